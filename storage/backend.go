@@ -1,0 +1,158 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// Backend is the narrow waist: what a plugin implements, a wrapper decorates
+// and a carrier transports. All methods are safe for concurrent use.
+type Backend interface {
+	// Get answers the live item at key, or [ErrNotFound] when it is absent or
+	// expired. Item.Key may be nil: the caller has it.
+	Get(ctx context.Context, key []byte) (Item, error)
+
+	// GetMany answers the live items among keys, in the order asked and as often
+	// as asked; absent keys are left out, so Item.Key is always set. With
+	// [CapSnapshotGet] all of them are read from one state. More keys than
+	// Limits.GetKeys is a SizeLimit error; an answer that does not fit the
+	// carrier is a RangeLimit error, and fewer keys may be asked for.
+	GetMany(ctx context.Context, keys [][]byte) ([]Item, error)
+
+	// Scan answers one page of a range, which is one state of the store.
+	Scan(ctx context.Context, q Query) (Page, error)
+
+	// Apply does all of w or nothing, and answers the version it landed at, or
+	// the current version when it changed nothing. A check that fails is
+	// [ErrConflict] with the index of the first one in Error.Check.
+	Apply(ctx context.Context, w *WriteSet) (version uint64, err error)
+
+	// Health answers what p asks. An error means that the check itself failed.
+	Health(ctx context.Context, p Probe) (Health, error)
+
+	// Info says what is true at this layer. It is cheap and never fails.
+	Info() Info
+
+	// Close flushes and releases what the backend holds. It is idempotent, and
+	// closes nothing that the backend was handed.
+	Close(ctx context.Context) error
+}
+
+// Item is a key's live value.
+type Item struct {
+	Key   []byte
+	Value []byte // nil only in scans with KeysOnly
+	// Version is that of the write that put it; 0 without [CapVersions].
+	Version uint64
+	// ExpiresAt is when the item stops to exist; zero: never.
+	ExpiresAt time.Time
+}
+
+// Query asks for one page of the half-open range [Start, End).
+type Query struct {
+	Start []byte // first key; nil and empty: from the first
+	End   []byte // first key after the range; nil: unbounded; empty: no key
+	// Limit is the most items wanted; 0: the backend's page size. A backend may
+	// give fewer.
+	Limit int
+	// MaxBytes is the most bytes of keys and values wanted; 0: the backend's
+	// page size. One item is given however large it is.
+	MaxBytes int
+	Reverse  bool // from the end; needs [CapReverse]
+	KeysOnly bool // leave values out
+	// AtVersion, if not 0, reads the state of that version, as long as the
+	// backend keeps it; needs [CapSnapshotScan].
+	AtVersion uint64
+}
+
+// Page is one view of a part of a range.
+type Page struct {
+	Items []Item // in byte order, or its reverse
+	// Next is the bound to go on from: the Start of the next page, its End in a
+	// reverse scan. Nil: done. A page may be empty and go on.
+	Next []byte
+	// Version is the store's at the view; 0 without [CapVersions].
+	Version uint64
+}
+
+// Probe is what a health check asks.
+type Probe uint8
+
+// The probes, with the meaning that Kubernetes gives them. Liveness never
+// touches anything that can hang.
+const (
+	Liveness Probe = iota + 1
+	Readiness
+	Startup
+)
+
+// String is the probe's name in lower case.
+func (p Probe) String() string {
+	switch p {
+	case Liveness:
+		return "liveness"
+	case Readiness:
+		return "readiness"
+	case Startup:
+		return "startup"
+	}
+	return "unknown"
+}
+
+// Status is the outcome of a health check.
+type Status uint8
+
+// The statuses. Degraded still serves: it passes a probe.
+const (
+	Healthy Status = iota + 1
+	Degraded
+	Unhealthy
+)
+
+// String is the status in lower case.
+func (s Status) String() string {
+	switch s {
+	case Healthy:
+		return "healthy"
+	case Degraded:
+		return "degraded"
+	case Unhealthy:
+		return "unhealthy"
+	}
+	return "unknown"
+}
+
+// Health is the answer to a [Probe].
+type Health struct {
+	Status Status
+	// Reason says why it is not [Healthy]; empty when it is.
+	Reason string
+	// Details are facts for people, such as "entries".
+	Details map[string]string
+}
+
+// FirstVersion is where a backend that forgets its versions starts: now in
+// milliseconds << 20, so that no version of an earlier life ever matches.
+func FirstVersion(now time.Time) uint64 { return uint64(max(now.UnixMilli(), 1)) << 20 }
+
+// PrefixEnd is the End of the range of all keys that begin with prefix: nil,
+// unbounded, for an empty prefix and one of 0xFF bytes only.
+func PrefixEnd(prefix []byte) []byte {
+	for i := len(prefix) - 1; i >= 0; i-- {
+		if prefix[i] != 0xFF {
+			end := make([]byte, i+1)
+			copy(end, prefix)
+			end[i]++
+			return end
+		}
+	}
+	return nil
+}
+
+// After is the smallest key greater than key: key followed by a 0x00 byte. It
+// turns an excluded start or an included end into a half-open bound.
+func After(key []byte) []byte {
+	next := make([]byte, len(key)+1)
+	copy(next, key)
+	return next
+}

@@ -1,0 +1,119 @@
+package storage
+
+import (
+	"math/bits"
+	"strings"
+	"time"
+)
+
+// Info is what is true at one layer: of a backend, and above a wrapper of that
+// wrapper over what is below it.
+type Info struct {
+	Name    string // of the backend, such as "memory"; wrappers keep it
+	Version string // of the backend's code
+	// Incarnation changes whenever state was lost. Caches flush on it.
+	Incarnation [16]byte
+	Caps        Caps
+	Limits      Limits
+}
+
+// Caps are the abilities of a layer, as bits. Their values are wire-stable.
+type Caps uint64
+
+// The capabilities.
+const (
+	CapVersions     Caps = 1 << iota // items and pages carry versions; version checks work
+	CapTTL                           // ExpiresAt is honoured
+	CapExpiryOnRead                  // reads answer ExpiresAt
+	CapAtomic                        // one Apply may touch several keys
+	CapCheckOnly                     // a check may name a key that is not written
+	CapRangeCheck                    // range checks work
+	CapOrdered                       // a scan costs its range, not the store
+	CapReverse                       // scans may run backwards
+	CapSnapshotScan                  // AtVersion works, for a bounded time
+	CapSnapshotGet                   // GetMany is one view
+	CapDurable                       // an acknowledged write survives a crash
+	CapIdempotent                    // a repeat of a write set with an ID is harmless
+	CapStateless                     // the plugin keeps nothing between calls; it may have several instances
+
+	capsEnd
+)
+
+var capNames = [...]string{"versions", "ttl", "expiry_on_read", "atomic", "check_only", "range_check", "ordered",
+	"reverse", "snapshot_scan", "snapshot_get", "durable", "idempotent", "stateless"}
+
+// Has tells whether all of want are there.
+func (c Caps) Has(want Caps) bool { return c&want == want }
+
+// Names are the names of the capabilities in bit order. Unknown bits, from a
+// newer plugin, have none.
+func (c Caps) Names() []string {
+	var names []string
+	for c &= capsEnd - 1; c != 0; c &= c - 1 {
+		names = append(names, capNames[bits.TrailingZeros64(uint64(c))])
+	}
+	return names
+}
+
+// String is the names, separated by commas.
+func (c Caps) String() string { return strings.Join(c.Names(), ",") }
+
+// ParseCap is the capability called name.
+func ParseCap(name string) (Caps, bool) {
+	for i, n := range capNames {
+		if n == name {
+			return 1 << i, true
+		}
+	}
+	return 0, false
+}
+
+// CapNames are the names of all capabilities, in bit order.
+func CapNames() []string { return append([]string(nil), capNames[:]...) }
+
+// Limits are what a layer refuses beyond. Zero: no limit.
+type Limits struct {
+	Key        int // bytes of a key
+	Value      int // bytes of a value
+	Ops        int // ops and checks, together, of a write set
+	WriteBytes int // bytes of all keys and values of a write set
+	GetKeys    int // keys of a GetMany
+	// TTLPrecision is the step in which expiries are kept; 0: a millisecond.
+	TTLPrecision time.Duration
+	// IDWindow is how long the ID of a write set is remembered, IDCount how many
+	// of the latest are; a repeat is recognised while both hold. Zero: not
+	// limited by it.
+	IDWindow time.Duration
+	IDCount  int
+}
+
+// CheckKey tells whether key is within the limit.
+func (l Limits) CheckKey(key []byte) error { return checkLimit("key", l.Key, len(key)) }
+
+// CheckValue tells whether value is within the limit.
+func (l Limits) CheckValue(value []byte) error { return checkLimit("value", l.Value, len(value)) }
+
+// CheckGetKeys tells whether a GetMany of n keys is within the limit.
+func (l Limits) CheckGetKeys(n int) error { return checkLimit("keys", l.GetKeys, n) }
+
+// Tighten is the stricter of the two in every limit.
+func (l Limits) Tighten(o Limits) Limits {
+	for _, p := range []struct{ have, want *int }{{&l.Key, &o.Key}, {&l.Value, &o.Value}, {&l.Ops, &o.Ops},
+		{&l.WriteBytes, &o.WriteBytes}, {&l.GetKeys, &o.GetKeys}, {&l.IDCount, &o.IDCount}} {
+		if *p.want > 0 && (*p.have == 0 || *p.want < *p.have) {
+			*p.have = *p.want
+		}
+	}
+	l.TTLPrecision = max(l.TTLPrecision, o.TTLPrecision)
+	if o.IDWindow > 0 && (l.IDWindow == 0 || o.IDWindow < l.IDWindow) {
+		l.IDWindow = o.IDWindow
+	}
+	return l
+}
+
+func checkLimit(kind string, limit, actual int) error {
+	if limit > 0 && actual > limit {
+		return LimitError(SizeLimit, kind, int64(limit), int64(actual))
+	}
+	return nil
+}

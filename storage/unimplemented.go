@@ -1,0 +1,43 @@
+package storage
+
+import "context"
+
+// UnimplementedBackend answers Unsupported to every method. A backend embeds
+// it, so that a method that is added to [Backend] later does not break its
+// build. Wrappers must not: a new method would slip past them.
+type UnimplementedBackend struct{}
+
+// Get answers [ErrUnsupported].
+func (UnimplementedBackend) Get(context.Context, []byte) (Item, error) {
+	return Item{}, unimplemented("get")
+}
+
+// GetMany answers [ErrUnsupported].
+func (UnimplementedBackend) GetMany(context.Context, [][]byte) ([]Item, error) {
+	return nil, unimplemented("get_many")
+}
+
+// Scan answers [ErrUnsupported].
+func (UnimplementedBackend) Scan(context.Context, Query) (Page, error) {
+	return Page{}, unimplemented("scan")
+}
+
+// Apply answers [ErrUnsupported].
+func (UnimplementedBackend) Apply(context.Context, *WriteSet) (uint64, error) {
+	return 0, unimplemented("apply")
+}
+
+// Health answers [ErrUnsupported].
+func (UnimplementedBackend) Health(context.Context, Probe) (Health, error) {
+	return Health{}, unimplemented("health")
+}
+
+// Info answers nothing: no name, no capability.
+func (UnimplementedBackend) Info() Info { return Info{} }
+
+// Close does nothing.
+func (UnimplementedBackend) Close(context.Context) error { return nil }
+
+func unimplemented(op string) error { return &Error{Code: Unsupported, Op: op} }
+
+var _ Backend = UnimplementedBackend{}

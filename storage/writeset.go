@@ -1,0 +1,190 @@
+package storage
+
+import (
+	"bytes"
+	"time"
+)
+
+// WriteSet is what one Apply does: its checks see the state before, then its
+// ops run in order, and all of it lands at one version, or none.
+type WriteSet struct {
+	// ID, if not zero, makes a repeat harmless on a backend with
+	// [CapIdempotent]: the repeat answers as the first did. It is made by the
+	// outermost layer that may repeat. The same ID with another content is
+	// InvalidArgument; any ID is Unsupported where the capability is missing.
+	ID     [16]byte
+	Checks []Check
+	Ops    []Op
+}
+
+// CheckKind is what a [Check] demands. Its numbers are wire-stable.
+type CheckKind uint8
+
+// The kinds of checks.
+const (
+	CheckAbsent  CheckKind = 1 // no live item at Key
+	CheckPresent CheckKind = 2 // a live item at Key
+	CheckValue   CheckKind = 3 // a live item at Key whose value is Value
+	CheckVersion CheckKind = 4 // a live item at Key whose version is Version, not 0
+	CheckRange   CheckKind = 5 // no live item in [Key, End) is newer than Version
+)
+
+// Check is a condition on the state before a write set.
+//
+// A range check with a version check for each key that was read in the range
+// tells that the range is unchanged: inserted, replaced and deleted keys alike.
+type Check struct {
+	Kind    CheckKind
+	Key     []byte
+	End     []byte // of a range check; nil: unbounded
+	Value   []byte
+	Version uint64
+}
+
+// OpKind is what an [Op] does. Its numbers are wire-stable.
+type OpKind uint8
+
+// The kinds of ops.
+const (
+	OpPut         OpKind = 1 // store Value at Key, with ExpiresAt
+	OpDelete      OpKind = 2 // remove Key
+	OpDeleteRange OpKind = 3 // remove every key in [Key, End)
+)
+
+// Op is one write.
+type Op struct {
+	Kind OpKind
+	Key  []byte
+	End  []byte // of a range delete; nil: unbounded
+	// Value is what a put stores; nil is the empty value.
+	Value []byte
+	// ExpiresAt is when a put's item stops to exist; zero: never; in the past:
+	// at once, so that the put removes the key.
+	ExpiresAt time.Time
+}
+
+// Put is an op that stores value at key for ever.
+func Put(key, value []byte) Op { return Op{Kind: OpPut, Key: key, Value: value} }
+
+// PutUntil is an op that stores value at key until at; zero: for ever.
+func PutUntil(key, value []byte, at time.Time) Op {
+	return Op{Kind: OpPut, Key: key, Value: value, ExpiresAt: at}
+}
+
+// Delete is an op that removes key.
+func Delete(key []byte) Op { return Op{Kind: OpDelete, Key: key} }
+
+// DeleteRange is an op that removes every key in [start, end); nil end: unbounded.
+func DeleteRange(start, end []byte) Op { return Op{Kind: OpDeleteRange, Key: start, End: end} }
+
+// EmptyRange tells whether no key is in [start, end).
+func EmptyRange(start, end []byte) bool { return end != nil && bytes.Compare(start, end) >= 0 }
+
+// InRange tells whether key is in [start, end).
+func InRange(key, start, end []byte) bool {
+	return bytes.Compare(key, start) >= 0 && (end == nil || bytes.Compare(key, end) < 0)
+}
+
+// Expired tells whether an item with this expiry is gone at now. Equality
+// counts as expired; a zero expiry never is.
+func Expired(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
+
+// Bytes is the size that Limits.WriteBytes counts: all keys, bounds and values.
+func (w *WriteSet) Bytes() int {
+	n := 0
+	for i := range w.Checks {
+		c := &w.Checks[i]
+		n += len(c.Key) + len(c.End) + len(c.Value)
+	}
+	for i := range w.Ops {
+		o := &w.Ops[i]
+		n += len(o.Key) + len(o.End) + len(o.Value)
+	}
+	return n
+}
+
+// Validate tells whether w makes sense and is within what info allows: known
+// kinds, no version check on 0, limits, and the capabilities that it takes.
+// Size errors come before everything that needs the state. A backend calls it
+// (or [Normalize]) first in Apply.
+func (w *WriteSet) Validate(info *Info) error {
+	l := &info.Limits
+	if err := checkLimit("ops", l.Ops, len(w.Ops)+len(w.Checks)); err != nil {
+		return err
+	}
+	total := 0
+	for i := range w.Ops {
+		o := &w.Ops[i]
+		if o.Kind < OpPut || o.Kind > OpDeleteRange {
+			return Errorf(InvalidArgument, "op %d has the unknown kind %d", i, o.Kind)
+		}
+		if o.Kind != OpDeleteRange && o.End != nil || o.Kind != OpPut && (o.Value != nil || !o.ExpiresAt.IsZero()) {
+			return Errorf(InvalidArgument, "op %d carries what its kind does not use", i)
+		}
+		if len(o.Key) > l.Key && l.Key > 0 && o.Kind != OpDeleteRange {
+			return l.CheckKey(o.Key)
+		}
+		if len(o.Value) > l.Value && l.Value > 0 {
+			return l.CheckValue(o.Value)
+		}
+		total += len(o.Key) + len(o.End) + len(o.Value)
+	}
+	for i := range w.Checks {
+		c := &w.Checks[i]
+		if c.Kind < CheckAbsent || c.Kind > CheckRange {
+			return Errorf(InvalidArgument, "check %d has the unknown kind %d", i, c.Kind)
+		}
+		if c.Kind == CheckVersion && c.Version == 0 {
+			return Errorf(InvalidArgument, "check %d is on version 0, which no item has", i)
+		}
+		if c.Kind != CheckRange && len(c.Key) > l.Key && l.Key > 0 {
+			return l.CheckKey(c.Key)
+		}
+		total += len(c.Key) + len(c.End) + len(c.Value)
+	}
+	if err := checkLimit("write set bytes", l.WriteBytes, total); err != nil {
+		return err
+	}
+	return w.supported(info.Caps)
+}
+
+// supported tells whether caps are enough for w. The common case, one op and at
+// most a check on its key, is decided without a look at any key.
+func (w *WriteSet) supported(caps Caps) error {
+	if w.ID != [16]byte{} && !caps.Has(CapIdempotent) {
+		return Errorf(Unsupported, "the backend does not remember the IDs of write sets")
+	}
+	if !caps.Has(CapAtomic) && len(w.Ops) > 1 {
+		return Errorf(Unsupported, "the backend cannot write several keys at once")
+	}
+	if !caps.Has(CapTTL) {
+		for i := range w.Ops {
+			if !w.Ops[i].ExpiresAt.IsZero() {
+				return Errorf(Unsupported, "the backend does not expire items (op %d)", i)
+			}
+		}
+	}
+	for i := range w.Checks {
+		c := &w.Checks[i]
+		switch {
+		case c.Kind == CheckRange:
+			if !caps.Has(CapRangeCheck | CapVersions) {
+				return Errorf(Unsupported, "the backend has no range checks (check %d)", i)
+			}
+		case c.Kind == CheckVersion && !caps.Has(CapVersions):
+			return Errorf(Unsupported, "the backend has no versions (check %d)", i)
+		case !caps.Has(CapCheckOnly) && !w.writes(c.Key):
+			return Errorf(Unsupported, "the backend cannot check a key that is not written (check %d)", i)
+		}
+	}
+	return nil
+}
+
+func (w *WriteSet) writes(key []byte) bool {
+	for i := range w.Ops {
+		if o := &w.Ops[i]; o.Kind != OpDeleteRange && bytes.Equal(o.Key, key) {
+			return true
+		}
+	}
+	return false
+}
