@@ -82,9 +82,6 @@ var (
 	ErrUnauthenticated  error = &Error{Code: Unauthenticated}
 )
 
-// NoCheck is Error.Check where the error names no check.
-const NoCheck = -1
-
 // Error is every error of a storage call. Its text never holds a value or a
 // whole key.
 type Error struct {
@@ -177,7 +174,8 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code
 }
 
-// FailedCheck is the index of the check that failed, or [NoCheck].
+// FailedCheck is the index in WriteSet.Checks of the first check that failed; -1
+// where the error names none.
 func (e *Error) FailedCheck() int { return e.Check - 1 }
 
 // Retryable tells whether the same call may succeed later and is harmless to

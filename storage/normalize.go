@@ -9,10 +9,9 @@ import (
 // backends that cannot take ops that repeat or overlap: range deletes first,
 // disjoint, not adjacent and in key order; then the last op of each key, in key
 // order; and no range covers a key that has an op of its own. In any order the
-// ops of the result do what those of w do in theirs. Inverted and empty ranges,
-// and range checks of none, are gone. Checks keep their order and index unless
-// one is dropped, so that an index names the check of the result; keys and
-// values are shared with w, which is left as it is.
+// ops of the result do what those of w do in theirs. Inverted and empty ranges
+// are gone. Checks stay as they are, so that an index still names the caller's
+// check. Keys and values are shared with w, which is left as it is.
 //
 // Cutting ranges may give more ops than w had: a backend whose wire has a limit
 // of its own checks the result again.

@@ -1,0 +1,210 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+)
+
+// Store is an application's view of a backend: every verb, on top of the narrow
+// waist. It holds no state but its backend and is safe for concurrent use.
+//
+// Errors are *[Error] and match the sentinels by errors.Is. A write whose error
+// is Unknown may have been applied; any other error means that it was not.
+type Store struct {
+	b     Backend
+	clock func() time.Time
+	retry Backoff
+}
+
+// Settings are what code hands to [New].
+type Settings struct {
+	// Clock turns TTLs into expiries; nil: time.Now. It must be the clock of the
+	// backend's host.
+	Clock func() time.Time
+	// Retry is how Update and Touch repeat on Conflict; zero: [DefaultBackoff].
+	Retry Backoff
+}
+
+// New is the Store over b, which it closes when it is closed.
+func New(b Backend, s Settings) *Store {
+	if s.Clock == nil {
+		s.Clock = time.Now
+	}
+	return &Store{b: b, clock: s.Clock, retry: s.Retry.orDefault()}
+}
+
+// Backend is what the store stands on: the outermost stage of its pipeline.
+func (s *Store) Backend() Backend { return s.b }
+
+// Now is the store's clock.
+func (s *Store) Now() time.Time { return s.clock() }
+
+// Get answers the value at key, empty but not nil where it is empty, or
+// [ErrNotFound].
+func (s *Store) Get(ctx context.Context, key []byte) ([]byte, error) {
+	it, err := s.b.Get(ctx, key)
+	return it.Value, err
+}
+
+// GetItem answers the item at key with its version and expiry, where the
+// backend has them, or [ErrNotFound].
+func (s *Store) GetItem(ctx context.Context, key []byte) (Item, error) {
+	it, err := s.b.Get(ctx, key)
+	if err != nil {
+		return Item{}, err
+	}
+	it.Key = bytes.Clone(key)
+	return it, nil
+}
+
+// GetMany answers the items among keys that exist, in the order asked, repeats
+// repeated. It splits what is more than the backend's limits, so that only a
+// call within them is one view.
+func (s *Store) GetMany(ctx context.Context, keys [][]byte) ([]Item, error) {
+	limit := s.b.Info().Limits.GetKeys
+	if limit <= 0 || len(keys) <= limit {
+		return s.getMany(ctx, keys)
+	}
+	var all []Item
+	for len(keys) > 0 {
+		n := min(limit, len(keys))
+		items, err := s.getMany(ctx, keys[:n])
+		if err != nil {
+			return nil, err
+		}
+		all, keys = append(all, items...), keys[n:]
+	}
+	return all, nil
+}
+
+// getMany halves a call whose answer would be too large.
+func (s *Store) getMany(ctx context.Context, keys [][]byte) ([]Item, error) {
+	items, err := s.b.GetMany(ctx, keys)
+	if err == nil || len(keys) < 2 || !errors.Is(err, ErrRangeLimit) {
+		return items, err
+	}
+	half := len(keys) / 2
+	first, err := s.getMany(ctx, keys[:half])
+	if err != nil {
+		return nil, err
+	}
+	second, err := s.getMany(ctx, keys[half:])
+	return append(first, second...), err
+}
+
+// Set stores value at key for ever, whatever was there.
+func (s *Store) Set(ctx context.Context, key, value []byte) error {
+	return s.apply(ctx, nil, Put(key, value))
+}
+
+// SetWithTTL stores value at key for ttl. Zero is expired at once, so that it
+// removes the key; negative is InvalidArgument.
+func (s *Store) SetWithTTL(ctx context.Context, key, value []byte, ttl time.Duration) error {
+	at, err := ExpiryAfter(s.clock(), ttl)
+	if err != nil {
+		return err
+	}
+	return s.apply(ctx, nil, PutUntil(key, value, at))
+}
+
+// Delete removes key; an absent key is no error.
+func (s *Store) Delete(ctx context.Context, key []byte) error {
+	return s.apply(ctx, nil, Delete(key))
+}
+
+// CompareAndSet stores value at key for ever if the key is as expected, else it
+// changes nothing and answers [ErrConflict].
+func (s *Store) CompareAndSet(ctx context.Context, key []byte, expected Expected, value []byte) error {
+	return s.apply(ctx, []Check{expected.check(key)}, Put(key, value))
+}
+
+// CompareAndSetWithTTL is CompareAndSet with an expiry, as SetWithTTL has it.
+func (s *Store) CompareAndSetWithTTL(ctx context.Context, key []byte, expected Expected, value []byte, ttl time.Duration) error {
+	at, err := ExpiryAfter(s.clock(), ttl)
+	if err != nil {
+		return err
+	}
+	return s.apply(ctx, []Check{expected.check(key)}, PutUntil(key, value, at))
+}
+
+// CompareAndDelete removes key if it is as expected, else it changes nothing
+// and answers [ErrConflict].
+func (s *Store) CompareAndDelete(ctx context.Context, key []byte, expected Expected) error {
+	return s.apply(ctx, []Check{expected.check(key)}, Delete(key))
+}
+
+// Touch gives the item at key a new time to live and keeps its value; zero
+// expires it. An absent key is [ErrNotFound].
+func (s *Store) Touch(ctx context.Context, key []byte, ttl time.Duration) error {
+	at, err := ExpiryAfter(s.clock(), ttl)
+	if err != nil {
+		return err
+	}
+	return s.TouchUntil(ctx, key, at)
+}
+
+// TouchUntil gives the item at key the expiry at, zero: none, and keeps its
+// value. Each attempt is one conditional Apply; one that loses to another
+// writer is repeated on what that writer left.
+func (s *Store) TouchUntil(ctx context.Context, key []byte, at time.Time) error {
+	return s.retry.onConflict(ctx, func() error {
+		it, err := s.b.Get(ctx, key)
+		if err != nil {
+			return err
+		}
+		return s.apply(ctx, []Check{sameItem(key, it)}, PutUntil(key, it.Value, at))
+	})
+}
+
+// ClearRange removes every key in [start, end), nil end: unbounded, in one
+// Apply. A backend whose Apply cannot do that at once says so.
+func (s *Store) ClearRange(ctx context.Context, start, end []byte) error {
+	return s.apply(ctx, nil, DeleteRange(start, end))
+}
+
+// Apply hands w to the backend as it is: see [Backend].
+func (s *Store) Apply(ctx context.Context, w *WriteSet) (uint64, error) { return s.b.Apply(ctx, w) }
+
+func (s *Store) apply(ctx context.Context, checks []Check, op Op) error {
+	_, err := s.b.Apply(ctx, &WriteSet{Checks: checks, Ops: []Op{op}})
+	return err
+}
+
+// Health asks the backend: see [Backend].
+func (s *Store) Health(ctx context.Context, p Probe) (Health, error) { return s.b.Health(ctx, p) }
+
+// Info is what is true above the whole pipeline.
+func (s *Store) Info() Info { return s.b.Info() }
+
+// Close closes the backend that the store was made over. It is idempotent.
+func (s *Store) Close(ctx context.Context) error { return s.b.Close(ctx) }
+
+// neverBeyond is the first moment that counts as never.
+var neverBeyond = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// ExpiryAfter is the expiry of an item that lives for ttl from now: rounded up
+// to a millisecond, zero (never) from the year 10000 on, and not after now for a
+// ttl of zero. A negative ttl is InvalidArgument.
+func ExpiryAfter(now time.Time, ttl time.Duration) (time.Time, error) {
+	switch {
+	case ttl < 0:
+		return time.Time{}, Errorf(InvalidArgument, "the TTL is negative: %s", ttl)
+	case ttl == 0:
+		return now.Truncate(time.Millisecond), nil
+	}
+	return ClampExpiry(now.Add(ttl)), nil
+}
+
+// ClampExpiry is at rounded up to a millisecond, and zero (never) from the year
+// 10000 on: the forms that every carrier can transport.
+func ClampExpiry(at time.Time) time.Time {
+	if at.IsZero() || !at.Before(neverBeyond) {
+		return time.Time{}
+	}
+	if down := at.Truncate(time.Millisecond); down.Before(at) {
+		return down.Add(time.Millisecond)
+	}
+	return at.Truncate(0)
+}
