@@ -1,0 +1,237 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/tidwall/btree"
+
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Backend is a store in memory. It is safe for concurrent use.
+type Backend struct {
+	storage.UnimplementedBackend
+	info  storage.Info
+	max   int64 // bytes that may be stored
+	clock func() time.Time
+	last  atomic.Int64 // the latest now that was seen, in ms
+
+	mu sync.RWMutex
+	state
+	snapshots snapshots
+	ids       ids
+	closed    bool
+}
+
+// state is the store at one version. Trees are copied on write, so that keeping
+// an old one costs what changed since.
+type state struct {
+	tree      *btree.Map[string, *entry]
+	deadlines *btree.BTreeG[*entry] // the entries that expire, soonest first
+	version   uint64
+	used      int64 // bytes, as size counts them
+}
+
+// entry is an item. It never changes: a write puts another in its place.
+type entry struct {
+	key     string
+	value   []byte
+	version uint64
+	expires int64 // ms since 1970; 0: never
+}
+
+// degree is the btree's: wide nodes for few cache misses, narrow ones for cheap
+// copies.
+const degree = 16
+
+// What an entry takes beyond its key and value: itself, its slot in the tree at
+// a usual filling, and rounding by the allocator; and its slot among the deadlines.
+const (
+	entryOverhead    = 160
+	deadlineOverhead = 32
+)
+
+// size is what e counts against the budget, in bytes.
+func (e *entry) size() int64 {
+	n := int64(len(e.key)) + int64(len(e.value)) + entryOverhead
+	if e.expires != 0 {
+		n += deadlineOverhead
+	}
+	return n
+}
+
+func (e *entry) expiredAt(now int64) bool { return e.expires != 0 && e.expires <= now }
+
+func (e *entry) expiresAt() time.Time {
+	if e.expires == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(e.expires).UTC()
+}
+
+// New makes an empty backend. config must be valid.
+func New(config Config, env sdk.Env) *Backend {
+	env = env.WithDefaults()
+	b := &Backend{max: int64(config.MaxBytes), clock: env.Now}
+	b.state = newState(storage.FirstVersion(env.Now()))
+	b.info = storage.Info{
+		Name: "memory", Version: "1", Incarnation: env.Incarnation,
+		Caps: storage.CapVersions | storage.CapTTL | storage.CapExpiryOnRead | storage.CapAtomic | storage.CapCheckOnly |
+			storage.CapRangeCheck | storage.CapOrdered | storage.CapReverse | storage.CapSnapshotScan |
+			storage.CapSnapshotGet | storage.CapIdempotent,
+		Limits: storage.Limits{Key: 64 << 10, Value: 8 << 20, Ops: 100_000, WriteBytes: 16 << 20, GetKeys: 10_000,
+			TTLPrecision: time.Millisecond, IDCount: idsKept},
+	}
+	return b
+}
+
+func newState(version uint64) state {
+	return state{
+		tree:      btree.NewMap[string, *entry](degree),
+		deadlines: btree.NewBTreeGOptions(sooner, btree.Options{NoLocks: true, Degree: degree}),
+		version:   version,
+	}
+}
+
+func sooner(a, b *entry) bool {
+	if a.expires != b.expires {
+		return a.expires < b.expires
+	}
+	return a.key < b.key
+}
+
+// now is the clock in ms, which never goes back: an item that was seen to be
+// expired stays so.
+func (b *Backend) now() int64 {
+	now := b.clock().UnixMilli()
+	for {
+		last := b.last.Load()
+		if now <= last {
+			return last
+		}
+		if b.last.CompareAndSwap(last, now) {
+			return now
+		}
+	}
+}
+
+// Get answers the live item at key: see [storage.Backend].
+func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	it, err := b.GetView(ctx, key)
+	if err != nil {
+		return storage.Item{}, err
+	}
+	it.Value = append(make([]byte, 0, len(it.Value)), it.Value...)
+	return it, nil
+}
+
+// GetView is Get whose value is the one that is stored: see [sdk.Viewer].
+func (b *Backend) GetView(_ context.Context, key []byte) (storage.Item, error) {
+	now := b.now()
+	b.mu.RLock()
+	if b.closed {
+		b.mu.RUnlock()
+		return storage.Item{}, errClosed()
+	}
+	e := b.live(key, now)
+	b.mu.RUnlock()
+	if e == nil {
+		return storage.Item{}, storage.ErrNotFound
+	}
+	return storage.Item{Value: e.value, Version: e.version, ExpiresAt: e.expiresAt()}, nil
+}
+
+// live is the entry at key, nil where there is none or it has expired. The
+// lookup borrows key as a string, which the tree does not keep.
+func (s *state) live(key []byte, now int64) *entry {
+	if e, ok := s.tree.Get(borrow(key)); ok && !e.expiredAt(now) {
+		return e
+	}
+	return nil
+}
+
+func borrow(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
+
+// GetMany answers the live items among keys, all of one state.
+func (b *Backend) GetMany(_ context.Context, keys [][]byte) ([]storage.Item, error) {
+	if err := b.info.Limits.CheckGetKeys(len(keys)); err != nil {
+		return nil, err
+	}
+	now := b.now()
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.closed {
+		return nil, errClosed()
+	}
+	items := make([]storage.Item, 0, len(keys))
+	for _, key := range keys {
+		if e := b.live(key, now); e != nil {
+			items = append(items, e.item(false))
+		}
+	}
+	return items, nil
+}
+
+// item is a copy of e for a caller, its key and value in one allocation.
+func (e *entry) item(keyOnly bool) storage.Item {
+	it := storage.Item{Version: e.version, ExpiresAt: e.expiresAt()}
+	n := len(e.key)
+	if keyOnly {
+		it.Key = []byte(e.key)
+		return it
+	}
+	buf := make([]byte, n+len(e.value))
+	copy(buf, e.key)
+	copy(buf[n:], e.value)
+	it.Key, it.Value = buf[:n:n], buf[n:]
+	return it
+}
+
+// Health is always healthy. Readiness adds how full the store is.
+func (b *Backend) Health(_ context.Context, p storage.Probe) (storage.Health, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.closed {
+		return storage.Health{}, errClosed()
+	}
+	h := storage.Health{Status: storage.Healthy}
+	if p == storage.Readiness {
+		h.Details = map[string]string{
+			"entries":    strconv.Itoa(b.tree.Len()),
+			"used_bytes": strconv.FormatInt(b.used, 10),
+			"max_bytes":  strconv.FormatInt(b.max, 10),
+		}
+	}
+	return h, nil
+}
+
+// Info says what the backend can do.
+func (b *Backend) Info() storage.Info { return b.info }
+
+// Close drops everything. It is idempotent.
+func (b *Backend) Close(context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.state = newState(b.version)
+	b.snapshots, b.ids = snapshots{}, ids{}
+	return nil
+}
+
+func errClosed() error { return &storage.Error{Code: storage.ShuttingDown, Layer: "memory"} }
+
+// equal compares a stored value with one that a check names.
+func (e *entry) equal(value []byte) bool { return bytes.Equal(e.value, value) }
+
+var (
+	_ storage.Backend = (*Backend)(nil)
+	_ sdk.Viewer      = (*Backend)(nil)
+	_ sdk.Opener      = Open
+)

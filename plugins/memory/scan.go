@@ -1,0 +1,125 @@
+package memory
+
+import (
+	"context"
+
+	"github.com/tidwall/btree"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// A page has at most maxItems items and looks at no more than maxLooks entries,
+// so that a long run of expired ones holds the lock as briefly as any page.
+const (
+	pageItems = 1000
+	pageBytes = 1 << 20
+	maxItems  = 10_000
+	maxBytes  = 8 << 20
+	maxLooks  = 20_000
+)
+
+// Scan answers one page, all of one state. One that is not the last leaves a
+// snapshot for those that follow it with AtVersion.
+func (b *Backend) Scan(_ context.Context, q storage.Query) (storage.Page, error) {
+	if q.Limit < 0 || q.MaxBytes < 0 {
+		return storage.Page{}, storage.Errorf(storage.InvalidArgument, "a page limit is negative")
+	}
+	now := b.now()
+	b.mu.RLock()
+	page, err := b.scan(&q, now)
+	b.mu.RUnlock()
+	if err != nil || page.Next == nil || q.AtVersion != 0 {
+		return page, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.version != page.Version || b.closed { // a write came in between
+		if page, err = b.scan(&q, now); err != nil || page.Next == nil {
+			return page, err
+		}
+	}
+	b.snapshots.keep(page.Version, now, b.tree)
+	return page, nil
+}
+
+func (b *Backend) scan(q *storage.Query, now int64) (storage.Page, error) {
+	if b.closed {
+		return storage.Page{}, errClosed()
+	}
+	tree, version := b.tree, b.version
+	if q.AtVersion != 0 && q.AtVersion != version {
+		if tree = b.snapshots.find(q.AtVersion, now); tree == nil {
+			return storage.Page{}, storage.Errorf(storage.Conflict, "the version to scan is not kept (any more)")
+		}
+		version = q.AtVersion
+	}
+	p := pager{q: q, now: now, items: limit(q.Limit, pageItems, maxItems), bytes: limit(q.MaxBytes, pageBytes, maxBytes), looks: maxLooks}
+	p.page.Version = version
+	if !storage.EmptyRange(q.Start, q.End) {
+		p.walk(tree)
+	}
+	return p.page, nil
+}
+
+func limit(asked, usual, most int) int {
+	if asked == 0 {
+		return usual
+	}
+	return min(asked, most)
+}
+
+// pager fills a page from a tree until something runs out.
+type pager struct {
+	q                   *storage.Query
+	now                 int64
+	items, bytes, looks int // what is left
+	page                storage.Page
+}
+
+func (p *pager) walk(tree *btree.Map[string, *entry]) {
+	q := p.q
+	switch {
+	case !q.Reverse:
+		tree.Ascend(borrow(q.Start), func(key string, e *entry) bool {
+			if q.End != nil && key >= borrow(q.End) {
+				return false
+			}
+			return p.take(e)
+		})
+	case q.End == nil:
+		tree.Reverse(p.back)
+	default:
+		tree.Descend(borrow(q.End), p.back)
+	}
+}
+
+func (p *pager) back(key string, e *entry) bool {
+	if p.q.End != nil && key == borrow(p.q.End) {
+		return true
+	}
+	return key >= borrow(p.q.Start) && p.take(e)
+}
+
+// take puts e onto the page, or ends it before e.
+func (p *pager) take(e *entry) bool {
+	expired := e.expiredAt(p.now)
+	size := len(e.key)
+	if !p.q.KeysOnly {
+		size += len(e.value)
+	}
+	full := !expired && (p.items == 0 || len(p.page.Items) > 0 && size > p.bytes)
+	if full || p.looks == 0 {
+		p.page.Next = []byte(e.key)
+		if p.q.Reverse {
+			p.page.Next = storage.After(p.page.Next)
+		}
+		return false
+	}
+	p.looks--
+	if !expired {
+		p.items--
+		p.bytes -= size
+		p.page.Items = append(p.page.Items, e.item(p.q.KeysOnly))
+	}
+	return true
+}

@@ -1,0 +1,55 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Opener makes the backend of one instance. It is called once. An error about
+// the configuration is InvalidArgument with its ConfigPath, as [DecodeConfig]
+// gives it, so that it is reported at its line.
+type Opener func(ctx context.Context, env Env) (storage.Backend, error)
+
+// Env is what an instance is made with.
+type Env struct {
+	// Name is the plugin's name in the host's configuration.
+	Name string
+	// Config is the backend's own configuration as JSON; empty: none was given.
+	Config json.RawMessage
+	// Now is the host's clock, the only one that expiry may go by. It never goes
+	// back. Nil counts as time.Now.
+	Now func() time.Time
+	// Log arrives in the host's log, with the plugin's name. Nil: nowhere.
+	Log *slog.Logger
+	// Incarnation is a new random value for each instance. A backend that keeps
+	// nothing across restarts puts it into its Info.
+	Incarnation [16]byte
+	// MaxMessage is the largest answer in bytes that the carrier transports; 0:
+	// no limit.
+	MaxMessage int
+	// Memory is what the instance may use, in bytes; 0: no limit.
+	Memory int64
+}
+
+// WithDefaults is e with something in Now and Log.
+func (e Env) WithDefaults() Env {
+	if e.Now == nil {
+		e.Now = time.Now
+	}
+	if e.Log == nil {
+		e.Log = slog.New(slog.DiscardHandler)
+	}
+	return e
+}
+
+// Viewer is a backend whose values never change once they are stored, so that
+// it can answer Get without a copy. The carriers use it in place of Get. The
+// item's value must not be changed by the caller, and is valid until the next
+// call.
+type Viewer interface {
+	GetView(ctx context.Context, key []byte) (storage.Item, error)
+}
