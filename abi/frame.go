@@ -1,0 +1,120 @@
+package abi
+
+import (
+	"encoding/binary"
+	"io"
+	"math"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// The head of a frame, little-endian:
+//
+//	u32 length of all that follows | u32 id | u8 kind | u8 flags | u16 header length
+const (
+	frameHead  = 12
+	lengthWord = 4
+	kindAt     = 8
+	flagsAt    = 9
+	headerAt   = 10
+)
+
+// Frame is one request or answer. Header and Message are views.
+type Frame struct {
+	ID      uint32 // chosen by who asks; the answer carries the same
+	Kind    uint8  // an [Op] in requests, a [storage.Code] in answers
+	Header  []byte // see [Header.Decode]
+	Message []byte // of the op; in an answer that is not OK an Error, or nothing
+}
+
+// BeginFrame appends the head of a frame to dst, with a length that [EndFrame]
+// fills in after the message was appended. A nil h is an empty header.
+func BeginFrame(dst []byte, id uint32, kind uint8, h *Header) []byte {
+	dst = append(dst, 0, 0, 0, 0, byte(id), byte(id>>8), byte(id>>16), byte(id>>24), kind, 0, 0, 0)
+	if h == nil {
+		return dst
+	}
+	start := len(dst)
+	dst = h.append(dst)
+	binary.LittleEndian.PutUint16(dst[start-2:], uint16(len(dst)-start))
+	return dst
+}
+
+// EndFrame fills in the length of the frame that began at start, the length of
+// dst before [BeginFrame]. A frame of 4 GiB or more is a SizeLimit error; b is
+// then cut back to start.
+func EndFrame(b []byte, start int) ([]byte, error) {
+	n := uint64(len(b) - start - lengthWord)
+	if n > math.MaxUint32 {
+		return b[:start], storage.LimitError(storage.SizeLimit, "frame", math.MaxUint32, int64(n))
+	}
+	binary.LittleEndian.PutUint32(b[start:], uint32(n))
+	return b, nil
+}
+
+// FrameSize is the size of the frame that b begins with, with its length word,
+// as far as it says: 0 while that word is cut. Nothing is checked.
+func FrameSize(b []byte) uint64 {
+	if len(b) < lengthWord {
+		return 0
+	}
+	return uint64(binary.LittleEndian.Uint32(b)) + lengthWord
+}
+
+// ReadFrame gives the first frame of b and what follows it. maxFrame is the
+// largest frame accepted, in bytes with the length word; 0: [DefaultMaxFrame].
+//
+// A frame that is cut is [io.ErrUnexpectedEOF]; b is then all of the rest. One
+// that is too long is a SizeLimit error, also while it is cut, and one that
+// contradicts itself a Serialization error: whoever sent it cannot be followed
+// any further. A frame with unknown flags is an Unsupported error, with ID and
+// rest as they should be, so that it can be refused and the next one be read.
+// ReadFrame does not allocate unless it fails.
+func ReadFrame(b []byte, maxFrame int) (f Frame, rest []byte, err error) {
+	if len(b) < lengthWord {
+		return Frame{}, b, io.ErrUnexpectedEOF
+	}
+	if maxFrame <= 0 {
+		maxFrame = DefaultMaxFrame
+	}
+	size := uint64(binary.LittleEndian.Uint32(b)) + lengthWord
+	if size > uint64(maxFrame) {
+		return Frame{}, b, storage.LimitError(storage.SizeLimit, "frame", int64(maxFrame), int64(size))
+	}
+	if size < frameHead {
+		return Frame{}, b, storage.Errorf(storage.Serialization, "frame: a length of %d is shorter than a frame's head", size-lengthWord)
+	}
+	if size > uint64(len(b)) {
+		return Frame{}, b, io.ErrUnexpectedEOF
+	}
+	end := int(size)
+	f.ID, f.Kind = binary.LittleEndian.Uint32(b[lengthWord:]), b[kindAt]
+	if b[flagsAt] != 0 {
+		return f, b[end:], storage.Errorf(storage.Unsupported, "frame: unknown flags %#02x", b[flagsAt])
+	}
+	message := frameHead + int(binary.LittleEndian.Uint16(b[headerAt:]))
+	if message > end {
+		return Frame{}, b, storage.Errorf(storage.Serialization,
+			"frame: a header of %d bytes in a frame of %d", message-frameHead, end)
+	}
+	f.Header = b[frameHead:message:message]
+	f.Message = b[message:end:end]
+	return f, b[end:], nil
+}
+
+// Err is the error that an answer carries: nil for OK, else of the code that the
+// frame names, with what its message adds.
+func (f *Frame) Err() *storage.Error {
+	code := storage.Code(f.Kind)
+	if code == storage.OK {
+		return nil
+	}
+	if len(f.Message) == 0 {
+		return fromCode(uint32(f.Kind), &storage.Error{})
+	}
+	e := &storage.Error{}
+	if _, err := decodeErrorFields(f.Message, e); err != nil {
+		return unreadable(err)
+	}
+	return fromCode(uint32(f.Kind), e)
+}

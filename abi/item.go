@@ -1,0 +1,134 @@
+package abi
+
+import (
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Item: 1 optional bytes key, 2 optional bytes value, 3 uint64 version,
+// 4 int64 expires_at.
+const (
+	itemKey     = 1<<3 | wireBytes
+	itemValue   = 2<<3 | wireBytes
+	itemVersion = 3<<3 | wireVarint
+	itemExpires = 4<<3 | wireVarint
+	itemFields  = 1<<1 | 1<<2 | 1<<3 | 1<<4
+)
+
+// Items: 1 repeated Item items. Page: the same, 2 optional bytes next,
+// 3 uint64 version.
+const (
+	pageItem    = 1<<3 | wireBytes
+	pageNext    = 2<<3 | wireBytes
+	pageVersion = 3<<3 | wireVarint
+	itemsFields = 1 << 1
+	pageFields  = 1<<1 | 1<<2 | 1<<3
+)
+
+// AppendItem appends an item. A nil Key and a nil Value are left out.
+func AppendItem(dst []byte, it *storage.Item) []byte {
+	dst = appendOptional(dst, itemKey, it.Key)
+	dst = appendOptional(dst, itemValue, it.Value)
+	dst = appendUint(dst, itemVersion, it.Version)
+	return appendUint(dst, itemExpires, fromTime(it.ExpiresAt))
+}
+
+// DecodeItem reads an item. Key and Value are views; each is nil where it is
+// absent.
+func DecodeItem(b []byte, it *storage.Item) error {
+	*it = storage.Item{}
+	for i := 0; i < len(b); {
+		at := i
+		tag, next := uvarint(b, i)
+		if next < 0 {
+			return malformed("item", at, next)
+		}
+		switch tag {
+		case itemKey:
+			it.Key, i = field(b, next)
+		case itemValue:
+			it.Value, i = field(b, next)
+		case itemVersion:
+			it.Version, i = uvarint(b, next)
+		case itemExpires:
+			it.ExpiresAt, i = expiry(b, next)
+		default:
+			i = skip(b, next, tag, itemFields)
+		}
+		if i < 0 {
+			return malformed("item", at, i)
+		}
+	}
+	return nil
+}
+
+func sizeItem(it *storage.Item) int {
+	return sizeOptional(it.Key) + sizeOptional(it.Value) + sizeUint(it.Version) + sizeUint(fromTime(it.ExpiresAt))
+}
+
+// ItemSize is how many bytes an item adds to a page, or to the answer of a
+// GetMany.
+func ItemSize(it *storage.Item) int { return sizeBytes(sizeItem(it)) }
+
+// AppendItems appends the answer of a GetMany.
+func AppendItems(dst []byte, items []storage.Item) []byte {
+	for i := range items {
+		dst = appendLen(dst, pageItem, sizeItem(&items[i]))
+		dst = AppendItem(dst, &items[i])
+	}
+	return dst
+}
+
+// DecodeItems reads the answer of a GetMany, over the capacity of dst.
+func DecodeItems(b []byte, dst []storage.Item) ([]storage.Item, error) {
+	p := storage.Page{Items: dst}
+	err := decodePage(b, &p, "items", itemsFields)
+	return p.Items, err
+}
+
+// AppendPage appends a page. A nil Next is left out: the scan is done.
+func AppendPage(dst []byte, p *storage.Page) []byte {
+	dst = AppendItems(dst, p.Items)
+	dst = appendOptional(dst, pageNext, p.Next)
+	return appendUint(dst, pageVersion, p.Version)
+}
+
+// DecodePage reads a page, over the capacity of p.Items. Keys, values and Next
+// are views.
+func DecodePage(b []byte, p *storage.Page) error { return decodePage(b, p, "page", pageFields) }
+
+// decodePage reads a page, or items, which are a page of fewer fields.
+func decodePage(b []byte, p *storage.Page, message string, known uint64) error {
+	n, err := count(b, message, pageItem)
+	if err != nil {
+		return err
+	}
+	*p = storage.Page{Items: resize(p.Items, n)}
+	n = 0
+	for i := 0; i < len(b); {
+		at := i
+		tag, next := uvarint(b, i)
+		if next < 0 {
+			return malformed(message, at, next)
+		}
+		switch {
+		case tag == pageItem:
+			var v []byte
+			if v, i = field(b, next); i >= 0 {
+				if err := DecodeItem(v, &p.Items[n]); err != nil {
+					return inside(message, at, err)
+				}
+				n++
+			}
+		case tag == pageNext && known == pageFields:
+			p.Next, i = field(b, next)
+		case tag == pageVersion && known == pageFields:
+			p.Version, i = uvarint(b, next)
+		default:
+			i = skip(b, next, tag, known)
+		}
+		if i < 0 {
+			return malformed(message, at, i)
+		}
+	}
+	return nil
+}
