@@ -98,9 +98,11 @@ func unreadable(err error) *storage.Error {
 func decodeErrorFields(b []byte, e *storage.Error) (code uint32, err error) {
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return 0, malformed("error", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return 0, malformed("error", at, next)
+			}
 		}
 		var v uint64
 		switch tag {
@@ -145,9 +147,11 @@ func decodeErrorFields(b []byte, e *storage.Error) (code uint32, err error) {
 func decodeHit(b []byte, l *storage.Limit) error {
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed("limit", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed("limit", at, next)
+			}
 		}
 		var v uint64
 		switch tag {

@@ -54,9 +54,11 @@ func DecodeHealth(b []byte, h *storage.Health) error {
 	}
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed("health", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed("health", at, next)
+			}
 		}
 		switch tag {
 		case healthStatus:
@@ -88,9 +90,11 @@ func decodeDetail(b []byte, details map[string]string) error {
 	var key, value string
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed(detailMessage, at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed(detailMessage, at, next)
+			}
 		}
 		switch tag {
 		case detailKey:

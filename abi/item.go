@@ -38,9 +38,11 @@ func DecodeItem(b []byte, it *storage.Item) error {
 	*it = storage.Item{}
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed("item", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed("item", at, next)
+			}
 		}
 		switch tag {
 		case itemKey:
@@ -106,9 +108,11 @@ func decodePage(b []byte, p *storage.Page, message string, known uint64) error {
 	n = 0
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed(message, at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed(message, at, next)
+			}
 		}
 		switch {
 		case tag == pageItem:

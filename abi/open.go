@@ -79,9 +79,11 @@ func DecodeOpen(b []byte, o *Open) error {
 	*o = Open{}
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed("open", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed("open", at, next)
+			}
 		}
 		var v uint64
 		switch tag {
@@ -160,9 +162,11 @@ func DecodeInfo(b []byte, info *storage.Info) error {
 	*info = storage.Info{}
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed("info", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed("info", at, next)
+			}
 		}
 		switch tag {
 		case infoName:
@@ -197,9 +201,11 @@ func DecodeInfo(b []byte, info *storage.Info) error {
 func decodeLimits(b []byte, l *storage.Limits) error {
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed("limits", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed("limits", at, next)
+			}
 		}
 		var v uint64
 		if tag < limitKey || tag > limitIDCount || tag&7 != wireVarint {

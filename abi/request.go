@@ -36,9 +36,11 @@ func AppendGet(dst, key []byte) []byte { return appendPlain(dst, getKey, key) }
 func DecodeGet(b []byte) (key []byte, err error) {
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return nil, malformed("get", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return nil, malformed("get", at, next)
+			}
 		}
 		if tag == getKey {
 			key, i = plain(b, next)
@@ -71,9 +73,11 @@ func DecodeGetMany(b []byte, dst [][]byte) ([][]byte, error) {
 	n = 0
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return nil, malformed("get_many", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return nil, malformed("get_many", at, next)
+			}
 		}
 		if tag == getKey {
 			dst[n], i = field(b, next)
@@ -106,9 +110,11 @@ func DecodeQuery(b []byte, q *storage.Query) error {
 	*q = storage.Query{}
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed("scan", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed("scan", at, next)
+			}
 		}
 		var v uint64
 		switch tag {
@@ -148,9 +154,11 @@ func DecodeVersion(b []byte) (uint64, error) {
 	var version uint64
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return 0, malformed("apply answer", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return 0, malformed("apply answer", at, next)
+			}
 		}
 		if tag == onlyUint {
 			version, i = uvarint(b, next)
@@ -172,9 +180,11 @@ func DecodeProbe(b []byte) (storage.Probe, error) {
 	var p uint8
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return 0, malformed("health", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return 0, malformed("health", at, next)
+			}
 		}
 		if tag == onlyUint {
 			p, i = kind(b, next)

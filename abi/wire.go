@@ -8,9 +8,9 @@ import (
 )
 
 // This file is the little of the protocol buffers wire format that the messages
-// use. Positions are plain ints so that the one-byte cases inline, which is
-// what makes it fast in a WASM guest, where calls go through memory; a negative
-// position is one of the faults below.
+// use. A position is a plain int, and a negative one is one of the faults below.
+// In a WASM guest every call goes through memory, so decoders read the usual
+// tag, of one byte, themselves, and call once for the value.
 
 const (
 	wireVarint = 0
@@ -20,53 +20,48 @@ const (
 )
 
 const (
-	cut           = -1
-	longVarint    = -2
-	badField      = -3
-	badWireType   = -4
-	badText       = -5 // from here on: a message, but one that says what it may not
-	badID         = -6
-	badKind       = -7
-	negative      = -8
-	maxFieldNum   = 1<<29 - 1
-	maxVarintSize = 10
+	cut         = -1
+	longVarint  = -2
+	badField    = -3
+	badWireType = -4
+	badText     = -5 // from here on: a message, but one that says what it may not
+	badID       = -6
+	badKind     = -7
+	negative    = -8
+	maxFieldNum = 1<<29 - 1
 )
 
 // uvarint reads the varint at i, and gives the position after it or a fault.
-func uvarint(b []byte, i int) (uint64, int) {
-	if i < len(b) && b[i] < 0x80 {
-		return uint64(b[i]), i + 1
-	}
-	return longUvarint(b, i)
-}
-
-// longUvarint stays a call of its own, so that uvarint is small enough to inline.
-//
-//go:noinline
-func longUvarint(b []byte, i int) (v uint64, next int) {
-	for shift := uint(0); shift < 7*maxVarintSize; shift += 7 {
-		if i >= len(b) {
-			return 0, cut
-		}
+func uvarint(b []byte, i int) (v uint64, next int) {
+	for shift := uint(0); i < len(b); shift += 7 {
 		c := b[i]
 		i++
-		if shift == 63 && c > 1 {
+		if c < 0x80 {
+			if shift == 63 && c > 1 {
+				return 0, longVarint
+			}
+			return v | uint64(c)<<shift, i
+		}
+		if shift == 63 {
 			return 0, longVarint
 		}
 		v |= uint64(c&0x7F) << shift
-		if c < 0x80 {
-			return v, i
-		}
 	}
-	return 0, longVarint
+	return 0, cut
 }
 
 // field reads the length at i and the bytes after it, as a view. Its result is
 // not nil, also where it is empty.
 func field(b []byte, i int) ([]byte, int) {
-	n, i := uvarint(b, i)
-	if i < 0 {
-		return nil, i
+	if i >= len(b) {
+		return nil, cut
+	}
+	n := uint64(b[i])
+	i++
+	if n >= 0x80 {
+		if n, i = uvarint(b, i-1); i < 0 {
+			return nil, i
+		}
 	}
 	if n > uint64(len(b)-i) {
 		return nil, cut
@@ -126,9 +121,11 @@ func count(b []byte, message string, tag uint64) (int, error) {
 func countTwo(b []byte, message string, first, second uint64) (n, m int, err error) {
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return 0, 0, malformed(message, at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return 0, 0, malformed(message, at, next)
+			}
 		}
 		switch {
 		case tag == first:

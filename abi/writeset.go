@@ -63,9 +63,11 @@ func DecodeWriteSet(b []byte, w *storage.WriteSet) error {
 	checks, ops = 0, 0
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed("write set", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed("write set", at, next)
+			}
 		}
 		var part []byte
 		switch tag {
@@ -98,9 +100,11 @@ func decodeCheck(b []byte, c *storage.Check) error {
 	*c = storage.Check{}
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed("check", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed("check", at, next)
+			}
 		}
 		switch tag {
 		case partKind:
@@ -129,9 +133,11 @@ func decodeOp(b []byte, o *storage.Op) error {
 	*o = storage.Op{}
 	for i := 0; i < len(b); {
 		at := i
-		tag, next := uvarint(b, i)
-		if next < 0 {
-			return malformed("op", at, next)
+		tag, next := uint64(b[i]), i+1
+		if tag >= 0x80 {
+			if tag, next = uvarint(b, i); next < 0 {
+				return malformed("op", at, next)
+			}
 		}
 		switch tag {
 		case partKind:
