@@ -6,7 +6,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// OpenRequest: 1 string name, 2 bytes config, 3 uint32 minor, 4 uint64 features,
+// Open: 1 string name, 2 bytes config, 3 uint32 minor, 4 uint64 features,
 // 5 uint32 max_frame, 6 uint64 memory, 7 int64 now, 8 bytes incarnation.
 const (
 	openName        = 1<<3 | wireBytes
