@@ -1,0 +1,190 @@
+package wasmhost
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Get asks the guest, on the fast path where it has one and nobody else is
+// there. It allocates the value and nothing else.
+func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	if b.m.hasGet && len(key) < b.m.opts.MaxFrame-frameReserve && ctx.Err() == nil {
+		if s, held := b.slot(); held {
+			it, code, err := b.fastGet(s, key)
+			if code != abi.CodeUseCall {
+				return it, err
+			}
+		}
+	}
+	r := b.frame(ctx, abi.OpGet)
+	r.frame = abi.AppendGet(r.frame, key)
+	message, err := b.send(ctx, r)
+	if err != nil {
+		return storage.Item{}, err
+	}
+	var it storage.Item
+	if err := abi.DecodeItem(message, &it); err != nil {
+		return storage.Item{}, b.unreadable("get", err)
+	}
+	it.Key = nil
+	return owned(it), nil
+}
+
+// fastGet runs plinth_get in the slot that is held, and releases it.
+func (b *Backend) fastGet(s *slot, key []byte) (it storage.Item, code uint8, err error) {
+	defer s.release()
+	if err := b.ready(s); err != nil {
+		return it, 0, err
+	}
+	in := s.in
+	view, err := in.room(len(key))
+	if err == nil {
+		copy(view, key)
+		in.stack[0], in.stack[1] = uint64(len(key)), uint64(b.now())
+		in.ctx.records = 0
+		if err = in.guarded(in.get, 2, 1); err != nil {
+			err = in.trapped("plinth_get", err)
+		}
+	}
+	if err == nil {
+		if ptr, n, isErr := abi.UnpackResult(in.stack[0]); isErr && ptr == 0 {
+			if storage.Code(n) == storage.NotFound {
+				return it, 0, storage.ErrNotFound
+			}
+			return it, abi.CodeUseCall, nil
+		}
+		view, err = in.answer("plinth_get", in.stack[0])
+	}
+	if err == nil {
+		if err = abi.DecodeItem(view, &it); err != nil {
+			err = in.garbage("plinth_get answered no item: %v", err)
+		}
+	}
+	if err != nil {
+		b.discard(s, err)
+		return storage.Item{}, 0, b.error(lostInFlight(err, false))
+	}
+	it.Key = nil
+	it.Value = append(make([]byte, 0, len(it.Value)), it.Value...)
+	return it, 0, nil
+}
+
+// owned is an item of an answer with a value: nil is for scans of keys.
+func owned(it storage.Item) storage.Item {
+	if it.Value == nil {
+		it.Value = []byte{}
+	}
+	return it
+}
+
+// GetMany asks the guest. The items share one copy of the answer.
+func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	if err := b.info.Load().Limits.CheckGetKeys(len(keys)); err != nil {
+		return nil, b.error(err)
+	}
+	r := b.frame(ctx, abi.OpGetMany)
+	r.frame = abi.AppendGetMany(r.frame, keys)
+	message, err := b.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	items, err := abi.DecodeItems(message, nil)
+	if err == nil && len(items) > len(keys) {
+		err = errors.New("more items than keys")
+	}
+	if err != nil {
+		return nil, b.unreadable("get_many", err)
+	}
+	for i := range items {
+		items[i] = owned(items[i])
+	}
+	return items, nil
+}
+
+// Scan asks the guest. The items share one copy of the answer.
+func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	r := b.frame(ctx, abi.OpScan)
+	r.frame = abi.AppendQuery(r.frame, &q)
+	message, err := b.send(ctx, r)
+	if err != nil {
+		return storage.Page{}, err
+	}
+	var page storage.Page
+	if err := abi.DecodePage(message, &page); err != nil {
+		return storage.Page{}, b.unreadable("scan", err)
+	}
+	if !q.KeysOnly {
+		for i := range page.Items {
+			page.Items[i] = owned(page.Items[i])
+		}
+	}
+	return page, nil
+}
+
+// Apply asks the guest, after what can be checked here has been.
+func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	if err := w.Validate(b.info.Load()); err != nil {
+		return 0, b.error(err)
+	}
+	r := b.frame(ctx, abi.OpApply)
+	r.frame = abi.AppendWriteSet(r.frame, w)
+	message, err := b.send(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	version, err := abi.DecodeVersion(message)
+	if err != nil {
+		return 0, b.error(lostInFlight(b.unreadable("apply", err), true))
+	}
+	return version, nil
+}
+
+// Health says whether there is an instance, and, but for liveness, asks it.
+func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	if b.closed.Load() {
+		return storage.Health{}, b.error(&storage.Error{Code: storage.ShuttingDown})
+	}
+	f := b.failed.Load()
+	switch {
+	case f != nil && !f.restarts:
+		return storage.Health{Status: storage.Unhealthy, Reason: b.unavailable(f, time.Now()).Error()}, nil
+	case p == storage.Liveness:
+		return storage.Health{Status: storage.Healthy}, nil
+	}
+	r := b.frame(ctx, abi.OpHealth)
+	r.frame = abi.AppendProbe(r.frame, p)
+	message, err := b.send(ctx, r)
+	if err != nil {
+		return storage.Health{}, err
+	}
+	var h storage.Health
+	if err := abi.DecodeHealth(message, &h); err != nil {
+		return storage.Health{}, b.unreadable("health", err)
+	}
+	return h, nil
+}
+
+// Close lets the calls in flight finish, has the guest flush, and releases the
+// instances. It is idempotent. A ctx that ends first leaves it undone.
+func (b *Backend) Close(ctx context.Context) error {
+	b.closed.Store(true)
+	var errs []error
+	for _, s := range b.slots {
+		if err := s.take(ctx); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if s.in != nil {
+			if err := s.in.shut(); err != nil {
+				errs = append(errs, b.error(err))
+			}
+			s.in = nil
+		}
+		s.release()
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,12 @@
+// Package wasmhost is the carrier that runs a backend as a WebAssembly module:
+// the host's half of ABI v1 (abi/SPEC.md), on wazero. It alone imports wazero.
+//
+// A [Runtime] holds what modules share, the compilation cache. A [Module] is a
+// plugin, compiled and checked; a [Backend] is an opened one. The guest is not
+// trusted: whatever it answers is checked, a call that runs too long is
+// interrupted, and an instance that trapped, exited, panicked, overran or
+// answered garbage is discarded and never called again.
+//
+// What belongs here is the carrier alone. Which plugins there are, what they are
+// configured with and who uses them is the business of package host.
+package wasmhost

@@ -1,0 +1,99 @@
+package wasmhost
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/plinthkv/plinth/abi"
+)
+
+// What a guest may put into the host's log: of one call, and of one record.
+const (
+	maxRecords = 100
+	maxRecord  = 16 << 10
+)
+
+// provideImports makes the host's functions, in the form that wazero calls
+// without reflection.
+func (m *Module) provideImports(ctx context.Context) error {
+	_, err := m.runtime.NewHostModuleBuilder(abi.HostModule).NewFunctionBuilder().
+		WithGoModuleFunction(api.GoModuleFunc(guestLog), logSignature.params, logSignature.results).
+		Export(abi.ImportLog).Instantiate(ctx)
+	return err
+}
+
+// guestLog is plinth.log(level, pointer, length).
+func guestLog(ctx context.Context, guest api.Module, stack []uint64) {
+	sink, ok := ctx.(*callContext)
+	if !ok {
+		return
+	}
+	level := slog.Level(int32(stack[0]))
+	record, ok := guest.Memory().Read(uint32(stack[1]), min(uint32(stack[2]), maxRecord))
+	if !ok {
+		record = []byte("a log record outside of the guest's memory")
+	}
+	sink.record(level, record)
+}
+
+// callContext is the context of every call into an instance. It carries the way
+// to the log, and no end: a caller that leaves must not close the module.
+type callContext struct {
+	context.Context
+	log     *slog.Logger
+	records int // of the call that runs
+}
+
+// record logs what a guest said: a JSON object with msg and attributes, or text.
+func (c *callContext) record(level slog.Level, record []byte) {
+	if c.records++; c.records > maxRecords {
+		if c.records == maxRecords+1 {
+			c.log.Warn("the plugin logs too much in one call; the rest is dropped", "limit", maxRecords)
+		}
+		return
+	}
+	if !c.log.Enabled(context.Background(), level) {
+		return
+	}
+	var fields map[string]any
+	dec := json.NewDecoder(bytes.NewReader(record))
+	dec.UseNumber()
+	if dec.Decode(&fields) != nil {
+		c.log.Log(context.Background(), level, string(bytes.ToValidUTF8(record, []byte("\uFFFD"))))
+		return
+	}
+	msg, _ := fields[slog.MessageKey].(string)
+	for _, k := range []string{slog.MessageKey, slog.LevelKey, slog.TimeKey, "plugin"} {
+		delete(fields, k)
+	}
+	attrs := make([]slog.Attr, 0, len(fields))
+	for _, k := range slices.Sorted(maps.Keys(fields)) {
+		attrs = append(attrs, slog.Any(k, fields[k]))
+	}
+	c.log.LogAttrs(context.Background(), level, msg, attrs...)
+}
+
+// output is a guest's standard output or error, line by line into the log.
+type output struct {
+	ctx   *callContext
+	level slog.Level
+	line  []byte
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		part, after, ended := bytes.Cut(rest, []byte("\n"))
+		o.line = append(o.line, part[:min(len(part), maxRecord-len(o.line))]...)
+		if rest = after; ended {
+			o.ctx.record(o.level, o.line)
+			o.line = o.line[:0]
+		}
+	}
+	return len(p), nil
+}

@@ -1,0 +1,270 @@
+package wasmhost
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// instance is one running guest. It is not safe for concurrent use: whoever
+// uses it holds its slot. After any error of a method it is broken, and only
+// close may be called.
+type instance struct {
+	m     *Module
+	guest api.Module
+	shim  api.Module // nil: the guest is trusted, and called directly
+	ctx   *callContext
+	dog   *watchdog // nil: trusted
+	info  storage.Info
+
+	call, get, buffer, closing api.Function // get is nil where the guest has none
+	stack                      [2]uint64
+
+	request, capacity uint32 // the request buffer, and its size
+}
+
+// memoryError is what the memory allocator panics with: it has no other way.
+type memoryError struct{ error }
+
+// open makes an instance and its backend. Errors of the guest's own opener are
+// passed on as they are.
+func (m *Module) open(ctx context.Context, config []byte) (_ *instance, err error) {
+	in := &instance{m: m, ctx: &callContext{Context: context.Background(), log: m.opts.Log}}
+	defer func() {
+		if r := recover(); r != nil {
+			e, ok := r.(memoryError)
+			if !ok {
+				panic(r)
+			}
+			err = &storage.Error{Code: storage.NoSpace, Msg: e.Error()}
+		}
+		if err != nil {
+			in.close()
+		}
+	}()
+	if err := in.instantiate(); err != nil {
+		return nil, err
+	}
+	o := abi.Open{Name: m.opts.Name, Config: config, Minor: abi.Minor, MaxFrame: uint32(m.opts.MaxFrame),
+		Memory: m.opts.Memory, Now: m.opts.Clock().UnixMilli()}
+	rand.Read(o.Incarnation[:])
+	message := abi.AppendOpen(nil, &o)
+	if err := in.put(message); err != nil {
+		return nil, err
+	}
+	answer, err := in.once("plinth_open", in.guest.ExportedFunction(abi.ExportOpen), uint64(len(message)))
+	if err != nil {
+		return nil, err
+	}
+	if err := abi.DecodeInfo(answer, &in.info); err != nil {
+		return nil, fmt.Errorf("plinth_open answered no Info: %w", err)
+	}
+	in.info.Name = strings.Clone(in.info.Name)
+	in.info.Version = strings.Clone(in.info.Version)
+	frame := m.opts.MaxFrame - frameReserve
+	in.info.Limits = in.info.Limits.Tighten(storage.Limits{Key: frame / 4, Value: frame / 2, WriteBytes: frame, GetKeys: abi.MaxElements, Ops: abi.MaxElements})
+	return in, ctx.Err()
+}
+
+// frameReserve is what the head, the header and the wrapping of a message's
+// parts may take of a frame.
+const frameReserve = 16 << 10
+
+func (in *instance) instantiate() error {
+	m := in.m
+	ctx, cancel := in.bounded()
+	defer cancel()
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions().
+		WithRandSource(rand.Reader).WithSysWalltime().WithSysNanotime().
+		WithStdout(&output{ctx: in.ctx, level: slog.LevelInfo}).WithStderr(&output{ctx: in.ctx, level: slog.LevelWarn})
+	for k, v := range m.opts.Env {
+		config = config.WithEnv(k, v)
+	}
+	guest, err := m.runtime.InstantiateModule(withReservedMemory(ctx, m.opts.Memory), m.compiled, config)
+	if err != nil {
+		return in.trapped("the start of the module", err)
+	}
+	in.guest = guest
+	if init := guest.ExportedFunction("_initialize"); init != nil {
+		if _, err := init.Call(ctx); err != nil {
+			return in.trapped("_initialize", err)
+		}
+	}
+	from := guest
+	if !m.opts.Trusted {
+		kind := withoutGet
+		if m.hasGet {
+			kind = withGet
+		}
+		shimCtx := experimental.WithImportResolver(context.Background(), func(string) api.Module { return guest })
+		in.shim, err = m.runtime.InstantiateModule(shimCtx, m.host.shims[kind], wazero.NewModuleConfig().WithName(""))
+		if err != nil {
+			return fmt.Errorf("shim: %w", err)
+		}
+		from = in.shim
+		in.dog = &watchdog{budget: m.opts.Call, bite: func() { in.shim.CloseWithExitCode(context.Background(), sys.ExitCodeDeadlineExceeded) }}
+	}
+	in.call, in.buffer = from.ExportedFunction(abi.ExportCall), from.ExportedFunction(abi.ExportBuffer)
+	if m.hasGet {
+		in.get = from.ExportedFunction(abi.ExportGet)
+	}
+	in.closing = guest.ExportedFunction(abi.ExportClose)
+	return nil
+}
+
+// openBudget is what starting may take, as a multiple of a call.
+const openBudget = 5
+
+// bounded is the context of the calls that happen once: starting and closing.
+// They are interrupted by the context itself.
+func (in *instance) bounded() (*callContext, context.CancelFunc) {
+	if in.m.opts.Trusted {
+		return in.ctx, func() {}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), openBudget*in.m.opts.Call)
+	in.ctx.records = 0
+	return &callContext{Context: ctx, log: in.ctx.log}, cancel
+}
+
+// once calls a function that is called once in an instance's life.
+func (in *instance) once(what string, f api.Function, arg ...uint64) ([]byte, error) {
+	ctx, cancel := in.bounded()
+	defer cancel()
+	result, err := f.Call(ctx, arg...)
+	if err != nil {
+		return nil, in.trapped(what, err)
+	}
+	return in.answer(what, result[0])
+}
+
+// put writes a request into the guest's buffer.
+func (in *instance) put(request []byte) error {
+	view, err := in.room(len(request))
+	copy(view, request)
+	return err
+}
+
+// room is the guest's request buffer, n bytes of it. It is a view of memory that
+// the next call into the guest may move.
+func (in *instance) room(n int) ([]byte, error) {
+	if uint32(n) > in.capacity || in.capacity > keptBuffer && n <= keptBuffer || in.capacity == 0 {
+		in.stack[0] = uint64(uint32(n))
+		in.ctx.records = 0
+		if err := in.guarded(in.buffer, 1, 1); err != nil {
+			return nil, in.trapped("plinth_buffer", err)
+		}
+		ptr, size, isErr := abi.UnpackResult(in.stack[0])
+		if isErr || size < uint32(n) {
+			return nil, in.garbage("plinth_buffer gave no buffer of %d bytes", n)
+		}
+		in.request, in.capacity = ptr, size
+	}
+	view, ok := in.guest.Memory().Read(in.request, uint32(n))
+	if !ok {
+		return nil, in.garbage("the request buffer lies outside of the memory")
+	}
+	return view, nil
+}
+
+// keptBuffer is the largest request buffer that is used again for a request that
+// would fit a smaller one: the guest may let the memory go.
+const keptBuffer = 1 << 20
+
+// guarded calls f, on params and results in the stack, for at most frames
+// requests' time.
+func (in *instance) guarded(f api.Function, slots, frames int) error {
+	if in.dog == nil {
+		return f.CallWithStack(in.ctx, in.stack[:slots])
+	}
+	in.dog.enter(frames)
+	err := f.CallWithStack(in.ctx, in.stack[:slots])
+	in.dog.leave()
+	return err
+}
+
+// answer is the view that a result points to, or the guest's error.
+func (in *instance) answer(what string, result uint64) ([]byte, error) {
+	ptr, n, isErr := abi.UnpackResult(result)
+	if isErr && ptr == 0 {
+		return nil, &storage.Error{Code: codeOf(n), Msg: fmt.Sprintf("%s answered the bare code %d", what, n)}
+	}
+	if int64(n) > int64(in.m.opts.MaxFrame) {
+		return nil, in.garbage("%s answered %d bytes, max_frame is %d", what, n, in.m.opts.MaxFrame)
+	}
+	view, ok := in.guest.Memory().Read(ptr, n)
+	if !ok {
+		return nil, in.garbage("%s answered bytes outside of its memory", what)
+	}
+	if isErr {
+		return nil, abi.DecodeError(view)
+	}
+	return view, nil
+}
+
+func codeOf(n uint32) storage.Code {
+	if c := storage.Code(min(n, 255)); c.Known() && c != storage.OK {
+		return c
+	}
+	return storage.Internal
+}
+
+// trapped says what ended a call that did not return.
+func (in *instance) trapped(what string, err error) error {
+	var exit *sys.ExitError
+	reason := firstLine(err.Error())
+	switch {
+	case errors.As(err, &exit) && exit.ExitCode() == sys.ExitCodeDeadlineExceeded:
+		reason = fmt.Sprintf("ran longer than its budget of %s and was interrupted", in.m.opts.Call)
+	case errors.As(err, &exit):
+		reason = fmt.Sprintf("the guest exited with code %d", exit.ExitCode())
+	}
+	return &storage.Error{Code: storage.Unavailable, Msg: what + ": " + reason}
+}
+
+func (in *instance) garbage(format string, args ...any) error {
+	return &storage.Error{Code: storage.Unavailable, Msg: "the plugin broke the ABI: " + fmt.Sprintf(format, args...)}
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return strings.ToValidUTF8(line[:min(len(line), 300)], "")
+}
+
+// shut has the guest flush, and closes it.
+func (in *instance) shut() error {
+	_, err := in.once("plinth_close", in.closing)
+	return errors.Join(err, in.close())
+}
+
+// close releases what the instance holds; the guest is not asked.
+func (in *instance) close() error {
+	if in.dog != nil {
+		in.dog.stop()
+	}
+	var errs []error
+	for _, c := range []io.Closer{closer{in.shim}, closer{in.guest}} {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+type closer struct{ m api.Module }
+
+func (c closer) Close() error {
+	if c.m == nil {
+		return nil
+	}
+	return c.m.Close(context.Background())
+}

@@ -1,0 +1,232 @@
+package wasmhost
+
+import (
+	"context"
+	"sync"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// What callers of a busy instance are combined into, at most.
+const (
+	maxFrames = 64
+	maxBytes  = 1 << 20
+)
+
+// slot is an instance and those who wait for it. Whoever holds it runs, beside
+// its own request, what others have queued meanwhile, as frames of one call;
+// then it hands the slot to the first who still waits. There is no goroutine
+// of its own.
+type slot struct {
+	mu    sync.Mutex
+	busy  bool
+	queue []*request
+
+	// What follows belongs to whoever holds the slot.
+	in    *instance // nil: lost, or closed
+	batch []*request
+	buf   []byte
+}
+
+// request is one frame on its way. It is used again.
+type request struct {
+	frame []byte
+	write bool // it may change something
+	// done gets true with the answer in place, false with the slot in hand.
+	done    chan bool
+	code    storage.Code
+	message []byte // owned by who asked
+	err     error
+}
+
+var requests = sync.Pool{New: func() any { return &request{done: make(chan bool, 1)} }}
+
+// free gives r back; its message stays with who asked.
+func (r *request) free() {
+	if cap(r.frame) > keptBuffer {
+		r.frame = nil
+	}
+	r.message, r.err = nil, nil
+	requests.Put(r)
+}
+
+// try takes the slot if nobody has it.
+func (s *slot) try() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy {
+		return false
+	}
+	s.busy = true
+	return true
+}
+
+// release hands the slot to the first who waits, or leaves it free.
+func (s *slot) release() {
+	s.mu.Lock()
+	if len(s.queue) == 0 {
+		s.busy = false
+		s.mu.Unlock()
+		return
+	}
+	next := s.queue[0]
+	s.queue = append(s.queue[:0], s.queue[1:]...)
+	s.mu.Unlock()
+	next.done <- false
+}
+
+// take waits for the slot without a request. Only ctx ends it.
+func (s *slot) take(ctx context.Context) error {
+	r := requests.Get().(*request)
+	defer r.free()
+	r.frame = r.frame[:0]
+	_, err := s.wait(ctx, r)
+	return err
+}
+
+// wait queues r until it has been done by somebody else, or the slot is in hand
+// (held). A caller that leaves before its request was begun takes it along; one
+// whose request is being done stays for the outcome.
+func (s *slot) wait(ctx context.Context, r *request) (held bool, err error) {
+	s.mu.Lock()
+	if !s.busy {
+		s.busy = true
+		s.mu.Unlock()
+		return true, nil
+	}
+	s.queue = append(s.queue, r)
+	s.mu.Unlock()
+	select {
+	case done := <-r.done:
+		return !done, nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for i, q := range s.queue {
+		if q == r {
+			s.queue = append(s.queue[:i], s.queue[i+1:]...)
+			s.mu.Unlock()
+			return false, storage.ContextError(ctx)
+		}
+	}
+	s.mu.Unlock()
+	if done := <-r.done; !done { // the slot came with the end of the wait
+		s.release()
+		return false, storage.ContextError(ctx)
+	}
+	return false, nil
+}
+
+// gather makes a batch of r and of what is queued, as far as the bounds allow.
+// A frame of no bytes is a caller that wants the slot itself.
+func (s *slot) gather(r *request) []*request {
+	s.batch = append(s.batch[:0], r)
+	size := len(r.frame)
+	s.mu.Lock()
+	n := 0
+	for _, q := range s.queue {
+		if len(q.frame) == 0 || n+1 >= maxFrames || size+len(q.frame) > maxBytes {
+			break
+		}
+		size += len(q.frame)
+		n++
+	}
+	s.batch = append(s.batch, s.queue[:n]...)
+	s.queue = append(s.queue[:0], s.queue[n:]...)
+	s.mu.Unlock()
+	return s.batch
+}
+
+// run does the batch, call by call, until all are answered; the first request
+// is the caller's own, the others are told. The error is why the instance is
+// broken: every request that was not answered has it.
+func (s *slot) run(batch []*request) (broken error) {
+	for todo := batch; len(todo) > 0 && broken == nil; {
+		var n int
+		n, broken = s.call(todo)
+		if broken != nil {
+			for _, r := range todo[n:] {
+				r.err = lostInFlight(broken, r.write)
+			}
+			n = len(todo)
+		}
+		todo = todo[n:]
+	}
+	for _, r := range batch[1:] {
+		r.done <- true
+	}
+	return broken
+}
+
+// call sends all of todo and takes the answers of the first n of it.
+func (s *slot) call(todo []*request) (n int, broken error) {
+	in := s.in
+	frames := todo[0].frame
+	if len(todo) > 1 {
+		s.buf = s.buf[:0]
+		for i, r := range todo {
+			renumber(r.frame, uint32(i))
+			s.buf = append(s.buf, r.frame...)
+		}
+		frames = s.buf
+	} else {
+		renumber(frames, 0)
+	}
+	if err := in.put(frames); err != nil {
+		return 0, err
+	}
+	in.stack[0] = uint64(len(frames))
+	in.ctx.records = 0
+	if err := in.guarded(in.call, 1, len(todo)); err != nil {
+		return 0, in.trapped("plinth_call", err)
+	}
+	rest, err := in.answer("plinth_call", in.stack[0])
+	if err != nil {
+		return 0, err
+	}
+	for ; len(rest) > 0; n++ {
+		f, after, err := abi.ReadFrame(rest, in.m.opts.MaxFrame)
+		switch {
+		case err != nil:
+			return n, in.garbage("answer %d cannot be read: %v", n, err)
+		case n == len(todo):
+			return n, in.garbage("more answers than the %d requests", n)
+		case f.ID != uint32(n):
+			return n, in.garbage("answer %d is to request %d", n, f.ID)
+		}
+		todo[n].answered(f)
+		rest = after
+	}
+	if n == 0 {
+		return 0, in.garbage("no answer")
+	}
+	return n, nil
+}
+
+// answered takes the answer over from the guest's memory.
+func (r *request) answered(f abi.Frame) {
+	r.code, r.err = storage.Code(f.Kind), nil
+	if r.code != storage.OK {
+		e := f.Err() // its texts are copies
+		e.Unknown = e.Unknown && r.write || e.Code == storage.OutcomeUnknown
+		r.err = e
+		return
+	}
+	r.message = append(make([]byte, 0, len(f.Message)), f.Message...)
+}
+
+// renumber gives a frame another id: a batch counts from 0.
+func renumber(frame []byte, id uint32) {
+	frame[4], frame[5], frame[6], frame[7] = byte(id), byte(id>>8), byte(id>>16), byte(id>>24)
+}
+
+// lostInFlight is the error of a request that was with the guest when it broke.
+func lostInFlight(broken error, write bool) error {
+	e := *storage.AsError(broken)
+	e.Code, e.Unknown = storage.Unavailable, false
+	if write {
+		e.Code, e.Unknown = storage.OutcomeUnknown, true
+	}
+	return &e
+}

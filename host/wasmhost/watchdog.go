@@ -1,0 +1,69 @@
+package wasmhost
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// watchdog interrupts a call that exceeds its budget. What it costs a call is
+// two atomic writes: a timer, armed while there are calls, looks in from time to
+// time whether the same call is still running. A call may so run longer than its
+// budget, by a quarter.
+type watchdog struct {
+	budget time.Duration
+	bite   func()
+	// state is the number of the call that runs << frameBits | its frames; an
+	// even number: none runs.
+	call   uint64 // written by the one who holds the instance
+	state  atomic.Uint64
+	armed  atomic.Bool
+	closed atomic.Bool
+	// seen and looks are the timer's own.
+	seen  uint64
+	looks int
+}
+
+const (
+	frameBits = 16
+	looksPer  = 4 // looks in a budget
+)
+
+func (w *watchdog) enter(frames int) {
+	w.call++
+	w.state.Store((2*w.call+1)<<frameBits | uint64(min(frames, 1<<frameBits-1)))
+	if !w.armed.Load() && w.armed.CompareAndSwap(false, true) {
+		w.again()
+	}
+}
+
+func (w *watchdog) leave() { w.state.Store(2 * w.call << frameBits) }
+
+func (w *watchdog) again() { time.AfterFunc(max(w.budget/looksPer, time.Millisecond), w.look) }
+
+// look runs on the timer's goroutine, one at a time: armed sees to it.
+func (w *watchdog) look() {
+	if w.closed.Load() {
+		return
+	}
+	state := w.state.Load()
+	running := state>>frameBits&1 == 1
+	switch {
+	case state != w.seen:
+		w.seen, w.looks = state, 0
+	case !running:
+		// Idle since the last look: rest. A call that enters right now either sees
+		// armed false and arms again, or is seen here.
+		w.armed.Store(false)
+		if w.state.Load() == state || !w.armed.CompareAndSwap(false, true) {
+			return
+		}
+	default:
+		if w.looks++; w.looks > looksPer*max(int(state&(1<<frameBits-1)), 1) {
+			w.bite()
+			return
+		}
+	}
+	w.again()
+}
+
+func (w *watchdog) stop() { w.closed.Store(true) }

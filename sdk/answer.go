@@ -1,0 +1,161 @@
+package sdk
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// AnswerReserve is what an answer frame that carries no data takes at most, in
+// bytes: an Error or a Health message. With less left of a budget, a carrier's
+// guest side leaves the next request for another call.
+const AnswerReserve = 64 << 10
+
+// Answerer turns request frames into calls of a backend: the plugin's half of
+// every carrier that speaks frames. It is not safe for concurrent use.
+type Answerer struct {
+	b     storage.Backend
+	view  Viewer // nil: b cannot
+	ctx   callContext
+	keys  [][]byte
+	write storage.WriteSet
+}
+
+// NewAnswerer answers with b.
+func NewAnswerer(b storage.Backend) *Answerer {
+	a := &Answerer{b: b, ctx: callContext{Context: context.Background()}}
+	a.view, _ = b.(Viewer)
+	return a
+}
+
+// Answer appends the answer to one request to dst: a frame with the request's
+// id, of at most budget bytes. A backend's panic passes through it.
+func (a *Answerer) Answer(dst []byte, f abi.Frame, budget int) []byte {
+	start := len(dst)
+	dst = abi.BeginFrame(dst, f.ID, uint8(storage.OK), nil)
+	head := len(dst)
+	dst, err := a.message(dst, f, budget-(head-start))
+	if err == nil && len(dst)-start > budget {
+		err = storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(len(dst)-start))
+	}
+	if err != nil {
+		e := storage.AsError(err)
+		dst = abi.BeginFrame(dst[:start], f.ID, uint8(e.Code), nil)
+		dst = abi.AppendError(dst, e)
+	}
+	dst, _ = abi.EndFrame(dst, start) // a budget is far below what a frame can be
+	return dst
+}
+
+// Get appends the item at key, without the key itself, to dst.
+func (a *Answerer) Get(dst, key []byte) ([]byte, error) {
+	get := a.b.Get
+	if a.view != nil {
+		get = a.view.GetView
+	}
+	it, err := get(&a.ctx, key)
+	if err != nil {
+		return dst, err
+	}
+	it.Key = nil
+	return abi.AppendItem(dst, &it), nil
+}
+
+// message appends the message of the answer to dst.
+func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) {
+	var h abi.Header
+	if err := h.Decode(f.Header); err != nil {
+		return dst, err
+	}
+	a.ctx.set(h.Deadline)
+	switch abi.Op(f.Kind) {
+	case abi.OpGet:
+		key, err := abi.DecodeGet(f.Message)
+		if err != nil {
+			return dst, err
+		}
+		return a.Get(dst, key)
+	case abi.OpGetMany:
+		return a.getMany(dst, f.Message)
+	case abi.OpScan:
+		return a.scan(dst, f.Message, budget)
+	case abi.OpApply:
+		if err := abi.DecodeWriteSet(f.Message, &a.write); err != nil {
+			return dst, err
+		}
+		version, err := a.b.Apply(&a.ctx, &a.write)
+		if err != nil {
+			return dst, err
+		}
+		return abi.AppendVersion(dst, version), nil
+	case abi.OpHealth:
+		probe, err := abi.DecodeProbe(f.Message)
+		if err != nil {
+			return dst, err
+		}
+		health, err := a.b.Health(&a.ctx, probe)
+		if err != nil {
+			return dst, err
+		}
+		return abi.AppendHealth(dst, &health), nil
+	}
+	return dst, storage.Errorf(storage.Unsupported, "op %d is not known here", f.Kind)
+}
+
+func (a *Answerer) getMany(dst, message []byte) ([]byte, error) {
+	keys, err := abi.DecodeGetMany(message, a.keys[:0])
+	if err != nil {
+		return dst, err
+	}
+	a.keys = keys
+	items, err := a.b.GetMany(&a.ctx, keys)
+	if err != nil {
+		return dst, err
+	}
+	return abi.AppendItems(dst, items), nil
+}
+
+// scan keeps the page within the budget: half of it for keys and values leaves
+// enough for what they are wrapped in.
+func (a *Answerer) scan(dst, message []byte, budget int) ([]byte, error) {
+	var q storage.Query
+	if err := abi.DecodeQuery(message, &q); err != nil {
+		return dst, err
+	}
+	if most := max(budget/2, 1); q.MaxBytes > most {
+		q.MaxBytes = most
+	}
+	if most := max(budget/128, 1); q.Limit > most {
+		q.Limit = most
+	}
+	page, err := a.b.Scan(&a.ctx, q)
+	if err != nil {
+		return dst, err
+	}
+	return abi.AppendPage(dst, &page), nil
+}
+
+// PanicError is what a backend's panic becomes: Internal with its text. Whether
+// a write that was being done was applied is unknown.
+func PanicError(v any) *storage.Error {
+	return &storage.Error{Code: storage.Internal, Msg: fmt.Sprintf("panic: %v", v), Unknown: true}
+}
+
+// callContext is the context of the call that runs: its deadline, and no values.
+// It is used again for the next call, so that a call allocates none.
+type callContext struct {
+	context.Context
+	deadline time.Time
+	has      bool
+}
+
+func (c *callContext) set(left int64) {
+	if c.has = left > 0; c.has {
+		c.deadline = time.Now().Add(time.Duration(min(left, int64(time.Hour/time.Millisecond)*24*365)) * time.Millisecond)
+	}
+}
+
+func (c *callContext) Deadline() (time.Time, bool) { return c.deadline, c.has }

@@ -1,0 +1,57 @@
+package guest
+
+import (
+	"log/slog"
+	"runtime/debug"
+	"unsafe"
+
+	"github.com/plinthkv/plinth/abi"
+)
+
+//go:wasmexport plinth_abi_v1
+func exportMarker() {}
+
+//go:wasmexport plinth_buffer
+func exportBuffer(n int32) int64 {
+	if n < 0 {
+		return int64(abi.PackCode(abi.CodeUseCall))
+	}
+	b := self.buffer(int(n))
+	return int64(abi.PackResult(address(b), uint32(len(b)), false))
+}
+
+//go:wasmexport plinth_open
+func exportOpen(n int32) int64 { return packed(self.doOpen(int(uint32(n)))) }
+
+//go:wasmexport plinth_call
+func exportCall(n int32) int64 { return packed(self.doCall(int(uint32(n)))) }
+
+//go:wasmexport plinth_get
+func exportGet(n int32, now int64) int64 { return packed(self.doGet(int(uint32(n)), now)) }
+
+//go:wasmexport plinth_close
+func exportClose() int64 { return packed(self.doClose()) }
+
+//go:wasmimport plinth log
+func importLog(level int32, record unsafe.Pointer, n int32)
+
+func hostLog(level slog.Level, record []byte) {
+	importLog(int32(level), unsafe.Pointer(unsafe.SliceData(record)), int32(len(record)))
+}
+
+// address is where b is. Go does not move what it has allocated, and self keeps b.
+func address(b []byte) uint32 { return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+
+func packed(r result) int64 {
+	if r.code != 0 {
+		return int64(abi.PackCode(r.code))
+	}
+	return int64(abi.PackResult(address(r.bytes), uint32(len(r.bytes)), r.isErr))
+}
+
+// limitMemory has the garbage collector work harder before memory runs out.
+func limitMemory(bytes int64) {
+	if bytes > 0 {
+		debug.SetMemoryLimit(bytes / 8 * 7)
+	}
+}

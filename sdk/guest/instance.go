@@ -1,0 +1,182 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// keptBuffer is the largest buffer that is kept from call to call, in bytes.
+const keptBuffer = 1 << 20
+
+// instance is the state of the one instance that a module is.
+type instance struct {
+	open    sdk.Opener
+	log     func(level slog.Level, record []byte)
+	backend storage.Backend
+	answers *sdk.Answerer
+	request []byte // what the host writes into
+	out     []byte // what it reads
+	now     int64  // ms; never goes back
+	max     int    // bytes of an answer
+	broken  *storage.Error
+}
+
+// result is what an export answers: bytes that stay valid until the next call,
+// or a bare code.
+type result struct {
+	bytes []byte
+	code  uint8 // 0: none
+	isErr bool
+}
+
+// buffer gives a request buffer of at least n bytes.
+func (i *instance) buffer(n int) []byte {
+	if n > cap(i.request) || cap(i.request) > keptBuffer && n <= keptBuffer {
+		i.request = make([]byte, max(n, 4096))
+	}
+	i.request = i.request[:cap(i.request)]
+	return i.request
+}
+
+// doOpen makes the backend; n bytes of request are an Open message.
+func (i *instance) doOpen(n int) (r result) {
+	defer i.recovered(&r)
+	var o abi.Open
+	if i.backend != nil {
+		return i.fail(storage.Errorf(storage.InvalidArgument, "the plugin is open already"))
+	}
+	if err := abi.DecodeOpen(i.request[:min(n, len(i.request))], &o); err != nil {
+		return i.fail(storage.AsError(err))
+	}
+	if i.open == nil {
+		return i.fail(storage.Errorf(storage.Internal, "the module does not call guest.Serve in an init function"))
+	}
+	limitMemory(int64(o.Memory))
+	i.tell(o.Now)
+	i.max = int(o.MaxFrame)
+	b, err := i.open(context.Background(), sdk.Env{
+		Name:        o.Name,
+		Config:      append([]byte(nil), o.Config...),
+		Now:         i.clock,
+		Log:         slog.New(newHandler(i.log)),
+		Incarnation: o.Incarnation,
+		MaxMessage:  i.max,
+		Memory:      int64(o.Memory),
+	})
+	if err != nil {
+		return i.fail(storage.AsError(err))
+	}
+	i.backend, i.answers = b, sdk.NewAnswerer(b)
+	info := b.Info()
+	i.out = abi.AppendInfo(i.out[:0], &info)
+	return result{bytes: i.out}
+}
+
+// doCall answers the first frames of the n bytes of request: as many as the
+// budget of the first allows, and at least one.
+func (i *instance) doCall(n int) (r result) {
+	defer i.recovered(&r)
+	if err := i.usable(); err != nil {
+		return i.fail(err)
+	}
+	if cap(i.out) > keptBuffer {
+		i.out = nil
+	}
+	out, rest := i.out[:0], i.request[:min(n, len(i.request))]
+	budget := 0
+	for len(rest) > 0 {
+		f, after, err := abi.ReadFrame(rest, 0)
+		if err != nil {
+			return i.fail(storage.AsError(err))
+		}
+		var h abi.Header
+		if err := h.Decode(f.Header); err != nil {
+			return i.fail(storage.AsError(err))
+		}
+		i.tell(h.Now)
+		if budget == 0 {
+			if budget = i.max; h.Budget != 0 && int(h.Budget) < budget {
+				budget = int(h.Budget)
+			}
+		}
+		start := len(out)
+		if start > 0 && budget-start < sdk.AnswerReserve {
+			break
+		}
+		out = i.answers.Answer(out, f, budget-start)
+		if start > 0 && abi.Op(f.Kind) != abi.OpApply && tooLarge(out[start:]) {
+			out = out[:start] // alone, in the next call, it may fit
+			break
+		}
+		rest = after
+	}
+	i.out = out
+	return result{bytes: out}
+}
+
+// tooLarge tells whether an answer is the refusal of one that did not fit what
+// others had left of the budget.
+func tooLarge(answer []byte) bool {
+	f, _, err := abi.ReadFrame(answer, 0)
+	return err == nil && storage.Code(f.Kind) == storage.RangeLimit
+}
+
+// doGet is the fast path: n bytes of request are the key.
+func (i *instance) doGet(n int, now int64) (r result) {
+	defer i.recovered(&r)
+	if err := i.usable(); err != nil {
+		return i.fail(err)
+	}
+	i.tell(now)
+	out, err := i.answers.Get(i.out[:0], i.request[:min(n, len(i.request))])
+	switch {
+	case err == nil && len(out) <= i.max:
+		i.out = out
+		return result{bytes: out}
+	case err != nil && errors.Is(err, storage.ErrNotFound):
+		return result{code: uint8(storage.NotFound)}
+	}
+	return result{code: abi.CodeUseCall}
+}
+
+// doClose closes the backend.
+func (i *instance) doClose() (r result) {
+	defer i.recovered(&r)
+	if err := i.usable(); err != nil {
+		return i.fail(err)
+	}
+	if err := i.backend.Close(context.Background()); err != nil {
+		return i.fail(storage.AsError(err))
+	}
+	return result{}
+}
+
+func (i *instance) usable() *storage.Error {
+	if i.broken == nil && i.backend == nil {
+		return storage.Errorf(storage.InvalidArgument, "the plugin is not open")
+	}
+	return i.broken
+}
+
+// recovered makes the result of a panic, after which nothing can be trusted.
+func (i *instance) recovered(r *result) {
+	if v := recover(); v != nil {
+		i.broken = sdk.PanicError(v)
+		*r = i.fail(i.broken)
+	}
+}
+
+func (i *instance) fail(e *storage.Error) result {
+	i.out = abi.AppendError(i.out[:0], e)
+	return result{bytes: i.out, isErr: true}
+}
+
+func (i *instance) tell(now int64) { i.now = max(i.now, now) }
+
+func (i *instance) clock() time.Time { return time.UnixMilli(i.now) }
