@@ -38,7 +38,7 @@ const (
 	Canceled         Code = 20 // the caller left before anything was done
 	Unauthenticated  Code = 21
 
-	codesEnd
+	codesEnd = Unauthenticated + 1
 )
 
 var codeNames = [...]string{"ok", "not_found", "conflict", "unavailable", "serialization", "internal", "timeout",
