@@ -89,45 +89,22 @@ func InRange(key, start, end []byte) bool {
 // counts as expired; a zero expiry never is.
 func Expired(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
-// Bytes is the size that Limits.WriteBytes counts: all keys, bounds and values.
-func (w *WriteSet) Bytes() int {
-	n := 0
-	for i := range w.Checks {
-		c := &w.Checks[i]
-		n += len(c.Key) + len(c.End) + len(c.Value)
-	}
-	for i := range w.Ops {
-		o := &w.Ops[i]
-		n += len(o.Key) + len(o.End) + len(o.Value)
-	}
-	return n
-}
-
-// Validate tells whether w makes sense and is within what info allows: known
-// kinds, no version check on 0, limits, and the capabilities that it takes.
-// Size errors come before everything that needs the state. A backend calls it
-// (or [Normalize]) first in Apply.
+// Validate tells whether w makes sense and is within what info allows: sizes,
+// known kinds, no version check on 0, and the capabilities that it takes. Size
+// errors come before everything that needs the state. A backend calls it (or
+// [Normalize]) first in Apply.
 func (w *WriteSet) Validate(info *Info) error {
-	l := &info.Limits
-	if err := checkLimit("ops", l.Ops, len(w.Ops)+len(w.Checks)); err != nil {
+	if err := w.CheckSizes(info.Limits); err != nil {
 		return err
 	}
-	total := 0
 	for i := range w.Ops {
 		o := &w.Ops[i]
 		if o.Kind < OpPut || o.Kind > OpDeleteRange {
 			return Errorf(InvalidArgument, "op %d has the unknown kind %d", i, o.Kind)
 		}
-		if o.Kind != OpDeleteRange && o.End != nil || o.Kind != OpPut && (o.Value != nil || !o.ExpiresAt.IsZero()) {
+		if o.Kind != OpDeleteRange && o.End != nil || o.Kind != OpPut && (len(o.Value) > 0 || !o.ExpiresAt.IsZero()) {
 			return Errorf(InvalidArgument, "op %d carries what its kind does not use", i)
 		}
-		if len(o.Key) > l.Key && l.Key > 0 && o.Kind != OpDeleteRange {
-			return l.CheckKey(o.Key)
-		}
-		if len(o.Value) > l.Value && l.Value > 0 {
-			return l.CheckValue(o.Value)
-		}
-		total += len(o.Key) + len(o.End) + len(o.Value)
 	}
 	for i := range w.Checks {
 		c := &w.Checks[i]
@@ -137,15 +114,36 @@ func (w *WriteSet) Validate(info *Info) error {
 		if c.Kind == CheckVersion && c.Version == 0 {
 			return Errorf(InvalidArgument, "check %d is on version 0, which no item has", i)
 		}
-		if c.Kind != CheckRange && len(c.Key) > l.Key && l.Key > 0 {
+	}
+	return w.supported(info.Caps)
+}
+
+// CheckSizes tells whether w is within l: the number of its ops and checks, each
+// key and value that it would store, then all of it. Bounds of ranges may have
+// any length, and so may a value that is only compared with.
+func (w *WriteSet) CheckSizes(l Limits) error {
+	if err := checkLimit("ops", l.Ops, len(w.Ops)+len(w.Checks)); err != nil {
+		return err
+	}
+	total := 0
+	for i := range w.Ops {
+		o := &w.Ops[i]
+		if l.Key > 0 && len(o.Key) > l.Key && o.Kind != OpDeleteRange {
+			return l.CheckKey(o.Key)
+		}
+		if l.Value > 0 && len(o.Value) > l.Value {
+			return l.CheckValue(o.Value)
+		}
+		total += len(o.Key) + len(o.End) + len(o.Value)
+	}
+	for i := range w.Checks {
+		c := &w.Checks[i]
+		if l.Key > 0 && len(c.Key) > l.Key && c.Kind != CheckRange {
 			return l.CheckKey(c.Key)
 		}
 		total += len(c.Key) + len(c.End) + len(c.Value)
 	}
-	if err := checkLimit("write set bytes", l.WriteBytes, total); err != nil {
-		return err
-	}
-	return w.supported(info.Caps)
+	return checkLimit("write set bytes", l.WriteBytes, total)
 }
 
 // supported tells whether caps are enough for w. The common case, one op and at

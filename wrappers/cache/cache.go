@@ -1,0 +1,163 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// Backend answers reads from memory where it can. It is safe for concurrent use.
+type Backend struct {
+	next    storage.Backend
+	config  Config
+	clock   func() time.Time
+	entries *otter.Cache[string, *entry]
+	guard   *guard
+	stop    func() // stops watching the hub
+
+	hits, misses atomic.Uint64
+}
+
+// entry is what is known of a key. It never changes.
+type entry struct {
+	item    storage.Item // without its key
+	present bool
+	until   time.Time // when it is no longer believed
+}
+
+// entryOverhead is what an entry takes beyond its key and value, in bytes.
+const entryOverhead = 160
+
+func weight(key string, e *entry) uint32 {
+	return uint32(len(key) + len(e.item.Value) + entryOverhead)
+}
+
+// New puts a cache over next, whose writes it hears of through s.Hub.
+func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
+	if s.Hub == nil {
+		return nil, errors.New("a cache needs the hub of its backend")
+	}
+	entries, err := otter.New(&otter.Options[string, *entry]{MaximumWeight: uint64(c.MaxBytes), Weigher: weight})
+	if err != nil {
+		return nil, err
+	}
+	b := &Backend{next: next, config: c, clock: s.Clock, entries: entries}
+	if b.clock == nil {
+		b.clock = time.Now
+	}
+	b.guard = newGuard(entries, c.UnknownHold, b.clock, next.Info().Caps)
+	b.stop = s.Hub.Watch(b.guard)
+	return b, nil
+}
+
+// borrow is key as a string for a lookup, which does not keep it.
+func borrow(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
+
+// Get answers from memory, else from below. A hit allocates the value only.
+func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	if e, ok := b.entries.GetIfPresent(borrow(key)); ok && b.clock().Before(e.until) {
+		b.hits.Add(1)
+		return e.answer()
+	}
+	b.misses.Add(1)
+	return b.miss(ctx, key)
+}
+
+// answer is a copy for a caller.
+func (e *entry) answer() (storage.Item, error) {
+	if !e.present {
+		return storage.Item{}, storage.ErrNotFound
+	}
+	it := e.item
+	it.Value = append(make([]byte, 0, len(it.Value)), it.Value...)
+	return it, nil
+}
+
+// miss reads from below. Of those who miss a key together, one reads.
+func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
+	f, leads := b.guard.begin(key)
+	switch {
+	case f == nil: // the key is being written: nothing that is read now can be kept
+		return b.next.Get(ctx, key)
+	case !leads:
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return storage.Item{}, storage.ContextError(ctx)
+		}
+		if f.entry == nil { // it failed, perhaps for a reason of its caller's own
+			return b.next.Get(ctx, key)
+		}
+		return f.entry.answer()
+	}
+	defer b.guard.end(f) // also when next panics: others wait for it
+	started := b.clock()
+	it, err := b.next.Get(ctx, key)
+	if err == nil || errors.Is(err, storage.ErrNotFound) {
+		f.entry = b.entry(it, err == nil, started)
+	}
+	return it, err
+}
+
+// entry is what is kept of an item that belongs to a caller.
+func (b *Backend) entry(it storage.Item, present bool, now time.Time) *entry {
+	e := &entry{present: present, until: now.Add(b.config.NegativeTTL)}
+	if present {
+		e.item = it
+		e.item.Key = nil
+		e.item.Value = append(make([]byte, 0, len(it.Value)), it.Value...)
+		e.until = now.Add(b.config.TTL)
+		if !it.ExpiresAt.IsZero() && it.ExpiresAt.Before(e.until) {
+			e.until = it.ExpiresAt
+		}
+	}
+	return e
+}
+
+// GetMany is answered from below: it is one view there.
+func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	return b.next.GetMany(ctx, keys)
+}
+
+// Scan is answered from below: it is one view there.
+func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	return b.next.Scan(ctx, q)
+}
+
+// Apply passes on; the hub at the bottom tells of it, here and everywhere.
+func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	return b.next.Apply(ctx, w)
+}
+
+// Health asks the next.
+func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	return b.next.Health(ctx, p)
+}
+
+// Info is the next's.
+func (b *Backend) Info() storage.Info { return b.next.Info() }
+
+// Close forgets everything. It is idempotent.
+func (b *Backend) Close(context.Context) error {
+	b.stop()
+	b.guard.Lost()
+	b.entries.StopAllGoroutines()
+	return nil
+}
+
+// Stats are counts since the start.
+type Stats struct{ Hits, Misses, Entries, Bytes uint64 }
+
+// Stats counts what the cache did.
+func (b *Backend) Stats() Stats {
+	return Stats{b.hits.Load(), b.misses.Load(), uint64(b.entries.EstimatedSize()), b.entries.WeightedSize()}
+}
+
+var _ storage.Backend = (*Backend)(nil)

@@ -1,0 +1,240 @@
+package cache
+
+import (
+	"sync"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// guard decides what may be kept: it knows which keys are being written and
+// which reads are on their way. It is the watcher of the hub.
+type guard struct {
+	mu      sync.Mutex
+	entries *otter.Cache[string, *entry]
+	hold    time.Duration
+	clock   func() time.Time
+	writing touched
+	flights map[string]*flight
+	held    []held // of unknown outcome, the first to end first
+	// permanent are keys that were written without expiry through this host; nil
+	// where reads tell the expiry, or nothing ever expires.
+	permanent map[string]struct{}
+}
+
+// flight is a read from below that others may wait for. One that a write has
+// overtaken is no longer among the guard's flights, and is not kept.
+type flight struct {
+	key   string
+	done  chan struct{}
+	entry *entry // set before done is closed; nil: the read failed
+}
+
+// held are the keys and ranges of a write that may still be going on.
+type held struct {
+	keys   []string
+	ranges []storage.Op
+	until  time.Time
+}
+
+// maxKnown bounds the keys that are remembered beyond calls: permanent and held.
+const maxKnown = 1 << 16
+
+func newGuard(entries *otter.Cache[string, *entry], hold time.Duration, clock func() time.Time, caps storage.Caps) *guard {
+	g := &guard{entries: entries, hold: hold, clock: clock, flights: map[string]*flight{}, writing: touched{keys: map[string]int{}}}
+	if caps.Has(storage.CapTTL) && !caps.Has(storage.CapExpiryOnRead) {
+		g.permanent = map[string]struct{}{}
+	}
+	return g
+}
+
+// begin registers a read of key, or joins one: then leads is false. Nil: the key
+// is being written.
+func (g *guard) begin(key []byte) (f *flight, leads bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.letGo()
+	if g.writing.has(key) {
+		return nil, false
+	}
+	if f, ok := g.flights[borrow(key)]; ok {
+		return f, false
+	}
+	f = &flight{key: string(key), done: make(chan struct{})}
+	g.flights[f.key] = f
+	return f, true
+}
+
+// end keeps what f has read, unless a write came in between.
+func (g *guard) end(f *flight) {
+	g.mu.Lock()
+	if g.flights[f.key] == f {
+		delete(g.flights, f.key)
+		if f.entry != nil && g.keepable(f) {
+			g.entries.Set(f.key, f.entry)
+		}
+	}
+	g.mu.Unlock()
+	close(f.done)
+}
+
+// keepable tells whether the entry's end is known, and is to come.
+func (g *guard) keepable(f *flight) bool {
+	if g.permanent != nil && f.entry.present {
+		if _, ok := g.permanent[f.key]; !ok {
+			return false
+		}
+	}
+	return g.clock().Before(f.entry.until)
+}
+
+// Begin takes the keys of w out until its End.
+func (g *guard) Begin(w *storage.WriteSet) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range w.Ops {
+		o := &w.Ops[i]
+		if o.Kind == storage.OpDeleteRange {
+			g.writing.ranges = append(g.writing.ranges, *o)
+			g.dropRange(o.Key, o.End)
+		} else {
+			g.writing.keys[string(o.Key)]++
+			g.drop(string(o.Key))
+		}
+	}
+}
+
+// End lets the keys of w be kept again, at once or, where its outcome is not
+// known, later. After a Conflict the checked keys go: they may be outdated.
+func (g *guard) End(w *storage.WriteSet, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e := storage.AsError(err); e != nil {
+		if e.Unknown && g.hold > 0 {
+			g.keepHeld(w)
+			return
+		}
+		if e.Code == storage.Conflict {
+			g.dropChecked(w)
+		}
+	}
+	for i := range w.Ops {
+		o := &w.Ops[i]
+		if o.Kind == storage.OpDeleteRange {
+			g.writing.removeRange(o.Key, o.End)
+			continue
+		}
+		g.writing.remove(string(o.Key))
+		if g.permanent != nil && err == nil && o.Kind == storage.OpPut && o.ExpiresAt.IsZero() {
+			if len(g.permanent) >= maxKnown {
+				clear(g.permanent)
+			}
+			g.permanent[string(o.Key)] = struct{}{}
+		}
+	}
+}
+
+// Lost empties the cache; reads on their way are not kept.
+func (g *guard) Lost() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.dropRange(nil, nil)
+	for _, h := range g.held {
+		g.release(h)
+	}
+	g.held = nil
+}
+
+func (g *guard) drop(key string) {
+	delete(g.flights, key)
+	delete(g.permanent, key)
+	g.entries.Invalidate(key)
+}
+
+func (g *guard) dropRange(start, end []byte) {
+	for key := range g.flights {
+		if storage.InRange([]byte(key), start, end) {
+			delete(g.flights, key)
+		}
+	}
+	for key := range g.permanent {
+		if storage.InRange([]byte(key), start, end) {
+			delete(g.permanent, key)
+		}
+	}
+	if len(start) == 0 && end == nil {
+		g.entries.InvalidateAll()
+		return
+	}
+	for key := range g.entries.Keys() {
+		if storage.InRange([]byte(key), start, end) {
+			g.entries.Invalidate(key)
+		}
+	}
+}
+
+func (g *guard) dropChecked(w *storage.WriteSet) {
+	for i := range w.Checks {
+		if c := &w.Checks[i]; c.Kind == storage.CheckRange {
+			g.dropRange(c.Key, c.End)
+		} else {
+			g.drop(string(c.Key))
+		}
+	}
+}
+
+// keepHeld leaves the keys of w among those being written for a while. Too many
+// of them count as all keys there are.
+func (g *guard) keepHeld(w *storage.WriteSet) {
+	h := held{until: g.clock().Add(g.hold)}
+	for i := range w.Ops {
+		o := &w.Ops[i]
+		if o.Kind != storage.OpDeleteRange {
+			h.keys = append(h.keys, string(o.Key))
+			continue
+		}
+		r := storage.DeleteRange(clone(o.Key), clone(o.End))
+		g.writing.removeRange(o.Key, o.End) // the caller's bytes give way to our own
+		g.writing.ranges = append(g.writing.ranges, r)
+		h.ranges = append(h.ranges, r)
+	}
+	if len(g.writing.keys)+len(g.writing.ranges) > maxKnown {
+		g.release(h)
+		all := storage.DeleteRange(nil, nil)
+		g.writing.ranges = append(g.writing.ranges, all)
+		h.keys, h.ranges = nil, []storage.Op{all}
+		g.dropRange(nil, nil)
+	}
+	g.held = append(g.held, h)
+}
+
+// letGo ends the holds whose time is over.
+func (g *guard) letGo() {
+	if len(g.held) == 0 {
+		return
+	}
+	now := g.clock()
+	for len(g.held) > 0 && !now.Before(g.held[0].until) {
+		g.release(g.held[0])
+		g.held = g.held[1:]
+	}
+}
+
+func (g *guard) release(h held) {
+	for _, key := range h.keys {
+		g.writing.remove(key)
+	}
+	for _, r := range h.ranges {
+		g.writing.removeRange(r.Key, r.End)
+	}
+}
+
+// clone keeps nil, an unbounded end, apart from empty.
+func clone(key []byte) []byte {
+	if key == nil {
+		return nil
+	}
+	return append([]byte{}, key...)
+}
