@@ -92,7 +92,7 @@ func prefix(e *storage.Error, what string) {
 
 // unreadable is the error for an error that could not be decoded.
 func unreadable(err error) *storage.Error {
-	return storage.Errorf(storage.Internal, "the answer's error could not be read: %w", err)
+	return storage.Errorf(storage.Internal, "the answer's error could not be read: %v", err)
 }
 
 func decodeErrorFields(b []byte, e *storage.Error) (code uint32, err error) {

@@ -15,7 +15,7 @@ const (
 	OpHealth  Op = 5
 	OpWatch   Op = 6 // reserved
 
-	opsEnd
+	opsEnd = OpWatch + 1
 )
 
 var opNames = [...]string{"", "get", "get_many", "scan", "apply", "health", "watch"}

@@ -33,19 +33,17 @@ const (
 
 // uvarint reads the varint at i, and gives the position after it or a fault.
 func uvarint(b []byte, i int) (v uint64, next int) {
-	for shift := uint(0); i < len(b); shift += 7 {
-		c := b[i]
-		i++
+	for n, c := range b[i:] {
 		if c < 0x80 {
-			if shift == 63 && c > 1 {
+			if n == 9 && c > 1 {
 				return 0, longVarint
 			}
-			return v | uint64(c)<<shift, i
+			return v | uint64(c)<<(7*n&63), i + n + 1
 		}
-		if shift == 63 {
+		if n == 9 {
 			return 0, longVarint
 		}
-		v |= uint64(c&0x7F) << shift
+		v |= uint64(c&0x7F) << (7 * n & 63)
 	}
 	return 0, cut
 }
