@@ -1,0 +1,287 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// Settings are what code hands to a host beside its configuration.
+type Settings struct {
+	// Registry are the wrappers that pipelines may name.
+	Registry *wrappers.Registry
+	// Builtins are the modules of plugins that need no file, by name. They are
+	// trusted.
+	Builtins map[string][]byte
+	// CacheDir keeps compiled modules between runs; empty: only while this runs.
+	CacheDir string
+	Clock    func() time.Time // nil: time.Now
+	Log      *slog.Logger     // nil: slog.Default()
+}
+
+// Host owns the plugins, the backends and the stores of one configuration. It is
+// safe for concurrent use.
+type Host struct {
+	settings Settings
+	runtime  *wasmhost.Runtime
+	plugins  map[string]*plugin
+	backends []*backend
+	stores   map[string]*Store
+}
+
+// Store is a pipeline over a backend.
+type Store struct {
+	*storage.Store
+	name     string
+	plugin   string
+	stages   []string
+	pipeline []storage.Backend // innermost first
+	backend  *backend
+}
+
+// Name is the store's name in the configuration.
+func (s *Store) Name() string { return s.name }
+
+// Plugin is the name of the plugin that its backend is.
+func (s *Store) Plugin() string { return s.plugin }
+
+// Stages are the names of its wrappers, outermost first.
+func (s *Store) Stages() []string { return slices.Clone(s.stages) }
+
+// Close does nothing: the host closes its stores.
+func (s *Store) Close(context.Context) error { return nil }
+
+// backend is an opened plugin, with the hub that all stores over it share.
+type backend struct {
+	storage.Backend
+	hub *wrappers.Hub
+}
+
+// Open builds everything that cfg says. What is wrong is reported all at once,
+// with its position in the configuration; then nothing stays open.
+func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err error) {
+	if s.Clock == nil {
+		s.Clock = time.Now
+	}
+	if s.Log == nil {
+		s.Log = slog.Default()
+	}
+	h := &Host{settings: s, plugins: map[string]*plugin{}, stores: map[string]*Store{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if h.runtime, err = wasmhost.NewRuntime(ctx, s.CacheDir); err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) { // also those that no store uses
+		_, err := h.plugin(ctx, cfg, name)
+		errs = append(errs, err)
+	}
+	names := slices.Sorted(maps.Keys(cfg.Stores))
+	// Those that name another store's backend come after it.
+	slices.SortStableFunc(names, func(a, b string) int {
+		return btoi(cfg.Stores[a].Backend.Store != "") - btoi(cfg.Stores[b].Backend.Store != "")
+	})
+	for _, name := range names {
+		errs = append(errs, h.openStore(ctx, cfg, name))
+	}
+	if err := config.Join(errs...); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// openStore opens the backend of a store and builds its pipeline.
+func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) error {
+	sc := cfg.Stores[name]
+	path := fmt.Sprintf("stores.%s", name)
+	s := &Store{name: name}
+	if other := sc.Backend.Store; other != "" {
+		shared, ok := h.stores[other]
+		if !ok {
+			return cfg.Root().Errorf(path+".backend.store", "the store %q has no backend to share, or shares another's itself", other)
+		}
+		s.plugin, s.backend = shared.plugin, shared.backend
+	} else {
+		b, err := h.openBackend(ctx, cfg, name)
+		if err != nil {
+			return err
+		}
+		s.plugin, s.backend = sc.Backend.Plugin, b
+	}
+	if err := h.pipeline(cfg, sc, s); err != nil {
+		return err
+	}
+	s.Store = storage.New(s.top(), storage.Settings{Clock: h.settings.Clock})
+	h.stores[name] = s
+	return require(cfg, path, sc.Require, s.Info().Caps)
+}
+
+func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string) (*backend, error) {
+	bc := cfg.Stores[store].Backend
+	p, err := h.plugin(ctx, cfg, bc.Plugin)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	raw, err := bc.Config.JSON()
+	if err != nil {
+		return nil, err
+	}
+	opened, err := p.module.Open(ctx, raw)
+	if err != nil {
+		return nil, configError(cfg, bc.Config, fmt.Sprintf("stores.%s.backend", store), err)
+	}
+	b := &backend{opened, wrappers.NewHub(opened)}
+	h.backends = append(h.backends, b)
+	return b, nil
+}
+
+// configError gives an error that names a place in a plugin's own configuration
+// its position.
+func configError(cfg *config.Config, own *config.Node, path string, err error) error {
+	e := storage.AsError(err)
+	if e.Code != storage.InvalidArgument || own == nil {
+		return cfg.Root().Errorf(path, "%v", err)
+	}
+	plain := *e
+	plain.ConfigPath = ""
+	return own.Errorf(e.ConfigPath, "%v", &plain)
+}
+
+// pipeline puts the wrappers over the hub, innermost first.
+func (h *Host) pipeline(cfg *config.Config, sc config.Store, s *Store) error {
+	var errs []error
+	next := s.backend.hub.Backend()
+	for i, stage := range slices.Backward(sc.Pipeline) {
+		path := fmt.Sprintf("stores.%s.pipeline[%d]", s.name, i)
+		factory, ok := h.settings.Registry.Lookup(stage.Kind)
+		if !ok {
+			errs = append(errs, cfg.Root().Errorf(path, "there is no wrapper %q%s", stage.Kind, config.Hint(stage.Kind, h.settings.Registry.Kinds())))
+			continue
+		}
+		built, err := factory.Build(next, stage.Config, wrappers.Settings{
+			Store: s.name, Stage: stage.Name, Clock: h.settings.Clock, Hub: s.backend.hub,
+			Log: h.settings.Log.With("store", s.name, "stage", stage.Name)})
+		if err != nil {
+			errs = append(errs, stageError(stage, err))
+			continue
+		}
+		next = built
+		s.pipeline = append(s.pipeline, built)
+		s.stages = append(s.stages, stage.Name)
+	}
+	slices.Reverse(s.stages)
+	if len(errs) > 0 {
+		s.close(context.Background())
+	}
+	return config.Join(errs...)
+}
+
+// stageError gives the errors of a wrapper that is built their positions.
+func stageError(stage config.Stage, err error) error {
+	var positioned config.Errors
+	if errors.As(err, &positioned) {
+		return err
+	}
+	var errs []error
+	for _, one := range flatten(err) {
+		path := ""
+		var field interface{ ConfigPath() string }
+		if errors.As(one, &field) {
+			path = field.ConfigPath()
+		}
+		errs = append(errs, stage.Config.Errorf(path, "%v", one))
+	}
+	return config.Join(errs...)
+}
+
+func flatten(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+func (s *Store) top() storage.Backend {
+	if n := len(s.pipeline); n > 0 {
+		return s.pipeline[n-1]
+	}
+	return s.backend.hub.Backend()
+}
+
+// require refuses a store that lacks what its configuration demands.
+func require(cfg *config.Config, path string, names []string, have storage.Caps) error {
+	var errs []error
+	for i, name := range names {
+		at := fmt.Sprintf("%s.require[%d]", path, i)
+		c, ok := storage.ParseCap(name)
+		switch {
+		case !ok:
+			errs = append(errs, cfg.Root().Errorf(at, "there is no capability %q%s", name, config.Hint(name, storage.CapNames())))
+		case !have.Has(c):
+			errs = append(errs, cfg.Root().Errorf(at, "the store lacks the capability %s; it has %s", name, have))
+		}
+	}
+	return config.Join(errs...)
+}
+
+// Store is the store of that name; nil: there is none.
+func (h *Host) Store(name string) *Store { return h.stores[name] }
+
+// Stores are all, by name.
+func (h *Host) Stores() []*Store {
+	var all []*Store
+	for _, name := range slices.Sorted(maps.Keys(h.stores)) {
+		all = append(all, h.stores[name])
+	}
+	return all
+}
+
+// Close closes the stages of every pipeline, outermost first, then the backends,
+// then the plugins. Calls in flight end before their backend does. It is
+// idempotent. Ended by ctx it leaves what it could not close, and says so.
+func (h *Host) Close(ctx context.Context) error {
+	var errs []error
+	for _, s := range h.Stores() {
+		errs = append(errs, s.close(ctx))
+	}
+	for _, b := range slices.Backward(h.backends) {
+		errs = append(errs, b.Close(ctx))
+	}
+	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
+		if p := h.plugins[name]; p != nil {
+			errs = append(errs, p.module.Close(ctx))
+		}
+	}
+	if h.runtime != nil {
+		errs = append(errs, h.runtime.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) close(ctx context.Context) error {
+	var errs []error
+	for _, stage := range slices.Backward(s.pipeline) {
+		errs = append(errs, stage.Close(ctx))
+	}
+	return errors.Join(errs...)
+}

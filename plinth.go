@@ -1,0 +1,108 @@
+package plinth
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/host"
+	"github.com/plinthkv/plinth/otel"
+	"github.com/plinthkv/plinth/plugins/memory/module"
+	"github.com/plinthkv/plinth/wrappers"
+	"github.com/plinthkv/plinth/wrappers/cache"
+	"github.com/plinthkv/plinth/wrappers/sizelimits"
+)
+
+// Host owns the plugins, backends and stores of a configuration.
+type Host = host.Host
+
+// Store is a pipeline over a backend, with every verb of storage.Store.
+type Store = host.Store
+
+// Option changes how Open works.
+type Option func(*options)
+
+type options struct {
+	config    config.Options
+	host      host.Settings
+	factories []wrappers.Factory
+	providers otel.Providers
+}
+
+// WithEnviron gives the environment that the configuration may refer to and that
+// overrides it, as os.Environ does. Without it there is none.
+func WithEnviron(environ []string) Option { return func(o *options) { o.config.Environ = environ } }
+
+// WithContent is what the file would hold; its path then only names it.
+func WithContent(yaml []byte) Option { return func(o *options) { o.config.Content = yaml } }
+
+// WithOverrides sets single values by dotted path, over file and environment.
+func WithOverrides(values map[string]string) Option {
+	return func(o *options) { o.config.Flags = values }
+}
+
+// WithLogger is where the host and its plugins log. Without it, slog.Default().
+func WithLogger(l *slog.Logger) Option { return func(o *options) { o.host.Log = l } }
+
+// WithTracerProvider is where spans go. Without it, nowhere.
+func WithTracerProvider(p trace.TracerProvider) Option {
+	return func(o *options) { o.providers.Tracer = p }
+}
+
+// WithMeterProvider is where metrics go. Without it, nowhere.
+func WithMeterProvider(p metric.MeterProvider) Option {
+	return func(o *options) { o.providers.Meter = p }
+}
+
+// WithWrappers adds kinds of wrappers that pipelines may name.
+func WithWrappers(f ...wrappers.Factory) Option {
+	return func(o *options) { o.factories = append(o.factories, f...) }
+}
+
+// WithCacheDir keeps compiled plugins between runs. The directory must be this
+// user's alone. Without it they are compiled at every start.
+func WithCacheDir(dir string) Option { return func(o *options) { o.host.CacheDir = dir } }
+
+// WithClock is the host's clock, by which items expire. Without it, time.Now.
+func WithClock(now func() time.Time) Option { return func(o *options) { o.host.Clock = now } }
+
+// Open builds what the configuration file at path says; an empty path is the
+// built-in default: one store, "default", in memory. Errors of the configuration
+// come all at once, each with its position. The caller closes the host.
+func Open(ctx context.Context, path string, opts ...Option) (*Host, error) {
+	h, _, err := OpenConfig(ctx, path, opts...)
+	return h, err
+}
+
+// OpenConfig is Open, and answers the configuration too.
+func OpenConfig(ctx context.Context, path string, opts ...Option) (*Host, *config.Config, error) {
+	o := options{}
+	o.config.File = path
+	for _, opt := range opts {
+		opt(&o)
+	}
+	o.host.Builtins = map[string][]byte{"memory": module.Wasm}
+	var err error
+	o.host.Registry, err = wrappers.NewRegistry(append(Wrappers(o.providers), o.factories...)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg, err := config.Load(o.config)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := host.Open(ctx, cfg, o.host)
+	if err != nil {
+		return nil, nil, err
+	}
+	return h, cfg, nil
+}
+
+// Wrappers are the kinds that every host knows.
+func Wrappers(p otel.Providers) []wrappers.Factory {
+	return []wrappers.Factory{otel.Factory(p), sizelimits.Factory(), cache.Factory()}
+}

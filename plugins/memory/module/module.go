@@ -1,0 +1,11 @@
+// Package module embeds the memory backend as a WebAssembly module, so that a
+// program needs no file beside it. "make generate" rebuilds memory.wasm from
+// plugins/memory/wasm; a test fails when it is not what its source builds.
+package module
+
+import _ "embed"
+
+// Wasm is the module.
+//
+//go:embed memory.wasm
+var Wasm []byte
