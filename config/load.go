@@ -1,0 +1,95 @@
+package config
+
+import (
+	"cmp"
+	_ "embed"
+	"path/filepath"
+	"slices"
+)
+
+//go:embed default.yaml
+var defaultYAML string
+
+// Default is the built-in configuration, a commented YAML file. It is the lowest
+// layer of every [Load].
+func Default() []byte { return []byte(defaultYAML) }
+
+// Options say where a configuration comes from. The zero value is the built-in
+// defaults alone.
+type Options struct {
+	// File is the path of the YAML file; empty: none. Errors name it, and relative
+	// paths in it start from its folder.
+	File string
+	// Content, unless nil, is what the file holds: it is then not read. File still
+	// names it; without File, errors say "configuration".
+	Content []byte
+	// Environ is the environment as NAME=value lines, usually os.Environ(). It
+	// serves the PLINTH_ variables and ${env:NAME} alike. Nil: an empty one.
+	Environ []string
+	// Flags are values by dotted path: "server.http", "stores.default.pipeline.cache.ttl".
+	Flags map[string]string
+	// Builtins are the plugins that stores may name without an entry in the
+	// configuration, because the program has them linked in. Memory is always one.
+	Builtins []string
+}
+
+// Load reads all layers and decodes them. What is wrong is reported all at once as
+// [Errors]; where the file cannot be read or is not YAML, as one of them. It keeps
+// nothing, so that loading again is the same as loading.
+func Load(o Options) (*Config, error) {
+	var d decoder
+	p := &d.problems
+	defaults := parse("built-in defaults", Default(), p)
+	content := o.Content
+	if content == nil && o.File != "" {
+		var err error
+		if content, err = readFile(o.File, maxFile); err != nil {
+			p.add(Position{File: o.File}, "", err.Error())
+			return nil, p.err()
+		}
+	}
+	before := len(p.list)
+	file := parse(cmp.Or(o.File, "configuration"), content, p)
+	if file == nil && len(p.list) > before {
+		return nil, p.err() // no YAML: anything else would be guesses
+	}
+	if file != nil && file.kind != mapping {
+		d.want(file, "", "a mapping with plugins, stores, server")
+		file = nil
+	}
+
+	env := newEnviron(o.Environ)
+	builtins := append(slices.Clone(o.Builtins), Memory)
+	root, err := merge(defaults, file, env, o.Flags, builtins, p)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Dir(o.File)
+	r := resolver{env: env, dir: dir, problems: p}
+	r.tree(root, "")
+
+	cfg := &Config{root: &Node{v: root}}
+	d.decodeInto(cfg, root, "")
+	cfg.checkBackends(builtins, &d)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	cfg.resolvePaths(dir)
+	return cfg, nil
+}
+
+// resolvePaths makes the paths of files start from the working directory.
+func (c *Config) resolvePaths(dir string) {
+	from := func(path *string) {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(dir, *path)
+		}
+	}
+	for name, p := range c.Plugins {
+		from(&p.Wasm)
+		c.Plugins[name] = p
+	}
+	from(&c.Server.TLS.Cert)
+	from(&c.Server.TLS.Key)
+	from(&c.Server.TLS.ClientCA)
+}

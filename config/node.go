@@ -1,0 +1,148 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Node is a part of the configuration that its owner decodes: the settings of a
+// wrapper, of a plugin. It does not change, and may be used by several goroutines
+// at once. A nil *Node is a part that nobody wrote.
+type Node struct {
+	v    *value
+	path string // from the root
+}
+
+// IsEmpty says whether there is nothing in n: no key, no item, no value.
+func (n *Node) IsEmpty() bool {
+	return n == nil || n.v == nil || n.v.kind != scalar && len(n.v.entries) == 0 && len(n.v.items) == 0
+}
+
+// Path is where n stands in the configuration, such as
+// stores.default.pipeline[3].cache; empty for the root.
+func (n *Node) Path() string {
+	if n == nil {
+		return ""
+	}
+	return n.path
+}
+
+// Pos is the position of what path, relative to n, names: "max_bytes",
+// "tenants[2].rate", or "" for n itself. If there is no such thing, it is the
+// position of the closest thing around it that exists. The zero Position if n is
+// nil.
+func (n *Node) Pos(path string) Position {
+	if n == nil || n.v == nil {
+		return Position{}
+	}
+	at, _ := n.v.find(path)
+	return at.where()
+}
+
+// Errorf is an [*Error] about what path, relative to n, names; see [Node.Pos].
+// Values in the message that came from a reference or from the environment are
+// replaced by where they came from.
+func (n *Node) Errorf(path, format string, args ...any) error {
+	message := fmt.Sprintf(format, args...)
+	if n == nil || n.v == nil {
+		return &Error{Path: path, Message: message}
+	}
+	return &Error{Pos: n.Pos(path), Path: joinPath(n.path, path), Message: redact(message, n.v)}
+}
+
+// Decode decodes n strictly into the value that into points to, over what it
+// holds already. Unknown and repeated keys, wrong types and bad values are all
+// reported at once, as [Errors]; into is then not to be used. A nil or empty n
+// leaves it as it is, and a key without a value counts as not written.
+//
+// Fields go by their tag `yaml:"name"`, else by their lower-cased name; a struct
+// tagged `yaml:",inline"` shares its parent's keys. Structs, maps, slices and
+// pointers nest. A slice is replaced as a whole; a map keeps the keys that are not
+// written. Sizes are [Bytes], or an integer tagged `yaml:"name,bytes"`; durations
+// are [Duration] or time.Duration; a type with UnmarshalText reads any scalar. A
+// string wants a string: a number has to be in quotes.
+//
+// Every struct on the way that has Validate() error is asked, also where nothing
+// is written. Errors with a method ConfigPath() string — [*FieldError], or the
+// caller's own — are given the position of that field, each of a joined error
+// for itself.
+func (n *Node) Decode(into any) error {
+	d := new(decoder)
+	v, path := &value{}, ""
+	if n != nil && n.v != nil {
+		v, path = n.v, n.path
+	}
+	d.decodeInto(into, v, path)
+	return d.problems.err()
+}
+
+// redact takes the data of every scalar below v that must not be shown out of a
+// message that somebody else wrote.
+func redact(message string, v *value) string {
+	var secrets []*value
+	seen := map[string]bool{}
+	v.walk(func(s *value) {
+		if s.origin != document && strings.TrimSpace(s.data) != "" && !seen[s.data] {
+			seen[s.data] = true
+			secrets = append(secrets, s)
+		}
+	})
+	slices.SortFunc(secrets, func(a, b *value) int { return cmp.Compare(len(b.data), len(a.data)) })
+	for _, s := range secrets {
+		quoted := strconv.Quote(s.data)
+		forms := []string{s.data, quoted[1 : len(quoted)-1], strings.TrimSpace(s.data)}
+		if s.pos.Line == 0 { // it may be a list, and a message about one item
+			forms = append(forms, strings.Split(s.data, ",")...)
+		}
+		for _, form := range forms {
+			if form = strings.TrimSpace(form); form != "" {
+				message = replaceWord(message, form, s.show())
+			}
+		}
+	}
+	return message
+}
+
+// replaceWord replaces old by new, but not inside a longer word: a secret "5" is
+// no reason to take the digit out of every number.
+func replaceWord(s, old, new string) string {
+	inWord := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	var b strings.Builder
+	for at := 0; ; {
+		i := strings.Index(s[at:], old)
+		if i < 0 {
+			return b.String() + s[at:]
+		}
+		i += at
+		end := i + len(old)
+		before, _ := utf8.DecodeLastRuneInString(s[:i])
+		after, _ := utf8.DecodeRuneInString(s[end:])
+		if len(old) < 8 && (i > 0 && inWord(before) || end < len(s) && inWord(after)) {
+			b.WriteString(s[at:end])
+		} else {
+			b.WriteString(s[at:i] + new)
+		}
+		at = end
+	}
+}
+
+// walk visits every scalar below v.
+func (v *value) walk(visit func(*value)) {
+	switch v.kind {
+	case scalar:
+		visit(v)
+	case mapping:
+		for _, e := range v.entries {
+			e.value.walk(visit)
+		}
+	case list:
+		for _, item := range v.items {
+			item.walk(visit)
+		}
+	}
+}

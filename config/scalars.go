@@ -1,0 +1,138 @@
+package config
+
+import (
+	"math"
+	"reflect"
+	"strconv"
+)
+
+// scalar decodes a plain value into a Go type of the language itself. In a file,
+// what is in quotes is a string and nothing else; what came through a reference or
+// from outside the file is text that the wanted type reads.
+func (d *decoder) scalar(rv reflect.Value, v *value, path string) {
+	wanted := ""
+	switch rv.Kind() {
+	case reflect.String:
+		wanted = "a string"
+	case reflect.Bool:
+		wanted = "true or false"
+	case reflect.Float32, reflect.Float64:
+		wanted = "a number"
+	case reflect.Interface:
+		if rv.NumMethod() == 0 {
+			d.anything(rv, v, path)
+			return
+		}
+	default:
+		if rv.CanInt() || rv.CanUint() {
+			wanted = "a whole number"
+		}
+	}
+	if wanted == "" {
+		d.failf(v.where(), path, "cannot be decoded into %s", rv.Type())
+		return
+	}
+	if v.kind != scalar {
+		d.want(v, path, wanted)
+		return
+	}
+	is := coreType(v.data)
+	fromOutside := v.origin != document || v.pos.Line == 0
+	switch {
+	case rv.Kind() == reflect.String:
+		if v.plain && !fromOutside && is != coreString {
+			d.failf(v.pos, path, "want a string, got %s: put it in quotes", v.describe())
+			return
+		}
+		rv.SetString(v.data)
+	case !v.plain && !fromOutside:
+		d.failf(v.pos, path, "want %s, got a string: remove the quotes", wanted)
+	case is == coreAmbiguous:
+		d.failf(v.pos, path, "%s %s", v.show(), ambiguousNumber)
+	case rv.Kind() == reflect.Bool && is == coreBool:
+		rv.SetBool(v.data[0] == 't' || v.data[0] == 'T')
+	case rv.CanInt() && is == coreInt:
+		n, err := parseInt(v.data, rv.Type().Bits())
+		if err != nil {
+			d.failf(v.pos, path, "%s is out of range: want a whole number from %d to %d", v.show(), int64(-1)<<(rv.Type().Bits()-1), int64(math.MaxInt64)>>(64-rv.Type().Bits()))
+			return
+		}
+		rv.SetInt(n)
+	case rv.CanUint() && is == coreInt:
+		n, err := parseUint(v.data, rv.Type().Bits())
+		if err != nil {
+			d.failf(v.pos, path, "%s is out of range: want a whole number from 0 to %d", v.show(), uint64(math.MaxUint64)>>(64-rv.Type().Bits()))
+			return
+		}
+		rv.SetUint(n)
+	case rv.CanFloat() && (is == coreInt || is == coreFloat):
+		f, err := parseFloat(v.data, rv.Type().Bits())
+		if err != nil {
+			d.failf(v.pos, path, "%s is out of range", v.show())
+			return
+		}
+		rv.SetFloat(f)
+	default:
+		d.failf(v.pos, path, "want %s, got %s", wanted, v.show())
+	}
+}
+
+// parseFloat reads a number of core type int or float.
+func parseFloat(s string, bits int) (float64, error) {
+	if coreType(s) == coreInt {
+		if _, _, base := splitInt(s); base != 10 {
+			n, err := parseUint(s, 64)
+			return float64(n), err
+		}
+	}
+	return strconv.ParseFloat(s, bits)
+}
+
+// anything decodes into an empty interface: map[string]any, []any, string, bool,
+// int64, float64 or nil, as the core schema says.
+func (d *decoder) anything(rv reflect.Value, v *value, path string) {
+	set := func(x any) { rv.Set(reflect.ValueOf(x)) }
+	switch v.kind {
+	case mapping:
+		m := map[string]any{}
+		d.dictionary(reflect.ValueOf(&m).Elem(), v, path, false)
+		set(m)
+		return
+	case list:
+		l := []any{}
+		d.slice(reflect.ValueOf(&l).Elem(), v, path, false)
+		set(l)
+		return
+	}
+	var into reflect.Value
+	switch v.core() {
+	case coreBool:
+		into = reflect.New(reflect.TypeFor[bool]()).Elem()
+	case coreInt:
+		into = reflect.New(reflect.TypeFor[int64]()).Elem()
+	case coreFloat:
+		into = reflect.New(reflect.TypeFor[float64]()).Elem()
+	case coreAmbiguous:
+		d.failf(v.pos, path, "%s %s", v.show(), ambiguousNumber)
+		return
+	default:
+		set(v.data)
+		return
+	}
+	d.scalar(into, v, path)
+	rv.Set(into)
+}
+
+// core is the type of v where nobody says what is wanted: a plain scalar's by the
+// core schema, anything else a string. Text from outside the file that the schema
+// is of two minds about (007, an empty value) stays text.
+func (v *value) core() core {
+	if !v.plain {
+		return coreString
+	}
+	is := coreType(v.data)
+	if (v.origin != document || v.pos.Line == 0) && (is == coreAmbiguous || is == coreNull && v.data == "") {
+		return coreString
+	}
+	return is
+}

@@ -1,0 +1,108 @@
+package config
+
+// Config is the whole configuration, decoded and valid. It does not change once
+// it is loaded.
+type Config struct {
+	Plugins   map[string]Plugin `yaml:"plugins"`   // by name; without the built-in ones, unless they are configured
+	Stores    map[string]Store  `yaml:"stores"`    // by name; at least one
+	Server    Server            `yaml:"server"`    //
+	Telemetry *Node             `yaml:"telemetry"` // reserved: this version accepts nothing in it
+
+	root *Node
+}
+
+// Plugin is a packaged backend, loaded at run time.
+type Plugin struct {
+	Wasm   string       `yaml:"wasm"`    // path of the module; Load makes it relative to the working directory, not to the file
+	SHA256 string       `yaml:"sha256"`  // of the module, 64 hex digits; empty: not checked
+	Trust  string       `yaml:"trust"`   // "" or "trusted": never interrupted; needs SHA256, excludes Limits.Call
+	OnLoss string       `yaml:"on_loss"` // "", "fail" or "restart": what follows when its state is lost; "" is the host's default, fail
+	Limits PluginLimits `yaml:"limits"`
+	Grants Grants       `yaml:"grants"`
+
+	_ unsupported `yaml:"process" hides:"wasm"`
+	_ unsupported `yaml:"command" hides:"wasm"`
+	_ unsupported `yaml:"remote" hides:"wasm"`
+}
+
+// PluginLimits bound what a plugin may use. Zero is the host's default, each.
+type PluginLimits struct {
+	Memory   Bytes    `yaml:"memory"`    // linear memory of an instance
+	Call     Duration `yaml:"call"`      // one call, until it is interrupted
+	MaxFrame Bytes    `yaml:"max_frame"` // one message across the boundary
+}
+
+// Grants are what a plugin may use of its surroundings: by default nothing.
+type Grants struct {
+	Env map[string]string `yaml:"env"` // its environment, as names and values
+
+	_ unsupported `yaml:"fs"`
+	_ unsupported `yaml:"network"`
+}
+
+// Store is a pipeline over a backend.
+type Store struct {
+	Backend  Backend  `yaml:"backend"`
+	Require  []string `yaml:"require"`  // capabilities without which the store is refused
+	Pipeline []Stage  `yaml:"pipeline"` // outermost first; may be empty
+}
+
+// Backend is which plugin a store uses, and how that is configured; or which
+// other store's backend it shares.
+type Backend struct {
+	Plugin string `yaml:"plugin"` // a key of Config.Plugins, or a built-in one
+	Store  string `yaml:"store"`  // instead of Plugin: the backend of that store, shared with it
+	Config *Node  `yaml:"config"` // the plugin's own; see Node.JSON
+}
+
+// Stage is one wrapper of a pipeline. In the file it is a bare kind, or a kind
+// with its settings as a mapping of one key, where "name" is not a setting but the
+// stage's name:
+//
+//   - instrument
+//   - cache: { max_bytes: 64MiB }
+//   - cache: { name: hot, max_bytes: 1MiB }
+type Stage struct {
+	Kind   string
+	Name   string   // what environment and metrics know it by; the kind where none is written; unique in its pipeline
+	Config *Node    // what the wrapper decodes; never nil after Load, but maybe empty
+	Pos    Position // of the stage
+}
+
+// Server is how the stores are offered over the network.
+type Server struct {
+	HTTP            string       `yaml:"http"`             // "host:port", "unix:/path", or "" for none
+	Hosts           []string     `yaml:"hosts"`            // Host names answered to, besides the listener's own and loopback's
+	Token           string       `yaml:"token"`            // bearer token that callers must send; "" for none
+	TLS             TLS          `yaml:"tls"`              //
+	Limits          ServerLimits `yaml:"limits"`           //
+	ShutdownTimeout Duration     `yaml:"shutdown_timeout"` // how long requests in flight may take to end
+
+	_ unsupported `yaml:"grpc"`
+}
+
+// TLS are the files of a listener's certificate. The zero value: plain text. Load
+// makes the paths relative to the working directory, not to the file.
+type TLS struct {
+	Cert     string `yaml:"cert"`      // certificate chain, PEM
+	Key      string `yaml:"key"`       // its private key, PEM
+	ClientCA string `yaml:"client_ca"` // what callers' certificates must be signed by, PEM; "" asks for none
+}
+
+// ServerLimits bound what a caller may ask for.
+type ServerLimits struct {
+	Header        Bytes    `yaml:"header"`         // request line and header
+	HeaderTimeout Duration `yaml:"header_timeout"` // to send them
+	IdleTimeout   Duration `yaml:"idle_timeout"`   // between two requests of a connection
+	Body          Bytes    `yaml:"body"`           // 0: from the store's own limits
+	MaxOps        int      `yaml:"max_ops"`        // per apply
+	MaxKeys       int      `yaml:"max_keys"`       // per get of several keys
+	MaxConcurrent int      `yaml:"max_concurrent"` // requests at a time
+}
+
+// Root is the whole configuration as a [Node], for errors about a place in it:
+//
+//	cfg.Root().Errorf("stores.default.require[0]", "…")
+//
+// It is nil where the Config was not loaded but made by hand.
+func (c *Config) Root() *Node { return c.root }

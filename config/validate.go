@@ -1,0 +1,231 @@
+package config
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Memory is the name of the built-in plugin.
+const Memory = "memory"
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
+
+const nameHelp = "is 1 to 63 letters, digits, - and _, and begins with a letter or digit"
+
+// validName is the form of the names of plugins, stores and stages. They stand in
+// URLs, variables and metrics, and in paths with dots.
+func validName(s string) bool { return nameForm.MatchString(s) }
+
+// Validate checks what concerns several parts at once.
+func (c *Config) Validate() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
+		path := join("plugins", name)
+		if !validName(name) {
+			errs = append(errs, fieldErrorf(path, "the name of a plugin %s", nameHelp))
+		}
+		p := c.Plugins[name]
+		if name != Memory {
+			if p.Wasm == "" {
+				errs = append(errs, fieldErrorf(path+".wasm", "is missing: a plugin is a WebAssembly module"))
+			}
+			continue
+		}
+		for key, set := range map[string]bool{"wasm": p.Wasm != "", "sha256": p.SHA256 != "", "trust": p.Trust != "", "grants.env": p.Grants.Env != nil} {
+			if set {
+				errs = append(errs, fieldErrorf(path+"."+key, "cannot be set: %s is built in, and takes only limits and on_loss", Memory))
+			}
+		}
+	}
+	if len(c.Stores) == 0 {
+		errs = append(errs, fieldErrorf("stores", "is empty: name at least one store, or leave the key out for the built-in one"))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
+		if !validName(name) {
+			errs = append(errs, fieldErrorf(join("stores", name), "the name of a store %s", nameHelp))
+		}
+	}
+	if !c.Telemetry.IsEmpty() {
+		errs = append(errs, fieldErrorf("telemetry", "is not supported in this version"))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate checks everything but whether there is a carrier, which depends on the
+// plugin's name.
+func (p *Plugin) Validate() error {
+	var errs []error
+	if b, err := hex.DecodeString(p.SHA256); p.SHA256 != "" && (err != nil || len(b) != 32) {
+		errs = append(errs, fieldErrorf("sha256", "want 64 hex digits"))
+	}
+	switch p.Trust {
+	case "":
+	case "trusted":
+		if p.SHA256 == "" {
+			errs = append(errs, fieldErrorf("trust", "needs sha256: what is never interrupted must be the module that was looked at"))
+		}
+		if p.Limits.Call != 0 {
+			errs = append(errs, fieldErrorf("limits.call", "excludes trust: a trusted module is never interrupted"))
+		}
+	default:
+		errs = append(errs, fieldErrorf("trust", `want trusted, or nothing`))
+	}
+	switch p.OnLoss {
+	case "", "fail", "restart":
+	default:
+		errs = append(errs, fieldErrorf("on_loss", "want fail or restart"))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate checks the names.
+func (g *Grants) Validate() error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(g.Env)) {
+		if strings.ContainsAny(name, "=\x00") {
+			errs = append(errs, fieldErrorf(join("env", name), "the name of a variable holds no ="))
+		}
+		if strings.ContainsRune(g.Env[name], 0) {
+			errs = append(errs, fieldErrorf(join("env", name), "the value of a variable holds no zero byte"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Validate checks that stages can be told apart.
+func (s *Store) Validate() error {
+	var errs []error
+	required := make(map[string]bool, len(s.Require))
+	for i, r := range s.Require {
+		switch {
+		case r == "":
+			errs = append(errs, fieldErrorf(index("require", i), "is empty"))
+		case required[r]:
+			errs = append(errs, fieldErrorf(index("require", i), "is required twice"))
+		}
+		required[r] = true
+	}
+	named := make(map[string]bool, len(s.Pipeline))
+	for i, stage := range s.Pipeline {
+		if stage.Name != "" && named[stage.Name] {
+			errs = append(errs, fieldErrorf(index("pipeline", i), "is the second stage with the name %q: give it a name of its own, as in %s: { name: other }", clip(stage.Name), clip(stage.Kind)))
+		}
+		named[stage.Name] = true
+	}
+	return errors.Join(errs...)
+}
+
+// Validate checks that a plugin or a store is named. Whether it exists, the loader
+// knows.
+func (b *Backend) Validate() error {
+	switch {
+	case b.Store != "" && (b.Plugin != "" || !b.Config.IsEmpty()):
+		return fieldErrorf("store", "excludes plugin and config: the backend of the store %q is shared as it is", clip(b.Store))
+	case b.Plugin == "" && b.Store == "":
+		return fieldErrorf("plugin", "is missing: name the plugin that holds the data, such as %s", Memory)
+	}
+	return nil
+}
+
+// Validate checks addresses and names. Whether the listener is safe where it is,
+// the server decides.
+func (s *Server) Validate() error {
+	var errs []error
+	if err := validateListener(s.HTTP); err != nil {
+		errs = append(errs, fieldErrorf("http", "%v", err))
+	}
+	for i, host := range s.Hosts {
+		if _, _, err := net.SplitHostPort(host); host == "" || err == nil || strings.ContainsAny(host, " \t\r\n/*@?#,") {
+			errs = append(errs, fieldErrorf(index("hosts", i), "want a host name or address, without scheme, port, path or wildcard"))
+		}
+	}
+	if strings.ContainsFunc(s.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		errs = append(errs, fieldErrorf("token", "holds a character that a header cannot carry: use visible ASCII"))
+	}
+	if s.ShutdownTimeout <= 0 {
+		errs = append(errs, fieldErrorf("shutdown_timeout", "must be more than 0"))
+	}
+	return errors.Join(errs...)
+}
+
+func validateListener(address string) error {
+	const want = `want host:port, unix:/path, or "" for none`
+	if address == "" {
+		return nil
+	}
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) {
+			return errors.New("want an absolute path after unix:")
+		}
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return errors.New(want)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return errors.New(want + ", with a port from 0 to 65535")
+	}
+	return nil
+}
+
+// Validate checks that the files belong together.
+func (t *TLS) Validate() error {
+	switch {
+	case t.Cert == "" && t.Key != "":
+		return fieldErrorf("cert", "is missing: key needs it")
+	case t.Cert != "" && t.Key == "":
+		return fieldErrorf("key", "is missing: cert needs it")
+	case t.ClientCA != "" && t.Cert == "":
+		return fieldErrorf("client_ca", "needs cert and key")
+	}
+	return nil
+}
+
+// Validate checks that nothing is unlimited.
+func (l *ServerLimits) Validate() error {
+	var errs []error
+	for _, f := range []struct {
+		name string
+		n    int64
+	}{
+		{"header", int64(l.Header)},
+		{"header_timeout", int64(l.HeaderTimeout)},
+		{"idle_timeout", int64(l.IdleTimeout)},
+		{"max_ops", int64(l.MaxOps)},
+		{"max_keys", int64(l.MaxKeys)},
+		{"max_concurrent", int64(l.MaxConcurrent)},
+	} {
+		if f.n <= 0 {
+			errs = append(errs, fieldErrorf(f.name, "must be more than 0"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkBackends reports stores whose plugin nobody has.
+func (c *Config) checkBackends(builtins []string, d *decoder) {
+	known := append(slices.Clone(builtins), slices.Collect(maps.Keys(c.Plugins))...)
+	slices.Sort(known)
+	known = slices.Compact(known)
+	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
+		plugin := c.Stores[name].Backend.Plugin
+		if plugin == "" || slices.Contains(known, plugin) {
+			continue
+		}
+		path := joinPath(join("stores", name), "backend.plugin")
+		at, _ := c.root.v.find(path)
+		message := fmt.Sprintf("there is no plugin %q%s", clip(plugin), hint(plugin, known))
+		if at.origin != document {
+			message = fmt.Sprintf("there is no such plugin: known are %s", names(known))
+		}
+		d.invalid(FieldError{path, message}, c.root.v, "")
+	}
+}
