@@ -37,14 +37,26 @@ func FuzzHealth(f *testing.F)   { fuzzCodec(f, "Health") }
 // that none makes ours allocate more than it is worth.
 func fuzzCodec(f *testing.F, name string) {
 	c := codecNamed(f, name)
-	for _, b := range hostile {
-		f.Add(b)
-	}
+	addSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c.compare(t, b)
 		dst := make([]byte, 0, 2*len(b)+4096)
 		boundedBy(t, len(b), func() { _, _ = c.again(dst, b) })
 	})
+}
+
+// addSeeds gives every target every message of SPEC.md, its own and others', and
+// what no message holds.
+func addSeeds(f *testing.F) {
+	for name, b := range specExamples(f) {
+		if frame, _, err := abi.ReadFrame(b, 0); err == nil && name != "open" && name != "info" {
+			b = frame.Message
+		}
+		f.Add(b)
+	}
+	for _, b := range hostile {
+		f.Add(b)
+	}
 }
 
 // hostile is what no message holds, as far as a few bytes go.
@@ -63,9 +75,7 @@ var hostile = [][]byte{
 // FuzzError proves that the decoder of errors takes everything, and reads what
 // the generated one reads.
 func FuzzError(f *testing.F) {
-	for _, b := range hostile {
-		f.Add(b)
-	}
+	addSeeds(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e := abi.DecodeError(b)
 		if e.Code == storage.OK || !e.Code.Known() {
