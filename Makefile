@@ -1,0 +1,50 @@
+# Everything here needs Go alone, unless a line says otherwise.
+
+.DEFAULT_GOAL := help
+GO ?= go
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build the program into bin/
+	$(GO) build -trimpath -o bin/plinth ./cmd/plinth
+
+.PHONY: serve
+serve: ## Serve the built-in configuration on 127.0.0.1:7421
+	$(GO) run ./cmd/plinth serve
+
+.PHONY: test
+test: ## Run every test of every module
+	$(GO) test ./...
+	cd examples/thirdparty-go && $(GO) test ./...
+
+.PHONY: race
+race: ## Run the tests of what has goroutines under the race detector
+	$(GO) test -race ./...
+
+.PHONY: lint
+lint: ## gofmt, vet and staticcheck, for this system and for guests
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "run gofmt -w on the files above" >&2; exit 1; }
+	$(GO) vet ./...
+	GOOS=wasip1 GOARCH=wasm $(GO) vet ./storage ./abi ./sdk/... ./plugins/memory ./plugins/memory/wasm
+	$(GO) tool -modfile=tools/staticcheck/go.mod staticcheck ./...
+
+.PHONY: generate
+generate: ## Rebuild the committed modules and generated code (C guests need clang and lld)
+	tools/generate-proto.sh
+	tools/build-guests.sh
+	tools/build-c-guests.sh
+
+.PHONY: check-generated
+check-generated: ## Fail if generated code has drifted from its source (modules: make test)
+	tools/generate-proto.sh --check
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (30s)
+	tools/fuzz.sh $(or $(FUZZTIME),30s)
+
+.PHONY: bench
+bench: ## Print the benchmark table: ours, the floor, the peers
+	cd bench && $(GO) run .

@@ -1,0 +1,114 @@
+package plinth_test
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const self = "github.com/plinthkv/plinth"
+
+// walls says who may know whom. A room may import what its line allows, the
+// standard library, and rooms below itself.
+var walls = []struct {
+	room    string   // a package, or with /... all below it
+	goos    string   // empty: this system
+	allowed []string // prefixes of import paths, beside the standard library
+	never   []string // prefixes that even an allowed one must not bring in
+	why     string
+}{
+	{room: "storage", why: "the contract is on the standard library alone"},
+	{room: "abi", allowed: []string{self + "/storage"}, why: "guests compile it"},
+	{room: "sdk", allowed: []string{self + "/storage", self + "/abi"}, why: "a third party's go.mod names only us"},
+	{room: "sdk/guest", allowed: []string{self + "/storage", self + "/abi", self + "/sdk"}, why: "a third party's go.mod names only us"},
+	{room: "sdk/guest", goos: "wasip1", allowed: []string{self + "/storage", self + "/abi", self + "/sdk"}, why: "a third party's go.mod names only us"},
+	{room: "plugins/memory", allowed: []string{self + "/storage", self + "/abi", self + "/sdk", "github.com/tidwall/btree"}, why: "a plugin is a backend and its engine"},
+	{room: "plugins/memory/wasm", goos: "wasip1", allowed: []string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory", "github.com/tidwall/btree"}, why: "a plugin is a backend and its engine"},
+	{room: "config", allowed: []string{"github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.yaml.in/yaml"}, why: "config builds nothing"},
+	{room: "wrappers", allowed: []string{self + "/storage"}, why: "wrappers know neither host nor configuration"},
+	{room: "wrappers/sizelimits", allowed: []string{self + "/storage", self + "/wrappers"}, why: "wrappers do not know each other"},
+	{room: "wrappers/cache", allowed: []string{self + "/storage", self + "/wrappers", "github.com/maypok86/otter", "golang.org/x/sys"}, why: "wrappers do not know each other"},
+	{room: "otel", allowed: []string{self + "/storage", self + "/wrappers", "go.opentelemetry.io/otel", "go.opentelemetry.io/auto/sdk", "github.com/cespare/xxhash", "github.com/go-logr"},
+		never: []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters"}, why: "the library uses the API alone"},
+	{room: "server", allowed: []string{self + "/storage", "golang.org/x/"}, why: "the server serves stores, whoever built them"},
+	{room: "host/wasmhost", allowed: []string{self + "/storage", self + "/abi", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, why: "a carrier knows the contract and its engine"},
+}
+
+// onlyImporters are the packages that may import something directly.
+var onlyImporters = map[string][]string{
+	"github.com/tetratelabs/wazero": {self + "/host/wasmhost"},
+	"github.com/hashicorp/go-plugin": {
+		self + "/host/procs", self + "/sdk/process"},
+	"testing": {self + "/storage/storagetest"},
+}
+
+func TestWalls(t *testing.T) {
+	for _, w := range walls {
+		t.Run(w.room+" "+w.goos, func(t *testing.T) {
+			for _, dep := range deps(t, w.goos, self+"/"+w.room) {
+				if dep == self+"/"+w.room || standard(dep) {
+					continue
+				}
+				if !hasPrefix(w.allowed, dep) || hasPrefix(w.never, dep) {
+					t.Errorf("%s brings in %s: %s", w.room, dep, w.why)
+				}
+			}
+		})
+	}
+}
+
+func TestOnlyImporters(t *testing.T) {
+	lines := goList(t, "", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
+	for _, line := range lines {
+		fields := strings.Fields(line)
+		for _, imported := range fields[1:] {
+			for what, who := range onlyImporters {
+				if (imported == what || strings.HasPrefix(imported, what+"/")) && !hasPrefix(who, fields[0]) {
+					t.Errorf("%s imports %s; only %v may", fields[0], imported, who)
+				}
+			}
+		}
+	}
+}
+
+// A room says in its doc.go what may live in it.
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	for _, line := range goList(t, "", "-f", "{{.ImportPath}}\t{{.Doc}}", "./...") {
+		if path, doc, _ := strings.Cut(line, "\t"); doc == "" {
+			t.Errorf("%s has no package comment", path)
+		}
+	}
+}
+
+func deps(t *testing.T, goos, pkg string) []string {
+	return goList(t, goos, "-deps", pkg)
+}
+
+func goList(t *testing.T, goos string, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Env = os.Environ()
+	if goos != "" {
+		cmd.Env = append(cmd.Env, "GOOS="+goos, "GOARCH=wasm")
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list %v: %v", args, err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
+
+// standard tells packages of the standard library by their first element, which
+// has no dot.
+func standard(pkg string) bool {
+	first, _, _ := strings.Cut(pkg, "/")
+	return !strings.Contains(first, ".")
+}
+
+func hasPrefix(prefixes []string, path string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool {
+		return path == p || strings.HasPrefix(path, strings.TrimSuffix(p, "/")+"/")
+	})
+}
