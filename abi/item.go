@@ -100,12 +100,8 @@ func DecodePage(b []byte, p *storage.Page) error { return decodePage(b, p, "page
 
 // decodePage reads a page, or items, which are a page of fewer fields.
 func decodePage(b []byte, p *storage.Page, message string, known uint64) error {
-	n, err := count(b, message, pageItem)
-	if err != nil {
-		return err
-	}
-	*p = storage.Page{Items: resize(p.Items, n)}
-	n = 0
+	items := p.Items[:0]
+	*p = storage.Page{}
 	for i := 0; i < len(b); {
 		at := i
 		tag, next := uint64(b[i]), i+1
@@ -116,12 +112,19 @@ func decodePage(b []byte, p *storage.Page, message string, known uint64) error {
 		}
 		switch {
 		case tag == pageItem:
+			if len(items) == cap(items) {
+				n, err := count(b, message, pageItem)
+				if err != nil {
+					return err
+				}
+				items = room(items, n)
+			}
 			var v []byte
 			if v, i = field(b, next); i >= 0 {
-				if err := DecodeItem(v, &p.Items[n]); err != nil {
+				items = items[:len(items)+1]
+				if err := DecodeItem(v, &items[len(items)-1]); err != nil {
 					return inside(message, at, err)
 				}
-				n++
 			}
 		case tag == pageNext && known == pageFields:
 			p.Next, i = field(b, next)
@@ -134,5 +137,6 @@ func decodePage(b []byte, p *storage.Page, message string, known uint64) error {
 			return malformed(message, at, i)
 		}
 	}
-	return nil
+	p.Items = items
+	return bounded(message, len(items))
 }

@@ -65,12 +65,7 @@ func AppendGetMany(dst []byte, keys [][]byte) []byte {
 // DecodeGetMany reads the request for several keys, over the capacity of dst.
 // The keys are views and never nil.
 func DecodeGetMany(b []byte, dst [][]byte) ([][]byte, error) {
-	n, err := count(b, "get_many", getKey)
-	if err != nil {
-		return nil, err
-	}
-	dst = resize(dst, n)
-	n = 0
+	dst = dst[:0]
 	for i := 0; i < len(b); {
 		at := i
 		tag, next := uint64(b[i]), i+1
@@ -80,8 +75,16 @@ func DecodeGetMany(b []byte, dst [][]byte) ([][]byte, error) {
 			}
 		}
 		if tag == getKey {
-			dst[n], i = field(b, next)
-			n++
+			if len(dst) == cap(dst) {
+				n, err := count(b, "get_many", getKey)
+				if err != nil {
+					return nil, err
+				}
+				dst = room(dst, n)
+			}
+			var key []byte
+			key, i = field(b, next)
+			dst = append(dst, key)
 		} else {
 			i = skip(b, next, tag, getFields)
 		}
@@ -89,7 +92,7 @@ func DecodeGetMany(b []byte, dst [][]byte) ([][]byte, error) {
 			return nil, malformed("get_many", at, i)
 		}
 	}
-	return dst, nil
+	return dst, bounded("get_many", len(dst))
 }
 
 // AppendQuery appends the request of a scan. A nil End is left out; negative

@@ -355,3 +355,25 @@ func TestCapacityReused(t *testing.T) {
 		t.Errorf("%+v, %v", items, err)
 	}
 }
+
+// Whatever room there is from before, all elements are read, into slices that
+// hold no more than they need.
+func TestCapacityTooSmall(t *testing.T) {
+	for have := range 5 {
+		keys, err := abi.DecodeGetMany(unhex(t, "0a0161 0a0162 0a0163"), make([][]byte, have))
+		if err != nil || fmt.Sprintf("%s", keys) != "[a b c]" || cap(keys) != max(have, 3) {
+			t.Errorf("room for %d: keys %s, %v", have, keys, err)
+		}
+		p := storage.Page{Items: make([]storage.Item, have)}
+		err = abi.DecodePage(unhex(t, "0a021801 0a021802 0a021803"), &p)
+		if err != nil || len(p.Items) != 3 || p.Items[0].Version != 1 || p.Items[1].Version != 2 || p.Items[2].Version != 3 {
+			t.Errorf("room for %d: %+v, %v", have, p, err)
+		}
+		w := storage.WriteSet{Checks: make([]storage.Check, have), Ops: make([]storage.Op, have)}
+		err = abi.DecodeWriteSet(unhex(t, "1a020801 12020801 1a020802 12020802 1a020803"), &w)
+		want := storage.WriteSet{Checks: []storage.Check{{Kind: 1}, {Kind: 2}}, Ops: []storage.Op{{Kind: 1}, {Kind: 2}, {Kind: 3}}}
+		if err != nil || !reflect.DeepEqual(w, want) || cap(w.Checks) != max(have, 2) || cap(w.Ops) != max(have, 3) {
+			t.Errorf("room for %d: %+v, %v", have, w, err)
+		}
+	}
+}

@@ -139,10 +139,7 @@ func countTwo(b []byte, message string, first, second uint64) (n, m int, err err
 			return 0, 0, malformed(message, at, i)
 		}
 	}
-	if n+m > MaxElements {
-		return 0, 0, tooMany(message, "elements", MaxElements, n+m)
-	}
-	return n, m, nil
+	return n, m, bounded(message, n+m)
 }
 
 // malformed is the error of the field at an offset of a message.
@@ -167,12 +164,20 @@ func malformed(message string, at, fault int) error {
 	return storage.Errorf(code, "%s: the field at %d %s", message, at, why)
 }
 
-// resize gives a slice of n elements, s itself where its capacity is enough.
-func resize[T any](s []T, n int) []T {
-	if n > cap(s) {
-		return make([]T, n)
+// room gives s, which is full, the capacity for all n elements of its message.
+// A decoder whose slices have room from the message before does not count.
+func room[T any](s []T, n int) []T {
+	r := make([]T, len(s), n)
+	copy(r, s)
+	return r
+}
+
+// bounded is the error of a message with more than MaxElements elements.
+func bounded(message string, n int) error {
+	if n > MaxElements {
+		return tooMany(message, "elements", MaxElements, n)
 	}
-	return s[:n]
+	return nil
 }
 
 func sizeUvarint(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }

@@ -55,12 +55,8 @@ func AppendWriteSet(dst []byte, w *storage.WriteSet) []byte {
 // and w.Ops. Keys, ends and values are views. Kinds that this version does not
 // know come through, for [storage.WriteSet.Validate] to refuse.
 func DecodeWriteSet(b []byte, w *storage.WriteSet) error {
-	checks, ops, err := countTwo(b, "write set", setCheck, setOp)
-	if err != nil {
-		return err
-	}
-	*w = storage.WriteSet{Checks: resize(w.Checks, checks), Ops: resize(w.Ops, ops)}
-	checks, ops = 0, 0
+	checks, ops := w.Checks[:0], w.Ops[:0]
+	w.ID = [16]byte{}
 	for i := 0; i < len(b); {
 		at := i
 		tag, next := uint64(b[i]), i+1
@@ -70,18 +66,33 @@ func DecodeWriteSet(b []byte, w *storage.WriteSet) error {
 			}
 		}
 		var part []byte
+		var err error
 		switch tag {
 		case setID:
 			w.ID, i = id(b, next)
 		case setCheck:
+			if len(checks) == cap(checks) {
+				n, _, err := countTwo(b, "write set", setCheck, setOp)
+				if err != nil {
+					return err
+				}
+				checks = room(checks, n)
+			}
 			if part, i = field(b, next); i >= 0 {
-				err = decodeCheck(part, &w.Checks[checks])
-				checks++
+				checks = checks[:len(checks)+1]
+				err = decodeCheck(part, &checks[len(checks)-1])
 			}
 		case setOp:
+			if len(ops) == cap(ops) {
+				_, n, err := countTwo(b, "write set", setCheck, setOp)
+				if err != nil {
+					return err
+				}
+				ops = room(ops, n)
+			}
 			if part, i = field(b, next); i >= 0 {
-				err = decodeOp(part, &w.Ops[ops])
-				ops++
+				ops = ops[:len(ops)+1]
+				err = decodeOp(part, &ops[len(ops)-1])
 			}
 		default:
 			i = skip(b, next, tag, setFields)
@@ -93,7 +104,8 @@ func DecodeWriteSet(b []byte, w *storage.WriteSet) error {
 			return inside("write set", at, err)
 		}
 	}
-	return nil
+	w.Checks, w.Ops = checks, ops
+	return bounded("write set", len(checks)+len(ops))
 }
 
 func decodeCheck(b []byte, c *storage.Check) error {
