@@ -1,0 +1,51 @@
+package main
+
+const defaultAddr = "http://127.0.0.1:7421"
+
+const description = `A storage host: key-value backends as plugins, behind pipelines of wrappers, served over HTTP.
+
+"plinth serve" alone serves one store, "default", in memory, on 127.0.0.1:7421. A configuration
+file says what else there is; "plinth config default" prints the built-in one, with comments.
+
+Keys and values are bytes: as arguments they are taken as they are; "-" as a value reads standard
+input. Whatever a flag can say about the configuration, the environment can too:
+PLINTH_SERVER__HTTP=127.0.0.1:8000, PLINTH_STORES__DEFAULT__PIPELINE__CACHE__TTL=30s.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict.`
+
+type cli struct {
+	Serve serveCmd `cmd:"" group:"serving" help:"Serve the stores of a configuration over HTTP."`
+	Check checkCmd `cmd:"" group:"serving" help:"Check a configuration file, its plugins included, without serving it."`
+
+	Get    getCmd    `cmd:"" group:"data" help:"Write the value at a key to standard output."`
+	Set    setCmd    `cmd:"" group:"data" help:"Store a value at a key."`
+	Delete deleteCmd `cmd:"" group:"data" help:"Remove a key; one that is absent is no error."`
+	Cas    casCmd    `cmd:"" group:"data" help:"Store a value at a key if it is as expected."`
+	Scan   scanCmd   `cmd:"" group:"data" help:"Write the items of a range to standard output, in byte order."`
+	Clear  clearCmd  `cmd:"" group:"data" help:"Remove every key of a range."`
+	Import importCmd `cmd:"" group:"data" help:"Store the items of a file, a JSON object on each line."`
+	Export exportCmd `cmd:"" group:"data" help:"Write the items of a range to a file, as import reads them."`
+
+	Config struct {
+		Default configDefaultCmd `cmd:"" help:"Print the built-in configuration."`
+	} `cmd:"" group:"info" help:"Look at configurations."`
+	Plugin struct {
+		List    pluginListCmd    `cmd:"" help:"List the plugins of a configuration."`
+		Inspect pluginInspectCmd `cmd:"" help:"Check a module and show what it says of itself."`
+	} `cmd:"" group:"info" help:"Look at plugins."`
+	Version versionCmd `cmd:"" group:"info" help:"Print the version."`
+}
+
+// target is the store that a data command works on.
+type target struct {
+	Addr  string `help:"Address of the server: http://HOST:PORT, https://…, or unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
+	Store string `help:"Name of the store." default:"default" env:"PLINTH_STORE"`
+	Token string `help:"Bearer token of the server." env:"PLINTH_TOKEN"`
+}
+
+// bounds are a range of keys.
+type bounds struct {
+	Prefix *string `help:"Only keys that begin with this."`
+	Start  *string `help:"From this key on."`
+	End    *string `help:"Up to this key, which is left out."`
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// What goes into one apply, at most.
+const (
+	importOps   = 1000
+	importBytes = 1 << 20
+	maxLine     = 128 << 20
+)
+
+type importCmd struct {
+	Target target `embed:""`
+	File   string `arg:"" help:"The file, as export writes it; gzip if it ends in .gz; \"-\" is standard input."`
+}
+
+// Help is what "plinth import --help" adds.
+func (*importCmd) Help() string {
+	return `Each line is an object with "key" and "value", or "key64" and "value64" in base64, and
+"expires_at" where the item expires. An error names its line; what was before it is in. Items are
+put, so that importing a file twice, or again after an error, is harmless.`
+}
+
+func (im *importCmd) Run(ctx context.Context, e env) (err error) {
+	c, err := im.Target.client()
+	if err != nil {
+		return err
+	}
+	in, size, err := openInput(im.File, e.stdin)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	counted := &counter{r: in}
+	var r io.Reader = counted
+	if strings.HasSuffix(im.File, ".gz") {
+		if r, err = gzip.NewReader(counted); err != nil {
+			return fmt.Errorf("%s: %w", im.File, err)
+		}
+	}
+	p := newProgress(e.stderr, "imported", size)
+	i := importer{client: c, progress: p, file: im.File, read: counted}
+	err = i.all(ctx, r)
+	p.end(i.stored, counted.n)
+	return err
+}
+
+// importer stores lines in batches.
+type importer struct {
+	client   *client
+	progress *progress
+	file     string
+	read     *counter
+	ops      []object
+	bytes    int
+	stored   int64
+}
+
+func (i *importer) all(ctx context.Context, r io.Reader) error {
+	lines := bufio.NewReaderSize(r, 256<<10)
+	for n := 1; ; n++ {
+		raw, err := readLine(lines)
+		if err == io.EOF {
+			return i.flush(ctx)
+		}
+		var l line
+		if err == nil && len(bytes.TrimSpace(raw)) == 0 {
+			continue
+		}
+		if err == nil {
+			l, err = parseLine(raw, false)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("%s:%d: %w", i.file, n, err), i.flush(ctx))
+		}
+		i.ops = append(i.ops, l.put())
+		if i.bytes += len(raw); len(i.ops) >= importOps || i.bytes >= importBytes {
+			if err := i.flush(ctx); err != nil {
+				return fmt.Errorf("%s: around line %d: %w", i.file, n, err)
+			}
+		}
+	}
+}
+
+// flush stores what has been gathered. A signal does not end it halfway: it is
+// looked at before.
+func (i *importer) flush(ctx context.Context) error {
+	if len(i.ops) == 0 {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted; %d items are in", i.stored)
+	}
+	if err := i.client.apply(context.WithoutCancel(ctx), nil, i.ops); err != nil {
+		return err
+	}
+	i.stored += int64(len(i.ops))
+	i.ops, i.bytes = i.ops[:0], 0
+	i.progress.at(i.stored, i.read.n)
+	return nil
+}
+
+// put is the line as an op.
+func (l line) put() object {
+	o := object{}.field("op", "put").bytes("key", l.key).bytes("value", l.value)
+	if l.expiresAt != "" {
+		o = o.field("expires_at", l.expiresAt)
+	}
+	return o
+}
+
+// readLine reads a line of any length up to maxLine, without its end.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var raw []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		raw = append(raw, part...)
+		switch {
+		case len(raw) > maxLine:
+			return nil, fmt.Errorf("a line of more than %d bytes", maxLine)
+		case err == bufio.ErrBufferFull:
+			continue
+		case err == io.EOF && len(raw) > 0:
+			return raw, nil
+		}
+		return bytes.TrimSuffix(raw, []byte("\n")), err
+	}
+}
+
+// openInput opens a file, or answers stdin for "-". The size is 0 where it is
+// not known.
+func openInput(name string, stdin io.Reader) (io.ReadCloser, int64, error) {
+	if name == "-" {
+		return io.NopCloser(stdin), 0, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = &fs.PathError{Op: "import", Path: name, Err: errors.New("is a directory")}
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+// counter counts the bytes that are read through it.
+type counter struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"unicode/utf8"
+)
+
+// line is an item of the import and export form.
+type line struct {
+	key, value []byte
+	expiresAt  string // RFC 3339; empty: never
+}
+
+// wireLine is a line as JSON. Pointers tell absent from empty.
+type wireLine struct {
+	Key       *string `json:"key"`
+	Key64     *string `json:"key64"`
+	Value     *string `json:"value"`
+	Value64   *string `json:"value64"`
+	ExpiresAt *string `json:"expires_at"`
+	Version   *string `json:"version"` // in what a scan answers
+}
+
+// parseLine reads a line strictly. keysOnly is for scans that leave values out.
+func parseLine(raw []byte, keysOnly bool) (l line, err error) {
+	if !utf8.Valid(raw) {
+		return l, errors.New("not valid UTF-8: bytes go as key64 and value64")
+	}
+	var w wireLine
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&w); err != nil {
+		return l, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return l, errors.New("something follows the object")
+	}
+	if l.key, err = either("key", w.Key, w.Key64); err != nil {
+		return l, err
+	}
+	if l.value, err = either("value", w.Value, w.Value64); err != nil && !keysOnly {
+		return l, err
+	}
+	if w.ExpiresAt != nil {
+		l.expiresAt = *w.ExpiresAt
+	}
+	return l, nil
+}
+
+func either(name string, text, b64 *string) ([]byte, error) {
+	switch {
+	case text != nil && b64 != nil:
+		return nil, fmt.Errorf("%s and %s64 exclude each other", name, name)
+	case text != nil:
+		return []byte(*text), nil
+	case b64 != nil:
+		b, err := base64.StdEncoding.Strict().DecodeString(*b64)
+		if err != nil {
+			return nil, fmt.Errorf("%s64 is not base64", name)
+		}
+		return b, nil
+	}
+	return nil, fmt.Errorf("no %s", name)
+}
+
+// object is a JSON object with its fields in order.
+type object []byte
+
+func (o object) field(name string, value any) object {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		panic(err) // only strings and such come here
+	}
+	if len(o) == 0 {
+		o = append(o, '{')
+	} else {
+		o = append(o[:len(o)-1], ',')
+	}
+	o = append(append(append(o, '"'), name...), '"', ':')
+	return append(append(o, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...), '}')
+}
+
+// bytes is a field of text, or one in base64 where it is not text.
+func (o object) bytes(name string, value []byte) object {
+	if utf8.Valid(value) {
+		return o.field(name, string(value))
+	}
+	return o.field(name+"64", value)
+}
+
+// object is the line as an object; more fields may follow.
+func (l line) object() object {
+	o := object{}.bytes("key", l.key)
+	if l.value != nil {
+		o = o.bytes("value", l.value)
+	}
+	if l.expiresAt != "" {
+		o = o.field("expires_at", l.expiresAt)
+	}
+	return o
+}
+
+func (l line) writeJSON(w io.Writer) error {
+	_, err := w.Write(append(l.object(), '\n'))
+	return err
+}
+
+// scanTo hands every item that a scan answers to each. An answer that was cut
+// short is an error.
+func scanTo(ctx context.Context, t target, q url.Values, each func(line) error) error {
+	c, err := t.client()
+	if err != nil {
+		return err
+	}
+	res, err := c.do(ctx, http.MethodGet, withQuery("/keys", q), nil, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	r := bufio.NewReaderSize(res.Body, 64<<10)
+	for {
+		raw, err := r.ReadBytes('\n')
+		if err == io.EOF && len(raw) == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the answer was cut short: %w", err)
+		}
+		l, err := parseLine(raw, q.Has("keys_only"))
+		if err != nil {
+			return fmt.Errorf("the server answered a line that is not an item: %w", err)
+		}
+		if err := each(l); err != nil {
+			return err
+		}
+	}
+}
+
+// apply sends a write set.
+func (c *client) apply(ctx context.Context, checks, ops []object) error {
+	var b bytes.Buffer
+	list := func(name string, objects []object) {
+		fmt.Fprintf(&b, "%q:[", name)
+		for i, o := range objects {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.Write(o)
+		}
+		b.WriteByte(']')
+	}
+	b.WriteByte('{')
+	list("checks", checks)
+	b.WriteByte(',')
+	list("ops", ops)
+	b.WriteByte('}')
+	return c.call(ctx, http.MethodPost, "/apply", http.Header{"Content-Type": {"application/json"}}, &b)
+}

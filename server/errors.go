@@ -1,0 +1,163 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// webError is an error that only HTTP knows.
+type webError struct {
+	status int
+	code   string
+	text   string
+}
+
+func (e *webError) Error() string { return e.text }
+
+func httpError(status int, code, text string) error { return &webError{status, code, text} }
+
+func badRequest(format string, args ...any) error {
+	return storage.Errorf(storage.InvalidArgument, format, args...)
+}
+
+// statuses are the answers to each code. Every 503 means that nothing was
+// applied: proxies repeat those.
+var statuses = map[storage.Code]int{
+	storage.NotFound:         http.StatusNotFound,
+	storage.Conflict:         http.StatusPreconditionFailed,
+	storage.RetriesExhausted: http.StatusPreconditionFailed,
+	storage.Unavailable:      http.StatusServiceUnavailable,
+	storage.CircuitOpen:      http.StatusServiceUnavailable,
+	storage.ShuttingDown:     http.StatusServiceUnavailable,
+	storage.Serialization:    http.StatusInternalServerError,
+	storage.Internal:         http.StatusInternalServerError,
+	storage.OutcomeUnknown:   http.StatusInternalServerError,
+	storage.Timeout:          http.StatusGatewayTimeout,
+	storage.SizeLimit:        http.StatusRequestEntityTooLarge,
+	storage.RangeLimit:       http.StatusRequestEntityTooLarge,
+	storage.RateLimited:      http.StatusTooManyRequests,
+	storage.Unsupported:      http.StatusNotImplemented,
+	storage.InvalidArgument:  http.StatusBadRequest,
+	storage.AlreadyExists:    http.StatusConflict,
+	storage.PermissionDenied: http.StatusForbidden,
+	storage.NoSpace:          http.StatusInsufficientStorage,
+	storage.TxnDone:          http.StatusInternalServerError,
+	storage.Canceled:         http.StatusServiceUnavailable,
+	storage.Unauthenticated:  http.StatusUnauthorized,
+}
+
+// problem is an application/problem+json.
+type problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail,omitempty"`
+	Code   string `json:"code"`
+	Check  *int   `json:"check,omitempty"`
+	Limit  *limit `json:"limit,omitempty"`
+}
+
+type limit struct {
+	Kind   string `json:"kind"`
+	Max    int64  `json:"max"`
+	Actual int64  `json:"actual"`
+}
+
+// fail answers err, unless the caller has gone or the answer has begun: then the
+// connection ends, so that what was sent cannot be taken for the whole.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, errAborted) || r.Context().Err() != nil {
+		s.settings.Log.Debug("request ended early", "method", r.Method, "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	p := problemOf(err)
+	if p.Status >= 500 && p.Status != http.StatusNotImplemented {
+		s.settings.Log.Error("request failed", "method", r.Method, "status", p.Status, "code", p.Code, "error", err)
+	}
+	if e := storage.AsError(err); e.RetryAfter > 0 && (p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests) {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
+	}
+	h := w.Header()
+	for _, name := range []string{"Etag", "Plinth-Expires-At", "Content-Length"} {
+		h.Del(name)
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(p.Status)
+	if r.Method != http.MethodHead {
+		_ = json.NewEncoder(w).Encode(p) // the caller may be gone: nothing to do about it
+	}
+}
+
+func problemOf(err error) problem {
+	var web *webError
+	if errors.As(err, &web) {
+		return problem{Title: http.StatusText(web.status), Status: web.status, Detail: web.text, Code: web.code}
+	}
+	e := storage.AsError(err)
+	code := e.Code
+	if e.Unknown {
+		code = storage.OutcomeUnknown
+	}
+	status, ok := statuses[code]
+	if !ok {
+		status = http.StatusInternalServerError
+	}
+	p := problem{Title: http.StatusText(status), Status: status, Detail: e.Error(), Code: code.String()}
+	if code == storage.Conflict && e.FailedCheck() >= 0 {
+		check := e.FailedCheck()
+		p.Check = &check
+	}
+	if e.Limit.Kind != "" {
+		p.Limit = &limit{e.Limit.Kind, e.Limit.Max, e.Limit.Actual}
+	}
+	return p
+}
+
+// errAborted is an error after the answer has begun.
+var errAborted = errors.New("answer cut short")
+
+// bodyError is what went wrong while a body was read: too large, too slow, or
+// cut short.
+func bodyError(err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return storage.LimitError(storage.SizeLimit, "body", tooLarge.Limit, tooLarge.Limit+1)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return badRequest("the body ended early; nothing was applied")
+	}
+	return badRequest("the body could not be read; nothing was applied: %v", err)
+}
+
+// readBody reads a body of at most max bytes. One that says beforehand that it is
+// larger is refused before it is sent.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, error) {
+	if r.ContentLength > max {
+		return nil, storage.LimitError(storage.SizeLimit, "body", max, r.ContentLength)
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(s.config.BodyTimeout)) // not every test's writer has one
+	body := http.MaxBytesReader(w, r.Body, max)
+	if r.ContentLength >= 0 {
+		b := make([]byte, r.ContentLength)
+		if _, err := io.ReadFull(body, b); err != nil {
+			return nil, bodyError(err)
+		}
+		_ = control.SetReadDeadline(time.Time{})
+		return b, nil
+	}
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return nil, bodyError(err)
+	}
+	_ = control.SetReadDeadline(time.Time{})
+	return b, nil
+}

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// get answers GET and HEAD of a key.
+func (c *call) get() error {
+	if err := c.parseItem(); err != nil {
+		return err
+	}
+	cond, err := c.conditions()
+	if err != nil {
+		return err
+	}
+	it, err := c.store.GetItem(c.r.Context(), c.key)
+	if err != nil {
+		return err
+	}
+	c.itemHeader(it)
+	switch {
+	case cond.match.given && !cond.match.matches(it.Version, true):
+		return errPrecondition
+	case cond.noneMatch.given && cond.noneMatch.matches(it.Version, true):
+		c.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Length", strconv.Itoa(len(it.Value)))
+	c.w.WriteHeader(http.StatusOK)
+	if c.r.Method == http.MethodHead {
+		return nil
+	}
+	if _, err := c.w.Write(it.Value); err != nil {
+		return errAborted
+	}
+	return nil
+}
+
+// itemHeader says what is known of an item beside its value.
+func (c *call) itemHeader(it storage.Item) {
+	h := c.w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	c.tag(it.Version)
+	if !it.ExpiresAt.IsZero() {
+		h.Set("Plinth-Expires-At", formatTime(it.ExpiresAt))
+	}
+}
+
+// tag is the ETag of a version; a backend without versions has none.
+func (c *call) tag(version uint64) {
+	if version != 0 {
+		c.w.Header()["ETag"] = []string{strconv.Quote(strconv.FormatUint(version, 10))}
+	}
+}
+
+// put answers PUT of a key.
+func (c *call) put() error {
+	if err := c.parseItem("ttl", "expires_at"); err != nil {
+		return err
+	}
+	if c.r.Header.Get("Content-Encoding") != "" {
+		return httpError(http.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Encoding: values are stored as they are")
+	}
+	cond, err := c.writeConditions()
+	if err != nil {
+		return err
+	}
+	at, _, err := c.query.expiry(c.store.Now())
+	if err != nil {
+		return err
+	}
+	limits := c.store.Info().Limits
+	if err := limits.CheckKey(c.key); err != nil {
+		return err
+	}
+	value, err := c.server.readBody(c.w, c.r, c.valueLimit(limits))
+	if err != nil {
+		return err
+	}
+	version, err := c.applyIf(cond, storage.PutUntil(c.key, value, at))
+	if err != nil {
+		return err
+	}
+	c.tag(version)
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// unlimitedBody is the largest body where neither store nor configuration says one.
+const unlimitedBody = 64 << 20
+
+func (c *call) valueLimit(l storage.Limits) int64 {
+	most := int64(unlimitedBody)
+	if l.Value > 0 {
+		most = int64(l.Value)
+	}
+	if b := c.server.config.BodyBytes; b > 0 {
+		most = min(most, b)
+	}
+	return most
+}
+
+// delete answers DELETE of a key.
+func (c *call) delete() error {
+	if err := c.parseItem(); err != nil {
+		return err
+	}
+	cond, err := c.writeConditions()
+	if err != nil {
+		return err
+	}
+	if _, err := c.applyIf(cond, storage.Delete(c.key)); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// touch answers POST of a key with touch=true: another expiry, or none.
+func (c *call) touch() error {
+	if err := c.parseItem("touch", "ttl", "expires_at"); err != nil {
+		return err
+	}
+	if touch, err := c.query.bool("touch"); err != nil || !touch {
+		if err == nil {
+			err = badRequest("POST to a key takes touch=true; PUT stores a value")
+		}
+		return err
+	}
+	at, _, err := c.query.expiry(c.store.Now())
+	if err != nil {
+		return err
+	}
+	if err := c.store.TouchUntil(c.r.Context(), c.key, at); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}

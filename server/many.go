@@ -1,0 +1,211 @@
+package server
+
+import (
+	"bufio"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+var rangeNames = []string{"prefix", "prefix64", "start", "start64", "end", "end64"}
+
+// scan answers GET of keys: the items of a range, a line each.
+func (c *call) scan() (err error) {
+	if c.query, err = parseQuery(c.r.URL.RawQuery, append(rangeNames, "limit", "reverse", "keys_only")...); err != nil {
+		return err
+	}
+	start, end, _, err := c.query.bounds()
+	if err != nil {
+		return err
+	}
+	var o storage.RangeOptions
+	if o.Limit, err = c.query.limit(); err != nil {
+		return err
+	}
+	if o.Reverse, err = c.query.bool("reverse"); err != nil {
+		return err
+	}
+	if o.KeysOnly, err = c.query.bool("keys_only"); err != nil {
+		return err
+	}
+	out := c.lines()
+	for it, err := range c.store.Range(c.r.Context(), start, end, o) {
+		if err != nil {
+			return out.failed(err)
+		}
+		if err := out.item(it, o.KeysOnly); err != nil {
+			return err
+		}
+	}
+	return out.end()
+}
+
+// clear answers DELETE of keys: it removes a range in one apply.
+func (c *call) clear() (err error) {
+	if c.query, err = parseQuery(c.r.URL.RawQuery, append(rangeNames, "all")...); err != nil {
+		return err
+	}
+	start, end, bounded, err := c.query.bounds()
+	if err != nil {
+		return err
+	}
+	all, err := c.query.bool("all")
+	switch {
+	case err != nil:
+		return err
+	case all && len(c.query) > 1:
+		return badRequest("query: all=true excludes bounds")
+	case !all && !bounded:
+		return badRequest("query: without bounds everything would be removed; that takes all=true")
+	}
+	if _, err := c.writeConditions(); err != nil {
+		return err
+	}
+	if err := c.store.ClearRange(c.r.Context(), start, end); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// getMany answers POST of get: the items of several keys, a line each.
+func (c *call) getMany() error {
+	keys, err := c.readKeys()
+	if err != nil {
+		return err
+	}
+	items, err := c.store.GetMany(c.r.Context(), keys)
+	if err != nil {
+		return err
+	}
+	out := c.lines()
+	for _, it := range items {
+		if err := out.item(it, false); err != nil {
+			return err
+		}
+	}
+	return out.end()
+}
+
+// lines writes items as NDJSON. Nothing is sent before the first buffer is full,
+// so that an error before that has a status of its own.
+type lines struct {
+	c     *call
+	buf   *bufio.Writer
+	begun bool
+	line  []byte
+}
+
+func (c *call) lines() *lines {
+	l := &lines{c: c}
+	l.buf = bufio.NewWriterSize(l, 64<<10)
+	return l
+}
+
+// Write sends a full buffer. A caller that does not take it in time is cut off.
+func (l *lines) Write(p []byte) (int, error) {
+	l.begin()
+	control := http.NewResponseController(l.c.w)
+	_ = control.SetWriteDeadline(time.Now().Add(l.c.server.config.WriteTimeout)) // not every test's writer has one
+	n, err := l.c.w.Write(p)
+	if err == nil {
+		_ = control.Flush()
+	}
+	return n, err
+}
+
+func (l *lines) begin() {
+	if l.begun {
+		return
+	}
+	l.begun = true
+	h := l.c.w.Header()
+	h.Set("Content-Type", "application/x-ndjson")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	l.c.w.WriteHeader(http.StatusOK)
+}
+
+func (l *lines) item(it storage.Item, keysOnly bool) error {
+	b := append(l.line[:0], '{')
+	b = appendBytes(b, "key", it.Key)
+	if !keysOnly {
+		b = appendBytes(append(b, ','), "value", it.Value)
+	}
+	if it.Version != 0 {
+		b = strconv.AppendUint(append(b, `,"version":"`...), it.Version, 10)
+		b = append(b, '"')
+	}
+	if !it.ExpiresAt.IsZero() {
+		b = append(append(b, `,"expires_at":"`...), formatTime(it.ExpiresAt)...)
+		b = append(b, '"')
+	}
+	l.line = append(b, "}\n"...)
+	if _, err := l.buf.Write(l.line); err != nil {
+		return errAborted
+	}
+	return nil
+}
+
+// failed is err, or the end of the connection where an answer has begun.
+func (l *lines) failed(err error) error {
+	if !l.begun {
+		return err
+	}
+	l.c.server.settings.Log.Error("a scan failed midway; its connection is cut", "error", err)
+	return errAborted
+}
+
+func (l *lines) end() error {
+	if l.buf.Flush() != nil {
+		return errAborted
+	}
+	l.begin() // for an answer of no lines
+	return nil
+}
+
+// appendBytes is a field of text, or one in base64 where the bytes are not text.
+func appendBytes(b []byte, name string, value []byte) []byte {
+	b = append(append(b, '"'), name...)
+	if !utf8.Valid(value) {
+		b = append(b, `64":"`...)
+		b = base64.StdEncoding.AppendEncode(b, value)
+		return append(b, '"')
+	}
+	return appendText(append(b, `":`...), value)
+}
+
+// appendText is valid UTF-8 as a JSON string, with nothing escaped that need not be.
+func appendText(b, text []byte) []byte {
+	const hex = "0123456789abcdef"
+	b = append(b, '"')
+	from := 0
+	for i, ch := range text {
+		if ch >= ' ' && ch != '"' && ch != '\\' {
+			continue
+		}
+		b = append(b, text[from:i]...)
+		from = i + 1
+		switch ch {
+		case '"', '\\':
+			b = append(b, '\\', ch)
+		case '\n':
+			b = append(b, `\n`...)
+		case '\r':
+			b = append(b, `\r`...)
+		case '\t':
+			b = append(b, `\t`...)
+		default:
+			b = append(b, `\u00`...)
+			b = append(b, hex[ch>>4], hex[ch&15])
+		}
+	}
+	return append(append(b, text[from:]...), '"')
+}
+
+var _ io.Writer = (*lines)(nil)

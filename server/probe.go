@@ -1,0 +1,106 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// probes are the paths of the probes. They need no token.
+var probes = map[string]storage.Probe{
+	"/livez":    storage.Liveness,
+	"/readyz":   storage.Readiness,
+	"/startupz": storage.Startup,
+}
+
+// probeTimeout is how long stores may take to say how they are.
+const probeTimeout = 2 * time.Second
+
+// probeAnswer is the body of a probe.
+type probeAnswer struct {
+	Status string                 `json:"status"`
+	Reason string                 `json:"reason,omitempty"`
+	Stores map[string]storeHealth `json:"stores,omitempty"`
+}
+
+type storeHealth struct {
+	Status  string            `json:"status"`
+	Reason  string            `json:"reason,omitempty"`
+	Details map[string]string `json:"details,omitempty"`
+}
+
+// probe answers a probe: 200 where what was asked is healthy or degraded, 503
+// where it is not. Liveness asks no backend: one that hangs is no reason to
+// restart the host.
+func (s *Server) probe(w http.ResponseWriter, r *http.Request, p storage.Probe) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		return httpError(http.StatusMethodNotAllowed, "method_not_allowed", "a probe takes GET, HEAD")
+	}
+	answer := probeAnswer{Status: storage.Healthy.String()}
+	if p != storage.Liveness {
+		answer = s.askStores(r.Context(), p)
+	}
+	if p == storage.Readiness && s.draining.Load() {
+		answer.Status, answer.Reason = storage.Unhealthy.String(), "shutting down"
+	}
+	status := http.StatusOK
+	if answer.Status == storage.Unhealthy.String() {
+		status = http.StatusServiceUnavailable
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	if r.Method == http.MethodGet {
+		_ = json.NewEncoder(w).Encode(answer) // the caller may be gone
+	}
+	return nil
+}
+
+// askStores asks all stores at once. The worst of them is the answer.
+func (s *Server) askStores(ctx context.Context, p storage.Probe) probeAnswer {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	type result struct {
+		name   string
+		health storage.Health
+		err    error
+	}
+	results := make(chan result, len(s.settings.Stores))
+	for name, store := range s.settings.Stores {
+		go func() {
+			h, err := store.Health(ctx, p)
+			results <- result{name, h, err}
+		}()
+	}
+	answer := probeAnswer{Stores: map[string]storeHealth{}}
+	worst := storage.Healthy
+	for range s.settings.Stores {
+		select {
+		case r := <-results:
+			if r.err != nil {
+				r.health = storage.Health{Status: storage.Unhealthy, Reason: r.err.Error()}
+			}
+			worst = max(worst, r.health.Status)
+			answer.Stores[r.name] = storeHealth{r.health.Status.String(), r.health.Reason, r.health.Details}
+		case <-ctx.Done():
+			worst = storage.Unhealthy
+			for _, name := range slices.Sorted(maps.Keys(s.settings.Stores)) {
+				if _, ok := answer.Stores[name]; !ok {
+					answer.Stores[name] = storeHealth{Status: storage.Unhealthy.String(), Reason: "no answer in " + probeTimeout.String()}
+				}
+			}
+			answer.Status = worst.String()
+			return answer
+		}
+	}
+	answer.Status = worst.String()
+	return answer
+}

@@ -1,0 +1,90 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// route finds what a request is about in its escaped path. Nothing is cleaned or
+// redirected: after /keys/ every byte belongs to the key.
+func (s *Server) route(w http.ResponseWriter, r *http.Request) error {
+	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1/stores/")
+	if !ok {
+		return httpError(http.StatusNotFound, "not_found", "there is nothing at this path")
+	}
+	escaped, rest, _ := strings.Cut(rest, "/")
+	name, err := url.PathUnescape(escaped)
+	if err != nil {
+		return badRequest("the name of the store cannot be unescaped")
+	}
+	store, ok := s.settings.Stores[name]
+	if !ok {
+		return httpError(http.StatusNotFound, "unknown_store", "there is no store of this name")
+	}
+	c := &call{server: s, store: store, w: w, r: r}
+	if key, ok := strings.CutPrefix(rest, "keys/"); ok {
+		if c.key, err = unescape(key); err != nil {
+			return badRequest("the key cannot be unescaped: %s", "a % must be followed by two hex digits")
+		}
+		return c.methods(map[string]func() error{
+			http.MethodGet: c.get, http.MethodHead: c.get, http.MethodPut: c.put, http.MethodDelete: c.delete, http.MethodPost: c.touch})
+	}
+	switch rest {
+	case "keys":
+		return c.methods(map[string]func() error{http.MethodGet: c.scan, http.MethodDelete: c.clear})
+	case "get":
+		return c.methods(map[string]func() error{http.MethodPost: c.getMany})
+	case "apply":
+		return c.methods(map[string]func() error{http.MethodPost: c.apply})
+	}
+	return httpError(http.StatusNotFound, "not_found", "there is nothing at this path")
+}
+
+func unescape(key string) ([]byte, error) {
+	plain, err := url.PathUnescape(key)
+	return []byte(plain), err
+}
+
+// call is one request to one store.
+type call struct {
+	server *Server
+	store  *storage.Store
+	w      http.ResponseWriter
+	r      *http.Request
+	key    []byte
+	query  query
+}
+
+// methods runs what answers the request's method.
+func (c *call) methods(by map[string]func() error) error {
+	if f, ok := by[c.r.Method]; ok {
+		return f()
+	}
+	var allow []string
+	for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPost} {
+		if by[m] != nil {
+			allow = append(allow, m)
+		}
+	}
+	c.w.Header().Set("Allow", strings.Join(allow, ", "))
+	return httpError(http.StatusMethodNotAllowed, "method_not_allowed", "this path takes "+strings.Join(allow, ", "))
+}
+
+// parseItem reads the query of a request for one key, and the key itself where it
+// came as key64.
+func (c *call) parseItem(names ...string) (err error) {
+	if c.query, err = parseQuery(c.r.URL.RawQuery, append(names, "key64")...); err != nil {
+		return err
+	}
+	if !c.query.has("key64") {
+		return nil
+	}
+	if len(c.key) > 0 {
+		return badRequest("key64 excludes a key in the path")
+	}
+	c.key, err = c.query.base64("key64")
+	return err
+}

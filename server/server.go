@@ -1,0 +1,202 @@
+package server
+
+import (
+	"context"
+	"crypto/subtle"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Server serves stores over HTTP. It is safe for concurrent use.
+type Server struct {
+	config   Config
+	settings Settings
+	tls      *tls.Config
+	hosts    map[string]bool
+	slots    chan struct{} // one per request that runs
+	draining atomic.Bool
+	address  atomic.Pointer[string]
+	origins  *http.CrossOriginProtection
+}
+
+// New checks the configuration. An address beyond loopback without TLS and a
+// token or client certificates is refused.
+func New(c Config, s Settings) (*Server, error) {
+	c.defaults()
+	if err := c.safe(); err != nil {
+		return nil, err
+	}
+	t, err := c.tls()
+	if err != nil {
+		return nil, err
+	}
+	if s.Log == nil {
+		s.Log = slog.Default()
+	}
+	srv := &Server{config: c, settings: s, tls: t, hosts: map[string]bool{"localhost": true},
+		slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
+	for _, h := range c.Hosts {
+		srv.hosts[strings.ToLower(h)] = true
+	}
+	if host, _, err := net.SplitHostPort(c.Address); err == nil && host != "" {
+		srv.hosts[strings.ToLower(host)] = true
+	}
+	return srv, nil
+}
+
+// Listen opens the configured address. A unix socket is for this user alone; one
+// that a server left behind is replaced, one that is being served is not.
+func (s *Server) Listen() (net.Listener, error) {
+	if path, ok := s.config.unixPath(); ok {
+		return s.listenUnix(path)
+	}
+	l, err := net.Listen("tcp", s.config.Address)
+	if err != nil {
+		return nil, err
+	}
+	scheme := "http://"
+	if s.tls != nil {
+		scheme = "https://"
+	}
+	address := scheme + l.Addr().String()
+	s.address.Store(&address)
+	return l, nil
+}
+
+func (s *Server) listenUnix(path string) (net.Listener, error) {
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("listen unix %s: %w", path, syscall.EADDRINUSE)
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&os.ModeSocket == 0 {
+			return nil, fmt.Errorf("listen unix %s: there is something that is not a socket", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	old := syscall.Umask(0o177)
+	l, err := net.Listen("unix", path)
+	syscall.Umask(old)
+	if err != nil {
+		return nil, err
+	}
+	address := "unix:" + path
+	s.address.Store(&address)
+	return l, nil
+}
+
+// Address is where the server can be reached, after Listen, such as
+// "http://127.0.0.1:7421".
+func (s *Server) Address() string {
+	if a := s.address.Load(); a != nil {
+		return *a
+	}
+	return ""
+}
+
+// Serve answers requests on l until ctx ends; then it takes no new ones, is no
+// longer ready, lets those in flight finish for as long as is configured, and
+// closes what is left.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if s.tls != nil {
+		l = tls.NewListener(l, s.tls)
+	}
+	web := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: s.config.HeaderTimeout,
+		IdleTimeout:       s.config.IdleTimeout,
+		MaxHeaderBytes:    s.config.HeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.settings.Log.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- web.Serve(l) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	s.draining.Store(true)
+	s.settings.Log.Info("shutting down", "timeout", s.config.ShutdownTimeout)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownTimeout)
+	defer cancel()
+	err := web.Shutdown(drain)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("some requests did not finish within %s and were cut off: %w", s.config.ShutdownTimeout, web.Close())
+	}
+	<-failed
+	return err
+}
+
+// Handler is the server without a listener.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.dispatch(w, r); err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+// dispatch lets a request through the doors, in order: host, origin, who it is,
+// how many there are.
+func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
+	if !s.knownHost(r.Host) {
+		return httpError(http.StatusForbidden, "permission_denied", "the Host of the request is not one that this server answers to")
+	}
+	if probe, ok := probes[r.URL.Path]; ok {
+		return s.probe(w, r, probe)
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+		return httpError(http.StatusForbidden, "permission_denied", "cross-origin requests are refused")
+	}
+	if err := s.origins.Check(r); err != nil {
+		return httpError(http.StatusForbidden, "permission_denied", "cross-origin requests are refused")
+	}
+	if !s.authentic(r) {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		return storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		e := storage.Errorf(storage.Unavailable, "too many requests at once, the limit is %d", s.config.MaxConcurrent)
+		e.RetryAfter = time.Second
+		return e
+	}
+	return s.route(w, r)
+}
+
+// knownHost tells whether a request's Host is loopback's or a configured one,
+// with any port: a name that somebody else controls and points here is not.
+func (s *Server) knownHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
+	if a, err := netip.ParseAddr(host); err == nil && a.IsLoopback() {
+		return true
+	}
+	return s.hosts[host]
+}
+
+func (s *Server) authentic(r *http.Request) bool {
+	if s.config.Token == "" {
+		return true
+	}
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return ok && subtle.ConstantTimeCompare([]byte(token), []byte(s.config.Token)) == 1
+}
