@@ -17,17 +17,18 @@ const AnswerReserve = 64 << 10
 // Answerer turns request frames into calls of a backend: the plugin's half of
 // every carrier that speaks frames. It is not safe for concurrent use.
 type Answerer struct {
-	b     storage.Backend
-	view  Viewer // nil: b cannot
-	ctx   callContext
-	keys  [][]byte
-	write storage.WriteSet
+	b       storage.Backend
+	encoded EncodedGetter // nil: b is none
+	ctx     callContext
+	keys    [][]byte
+	item    []byte // of the last Get
+	write   storage.WriteSet
 }
 
 // NewAnswerer answers with b.
 func NewAnswerer(b storage.Backend) *Answerer {
 	a := &Answerer{b: b, ctx: callContext{Context: context.Background()}}
-	a.view, _ = b.(Viewer)
+	a.encoded, _ = b.(EncodedGetter)
 	return a
 }
 
@@ -50,18 +51,18 @@ func (a *Answerer) Answer(dst []byte, f abi.Frame, budget int) []byte {
 	return dst
 }
 
-// Get appends the item at key, without the key itself, to dst.
-func (a *Answerer) Get(dst, key []byte) ([]byte, error) {
-	get := a.b.Get
-	if a.view != nil {
-		get = a.view.GetView
+// Get answers the item at key as a message, without the key itself: in buf, or
+// where the backend keeps it, valid until the next call.
+func (a *Answerer) Get(buf, key []byte) ([]byte, error) {
+	if a.encoded != nil {
+		return a.encoded.GetEncoded(&a.ctx, key)
 	}
-	it, err := get(&a.ctx, key)
+	it, err := a.b.Get(&a.ctx, key)
 	if err != nil {
-		return dst, err
+		return nil, err
 	}
 	it.Key = nil
-	return abi.AppendItem(dst, &it), nil
+	return abi.AppendItem(buf[:0], &it), nil
 }
 
 // message appends the message of the answer to dst.
@@ -77,7 +78,14 @@ func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) 
 		if err != nil {
 			return dst, err
 		}
-		return a.Get(dst, key)
+		message, err := a.Get(a.item, key)
+		if err != nil {
+			return dst, err
+		}
+		if a.encoded == nil {
+			a.item = message
+		}
+		return append(dst, message...), nil
 	case abi.OpGetMany:
 		return a.getMany(dst, f.Message)
 	case abi.OpScan:

@@ -46,10 +46,12 @@ func (e Env) WithDefaults() Env {
 	return e
 }
 
-// Viewer is a backend whose values never change once they are stored, so that
-// it can answer Get without a copy. The carriers use it in place of Get. The
-// item's value must not be changed by the caller, and is valid until the next
-// call.
-type Viewer interface {
-	GetView(ctx context.Context, key []byte) (storage.Item, error)
+// EncodedGetter is a backend that keeps items as the ABI has them, so that the
+// carriers can answer Get without encoding and copying. They use it in place of
+// Get where a backend has it.
+type EncodedGetter interface {
+	// GetEncoded answers the message Item of abi/SPEC.md of the live item at key,
+	// without the key, or the error that Get answers. The bytes must stay as they
+	// are until the next call.
+	GetEncoded(ctx context.Context, key []byte) ([]byte, error)
 }

@@ -2,9 +2,9 @@ package memory
 
 import (
 	"context"
-	"strings"
 	"time"
 
+	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -70,25 +70,17 @@ func (s *state) newer(c *storage.Check, now int64) (found bool) {
 	return found
 }
 
-// run does ops in order at the next version. Where they might not fit it works
-// on a copy, so that a refusal leaves nothing behind.
+// run does ops in order at the next version, or nothing where they do not fit.
 func (b *Backend) run(ops []storage.Op, now int64) error {
-	if b.used+atMost(ops) <= b.max {
-		b.do(ops, now)
-		return nil
+	if b.used+atMost(ops) > b.max {
+		b.reap(now, b.tree.Len())
+		if used := b.usedAfter(ops, now); used > b.max {
+			e := storage.LimitError(storage.NoSpace, "stored bytes", b.max, used)
+			e.Layer = "memory"
+			return e
+		}
 	}
-	b.reap(now, b.tree.Len())
-	before := b.state
-	b.tree, b.deadlines = before.tree.Copy(), before.deadlines.Copy()
-	retained := b.snapshots.retained
 	b.do(ops, now)
-	if b.used > b.max {
-		used := b.used
-		b.state, b.snapshots.retained = before, retained
-		e := storage.LimitError(storage.NoSpace, "stored bytes", b.max, used)
-		e.Layer = "memory"
-		return e
-	}
 	return nil
 }
 
@@ -96,10 +88,63 @@ func (b *Backend) run(ops []storage.Op, now int64) error {
 func atMost(ops []storage.Op) (n int64) {
 	for i := range ops {
 		if o := &ops[i]; o.Kind == storage.OpPut {
-			n += int64(len(o.Key)) + int64(len(o.Value)) + entryOverhead + deadlineOverhead
+			n += sizeOf(o)
 		}
 	}
 	return n
+}
+
+// sizeOf is the size of the entry that a put makes.
+func sizeOf(o *storage.Op) int64 {
+	n := int64(len(o.Key)) + int64(len(o.Value)) + entryOverhead
+	if !o.ExpiresAt.IsZero() {
+		n += deadlineOverhead
+	}
+	return n
+}
+
+// usedAfter is what would be used after ops, which it does not do.
+func (s *state) usedAfter(ops []storage.Op, now int64) int64 {
+	used, touched := s.used, map[string]int64{} // the sizes of the keys that ops touch
+	set := func(key string, size int64) {
+		before, ok := touched[key]
+		if e := s.index[key]; !ok && e != nil {
+			before = e.size()
+		}
+		used += size - before
+		touched[key] = size
+	}
+	for i := range ops {
+		o := &ops[i]
+		switch {
+		case o.Kind == storage.OpDeleteRange:
+			for key := range touched {
+				if storage.InRange([]byte(key), o.Key, o.End) {
+					set(key, 0)
+				}
+			}
+			s.ascend(o.Key, o.End, func(e *entry) { set(e.key, 0) })
+		case o.Kind == storage.OpDelete, !o.ExpiresAt.IsZero() && millis(o.ExpiresAt) <= now:
+			set(string(o.Key), 0)
+		default:
+			set(string(o.Key), sizeOf(o))
+		}
+	}
+	return used
+}
+
+// ascend visits the entries in [start, end), expired ones too.
+func (s *state) ascend(start, end []byte, visit func(*entry)) {
+	if storage.EmptyRange(start, end) {
+		return
+	}
+	s.tree.Ascend(borrow(start), func(key string, e *entry) bool {
+		if end != nil && key >= borrow(end) {
+			return false
+		}
+		visit(e)
+		return true
+	})
 }
 
 func (b *Backend) do(ops []storage.Op, now int64) {
@@ -110,7 +155,7 @@ func (b *Backend) do(ops []storage.Op, now int64) {
 		case storage.OpPut:
 			changed = b.put(o, version, now) || changed
 		case storage.OpDelete:
-			if e, ok := b.tree.Get(borrow(o.Key)); ok {
+			if e := b.index[string(o.Key)]; e != nil {
 				b.remove(e)
 				changed = changed || !e.expiredAt(now)
 			}
@@ -126,21 +171,19 @@ func (b *Backend) do(ops []storage.Op, now int64) {
 // put stores o. One that is already expired removes the key.
 func (b *Backend) put(o *storage.Op, version uint64, now int64) (changed bool) {
 	expires := millis(o.ExpiresAt)
+	old := b.index[string(o.Key)]
 	if expires != 0 && expires <= now {
-		e, ok := b.tree.Get(borrow(o.Key))
-		if ok {
-			b.remove(e)
+		if old != nil {
+			b.remove(old)
 		}
-		return ok && !e.expiredAt(now)
+		return old != nil && !old.expiredAt(now)
 	}
-	n := len(o.Key)
-	buf := make([]byte, n+len(o.Value))
-	copy(buf, o.Key)
-	copy(buf[n:], o.Value)
-	e := &entry{key: borrow(buf[:n]), value: buf[n:len(buf):len(buf)], version: version, expires: expires}
-	if old, replaced := b.tree.Set(e.key, e); replaced {
+	e := newEntry(o, version, expires)
+	if old != nil {
 		b.forget(old)
 	}
+	b.index[e.key] = e
+	b.tree.Set(e.key, e)
 	b.used += e.size()
 	if expires != 0 {
 		b.deadlines.Set(e)
@@ -148,13 +191,36 @@ func (b *Backend) put(o *storage.Op, version uint64, now int64) (changed bool) {
 	return true
 }
 
-// remove takes e out of the tree.
+// newEntry copies key and message into one allocation.
+func newEntry(o *storage.Op, version uint64, expires int64) *entry {
+	it := storage.Item{Value: o.Value, Version: version}
+	if it.Value == nil {
+		it.Value = []byte{}
+	}
+	if expires != 0 {
+		it.ExpiresAt = time.UnixMilli(expires)
+	}
+	n := len(o.Key)
+	buf := make([]byte, n, n+abi.ItemSize(&it))
+	copy(buf, o.Key)
+	buf = abi.AppendItem(buf, &it)
+	e := &entry{key: borrow(buf[:n]), message: buf[n:], version: version, expires: expires}
+	var kept storage.Item
+	if err := abi.DecodeItem(e.message, &kept); err != nil {
+		panic(err) // it was encoded just now
+	}
+	e.value = kept.Value
+	return e
+}
+
+// remove takes e out.
 func (b *Backend) remove(e *entry) {
+	delete(b.index, e.key)
 	b.tree.Delete(e.key)
 	b.forget(e)
 }
 
-// forget is the bookkeeping for an entry that has left the tree.
+// forget is the bookkeeping for an entry that is no longer among the current.
 func (b *Backend) forget(e *entry) {
 	if e.expires != 0 {
 		b.deadlines.Delete(e)
@@ -164,17 +230,15 @@ func (b *Backend) forget(e *entry) {
 }
 
 func (b *Backend) removeRange(start, end []byte, now int64) (changed bool) {
-	if storage.EmptyRange(start, end) {
-		return false
+	if len(start) == 0 && end == nil {
+		b.reap(now, b.tree.Len())
+		changed = b.tree.Len() > 0
+		b.snapshots.retain(b.used)
+		b.state = newState(b.version)
+		return changed
 	}
 	var gone []*entry
-	b.tree.Ascend(borrow(start), func(key string, e *entry) bool {
-		if end != nil && strings.Compare(key, borrow(end)) >= 0 {
-			return false
-		}
-		gone = append(gone, e)
-		return true
-	})
+	b.ascend(start, end, func(e *entry) { gone = append(gone, e) })
 	for _, e := range gone {
 		changed = changed || !e.expiredAt(now)
 		b.remove(e)

@@ -30,9 +30,11 @@ type Backend struct {
 	closed    bool
 }
 
-// state is the store at one version. Trees are copied on write, so that keeping
-// an old one costs what changed since.
+// state is the store at one version. The index answers reads of a key, the tree
+// those of a range; it is copied on write, so that keeping an old one costs what
+// changed since.
 type state struct {
+	index     map[string]*entry
 	tree      *btree.Map[string, *entry]
 	deadlines *btree.BTreeG[*entry] // the entries that expire, soonest first
 	version   uint64
@@ -42,7 +44,8 @@ type state struct {
 // entry is an item. It never changes: a write puts another in its place.
 type entry struct {
 	key     string
-	value   []byte
+	value   []byte // within message
+	message []byte // the item as the ABI has it, without its key
 	version uint64
 	expires int64 // ms since 1970; 0: never
 }
@@ -51,10 +54,11 @@ type entry struct {
 // copies.
 const degree = 16
 
-// What an entry takes beyond its key and value: itself, its slot in the tree at
-// a usual filling, and rounding by the allocator; and its slot among the deadlines.
+// What an entry takes beyond its key and value: itself, its slots in index and
+// tree at a usual filling, the wrapping of its message, and rounding by the
+// allocator; and its slot among the deadlines.
 const (
-	entryOverhead    = 160
+	entryOverhead    = 240
 	deadlineOverhead = 32
 )
 
@@ -94,6 +98,7 @@ func New(config Config, env sdk.Env) *Backend {
 
 func newState(version uint64) state {
 	return state{
+		index:     map[string]*entry{},
 		tree:      btree.NewMap[string, *entry](degree),
 		deadlines: btree.NewBTreeGOptions(sooner, btree.Options{NoLocks: true, Degree: degree}),
 		version:   version,
@@ -123,40 +128,51 @@ func (b *Backend) now() int64 {
 }
 
 // Get answers the live item at key: see [storage.Backend].
-func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
-	it, err := b.GetView(ctx, key)
+func (b *Backend) Get(_ context.Context, key []byte) (storage.Item, error) {
+	e, err := b.find(key)
 	if err != nil {
 		return storage.Item{}, err
 	}
-	it.Value = append(make([]byte, 0, len(it.Value)), it.Value...)
-	return it, nil
+	return storage.Item{
+		Value:     append(make([]byte, 0, len(e.value)), e.value...),
+		Version:   e.version,
+		ExpiresAt: e.expiresAt(),
+	}, nil
 }
 
-// GetView is Get whose value is the one that is stored: see [sdk.Viewer].
-func (b *Backend) GetView(_ context.Context, key []byte) (storage.Item, error) {
-	now := b.now()
+// GetEncoded is Get without a copy: see [sdk.EncodedGetter].
+func (b *Backend) GetEncoded(_ context.Context, key []byte) ([]byte, error) {
+	e, err := b.find(key)
+	if err != nil {
+		return nil, err
+	}
+	return e.message, nil
+}
+
+// find is the live entry at key, or ErrNotFound. The clock is not looked at for
+// a key that never expires.
+func (b *Backend) find(key []byte) (*entry, error) {
 	b.mu.RLock()
-	if b.closed {
-		b.mu.RUnlock()
-		return storage.Item{}, errClosed()
-	}
-	e := b.live(key, now)
+	e, closed := b.index[string(key)], b.closed
 	b.mu.RUnlock()
-	if e == nil {
-		return storage.Item{}, storage.ErrNotFound
+	switch {
+	case closed:
+		return nil, errClosed()
+	case e == nil || e.expires != 0 && e.expiredAt(b.now()):
+		return nil, storage.ErrNotFound
 	}
-	return storage.Item{Value: e.value, Version: e.version, ExpiresAt: e.expiresAt()}, nil
+	return e, nil
 }
 
-// live is the entry at key, nil where there is none or it has expired. The
-// lookup borrows key as a string, which the tree does not keep.
+// live is the entry at key, nil where there is none or it has expired.
 func (s *state) live(key []byte, now int64) *entry {
-	if e, ok := s.tree.Get(borrow(key)); ok && !e.expiredAt(now) {
+	if e := s.index[string(key)]; e != nil && !e.expiredAt(now) {
 		return e
 	}
 	return nil
 }
 
+// borrow is key as a string for a look into the tree, which does not keep it.
 func borrow(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
 
 // GetMany answers the live items among keys, all of one state.
@@ -232,6 +248,6 @@ func (e *entry) equal(value []byte) bool { return bytes.Equal(e.value, value) }
 
 var (
 	_ storage.Backend = (*Backend)(nil)
-	_ sdk.Viewer      = (*Backend)(nil)
+	_ sdk.EncodedGetter = (*Backend)(nil)
 	_ sdk.Opener      = Open
 )

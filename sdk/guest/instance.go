@@ -130,16 +130,15 @@ func tooLarge(answer []byte) bool {
 // doGet is the fast path: n bytes of request are the key.
 func (i *instance) doGet(n int, now int64) (r result) {
 	defer i.recovered(&r)
-	if err := i.usable(); err != nil {
-		return i.fail(err)
+	if i.broken != nil || i.backend == nil {
+		return i.fail(i.usable())
 	}
 	i.tell(now)
-	out, err := i.answers.Get(i.out[:0], i.request[:min(n, len(i.request))])
+	message, err := i.answers.Get(i.out, i.request[:min(n, len(i.request))])
 	switch {
-	case err == nil && len(out) <= i.max:
-		i.out = out
-		return result{bytes: out}
-	case err != nil && errors.Is(err, storage.ErrNotFound):
+	case err == nil && len(message) <= i.max:
+		return result{bytes: message}
+	case err == storage.ErrNotFound || err != nil && errors.Is(err, storage.ErrNotFound):
 		return result{code: uint8(storage.NotFound)}
 	}
 	return result{code: abi.CodeUseCall}
