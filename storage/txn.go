@@ -30,10 +30,12 @@ type Txn struct {
 	done  bool
 	log   []logged
 	own   overlay
-	// checks are those of conditional writes, reads those of what was read.
-	checks []Check
-	reads  map[string]Check
-	ranges []Check
+	// checks are those of conditional writes, reads those of what was read first,
+	// rereads of what was read otherwise later.
+	checks  []Check
+	reads   map[string]Check
+	rereads []Check
+	ranges  []Check
 }
 
 // logged is an op whose TTL is counted from the commit.
@@ -65,21 +67,28 @@ func (t *Txn) Get(ctx context.Context, key []byte) ([]byte, error) {
 	return it.Value, err
 }
 
-// sawKey makes a check of the first read of a key.
+// sawKey makes a check of a read of a key. A later read that differs becomes
+// another: no state passes both, and the first alone might hold again by then,
+// as when a key was absent, present and absent again.
 func (t *Txn) sawKey(key []byte, it Item, present bool) {
 	if t.level != Serializable {
 		return
 	}
-	if _, seen := t.reads[string(key)]; seen {
+	check := Check{Kind: CheckAbsent, Key: key}
+	if present {
+		check = sameItem(key, it)
+	}
+	first, seen := t.reads[string(key)]
+	if seen && first.Kind == check.Kind && first.Version == check.Version && bytes.Equal(first.Value, check.Value) {
+		return
+	}
+	check.Key, check.Value = bytes.Clone(key), bytes.Clone(check.Value)
+	if seen {
+		t.rereads = append(t.rereads, check)
 		return
 	}
 	if t.reads == nil {
 		t.reads = map[string]Check{}
-	}
-	check := Check{Kind: CheckAbsent, Key: bytes.Clone(key)}
-	if present {
-		check = sameItem(check.Key, it)
-		check.Value = bytes.Clone(check.Value)
 	}
 	t.reads[string(key)] = check
 }
@@ -192,7 +201,7 @@ func (t *Txn) Commit(ctx context.Context) error {
 	for _, check := range t.reads {
 		w.Checks = append(w.Checks, check)
 	}
-	w.Checks = append(w.Checks, t.ranges...)
+	w.Checks = append(append(w.Checks, t.rereads...), t.ranges...)
 	now := t.s.clock()
 	for _, l := range t.log {
 		if l.expires {
@@ -211,5 +220,5 @@ func (t *Txn) Commit(ctx context.Context) error {
 // nothing, so that it may be deferred.
 func (t *Txn) Rollback() {
 	t.done = true
-	t.log, t.own, t.checks, t.reads, t.ranges = nil, overlay{}, nil, nil, nil
+	t.log, t.own, t.checks, t.reads, t.rereads, t.ranges = nil, overlay{}, nil, nil, nil, nil
 }

@@ -34,11 +34,9 @@ func (t *Txn) Range(ctx context.Context, start, end []byte, o RangeOptions) iter
 				yield(Item{}, err)
 				return
 			}
-			for _, it := range items {
-				t.sawItem(it)
-			}
 			from, to := c.from, c.to
 			for _, it := range t.own.merge(items, from, to, o.Reverse, o.KeysOnly) {
+				t.sawItem(it)
 				limit--
 				if !yield(it, nil) || limit == 0 {
 					if o.Reverse {
@@ -76,8 +74,13 @@ func (t *Txn) rangeable(used bool) error {
 	return nil
 }
 
-// sawItem makes a check of an item that a range gave.
-func (t *Txn) sawItem(it Item) { t.sawKey(it.Key, it, true) }
+// sawItem makes a check of an item that a range gave. Own writes, which are at
+// no version yet, need none.
+func (t *Txn) sawItem(it Item) {
+	if it.Version != 0 {
+		t.sawKey(it.Key, it, true)
+	}
+}
 
 // sawRange makes a check of [from, to): nothing in it may be newer than version.
 func (t *Txn) sawRange(from, to []byte, version uint64) {
