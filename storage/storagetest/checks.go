@@ -1,0 +1,35 @@
+package storagetest
+
+import (
+	"slices"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Check is one thing that must hold.
+type Check struct {
+	Category, Name string
+	// Needs are the capabilities without which the check does not apply.
+	Needs storage.Caps
+
+	run func(t *T)
+}
+
+// Checks are all checks, in the order in which they run: the plain before what
+// builds on it.
+func Checks() []Check {
+	return slices.Concat(crudChecks(), writeSetChecks(), rangeChecks(), clearChecks(), scanChecks(), ttlChecks(), casChecks(),
+		transactionChecks(), serializableChecks())
+}
+
+func in(category string, checks ...Check) []Check {
+	for i := range checks {
+		checks[i].Category = category
+	}
+	return checks
+}
+
+// is makes the check called name.
+func is(name string, needs storage.Caps, run func(t *T)) Check {
+	return Check{Name: name, Needs: needs, run: run}
+}

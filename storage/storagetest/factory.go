@@ -1,0 +1,86 @@
+package storagetest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Factory is how the kit comes by backends. Clock and Open must be set.
+type Factory struct {
+	// Clock is the clock that the backends go by. The kit moves it.
+	Clock *Clock
+	// Open answers a backend that is fresh and empty. The kit closes it, so that
+	// a stack whose outermost layer does not own what is below it needs [WithClose].
+	Open func(ctx context.Context) (storage.Backend, error)
+	// Reopen answers, after its Close, the last backend that was opened, as it is
+	// after a restart: with all its data where it is durable. Nil: Open.
+	Reopen func(ctx context.Context) (storage.Backend, error)
+	// Ops is how many operations a random script has; 0: 10,000, which is also
+	// the least. Other checks that take many grow with it.
+	Ops int
+	// Settle, if set, is called before goroutines are counted: it ends what
+	// belongs to the process and not to the backend, such as idle connections.
+	Settle func()
+}
+
+// minOps is the length of a random script that says something.
+const minOps = 10_000
+
+func (f Factory) ops() int { return max(f.Ops, minOps) }
+
+func (f Factory) reopen(ctx context.Context) (storage.Backend, error) {
+	if f.Reopen != nil {
+		return f.Reopen(ctx)
+	}
+	return f.Open(ctx)
+}
+
+// Exception says that checks of a category fail, and why that is so.
+type Exception struct {
+	Category string
+	Check    string // the name of one check; empty: those of the category that fail
+	Reason   string
+}
+
+// Except is the exception of those checks of a category that fail. "category/check" names
+// one check alone. A reason must be given.
+func Except(name, reason string) Exception {
+	category, check := cut(name)
+	return Exception{Category: category, Check: check, Reason: reason}
+}
+
+func cut(name string) (category, check string) {
+	for i := range len(name) {
+		if name[i] == '/' {
+			return name[:i], name[i+1:]
+		}
+	}
+	return name, ""
+}
+
+func (e Exception) matches(c Check) bool {
+	return e.Category == c.Category && (e.Check == "" || e.Check == c.Name)
+}
+
+// valid tells whether e says something about a check that there is.
+func (e Exception) valid() error {
+	if e.Reason == "" {
+		return fmt.Errorf("the exception of %s has no reason", e)
+	}
+	for _, c := range Checks() {
+		if e.matches(c) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the exception of %s matches no check that there is", e)
+}
+
+// String is the name of what is excepted.
+func (e Exception) String() string {
+	if e.Check == "" {
+		return e.Category
+	}
+	return e.Category + "/" + e.Check
+}

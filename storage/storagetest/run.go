@@ -1,0 +1,202 @@
+package storagetest
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Outcome is what came of a check.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Passed        Outcome = iota
+	Failed                // what is wrong is in Result.Text
+	NotApplicable         // it needs a capability that the backend lacks: Result.Text
+	Excepted              // it failed, as an exception says: Result.Text has why
+)
+
+// String is the outcome in words.
+func (o Outcome) String() string {
+	return [...]string{"passed", "failed", "not applicable", "excepted"}[o]
+}
+
+// Result is what came of one check.
+type Result struct {
+	Category, Name string
+	Outcome        Outcome
+	Text           string
+	Took           time.Duration
+}
+
+// Run runs every check as a subtest "category/name" of t.
+func Run(t *testing.T, f Factory, exceptions ...Exception) {
+	t.Helper()
+	k := newKit(f, exceptions)
+	complete := true
+	for _, checks := range byCategory(Checks()) {
+		complete = runCategory(t, k, checks) && complete
+	}
+	if complete { // nothing was left out by -run
+		for _, r := range k.exceptions() {
+			t.Errorf("%s: %s", r.Name, r.Text)
+		}
+	}
+}
+
+// runCategory tells whether all of checks ran.
+func runCategory(t *testing.T, k *kit, checks []Check) bool {
+	t.Helper()
+	ran := 0
+	t.Run(checks[0].Category, func(t *testing.T) {
+		for _, c := range checks {
+			t.Run(c.Name, func(t *testing.T) {
+				ran++
+				switch r := k.run(t.Context(), c); r.Outcome {
+				case Failed:
+					t.Errorf("%s\n%s", k.about, r.Text)
+				case NotApplicable:
+					t.Skip(r.Text)
+				case Excepted:
+					t.Log(r.Text)
+				}
+			})
+		}
+	})
+	return ran == len(checks)
+}
+
+func byCategory(checks []Check) (groups [][]Check) {
+	for _, c := range checks {
+		if n := len(groups); n > 0 && groups[n-1][0].Category == c.Category {
+			groups[n-1] = append(groups[n-1], c)
+			continue
+		}
+		groups = append(groups, []Check{c})
+	}
+	return groups
+}
+
+// Report runs every check, outside of "go test", and tells each of its result
+// as it comes. A backend that cannot be opened is the error. The last results,
+// of the category "exceptions", are those of exceptions that are not needed.
+func Report(ctx context.Context, f Factory, each func(Result), exceptions ...Exception) error {
+	b, err := f.Open(ctx)
+	if err != nil {
+		return fmt.Errorf("the backend cannot be opened: %w", err)
+	}
+	if err := b.Close(ctx); err != nil {
+		return fmt.Errorf("the backend cannot be closed: %w", err)
+	}
+	k := newKit(f, exceptions)
+	for _, c := range Checks() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		each(k.run(ctx, c))
+	}
+	for _, r := range k.exceptions() {
+		each(r)
+	}
+	return nil
+}
+
+// kit is one run over one factory.
+type kit struct {
+	f      Factory
+	except []Exception
+	used   []bool // of except
+	about  string // the backend, for messages
+}
+
+func newKit(f Factory, exceptions []Exception) *kit {
+	return &kit{f: f, except: exceptions, used: make([]bool, len(exceptions))}
+}
+
+// patience is how long a check may take before it counts as hanging.
+const patience = 2 * time.Minute
+
+// run runs one check on a backend of its own.
+func (k *kit) run(ctx context.Context, c Check) Result {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r := Result{Category: c.Category, Name: c.Name}
+	start := time.Now()
+	t := &T{ctx: ctx, factory: k.f, clock: k.f.Clock}
+	lacking := make(chan storage.Caps, 1)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer t.finish()
+		t.fresh()
+		missing := c.Needs &^ t.info.Caps
+		lacking <- missing
+		if missing == 0 {
+			c.run(t)
+		}
+	}()
+	select {
+	case <-done:
+		k.about = t.about()
+		if len(lacking) == 1 {
+			if missing := <-lacking; missing != 0 {
+				r.Outcome, r.Text = NotApplicable, "not applicable: the backend lacks the capability "+missing.String()
+			}
+		}
+	case <-time.After(patience + 10*time.Second):
+		t.Errorf("the check hangs:\n%s", stacks())
+	}
+	r.Took = time.Since(start)
+	if t.Failed() {
+		r.Outcome, r.Text = k.failed(c, t.text())
+	}
+	return r
+}
+
+// about is the backend, for messages.
+func (t *T) about() string {
+	return fmt.Sprintf("backend %s %s, with %s", t.info.Name, t.info.Version, t.info.Caps)
+}
+
+// finish closes what the check opened, and makes a failure of a panic.
+func (t *T) finish() {
+	if p := recover(); p != nil {
+		t.Errorf("panic: %v\n%s", p, debug.Stack())
+	}
+	t.close()
+}
+
+func (k *kit) failed(c Check, text string) (Outcome, string) {
+	for i, e := range k.except {
+		if e.Reason != "" && e.matches(c) {
+			k.used[i] = true
+			return Excepted, "excepted: " + e.Reason
+		}
+	}
+	return Failed, text
+}
+
+// exceptions are the failures of exceptions that say nothing.
+func (k *kit) exceptions() (bad []Result) {
+	for i, e := range k.except {
+		err := e.valid()
+		if err == nil && !k.used[i] {
+			err = fmt.Errorf("the exception of %s is not needed: nothing that it names fails", e)
+		}
+		if err != nil {
+			bad = append(bad, Result{Category: "exceptions", Name: e.String(), Outcome: Failed, Text: err.Error()})
+		}
+	}
+	return bad
+}
+
+func stacks() []byte {
+	buf := make([]byte, 1<<20)
+	return buf[:runtime.Stack(buf, true)]
+}
