@@ -247,7 +247,7 @@ func errClosed() error { return &storage.Error{Code: storage.ShuttingDown, Layer
 func (e *entry) equal(value []byte) bool { return bytes.Equal(e.value, value) }
 
 var (
-	_ storage.Backend = (*Backend)(nil)
+	_ storage.Backend   = (*Backend)(nil)
 	_ sdk.EncodedGetter = (*Backend)(nil)
-	_ sdk.Opener      = Open
+	_ sdk.Opener        = Open
 )
