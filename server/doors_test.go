@@ -1,0 +1,420 @@
+package server_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/storage"
+)
+
+func TestHosts(t *testing.T) {
+	s := serve(t, func(c *server.Config, _ *server.Settings) { c.Hosts = []string{"KV.example.org"} })
+	s.fill("k")
+	for host, status := range map[string]int{
+		"localhost": 200, "LOCALHOST:1": 200, "127.0.0.1": 200, "127.0.0.1:7421": 200, "[::1]:7421": 200, "[::1]": 200,
+		"kv.example.org": 200, "kv.example.org:80": 200,
+		"evil.example": 403, "localhost.evil.example": 403, "192.168.1.1": 403, "": 403,
+	} {
+		if a := s.raw("GET "+base+"/keys/k\nHost: "+host, ""); a.status != status {
+			t.Errorf("Host %q: %d, want %d", host, a.status, status)
+		}
+	}
+}
+
+func TestOrigins(t *testing.T) {
+	s := serve(t, nil)
+	for header, status := range map[string]int{
+		"": 204, "Sec-Fetch-Site: same-origin": 204, "Sec-Fetch-Site: none": 204,
+		"Sec-Fetch-Site: cross-site": 403, "Sec-Fetch-Site: same-site": 403,
+		"Origin: https://evil.example": 403, "Origin: null": 403,
+	} {
+		a := s.raw("PUT "+base+"/keys/k\n"+header, "v")
+		if a.status != status || status == 403 && a.code() != "permission_denied" {
+			t.Errorf("%s: %d %s, want %d", header, a.status, a.body, status)
+		}
+	}
+	s.must(s.raw("GET "+base+"/keys/k\nSec-Fetch-Site: cross-site", ""), 403)
+	if a := s.raw("OPTIONS "+base+"/keys/k\nOrigin: https://evil.example\nAccess-Control-Request-Method: PUT", ""); a.header.Get("Access-Control-Allow-Origin") != "" {
+		t.Error("a preflight was allowed")
+	}
+}
+
+func TestToken(t *testing.T) {
+	s := serve(t, func(c *server.Config, _ *server.Settings) { c.Token = "secret" })
+	s.fill("k")
+	for header, status := range map[string]int{"": 401, "Authorization: Bearer wrong": 401, "Authorization: Basic secret": 401,
+		"Authorization: Bearer secret": 200} {
+		a := s.raw("GET "+base+"/keys/k\n"+header, "")
+		if a.status != status || status == 401 && (a.code() != "unauthenticated" || a.header.Get("WWW-Authenticate") != "Bearer") {
+			t.Errorf("%q: %d %s", header, a.status, a.body)
+		}
+	}
+	s.must(s.raw("GET /livez", ""), 200)
+}
+
+// Beyond loopback nobody is served without TLS and a proof of who they are.
+func TestListenerBeyondLoopback(t *testing.T) {
+	cert, key := selfSigned(t)
+	for _, c := range []struct {
+		config server.Config
+		fails  string
+	}{
+		{server.Config{Address: "127.0.0.1:0"}, ""},
+		{server.Config{Address: "[::1]:0"}, ""},
+		{server.Config{Address: "localhost:0"}, ""},
+		{server.Config{Address: "unix:/tmp/x.sock"}, ""},
+		{server.Config{Address: "0.0.0.0:0"}, "beyond loopback"},
+		{server.Config{Address: ":7421"}, "beyond loopback"},
+		{server.Config{Address: "kv.example.org:7421"}, "beyond loopback"},
+		{server.Config{Address: "0.0.0.0:0", Token: "t"}, "beyond loopback"},
+		{server.Config{Address: "0.0.0.0:0", Cert: cert, Key: key}, "beyond loopback"},
+		{server.Config{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: "t"}, ""},
+		{server.Config{Address: "0.0.0.0:0", Cert: cert, Key: key, ClientCA: cert}, ""},
+		{server.Config{Address: "0.0.0.0:0", Cert: cert, Token: "t"}, "both a certificate and its key"},
+		{server.Config{Address: "127.0.0.1:0", ClientCA: cert}, "need TLS"},
+		{server.Config{Address: "nonsense"}, "neither host:port nor unix:/path"},
+		{server.Config{Address: "127.0.0.1:0", Cert: "/none", Key: "/none"}, "no such file"},
+	} {
+		_, err := server.New(c.config, server.Settings{})
+		if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
+			t.Errorf("%+v: %v, want %q", c.config, err, c.fails)
+		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	cert, key := selfSigned(t)
+	s := serve(t, func(c *server.Config, _ *server.Settings) { c.Cert, c.Key = cert, key })
+	pool := x509.NewCertPool()
+	file, _ := os.ReadFile(cert)
+	pool.AppendCertsFromPEM(file)
+	conn, err := tls.Dial("tcp", s.addr, &tls.Config{RootCAs: pool, ServerName: "localhost"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+	b := make([]byte, 12)
+	if _, err := conn.Read(b); err != nil || string(b) != "HTTP/1.1 200" {
+		t.Errorf("%q, %v", b, err)
+	}
+}
+
+func selfSigned(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert, key
+}
+
+// A unix socket is this user's alone; one that was left behind is replaced, one
+// that is served is not, and what is no socket stays.
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.sock")
+	listen := func() (net.Listener, error) {
+		srv, err := server.New(server.Config{Address: "unix:" + path}, server.Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return srv.Listen()
+	}
+	l, err := listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if _, err := listen(); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("a second server on the socket: %v", err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	if l, err = listen(); err != nil {
+		t.Fatalf("a socket that was left behind: %v", err)
+	}
+	l.Close()
+	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listen(); err == nil || !strings.Contains(err.Error(), "not a socket") {
+		t.Errorf("over a file: %v", err)
+	}
+	s := serve(t, func(c *server.Config, _ *server.Settings) { c.Address = "unix:" + path + "2" })
+	s.fill("k")
+	s.must(s.get("/keys/k"), 200)
+}
+
+func TestTwoServersOnOnePort(t *testing.T) {
+	s := serve(t, nil)
+	srv, err := server.New(server.Config{Address: s.addr}, server.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := srv.Listen(); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), s.addr) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestHeaderTooLarge(t *testing.T) {
+	s := serve(t, nil)
+	if a := s.raw("GET "+base+"/keys/k\nX: "+strings.Repeat("x", 32<<10), ""); a.status != 431 {
+		t.Errorf("%d", a.status)
+	}
+}
+
+// What is over the number of requests at once is told so at once, and that
+// nothing was done.
+func TestConcurrency(t *testing.T) {
+	gate := make(chan struct{})
+	s := serve(t, func(c *server.Config, set *server.Settings) {
+		c.MaxConcurrent = 2
+		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: gate}, storage.Settings{})
+	})
+	running := make(chan answer, 2)
+	for range 2 {
+		go func() { running <- s.get("/keys/k") }()
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		a := s.raw("PUT "+base+"/keys/k", "v") // puts are not gated
+		if a.status == 503 {
+			if a.code() != "unavailable" || a.header.Get("Retry-After") != "1" {
+				t.Errorf("%s %v", a.body, a.header)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("never refused")
+		}
+	}
+	s.must(s.raw("GET /livez", ""), 200)
+	close(gate)
+	for range 2 {
+		s.must(<-running, 200)
+	}
+}
+
+// gated answers Get when the gate is open, or the caller has gone.
+type gated struct {
+	storage.Backend
+	gate chan struct{}
+	left chan error // gets why a Get ended early, if not nil
+}
+
+func (g *gated) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	select {
+	case <-g.gate:
+	case <-ctx.Done():
+		if g.left != nil {
+			g.left <- ctx.Err()
+		}
+		return storage.Item{}, storage.ContextError(ctx)
+	}
+	return g.Backend.Get(ctx, key)
+}
+
+// The end of serving lets a request finish, and readiness says so meanwhile.
+func TestGracefulShutdown(t *testing.T) {
+	gate := make(chan struct{})
+	s := serve(t, func(_ *server.Config, set *server.Settings) {
+		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: gate}, storage.Settings{})
+	})
+	s.fill("k")
+	running := make(chan answer, 1)
+	started := make(chan struct{})
+	go func() { close(started); running <- s.get("/keys/k") }()
+	<-started
+	time.Sleep(100 * time.Millisecond) // for the request to arrive; too short only makes the test weaker
+	s.stop()
+	time.Sleep(50 * time.Millisecond)
+	if _, err := net.Dial("tcp", s.addr); err == nil {
+		t.Error("a draining server takes connections")
+	}
+	close(gate)
+	if a := <-running; a.status != 200 || a.body != "v-k" {
+		t.Errorf("the request in flight: %d %s", a.status, a.body)
+	}
+	if err := <-s.ended; err != nil {
+		t.Error(err)
+	}
+	s.ended <- nil
+}
+
+// A request that does not finish in time is cut off, and the end says so.
+func TestShutdownTimeout(t *testing.T) {
+	s := serve(t, func(c *server.Config, set *server.Settings) {
+		c.ShutdownTimeout = 100 * time.Millisecond
+		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: make(chan struct{})}, storage.Settings{})
+	})
+	running := make(chan answer, 1)
+	go func() { running <- s.get("/keys/k") }()
+	time.Sleep(100 * time.Millisecond)
+	s.stop()
+	if err := <-s.ended; err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Error(err)
+	}
+	s.ended <- nil
+	if a := <-running; !a.cut {
+		t.Errorf("%+v", a)
+	}
+}
+
+// A caller that hangs up ends its call.
+func TestHangUp(t *testing.T) {
+	left := make(chan error, 1)
+	s := serve(t, func(_ *server.Config, set *server.Settings) {
+		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: make(chan struct{}), left: left}, storage.Settings{})
+	})
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET %s/keys/k HTTP/1.1\r\nHost: localhost\r\n\r\n", base)
+	time.Sleep(100 * time.Millisecond)
+	conn.Close()
+	select {
+	case err := <-left:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the call goes on for nobody")
+	}
+}
+
+func TestProbes(t *testing.T) {
+	sick := &sickBackend{}
+	s := serve(t, func(_ *server.Config, set *server.Settings) {
+		sick.Backend = set.Stores["s"].Backend()
+		set.Stores["sick"] = storage.New(sick, storage.Settings{})
+	})
+	for _, c := range []struct {
+		health  storage.Health
+		err     error
+		hangs   bool
+		ready   int
+		mention string
+	}{
+		{health: storage.Health{Status: storage.Healthy}, ready: 200, mention: `"sick":{"status":"healthy"`},
+		{health: storage.Health{Status: storage.Degraded, Reason: "slow disk"}, ready: 200, mention: "slow disk"},
+		{health: storage.Health{Status: storage.Unhealthy, Reason: "no disk"}, ready: 503, mention: "no disk"},
+		{err: storage.ErrUnavailable, ready: 503, mention: "backend unavailable"},
+		{hangs: true, ready: 503, mention: "no answer"},
+	} {
+		sick.set(c.health, c.err, c.hangs)
+		for _, path := range []string{"/readyz", "/startupz"} {
+			if a := s.raw("GET "+path, ""); a.status != c.ready || !strings.Contains(a.body, c.mention) {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+		s.must(s.raw("GET /livez", ""), 200)
+	}
+	s.must(s.raw("POST /livez", ""), 405)
+}
+
+type sickBackend struct {
+	storage.Backend
+	health storage.Health
+	err    error
+	hangs  bool
+}
+
+func (b *sickBackend) set(h storage.Health, err error, hangs bool) {
+	b.health, b.err, b.hangs = h, err, hangs
+}
+
+func (b *sickBackend) Health(ctx context.Context, _ storage.Probe) (storage.Health, error) {
+	if b.hangs {
+		<-ctx.Done()
+		time.Sleep(20 * time.Millisecond) // later than the server's patience
+	}
+	return b.health, b.err
+}
+
+// Each code has a status, and one that proxies repeat never hides a write that
+// may have been applied.
+func TestStatuses(t *testing.T) {
+	fails := &failingApply{}
+	s := serve(t, func(_ *server.Config, set *server.Settings) {
+		fails.Backend = set.Stores["s"].Backend()
+		set.Stores["s"] = storage.New(fails, storage.Settings{})
+	})
+	for _, c := range []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{storage.ErrUnavailable, 503, "unavailable"},
+		{&storage.Error{Code: storage.Unavailable, Unknown: true}, 500, "outcome_unknown"},
+		{&storage.Error{Code: storage.Timeout, Unknown: true}, 500, "outcome_unknown"},
+		{storage.ErrTimeout, 504, "timeout"},
+		{storage.ErrOutcomeUnknown, 500, "outcome_unknown"},
+		{storage.ErrInternal, 500, "internal"},
+		{errors.New("something"), 500, "internal"},
+		{storage.ErrSerialization, 500, "serialization"},
+		{storage.ErrCircuitOpen, 503, "circuit_open"},
+		{storage.ErrShuttingDown, 503, "shutting_down"},
+		{&storage.Error{Code: storage.RateLimited, RetryAfter: 1500 * time.Millisecond}, 429, "rate_limited"},
+		{storage.LimitError(storage.SizeLimit, "value", 1, 2), 413, "size_limit"},
+		{storage.LimitError(storage.RangeLimit, "rows", 1, 2), 413, "range_limit"},
+		{storage.ErrNoSpace, 507, "no_space"},
+		{storage.ErrUnsupported, 501, "unsupported"},
+		{storage.ErrAlreadyExists, 409, "already_exists"},
+		{storage.ErrPermissionDenied, 403, "permission_denied"},
+		{storage.ErrConflict, 412, "conflict"},
+	} {
+		fails.err = c.err
+		a := s.put("/keys/k", "v")
+		if a.status != c.status || a.code() != c.code {
+			t.Errorf("%v: %d %s, want %d %s", c.err, a.status, a.code(), c.status, c.code)
+		}
+		if c.status == 429 && a.header.Get("Retry-After") != "2" {
+			t.Errorf("Retry-After %q", a.header.Get("Retry-After"))
+		}
+		if a.header.Get("ETag") != "" {
+			t.Error("an error with an ETag")
+		}
+	}
+}
+
+type failingApply struct {
+	storage.Backend
+	err error
+}
+
+func (f *failingApply) Apply(context.Context, *storage.WriteSet) (uint64, error) { return 0, f.err }
