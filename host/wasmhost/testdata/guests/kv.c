@@ -1,0 +1,418 @@
+// A backend in C: a hash map in linear memory, with versions and conditional
+// writes, without expiry and scans. Nothing is allocated for a request but the
+// items that it stores, and a get answers a view of the stored item.
+#include "plinth.h"
+
+enum {
+  MAX_KEY = 1 << 10, MAX_VALUE = 256 << 10, MAX_WRITE = 1 << 20, MAX_KEYS = 512, MAX_PARTS = 1024,
+  REQUEST = MAX_WRITE + (128 << 10), // the largest request within these, and what it is wrapped in
+  ANSWER = 1 << 20,
+  SMALL = 128, // an answer that carries no items is smaller
+};
+static u8 request[REQUEST], answer[ANSWER];
+
+// ---- memory: free lists of sizes in steps of 16 bytes, then of powers of two
+
+extern u8 __heap_base;
+static u8 *top;
+static u32 limit;
+typedef struct node { struct node *next; } node;
+static node *unused[64 + 32];
+
+static u32 list_of(u32 n, u32 *size) {
+  u32 l = (n + 15) / 16;
+  *size = l * 16;
+  if (l < 64) return l;
+  for (l = 10; (1u << l) < n; l++) {}
+  *size = 1u << l;
+  return 64 + l;
+}
+
+static void *alloc(u32 n) {
+  u32 size, l = list_of(n, &size);
+  if (unused[l]) {
+    node *p = unused[l];
+    unused[l] = p->next;
+    return p;
+  }
+  if (!top) {
+    top = (u8 *)(((u32)&__heap_base + 15) & ~15u);
+    limit = __builtin_wasm_memory_size(0) << 16;
+  }
+  if (size > limit - (u32)top) {
+    u32 pages = (size + 0xffff) >> 16;
+    if (__builtin_wasm_memory_grow(0, pages) == (u32)-1) return 0;
+    limit += pages << 16;
+  }
+  u8 *p = top;
+  top += size;
+  return p;
+}
+
+static void release(void *p, u32 n) {
+  u32 size, l = list_of(n, &size);
+  ((node *)p)->next = unused[l];
+  unused[l] = p;
+}
+
+// ---- the map: open addressing, linear probing
+
+// item is a key, and after it the Item message that a get answers.
+typedef struct { u32 hash, key, message; u8 bytes[]; } item;
+static item **table;
+static u32 mask, count;
+static u64 seed, version;
+
+INLINE u32 size_of(const item *it) { return sizeof *it + it->key + it->message; }
+
+INLINE u32 hash_of(const u8 *p, u32 n) {
+  u64 h = seed ^ n;
+  for (; n >= 8; n -= 8, p += 8) {
+    h = (h ^ load64(p)) * 0xff51afd7ed558ccdull;
+    h ^= h >> 32;
+  }
+  while (n--) h = (h ^ *p++) * 0x9e3779b97f4a7c15ull;
+  h = (h ^ h >> 29) * 0xff51afd7ed558ccdull;
+  return (u32)(h >> 32);
+}
+
+INLINE int equal(const u8 *a, const u8 *b, u32 n) {
+  for (; n >= 8; n -= 8, a += 8, b += 8)
+    if (load64(a) != load64(b)) return 0;
+  while (n--)
+    if (*a++ != *b++) return 0;
+  return 1;
+}
+
+// slot is where the key is, or where it would go.
+INLINE u32 slot(u32 hash, const u8 *key, u32 n) {
+  u32 i = hash & mask;
+  for (item *it; (it = table[i]); i = (i + 1) & mask)
+    if (it->hash == hash && it->key == n && equal(it->bytes, key, n)) break;
+  return i;
+}
+
+INLINE item *find(const u8 *key, u32 n) { return table[slot(hash_of(key, n), key, n)]; }
+
+// grow makes room for more items. False: no space.
+static int grow(u32 more) {
+  u32 cap = table ? mask + 1 : 1024;
+  while ((count + more) * 4ull > cap * 3ull) cap *= 2;
+  if (table && cap == mask + 1) return 1;
+  item **fresh = alloc(cap * sizeof *fresh), **old = table;
+  if (!fresh) return 0;
+  __builtin_memset(fresh, 0, cap * sizeof *fresh);
+  u32 n = old ? mask + 1 : 0;
+  table = fresh;
+  mask = cap - 1;
+  for (u32 i = 0; i < n; i++) {
+    if (!old[i]) continue;
+    u32 to = old[i]->hash & mask;
+    while (table[to]) to = (to + 1) & mask;
+    table[to] = old[i];
+  }
+  if (old) release(old, n * sizeof *old);
+  return 1;
+}
+
+// drop empties a slot and closes the gap in the run of slots after it.
+static void drop(u32 i) {
+  release(table[i], size_of(table[i]));
+  count--;
+  for (u32 next = (i + 1) & mask; table[next]; next = (next + 1) & mask) {
+    u32 home = table[next]->hash & mask;
+    if (((next - home) & mask) < ((next - i) & mask)) continue; // it is at home behind the gap
+    table[i] = table[next];
+    i = next;
+  }
+  table[i] = 0;
+}
+
+// The message of an item is its value and its version; the value comes first.
+static item *new_item(u32 hash, bytes key, bytes value, u64 at) {
+  u32 message = 1 + varint_size(value.n) + value.n + 1 + varint_size(at);
+  item *it = alloc(sizeof *it + key.n + message);
+  if (!it) return 0;
+  it->hash = hash;
+  it->key = key.n;
+  it->message = message;
+  u8 *p = put_bytes(it->bytes, key.p, key.n);
+  p = put_field(p, 2 << 3 | 2, value.p, value.n);
+  *p++ = 3 << 3;
+  put_varint(p, at);
+  return it;
+}
+static bytes value_of(const item *it) {
+  in r = {it->bytes + it->key + 1, it->bytes + it->key + it->message, 0};
+  return read_bytes(&r);
+}
+static u64 version_of(const item *it) {
+  bytes v = value_of(it);
+  in r = {v.p + v.n + 1, it->bytes + it->key + it->message, 0};
+  return read_varint(&r);
+}
+
+// ---- requests. Each answers where its frame ends, or 0: it does not fit.
+
+static u8 *get(const frame *f, u8 *to, u8 *end) {
+  in r = f->message;
+  bytes key = {0, 0};
+  while (r.p < r.end) {
+    u64 tag = read_varint(&r);
+    if (tag == (1 << 3 | 2)) key = read_bytes(&r); else skip(&r, tag, 1 << 1);
+  }
+  if (r.bad) return put_error(to, f->id, SERIALIZATION, "the get cannot be read");
+  item *it = find(key.p, key.n);
+  if (!it) return bare_frame(to, f->id, NOT_FOUND);
+  if (HEAD + it->message > (u32)(end - to)) return 0;
+  return end_frame(to, put_bytes(begin_frame(to, f->id, OK), it->bytes + it->key, it->message));
+}
+
+static u8 *get_many(const frame *f, u8 *to, u8 *end) {
+  in r = f->message;
+  u8 *p = begin_frame(to, f->id, OK);
+  u32 keys = 0;
+  while (r.p < r.end) {
+    u64 tag = read_varint(&r);
+    if (tag != (1 << 3 | 2)) { skip(&r, tag, 1 << 1); continue; }
+    bytes key = read_bytes(&r);
+    if (r.bad) break;
+    if (++keys > MAX_KEYS) return put_error(to, f->id, SIZE_LIMIT, "too many keys");
+    item *it = find(key.p, key.n);
+    if (!it) continue;
+    u32 n = 1 + varint_size(key.n) + key.n + it->message;
+    if (n + 6 > (u32)(end - p)) return 0;
+    *p++ = 1 << 3 | 2;
+    p = put_field(put_varint(p, n), 1 << 3 | 2, key.p, key.n);
+    p = put_bytes(p, it->bytes + it->key, it->message);
+  }
+  if (r.bad) return put_error(to, f->id, SERIALIZATION, "the get_many cannot be read");
+  return end_frame(to, p);
+}
+
+// part is a check, or an op with the item that it stores. Kinds are wire-stable.
+typedef struct { u32 kind, hash, has_end, drops; bytes key, value; u64 number; item *store; } part;
+enum { ABSENT = 1, PRESENT, VALUE, VERSION, RANGE };
+enum { PUT = 1, DELETE, DELETE_RANGE };
+static part parts[MAX_PARTS], *checks = parts, *ops;
+static u32 n_checks, n_ops;
+
+static part read_part(bytes b, u32 *bad) {
+  in r = {b.p, b.p + b.n, 0};
+  part c = {0};
+  while (r.p < r.end) {
+    u64 tag = read_varint(&r);
+    switch (tag) {
+    case 1 << 3: c.kind = (u32)read_varint(&r); break;
+    case 2 << 3 | 2: c.key = read_bytes(&r); break;
+    case 3 << 3 | 2: read_bytes(&r); c.has_end = 1; break;
+    case 4 << 3 | 2: c.value = read_bytes(&r); break;
+    case 5 << 3: c.number = read_varint(&r); break;
+    default: skip(&r, tag, 0x3e);
+    }
+  }
+  *bad |= r.bad;
+  c.hash = hash_of(c.key.p, c.key.n);
+  return c;
+}
+
+// read_parts reads first all checks and then all ops into parts. It answers an
+// error code; a count that is too large is seen before anything is stored.
+static u32 read_parts(in message) {
+  u32 bad = 0, named = 0;
+  n_checks = n_ops = 0;
+  for (u32 tag_of = 2; tag_of <= 3; tag_of++) {
+    ops = parts + n_checks;
+    in r = message;
+    while (r.p < r.end) {
+      u64 tag = read_varint(&r);
+      if (tag == (2 << 3 | 2) || tag == (3 << 3 | 2)) {
+        bytes b = read_bytes(&r);
+        if (tag >> 3 != tag_of) continue;
+        if (n_checks + n_ops == MAX_PARTS) return SIZE_LIMIT;
+        parts[n_checks + n_ops] = read_part(b, &bad);
+        if (tag_of == 2) n_checks++; else n_ops++;
+      } else if (tag == (1 << 3 | 2)) {
+        bytes id = read_bytes(&r);
+        if (id.n != 0 && id.n != 16) bad = 1;
+        for (u32 i = 0; i < id.n; i++) named |= id.p[i];
+      } else skip(&r, tag, 0xe);
+    }
+    bad |= r.bad;
+  }
+  return bad ? SERIALIZATION : named ? UNSUPPORTED : OK;
+}
+
+// refusal is what is wrong with the write set itself: first its sizes, then its
+// sense, then what is not to be had here.
+static u32 refusal(void) {
+  u32 total = 0, code = OK;
+  for (u32 i = 0; i < n_checks + n_ops; i++) {
+    part *c = &parts[i];
+    int range = i < n_checks ? c->kind == RANGE : c->kind == DELETE_RANGE;
+    if (c->key.n > MAX_KEY && !range) return SIZE_LIMIT;
+    if (c->value.n > MAX_VALUE && i >= n_checks) return SIZE_LIMIT;
+    total += c->key.n + c->value.n; // far below 2³²: all of it was in the buffer
+  }
+  if (total > MAX_WRITE) return SIZE_LIMIT;
+  for (u32 i = 0; i < n_checks; i++) {
+    part *c = &checks[i];
+    if (c->kind < ABSENT || c->kind > RANGE || (c->kind == VERSION && c->number == 0)) return INVALID_ARGUMENT;
+    if (c->kind == RANGE) code = UNSUPPORTED;
+  }
+  for (u32 i = 0; i < n_ops; i++) {
+    part *o = &ops[i];
+    if (o->kind < PUT || o->kind > DELETE_RANGE) return INVALID_ARGUMENT;
+    if ((o->kind != DELETE_RANGE && o->has_end) || (o->kind != PUT && (o->value.n || o->number))) return INVALID_ARGUMENT;
+    if (o->kind == DELETE_RANGE || o->number) code = UNSUPPORTED;
+  }
+  return code;
+}
+
+static int holds(const part *c) {
+  item *it = find(c->key.p, c->key.n);
+  if (c->kind == ABSENT || !it) return c->kind == ABSENT && !it;
+  bytes v = value_of(it);
+  if (c->kind == VALUE) return v.n == c->value.n && equal(v.p, c->value.p, v.n);
+  return c->kind == PRESENT || version_of(it) == c->number;
+}
+
+// apply does all or nothing: everything that can fail comes before the first
+// change. A later op on the same key wins, so that the earlier ones are nothing.
+static u8 *apply(const frame *f, u8 *to) {
+  u32 code = read_parts(f->message), refused = code == SERIALIZATION || code == SIZE_LIMIT ? code : refusal();
+  if (refused == OK) refused = code;
+  if (refused != OK) return put_error(to, f->id, refused, refused == SIZE_LIMIT ? "the write set is too large" : "the write set cannot be done here");
+  for (u32 i = 0; i < n_checks; i++) {
+    if (holds(&checks[i])) continue;
+    u8 *m = begin_frame(to, f->id, CONFLICT);
+    *m++ = 1 << 3;
+    *m++ = CONFLICT;
+    *m++ = 7 << 3;
+    return end_frame(to, put_varint(m, i + 1));
+  }
+  int full = !grow(n_ops), changes = 0;
+  for (u32 i = 0; i < n_ops; i++) {
+    part *o = &ops[i];
+    for (u32 j = i + 1; j < n_ops && o->kind; j++)
+      if (ops[j].hash == o->hash && ops[j].key.n == o->key.n && equal(ops[j].key.p, o->key.p, o->key.n)) o->kind = 0;
+    o->drops = o->kind == DELETE && find(o->key.p, o->key.n);
+    if (o->kind == PUT && !full) full = !(o->store = new_item(o->hash, o->key, o->value, version + 1));
+    changes |= o->drops || o->store;
+  }
+  if (full) {
+    for (u32 i = 0; i < n_ops; i++)
+      if (ops[i].store) release(ops[i].store, size_of(ops[i].store));
+    return put_error(to, f->id, NO_SPACE, "the memory is full");
+  }
+  version += changes;
+  for (u32 i = 0; i < n_ops; i++) {
+    part *o = &ops[i];
+    u32 at = slot(o->hash, o->key.p, o->key.n);
+    if (o->drops) drop(at);
+    if (!o->store) continue;
+    if (table[at]) release(table[at], size_of(table[at])); else count++;
+    table[at] = o->store;
+  }
+  u8 *m = begin_frame(to, f->id, OK);
+  *m++ = 1 << 3;
+  return end_frame(to, put_varint(m, version));
+}
+
+static u8 *health(const frame *f, u8 *to) {
+  in r = f->message;
+  u64 probe = 0;
+  while (r.p < r.end) {
+    u64 tag = read_varint(&r);
+    if (tag == 1 << 3) probe = read_varint(&r); else skip(&r, tag, 1 << 1);
+  }
+  if (r.bad || probe < 1 || probe > 3) return put_error(to, f->id, INVALID_ARGUMENT, "unknown probe");
+  u8 *m = begin_frame(to, f->id, OK);
+  *m++ = 1 << 3;
+  *m++ = 1; // HEALTHY
+  return end_frame(to, m);
+}
+
+static u8 *respond(const frame *f, u8 *to, u8 *end) {
+  if (f->bad) return put_error(to, f->id, f->bad, "the frame's head cannot be read");
+  switch (f->op) {
+  case GET: return get(f, to, end);
+  case GET_MANY: return get_many(f, to, end);
+  case APPLY: return apply(f, to);
+  case HEALTH: return health(f, to);
+  }
+  return put_error(to, f->id, UNSUPPORTED, "this backend cannot do it");
+}
+
+// ---- the functions of the ABI
+
+static u64 kv_buffer(u32 n) { return n <= REQUEST ? view(request, REQUEST) : bare(SIZE_LIMIT); }
+
+static int empty_object(bytes b) {
+  u32 n = 0;
+  for (u32 i = 0; i < b.n; i++) {
+    u8 c = b.p[i];
+    if (c == ' ' || c == '\n' || c == '\t' || c == '\r') continue;
+    if (n > 1 || c != "{}"[n++]) return 0;
+  }
+  return n != 1;
+}
+
+static u64 kv_info(const opening *o) {
+  version = (u64)o->now << 20;
+  if (o->incarnation.n == 16) seed = load64(o->incarnation.p);
+  if (!grow(0)) return bare(NO_SPACE);
+  u8 *p = put_field(answer, 1 << 3 | 2, "kv", 2);
+  p = put_field(p, 2 << 3 | 2, "1.0.0", 5);
+  p = put_field(p, 3 << 3 | 2, o->incarnation.p, o->incarnation.n);
+  *p++ = 4 << 3;
+  p = put_varint(p, 1 << 0 | 1 << 3 | 1 << 4 | 1 << 9); // versions, atomic, check_only, snapshot_get
+  u8 limits[32], *l = limits;
+  const u32 numbers[] = {MAX_KEY, MAX_VALUE, MAX_PARTS, MAX_WRITE, MAX_KEYS};
+  for (u32 i = 0; i < 5; i++) {
+    *l++ = (u8)((i + 1) << 3);
+    l = put_varint(l, numbers[i]);
+  }
+  p = put_field(p, 5 << 3 | 2, limits, (u32)(l - limits));
+  return view(answer, (u32)(p - answer));
+}
+
+static u64 kv_open(u32 n) {
+  opening o = read_open(request, n);
+  if (o.bad) return bare(SERIALIZATION);
+  if (!empty_object(o.config)) return bare(INVALID_ARGUMENT); // there is nothing to configure
+  return kv_info(&o);
+}
+
+static u64 kv_call(u32 n) {
+  const u8 *p = request, *end = request + n;
+  u8 *to = answer, *room = answer;
+  while (p < end) {
+    frame f;
+    if (!read_frame(p, (u32)(end - p), &f)) return bare(SERIALIZATION);
+    if (to == answer) room = answer + (f.budget && f.budget < ANSWER ? f.budget : ANSWER);
+    else if (room - to < SMALL) break;
+    u8 *after = respond(&f, to, room);
+    if (!after) {
+      if (to != answer) break; // alone, in the next call, it may fit
+      after = bare_frame(to, f.id, RANGE_LIMIT);
+    }
+    to = after;
+    p += f.size;
+  }
+  return view(answer, (u32)(to - answer));
+}
+
+static u64 kv_get(u32 n) {
+  item *it = find(request, n);
+  return it ? view(it->bytes + it->key, it->message) : bare(NOT_FOUND);
+}
+
+#ifndef KV_INSIDE
+EXPORT(plinth_abi_v1) void marker(void) {}
+EXPORT(plinth_buffer) u64 plinth_buffer(u32 n) { return kv_buffer(n); }
+EXPORT(plinth_open) u64 plinth_open(u32 n) { return kv_open(n); }
+EXPORT(plinth_call) u64 plinth_call(u32 n) { return kv_call(n); }
+EXPORT(plinth_get) u64 plinth_get(u32 n, i64 now) { return kv_get(n); }
+EXPORT(plinth_close) u64 plinth_close(void) { return 0; }
+#endif
