@@ -26,7 +26,8 @@
 //     [ErrUnsupported]; where you have a limit, state it in [Info].Limits and
 //     check it before any work ([WriteSet.Validate] and [Limits] do most of it).
 //   - Every method may be called from many goroutines at once, and honours its
-//     context wherever it can wait.
+//     context wherever it can wait. An Apply whose context has ended before does
+//     nothing, and answers Canceled or Timeout.
 //   - A write that may have happened although the call failed answers
 //     [OutcomeUnknown]; every other error means that nothing was written.
 //   - Close is idempotent. Afterwards every call answers [ErrShuttingDown].

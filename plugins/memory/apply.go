@@ -9,8 +9,11 @@ import (
 )
 
 // Apply does all of w or nothing: see [storage.Backend].
-func (b *Backend) Apply(_ context.Context, w *storage.WriteSet) (uint64, error) {
+func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	if err := w.Validate(&b.info); err != nil {
+		return 0, err
+	}
+	if err := storage.ContextError(ctx); err != nil {
 		return 0, err
 	}
 	now := b.now()
