@@ -2,6 +2,7 @@ package memory_test
 
 import (
 	"context"
+	"crypto/rand"
 	"testing"
 
 	"github.com/plinthkv/plinth/plugins/memory"
@@ -13,6 +14,8 @@ import (
 func TestConformance(t *testing.T) {
 	clock := storagetest.NewClock()
 	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
-		return memory.New(memory.DefaultConfig(), sdk.Env{Now: clock.Now}), nil
+		env := sdk.Env{Now: clock.Now}
+		rand.Read(env.Incarnation[:])
+		return memory.New(memory.DefaultConfig(), env), nil
 	}})
 }

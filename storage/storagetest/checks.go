@@ -19,7 +19,9 @@ type Check struct {
 // builds on it.
 func Checks() []Check {
 	return slices.Concat(crudChecks(), writeSetChecks(), rangeChecks(), clearChecks(), scanChecks(), ttlChecks(), casChecks(),
-		transactionChecks(), serializableChecks())
+		transactionChecks(), serializableChecks(), versionChecks(), limitChecks(), errorChecks(), ownershipChecks(),
+		idempotencyChecks(), healthChecks(), capabilityChecks(), restartChecks(), atomicityChecks(), concurrencyChecks(),
+		leakChecks())
 }
 
 func in(category string, checks ...Check) []Check {

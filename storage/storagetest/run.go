@@ -161,7 +161,7 @@ func (k *kit) run(ctx context.Context, c Check) Result {
 
 // about is the backend, for messages.
 func (t *T) about() string {
-	return fmt.Sprintf("backend %s %s, with %s", t.info.Name, t.info.Version, t.info.Caps)
+	return fmt.Sprintf("backend %s %s", t.info.Name, t.info.Version)
 }
 
 // finish closes what the check opened, and makes a failure of a panic.

@@ -1,0 +1,185 @@
+package storagetest
+
+import (
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+func idempotencyChecks() []Check {
+	checks := in("idempotency",
+		is("a_repeat_is_harmless", 0, func(t *T) {
+			w := identified(1, storage.Put(bs("k"), bs("v")))
+			first, err := t.b.Apply(t.ctx, w)
+			t.must(err)
+			t.set("k", "later")
+			t.repeats(w, first)
+			t.wantValue("k", "later")
+			t.del("k")
+			t.repeats(w, first)
+			t.wantAbsent("k")
+		}),
+		is("its_checks_are_not_judged_again", 0, func(t *T) {
+			w := identified(1, storage.Put(bs("k"), bs("v")))
+			w.Checks = []storage.Check{{Kind: storage.CheckAbsent, Key: bs("k")}}
+			first, err := t.b.Apply(t.ctx, w)
+			t.must(err)
+			t.repeats(w, first)
+			t.wantValue("k", "v")
+		}),
+		is("a_refusal_is_not_remembered", 0, func(t *T) {
+			w := identified(1, storage.Put(bs("k"), bs("v")))
+			w.Checks = []storage.Check{{Kind: storage.CheckPresent, Key: bs("k")}}
+			_, err := t.b.Apply(t.ctx, w)
+			t.wantCode(err, storage.Conflict)
+			t.set("k", "there")
+			_, err = t.b.Apply(t.ctx, w)
+			t.must(err)
+			t.wantValue("k", "v")
+		}),
+		is("what_changed_nothing_is_remembered", 0, func(t *T) {
+			w := identified(1, storage.Delete(bs("k")))
+			first, err := t.b.Apply(t.ctx, w)
+			t.must(err)
+			t.set("k", "v")
+			t.repeats(w, first)
+			t.wantValue("k", "v")
+		}),
+		is("another_content_is_refused", 0, anotherContent),
+		is("without_an_id_nothing_is_remembered", 0, func(t *T) {
+			w := identified(0, storage.Put(bs("k"), bs("v")))
+			_, err := t.b.Apply(t.ctx, w)
+			t.must(err)
+			t.del("k")
+			_, err = t.b.Apply(t.ctx, w)
+			t.must(err)
+			t.wantValue("k", "v")
+			t.must(t.try(nil, storage.Put(bs("other"), nil)))
+		}),
+		is("repeats_at_once", 0, func(t *T) {
+			for round := range 20 {
+				w := identified(uint64(round)+1, storage.Put(bs("k"), bs("v")))
+				w.Checks = []storage.Check{{Kind: storage.CheckAbsent, Key: bs("k")}} // so that two cannot both be done
+				var mu sync.Mutex
+				versions := map[uint64]int{}
+				t.parallel(8, func(int) {
+					own := *w
+					v, err := t.b.Apply(t.ctx, &own)
+					t.must(err)
+					mu.Lock()
+					defer mu.Unlock()
+					versions[v]++
+				})
+				if len(versions) != 1 {
+					t.Fatalf("repeats at once got %d versions", len(versions))
+				}
+				t.del("k")
+			}
+		}),
+		is("remembered_as_long_as_info_says", 0, remembered),
+		is("remembered_over_a_restart", storage.CapDurable, func(t *T) {
+			w := identified(1, storage.Put(bs("k"), bs("v")))
+			first, err := t.b.Apply(t.ctx, w)
+			t.must(err)
+			t.set("k", "later")
+			t.restart()
+			t.repeats(w, first)
+			t.wantValue("k", "later")
+		}),
+	)
+	for i := range checks {
+		checks[i].Needs |= storage.CapIdempotent
+	}
+	return checks
+}
+
+func identified(id uint64, ops ...storage.Op) *storage.WriteSet {
+	w := &storage.WriteSet{Ops: ops}
+	binary.BigEndian.PutUint64(w.ID[8:], id)
+	return w
+}
+
+// repeats demands that w answers as it did first.
+func (t *T) repeats(w *storage.WriteSet, first uint64) {
+	own := *w
+	if v, err := t.b.Apply(t.ctx, &own); err != nil || v != first {
+		t.Fatalf("a repeat answers version %d, %v; the first time it was %d", v, err, first)
+	}
+}
+
+// anotherContent changes each part of a write set under its ID.
+func anotherContent(t *T) {
+	at := t.clock.Now().Add(time.Hour)
+	make := func() *storage.WriteSet {
+		w := identified(1, storage.Put(bs("k"), bs("v")), storage.DeleteRange(bs("a"), bs("b")))
+		w.Checks = []storage.Check{{Kind: storage.CheckAbsent, Key: bs("k")}, {Kind: storage.CheckRange, Key: bs("x"), Version: 1}}
+		if !t.has(storage.CapAtomic) {
+			w.Ops = w.Ops[:1]
+		}
+		if !t.has(storage.CapRangeCheck) {
+			w.Checks = w.Checks[:1]
+		}
+		return w
+	}
+	first, err := t.b.Apply(t.ctx, make())
+	t.must(err)
+	for name, change := range map[string]func(*storage.WriteSet){
+		"key":            func(w *storage.WriteSet) { w.Ops[0].Key, w.Checks[0].Key = bs("l"), bs("l") },
+		"value":          func(w *storage.WriteSet) { w.Ops[0].Value = bs("w") },
+		"boundary":       func(w *storage.WriteSet) { w.Ops[0].Key, w.Ops[0].Value = bs("kv"), nil; w.Checks[0].Key = bs("kv") },
+		"kind":           func(w *storage.WriteSet) { w.Ops[0] = storage.Delete(bs("k")) },
+		"no check":       func(w *storage.WriteSet) { w.Checks = w.Checks[:0] },
+		"kind of check":  func(w *storage.WriteSet) { w.Checks[0].Kind = storage.CheckPresent },
+		"value of check": func(w *storage.WriteSet) { w.Checks[0].Kind, w.Checks[0].Value = storage.CheckValue, bs("v") },
+		"no ops":         func(w *storage.WriteSet) { w.Ops = w.Ops[:0] },
+		"expiry": func(w *storage.WriteSet) {
+			if w.Ops[0].ExpiresAt = at; !t.has(storage.CapTTL) {
+				w.Ops[0].Value = bs("x")
+			}
+		},
+		"end": func(w *storage.WriteSet) {
+			if w.Ops[len(w.Ops)-1].End = nil; len(w.Ops) == 1 {
+				w.Ops[0].Value = bs("x")
+			}
+		},
+		"range of a check": func(w *storage.WriteSet) {
+			if w.Checks[len(w.Checks)-1].Version = 2; len(w.Checks) == 1 {
+				w.Ops[0].Value = bs("x")
+			}
+		},
+	} {
+		if !t.has(storage.CapCheckOnly) && (name == "no ops" || name == "boundary") {
+			continue // refused for another reason
+		}
+		w := make()
+		change(w)
+		if _, err := t.b.Apply(t.ctx, w); storage.CodeOf(err) != storage.InvalidArgument {
+			t.Errorf("the ID again with another %s: %v, want %s", name, err, storage.InvalidArgument)
+		}
+		t.wantKeys(nil, nil, "k")
+		t.wantValue("k", "v")
+	}
+	t.repeats(make(), first)
+}
+
+// remembered goes to the ends of the window, in number and in time.
+func remembered(t *T) {
+	w := identified(1, storage.Put(bs("k"), bs("v")))
+	first, err := t.b.Apply(t.ctx, w)
+	t.must(err)
+	t.set("k", "later")
+	for i := range tryable(min(t.info.Limits.IDCount, 50_000), 1000) - 1 {
+		if _, err := t.b.Apply(t.ctx, identified(uint64(i)+2, storage.Put(bs("x"), nil))); err != nil {
+			t.Fatalf("write %d: %v", i, err)
+		}
+	}
+	if window := t.info.Limits.IDWindow; window > 0 {
+		t.clock.Advance(window - t.step())
+	} else {
+		t.clock.Advance(10 * time.Minute)
+	}
+	t.repeats(w, first)
+	t.wantValue("k", "later")
+}
