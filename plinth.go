@@ -2,6 +2,7 @@ package plinth
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -92,11 +93,14 @@ func OpenConfig(ctx context.Context, path string, opts ...Option) (*Host, *confi
 		return nil, nil, err
 	}
 	cfg, err := config.Load(o.config)
-	if err != nil {
+	if cfg == nil {
 		return nil, nil, err
 	}
-	h, err := host.Open(ctx, cfg, o.host)
-	if err != nil {
+	h, more := host.Open(ctx, cfg, o.host) // also to find all errors at once
+	if err = config.Join(err, more); err != nil {
+		if h != nil {
+			err = errors.Join(err, h.Close(ctx))
+		}
 		return nil, nil, err
 	}
 	return h, cfg, nil

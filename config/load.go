@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	_ "embed"
+	"errors"
 	"path/filepath"
 	"slices"
 )
@@ -34,8 +35,11 @@ type Options struct {
 }
 
 // Load reads all layers and decodes them. What is wrong is reported all at once as
-// [Errors]; where the file cannot be read or is not YAML, as one of them. It keeps
-// nothing, so that loading again is the same as loading.
+// [Errors]; where the file cannot be read or is not YAML, as one of them. Where it
+// can be, the Config comes with the errors: not to be run, but so that what
+// depends on plugins and wrappers can be checked too, except where it is
+// [Config.Broken]. Load keeps nothing, so that loading again is the same as
+// loading.
 func Load(o Options) (*Config, error) {
 	var d decoder
 	p := &d.problems
@@ -71,11 +75,20 @@ func Load(o Options) (*Config, error) {
 	cfg := &Config{root: &Node{v: root}}
 	d.decodeInto(cfg, root, "")
 	cfg.checkBackends(builtins, &d)
-	if err := p.err(); err != nil {
-		return nil, err
-	}
 	cfg.resolvePaths(dir)
+	if err := p.err(); err != nil {
+		errors.As(err, &cfg.problems)
+		return cfg, err
+	}
 	return cfg, nil
+}
+
+// Broken says whether an error of Load is about what path names, about a part of
+// it, or about what it is a part of.
+func (c *Config) Broken(path string) bool {
+	return slices.ContainsFunc(c.problems, func(e *Error) bool {
+		return inPath(e.Path, path) || inPath(path, e.Path)
+	})
 }
 
 // resolvePaths makes the paths of files start from the working directory.

@@ -8,7 +8,8 @@ type Config struct {
 	Server    Server            `yaml:"server"`    //
 	Telemetry *Node             `yaml:"telemetry"` // reserved: this version accepts nothing in it
 
-	root *Node
+	root     *Node
+	problems Errors
 }
 
 // Plugin is a packaged backend, loaded at run time.

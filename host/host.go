@@ -110,37 +110,57 @@ func btoi(b bool) int {
 	return 0
 }
 
-// openStore opens the backend of a store and builds its pipeline.
+// openStore opens the backend of a store and builds its pipeline. Where there is
+// no backend, the pipeline is built all the same, for the errors in it.
 func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) error {
 	sc := cfg.Stores[name]
 	path := fmt.Sprintf("stores.%s", name)
-	s := &Store{name: name}
+	s := &Store{name: name, plugin: sc.Backend.Plugin}
+	var err error
 	if other := sc.Backend.Store; other != "" {
-		shared, ok := h.stores[other]
-		if !ok {
-			return cfg.Root().Errorf(path+".backend.store", "the store %q has no backend to share, or shares another's itself", other)
-		}
-		s.plugin, s.backend = shared.plugin, shared.backend
-	} else {
-		b, err := h.openBackend(ctx, cfg, name)
-		if err != nil {
-			return err
-		}
-		s.plugin, s.backend = sc.Backend.Plugin, b
+		err = h.share(cfg, path, other, s)
+	} else if !cfg.Broken(path + ".backend.plugin") {
+		s.backend, err = h.openBackend(ctx, cfg, name)
 	}
-	if err := h.pipeline(cfg, sc, s); err != nil {
-		return err
+	missing := s.backend == nil
+	if missing {
+		s.backend = &backend{anything{}, wrappers.NewHub(anything{})}
+	}
+	err = config.Join(err, h.pipeline(cfg, sc, s), require(cfg, path, sc.Require, s.top().Info().Caps))
+	if missing || err != nil {
+		return config.Join(err, s.close(ctx))
 	}
 	s.Store = storage.New(s.top(), storage.Settings{Clock: h.settings.Clock})
 	h.stores[name] = s
-	return require(cfg, path, sc.Require, s.Info().Caps)
+	return nil
 }
+
+// share gives s the backend of another store.
+func (h *Host) share(cfg *config.Config, path, other string, s *Store) error {
+	if shared, ok := h.stores[other]; ok {
+		s.plugin, s.backend = shared.plugin, shared.backend
+		return nil
+	}
+	if sc, ok := cfg.Stores[other]; ok && sc.Backend.Store == "" {
+		return nil // it failed, and has been reported
+	}
+	return cfg.Root().Errorf(path+".backend.store", "there is no store %q with a backend of its own", other)
+}
+
+// anything stands for a backend that could not be opened, while the stages over
+// it are checked.
+type anything struct{ storage.UnimplementedBackend }
+
+func (anything) Info() storage.Info { return storage.Info{Caps: ^storage.Caps(0)} }
 
 func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string) (*backend, error) {
 	bc := cfg.Stores[store].Backend
 	p, err := h.plugin(ctx, cfg, bc.Plugin)
 	if err != nil || p == nil {
 		return nil, err
+	}
+	if cfg.Broken(fmt.Sprintf("stores.%s.backend.config", store)) {
+		return nil, nil
 	}
 	raw, err := bc.Config.JSON()
 	if err != nil {
@@ -173,6 +193,9 @@ func (h *Host) pipeline(cfg *config.Config, sc config.Store, s *Store) error {
 	next := s.backend.hub.Backend()
 	for i, stage := range slices.Backward(sc.Pipeline) {
 		path := fmt.Sprintf("stores.%s.pipeline[%d]", s.name, i)
+		if cfg.Broken(path) {
+			continue
+		}
 		factory, ok := h.settings.Registry.Lookup(stage.Kind)
 		if !ok {
 			errs = append(errs, cfg.Root().Errorf(path, "there is no wrapper %q%s", stage.Kind, config.Hint(stage.Kind, h.settings.Registry.Kinds())))
@@ -190,9 +213,6 @@ func (h *Host) pipeline(cfg *config.Config, sc config.Store, s *Store) error {
 		s.stages = append(s.stages, stage.Name)
 	}
 	slices.Reverse(s.stages)
-	if len(errs) > 0 {
-		s.close(context.Background())
-	}
 	return config.Join(errs...)
 }
 

@@ -35,6 +35,9 @@ func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*pl
 		o.OnLoss = wasmhost.RestartOnLoss
 	}
 	path := fmt.Sprintf("plugins.%s", name)
+	if cfg.Broken(path) {
+		return nil, nil
+	}
 	binary, ok := h.settings.Builtins[name]
 	switch {
 	case ok:

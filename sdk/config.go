@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strconv"
 	"strings"
 
@@ -22,7 +23,7 @@ func DecodeConfig(config json.RawMessage, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(config))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		return configError(err)
+		return configError(err, v)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return ConfigErrorf("", "something follows the configuration object")
@@ -38,7 +39,7 @@ func ConfigErrorf(path, format string, args ...any) error {
 	return e
 }
 
-func configError(err error) error {
+func configError(err error, v any) error {
 	var wrongType *json.UnmarshalTypeError
 	var size *sizeError
 	switch {
@@ -49,9 +50,65 @@ func configError(err error) error {
 	}
 	if _, field, ok := strings.Cut(err.Error(), "unknown field "); ok {
 		name, _ := strconv.Unquote(field)
-		return ConfigErrorf(name, "unknown field %s", field)
+		return ConfigErrorf(name, "unknown field %s%s", field, meant(name, fields(reflect.TypeOf(v), 4)))
 	}
 	return ConfigErrorf("", "the configuration is not valid JSON for it: %v", err)
+}
+
+// fields are the names in JSON of a struct's fields, those of structs in it too,
+// as deep as depth.
+func fields(t reflect.Type, depth int) (names []string) {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || depth == 0 {
+		return nil
+	}
+	for f := range t.Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+		names = append(names, fields(f.Type, depth-1)...)
+	}
+	return names
+}
+
+// meant is the end of an error about an unknown name: the nearest known one, else
+// all that there are.
+func meant(name string, known []string) string {
+	best, at := "", max(1, len(name)/3)+1
+	for _, k := range known {
+		if d := distance(strings.ToLower(name), k); d < at {
+			best, at = k, d
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf(": did you mean %q?", best)
+	}
+	return ": known are " + strings.Join(known, ", ")
+}
+
+// distance is the number of edits between two short names.
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		left, diagonal := i+1, i
+		for j := range len(b) {
+			d := diagonal
+			if a[i] != b[j] {
+				d = 1 + min(diagonal, left, row[j+1])
+			}
+			row[j], left, diagonal = left, d, row[j+1]
+		}
+		row[len(b)] = left
+	}
+	return row[len(b)]
 }
 
 // Size is a number of bytes; in JSON a number, or a text with a unit: "64MiB",

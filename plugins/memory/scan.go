@@ -21,8 +21,8 @@ const (
 // Scan answers one page, all of one state. One that is not the last leaves a
 // snapshot for those that follow it with AtVersion.
 func (b *Backend) Scan(_ context.Context, q storage.Query) (storage.Page, error) {
-	if q.Limit < 0 || q.MaxBytes < 0 {
-		return storage.Page{}, storage.Errorf(storage.InvalidArgument, "a page limit is negative")
+	if err := q.Validate(); err != nil {
+		return storage.Page{}, err
 	}
 	now := b.now()
 	b.mu.RLock()

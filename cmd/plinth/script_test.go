@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"plinth": main})
+}
+
+// The scripts run the program as a person does. Beside testscript's commands:
+//
+//	serve [arg…]        starts "plinth serve" on a free port; data commands find it
+//	stop                ends it as SIGTERM does, and waits
+//	exits N cmd arg…    runs a command that must end with the exit code N
+func TestScripts(t *testing.T) {
+	cache := sharedCache(t)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PLINTH_CACHE_DIR", cache)
+			e.Values["servers"] = &servers{}
+			e.Defer(func() { e.Values["servers"].(*servers).stop() })
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serveCommand, "stop": stopCommand, "exits": exitsCommand},
+	})
+}
+
+// sharedCache keeps the compiled module from run to run: compiling takes seconds.
+func sharedCache(t *testing.T) string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return t.TempDir()
+	}
+	return filepath.Join(dir, "plinth", "wasm")
+}
+
+// servers are what a script has started.
+type servers struct{ running []*running }
+
+type running struct {
+	end  context.CancelFunc
+	code chan int
+	out  *output
+}
+
+func (s *servers) stop() (code int) {
+	for _, r := range s.running {
+		r.end()
+		code = max(code, <-r.code)
+	}
+	s.running = nil
+	return code
+}
+
+func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, end := context.WithCancel(context.Background())
+	r := &running{end: end, code: make(chan int, 1), out: &output{}}
+	e := env{stdin: strings.NewReader(""), stdout: r.out, stderr: r.out,
+		environ: []string{"PLINTH_CACHE_DIR=" + ts.Getenv("PLINTH_CACHE_DIR")}}
+	args = append([]string{"serve"}, args...)
+	for i, arg := range args { // the script's folder is not this process's
+		if path, ok := strings.CutPrefix(arg, "unix:"); ok {
+			args[i] = "unix:" + ts.MkAbs(path)
+		}
+		if i > 0 && args[i-1] == "--config" {
+			args[i] = ts.MkAbs(arg)
+		}
+	}
+	if !strings.Contains(strings.Join(args, " "), "--http") {
+		args = append(args, "--http", "127.0.0.1:0")
+	}
+	go func() { r.code <- run(ctx, args, e) }()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		if _, rest, ok := strings.Cut(r.out.String(), "plinth: ready on "); ok && strings.Contains(rest, ",") {
+			address, _, _ := strings.Cut(rest, ",")
+			ts.Setenv("PLINTH_ADDR", address)
+			all := ts.Value("servers").(*servers)
+			all.running = append(all.running, r)
+			if neg {
+				ts.Fatalf("it serves")
+			}
+			return
+		}
+		select {
+		case code := <-r.code:
+			end()
+			if !neg {
+				ts.Fatalf("serve ended with %d: %s", code, r.out)
+			}
+			ts.Check(os.WriteFile(ts.MkAbs("serve.out"), []byte(r.out.String()), 0o644))
+			return
+		default:
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("not ready within a minute: %s", r.out)
+		}
+	}
+}
+
+func stopCommand(ts *testscript.TestScript, neg bool, _ []string) {
+	if code := ts.Value("servers").(*servers).stop(); (code != 0) != neg {
+		ts.Fatalf("serve ended with %d", code)
+	}
+}
+
+func exitsCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits N cmd arg…")
+	}
+	err := ts.Exec("sh", append([]string{"-c", `want=$1; shift; "$@"; got=$?; test $got = $want || { echo "exit code $got, want $want" >&2; exit 99; }`, "exits"}, args...)...)
+	ts.Check(err)
+}
+
+// output gathers what a server says.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+var _ io.Writer = (*output)(nil)
