@@ -18,6 +18,7 @@ type watchdog struct {
 	state  atomic.Uint64
 	armed  atomic.Bool
 	closed atomic.Bool
+	timer  atomic.Pointer[time.Timer]
 	// seen and looks are the timer's own.
 	seen  uint64
 	looks int
@@ -38,7 +39,13 @@ func (w *watchdog) enter(frames int) {
 
 func (w *watchdog) leave() { w.state.Store(2 * w.call << frameBits) }
 
-func (w *watchdog) again() { time.AfterFunc(max(w.budget/looksPer, time.Millisecond), w.look) }
+func (w *watchdog) again() {
+	t := time.AfterFunc(max(w.budget/looksPer, time.Millisecond), w.look)
+	w.timer.Store(t)
+	if w.closed.Load() { // stop came before the timer was there
+		t.Stop()
+	}
+}
 
 // look runs on the timer's goroutine, one at a time: armed sees to it.
 func (w *watchdog) look() {
@@ -66,4 +73,10 @@ func (w *watchdog) look() {
 	w.again()
 }
 
-func (w *watchdog) stop() { w.closed.Store(true) }
+// stop lets go of the instance at once: a timer would hold it for a while.
+func (w *watchdog) stop() {
+	w.closed.Store(true)
+	if t := w.timer.Load(); t != nil {
+		t.Stop()
+	}
+}
