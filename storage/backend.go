@@ -65,6 +65,15 @@ type Query struct {
 	AtVersion uint64
 }
 
+// Validate tells whether q makes sense: no limit of it is negative. A backend
+// calls it first in Scan; a carrier before it sends what cannot be sent.
+func (q *Query) Validate() error {
+	if q.Limit < 0 || q.MaxBytes < 0 {
+		return Errorf(InvalidArgument, "a page limit is negative")
+	}
+	return nil
+}
+
 // Page is one view of a part of a range.
 type Page struct {
 	Items []Item // in byte order, or its reverse

@@ -107,6 +107,9 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 
 // Scan asks the guest. The items share one copy of the answer.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	if err := q.Validate(); err != nil {
+		return storage.Page{}, b.error(err)
+	}
 	r := b.frame(ctx, abi.OpScan)
 	r.frame = abi.AppendQuery(r.frame, &q)
 	message, err := b.send(ctx, r)
