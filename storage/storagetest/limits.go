@@ -247,7 +247,7 @@ func largeAnswers(t *T) {
 		keys[i] = fmt.Appendf(nil, "%02d", i)
 		t.apply(storage.Put(keys[i], value))
 	}
-	for len(keys) < 8*n { // about 200 MB
+	for len(keys) < 4*n { // about 100 MB
 		keys = append(keys, keys[:n]...)
 	}
 	if items, err := t.b.GetMany(t.ctx, keys); err != nil {
