@@ -1,0 +1,28 @@
+module github.com/plinthkv/plinth/bench
+
+go 1.26.0
+
+replace github.com/plinthkv/plinth => ../
+
+require (
+	github.com/extism/go-sdk v1.7.1
+	github.com/knqyf263/go-plugin v0.9.0
+	github.com/plinthkv/plinth v0.0.0-00010101000000-000000000000
+	github.com/tetratelabs/wazero v1.12.0
+	go.opentelemetry.io/otel/metric v1.47.0
+	google.golang.org/protobuf v1.36.12
+)
+
+require (
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/dylibso/observe-sdk/go v0.0.0-20240819160327-2d926c5d788a // indirect
+	github.com/gobwas/glob v0.2.3 // indirect
+	github.com/ianlancetaylor/demangle v0.0.0-20240805132620-81f5be970eca // indirect
+	github.com/maypok86/otter/v2 v2.4.0 // indirect
+	github.com/tetratelabs/wabin v0.0.0-20230304001439-f6f874872834 // indirect
+	github.com/tidwall/btree v1.8.2 // indirect
+	go.opentelemetry.io/otel v1.47.0 // indirect
+	go.opentelemetry.io/otel/trace v1.47.0 // indirect
+	go.opentelemetry.io/proto/otlp v1.3.1 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
