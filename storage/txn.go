@@ -30,12 +30,11 @@ type Txn struct {
 	done  bool
 	log   []logged
 	own   overlay
-	// checks are those of conditional writes, reads those of what was read first,
-	// rereads of what was read otherwise later.
-	checks  []Check
-	reads   map[string]Check
-	rereads []Check
-	ranges  []Check
+	// checks are those of conditional writes, reads those of what was read, ranges
+	// included. first is where in reads the first read of a key is.
+	checks []Check
+	reads  []Check
+	first  map[string]int
 }
 
 // logged is an op whose TTL is counted from the commit.
@@ -78,19 +77,16 @@ func (t *Txn) sawKey(key []byte, it Item, present bool) {
 	if present {
 		check = sameItem(key, it)
 	}
-	first, seen := t.reads[string(key)]
-	if seen && first.Kind == check.Kind && first.Version == check.Version && bytes.Equal(first.Value, check.Value) {
+	if at, seen := t.first[string(key)]; !seen {
+		if t.first == nil {
+			t.first = map[string]int{}
+		}
+		t.first[string(key)] = len(t.reads)
+	} else if first := &t.reads[at]; first.Kind == check.Kind && first.Version == check.Version && bytes.Equal(first.Value, check.Value) {
 		return
 	}
 	check.Key, check.Value = bytes.Clone(key), bytes.Clone(check.Value)
-	if seen {
-		t.rereads = append(t.rereads, check)
-		return
-	}
-	if t.reads == nil {
-		t.reads = map[string]Check{}
-	}
-	t.reads[string(key)] = check
+	t.reads = append(t.reads, check)
 }
 
 // Set writes value at key for ever.
@@ -197,11 +193,7 @@ func (t *Txn) Commit(ctx context.Context) error {
 	if err := ContextError(ctx); err != nil {
 		return err
 	}
-	w := WriteSet{Checks: t.checks}
-	for _, check := range t.reads {
-		w.Checks = append(w.Checks, check)
-	}
-	w.Checks = append(append(w.Checks, t.rereads...), t.ranges...)
+	w := WriteSet{Checks: append(t.checks, t.reads...)}
 	now := t.s.clock()
 	for _, l := range t.log {
 		if l.expires {
@@ -220,5 +212,5 @@ func (t *Txn) Commit(ctx context.Context) error {
 // nothing, so that it may be deferred.
 func (t *Txn) Rollback() {
 	t.done = true
-	t.log, t.own, t.checks, t.reads, t.rereads, t.ranges = nil, overlay{}, nil, nil, nil, nil
+	t.log, t.own, t.checks, t.reads, t.first = nil, overlay{}, nil, nil, nil
 }

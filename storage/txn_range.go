@@ -85,7 +85,7 @@ func (t *Txn) sawItem(it Item) {
 // sawRange makes a check of [from, to): nothing in it may be newer than version.
 func (t *Txn) sawRange(from, to []byte, version uint64) {
 	if t.level == Serializable {
-		t.ranges = append(t.ranges, Check{Kind: CheckRange, Key: cloneKey(from), End: cloneKey(to), Version: version})
+		t.reads = append(t.reads, Check{Kind: CheckRange, Key: cloneKey(from), End: cloneKey(to), Version: version})
 	}
 }
 
