@@ -21,6 +21,7 @@ func Checks() []Check {
 	return slices.Concat(crudChecks(), writeSetChecks(), rangeChecks(), clearChecks(), scanChecks(), ttlChecks(), casChecks(),
 		transactionChecks(), serializableChecks(), versionChecks(), limitChecks(), errorChecks(), ownershipChecks(),
 		idempotencyChecks(), healthChecks(), capabilityChecks(), restartChecks(), atomicityChecks(), concurrencyChecks(),
+		modelChecks(), linearizabilityChecks(),
 		leakChecks())
 }
 

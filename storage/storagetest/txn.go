@@ -11,7 +11,7 @@ import (
 
 func transactionChecks() []Check {
 	checks := in("transaction",
-		is("reads_its_own_writes", 0, func(t *T) {
+		is("reads_its_own_writes", storage.CapAtomic, func(t *T) {
 			tx := t.begin()
 			tx.set("k", "v")
 			tx.wantValue("k", "v")

@@ -1,0 +1,83 @@
+package storagetest
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// modelChecks run the same script on the backend and on the model: equal output.
+func modelChecks() []Check {
+	return in("model",
+		is("short_scripts", 0, shortScripts),
+		is("long_script", 0, longScript),
+	)
+}
+
+// shortScripts are many, made and shrunk by rapid. Outside of "go test" rapid
+// does not work; there the long script says the same.
+func shortScripts(t *T) {
+	if !testing.Testing() {
+		t.Logf("only under go test")
+		return
+	}
+	script := rapid.SliceOf(rapid.SliceOf(rapid.SliceOf(anyStep(t.info))))
+	rapid.Check(rapidTB{t}, func(r *rapid.T) {
+		var steps []step
+		for _, parts := range script.Draw(r, "script") {
+			for _, part := range parts {
+				steps = append(steps, part...)
+			}
+		}
+		if at, want, got := t.difference(steps); at >= 0 {
+			r.Fatalf("the backend and the model differ:\n%s", showScript(steps[:at+1], want, got))
+		}
+	})
+}
+
+// longScript is one of as many steps as the factory wants, at least 10,000.
+func longScript(t *T) {
+	steps := make([]step, t.factory.ops())
+	any := anyStep(t.info)
+	for i := range steps {
+		steps[i] = any.Example(i + 1)
+	}
+	at, want, got := t.difference(steps)
+	if at < 0 {
+		return
+	}
+	small := shrink(steps[:at+1], 30*time.Second, func(s []step) bool {
+		at, _, _ := t.difference(s)
+		return at >= 0
+	})
+	if again, w, g := t.difference(small); again >= 0 {
+		small, want, got = small[:again+1], w, g
+	}
+	t.Fatalf("the backend and the model differ at step %d; a shorter script that shows it:\n%s", at, showScript(small, want, got))
+}
+
+func showScript(script []step, want, got string) string {
+	var b strings.Builder
+	for i, s := range script {
+		fmt.Fprintf(&b, "%4d  %s\n", i+1, s)
+	}
+	fmt.Fprintf(&b, "      the model:   %s\n      the backend: %s", want, got)
+	return b.String()
+}
+
+// rapidTB is a T as rapid wants it.
+type rapidTB struct{ *T }
+
+func (rapidTB) Helper()                    {}
+func (rapidTB) Name() string               { return "storagetest" }
+func (r rapidTB) Log(args ...any)          { r.Logf("%s", fmt.Sprint(args...)) }
+func (r rapidTB) Skipf(f string, a ...any) { r.Fatalf(f, a...) }
+func (r rapidTB) Skip(args ...any)         { r.Fatalf("%s", fmt.Sprint(args...)) }
+func (r rapidTB) SkipNow()                 { r.Fatalf("skipped") }
+func (r rapidTB) Error(args ...any)        { r.Errorf("%s", fmt.Sprint(args...)) }
+func (r rapidTB) Fatal(args ...any)        { r.Fatalf("%s", fmt.Sprint(args...)) }
+func (r rapidTB) FailNow()                 { r.Fatalf("rapid found a failing script") }
+func (r rapidTB) Fail()                    { r.Errorf("rapid found a failing script") }
