@@ -80,6 +80,14 @@ func AppendItems(dst []byte, items []storage.Item) []byte {
 	return dst
 }
 
+// AppendEncodedItem appends one more item to a page or to the answer of a GetMany:
+// the message of an item that was encoded before, in two parts, so that what is
+// between them may be left out.
+func AppendEncodedItem(dst, head, tail []byte) []byte {
+	dst = appendLen(dst, pageItem, len(head)+len(tail))
+	return append(append(dst, head...), tail...)
+}
+
 // DecodeItems reads the answer of a GetMany, over the capacity of dst.
 func DecodeItems(b []byte, dst []storage.Item) ([]storage.Item, error) {
 	p := storage.Page{Items: dst}

@@ -18,7 +18,7 @@ const AnswerReserve = 64 << 10
 // every carrier that speaks frames. It is not safe for concurrent use.
 type Answerer struct {
 	b       storage.Backend
-	encoded EncodedGetter // nil: b is none
+	encoded Encoded // nil: b is none
 	ctx     callContext
 	keys    [][]byte
 	item    []byte // of the last Get
@@ -28,7 +28,7 @@ type Answerer struct {
 // NewAnswerer answers with b.
 func NewAnswerer(b storage.Backend) *Answerer {
 	a := &Answerer{b: b, ctx: callContext{Context: context.Background()}}
-	a.encoded, _ = b.(EncodedGetter)
+	a.encoded, _ = b.(Encoded)
 	return a
 }
 
@@ -119,6 +119,9 @@ func (a *Answerer) getMany(dst, message []byte) ([]byte, error) {
 		return dst, err
 	}
 	a.keys = keys
+	if a.encoded != nil {
+		return a.encoded.AppendMany(&a.ctx, dst, keys)
+	}
 	items, err := a.b.GetMany(&a.ctx, keys)
 	if err != nil {
 		return dst, err
@@ -138,6 +141,9 @@ func (a *Answerer) scan(dst, message []byte, budget int) ([]byte, error) {
 	}
 	if most := max(budget/128, 1); q.Limit > most {
 		q.Limit = most
+	}
+	if a.encoded != nil {
+		return a.encoded.AppendScan(&a.ctx, dst, q)
 	}
 	page, err := a.b.Scan(&a.ctx, q)
 	if err != nil {

@@ -46,12 +46,16 @@ func (e Env) WithDefaults() Env {
 	return e
 }
 
-// EncodedGetter is a backend that keeps items as the ABI has them, so that the
-// carriers can answer Get without encoding and copying. They use it in place of
-// Get where a backend has it.
-type EncodedGetter interface {
-	// GetEncoded answers the message Item of abi/SPEC.md of the live item at key,
-	// without the key, or the error that Get answers. The bytes must stay as they
+// Encoded is a backend that keeps items as the ABI has them, so that the carriers
+// can answer reads without decoding, copying and encoding. Each method answers
+// what the one of storage.Backend does, as the message of abi/SPEC.md; the
+// carriers use them in place of those where a backend has them.
+type Encoded interface {
+	// GetEncoded answers the Item, without its key. The bytes must stay as they
 	// are until the next call.
 	GetEncoded(ctx context.Context, key []byte) ([]byte, error)
+	// AppendMany appends the Items of a GetMany to dst.
+	AppendMany(ctx context.Context, dst []byte, keys [][]byte) ([]byte, error)
+	// AppendScan appends the Page of a Scan to dst.
+	AppendScan(ctx context.Context, dst []byte, q storage.Query) ([]byte, error)
 }

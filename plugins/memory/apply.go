@@ -194,26 +194,27 @@ func (b *Backend) put(o *storage.Op, version uint64, now int64) (changed bool) {
 	return true
 }
 
-// newEntry copies key and message into one allocation.
+// newEntry copies key and value into an encoded item.
 func newEntry(o *storage.Op, version uint64, expires int64) *entry {
-	it := storage.Item{Value: o.Value, Version: version}
-	if it.Value == nil {
-		it.Value = []byte{}
-	}
-	if expires != 0 {
-		it.ExpiresAt = time.UnixMilli(expires)
-	}
-	n := len(o.Key)
-	buf := make([]byte, n, n+abi.ItemSize(&it))
-	copy(buf, o.Key)
-	buf = abi.AppendItem(buf, &it)
-	e := &entry{key: borrow(buf[:n]), message: buf[n:], version: version, expires: expires}
-	var kept storage.Item
-	if err := abi.DecodeItem(e.message, &kept); err != nil {
-		panic(err) // it was encoded just now
-	}
-	e.value = kept.Value
+	e := &entry{version: version, expires: expires}
+	end := storage.Item{Version: version, ExpiresAt: e.expiresAt()}
+	const wrapping = 40 // the tags and lengths of four fields, and the numbers
+	b := make([]byte, 0, len(o.Key)+len(o.Value)+wrapping)
+	b = abi.AppendItem(b, &storage.Item{Key: notNil(o.Key)})
+	e.keyEnd = uint32(len(b))
+	e.key = borrow(b[len(b)-len(o.Key):])
+	b = abi.AppendItem(b, &storage.Item{Value: notNil(o.Value)})
+	e.value, e.valueEnd = uint32(len(b)-len(o.Value)), uint32(len(b))
+	e.item = abi.AppendItem(b, &end)
 	return e
+}
+
+// notNil is b, which is there also when it is empty.
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
 }
 
 // remove takes e out.

@@ -43,12 +43,15 @@ type state struct {
 
 // entry is an item. It never changes: a write puts another in its place.
 type entry struct {
-	key     string
-	value   []byte // within message
-	message []byte // the item as the ABI has it, without its key
+	key     string // within item, as value is
+	item    []byte // the item as the ABI has it: key, value, version, expiry
 	version uint64
 	expires int64 // ms since 1970; 0: never
+	// Where in item the field of the key ends, and the value, with its field.
+	keyEnd, value, valueEnd uint32
 }
+
+func (e *entry) bytes() []byte { return e.item[e.value:e.valueEnd] }
 
 // degree is the btree's: wide nodes for few cache misses, narrow ones for cheap
 // copies.
@@ -64,7 +67,7 @@ const (
 
 // size is what e counts against the budget, in bytes.
 func (e *entry) size() int64 {
-	n := int64(len(e.key)) + int64(len(e.value)) + entryOverhead
+	n := int64(len(e.key)) + int64(e.valueEnd-e.value) + entryOverhead
 	if e.expires != 0 {
 		n += deadlineOverhead
 	}
@@ -134,19 +137,10 @@ func (b *Backend) Get(_ context.Context, key []byte) (storage.Item, error) {
 		return storage.Item{}, err
 	}
 	return storage.Item{
-		Value:     append(make([]byte, 0, len(e.value)), e.value...),
+		Value:     append(make([]byte, 0, len(e.bytes())), e.bytes()...),
 		Version:   e.version,
 		ExpiresAt: e.expiresAt(),
 	}, nil
-}
-
-// GetEncoded is Get without a copy: see [sdk.EncodedGetter].
-func (b *Backend) GetEncoded(_ context.Context, key []byte) ([]byte, error) {
-	e, err := b.find(key)
-	if err != nil {
-		return nil, err
-	}
-	return e.message, nil
 }
 
 // find is the live entry at key, or ErrNotFound. The clock is not looked at for
@@ -177,36 +171,44 @@ func borrow(key []byte) string { return unsafe.String(unsafe.SliceData(key), len
 
 // GetMany answers the live items among keys, all of one state.
 func (b *Backend) GetMany(_ context.Context, keys [][]byte) ([]storage.Item, error) {
-	if err := b.info.Limits.CheckGetKeys(len(keys)); err != nil {
+	items := make([]storage.Item, 0, min(len(keys), b.info.Limits.GetKeys))
+	err := b.many(keys, func(e *entry) { items = append(items, e.copied(false)) })
+	if err != nil {
 		return nil, err
+	}
+	return items, nil
+}
+
+// many finds the live entries of keys, all of one state.
+func (b *Backend) many(keys [][]byte, emit func(*entry)) error {
+	if err := b.info.Limits.CheckGetKeys(len(keys)); err != nil {
+		return err
 	}
 	now := b.now()
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if b.closed {
-		return nil, errClosed()
+		return errClosed()
 	}
-	items := make([]storage.Item, 0, len(keys))
 	for _, key := range keys {
 		if e := b.live(key, now); e != nil {
-			items = append(items, e.item(false))
+			emit(e)
 		}
 	}
-	return items, nil
+	return nil
 }
 
-// item is a copy of e for a caller, its key and value in one allocation.
-func (e *entry) item(keyOnly bool) storage.Item {
+// copied is e for a caller, its key and value in one allocation.
+func (e *entry) copied(keyOnly bool) storage.Item {
 	it := storage.Item{Version: e.version, ExpiresAt: e.expiresAt()}
-	n := len(e.key)
 	if keyOnly {
 		it.Key = []byte(e.key)
 		return it
 	}
-	buf := make([]byte, n+len(e.value))
+	n := len(e.key)
+	buf := make([]byte, n, n+len(e.bytes()))
 	copy(buf, e.key)
-	copy(buf[n:], e.value)
-	it.Key, it.Value = buf[:n:n], buf[n:]
+	it.Key, it.Value = buf[:n:n], append(buf, e.bytes()...)[n:]
 	return it
 }
 
@@ -244,10 +246,10 @@ func (b *Backend) Close(context.Context) error {
 func errClosed() error { return &storage.Error{Code: storage.ShuttingDown, Layer: "memory"} }
 
 // equal compares a stored value with one that a check names.
-func (e *entry) equal(value []byte) bool { return bytes.Equal(e.value, value) }
+func (e *entry) equal(value []byte) bool { return bytes.Equal(e.bytes(), value) }
 
 var (
-	_ storage.Backend   = (*Backend)(nil)
-	_ sdk.EncodedGetter = (*Backend)(nil)
-	_ sdk.Opener        = Open
+	_ storage.Backend = (*Backend)(nil)
+	_ sdk.Encoded     = (*Backend)(nil)
+	_ sdk.Opener      = Open
 )

@@ -20,13 +20,25 @@ const (
 
 // Scan answers one page, all of one state. One that is not the last leaves a
 // snapshot for those that follow it with AtVersion.
-func (b *Backend) Scan(_ context.Context, q storage.Query) (storage.Page, error) {
+func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	var items []storage.Item
+	page, err := b.page(ctx, &q, func() { items = nil }, func(e *entry) { items = append(items, e.copied(q.KeysOnly)) })
+	page.Items = items
+	return page, err
+}
+
+// page walks the range, twice where a write comes between the page and its
+// snapshot: then begin is called again.
+func (b *Backend) page(ctx context.Context, q *storage.Query, begin func(), emit func(*entry)) (storage.Page, error) {
 	if err := q.Validate(); err != nil {
+		return storage.Page{}, err
+	}
+	if err := storage.ContextError(ctx); err != nil {
 		return storage.Page{}, err
 	}
 	now := b.now()
 	b.mu.RLock()
-	page, err := b.scan(&q, now)
+	page, err := b.scan(q, now, emit)
 	b.mu.RUnlock()
 	if err != nil || page.Next == nil || q.AtVersion != 0 {
 		return page, err
@@ -34,7 +46,8 @@ func (b *Backend) Scan(_ context.Context, q storage.Query) (storage.Page, error)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.version != page.Version || b.closed { // a write came in between
-		if page, err = b.scan(&q, now); err != nil || page.Next == nil {
+		begin()
+		if page, err = b.scan(q, now, emit); err != nil || page.Next == nil {
 			return page, err
 		}
 	}
@@ -42,7 +55,7 @@ func (b *Backend) Scan(_ context.Context, q storage.Query) (storage.Page, error)
 	return page, nil
 }
 
-func (b *Backend) scan(q *storage.Query, now int64) (storage.Page, error) {
+func (b *Backend) scan(q *storage.Query, now int64, emit func(*entry)) (storage.Page, error) {
 	if b.closed {
 		return storage.Page{}, errClosed()
 	}
@@ -53,12 +66,11 @@ func (b *Backend) scan(q *storage.Query, now int64) (storage.Page, error) {
 		}
 		version = q.AtVersion
 	}
-	p := pager{q: q, now: now, items: limit(q.Limit, pageItems, maxItems), bytes: limit(q.MaxBytes, pageBytes, maxBytes), looks: maxLooks}
-	p.page.Version = version
+	p := pager{q: q, now: now, emit: emit, items: limit(q.Limit, pageItems, maxItems), bytes: limit(q.MaxBytes, pageBytes, maxBytes), looks: maxLooks}
 	if !storage.EmptyRange(q.Start, q.End) {
 		p.walk(tree)
 	}
-	return p.page, nil
+	return storage.Page{Next: p.next, Version: version}, nil
 }
 
 func limit(asked, usual, most int) int {
@@ -72,8 +84,10 @@ func limit(asked, usual, most int) int {
 type pager struct {
 	q                   *storage.Query
 	now                 int64
-	items, bytes, looks int // what is left
-	page                storage.Page
+	emit                func(*entry)
+	items, bytes, looks int  // what is left
+	some                bool // there is an item
+	next                []byte
 }
 
 func (p *pager) walk(tree *btree.Map[string, *entry]) {
@@ -105,13 +119,13 @@ func (p *pager) take(e *entry) bool {
 	expired := e.expiredAt(p.now)
 	size := len(e.key)
 	if !p.q.KeysOnly {
-		size += len(e.value)
+		size += len(e.bytes())
 	}
-	full := !expired && (p.items == 0 || len(p.page.Items) > 0 && size > p.bytes)
+	full := !expired && (p.items == 0 || p.some && size > p.bytes)
 	if full || p.looks == 0 {
-		p.page.Next = []byte(e.key)
+		p.next = []byte(e.key)
 		if p.q.Reverse {
-			p.page.Next = storage.After(p.page.Next)
+			p.next = storage.After(p.next)
 		}
 		return false
 	}
@@ -119,7 +133,8 @@ func (p *pager) take(e *entry) bool {
 	if !expired {
 		p.items--
 		p.bytes -= size
-		p.page.Items = append(p.page.Items, e.item(p.q.KeysOnly))
+		p.some = true
+		p.emit(e)
 	}
 	return true
 }

@@ -49,9 +49,11 @@ func packed(r result) int64 {
 	return int64(abi.PackResult(address(r.bytes), uint32(len(r.bytes)), r.isErr))
 }
 
-// limitMemory has the garbage collector work harder before memory runs out.
+// limitMemory has the garbage collector, which stops everything in a module, run
+// seldom as long as there is memory, and often before it runs out.
 func limitMemory(bytes int64) {
 	if bytes > 0 {
+		debug.SetGCPercent(400)
 		debug.SetMemoryLimit(bytes / 8 * 7)
 	}
 }
