@@ -33,6 +33,7 @@ type instance struct {
 	stack                      [2]uint64
 
 	request, capacity uint32 // the request buffer, and its size
+	asked             int    // what it was asked for with
 }
 
 // memoryError is what the memory allocator panics with: it has no other way.
@@ -159,7 +160,7 @@ func (in *instance) put(request []byte) error {
 // room is the guest's request buffer, n bytes of it. It is a view of memory that
 // the next call into the guest may move.
 func (in *instance) room(n int) ([]byte, error) {
-	if uint32(n) > in.capacity || in.capacity > keptBuffer && n <= keptBuffer || in.capacity == 0 {
+	if uint32(n) > in.capacity || in.asked > keptBuffer && n <= keptBuffer || in.capacity == 0 {
 		in.stack[0] = uint64(uint32(n))
 		in.ctx.records = 0
 		if err := in.guarded(in.buffer, 1, 1); err != nil {
@@ -169,7 +170,7 @@ func (in *instance) room(n int) ([]byte, error) {
 		if isErr || size < uint32(n) {
 			return nil, in.garbage("plinth_buffer gave no buffer of %d bytes", n)
 		}
-		in.request, in.capacity = ptr, size
+		in.request, in.capacity, in.asked = ptr, size, n
 	}
 	view, ok := in.guest.Memory().Read(in.request, uint32(n))
 	if !ok {
@@ -178,8 +179,9 @@ func (in *instance) room(n int) ([]byte, error) {
 	return view, nil
 }
 
-// keptBuffer is the largest request buffer that is used again for a request that
-// would fit a smaller one: the guest may let the memory go.
+// keptBuffer is the most that a buffer may have been asked for with and still be
+// used again for smaller requests: after a larger one the guest is asked anew, so
+// that it may let the memory go. One that always gives the same is asked once.
 const keptBuffer = 1 << 20
 
 // guarded calls f, on params and results in the stack, for at most frames
