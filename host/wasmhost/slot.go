@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/storage"
@@ -19,8 +20,11 @@ const (
 // then it hands the slot to the first who still waits. There is no goroutine
 // of its own.
 type slot struct {
+	// state is free, busy, or contended: busy, and the queue has to be looked at.
+	// It leaves contended only under mu, so that taking and releasing a slot that
+	// nobody waits for is one atomic step each.
+	state atomic.Uint32
 	mu    sync.Mutex
-	busy  bool
 	queue []*request
 
 	// What follows belongs to whoever holds the slot.
@@ -28,6 +32,12 @@ type slot struct {
 	batch []*request
 	buf   []byte
 }
+
+const (
+	free = iota
+	busy
+	contended
+)
 
 // request is one frame on its way. It is used again.
 type request struct {
@@ -52,21 +62,16 @@ func (r *request) free() {
 }
 
 // try takes the slot if nobody has it.
-func (s *slot) try() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.busy {
-		return false
-	}
-	s.busy = true
-	return true
-}
+func (s *slot) try() bool { return s.state.CompareAndSwap(free, busy) }
 
 // release hands the slot to the first who waits, or leaves it free.
 func (s *slot) release() {
+	if s.state.CompareAndSwap(busy, free) {
+		return
+	}
 	s.mu.Lock()
 	if len(s.queue) == 0 {
-		s.busy = false
+		s.state.Store(free)
 		s.mu.Unlock()
 		return
 	}
@@ -74,6 +79,19 @@ func (s *slot) release() {
 	s.queue = append(s.queue[:0], s.queue[1:]...)
 	s.mu.Unlock()
 	next.done <- false
+}
+
+// enqueue has r wait for whoever holds the slot, or takes the slot if nobody does.
+func (s *slot) enqueue(r *request) (held bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.state.CompareAndSwap(busy, contended) && s.state.Load() != contended {
+		if s.try() {
+			return true
+		}
+	}
+	s.queue = append(s.queue, r)
+	return false
 }
 
 // take waits for the slot without a request. Only ctx ends it.
@@ -89,14 +107,9 @@ func (s *slot) take(ctx context.Context) error {
 // (held). A caller that leaves before its request was begun takes it along; one
 // whose request is being done stays for the outcome.
 func (s *slot) wait(ctx context.Context, r *request) (held bool, err error) {
-	s.mu.Lock()
-	if !s.busy {
-		s.busy = true
-		s.mu.Unlock()
+	if s.enqueue(r) {
 		return true, nil
 	}
-	s.queue = append(s.queue, r)
-	s.mu.Unlock()
 	select {
 	case done := <-r.done:
 		return !done, nil
@@ -122,6 +135,9 @@ func (s *slot) wait(ctx context.Context, r *request) (held bool, err error) {
 // A frame of no bytes is a caller that wants the slot itself.
 func (s *slot) gather(r *request) []*request {
 	s.batch = append(s.batch[:0], r)
+	if s.state.Load() == busy {
+		return s.batch
+	}
 	size := len(r.frame)
 	s.mu.Lock()
 	n := 0
@@ -213,7 +229,7 @@ func (r *request) answered(f abi.Frame) {
 		r.err = e
 		return
 	}
-	r.message = append(make([]byte, 0, len(f.Message)), f.Message...)
+	r.message = copied(f.Message)
 }
 
 // renumber gives a frame another id: a batch counts from 0.
