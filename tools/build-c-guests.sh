@@ -24,9 +24,10 @@ build() {
 	name=$1 source=$2
 	shift 2
 	clang --target=wasm32-unknown-unknown -std=c11 -O2 -Wall -Wextra -Werror -Wno-unused -Wno-unused-parameter \
-		-ffreestanding -fno-ident -nostdlib -mbulk-memory -msign-ext "$@" -c -o "$out/$name.o" "$source"
+		-ffreestanding -fno-ident -nostdlib -mbulk-memory -msign-ext -msimd128 "$@" -c -o "$out/$name.o" "$source"
 	wasm-ld --no-entry --strip-all --stack-first -z stack-size=65536 -o "$out/$name.wasm" "$out/$name.o"
 	rm "$out/$name.o"
+	chmod 644 "$out/$name.wasm"
 }
 
 build kv kv.c

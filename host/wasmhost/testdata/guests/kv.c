@@ -57,13 +57,19 @@ static void release(void *p, u32 n) {
 
 // ---- the map: open addressing, linear probing
 
-// item is a key, and after it the Item message that a get answers.
-typedef struct { u32 hash, key, message; u8 bytes[]; } item;
-static item **table;
+// item is stored as a get_many answers it: an element of Items, size bytes. Its key
+// is in there, and from message on there is what a get answers, an Item without
+// its key: the value, and then the version.
+typedef struct { u32 size, key, key_n, message; u8 bytes[]; } item;
+// entry is a slot of the table; an empty one has no item.
+typedef struct { u32 hash; item *item; } entry;
+static entry *table;
 static u32 mask, count;
 static u64 seed, version;
 
-INLINE u32 size_of(const item *it) { return sizeof *it + it->key + it->message; }
+INLINE u32 size_of(const item *it) { return sizeof *it + it->size; }
+INLINE const u8 *message_of(const item *it) { return it->bytes + it->message; }
+INLINE u32 message_size(const item *it) { return it->size - it->message; }
 
 INLINE u32 hash_of(const u8 *p, u32 n) {
   u64 h = seed ^ n;
@@ -87,28 +93,28 @@ INLINE int equal(const u8 *a, const u8 *b, u32 n) {
 // slot is where the key is, or where it would go.
 INLINE u32 slot(u32 hash, const u8 *key, u32 n) {
   u32 i = hash & mask;
-  for (item *it; (it = table[i]); i = (i + 1) & mask)
-    if (it->hash == hash && it->key == n && equal(it->bytes, key, n)) break;
+  for (; table[i].item; i = (i + 1) & mask)
+    if (table[i].hash == hash && table[i].item->key_n == n && equal(table[i].item->bytes + table[i].item->key, key, n)) break;
   return i;
 }
 
-INLINE item *find(const u8 *key, u32 n) { return table[slot(hash_of(key, n), key, n)]; }
+INLINE item *find(const u8 *key, u32 n) { return table[slot(hash_of(key, n), key, n)].item; }
 
 // grow makes room for more items. False: no space.
 static int grow(u32 more) {
   u32 cap = table ? mask + 1 : 1024;
   while ((count + more) * 4ull > cap * 3ull) cap *= 2;
   if (table && cap == mask + 1) return 1;
-  item **fresh = alloc(cap * sizeof *fresh), **old = table;
+  entry *fresh = alloc(cap * sizeof *fresh), *old = table;
   if (!fresh) return 0;
   __builtin_memset(fresh, 0, cap * sizeof *fresh);
   u32 n = old ? mask + 1 : 0;
   table = fresh;
   mask = cap - 1;
   for (u32 i = 0; i < n; i++) {
-    if (!old[i]) continue;
-    u32 to = old[i]->hash & mask;
-    while (table[to]) to = (to + 1) & mask;
+    if (!old[i].item) continue;
+    u32 to = old[i].hash & mask;
+    while (table[to].item) to = (to + 1) & mask;
     table[to] = old[i];
   }
   if (old) release(old, n * sizeof *old);
@@ -117,38 +123,40 @@ static int grow(u32 more) {
 
 // drop empties a slot and closes the gap in the run of slots after it.
 static void drop(u32 i) {
-  release(table[i], size_of(table[i]));
+  release(table[i].item, size_of(table[i].item));
   count--;
-  for (u32 next = (i + 1) & mask; table[next]; next = (next + 1) & mask) {
-    u32 home = table[next]->hash & mask;
+  for (u32 next = (i + 1) & mask; table[next].item; next = (next + 1) & mask) {
+    u32 home = table[next].hash & mask;
     if (((next - home) & mask) < ((next - i) & mask)) continue; // it is at home behind the gap
     table[i] = table[next];
     i = next;
   }
-  table[i] = 0;
+  table[i].item = 0;
 }
 
-// The message of an item is its value and its version; the value comes first.
-static item *new_item(u32 hash, bytes key, bytes value, u64 at) {
+static item *new_item(bytes key, bytes value, u64 at) {
   u32 message = 1 + varint_size(value.n) + value.n + 1 + varint_size(at);
-  item *it = alloc(sizeof *it + key.n + message);
+  u32 all = 1 + varint_size(key.n) + key.n + message, size = 1 + varint_size(all) + all;
+  item *it = alloc(sizeof *it + size);
   if (!it) return 0;
-  it->hash = hash;
-  it->key = key.n;
-  it->message = message;
-  u8 *p = put_bytes(it->bytes, key.p, key.n);
+  *it = (item){.size = size, .key = size - message - key.n, .key_n = key.n, .message = size - message};
+  u8 *p = it->bytes;
+  *p++ = 1 << 3 | 2;
+  p = put_field(put_varint(p, all), 1 << 3 | 2, key.p, key.n);
   p = put_field(p, 2 << 3 | 2, value.p, value.n);
   *p++ = 3 << 3;
   put_varint(p, at);
   return it;
 }
+static in reader_of(const item *it) { return (in){message_of(it) + 1, it->bytes + it->size, 0}; }
 static bytes value_of(const item *it) {
-  in r = {it->bytes + it->key + 1, it->bytes + it->key + it->message, 0};
+  in r = reader_of(it);
   return read_bytes(&r);
 }
 static u64 version_of(const item *it) {
-  bytes v = value_of(it);
-  in r = {v.p + v.n + 1, it->bytes + it->key + it->message, 0};
+  in r = reader_of(it);
+  read_bytes(&r);
+  r.p++;
   return read_varint(&r);
 }
 
@@ -164,30 +172,34 @@ static u8 *get(const frame *f, u8 *to, u8 *end) {
   if (r.bad) return put_error(to, f->id, SERIALIZATION, "the get cannot be read");
   item *it = find(key.p, key.n);
   if (!it) return bare_frame(to, f->id, NOT_FOUND);
-  if (HEAD + it->message > (u32)(end - to)) return 0;
-  return end_frame(to, put_bytes(begin_frame(to, f->id, OK), it->bytes + it->key, it->message));
+  if (HEAD + message_size(it) > (u32)(end - to)) return 0;
+  return end_frame(to, put_bytes(begin_frame(to, f->id, OK), message_of(it), message_size(it)));
 }
 
 static u8 *get_many(const frame *f, u8 *to, u8 *end) {
-  in r = f->message;
-  u8 *p = begin_frame(to, f->id, OK);
+  const u8 *p = f->message.p, *stop = f->message.end;
+  u8 *out = begin_frame(to, f->id, OK);
   u32 keys = 0;
-  while (r.p < r.end) {
-    u64 tag = read_varint(&r);
-    if (tag != (1 << 3 | 2)) { skip(&r, tag, 1 << 1); continue; }
-    bytes key = read_bytes(&r);
-    if (r.bad) break;
+  while (p < stop) {
+    bytes key = {p + 2, p[1]};
+    if (stop - p >= 2 && p[0] == (1 << 3 | 2) && key.n < 0x80 && key.n <= (u32)(stop - p) - 2) {
+      p += 2 + key.n; // the usual key: below 128 bytes
+    } else {
+      in r = {p, stop, 0};
+      u64 tag = read_varint(&r);
+      int known = tag == (1 << 3 | 2);
+      if (known) key = read_bytes(&r); else skip(&r, tag, 1 << 1);
+      if (r.bad) return put_error(to, f->id, SERIALIZATION, "the get_many cannot be read");
+      p = r.p;
+      if (!known) continue;
+    }
     if (++keys > MAX_KEYS) return put_error(to, f->id, SIZE_LIMIT, "too many keys");
-    item *it = find(key.p, key.n);
+    const item *it = find(key.p, key.n);
     if (!it) continue;
-    u32 n = 1 + varint_size(key.n) + key.n + it->message;
-    if (n + 6 > (u32)(end - p)) return 0;
-    *p++ = 1 << 3 | 2;
-    p = put_field(put_varint(p, n), 1 << 3 | 2, key.p, key.n);
-    p = put_bytes(p, it->bytes + it->key, it->message);
+    if (it->size > (u32)(end - out)) return 0;
+    out = put_bytes(out, it->bytes, it->size);
   }
-  if (r.bad) return put_error(to, f->id, SERIALIZATION, "the get_many cannot be read");
-  return end_frame(to, p);
+  return end_frame(to, out);
 }
 
 // part is a check, or an op with the item that it stores. Kinds are wire-stable.
@@ -297,7 +309,7 @@ static u8 *apply(const frame *f, u8 *to) {
     for (u32 j = i + 1; j < n_ops && o->kind; j++)
       if (ops[j].hash == o->hash && ops[j].key.n == o->key.n && equal(ops[j].key.p, o->key.p, o->key.n)) o->kind = 0;
     o->drops = o->kind == DELETE && find(o->key.p, o->key.n);
-    if (o->kind == PUT && !full) full = !(o->store = new_item(o->hash, o->key, o->value, version + 1));
+    if (o->kind == PUT && !full) full = !(o->store = new_item(o->key, o->value, version + 1));
     changes |= o->drops || o->store;
   }
   if (full) {
@@ -311,8 +323,9 @@ static u8 *apply(const frame *f, u8 *to) {
     u32 at = slot(o->hash, o->key.p, o->key.n);
     if (o->drops) drop(at);
     if (!o->store) continue;
-    if (table[at]) release(table[at], size_of(table[at])); else count++;
-    table[at] = o->store;
+    item *old = table[at].item;
+    if (old) release(old, size_of(old)); else count++;
+    table[at] = (entry){o->hash, o->store};
   }
   u8 *m = begin_frame(to, f->id, OK);
   *m++ = 1 << 3;
@@ -405,7 +418,7 @@ static u64 kv_call(u32 n) {
 
 static u64 kv_get(u32 n) {
   item *it = find(request, n);
-  return it ? view(it->bytes + it->key, it->message) : bare(NOT_FOUND);
+  return it ? view(message_of(it), message_size(it)) : bare(NOT_FOUND);
 }
 
 #ifndef KV_INSIDE
