@@ -117,9 +117,11 @@ func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) e
 	path := fmt.Sprintf("stores.%s", name)
 	s := &Store{name: name, plugin: sc.Backend.Plugin}
 	var err error
-	if other := sc.Backend.Store; other != "" {
+	switch other := sc.Backend.Store; {
+	case cfg.Broken(path+".backend.plugin") || cfg.Broken(path+".backend.store"):
+	case other != "":
 		err = h.share(cfg, path, other, s)
-	} else if !cfg.Broken(path + ".backend.plugin") {
+	default:
 		s.backend, err = h.openBackend(ctx, cfg, name)
 	}
 	missing := s.backend == nil
