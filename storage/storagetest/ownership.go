@@ -154,11 +154,11 @@ func (t *T) separate(how string, items []storage.Item) {
 	for i := range items {
 		rest := showItems(items[i+1:])
 		key, value := bytes.Clone(items[i].Key), bytes.Clone(items[i].Value)
-		_ = append(items[i].Key, "!!!!!!!!"...)
+		_ = append(items[i].Key, '!')
 		if string(value) != string(items[i].Value) {
 			t.Errorf("%s: appending to the key %q changes its value", how, key)
 		}
-		_ = append(items[i].Value, "!!!!!!!!"...)
+		_ = append(items[i].Value, '!')
 		for j := range items[i].Key {
 			items[i].Key[j] = '!'
 		}
