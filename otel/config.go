@@ -39,5 +39,7 @@ func (p Providers) orNoop() Providers {
 // program or service that embeds them.
 func Factory(p Providers) wrappers.Factory {
 	return wrappers.NewFactory("instrument", wrappers.Declaration{Preserves: "everything"}, DefaultConfig,
-		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) { return New(next, c, s, p) })
+		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {
+			return New(next, c, s, p)
+		})
 }
