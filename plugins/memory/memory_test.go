@@ -1,0 +1,262 @@
+package memory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+var ctx = context.Background()
+
+// clocked is a small backend and its clock.
+func clocked(max sdk.Size) (*Backend, *time.Time) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	return New(Config{MaxBytes: max}, sdk.Env{Now: func() time.Time { return now }}), &now
+}
+
+func apply(t rapid.TB, b *Backend, ops ...storage.Op) {
+	t.Helper()
+	if _, err := b.Apply(ctx, &storage.WriteSet{Ops: ops}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the budget foresees is what comes, and what does not fit changes nothing.
+func TestBudget(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b, now := clocked(8 << 10)
+		for range rapid.IntRange(1, 30).Draw(t, "writes") {
+			*now = now.Add(time.Duration(rapid.IntRange(0, 50).Draw(t, "ms")) * time.Millisecond)
+			ops := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) storage.Op { return drawOp(t, *now) }), 1, 6).Draw(t, "ops")
+			b.reap(b.now(), b.tree.Len())
+			before, foreseen := b.used, b.usedAfter(ops, b.now())
+			_, err := b.Apply(ctx, &storage.WriteSet{Ops: ops})
+			var e *storage.Error
+			switch {
+			case foreseen > b.max && (!errors.As(err, &e) || e.Code != storage.NoSpace || e.Limit.Max != b.max || e.Limit.Actual != foreseen || b.used != before):
+				t.Fatalf("%d bytes foreseen, limit %d: %v, used %d, before %d", foreseen, b.max, err, b.used, before)
+			case foreseen <= b.max && (err != nil || b.used != foreseen):
+				t.Fatalf("%d bytes foreseen, used %d: %v", foreseen, b.used, err)
+			}
+			consistent(t, b)
+		}
+	})
+}
+
+func drawOp(t *rapid.T, now time.Time) storage.Op {
+	key := func(name string) []byte { return []byte{'a' + byte(rapid.IntRange(0, 5).Draw(t, name))} }
+	switch rapid.IntRange(0, 5).Draw(t, "kind") {
+	case 0:
+		return storage.Delete(key("key"))
+	case 1:
+		return storage.DeleteRange(key("start"), key("end"))
+	case 2:
+		return storage.PutUntil(key("key"), nil, now.Add(time.Duration(rapid.IntRange(-10, 100).Draw(t, "ttl"))*time.Millisecond))
+	}
+	return storage.Put(key("key"), make([]byte, rapid.IntRange(0, 3000).Draw(t, "size")))
+}
+
+// consistent holds index, tree, deadlines and the count of bytes together.
+func consistent(t rapid.TB, b *Backend) {
+	t.Helper()
+	used, expiring := int64(0), 0
+	for key, e := range b.index {
+		if inTree, ok := b.tree.Get(key); !ok || inTree != e || e.key != key {
+			t.Fatalf("%q: index and tree differ", key)
+		}
+		used += e.size()
+		if e.expires != 0 {
+			expiring++
+			if _, ok := b.deadlines.Get(e); !ok {
+				t.Fatalf("%q expires and is not among the deadlines", key)
+			}
+		}
+	}
+	if used != b.used || len(b.index) != b.tree.Len() || expiring != b.deadlines.Len() {
+		t.Fatalf("used %d, counted %d; %d in the index, %d in the tree; %d expire, %d deadlines",
+			b.used, used, len(b.index), b.tree.Len(), expiring, b.deadlines.Len())
+	}
+}
+
+// Expired items make room: nobody has to read them first.
+func TestExpiredItemsMakeRoom(t *testing.T) {
+	b, now := clocked(minBytes)
+	for i := range 100 {
+		apply(t, b, storage.PutUntil(fmt.Appendf(nil, "k%d", i), make([]byte, 8000), now.Add(time.Second)))
+	}
+	full := storage.Put([]byte("new"), make([]byte, 900_000))
+	if _, err := b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{full}}); !errors.Is(err, storage.ErrNoSpace) {
+		t.Fatal(err)
+	}
+	*now = now.Add(time.Second)
+	apply(t, b, full)
+	if b.tree.Len() != 1 {
+		t.Errorf("%d entries", b.tree.Len())
+	}
+}
+
+// Each write takes some expired items out, so that they never pile up.
+func TestReaping(t *testing.T) {
+	b, now := clocked(64 << 20)
+	for i := range 1000 {
+		apply(t, b, storage.PutUntil(fmt.Appendf(nil, "k%d", i), nil, now.Add(time.Second)))
+	}
+	*now = now.Add(time.Second)
+	for range 1000/reapPerApply + 1 {
+		apply(t, b, storage.Delete([]byte("none")))
+	}
+	if b.tree.Len() != 0 || b.deadlines.Len() != 0 || b.used != 0 {
+		t.Errorf("%d entries, %d deadlines, %d bytes are left", b.tree.Len(), b.deadlines.Len(), b.used)
+	}
+}
+
+// Snapshots are few, short-lived, and go when what they hold would not fit.
+func TestSnapshotsAreBounded(t *testing.T) {
+	b, now := clocked(minBytes)
+	page := func() storage.Page {
+		p, err := b.Scan(ctx, storage.Query{Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	at := func(version uint64) error {
+		_, err := b.Scan(ctx, storage.Query{Limit: 1, AtVersion: version})
+		return err
+	}
+	apply(t, b, storage.Put([]byte("a"), nil), storage.Put([]byte("b"), nil))
+	first := page().Version
+	for range snapshotsKept - 1 {
+		apply(t, b, storage.Put([]byte("b"), nil))
+		page()
+	}
+	if err := at(first); err != nil {
+		t.Fatalf("%d snapshots: %v", snapshotsKept, err)
+	}
+	apply(t, b, storage.Put([]byte("b"), nil))
+	page()
+	if err := at(first); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("the oldest of %d: %v", snapshotsKept+1, err)
+	}
+
+	young := page().Version
+	*now = now.Add(snapshotLife * time.Millisecond)
+	apply(t, b, storage.Put([]byte("b"), nil))
+	if err := at(young); !errors.Is(err, storage.ErrConflict) || len(b.snapshots.kept) != 0 {
+		t.Errorf("an old one: %v, %d are kept", err, len(b.snapshots.kept))
+	}
+
+	held := page().Version
+	for i := range 300 { // what only the snapshot holds grows
+		apply(t, b, storage.Put([]byte("b"), make([]byte, 5000+i)))
+	}
+	if err := at(held); !errors.Is(err, storage.ErrConflict) || b.snapshots.retained > b.max {
+		t.Errorf("one that holds much: %v, %d bytes", err, b.snapshots.retained)
+	}
+}
+
+// The latest IDs are remembered, and no more.
+func TestIDsAreBounded(t *testing.T) {
+	b, _ := clocked(64 << 20)
+	write := func(n int) (uint64, error) {
+		w := &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("k"), fmt.Append(nil, n))}}
+		w.ID[0], w.ID[1], w.ID[2], w.ID[3] = 1, byte(n), byte(n>>8), byte(n>>16)
+		return b.Apply(ctx, w)
+	}
+	versions := map[int]uint64{}
+	for n := range idsKept + 10 {
+		v, err := write(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions[n] = v
+	}
+	if len(b.ids.seen) != idsKept || len(b.ids.ring) != idsKept {
+		t.Errorf("%d and %d IDs are kept", len(b.ids.seen), len(b.ids.ring))
+	}
+	for _, n := range []int{10, 11, idsKept, idsKept + 9} {
+		if v, err := write(n); err != nil || v != versions[n] {
+			t.Errorf("the repeat of %d answers %d, %v; the first %d", n, v, err, versions[n])
+		}
+	}
+	if v, err := write(0); err != nil || v <= versions[idsKept+9] {
+		t.Errorf("one that is forgotten is a new one: %d, %v", v, err)
+	}
+}
+
+// What is answered as the wire has it is what is answered in Go.
+func TestEncoded(t *testing.T) {
+	b, now := clocked(64 << 20)
+	apply(t, b, storage.Put([]byte(""), []byte("")), storage.Put([]byte("a"), nil), storage.Put([]byte("b"), make([]byte, 300)),
+		storage.PutUntil([]byte("c"), []byte("v"), now.Add(time.Hour)), storage.PutUntil([]byte("d"), []byte("v"), now.Add(time.Millisecond)))
+	*now = now.Add(time.Millisecond)
+	keys := [][]byte{[]byte("c"), []byte(""), []byte("none"), []byte("d"), []byte("c"), []byte("b"), []byte("a")}
+	items, err := b.GetMany(ctx, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := b.AppendMany(ctx, []byte("x"), keys)
+	if want := abi.AppendItems([]byte("x"), items); err != nil || string(raw) != string(want) {
+		t.Errorf("%x, %v, want %x", raw, err, want)
+	}
+	for _, q := range []storage.Query{{}, {KeysOnly: true}, {Reverse: true, Limit: 2}, {Start: []byte("b"), End: []byte("d")}, {End: []byte{}}} {
+		page, err := b.Scan(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := b.AppendScan(ctx, []byte("x"), q)
+		if want := abi.AppendPage([]byte("x"), &page); err != nil || string(raw) != string(want) {
+			t.Errorf("%+v: %x, %v, want %x", q, raw, err, want)
+		}
+	}
+	for _, key := range keys {
+		it, err := b.Get(ctx, key)
+		raw, rawErr := b.GetEncoded(ctx, key)
+		if fmt.Sprint(err) != fmt.Sprint(rawErr) || err == nil && string(raw) != string(abi.AppendItem(nil, &it)) {
+			t.Errorf("%q: %x, %v; %v, %v", key, raw, rawErr, it, err)
+		}
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for _, good := range []string{``, `{}`, `{"max_bytes":"1MiB"} `, `{"max_bytes":1048576}`} {
+		if _, err := Open(ctx, sdk.Env{Config: []byte(good), Memory: 1 << 30}); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	for bad, path := range map[string]string{
+		`{"max_bytes":"1MB"}`:  "max_bytes", // less than the largest item
+		`{"max_bytes":"1GiB"}`: "max_bytes", // more than the memory allows
+		`{"max_byte":1}`:       "max_byte",
+		`{"max_bytes":"x"}`:    "",
+		`{"max_bytes":1}{}`:    "",
+		`[]`:                   "",
+	} {
+		_, err := Open(ctx, sdk.Env{Config: []byte(bad), Memory: 1 << 30})
+		var e *storage.Error
+		if !errors.As(err, &e) || e.Code != storage.InvalidArgument || e.ConfigPath != path {
+			t.Errorf("%s: %v (path %+v, want %q)", bad, err, e, path)
+		}
+	}
+}
+
+// A read that nobody waits for costs the value and nothing else.
+func TestAllocations(t *testing.T) {
+	b, _ := clocked(64 << 20)
+	apply(t, b, storage.Put([]byte("k"), []byte("value")))
+	key := []byte("k")
+	if n := testing.AllocsPerRun(1000, func() { b.Get(ctx, key) }); n > 1 {
+		t.Errorf("Get allocates %.0f times", n)
+	}
+	if n := testing.AllocsPerRun(1000, func() { b.GetEncoded(ctx, key) }); n > 0 {
+		t.Errorf("GetEncoded allocates %.0f times", n)
+	}
+}
