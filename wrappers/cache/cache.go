@@ -18,6 +18,7 @@ type Backend struct {
 	next    storage.Backend
 	config  Config
 	clock   func() time.Time
+	last    atomic.Int64 // the latest now that was seen, in ms
 	entries *otter.Cache[string, *entry]
 	guard   *guard
 	stop    func() // stops watching the hub
@@ -29,7 +30,7 @@ type Backend struct {
 type entry struct {
 	item    storage.Item // without its key
 	present bool
-	until   time.Time // when it is no longer believed
+	until   int64 // ms since 1970: when it is no longer believed
 }
 
 // entryOverhead is what an entry takes beyond its key and value, in bytes.
@@ -52,9 +53,24 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	if b.clock == nil {
 		b.clock = time.Now
 	}
-	b.guard = newGuard(entries, c.UnknownHold, b.clock, next.Info().Caps)
+	b.guard = newGuard(entries, c.UnknownHold, b.now, next.Info().Caps)
 	b.stop = s.Hub.Watch(b.guard)
 	return b, nil
+}
+
+// now is the clock in ms, which never goes back: an item that was seen to be
+// expired stays so.
+func (b *Backend) now() int64 {
+	now := b.clock().UnixMilli()
+	for {
+		last := b.last.Load()
+		if now <= last {
+			return last
+		}
+		if b.last.CompareAndSwap(last, now) {
+			return now
+		}
+	}
 }
 
 // borrow is key as a string for a lookup, which does not keep it.
@@ -62,7 +78,7 @@ func borrow(key []byte) string { return unsafe.String(unsafe.SliceData(key), len
 
 // Get answers from memory, else from below. A hit allocates the value only.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
-	if e, ok := b.entries.GetIfPresent(borrow(key)); ok && b.clock().Before(e.until) {
+	if e, ok := b.entries.GetIfPresent(borrow(key)); ok && b.now() < e.until {
 		b.hits.Add(1)
 		return e.answer()
 	}
@@ -98,7 +114,7 @@ func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
 		return f.entry.answer()
 	}
 	defer b.guard.end(f) // also when next panics: others wait for it
-	started := b.clock()
+	started := b.now()
 	it, err := b.next.Get(ctx, key)
 	if err == nil || errors.Is(err, storage.ErrNotFound) {
 		f.entry = b.entry(it, err == nil, started)
@@ -107,15 +123,15 @@ func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
 }
 
 // entry is what is kept of an item that belongs to a caller.
-func (b *Backend) entry(it storage.Item, present bool, now time.Time) *entry {
-	e := &entry{present: present, until: now.Add(b.config.NegativeTTL)}
+func (b *Backend) entry(it storage.Item, present bool, now int64) *entry {
+	e := &entry{present: present, until: now + b.config.NegativeTTL.Milliseconds()}
 	if present {
 		e.item = it
 		e.item.Key = nil
 		e.item.Value = append(make([]byte, 0, len(it.Value)), it.Value...)
-		e.until = now.Add(b.config.TTL)
-		if !it.ExpiresAt.IsZero() && it.ExpiresAt.Before(e.until) {
-			e.until = it.ExpiresAt
+		e.until = now + b.config.TTL.Milliseconds()
+		if !it.ExpiresAt.IsZero() {
+			e.until = min(e.until, it.ExpiresAt.UnixMilli())
 		}
 	}
 	return e
@@ -123,11 +139,13 @@ func (b *Backend) entry(it storage.Item, present bool, now time.Time) *entry {
 
 // GetMany is answered from below: it is one view there.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	b.now() // what it shows to be expired, Get does not bring back
 	return b.next.GetMany(ctx, keys)
 }
 
 // Scan is answered from below: it is one view there.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	b.now() // as in GetMany
 	return b.next.Scan(ctx, q)
 }
 

@@ -15,13 +15,14 @@ type guard struct {
 	mu      sync.Mutex
 	entries *otter.Cache[string, *entry]
 	hold    time.Duration
-	clock   func() time.Time
+	now     func() int64 // ms since 1970
 	writing touched
 	flights map[string]*flight
 	held    []held // of unknown outcome, the first to end first
 	// permanent are keys that were written without expiry through this host; nil
-	// where reads tell the expiry, or nothing ever expires.
-	permanent map[string]struct{}
+	// where reads tell the expiry, or nothing ever expires. contended are those
+	// that several writes in flight touch: which of them was last is not known.
+	permanent, contended map[string]struct{}
 }
 
 // flight is a read from below that others may wait for. One that a write has
@@ -36,16 +37,16 @@ type flight struct {
 type held struct {
 	keys   []string
 	ranges []storage.Op
-	until  time.Time
+	until  int64 // ms since 1970
 }
 
 // maxKnown bounds the keys that are remembered beyond calls: permanent and held.
 const maxKnown = 1 << 16
 
-func newGuard(entries *otter.Cache[string, *entry], hold time.Duration, clock func() time.Time, caps storage.Caps) *guard {
-	g := &guard{entries: entries, hold: hold, clock: clock, flights: map[string]*flight{}, writing: touched{keys: map[string]int{}}}
+func newGuard(entries *otter.Cache[string, *entry], hold time.Duration, now func() int64, caps storage.Caps) *guard {
+	g := &guard{entries: entries, hold: hold, now: now, flights: map[string]*flight{}, writing: touched{keys: map[string]int{}}}
 	if caps.Has(storage.CapTTL) && !caps.Has(storage.CapExpiryOnRead) {
-		g.permanent = map[string]struct{}{}
+		g.permanent, g.contended = map[string]struct{}{}, map[string]struct{}{}
 	}
 	return g
 }
@@ -87,13 +88,14 @@ func (g *guard) keepable(f *flight) bool {
 			return false
 		}
 	}
-	return g.clock().Before(f.entry.until)
+	return g.now() < f.entry.until
 }
 
 // Begin takes the keys of w out until its End.
 func (g *guard) Begin(w *storage.WriteSet) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.contend(w)
 	for i := range w.Ops {
 		o := &w.Ops[i]
 		if o.Kind == storage.OpDeleteRange {
@@ -124,14 +126,65 @@ func (g *guard) End(w *storage.WriteSet, err error) {
 		o := &w.Ops[i]
 		if o.Kind == storage.OpDeleteRange {
 			g.writing.removeRange(o.Key, o.End)
+		} else {
+			g.writing.remove(string(o.Key))
+		}
+	}
+	if g.permanent != nil {
+		g.remember(w, err == nil)
+	}
+}
+
+// contend notes the keys of w that another write in flight touches.
+func (g *guard) contend(w *storage.WriteSet) {
+	if g.permanent == nil {
+		return
+	}
+	for i := range w.Ops {
+		if o := &w.Ops[i]; o.Kind != storage.OpDeleteRange && g.writing.keys[string(o.Key)] > 0 {
+			g.contended[string(o.Key)] = struct{}{}
+		}
+	}
+}
+
+// remember notes which keys w has left without expiry: its last word on each
+// counts, and only where no other write may have had one after it.
+func (g *guard) remember(w *storage.WriteSet, applied bool) {
+	for i := range w.Ops {
+		o := &w.Ops[i]
+		if o.Kind == storage.OpDeleteRange {
+			g.forget(o.Key, o.End)
 			continue
 		}
-		g.writing.remove(string(o.Key))
-		if g.permanent != nil && err == nil && o.Kind == storage.OpPut && o.ExpiresAt.IsZero() {
-			if len(g.permanent) >= maxKnown {
-				clear(g.permanent)
-			}
-			g.permanent[string(o.Key)] = struct{}{}
+		key := string(o.Key)
+		if _, contended := g.contended[key]; !applied || contended || o.Kind != storage.OpPut || !o.ExpiresAt.IsZero() {
+			delete(g.permanent, key)
+			continue
+		}
+		if len(g.permanent) >= maxKnown {
+			clear(g.permanent)
+		}
+		g.permanent[key] = struct{}{}
+	}
+	for i := range w.Ops {
+		if o := &w.Ops[i]; o.Kind != storage.OpDeleteRange {
+			g.settle(string(o.Key))
+		}
+	}
+}
+
+// settle ends the contention for a key that is no longer being written.
+func (g *guard) settle(key string) {
+	if g.writing.keys[key] == 0 {
+		delete(g.contended, key)
+	}
+}
+
+// forget is that nothing is known any more of the expiry of keys in [start, end).
+func (g *guard) forget(start, end []byte) {
+	for key := range g.permanent {
+		if storage.InRange([]byte(key), start, end) {
+			delete(g.permanent, key)
 		}
 	}
 }
@@ -159,11 +212,7 @@ func (g *guard) dropRange(start, end []byte) {
 			delete(g.flights, key)
 		}
 	}
-	for key := range g.permanent {
-		if storage.InRange([]byte(key), start, end) {
-			delete(g.permanent, key)
-		}
-	}
+	g.forget(start, end)
 	if len(start) == 0 && end == nil {
 		g.entries.InvalidateAll()
 		return
@@ -188,7 +237,7 @@ func (g *guard) dropChecked(w *storage.WriteSet) {
 // keepHeld leaves the keys of w among those being written for a while. Too many
 // of them count as all keys there are.
 func (g *guard) keepHeld(w *storage.WriteSet) {
-	h := held{until: g.clock().Add(g.hold)}
+	h := held{until: g.now() + g.hold.Milliseconds()}
 	for i := range w.Ops {
 		o := &w.Ops[i]
 		if o.Kind != storage.OpDeleteRange {
@@ -215,8 +264,8 @@ func (g *guard) letGo() {
 	if len(g.held) == 0 {
 		return
 	}
-	now := g.clock()
-	for len(g.held) > 0 && !now.Before(g.held[0].until) {
+	now := g.now()
+	for len(g.held) > 0 && now >= g.held[0].until {
 		g.release(g.held[0])
 		g.held = g.held[1:]
 	}
@@ -225,6 +274,7 @@ func (g *guard) letGo() {
 func (g *guard) release(h held) {
 	for _, key := range h.keys {
 		g.writing.remove(key)
+		g.settle(key)
 	}
 	for _, r := range h.ranges {
 		g.writing.removeRange(r.Key, r.End)
