@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -43,22 +44,37 @@ func (x *exportCmd) Run(ctx context.Context, e env) (err error) {
 		p.at(items, 0)
 		return l.writeJSON(dst)
 	})
-	if z != nil {
-		err = errors.Join(err, z.Close())
+	if err == nil && z != nil {
+		err = z.Close()
 	}
-	if err = errors.Join(err, w.Flush()); err == nil {
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
 		p.end(items, 0)
 	}
 	return err
 }
 
-// createOutput gives what to write to, and how to finish: without an error the
-// file takes its name, with one nothing is left of it.
+// createOutput gives what to write to, and how to finish: without an error a file
+// takes its name, with one nothing is left of it. What is no file, such as a pipe,
+// is written to as it is.
 func createOutput(name string, stdout io.Writer) (io.Writer, func(error) error, error) {
 	if name == "-" {
 		return stdout, func(err error) error { return err }, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		name = real // not to put a file in the place of a link
+	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		return f, func(err error) error { return errors.Join(err, f.Close()) }, nil
+	}
+	part := filepath.Join(filepath.Dir(name), fmt.Sprintf(".%s.%d.part", filepath.Base(name), os.Getpid()))
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,13 +83,10 @@ func createOutput(name string, stdout io.Writer) (io.Writer, func(error) error, 
 			err = f.Sync()
 		}
 		if err = errors.Join(err, f.Close()); err == nil {
-			err = os.Chmod(f.Name(), 0o644)
-		}
-		if err == nil {
-			err = os.Rename(f.Name(), name)
+			err = os.Rename(part, name)
 		}
 		if err != nil {
-			os.Remove(f.Name())
+			os.Remove(part)
 		}
 		return err
 	}, nil
