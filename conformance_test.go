@@ -1,0 +1,100 @@
+package plinth_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/otel"
+	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/plugins/memory/module"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/storagetest"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// The built-in configuration's pipeline keeps the contract over the memory
+// backend linked in, and over the same as a module, which is what Open builds.
+
+func TestDefaultPipelineConformance(t *testing.T) {
+	clock := storagetest.NewClock()
+	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
+		env := sdk.Env{Now: clock.Now}
+		rand.Read(env.Incarnation[:])
+		return defaultPipeline(memory.New(memory.DefaultConfig(), env), clock)
+	}})
+}
+
+func TestDefaultPipelineOverAModuleConformance(t *testing.T) {
+	clock := storagetest.NewClock()
+	r, err := wasmhost.NewRuntime(t.Context(), compiled(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(context.Background())
+	m, err := r.Load(t.Context(), module.Wasm, wasmhost.Options{Name: "memory", BuiltIn: true, Trusted: true, Memory: 2 << 30,
+		Clock: clock.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close(context.Background())
+	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(ctx context.Context) (storage.Backend, error) {
+		below, err := m.Open(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
+		return defaultPipeline(below, clock)
+	}})
+}
+
+// compiled is where compiled modules are kept between runs: compiling takes
+// seconds, under the race detector a minute.
+func compiled(t *testing.T) string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return filepath.Join(t.TempDir(), "compiled")
+	}
+	return filepath.Join(dir, "plinth-test", "compiled")
+}
+
+// defaultPipeline is the pipeline of the built-in configuration over below. Its
+// Close closes all of it.
+func defaultPipeline(below storage.Backend, clock *storagetest.Clock) (storage.Backend, error) {
+	cfg, err := config.Load(config.Options{})
+	if err != nil {
+		return nil, err
+	}
+	registry, err := wrappers.NewRegistry(plinth.Wrappers(otel.Providers{})...)
+	if err != nil {
+		return nil, err
+	}
+	hub := wrappers.NewHub(below)
+	stages, top := []storage.Backend{below}, hub.Backend()
+	for _, stage := range slices.Backward(cfg.Stores["default"].Pipeline) {
+		factory, ok := registry.Lookup(stage.Kind)
+		if !ok {
+			return nil, errors.New("there is no wrapper " + stage.Kind)
+		}
+		top, err = factory.Build(top, stage.Config, wrappers.Settings{Store: "default", Stage: stage.Name, Clock: clock.Now, Hub: hub})
+		if err != nil {
+			return nil, err
+		}
+		stages = append(stages, top)
+	}
+	return storagetest.WithClose(top, func(ctx context.Context) error {
+		var errs []error
+		for _, stage := range slices.Backward(stages) {
+			errs = append(errs, stage.Close(ctx))
+		}
+		return errors.Join(errs...)
+	}), nil
+}
