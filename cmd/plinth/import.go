@@ -68,29 +68,74 @@ type importer struct {
 }
 
 func (i *importer) all(ctx context.Context, r io.Reader) error {
-	lines := bufio.NewReaderSize(r, 256<<10)
-	for n := 1; ; n++ {
-		raw, err := readLine(lines)
-		if err == io.EOF {
-			return i.flush(ctx)
-		}
-		var l line
-		if err == nil && len(bytes.TrimSpace(raw)) == 0 {
-			continue
-		}
-		if err == nil {
-			l, err = parseLine(raw, false)
-		}
-		if err != nil {
-			return errors.Join(fmt.Errorf("%s:%d: %w", i.file, n, err), i.flush(ctx))
-		}
-		i.ops = append(i.ops, l.put())
-		if i.bytes += len(raw); len(i.ops) >= importOps || i.bytes >= importBytes {
+	lines := readLines(ctx, r)
+	for {
+		select {
+		case <-ctx.Done():
+			return i.interrupted()
+		case in, more := <-lines:
+			if !more && ctx.Err() != nil {
+				return i.interrupted()
+			}
+			if !more {
+				return i.flush(ctx)
+			}
+			if in.err != nil {
+				return errors.Join(fmt.Errorf("%s:%d: %w", i.file, in.number, in.err), i.flush(ctx))
+			}
+			i.ops = append(i.ops, in.put())
+			if i.bytes += in.size; len(i.ops) < importOps && i.bytes < importBytes {
+				continue
+			}
 			if err := i.flush(ctx); err != nil {
-				return fmt.Errorf("%s: around line %d: %w", i.file, n, err)
+				return fmt.Errorf("%s: around line %d: %w", i.file, in.number, err)
 			}
 		}
 	}
+}
+
+func (i *importer) interrupted() error {
+	return fmt.Errorf("%s: interrupted; %d items are in", i.file, i.stored)
+}
+
+// inputLine is a line of the input, or why it could not be read.
+type inputLine struct {
+	line
+	number int
+	size   int
+	err    error
+}
+
+// readLines reads beside what is stored, and lets go of an input that says
+// nothing when ctx ends. Empty lines are passed over.
+func readLines(ctx context.Context, r io.Reader) <-chan inputLine {
+	out := make(chan inputLine, importOps)
+	go func() {
+		defer close(out)
+		lines := bufio.NewReaderSize(r, 256<<10)
+		for n := 1; ; n++ {
+			raw, err := readLine(lines)
+			if err == io.EOF {
+				return
+			}
+			if err == nil && len(bytes.TrimSpace(raw)) == 0 {
+				continue
+			}
+			in := inputLine{number: n, size: len(raw), err: err}
+			if err == nil {
+				in.line, in.err = parseLine(raw, false)
+			}
+			select {
+			case out <- in:
+			case <-ctx.Done():
+				return
+			}
+			if in.err != nil {
+				return
+			}
+		}
+	}()
+	return out
 }
 
 // flush stores what has been gathered. A signal does not end it halfway: it is
@@ -100,7 +145,7 @@ func (i *importer) flush(ctx context.Context) error {
 		return nil
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted; %d items are in", i.stored)
+		return i.interrupted()
 	}
 	if err := i.client.apply(context.WithoutCancel(ctx), nil, i.ops); err != nil {
 		return err
