@@ -31,7 +31,7 @@ type Backend struct {
 	measures bool
 	names    [operations]string
 	spans    [operations]trace.SpanStartOption
-	outcomes [operations][outcomes]metric.MeasurementOption
+	outcomes [operations][outcomes][]metric.RecordOption
 }
 
 // outcomes is one more than the highest code that has attributes of its own.
@@ -67,7 +67,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings, p Providers) (*Bac
 			if !expected(outcome) {
 				set = append(set, attribute.String("error.type", outcome.String()))
 			}
-			b.outcomes[op][code] = metric.WithAttributeSet(attribute.NewSet(set...))
+			b.outcomes[op][code] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(set...))}
 		}
 	}
 	return b, nil
@@ -104,7 +104,7 @@ func (b *Backend) end(ctx context.Context, c call, err error) {
 		if int(known) >= outcomes {
 			known = storage.Internal
 		}
-		b.duration.Record(ctx, time.Since(c.start).Seconds(), b.outcomes[c.op][known])
+		b.duration.Record(ctx, time.Since(c.start).Seconds(), b.outcomes[c.op][known]...)
 	}
 	if c.span == nil {
 		return

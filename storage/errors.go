@@ -193,6 +193,9 @@ func AsError(err error) *Error {
 	if err == nil {
 		return nil
 	}
+	if e, ok := err.(*Error); ok { // nearly always, and without an allocation
+		return e
+	}
 	var e *Error
 	switch {
 	case errors.As(err, &e):
