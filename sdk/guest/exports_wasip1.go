@@ -53,7 +53,7 @@ func packed(r result) int64 {
 // seldom as long as there is memory, and often before it runs out.
 func limitMemory(bytes int64) {
 	if bytes > 0 {
-		debug.SetGCPercent(400)
+		debug.SetGCPercent(200)
 		debug.SetMemoryLimit(bytes / 8 * 7)
 	}
 }
