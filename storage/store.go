@@ -200,11 +200,15 @@ func ExpiryAfter(now time.Time, ttl time.Duration) (time.Time, error) {
 // ClampExpiry is at rounded up to a millisecond, and zero (never) from the year
 // 10000 on: the forms that every carrier can transport.
 func ClampExpiry(at time.Time) time.Time {
-	if at.IsZero() || !at.Before(neverBeyond) {
+	if at.IsZero() {
+		return at
+	}
+	up := at.Truncate(time.Millisecond)
+	if up.Before(at) {
+		up = up.Add(time.Millisecond)
+	}
+	if !up.Before(neverBeyond) {
 		return time.Time{}
 	}
-	if down := at.Truncate(time.Millisecond); down.Before(at) {
-		return down.Add(time.Millisecond)
-	}
-	return at.Truncate(0)
+	return up
 }
