@@ -92,7 +92,7 @@ func ttlChecks() []Check {
 		is("a_long_run_of_expired_keys", 0, func(t *T) {
 			var ops []storage.Op
 			until := t.clock.Now().Add(time.Minute)
-			for i := range 3000 {
+			for i := range 1500 {
 				ops = append(ops, storage.PutUntil([]byte{'k', byte(i >> 8), byte(i)}, bs("v"), until))
 			}
 			t.each(ops)
