@@ -13,13 +13,12 @@ import (
 	"github.com/plinthkv/plinth/wrappers/sizelimits"
 )
 
-// With no limits of its own, with some, and with the tightest that leave room.
+// With the limits of the default pipeline, and with the tightest that leave room.
 func TestConformance(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		config sizelimits.Config
 	}{
-		{"unlimited", sizelimits.DefaultConfig()},
 		{"default pipeline", sizelimits.Config{Key: 4 << 10, Value: 4 << 20}},
 		{"everything", sizelimits.Config{Key: 300, Value: 6 << 10, Ops: 3500, WriteBytes: 128 << 10, Rows: 50}},
 	} {
