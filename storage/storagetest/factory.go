@@ -17,8 +17,13 @@ type Factory struct {
 	// Reopen answers, after its Close, the last backend that was opened, as it is
 	// after a restart: with all its data where it is durable. Nil: Open.
 	Reopen func(ctx context.Context) (storage.Backend, error)
-	// Ops is how many operations a random script has; 0: 10,000, which is also
-	// the least. Other checks that take many grow with it.
+	// Crash answers the last backend that was opened as it is after a crash, with
+	// whatever was acknowledged: it is called without a Close before, while calls
+	// may be going on, and has the old one not write any more. Nil: durable
+	// backends are tried with Reopen alone.
+	Crash func(ctx context.Context) (storage.Backend, error)
+	// Ops is how many operations the long random script has; 0: 10,000, which is
+	// also the least.
 	Ops int
 	// Settle, if set, is called before goroutines are counted: it ends what
 	// belongs to the process and not to the backend, such as idle connections.

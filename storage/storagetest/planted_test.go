@@ -27,6 +27,7 @@ type planted struct {
 	getMany func(context.Context, [][]byte) ([]storage.Item, error)
 	scan    func(context.Context, storage.Query) (storage.Page, error)
 	apply   func(context.Context, *storage.WriteSet) (uint64, error)
+	health  func(context.Context, storage.Probe) (storage.Health, error)
 	info    func() storage.Info
 	close   func(context.Context) error
 }
@@ -57,6 +58,13 @@ func (p *planted) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 		return p.apply(ctx, w)
 	}
 	return p.Backend.Apply(ctx, w)
+}
+
+func (p *planted) Health(ctx context.Context, probe storage.Probe) (storage.Health, error) {
+	if p.health != nil {
+		return p.health(ctx, probe)
+	}
+	return p.Backend.Health(ctx, probe)
 }
 
 func (p *planted) Info() storage.Info {

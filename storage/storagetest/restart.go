@@ -2,6 +2,8 @@ package storagetest
 
 import (
 	"fmt"
+	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/plinthkv/plinth/storage"
@@ -53,6 +55,7 @@ func restartChecks() []Check {
 			t.clock.Advance(time.Minute)
 			t.wantAbsent("k")
 		}),
+		is("acknowledged_writes_survive_a_crash", storage.CapDurable, survivesACrash),
 		is("many_keys_stay", storage.CapDurable, func(t *T) {
 			for i := range 500 {
 				t.set(fmt.Sprintf("%03d", i), fmt.Sprint(i))
@@ -65,4 +68,65 @@ func restartChecks() []Check {
 			t.wantValue("499", "499")
 		}),
 	)
+}
+
+// survivesACrash crashes the backend amid writers, again and again: what was
+// acknowledged is there, what was not is there whole or not at all.
+func survivesACrash(t *T) {
+	if t.factory.Crash == nil {
+		t.notApplicable("the factory cannot crash the backend")
+	}
+	const writers, rounds = 4, 5
+	var acknowledged, tried [writers]int
+	for range rounds {
+		var crashed atomic.Bool
+		var done atomic.Int32
+		var next storage.Backend
+		var err error
+		t.parallel(writers+1, func(i int) {
+			if i == writers {
+				for done.Load() < 40 && !t.Failed() {
+					runtime.Gosched()
+				}
+				crashed.Store(true)
+				next, err = t.factory.Crash(t.ctx)
+				return
+			}
+			for !crashed.Load() {
+				tried[i]++
+				_, err := t.b.Apply(t.ctx, crashWrite(i, tried[i], t.has(storage.CapAtomic)))
+				if crashed.Load() {
+					return // what it answers now is about a backend that is no more
+				}
+				t.must(err)
+				acknowledged[i] = tried[i]
+				done.Add(1)
+			}
+		})
+		t.forget() // it crashed: there is nothing to close
+		t.use(next, err)
+		for i := range writers {
+			t.wantCrashWrites(i, acknowledged[i], tried[i])
+		}
+	}
+}
+
+// crashWrite is the nth write of a writer: one key or two, that say n.
+func crashWrite(writer, n int, both bool) *storage.WriteSet {
+	w := &storage.WriteSet{Ops: []storage.Op{storage.Put(fmt.Appendf(nil, "a%d", writer), fmt.Append(nil, n))}}
+	if both {
+		w.Ops = append(w.Ops, storage.Put(fmt.Appendf(nil, "b%d", writer), fmt.Append(nil, n)))
+	}
+	return w
+}
+
+func (t *T) wantCrashWrites(writer, acknowledged, tried int) {
+	a, err := number(t.s.Get(t.ctx, fmt.Appendf(nil, "a%d", writer)))
+	t.must(err)
+	if a < acknowledged || a > tried {
+		t.Errorf("writer %d: write %d was acknowledged, %d was the last tried, and %d is there", writer, acknowledged, tried, a)
+	}
+	if b, err := number(t.s.Get(t.ctx, fmt.Appendf(nil, "b%d", writer))); t.has(storage.CapAtomic) && (err != nil || a != b) {
+		t.Errorf("writer %d: half of a write set is there: %d and %d, %v", writer, a, b, err)
+	}
 }

@@ -7,8 +7,6 @@ import (
 	"runtime/debug"
 	"testing"
 	"time"
-
-	"github.com/plinthkv/plinth/storage"
 )
 
 // Outcome is what came of a check.
@@ -18,7 +16,7 @@ type Outcome uint8
 const (
 	Passed        Outcome = iota
 	Failed                // what is wrong is in Result.Text
-	NotApplicable         // it needs a capability that the backend lacks: Result.Text
+	NotApplicable         // it says nothing about this backend: Result.Text has why
 	Excepted              // it failed, as an exception says: Result.Text has why
 )
 
@@ -129,25 +127,21 @@ func (k *kit) run(ctx context.Context, c Check) Result {
 	r := Result{Category: c.Category, Name: c.Name}
 	start := time.Now()
 	t := &T{ctx: ctx, factory: k.f, clock: k.f.Clock}
-	lacking := make(chan storage.Caps, 1)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		defer t.finish()
 		t.fresh()
-		missing := c.Needs &^ t.info.Caps
-		lacking <- missing
-		if missing == 0 {
-			c.run(t)
+		if missing := c.Needs &^ t.info.Caps; missing != 0 {
+			t.notApplicable("the backend lacks the capability " + missing.String())
 		}
+		c.run(t)
 	}()
 	select {
 	case <-done:
 		k.about = t.about()
-		if len(lacking) == 1 {
-			if missing := <-lacking; missing != 0 {
-				r.Outcome, r.Text = NotApplicable, "not applicable: the backend lacks the capability "+missing.String()
-			}
+		if t.lacking != "" {
+			r.Outcome, r.Text = NotApplicable, "not applicable: "+t.lacking
 		}
 	case <-time.After(patience + 10*time.Second):
 		t.Errorf("the check hangs:\n%s", stacks())

@@ -21,8 +21,7 @@ func modelChecks() []Check {
 // does not work; there the long script says the same.
 func shortScripts(t *T) {
 	if !testing.Testing() {
-		t.Logf("only under go test")
-		return
+		t.notApplicable("rapid works under go test only")
 	}
 	script := rapid.SliceOf(rapid.SliceOf(rapid.SliceOf(anyStep(t.info))))
 	rapid.Check(rapidTB{t}, func(r *rapid.T) {

@@ -23,10 +23,11 @@ type T struct {
 	s       *storage.Store // over b
 	info    storage.Info
 
-	mu     sync.Mutex
-	log    []string
-	failed bool
-	opened []storage.Backend
+	mu      sync.Mutex
+	log     []string
+	failed  bool
+	lacking string // why the check does not apply; empty: it does
+	opened  []storage.Backend
 }
 
 // Logf notes something that is shown if the check fails.
@@ -43,6 +44,14 @@ func (t *T) Errorf(format string, args ...any) {
 // Fatalf notes what is wrong and ends the check.
 func (t *T) Fatalf(format string, args ...any) {
 	t.Errorf(format, args...)
+	runtime.Goexit()
+}
+
+// notApplicable ends a check that says nothing about this backend, and why.
+func (t *T) notApplicable(reason string) {
+	t.mu.Lock()
+	t.lacking = reason
+	t.mu.Unlock()
 	runtime.Goexit()
 }
 
