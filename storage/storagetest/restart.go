@@ -80,13 +80,15 @@ func survivesACrash(t *T) {
 	var acknowledged, tried [writers]int
 	for range rounds {
 		var crashed atomic.Bool
-		var done atomic.Int32
+		var done [writers]atomic.Int32
 		var next storage.Backend
 		var err error
 		t.parallel(writers+1, func(i int) {
 			if i == writers {
-				for done.Load() < 40 && !t.Failed() {
-					runtime.Gosched()
+				for i := range done { // every writer has written
+					for done[i].Load() < 5 && !t.Failed() {
+						runtime.Gosched()
+					}
 				}
 				crashed.Store(true)
 				next, err = t.factory.Crash(t.ctx)
@@ -100,7 +102,7 @@ func survivesACrash(t *T) {
 				}
 				t.must(err)
 				acknowledged[i] = tried[i]
-				done.Add(1)
+				done[i].Add(1)
 			}
 		})
 		t.forget() // it crashed: there is nothing to close
