@@ -1,0 +1,84 @@
+package examples
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// in runs go in the folder of an example.
+func in(t *testing.T, folder string, env []string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// A plugin in a module of its own requires Plinth and nothing else, is built as
+// its README says, and serves behind a pipeline.
+func TestThirdPartyGo(t *testing.T) {
+	const folder = "thirdparty-go"
+	mod, err := os.ReadFile(filepath.Join(folder, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(mod, []byte("\nrequire")); n != 1 || bytes.Contains(mod, []byte("indirect")) || !bytes.Contains(mod, []byte("\nrequire github.com/plinthkv/plinth v0.0.0\n")) {
+		t.Errorf("go.mod requires more than Plinth:\n%s", mod)
+	}
+	in(t, folder, nil, "mod", "tidy", "-diff") // nothing is missing either
+	in(t, folder, nil, "test", ".")
+	module := filepath.Join(t.TempDir(), "dictionary.wasm")
+	in(t, folder, []string{"GOOS=wasip1", "GOARCH=wasm"}, "build", "-buildmode=c-shared", "-o", module, ".")
+
+	ctx := context.Background()
+	var log bytes.Buffer
+	open := func(words string) (*plinth.Host, error) {
+		return plinth.Open(ctx, module+".yaml", plinth.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), plinth.WithContent([]byte(`
+plugins: { dictionary: { wasm: dictionary.wasm } }
+stores: { default: { backend: { plugin: dictionary, config: { words: `+words+` } }, pipeline: [instrument, cache] } }`)))
+	}
+	h, err := open("{ eins: one, zwei: two }")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(ctx)
+	s := h.Store("default")
+	for range 2 {
+		if v, err := s.Get(ctx, []byte("zwei")); err != nil || string(v) != "two" {
+			t.Errorf("%q, %v", v, err)
+		}
+	}
+	var keys string
+	for it, err := range s.Prefix(ctx, nil, storage.RangeOptions{PageItems: 1}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys += string(it.Key) + " "
+	}
+	if keys != "eins zwei " {
+		t.Error(keys)
+	}
+	if err := s.Delete(ctx, []byte("eins")); !errors.Is(err, storage.ErrUnsupported) {
+		t.Error(err)
+	}
+	if !strings.Contains(log.String(), "msg=opened plugin=dictionary words=2") {
+		t.Errorf("the log has nothing of the plugin: %s", log.String())
+	}
+	if _, err := open("{}"); err == nil || !strings.Contains(err.Error(), ":3:63: stores.default.backend.config.words: plugin dictionary: a dictionary needs words") {
+		t.Error(err)
+	}
+}
