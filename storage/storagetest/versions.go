@@ -1,7 +1,9 @@
 package storagetest
 
 import (
+	"fmt"
 	"sync"
+	"time"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -44,6 +46,21 @@ func versionChecks() []Check {
 			} {
 				if v, err := t.b.Apply(t.ctx, &w); err != nil || v != now {
 					t.Errorf("%s: version %d, %v, want the current %d", showOps(w.Ops), v, err, now)
+				}
+			}
+			if v := t.scan(storage.Query{}).Version; v != now {
+				t.Errorf("a page says version %d, want %d", v, now)
+			}
+		}),
+		is("what_has_expired_is_no_change", storage.CapTTL, func(t *T) {
+			for i := range 60 {
+				t.setTTL(fmt.Sprintf("%02d", i), "v", time.Minute)
+			}
+			now := t.item("59").Version
+			t.clock.Advance(time.Minute)
+			for _, o := range []storage.Op{storage.Delete(bs("59")), storage.PutUntil(bs("58"), nil, t.clock.Now()), storage.DeleteRange(bs("40"), bs("50"))} {
+				if v := t.apply(o); v != now {
+					t.Errorf("%s, of what has expired, went from version %d to %d", showOps([]storage.Op{o}), now, v)
 				}
 			}
 			if v := t.scan(storage.Query{}).Version; v != now {
