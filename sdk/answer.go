@@ -3,6 +3,9 @@ package sdk
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
@@ -43,11 +46,17 @@ func (a *Answerer) Answer(dst []byte, f abi.Frame, budget int) []byte {
 		err = storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(len(dst)-start))
 	}
 	if err != nil {
-		e := storage.AsError(err)
-		dst = abi.BeginFrame(dst[:start], f.ID, uint8(e.Code), nil)
-		dst = abi.AppendError(dst, e)
+		return AppendError(dst[:start], f.ID, err)
 	}
 	dst, _ = abi.EndFrame(dst, start) // a budget is far below what a frame can be
+	return dst
+}
+
+// AppendError appends the answer to request id that it failed.
+func AppendError(dst []byte, id uint32, err error) []byte {
+	e, start := storage.AsError(err), len(dst)
+	dst = abi.BeginFrame(dst, id, uint8(e.Code), nil)
+	dst, _ = abi.EndFrame(abi.AppendError(dst, e), start) // its texts are cut
 	return dst
 }
 
@@ -108,9 +117,33 @@ func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) 
 		if err != nil {
 			return dst, err
 		}
+		cutHealth(&health)
 		return abi.AppendHealth(dst, &health), nil
 	}
 	return dst, storage.Errorf(storage.Unsupported, "op %d is not known here", f.Kind)
+}
+
+// What a Health may say, in bytes: together far less than AnswerReserve.
+const (
+	maxReason  = 4 << 10
+	maxDetails = 32 << 10
+)
+
+// cutHealth leaves out what would be too much, details in the order of their names.
+func cutHealth(h *storage.Health) {
+	if len(h.Reason) > maxReason {
+		h.Reason = strings.ToValidUTF8(h.Reason[:maxReason], "")
+	}
+	kept, size := map[string]string{}, 0
+	for _, name := range slices.Sorted(maps.Keys(h.Details)) {
+		if size += len(name) + len(h.Details[name]) + 16; size > maxDetails {
+			break
+		}
+		kept[name] = h.Details[name]
+	}
+	if len(kept) < len(h.Details) {
+		h.Details = kept
+	}
 }
 
 func (a *Answerer) getMany(dst, message []byte) ([]byte, error) {
@@ -129,18 +162,28 @@ func (a *Answerer) getMany(dst, message []byte) ([]byte, error) {
 	return abi.AppendItems(dst, items), nil
 }
 
-// scan keeps the page within the budget: half of it for keys and values leaves
-// enough for what they are wrapped in.
+// What a page has, in bytes and items, where the query does not say; and what an
+// item may take of an answer beside its key and value.
+const (
+	usualBytes = 1 << 20
+	usualItems = 1000
+	itemExtra  = 64
+)
+
+// scan keeps the page within the budget: half of it is for keys and values, the
+// other for what they are wrapped in.
 func (a *Answerer) scan(dst, message []byte, budget int) ([]byte, error) {
 	var q storage.Query
 	if err := abi.DecodeQuery(message, &q); err != nil {
 		return dst, err
 	}
-	if most := max(budget/2, 1); q.MaxBytes > most {
-		q.MaxBytes = most
+	most := max(budget/2, 1)
+	if q.MaxBytes == 0 {
+		q.MaxBytes = usualBytes
 	}
-	if most := max(budget/128, 1); q.Limit > most {
-		q.Limit = most
+	q.MaxBytes = min(q.MaxBytes, most)
+	if items := max(most/itemExtra, 1); q.Limit > items || q.Limit == 0 && usualItems > items {
+		q.Limit = items
 	}
 	if a.encoded != nil {
 		return a.encoded.AppendScan(&a.ctx, dst, q)
@@ -162,14 +205,14 @@ func PanicError(v any) *storage.Error {
 // It is used again for the next call, so that a call allocates none.
 type callContext struct {
 	context.Context
-	deadline time.Time
-	has      bool
+	deadline time.Time // zero: none
 }
 
 func (c *callContext) set(left int64) {
-	if c.has = left > 0; c.has {
+	if c.deadline = (time.Time{}); left > 0 {
 		c.deadline = time.Now().Add(time.Duration(min(left, int64(time.Hour/time.Millisecond)*24*365)) * time.Millisecond)
 	}
 }
 
-func (c *callContext) Deadline() (time.Time, bool) { return c.deadline, c.has }
+// Deadline is the call's, if it has one.
+func (c *callContext) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }

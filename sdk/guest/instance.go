@@ -88,28 +88,30 @@ func (i *instance) doCall(n int) (r result) {
 	if cap(i.out) > keptBuffer {
 		i.out = nil
 	}
-	out, rest := i.out[:0], i.request[:min(n, len(i.request))]
-	budget := 0
-	for len(rest) > 0 {
+	out, budget := i.out[:0], 0
+	for rest := i.request[:min(n, len(i.request))]; len(rest) > 0; {
 		f, after, err := abi.ReadFrame(rest, 0)
-		if err != nil {
+		if err != nil && !errors.Is(err, storage.ErrUnsupported) { // there is no going on
 			return i.fail(storage.AsError(err))
 		}
 		var h abi.Header
-		if err := h.Decode(f.Header); err != nil {
-			return i.fail(storage.AsError(err))
+		if h.Decode(f.Header) == nil { // else the answer says what is wrong with it
+			i.tell(h.Now)
 		}
-		i.tell(h.Now)
 		if budget == 0 {
-			if budget = i.max; h.Budget != 0 && int(h.Budget) < budget {
-				budget = int(h.Budget)
+			if budget = i.max; h.Budget != 0 {
+				budget = min(budget, int(h.Budget))
 			}
 		}
 		start := len(out)
 		if start > 0 && budget-start < sdk.AnswerReserve {
 			break
 		}
-		out = i.answers.Answer(out, f, budget-start)
+		if err != nil {
+			out = sdk.AppendError(out, f.ID, err)
+		} else {
+			out = i.answers.Answer(out, f, budget-start)
+		}
 		if start > 0 && abi.Op(f.Kind) != abi.OpApply && tooLarge(out[start:]) {
 			out = out[:start] // alone, in the next call, it may fit
 			break

@@ -1,0 +1,70 @@
+package sdk_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+type settings struct {
+	MaxBytes sdk.Size `json:"max_bytes"`
+	Name     string   `json:"name"`
+	Peers    []struct {
+		Addr string `json:"addr"`
+	} `json:"peers"`
+}
+
+func TestDecodeConfig(t *testing.T) {
+	for _, good := range []string{"", " ", "{}", `{"name":"x"}`, `{"peers":[{"addr":"a"}]}`, "{}\n"} {
+		s := settings{MaxBytes: 7}
+		if err := sdk.DecodeConfig([]byte(good), &s); err != nil || s.MaxBytes != 7 {
+			t.Errorf("%q: %v, %+v", good, err, s)
+		}
+	}
+	for _, c := range []struct{ config, path, text string }{
+		{`{"max_byts":1}`, "max_byts", `unknown field "max_byts": did you mean "max_bytes"?`},
+		{`{"quite_another":1}`, "quite_another", `known are max_bytes, name, peers, addr`},
+		{`{"name":5}`, "name", "a number is not a string"},
+		{`{"peers":[{"addr":5}]}`, "peers.addr", "a number is not a string"},
+		{`{"max_bytes":"many"}`, "", `"many" is not a size`},
+		{`{"name":"a"`, "", "not valid JSON"},
+		{`{}{}`, "", "something follows"},
+		{`[]`, "", "a array is not a"},
+		{`nonsense`, "", "not valid JSON"},
+	} {
+		err := sdk.DecodeConfig([]byte(c.config), &settings{})
+		var e *storage.Error
+		if !errors.As(err, &e) || e.Code != storage.InvalidArgument || e.ConfigPath != c.path || !strings.Contains(e.Error(), c.text) {
+			t.Errorf("%s: %v, want %q at %q", c.config, err, c.text, c.path)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]sdk.Size{
+		`0`: 0, `512`: 512, `"512"`: 512, `"512B"`: 512, `"1kB"`: 1000, `"1KB"`: 1000, `"2KiB"`: 2048, `"3MB"`: 3e6, `"64MiB"`: 64 << 20,
+		`"1GB"`: 1e9, `"2GiB"`: 2 << 30, `"5 MiB"`: 5 << 20,
+	} {
+		var s sdk.Size
+		if err := s.UnmarshalJSON([]byte(text)); err != nil || s != want {
+			t.Errorf("%s: %d, %v", text, s, err)
+		}
+	}
+	for _, text := range []string{``, `""`, `"MiB"`, `-1`, `"-1MiB"`, `1.5`, `"1.5MiB"`, `"1TiBs"`, `"9999999999GiB"`, `99999999999999999999`, `true`, `{}`, `"1 M"`} {
+		var s sdk.Size
+		if err := s.UnmarshalJSON([]byte(text)); err == nil {
+			t.Errorf("%s is %d", text, s)
+		}
+	}
+}
+
+func TestEnvDefaults(t *testing.T) {
+	e := sdk.Env{}.WithDefaults()
+	if e.Now().IsZero() {
+		t.Error("no clock")
+	}
+	e.Log.Info("nowhere")
+}
