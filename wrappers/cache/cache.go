@@ -115,6 +115,10 @@ func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
 	}
 	defer b.guard.end(f) // also when next panics: others wait for it
 	started := b.now()
+	if e, ok := b.entries.GetIfPresent(f.key); ok && started < e.until { // filled since the caller looked
+		f.entry = e
+		return e.answer()
+	}
 	it, err := b.next.Get(ctx, key)
 	if err == nil || errors.Is(err, storage.ErrNotFound) {
 		f.entry = b.entry(it, err == nil, started)
