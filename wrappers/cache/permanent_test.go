@@ -15,7 +15,9 @@ import (
 // only while it is certain that it does not: here it does, and is gone a minute
 // later, however its last writes met.
 func TestOnlyWhatIsKnownToStayIsKept(t *testing.T) {
-	minute := func(clock *storagetest.Clock) storage.Op { return storage.PutUntil(key, nil, clock.Now().Add(time.Minute)) }
+	minute := func(clock *storagetest.Clock) storage.Op {
+		return storage.PutUntil(key, nil, clock.Now().Add(time.Minute))
+	}
 	for _, c := range []struct {
 		name  string
 		write func(t *testing.T, b storage.Backend, below *storagetest.Faults, clock *storagetest.Clock)
