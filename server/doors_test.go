@@ -205,6 +205,7 @@ func TestConcurrency(t *testing.T) {
 		c.MaxConcurrent = 2
 		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: gate}, storage.Settings{})
 	})
+	s.fill("k")
 	running := make(chan answer, 2)
 	for range 2 {
 		go func() { running <- s.get("/keys/k") }()
