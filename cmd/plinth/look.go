@@ -51,27 +51,29 @@ type source struct {
 	Set    map[string]string `help:"Set one value of the configuration, such as server.http=127.0.0.1:8000; may be repeated." placeholder:"PATH=VALUE"`
 }
 
-func (s source) options(e env) ([]plinth.Option, error) {
-	dir, err := cacheDir(e)
-	if err != nil {
-		return nil, err
-	}
-	return []plinth.Option{plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(dir)}, nil
+func (s source) options(e env) []plinth.Option {
+	return []plinth.Option{plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e))}
 }
 
-// cacheDir is where compiled plugins are kept; empty, where there is no place
-// for caches.
-func cacheDir(e env) (string, error) {
+// cacheDir is where compiled plugins are kept: what PLINTH_CACHE_DIR says, else a
+// folder in the user's cache directory; empty, with a word about it, where there
+// can be none.
+func cacheDir(e env) string {
 	for _, v := range e.environ {
 		if dir, ok := strings.CutPrefix(v, "PLINTH_CACHE_DIR="); ok {
-			return dir, nil
+			return dir
 		}
 	}
 	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", nil
+	if err == nil {
+		dir = filepath.Join(dir, "plinth", "wasm")
+		err = os.MkdirAll(dir, 0o700)
 	}
-	return filepath.Join(dir, "plinth", "wasm"), nil
+	if err != nil {
+		fmt.Fprintln(e.stderr, "plinth: compiled plugins are not kept, so that every start compiles them:", err)
+		return ""
+	}
+	return dir
 }
 
 type checkCmd struct {
@@ -80,10 +82,7 @@ type checkCmd struct {
 }
 
 func (c *checkCmd) Run(ctx context.Context, e env) error {
-	opts, err := source{Config: c.File, Set: c.Set}.options(e)
-	if err != nil {
-		return err
-	}
+	opts := source{Config: c.File, Set: c.Set}.options(e)
 	h, cfg, err := plinth.OpenConfig(ctx, c.File, append(opts, plinth.WithLogger(slog.New(slog.NewTextHandler(e.stderr, nil))))...)
 	if err != nil {
 		return listed(err)
@@ -166,11 +165,7 @@ func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
 			return err
 		}
 	}
-	dir, err := cacheDir(e)
-	if err != nil {
-		return err
-	}
-	r, err := wasmhost.NewRuntime(ctx, dir)
+	r, err := wasmhost.NewRuntime(ctx, cacheDir(e))
 	if err != nil {
 		return err
 	}

@@ -32,10 +32,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 		handler = slog.NewJSONHandler(e.stderr, nil)
 	}
 	log := slog.New(handler)
-	opts, err := s.Source.options(e)
-	if err != nil {
-		return err
-	}
+	opts := s.Source.options(e)
 	h, cfg, err := plinth.OpenConfig(ctx, s.Source.Config, append(opts, plinth.WithLogger(log))...)
 	if err != nil {
 		return listed(err)
