@@ -22,19 +22,21 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// The built-in configuration's pipeline keeps the contract over the memory
-// backend linked in, and over the same as a module, which is what Open builds.
+// Each wrapper alone, and the pipeline of the built-in configuration, keep the
+// contract over the memory backend as a module, which is what Open builds; the
+// pipeline also over the same linked in. (Each wrapper's own tests have it over
+// that one alone.)
 
 func TestDefaultPipelineConformance(t *testing.T) {
 	clock := storagetest.NewClock()
 	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
 		env := sdk.Env{Now: clock.Now}
 		rand.Read(env.Incarnation[:])
-		return defaultPipeline(memory.New(memory.DefaultConfig(), env), clock)
+		return pipeline(memory.New(memory.DefaultConfig(), env), "", clock)
 	}})
 }
 
-func TestDefaultPipelineOverAModuleConformance(t *testing.T) {
+func TestConformanceOverAModule(t *testing.T) {
 	clock := storagetest.NewClock()
 	r, err := wasmhost.NewRuntime(t.Context(), compiled(t))
 	if err != nil {
@@ -47,13 +49,19 @@ func TestDefaultPipelineOverAModuleConformance(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close(context.Background())
-	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(ctx context.Context) (storage.Backend, error) {
-		below, err := m.Open(ctx, nil)
-		if err != nil {
-			return nil, err
-		}
-		return defaultPipeline(below, clock)
-	}})
+	for name, stages := range map[string]string{
+		"default pipeline": "", "cache": "[cache]", "instrument": "[instrument]", "size_limits": "[size_limits: { key: 1KiB, value: 1MiB, rows: 100 }]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(ctx context.Context) (storage.Backend, error) {
+				below, err := m.Open(ctx, nil)
+				if err != nil {
+					return nil, err
+				}
+				return pipeline(below, stages, clock)
+			}})
+		})
+	}
 }
 
 // compiled is where compiled modules are kept between runs: compiling takes
@@ -66,10 +74,14 @@ func compiled(t *testing.T) string {
 	return filepath.Join(dir, "plinth-test", "compiled")
 }
 
-// defaultPipeline is the pipeline of the built-in configuration over below. Its
-// Close closes all of it.
-func defaultPipeline(below storage.Backend, clock *storagetest.Clock) (storage.Backend, error) {
-	cfg, err := config.Load(config.Options{})
+// pipeline is the one of a configuration, of the built-in one where stages is
+// empty, over below. Its Close closes all of it.
+func pipeline(below storage.Backend, stages string, clock *storagetest.Clock) (storage.Backend, error) {
+	var o config.Options
+	if stages != "" {
+		o.Content = []byte("stores: { default: { backend: { plugin: memory }, pipeline: " + stages + " } }")
+	}
+	cfg, err := config.Load(o)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +90,7 @@ func defaultPipeline(below storage.Backend, clock *storagetest.Clock) (storage.B
 		return nil, err
 	}
 	hub := wrappers.NewHub(below)
-	stages, top := []storage.Backend{below}, hub.Backend()
+	built, top := []storage.Backend{below}, hub.Backend()
 	for _, stage := range slices.Backward(cfg.Stores["default"].Pipeline) {
 		factory, ok := registry.Lookup(stage.Kind)
 		if !ok {
@@ -88,11 +100,11 @@ func defaultPipeline(below storage.Backend, clock *storagetest.Clock) (storage.B
 		if err != nil {
 			return nil, err
 		}
-		stages = append(stages, top)
+		built = append(built, top)
 	}
 	return storagetest.WithClose(top, func(ctx context.Context) error {
 		var errs []error
-		for _, stage := range slices.Backward(stages) {
+		for _, stage := range slices.Backward(built) {
 			errs = append(errs, stage.Close(ctx))
 		}
 		return errors.Join(errs...)

@@ -21,7 +21,6 @@ type work struct {
 var (
 	sampleKey   = []byte("tenant/0042/key") // 15 bytes
 	sampleItem  = storage.Item{Value: make([]byte, 100), Version: uint64(1700000000000) << 20, ExpiresAt: time.UnixMilli(1700000060000)}
-	samplePage  storage.Page
 	sampleWrite = storage.WriteSet{ID: [16]byte{1}, Checks: []storage.Check{{Kind: storage.CheckVersion, Key: sampleKey, Version: sampleItem.Version}},
 		Ops: []storage.Op{storage.PutUntil(sampleKey, sampleItem.Value, sampleItem.ExpiresAt), storage.Delete(sampleKey)}}
 	sampleHeader = abi.Header{Now: 1700000000000, Deadline: 1000, Budget: 65536,

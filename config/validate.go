@@ -162,7 +162,7 @@ func validateListener(address string) error {
 	}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) {
-			return errors.New("want an absolute path after unix:")
+			return errors.New("what follows unix: must be an absolute path")
 		}
 		return nil
 	}

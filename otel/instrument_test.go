@@ -71,7 +71,7 @@ func (tel *telemetry) calls(ctx context.Context) []string {
 func attributes(kv []attribute.KeyValue) map[string]string {
 	m := map[string]string{}
 	for _, a := range kv {
-		m[string(a.Key)] = a.Value.Emit()
+		m[string(a.Key)] = a.Value.String()
 	}
 	return m
 }

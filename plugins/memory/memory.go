@@ -93,7 +93,7 @@ func New(config Config, env sdk.Env) *Backend {
 		Caps: storage.CapVersions | storage.CapTTL | storage.CapExpiryOnRead | storage.CapAtomic | storage.CapCheckOnly |
 			storage.CapRangeCheck | storage.CapOrdered | storage.CapReverse | storage.CapSnapshotScan |
 			storage.CapSnapshotGet | storage.CapIdempotent,
-		Limits: storage.Limits{Key: 64 << 10, Value: 8 << 20, Ops: 100_000, WriteBytes: 16 << 20, GetKeys: 10_000,
+		Limits: storage.Limits{Key: 64 << 10, Value: 8 << 20, Ops: 25_000, WriteBytes: 16 << 20, GetKeys: 10_000,
 			TTLPrecision: time.Millisecond, IDCount: idsKept},
 	}
 	return b

@@ -341,11 +341,13 @@ func TestManyUnknown(t *testing.T) {
 	b := setUp(t, nil)
 	b.set("v")
 	b.below.beforeApply = func(err *error) { *err = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true} }
-	w := &storage.WriteSet{}
-	for i := range 1<<16 + 1 {
-		w.Ops = append(w.Ops, storage.Put(fmt.Appendf(nil, "many%d", i), nil))
+	for set := range 4 {
+		w := &storage.WriteSet{}
+		for i := range 1<<14 + 1 {
+			w.Ops = append(w.Ops, storage.Put(fmt.Appendf(nil, "many%d/%d", set, i), nil))
+		}
+		b.Apply(ctx, w)
 	}
-	b.Apply(ctx, w)
 	b.cached(false)
 	b.cached(false)
 	b.advance(time.Minute)
