@@ -33,7 +33,7 @@ var (
 var reservedImports = []string{"next_call"}
 
 // check looks at what the compiled module exports and imports.
-func (m *Module) check() error {
+func (m *Module) check(wasi map[string]api.FunctionDefinition) error {
 	have := m.compiled.ExportedFunctions()
 	if err := checkMarker(have); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (m *Module) check() error {
 	if _, ok := m.compiled.ExportedMemories()["memory"]; !ok {
 		return storage.Errorf(storage.InvalidArgument, "the module does not export its memory")
 	}
-	return m.checkImports()
+	return m.checkImports(wasi)
 }
 
 func checkMarker(have map[string]api.FunctionDefinition) error {
@@ -84,8 +84,8 @@ func checkMarker(have map[string]api.FunctionDefinition) error {
 }
 
 // checkImports allows what a guest without files and network can use, and no
-// more: everything else is refused by name.
-func (m *Module) checkImports() error {
+// more: everything else is refused by name. wasi has the functions of WASI.
+func (m *Module) checkImports(wasi map[string]api.FunctionDefinition) error {
 	for _, def := range m.compiled.ImportedFunctions() {
 		module, name, _ := def.Import()
 		switch {
@@ -95,7 +95,11 @@ func (m *Module) checkImports() error {
 			}
 		case module == abi.HostModule && slices.Contains(reservedImports, name):
 			return storage.Errorf(storage.InvalidArgument, "the module imports %s.%s, which is reserved and not there yet", module, name)
-		case module == wasi_snapshot_preview1.ModuleName && !strings.HasPrefix(name, "sock_"):
+		case module == wasi_snapshot_preview1.ModuleName && !strings.HasPrefix(name, "sock_") && wasi[name] != nil:
+			want := signature{wasi[name].ParamTypes(), wasi[name].ResultTypes()}
+			if err := want.matches("import", name, def); err != nil {
+				return err
+			}
 		default:
 			return storage.Errorf(storage.InvalidArgument, "the module imports %.60q.%.60q, which is forbidden: only %s.%s and %s without sockets are there",
 				module, name, abi.HostModule, abi.ImportLog, wasi_snapshot_preview1.ModuleName)

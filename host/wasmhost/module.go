@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -21,7 +22,8 @@ const (
 	DefaultCall   = 2 * time.Second
 	// MaxModule is the largest module that is compiled, in bytes.
 	MaxModule = 64 << 20
-	// maxMemory is what a 32-bit module can address.
+	// maxMemory is what a 32-bit module can address. The last page of it is never
+	// given: wazero takes the size of a full memory for 0.
 	maxMemory = 1 << 32
 	pageSize  = 1 << 16
 )
@@ -90,6 +92,12 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 	if len(binary) < 8 || string(binary[:4]) != "\x00asm" {
 		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "not a WebAssembly module: it does not begin with the bytes 00 61 73 6d"))
 	}
+	if string(binary[4:8]) != "\x01\x00\x00\x00" {
+		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "not a core WebAssembly module of version 1, but % x: components are not taken", binary[4:8]))
+	}
+	if binary, err = guard(binary, !o.Trusted); err != nil {
+		return nil, o.wrap(err)
+	}
 	m.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
 		WithCompilationCache(r.cache).
 		WithMemoryLimitPages(uint32(o.Memory/pageSize)).
@@ -105,10 +113,10 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 	if m.compiled, err = m.runtime.CompileModule(ctx, binary); err != nil {
 		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "the module cannot be compiled: %v", err))
 	}
-	if err := m.check(); err != nil {
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, m.runtime); err != nil {
 		return nil, o.wrap(err)
 	}
-	if _, err := wasi_snapshot_preview1.Instantiate(ctx, m.runtime); err != nil {
+	if err := m.check(m.runtime.Module(wasi_snapshot_preview1.ModuleName).ExportedFunctionDefinitions()); err != nil {
 		return nil, o.wrap(err)
 	}
 	if err := m.provideImports(ctx); err != nil {
@@ -122,10 +130,10 @@ func (o *Options) complete() error {
 	if o.Memory == 0 {
 		o.Memory = DefaultMemory
 	}
-	o.Memory = (o.Memory + pageSize - 1) / pageSize * pageSize
 	if o.Memory > maxMemory {
-		return storage.LimitError(storage.InvalidArgument, "memory", maxMemory, int64(o.Memory))
+		return storage.LimitError(storage.InvalidArgument, "memory", maxMemory, int64(min(o.Memory, math.MaxInt64)))
 	}
+	o.Memory = min((o.Memory+pageSize-1)/pageSize*pageSize, maxMemory-pageSize)
 	if o.MaxFrame == 0 {
 		o.MaxFrame = abi.DefaultMaxFrame
 	}

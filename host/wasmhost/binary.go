@@ -1,0 +1,185 @@
+package wasmhost
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// This file reads the little of the WebAssembly binary format that guard.go
+// needs. A module is hostile until it is compiled: every read is checked, and
+// after the first fault a reader gives zeros and stays where it is.
+
+// The sections of a module that are more than passed over.
+const (
+	sectionCustom = 0
+	sectionImport = 2
+	sectionTable  = 4
+	sectionCode   = 10
+)
+
+// wasmReader reads from b.
+type wasmReader struct {
+	b   []byte
+	i   int
+	bad bool
+}
+
+func (r *wasmReader) done() bool { return r.bad || r.i >= len(r.b) }
+
+func (r *wasmReader) fail() { r.bad, r.i = true, len(r.b) }
+
+func (r *wasmReader) byte() byte {
+	if r.i >= len(r.b) {
+		r.fail()
+		return 0
+	}
+	r.i++
+	return r.b[r.i-1]
+}
+
+// u32 is a LEB128 of at most 5 bytes.
+func (r *wasmReader) u32() uint32 {
+	v, n := binary.Uvarint(r.b[r.i:min(r.i+5, len(r.b))])
+	if n <= 0 || v > math.MaxUint32 {
+		r.fail()
+		return 0
+	}
+	r.i += n
+	return uint32(v)
+}
+
+// leb passes over a number of at most n bytes.
+func (r *wasmReader) leb(n int) {
+	for ; n > 0; n-- {
+		if r.byte() < 0x80 {
+			return
+		}
+	}
+	r.fail()
+}
+
+// skip passes over n bytes, and gives them.
+func (r *wasmReader) skip(n uint32) []byte {
+	if uint64(n) > uint64(len(r.b)-r.i) {
+		r.fail()
+		return nil
+	}
+	r.i += int(n)
+	return r.b[r.i-int(n) : r.i]
+}
+
+// sized is the next part of r that has its length before it.
+func (r *wasmReader) sized() *wasmReader { return &wasmReader{b: r.skip(r.u32())} }
+
+// each passes over a vector, part by part.
+func (r *wasmReader) each(part func()) {
+	for n := r.u32(); n > 0 && !r.bad; n-- {
+		part()
+	}
+}
+
+// whole tells whether r was read to its end, and not beyond.
+func (r *wasmReader) whole(section string) error {
+	if r.bad || r.i < len(r.b) {
+		return unreadableModule("its %s section is cut, too long, or has what is unknown here", section)
+	}
+	return nil
+}
+
+func unreadableModule(what string, args ...any) error {
+	return storage.Errorf(storage.InvalidArgument, "the module cannot be read: "+what, args...)
+}
+
+var sectionNames = [...]string{1: "type", 3: "function", 5: "memory", 6: "global", 7: "export", 8: "start", 9: "element", 11: "data", 12: "data count"}
+
+// section passes over a section that stays as it is.
+func (r *wasmReader) section(id byte) error {
+	switch id {
+	case 1:
+		r.each(func() {
+			if r.byte() != 0x60 { // a function's
+				r.fail()
+			}
+			r.skip(r.u32())
+			r.skip(r.u32())
+		})
+	case 3:
+		r.each(func() { r.leb(5) })
+	case 5:
+		r.each(func() { r.limits() })
+	case 6:
+		r.each(func() { r.skip(2); r.expression() })
+	case 7:
+		r.each(func() { r.sized(); r.byte(); r.leb(5) })
+	case 8, 12:
+		r.leb(5)
+	case 9:
+		r.each(r.element)
+	case 11:
+		r.each(r.data)
+	default:
+		return unreadableModule("it has a section %d, which is unknown here", id)
+	}
+	return r.whole(sectionNames[id])
+}
+
+// limits are those of a table or memory; without a maximum, the largest there is.
+func (r *wasmReader) limits() (least, most uint32) {
+	flags := r.byte()
+	least, most = r.u32(), math.MaxUint32
+	switch flags {
+	case 0:
+	case 1:
+		most = r.u32()
+	default:
+		r.fail()
+	}
+	return least, most
+}
+
+// expression passes over one that gives a constant, to its end.
+func (r *wasmReader) expression() {
+	for !r.done() && r.b[r.i] != 0x0B {
+		r.instruction()
+	}
+	r.byte()
+}
+
+// element passes over one part of the element section, of eight forms.
+func (r *wasmReader) element() {
+	flags := r.u32()
+	if flags > 7 {
+		r.fail()
+	}
+	if flags&1 == 0 { // active: where it goes
+		if flags&2 != 0 {
+			r.leb(5)
+		}
+		r.expression()
+	}
+	if flags&3 != 0 {
+		r.byte() // of what kind or type
+	}
+	if flags&4 != 0 {
+		r.each(r.expression)
+	} else {
+		r.each(func() { r.leb(5) })
+	}
+}
+
+// data passes over one part of the data section, of three forms.
+func (r *wasmReader) data() {
+	switch r.u32() {
+	case 0:
+		r.expression()
+	case 1:
+	case 2:
+		r.leb(5)
+		r.expression()
+	default:
+		r.fail()
+	}
+	r.skip(r.u32())
+}

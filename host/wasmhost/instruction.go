@@ -1,0 +1,114 @@
+package wasmhost
+
+// instruction passes over one instruction and says what it is for us, and whom a
+// call calls.
+func (r *wasmReader) instruction() (k instructionKind, callee uint32) {
+	switch op := r.byte(); {
+	case op == 0x02: // block
+		r.leb(5)
+	case op == 0x03: // loop
+		r.leb(5)
+		return opLoop, 0
+	case op == 0x04: // if
+		r.leb(5)
+		return opLeaves, 0
+	case op == 0x0C, op == 0x0D: // br, br_if
+		r.leb(5)
+		return opLeaves, 0
+	case op == 0x0E: // br_table
+		for n := r.u32(); !r.bad; n-- {
+			r.leb(5)
+			if n == 0 {
+				break
+			}
+		}
+		return opLeaves, 0
+	case op == 0x00, op == 0x05, op == 0x0F: // unreachable, else, return
+		return opLeaves, 0
+	case op == 0x10: // call
+		return opCall, r.u32()
+	case op == 0x11: // call_indirect
+		r.leb(5)
+		r.leb(5)
+		return opCallAny, 0
+	case op == 0x01, op == 0x0B, op == 0x1A, op == 0x1B: // nop, end, drop, select
+	case op == 0x1C: // select with types
+		r.skip(r.u32())
+	case op >= 0x20 && op <= 0x26: // locals, globals, tables
+		r.leb(5)
+	case op >= 0x28 && op <= 0x3E: // loads and stores
+		r.leb(5)
+		r.leb(5)
+	case op == 0x3F, op == 0x40: // memory.size, memory.grow
+		r.byte()
+	case op == 0x41: // i32.const
+		r.leb(5)
+	case op == 0x42: // i64.const
+		r.leb(10)
+	case op == 0x43: // f32.const
+		r.skip(4)
+	case op == 0x44: // f64.const
+		r.skip(8)
+	case op >= 0x45 && op <= 0xC4: // numbers
+	case op == 0xD0, op == 0xD2: // ref.null, ref.func
+		r.leb(5)
+	case op == 0xD1: // ref.is_null
+	case op == 0xFC:
+		return r.bulk(), 0
+	case op == 0xFD:
+		r.vector()
+	default:
+		r.fail()
+	}
+	return opPlain, 0
+}
+
+// bulk is the rest of an instruction that begins with 0xFC.
+func (r *wasmReader) bulk() instructionKind {
+	switch op := r.u32(); {
+	case op <= 7: // conversions
+		return opPlain
+	case op == 9, op == 13, op == 16: // data.drop, elem.drop, table.size
+		r.leb(5)
+		return opPlain
+	case op == 11, op == 15, op == 17: // memory.fill, table.grow, table.fill
+		r.leb(5)
+	case op == 8, op == 10, op == 12, op == 14: // memory.init and copy, table.init and copy
+		r.leb(5)
+		r.leb(5)
+	default:
+		r.fail()
+	}
+	return opBulk
+}
+
+// vector is the rest of an instruction that begins with 0xFD.
+func (r *wasmReader) vector() {
+	switch op := r.u32(); {
+	case op <= 11, op == 92, op == 93: // loads, store
+		r.leb(5)
+		r.leb(5)
+	case op == 12, op == 13: // v128.const, shuffle
+		r.skip(16)
+	case op >= 21 && op <= 34: // lanes
+		r.byte()
+	case op >= 84 && op <= 91: // loads and stores of lanes
+		r.leb(5)
+		r.leb(5)
+		r.byte()
+	case op > 255:
+		r.fail()
+	}
+}
+
+// instructionKind is what an instruction means for how long a guest may run.
+type instructionKind uint8
+
+const (
+	opPlain   instructionKind = iota
+	opLeaves                  // what follows it need not be reached from what is before it
+	opLoop                    // its beginning is where the engine looks whether to go on
+	opCall                    // runs a function
+	opCallAny                 // runs a function that is not known here
+	opBulk                    // takes as long as memory is large
+)
