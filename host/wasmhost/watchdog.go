@@ -12,13 +12,13 @@ import (
 type watchdog struct {
 	budget time.Duration
 	bite   func()
+	timer  *time.Timer
 	// state is the number of the call that runs << frameBits | its frames; an
-	// even number: none runs.
+	// even number: none runs; bitten: it ran too long.
 	call   uint64 // written by the one who holds the instance
 	state  atomic.Uint64
 	armed  atomic.Bool
 	closed atomic.Bool
-	timer  atomic.Pointer[time.Timer]
 	// seen and looks are the timer's own.
 	seen  uint64
 	looks int
@@ -27,7 +27,15 @@ type watchdog struct {
 const (
 	frameBits = 16
 	looksPer  = 4 // looks in a budget
+	bitten    = 1<<64 - 1
 )
+
+func newWatchdog(budget time.Duration, bite func()) *watchdog {
+	w := &watchdog{budget: budget, bite: bite}
+	w.timer = time.AfterFunc(time.Hour, w.look)
+	w.timer.Stop()
+	return w
+}
 
 func (w *watchdog) enter(frames int) {
 	w.call++
@@ -37,15 +45,13 @@ func (w *watchdog) enter(frames int) {
 	}
 }
 
-func (w *watchdog) leave() { w.state.Store(2 * w.call << frameBits) }
-
-func (w *watchdog) again() {
-	t := time.AfterFunc(max(w.budget/looksPer, time.Millisecond), w.look)
-	w.timer.Store(t)
-	if w.closed.Load() { // stop came before the timer was there
-		t.Stop()
-	}
+// leave ends the call. It tells whether the call was bitten, also when it came
+// to its end all the same.
+func (w *watchdog) leave() (tooLong bool) {
+	return w.state.Swap(2*w.call<<frameBits) == bitten
 }
+
+func (w *watchdog) again() { w.timer.Reset(max(w.budget/looksPer, time.Millisecond)) }
 
 // look runs on the timer's goroutine, one at a time: armed sees to it.
 func (w *watchdog) look() {
@@ -65,7 +71,8 @@ func (w *watchdog) look() {
 			return
 		}
 	default:
-		if w.looks++; w.looks > looksPer*max(int(state&(1<<frameBits-1)), 1) {
+		// Only the call that was seen is bitten, never the one that follows it.
+		if w.looks++; w.looks > looksPer*max(int(state&(1<<frameBits-1)), 1) && w.state.CompareAndSwap(state, bitten) {
 			w.bite()
 			return
 		}
@@ -73,10 +80,8 @@ func (w *watchdog) look() {
 	w.again()
 }
 
-// stop lets go of the instance at once: a timer would hold it for a while.
+// stop ends the looks. No call may follow.
 func (w *watchdog) stop() {
 	w.closed.Store(true)
-	if t := w.timer.Load(); t != nil {
-		t.Stop()
-	}
+	w.timer.Stop()
 }
