@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -13,10 +14,12 @@ import (
 	"github.com/plinthkv/plinth/abi"
 )
 
-// What a guest may put into the host's log: of one call, and of one record.
+// What a guest may put into the host's log: records of one call, bytes of one
+// record, and bytes of output in one call, as much as so many records.
 const (
 	maxRecords = 100
 	maxRecord  = 16 << 10
+	maxOutput  = maxRecords * maxRecord
 )
 
 // provideImports makes the host's functions, in the form that wazero calls
@@ -34,7 +37,7 @@ func guestLog(ctx context.Context, guest api.Module, stack []uint64) {
 	if !ok {
 		return
 	}
-	level := slog.Level(int32(stack[0]))
+	level := min(max(slog.Level(int32(stack[0])), slog.LevelDebug), slog.LevelError)
 	record, ok := guest.Memory().Read(uint32(stack[1]), min(uint32(stack[2]), maxRecord))
 	if !ok {
 		record = []byte("a log record outside of the guest's memory")
@@ -46,9 +49,13 @@ func guestLog(ctx context.Context, guest api.Module, stack []uint64) {
 // to the log, and no end: a caller that leaves must not close the module.
 type callContext struct {
 	context.Context
-	log     *slog.Logger
-	records int // of the call that runs
+	log *slog.Logger
+	// Of the call that runs: records, and bytes of output.
+	records, written int
 }
+
+// begins forgets what the last call logged.
+func (c *callContext) begins() { c.records, c.written = 0, 0 }
 
 // record logs what a guest said: a JSON object with msg and attributes, or text.
 func (c *callContext) record(level slog.Level, record []byte) {
@@ -86,7 +93,12 @@ type output struct {
 	line  []byte
 }
 
+// Write fails once a call has written too much: a single call of the host can
+// hand in all of memory, over and over, and nothing interrupts it.
 func (o *output) Write(p []byte) (int, error) {
+	if o.ctx.written += len(p); o.ctx.written > maxOutput || o.ctx.records > maxRecords {
+		return 0, errFlood
+	}
 	for rest := p; len(rest) > 0; {
 		part, after, ended := bytes.Cut(rest, []byte("\n"))
 		o.line = append(o.line, part[:min(len(part), maxRecord-len(o.line))]...)
@@ -97,3 +109,5 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+var errFlood = errors.New("too much output in one call")
