@@ -3,7 +3,7 @@ package wasmhost
 import (
 	"context"
 	"encoding/json"
-	"math/rand/v2"
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -22,17 +22,10 @@ type Backend struct {
 	clock  func() time.Time
 	last   atomic.Int64 // the latest now, in ms
 
-	info   atomic.Pointer[storage.Info]
-	failed atomic.Pointer[failure] // nil: none
-	closed atomic.Bool
-}
-
-// failure is why there is no instance, and when another may be tried.
-type failure struct {
-	reason   error
-	restarts bool
-	retryAt  time.Time
-	attempts int
+	info     atomic.Pointer[storage.Info]
+	restarts atomic.Uint64
+	lost     atomic.Pointer[failure] // the latest loss of an instance; nil: none
+	closed   atomic.Bool
 }
 
 var _ storage.Backend = (*Backend)(nil)
@@ -43,21 +36,18 @@ func (m *Module) Open(ctx context.Context, config json.RawMessage) (*Backend, er
 	if len(config) > m.opts.MaxFrame/2 {
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
 	}
-	in, err := m.open(ctx, config)
-	if err != nil {
-		return nil, m.opts.wrap(err)
-	}
-	b := &Backend{m: m, config: config, clock: m.opts.Clock, slots: []*slot{{in: in}}}
-	b.info.Store(&in.info)
-	if in.info.Caps.Has(storage.CapStateless) {
-		for range runtime.GOMAXPROCS(0) - 1 {
-			in, err := m.open(ctx, config)
-			if err != nil {
-				b.Close(ctx)
-				return nil, m.opts.wrap(err)
-			}
-			b.slots = append(b.slots, &slot{in: in})
+	b := &Backend{m: m, config: config, clock: m.opts.Clock}
+	for want := 1; len(b.slots) < want; {
+		in, err := m.open(ctx, config, b.now())
+		if err != nil {
+			b.Close(context.WithoutCancel(ctx))
+			return nil, m.opts.wrap(err)
 		}
+		b.slots = append(b.slots, &slot{in: in, started: b.clock()})
+		if in.info.Caps.Has(storage.CapStateless) {
+			want = runtime.GOMAXPROCS(0)
+		}
+		b.info.Store(&in.info)
 	}
 	return b, nil
 }
@@ -79,18 +69,28 @@ func (b *Backend) now() int64 {
 	}
 }
 
-// slot is one that nobody has, else the next in turn.
+// slot is one that nobody has, else the next in turn. Those without an instance
+// are passed over while there are others, until they may have one again.
 func (b *Backend) slot() (s *slot, held bool) {
 	if len(b.slots) == 1 {
 		return b.slots[0], b.slots[0].try()
 	}
-	first := int(b.next.Add(1))
+	first, now := int(b.next.Add(1)), b.clock()
 	for i := range b.slots {
-		if s = b.slots[(first+i)%len(b.slots)]; s.try() {
-			return s, true
+		at := b.slots[(first+i)%len(b.slots)]
+		if !at.usable(now) {
+			continue
 		}
+		if at.try() {
+			return at, true
+		}
+		s = at
 	}
-	return b.slots[first%len(b.slots)], false
+	if s == nil {
+		s = b.slots[first%len(b.slots)]
+		return s, s.try()
+	}
+	return s, false
 }
 
 // ready gives the held slot an instance, if it has lost its own and may have
@@ -102,29 +102,30 @@ func (b *Backend) ready(s *slot) error {
 	if s.in != nil {
 		return nil
 	}
-	f := b.failed.Load()
-	now := time.Now()
-	if f == nil || !f.restarts || now.Before(f.retryAt) {
+	f := s.lost.Load()
+	if now := b.clock(); !f.due(now) {
 		return b.unavailable(f, now)
 	}
-	in, err := b.m.open(context.Background(), b.config)
+	in, err := b.m.open(context.Background(), b.config, b.now())
 	if err == nil {
-		err = b.admits(&in.info)
-		if err != nil {
+		if err = b.admits(&in.info); err != nil {
 			in.close()
 		}
 	}
+	now := b.clock()
 	if err != nil {
-		f = &failure{reason: err, restarts: true, attempts: f.attempts + 1}
-		f.retryAt = now.Add(restartPause(f.attempts))
-		b.failed.Store(f)
-		b.m.opts.Log.Error("the plugin could not be restarted", "error", err, "attempts", f.attempts)
+		s.losses++
+		f = &failure{reason: fmt.Errorf("%w; before that: %w", err, f.first), first: f.first, restarts: true, retryAt: now.Add(restartPause(s.losses))}
+		b.lost.Store(f)
+		s.lost.Store(f)
+		b.m.opts.Log.Error("the plugin could not be restarted", "error", err, "attempts", s.losses)
 		return b.unavailable(f, now)
 	}
-	s.in = in
+	s.in, s.started = in, now
+	s.lost.Store(nil)
 	b.info.Store(&in.info)
-	b.failed.Store(nil)
-	b.m.opts.Log.Warn("the plugin was restarted", "reason", f.reason, "durable", in.info.Caps.Has(storage.CapDurable))
+	b.restarts.Add(1)
+	b.m.opts.Log.Warn("the plugin was restarted", "reason", f.first, "durable", in.info.Caps.Has(storage.CapDurable))
 	return nil
 }
 
@@ -136,32 +137,29 @@ func (b *Backend) admits(info *storage.Info) error {
 	return nil
 }
 
-// restartPause is full jitter below 100 ms · 2ⁿ, at most half a minute.
-func restartPause(attempts int) time.Duration {
-	return rand.N(min(100*time.Millisecond<<min(attempts, 20), 30*time.Second))
-}
-
 // discard throws the held slot's broken instance away and notes what follows.
 func (b *Backend) discard(s *slot, reason error) {
-	in := s.in
+	in, now := s.in, b.clock()
 	s.in = nil
 	if err := in.close(); err != nil {
 		b.m.opts.Log.Warn("closing a broken instance", "error", err)
 	}
-	f := &failure{reason: reason}
+	if now.Sub(s.started) > steadyLife {
+		s.losses = 0
+	}
+	s.losses++
+	f := &failure{reason: reason, first: reason, retryAt: now.Add(restartPause(s.losses))}
 	f.restarts = in.info.Caps&(storage.CapDurable|storage.CapStateless) != 0 || b.m.opts.OnLoss == RestartOnLoss
-	b.failed.Store(f)
+	b.lost.Store(f)
+	s.lost.Store(f)
 	b.m.opts.Log.Error("the plugin's instance was lost", "reason", reason, "restarts", f.restarts)
 }
 
 func (b *Backend) unavailable(f *failure, now time.Time) error {
-	e := &storage.Error{Code: storage.Unavailable, Msg: "the plugin has failed"}
-	if f != nil {
-		e.Msg = "the plugin has failed and its state is lost: " + f.reason.Error()
-		if f.restarts {
-			e.Msg = "the plugin has failed and is being restarted: " + f.reason.Error()
-			e.RetryAfter = max(f.retryAt.Sub(now), time.Millisecond)
-		}
+	e := &storage.Error{Code: storage.Unavailable, Msg: "the plugin has failed and its state is lost: " + f.reason.Error()}
+	if f.restarts {
+		e.Msg = "the plugin has failed and is being restarted: " + f.reason.Error()
+		e.RetryAfter = max(f.retryAt.Sub(now), time.Millisecond)
 	}
 	return b.error(e)
 }
@@ -200,18 +198,17 @@ func (b *Backend) do(ctx context.Context, r *request) error {
 // hold runs r and what else waits in the slot that is held, and releases it.
 func (b *Backend) hold(s *slot, r *request) {
 	defer s.release()
+	err := b.ready(s)
 	batch := s.gather(r)
-	if err := b.ready(s); err != nil {
+	if err != nil {
 		for _, q := range batch {
 			q.err = err
 		}
-		for _, q := range batch[1:] {
-			q.done <- true
-		}
-		return
-	}
-	if broken := s.run(batch); broken != nil {
+	} else if broken := s.run(batch); broken != nil {
 		b.discard(s, broken)
+	}
+	for _, q := range batch[1:] {
+		q.done <- true
 	}
 }
 

@@ -1,9 +1,11 @@
 package wasmhost
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"time"
+	"slices"
+	"strconv"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/storage"
@@ -45,14 +47,14 @@ func (b *Backend) fastGet(s *slot, key []byte) (it storage.Item, code uint8, err
 	if err == nil {
 		copy(view, key)
 		in.stack[0], in.stack[1] = uint64(len(key)), uint64(b.now())
-		in.ctx.records = 0
+		in.ctx.begins()
 		if err = in.guarded(in.get, 2, 1); err != nil {
-			err = in.trapped("plinth_get", err)
+			err = in.trapped("plinth_get", 1, err)
 		}
 	}
 	if err == nil {
 		if ptr, n, isErr := abi.UnpackResult(in.stack[0]); isErr && ptr == 0 {
-			if storage.Code(n) == storage.NotFound {
+			if n == uint32(storage.NotFound) {
 				return it, 0, storage.ErrNotFound
 			}
 			return it, abi.CodeUseCall, nil
@@ -100,8 +102,8 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 		return nil, err
 	}
 	items, err := abi.DecodeItems(message, make([]storage.Item, 0, len(keys)))
-	if err == nil && len(items) > len(keys) {
-		err = errors.New("more items than keys")
+	if err == nil && !inOrder(items, keys) {
+		err = errors.New("items that were not asked for, or not in that order")
 	}
 	if err != nil {
 		return nil, b.unreadable("get_many", err)
@@ -110,6 +112,51 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 		items[i] = owned(items[i])
 	}
 	return items, nil
+}
+
+// inOrder tells whether the items are of keys that were asked for, in their order
+// and no more often.
+func inOrder(items []storage.Item, keys [][]byte) bool {
+	at := 0
+	for i := range items {
+		for at < len(keys) && !bytes.Equal(keys[at], items[i].Key) {
+			at++
+		}
+		if at++; at > len(keys) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkPage tells whether a page is one of q: keys of the range, in order, no
+// more than asked for, and a bound to go on from that makes the range smaller.
+func checkPage(q *storage.Query, p *storage.Page) error {
+	if q.Limit > 0 && len(p.Items) > q.Limit {
+		return errors.New("more items than asked for")
+	}
+	order := 1
+	if q.Reverse {
+		order = -1
+	}
+	for i := range p.Items {
+		if key := p.Items[i].Key; !storage.InRange(key, q.Start, q.End) || i > 0 && bytes.Compare(key, p.Items[i-1].Key) != order {
+			return errors.New("items outside of the range, or not in its order")
+		}
+	}
+	if p.Next == nil {
+		return nil
+	}
+	least, most := q.Start, q.End // Next is above least, and not above most; in reverse not below, and below
+	if n := len(p.Items); n > 0 && q.Reverse {
+		most = storage.After(p.Items[n-1].Key)
+	} else if n > 0 {
+		least = p.Items[n-1].Key
+	}
+	if bytes.Compare(p.Next, least) < max(order, 0) || most != nil && bytes.Compare(p.Next, most) > min(order, 0) {
+		return errors.New("it would go on where it has been")
+	}
+	return nil
 }
 
 // Scan asks the guest. The items share one copy of the answer.
@@ -124,7 +171,11 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 		return storage.Page{}, err
 	}
 	var page storage.Page
-	if err := abi.DecodePage(message, &page); err != nil {
+	err = abi.DecodePage(message, &page)
+	if err == nil {
+		err = checkPage(&q, &page)
+	}
+	if err != nil {
 		return storage.Page{}, b.unreadable("scan", err)
 	}
 	if !q.KeysOnly {
@@ -153,27 +204,43 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	return version, nil
 }
 
-// Health says whether there is an instance, and, but for liveness, asks it.
+// Health says whether there is an instance, and, but for liveness, asks it. Its
+// details tell of instances that were lost.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	if b.closed.Load() {
 		return storage.Health{}, b.error(&storage.Error{Code: storage.ShuttingDown})
 	}
-	f := b.failed.Load()
-	switch {
-	case f != nil && !f.restarts:
-		return storage.Health{Status: storage.Unhealthy, Reason: b.unavailable(f, time.Now()).Error()}, nil
-	case p == storage.Liveness:
-		return storage.Health{Status: storage.Healthy}, nil
+	h := storage.Health{Status: storage.Healthy}
+	now := b.clock()
+	usable := slices.ContainsFunc(b.slots, func(s *slot) bool { return s.usable(now) })
+	switch f := b.lost.Load(); {
+	case !usable && (!f.restarts || p != storage.Liveness):
+		h = storage.Health{Status: storage.Unhealthy, Reason: b.unavailable(f, now).Error()}
+	case p != storage.Liveness:
+		var err error
+		if h, err = b.askHealth(ctx, p); err != nil {
+			return storage.Health{}, err
+		}
 	}
+	if f := b.lost.Load(); f != nil {
+		if h.Details == nil {
+			h.Details = make(map[string]string, 2)
+		}
+		h.Details["restarts"] = strconv.FormatUint(b.restarts.Load(), 10)
+		h.Details["last_loss"] = f.first.Error()
+	}
+	return h, nil
+}
+
+func (b *Backend) askHealth(ctx context.Context, p storage.Probe) (h storage.Health, err error) {
 	r := b.frame(ctx, abi.OpHealth)
 	r.frame = abi.AppendProbe(r.frame, p)
 	message, err := b.send(ctx, r)
 	if err != nil {
-		return storage.Health{}, err
+		return h, err
 	}
-	var h storage.Health
 	if err := abi.DecodeHealth(message, &h); err != nil {
-		return storage.Health{}, b.unreadable("health", err)
+		return h, b.unreadable("health", err)
 	}
 	return h, nil
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -34,14 +35,18 @@ type instance struct {
 
 	request, capacity uint32 // the request buffer, and its size
 	asked             int    // what it was asked for with
+	combine           int    // the most bytes that requests of several callers may have together
 }
 
 // memoryError is what the memory allocator panics with: it has no other way.
 type memoryError struct{ error }
 
 // open makes an instance and its backend. Errors of the guest's own opener are
-// passed on as they are.
-func (m *Module) open(ctx context.Context, config []byte) (_ *instance, err error) {
+// passed on as they are. now is the host's clock in ms.
+func (m *Module) open(ctx context.Context, config []byte, now int64) (_ *instance, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	in := &instance{m: m, ctx: &callContext{Context: context.Background(), log: m.opts.Log}}
 	defer func() {
 		if r := recover(); r != nil {
@@ -59,7 +64,7 @@ func (m *Module) open(ctx context.Context, config []byte) (_ *instance, err erro
 		return nil, err
 	}
 	o := abi.Open{Name: m.opts.Name, Config: config, Minor: abi.Minor, MaxFrame: uint32(m.opts.MaxFrame),
-		Memory: m.opts.Memory, Now: m.opts.Clock().UnixMilli()}
+		Memory: m.opts.Memory, Now: now}
 	rand.Read(o.Incarnation[:])
 	message := abi.AppendOpen(nil, &o)
 	if err := in.put(message); err != nil {
@@ -70,12 +75,13 @@ func (m *Module) open(ctx context.Context, config []byte) (_ *instance, err erro
 		return nil, err
 	}
 	if err := abi.DecodeInfo(answer, &in.info); err != nil {
-		return nil, fmt.Errorf("plinth_open answered no Info: %w", err)
+		return nil, in.garbage("plinth_open answered no Info: %v", err)
 	}
 	in.info.Name = strings.Clone(in.info.Name)
 	in.info.Version = strings.Clone(in.info.Version)
 	frame := m.opts.MaxFrame - frameReserve
 	in.info.Limits = in.info.Limits.Tighten(storage.Limits{Key: frame / 4, Value: frame / 2, WriteBytes: frame, GetKeys: abi.MaxElements, Ops: abi.MaxElements})
+	in.combine = min(maxBytes, in.info.Limits.WriteBytes)
 	return in, ctx.Err()
 }
 
@@ -95,12 +101,12 @@ func (in *instance) instantiate() error {
 	}
 	guest, err := m.runtime.InstantiateModule(withReservedMemory(ctx, m.opts.Memory), m.compiled, config)
 	if err != nil {
-		return in.trapped("the start of the module", err)
+		return in.trapped("the start of the module", openBudget, err)
 	}
 	in.guest = guest
 	if init := guest.ExportedFunction("_initialize"); init != nil {
 		if _, err := init.Call(ctx); err != nil {
-			return in.trapped("_initialize", err)
+			return in.trapped("_initialize", openBudget, err)
 		}
 	}
 	from := guest
@@ -115,7 +121,7 @@ func (in *instance) instantiate() error {
 			return fmt.Errorf("shim: %w", err)
 		}
 		from = in.shim
-		in.dog = &watchdog{budget: m.opts.Call, bite: func() { in.shim.CloseWithExitCode(context.Background(), sys.ExitCodeDeadlineExceeded) }}
+		in.dog = newWatchdog(m.opts.Call, func() { in.shim.CloseWithExitCode(context.Background(), sys.ExitCodeDeadlineExceeded) })
 	}
 	in.call, in.buffer = from.ExportedFunction(abi.ExportCall), from.ExportedFunction(abi.ExportBuffer)
 	if m.hasGet {
@@ -131,11 +137,11 @@ const openBudget = 5
 // bounded is the context of the calls that happen once: starting and closing.
 // They are interrupted by the context itself.
 func (in *instance) bounded() (*callContext, context.CancelFunc) {
+	in.ctx.begins()
 	if in.m.opts.Trusted {
 		return in.ctx, func() {}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openBudget*in.m.opts.Call)
-	in.ctx.records = 0
 	return &callContext{Context: ctx, log: in.ctx.log}, cancel
 }
 
@@ -145,7 +151,7 @@ func (in *instance) once(what string, f api.Function, arg ...uint64) ([]byte, er
 	defer cancel()
 	result, err := f.Call(ctx, arg...)
 	if err != nil {
-		return nil, in.trapped(what, err)
+		return nil, in.trapped(what, openBudget, err)
 	}
 	return in.answer(what, result[0])
 }
@@ -162,9 +168,9 @@ func (in *instance) put(request []byte) error {
 func (in *instance) room(n int) ([]byte, error) {
 	if uint32(n) > in.capacity || in.asked > keptBuffer && n <= keptBuffer || in.capacity == 0 {
 		in.stack[0] = uint64(uint32(n))
-		in.ctx.records = 0
+		in.ctx.begins()
 		if err := in.guarded(in.buffer, 1, 1); err != nil {
-			return nil, in.trapped("plinth_buffer", err)
+			return nil, in.trapped("plinth_buffer", 1, err)
 		}
 		ptr, size, isErr := abi.UnpackResult(in.stack[0])
 		if isErr || size < uint32(n) {
@@ -192,7 +198,9 @@ func (in *instance) guarded(f api.Function, slots, frames int) error {
 	}
 	in.dog.enter(frames)
 	err := f.CallWithStack(in.ctx, in.stack[:slots])
-	in.dog.leave()
+	if in.dog.leave() && err == nil {
+		err = sys.NewExitError(sys.ExitCodeDeadlineExceeded)
+	}
 	return err
 }
 
@@ -222,13 +230,14 @@ func codeOf(n uint32) storage.Code {
 	return storage.Internal
 }
 
-// trapped says what ended a call that did not return.
-func (in *instance) trapped(what string, err error) error {
+// trapped says what ended a call that did not return, and was given so many times
+// the budget of a request.
+func (in *instance) trapped(what string, times int, err error) error {
 	var exit *sys.ExitError
 	reason := firstLine(err.Error())
 	switch {
 	case errors.As(err, &exit) && exit.ExitCode() == sys.ExitCodeDeadlineExceeded:
-		reason = fmt.Sprintf("ran longer than its budget of %s and was interrupted", in.m.opts.Call)
+		reason = fmt.Sprintf("ran longer than its budget of %s and was interrupted", time.Duration(times)*in.m.opts.Call)
 	case errors.As(err, &exit):
 		reason = fmt.Sprintf("the guest exited with code %d", exit.ExitCode())
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/storage"
 )
 
-// What callers of a busy instance are combined into, at most.
+// What callers of a busy instance are combined into, at most. A guest that takes
+// less in one write set is not given more in one call: it has a buffer for that.
 const (
 	maxFrames = 64
 	maxBytes  = 1 << 20
@@ -26,11 +28,14 @@ type slot struct {
 	state atomic.Uint32
 	mu    sync.Mutex
 	queue []*request
+	lost  atomic.Pointer[failure] // why there is no instance; nil: there is one, or it is closed
 
 	// What follows belongs to whoever holds the slot.
-	in    *instance // nil: lost, or closed
-	batch []*request
-	buf   []byte
+	in      *instance // nil: lost, or closed
+	started time.Time // when the instance did
+	losses  int       // and failed starts, in a row
+	batch   []*request
+	buf     []byte
 }
 
 const (
@@ -59,6 +64,12 @@ func (r *request) free() {
 	}
 	r.message, r.err = nil, nil
 	requests.Put(r)
+}
+
+// usable tells whether the slot has an instance, or may have another by now.
+func (s *slot) usable(now time.Time) bool {
+	f := s.lost.Load()
+	return f == nil || f.due(now)
 }
 
 // try takes the slot if nobody has it.
@@ -138,11 +149,14 @@ func (s *slot) gather(r *request) []*request {
 	if s.state.Load() == busy {
 		return s.batch
 	}
-	size := len(r.frame)
+	size, most := len(r.frame), maxBytes
+	if s.in != nil {
+		most = s.in.combine
+	}
 	s.mu.Lock()
 	n := 0
 	for _, q := range s.queue {
-		if len(q.frame) == 0 || n+1 >= maxFrames || size+len(q.frame) > maxBytes {
+		if len(q.frame) == 0 || n+1 >= maxFrames || size+len(q.frame) > most {
 			break
 		}
 		size += len(q.frame)
@@ -154,29 +168,27 @@ func (s *slot) gather(r *request) []*request {
 	return s.batch
 }
 
-// run does the batch, call by call, until all are answered; the first request
-// is the caller's own, the others are told. The error is why the instance is
-// broken: every request that was not answered has it.
+// run does the batch, call by call, until all are answered. The error is why the
+// instance is broken: every request that was not answered has it.
 func (s *slot) run(batch []*request) (broken error) {
 	for todo := batch; len(todo) > 0 && broken == nil; {
 		var n int
-		n, broken = s.call(todo)
+		var begun bool
+		n, begun, broken = s.call(todo)
 		if broken != nil {
 			for _, r := range todo[n:] {
-				r.err = lostInFlight(broken, r.write)
+				r.err = lostInFlight(broken, r.write && begun)
 			}
 			n = len(todo)
 		}
 		todo = todo[n:]
 	}
-	for _, r := range batch[1:] {
-		r.done <- true
-	}
 	return broken
 }
 
-// call sends all of todo and takes the answers of the first n of it.
-func (s *slot) call(todo []*request) (n int, broken error) {
+// call sends all of todo and takes the answers of the first n of it. What was not
+// begun when it broke was certainly not done.
+func (s *slot) call(todo []*request) (n int, begun bool, broken error) {
 	in := s.in
 	frames := todo[0].frame
 	if len(todo) > 1 {
@@ -190,34 +202,34 @@ func (s *slot) call(todo []*request) (n int, broken error) {
 		renumber(frames, 0)
 	}
 	if err := in.put(frames); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	in.stack[0] = uint64(len(frames))
-	in.ctx.records = 0
+	in.ctx.begins()
 	if err := in.guarded(in.call, 1, len(todo)); err != nil {
-		return 0, in.trapped("plinth_call", err)
+		return 0, true, in.trapped("plinth_call", len(todo), err)
 	}
 	rest, err := in.answer("plinth_call", in.stack[0])
 	if err != nil {
-		return 0, err
+		return 0, true, err
 	}
 	for ; len(rest) > 0; n++ {
 		f, after, err := abi.ReadFrame(rest, in.m.opts.MaxFrame)
 		switch {
 		case err != nil:
-			return n, in.garbage("answer %d cannot be read: %v", n, err)
+			return n, true, in.garbage("answer %d cannot be read: %v", n, err)
 		case n == len(todo):
-			return n, in.garbage("more answers than the %d requests", n)
+			return n, true, in.garbage("more answers than the %d requests", n)
 		case f.ID != uint32(n):
-			return n, in.garbage("answer %d is to request %d", n, f.ID)
+			return n, true, in.garbage("answer %d is to request %d", n, f.ID)
 		}
 		todo[n].answered(f)
 		rest = after
 	}
 	if n == 0 {
-		return 0, in.garbage("no answer")
+		return 0, true, in.garbage("no answer")
 	}
-	return n, nil
+	return n, true, nil
 }
 
 // answered takes the answer over from the guest's memory.
