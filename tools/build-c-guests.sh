@@ -31,6 +31,8 @@ build() {
 }
 
 build kv kv.c
+build hostile hostile.c
+build parrot parrot.c
 
 if [ "$out" = . ]; then
 	echo "$version" >clang-version

@@ -3,6 +3,9 @@ package wasmhost_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -86,4 +89,17 @@ func expectValue(tb testing.TB, b storage.Backend, key, value string) {
 	if err != nil || !bytes.Equal(it.Value, []byte(value)) {
 		tb.Fatalf("get %q: %d bytes, %v; want %d bytes", key, len(it.Value), err, len(value))
 	}
+}
+
+// tell has the parrot guest answer what follows the letter, as parrot.c has it.
+func tell(tb testing.TB, b *wasmhost.Backend, what string) {
+	tb.Helper()
+	if _, err := b.Get(context.Background(), []byte(what)); !errors.Is(err, storage.ErrNotFound) {
+		tb.Fatalf("telling the parrot: %v", err)
+	}
+}
+
+func digest(binary []byte) string {
+	sum := sha256.Sum256(binary)
+	return hex.EncodeToString(sum[:])
 }

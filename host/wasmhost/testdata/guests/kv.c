@@ -371,7 +371,7 @@ static int empty_object(bytes b) {
   return n != 1;
 }
 
-static u64 kv_info(const opening *o) {
+static u64 kv_info(const opening *o, u64 more_caps) {
   version = (u64)o->now << 20;
   if (o->incarnation.n == 16) seed = load64(o->incarnation.p);
   if (!grow(0)) return bare(NO_SPACE);
@@ -379,7 +379,7 @@ static u64 kv_info(const opening *o) {
   p = put_field(p, 2 << 3 | 2, "1.0.0", 5);
   p = put_field(p, 3 << 3 | 2, o->incarnation.p, o->incarnation.n);
   *p++ = 4 << 3;
-  p = put_varint(p, 1 << 0 | 1 << 3 | 1 << 4 | 1 << 9); // versions, atomic, check_only, snapshot_get
+  p = put_varint(p, more_caps | 1 << 0 | 1 << 3 | 1 << 4 | 1 << 9); // versions, atomic, check_only, snapshot_get
   u8 limits[32], *l = limits;
   const u32 numbers[] = {MAX_KEY, MAX_VALUE, MAX_PARTS, MAX_WRITE, MAX_KEYS};
   for (u32 i = 0; i < 5; i++) {
@@ -394,7 +394,7 @@ static u64 kv_open(u32 n) {
   opening o = read_open(request, n);
   if (o.bad) return bare(SERIALIZATION);
   if (!empty_object(o.config)) return bare(INVALID_ARGUMENT); // there is nothing to configure
-  return kv_info(&o);
+  return kv_info(&o, 0);
 }
 
 static u64 kv_call(u32 n) {
