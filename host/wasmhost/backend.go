@@ -69,6 +69,18 @@ func (b *Backend) now() int64 {
 	}
 }
 
+// later is now, and later than any instance was ever told: a guest that forgets
+// its versions begins them anew at the time of its start.
+func (b *Backend) later() int64 {
+	for {
+		last := b.last.Load()
+		now := max(b.clock().UnixMilli(), last+1)
+		if b.last.CompareAndSwap(last, now) {
+			return now
+		}
+	}
+}
+
 // slot is one that nobody has, else the next in turn. Those without an instance
 // are passed over while there are others, until they may have one again.
 func (b *Backend) slot() (s *slot, held bool) {
@@ -106,7 +118,7 @@ func (b *Backend) ready(s *slot) error {
 	if now := b.clock(); !f.due(now) {
 		return b.unavailable(f, now)
 	}
-	in, err := b.m.open(context.Background(), b.config, b.now())
+	in, err := b.m.open(context.Background(), b.config, b.later())
 	if err == nil {
 		if err = b.admits(&in.info); err != nil {
 			in.close()

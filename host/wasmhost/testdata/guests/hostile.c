@@ -10,11 +10,21 @@ IMPORT(wasi_snapshot_preview1, fd_write) u32 fd_write(u32 fd, const void *iovs, 
 IMPORT(wasi_snapshot_preview1, poll_oneoff) u32 poll_oneoff(const void *in, void *out, u32 n, u32 *events);
 IMPORT(wasi_snapshot_preview1, random_get) u32 random_get(void *to, u32 n);
 
+IMPORT(wasi_snapshot_preview1, environ_sizes_get) u32 environ_sizes_get(u32 *count, u32 *size);
+IMPORT(wasi_snapshot_preview1, environ_get) u32 environ_get(u8 **variables, u8 *buffer);
+IMPORT(wasi_snapshot_preview1, args_sizes_get) u32 args_sizes_get(u32 *count, u32 *size);
+IMPORT(wasi_snapshot_preview1, fd_prestat_get) u32 fd_prestat_get(u32 fd, void *prestat);
+IMPORT(wasi_snapshot_preview1, fd_read) u32 fd_read(u32 fd, const void *iovs, u32 n, u32 *read);
+IMPORT(wasi_snapshot_preview1, path_open)
+u32 path_open(u32 fd, u32 flags, const char *path, u32 n, u32 oflags, u64 rights, u64 inherited, u32 fdflags, u32 *opened);
+
 #define SLOW __attribute__((noinline, optnone))
 enum { ERROR_BIT = 0x80000000u };
 
 static u32 max_frame, requests; // what plinth_open was told, and how many frames the call has
+static i64 now_told;
 static volatile u32 sink;
+static u32 sink_size;
 
 static u32 memory_size(void) { return __builtin_wasm_memory_size(0) << 16; }
 
@@ -146,6 +156,77 @@ static u64 random_beyond(u32 n) {
   return kv_call(n);
 }
 
+// ---- what a guest may have from the host
+
+#define LOG(level, text) host_log(level, text, sizeof text - 1)
+static u64 say(u32 n) {
+  LOG(0, "{\"time\": \"then\", \"level\": \"INFO\", \"msg\": \"compacted\", \"plugin\": \"another\", \"tables\": 3, \"took\": {\"ms\": 9007199254740993}}");
+  return kv_call(n);
+}
+static u64 speak(u32 n) {
+  LOG(-4, "at debug");
+  LOG(4, "{\"no\": \"message\"}");
+  LOG(8, "not \xff UTF-8");
+  LOG(8, "[\"no\", \"object\"]");
+  LOG(8, "");
+  LOG(2147483647, "at a level that there is not");
+  LOG(-2147483647, "at another");
+  return kv_call(n);
+}
+static void print(u32 fd, const char *text, u32 n) {
+  u32 v[] = {(u32)text, n}, written;
+  fd_write(fd, v, 1, &written);
+}
+static u64 prints(u32 n) {
+  print(1, "first\nsec", 9);
+  print(2, "bad\n\n", 5);
+  print(1, "ond\n", 4);
+  return kv_call(n);
+}
+static u64 env(u32 n) {
+  u32 count, size, args;
+  u8 *variables[16];
+  environ_sizes_get(&count, &size);
+  environ_get(variables, answer);
+  args_sizes_get(&args, &sink_size);
+  if (args) LOG(8, "there are arguments");
+  for (u32 i = 0; i < count; i++) {
+    u32 length = 0;
+    while (variables[i][length]) length++;
+    host_log(0, variables[i], length);
+  }
+  return kv_call(n);
+}
+// files logs what is there of files: nothing.
+static u64 files(u32 n) {
+  for (u32 fd = 0; fd < 16; fd++) {
+    u32 opened, v[] = {(u32)answer, 16}, read = 0;
+    if (fd > 2 && !fd_prestat_get(fd, answer)) LOG(8, "a directory is open");
+    if (!path_open(fd, 0, "etc/passwd", 10, 0, ~0ull, ~0ull, 0, &opened)) LOG(8, "a file can be opened");
+    if (fd > 2 && !fd_write(fd, v, 1, &read)) LOG(8, "something else can be written");
+    if (!fd_read(fd, v, 1, &read) && read) LOG(8, "something can be read");
+  }
+  LOG(0, "looked");
+  return kv_call(n);
+}
+// numbered answers each request with an item of that version.
+static u64 numbered(u32 n, u64 number) {
+  u8 *to = answer;
+  frame f;
+  for (u32 at = 0; at < n && read_frame(request + at, n - at, &f); at += f.size) {
+    u8 *m = begin_frame(to, f.id, OK);
+    *m++ = 3 << 3;
+    to = end_frame(to, put_varint(m, number));
+  }
+  return view(answer, (u32)(to - answer));
+}
+static u64 count_frames(u32 n) { return numbered(n, requests); }
+static u64 now(u32 n) { return numbered(n, (u64)now_told); }
+static u64 get_now(u32 n) {
+  answer[0] = 3 << 3;
+  return view(answer, (u32)(put_varint(answer + 1, (u64)now_told) - answer));
+}
+
 // ---- answers of plinth_get
 
 static u64 no_value(u32 n) { return view("", 0); }
@@ -165,7 +246,8 @@ static const struct { const char *name; u64 (*act)(u32 n); } acts[] = {
   {"null_buffer", null_buffer}, {"flood", flood}, {"flood_lines", flood_lines}, {"vectors", vectors},
   {"log_beyond", log_beyond}, {"log_long", log_long}, {"poll_wraps", poll_wraps},
   {"random_beyond", random_beyond}, {"no_value", no_value}, {"with_key", with_key}, {"no_item", no_item},
-  {"bare_other", bare_other},
+  {"bare_other", bare_other}, {"say", say}, {"speak", speak}, {"prints", prints}, {"env", env},
+  {"files", files}, {"count", count_frames}, {"now", now}, {"get_now", get_now},
 };
 enum { ACTS = sizeof acts / sizeof *acts };
 
@@ -206,9 +288,14 @@ EXPORT(plinth_open) u64 plinth_open(u32 n) {
   on_close = told(o.config.p, o.config.n, "!close:");
   if (act != ACTS) return acts[act].act(n);
   u64 caps = 0; // claimed, and not true
+  now_told = o.now;
   for (u32 i = 0; i < o.config.n; i++) {
     if (starts(o.config.p + i, o.config.n - i, "!stateless")) caps |= 1 << 12;
     if (starts(o.config.p + i, o.config.n - i, "!durable")) caps |= 1 << 10;
+    if (starts(o.config.p + i, o.config.n - i, "!aging")) { // by the second: well, not at all, and with less
+      if (o.now / 1000 % 3 == 1) return bare_error(n);
+      if (o.now / 1000 % 3 == 0) caps |= 1 << 2;
+    }
   }
   return kv_info(&o, caps);
 }
@@ -217,11 +304,13 @@ EXPORT(plinth_call) u64 plinth_call(u32 n) {
   frame f;
   requests = 0;
   for (u32 at = 0; at < n && read_frame(request + at, n - at, &f); at += f.size) requests++;
+  now_told = f.now;
   u32 act = told(request, n, "!call:");
   return act == ACTS ? kv_call(n) : acts[act].act(n);
 }
 
-EXPORT(plinth_get) u64 plinth_get(u32 n, i64 now) {
+EXPORT(plinth_get) u64 plinth_get(u32 n, i64 at) {
+  now_told = at;
   if (told(request, n, "!call:") != ACTS) return bare(USE_CALL);
   u32 act = told(request, n, "!get:");
   return act == ACTS ? kv_get(n) : acts[act].act(n);
