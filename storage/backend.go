@@ -15,8 +15,8 @@ type Backend interface {
 	// GetMany answers the live items among keys, in the order asked and as often
 	// as asked; absent keys are left out, so Item.Key is always set. With
 	// [CapSnapshotGet] all of them are read from one state. More keys than
-	// Limits.GetKeys is a SizeLimit error; an answer that does not fit the
-	// carrier is a RangeLimit error, and fewer keys may be asked for.
+	// Limits.GetKeys is a SizeLimit error; keys or an answer that do not fit the
+	// carrier are a RangeLimit error, and fewer keys may be asked for.
 	GetMany(ctx context.Context, keys [][]byte) ([]Item, error)
 
 	// Scan answers one page of a range, which is one state of the store.
