@@ -233,11 +233,15 @@ func TestConcurrency(t *testing.T) {
 // gated answers Get when the gate is open, or the caller has gone.
 type gated struct {
 	storage.Backend
-	gate chan struct{}
-	left chan error // gets why a Get ended early, if not nil
+	gate    chan struct{}
+	entered chan struct{} // gets one for each Get that has arrived, if not nil
+	left    chan error    // gets why a Get ended early, if not nil
 }
 
 func (g *gated) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	if g.entered != nil {
+		g.entered <- struct{}{}
+	}
 	select {
 	case <-g.gate:
 	case <-ctx.Done():
@@ -251,20 +255,24 @@ func (g *gated) Get(ctx context.Context, key []byte) (storage.Item, error) {
 
 // The end of serving lets a request finish, and readiness says so meanwhile.
 func TestGracefulShutdown(t *testing.T) {
-	gate := make(chan struct{})
+	gate, entered := make(chan struct{}), make(chan struct{}, 1)
 	s := serve(t, func(_ *server.Config, set *server.Settings) {
-		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: gate}, storage.Settings{})
+		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: gate, entered: entered}, storage.Settings{})
 	})
 	s.fill("k")
 	running := make(chan answer, 1)
-	started := make(chan struct{})
-	go func() { close(started); running <- s.get("/keys/k") }()
-	<-started
-	time.Sleep(100 * time.Millisecond) // for the request to arrive; too short only makes the test weaker
+	go func() { running <- s.get("/keys/k") }()
+	<-entered
 	s.stop()
-	time.Sleep(50 * time.Millisecond)
-	if _, err := net.Dial("tcp", s.addr); err == nil {
-		t.Error("a draining server takes connections")
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		conn, err := net.Dial("tcp", s.addr)
+		if err != nil {
+			break
+		}
+		conn.Close()
+		if time.Now().After(deadline) {
+			t.Fatal("a draining server takes connections")
+		}
 	}
 	close(gate)
 	if a := <-running; a.status != 200 || a.body != "v-k" {
@@ -278,13 +286,14 @@ func TestGracefulShutdown(t *testing.T) {
 
 // A request that does not finish in time is cut off, and the end says so.
 func TestShutdownTimeout(t *testing.T) {
+	entered := make(chan struct{}, 1)
 	s := serve(t, func(c *server.Config, set *server.Settings) {
 		c.ShutdownTimeout = 100 * time.Millisecond
-		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: make(chan struct{})}, storage.Settings{})
+		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: make(chan struct{}), entered: entered}, storage.Settings{})
 	})
 	running := make(chan answer, 1)
 	go func() { running <- s.get("/keys/k") }()
-	time.Sleep(100 * time.Millisecond)
+	<-entered
 	s.stop()
 	if err := <-s.ended; err == nil || !strings.Contains(err.Error(), "cut off") {
 		t.Error(err)
@@ -297,16 +306,16 @@ func TestShutdownTimeout(t *testing.T) {
 
 // A caller that hangs up ends its call.
 func TestHangUp(t *testing.T) {
-	left := make(chan error, 1)
+	entered, left := make(chan struct{}, 1), make(chan error, 1)
 	s := serve(t, func(_ *server.Config, set *server.Settings) {
-		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: make(chan struct{}), left: left}, storage.Settings{})
+		set.Stores["s"] = storage.New(&gated{Backend: set.Stores["s"].Backend(), gate: make(chan struct{}), entered: entered, left: left}, storage.Settings{})
 	})
 	conn, err := net.Dial("tcp", s.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fmt.Fprintf(conn, "GET %s/keys/k HTTP/1.1\r\nHost: localhost\r\n\r\n", base)
-	time.Sleep(100 * time.Millisecond)
+	<-entered
 	conn.Close()
 	select {
 	case err := <-left:
