@@ -191,6 +191,9 @@ func (b *Backend) do(ctx context.Context, r *request) error {
 	if err := ctx.Err(); err != nil {
 		return storage.ContextError(ctx)
 	}
+	if b.closed.Load() { // at once, although somebody may still be served
+		return b.error(&storage.Error{Code: storage.ShuttingDown})
+	}
 	s, held := b.slot()
 	if !held {
 		var err error
