@@ -31,10 +31,10 @@ func (c *call) apply() error {
 	if _, err := parseQuery(c.r.URL.RawQuery); err != nil {
 		return err
 	}
-	if _, err := c.writeConditions(); err != nil {
+	if err := c.unconditional(); err != nil {
 		return err
 	}
-	o, err := c.readJSON(c.jsonLimit())
+	o, err := c.readJSON(c.jsonLimit(), c.server.config.MaxOps)
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (c *call) readKeys() ([][]byte, error) {
 	if _, err := parseQuery(c.r.URL.RawQuery); err != nil {
 		return nil, err
 	}
-	o, err := c.readJSON(c.jsonLimit())
+	o, err := c.readJSON(c.jsonLimit(), c.server.config.MaxKeys)
 	if err != nil {
 		return nil, err
 	}

@@ -80,6 +80,18 @@ func (c *call) writeConditions() (conditions, error) {
 	return c.conditions()
 }
 
+// unconditional refuses conditions on a write that takes none: one that is not
+// looked at would be taken for one that holds.
+func (c *call) unconditional() error {
+	for _, name := range []string{"If-Match", "If-None-Match"} {
+		if len(c.r.Header.Values(name)) > 0 {
+			return badRequest("%s: conditions are for PUT and DELETE of one key; a write set has checks", name)
+		}
+	}
+	_, err := c.writeConditions()
+	return err
+}
+
 // attempts is how often a condition that one check cannot say is tried on what
 // another writer left.
 const attempts = 8

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -422,3 +423,34 @@ type failingApply struct {
 }
 
 func (f *failingApply) Apply(context.Context, *storage.WriteSet) (uint64, error) { return 0, f.err }
+
+// A caller that asks for a large value and does not take it is cut off, so that
+// it does not keep others out.
+func TestCallerThatDoesNotRead(t *testing.T) {
+	s := serve(t, func(c *server.Config, _ *server.Settings) {
+		c.MaxConcurrent, c.WriteTimeout = 1, 50*time.Millisecond
+	})
+	const size = 8 << 20 // more than what the kernel keeps on the way
+	if err := s.store.Set(context.Background(), []byte("large"), make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+	fmt.Fprintf(conn, "GET %s/keys/large HTTP/1.1\r\nHost: localhost\r\n\r\n", base)
+	if _, err := conn.Read(make([]byte, 1)); err != nil { // the answer has begun
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); s.get("/keys/absent").status != 404; {
+		if time.Now().After(deadline) {
+			t.Fatal("a caller that does not read keeps all others out")
+		}
+	}
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	if n, _ := io.Copy(io.Discard, conn); n >= size {
+		t.Errorf("%d bytes came", n)
+	}
+}

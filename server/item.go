@@ -35,7 +35,7 @@ func (c *call) get() error {
 	if c.r.Method == http.MethodHead {
 		return nil
 	}
-	if _, err := c.w.Write(it.Value); err != nil {
+	if _, err := c.send(it.Value); err != nil {
 		return errAborted
 	}
 	return nil
@@ -66,6 +66,9 @@ func (c *call) put() error {
 	}
 	if c.r.Header.Get("Content-Encoding") != "" {
 		return httpError(http.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Encoding: values are stored as they are")
+	}
+	if c.r.Header.Get("Content-Range") != "" {
+		return badRequest("Content-Range: a value is stored as a whole, not in parts")
 	}
 	cond, err := c.writeConditions()
 	if err != nil {
@@ -131,6 +134,9 @@ func (c *call) touch() error {
 		if err == nil {
 			err = badRequest("POST to a key takes touch=true; PUT stores a value")
 		}
+		return err
+	}
+	if err := c.unconditional(); err != nil {
 		return err
 	}
 	at, _, err := c.query.expiry(c.store.Now())

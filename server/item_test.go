@@ -264,3 +264,30 @@ func TestBodies(t *testing.T) {
 	s.must(s.put("/keys/big", strings.Repeat("x", 8<<20)), 204)
 	s.must(s.put("/keys/big", strings.Repeat("x", 8<<20+1)), 413)
 }
+
+// A condition that is not looked at would be taken for one that holds, and a part
+// of a value for the whole: both are refused, and nothing is written.
+func TestWhatWouldBeIgnored(t *testing.T) {
+	s := serve(t, nil)
+	s.must(s.put("/keys/k", "v"), 204)
+	for _, request := range []string{
+		"POST " + base + "/keys/k?touch=true&ttl=0s\nIf-Match: \"1\"",
+		"POST " + base + "/keys/k?touch=true&ttl=0s\nIf-None-Match: *",
+		"POST " + base + "/keys/k?touch=true&ttl=0s\nIf-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
+		"DELETE " + base + "/keys?all=true\nIf-Match: *",
+		"POST " + base + "/apply\nContent-Type: application/json\nIf-Match: \"1\"",
+		"PUT " + base + "/keys/k\nContent-Range: bytes 0-1/2",
+	} {
+		body := ""
+		switch {
+		case strings.HasPrefix(request, "PUT"):
+			body = "xy"
+		case strings.Contains(request, "/apply"):
+			body = `{"ops":[{"op":"delete","key":"k"}]}`
+		}
+		if a := s.raw(request, body); a.status != 400 || a.code() != "invalid_argument" {
+			t.Errorf("%s: %d %s", request, a.status, a.body)
+		}
+		s.has("k", "v")
+	}
+}

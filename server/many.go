@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"time"
 	"unicode/utf8"
 
 	"github.com/plinthkv/plinth/storage"
@@ -63,7 +62,7 @@ func (c *call) clear() (err error) {
 	case !all && !bounded:
 		return badRequest("query: without bounds everything would be removed; that takes all=true")
 	}
-	if _, err := c.writeConditions(); err != nil {
+	if err := c.unconditional(); err != nil {
 		return err
 	}
 	if err := c.store.ClearRange(c.r.Context(), start, end); err != nil {
@@ -107,14 +106,12 @@ func (c *call) lines() *lines {
 	return l
 }
 
-// Write sends a full buffer. A caller that does not take it in time is cut off.
+// Write sends a full buffer.
 func (l *lines) Write(p []byte) (int, error) {
 	l.begin()
-	control := http.NewResponseController(l.c.w)
-	_ = control.SetWriteDeadline(time.Now().Add(l.c.server.config.WriteTimeout)) // not every test's writer has one
-	n, err := l.c.w.Write(p)
+	n, err := l.c.send(p)
 	if err == nil {
-		_ = control.Flush()
+		_ = http.NewResponseController(l.c.w).Flush()
 	}
 	return n, err
 }

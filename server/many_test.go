@@ -243,6 +243,12 @@ func TestBadJSON(t *testing.T) {
 	if a := s.json("/apply", four); a.status != 413 || !strings.Contains(a.body, `"limit":{"kind":"ops","max":3,"actual":4}`) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
+	// Far too many are refused before they are all there as values.
+	for _, body := range []string{`{"ops":[` + strings.Repeat("{},", 1000) + `{}]}`, `{"ops":[[` + strings.Repeat("0,", 1000) + `0]]}`} {
+		if a := s.json("/apply", body); a.status != 413 || !strings.Contains(a.body, `"limit":{"kind":"JSON values","max":88,"actual":89}`) {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
 	for _, kind := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"} {
 		a := s.raw("POST "+base+"/apply\nContent-Type: "+kind, `{}`)
 		if a.status != 415 {

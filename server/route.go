@@ -88,3 +88,18 @@ func (c *call) parseItem(names ...string) (err error) {
 	c.key, err = c.query.base64("key64")
 	return err
 }
+
+// part is how much of an answer is sent at once.
+const part = 64 << 10
+
+// send writes a part of the answer after the other, each within the time that a
+// caller has to take one: a caller that does not is cut off.
+func (c *call) send(p []byte) (n int, err error) {
+	for err == nil && n < len(p) {
+		c.server.patience(c.w)
+		var sent int
+		sent, err = c.w.Write(p[n:min(n+part, len(p))])
+		n += sent
+	}
+	return n, err
+}

@@ -120,7 +120,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ReadHeaderTimeout: s.config.HeaderTimeout,
 		IdleTimeout:       s.config.IdleTimeout,
 		MaxHeaderBytes:    s.config.HeaderBytes,
-		ErrorLog:          slog.NewLogLogger(s.settings.Log.Handler(), slog.LevelWarn),
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * comes through the same doors as all else
+		ErrorLog:                     slog.NewLogLogger(s.settings.Log.Handler(), slog.LevelWarn),
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(l) }()
@@ -147,7 +149,13 @@ func (s *Server) Handler() http.Handler {
 		if err := s.dispatch(w, r); err != nil {
 			s.fail(w, r, err)
 		}
+		s.patience(w) // for what is still in net/http's buffers
 	})
+}
+
+// patience gives a caller the time to take a part of an answer, from now on.
+func (s *Server) patience(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.config.WriteTimeout)) // not every test's writer has one
 }
 
 // dispatch lets a request through the doors, in order: host, origin, who it is,

@@ -3,16 +3,24 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/plinthkv/plinth/storage"
 )
 
 // maxDepth is how deep JSON may nest.
 const maxDepth = 16
+
+// nodesOf is how many values JSON may hold that says items things: what is parsed
+// takes far more memory than its text, so that the limit of items alone, which is
+// looked at afterwards, would come too late. No item takes as many values.
+func nodesOf(items int) int { return 8*items + 64 }
 
 // A node is a value of strict JSON: nil, bool, string, json.Number, []node or
 // *object.
@@ -25,8 +33,9 @@ type object struct {
 	names  []string // in order
 }
 
-// readJSON reads a body that must be one JSON object, strictly.
-func (c *call) readJSON(max int64) (*object, error) {
+// readJSON reads a body that must be one JSON object, strictly, of at most that
+// many items.
+func (c *call) readJSON(max int64, items int) (*object, error) {
 	kind, params, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
 	charset := strings.ToLower(params["charset"])
 	if err != nil || kind != "application/json" || charset != "" && charset != "utf-8" {
@@ -39,14 +48,16 @@ func (c *call) readJSON(max int64) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := parseJSON(body)
-	if err != nil {
-		return nil, badRequest("JSON: %v", err)
+	o, err := parseJSON(body, nodesOf(items))
+	var tooMany *storage.Error
+	if err != nil && !errors.As(err, &tooMany) {
+		err = badRequest("JSON: %v", err)
 	}
-	return o, nil
+	return o, err
 }
 
-func parseJSON(body []byte) (*object, error) {
+// parseJSON parses at most nodes values.
+func parseJSON(body []byte, nodes int) (*object, error) {
 	if !utf8.Valid(body) {
 		return nil, fmt.Errorf("not valid UTF-8; bytes go as base64 in fields like key64")
 	}
@@ -55,7 +66,8 @@ func parseJSON(body []byte) (*object, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
-	n, err := parseNode(dec, "", 1)
+	p := parser{dec, nodes, nodes}
+	n, err := p.node("", 1)
 	if err != nil {
 		return nil, err
 	}
@@ -69,8 +81,17 @@ func parseJSON(body []byte) (*object, error) {
 	return o, nil
 }
 
-func parseNode(dec *json.Decoder, path string, depth int) (node, error) {
-	t, err := dec.Token()
+// parser parses nodes as long as there are some left.
+type parser struct {
+	*json.Decoder
+	most, left int
+}
+
+func (p *parser) node(path string, depth int) (node, error) {
+	if p.left--; p.left < 0 {
+		return nil, storage.LimitError(storage.SizeLimit, "JSON values", int64(p.most), int64(p.most)+1)
+	}
+	t, err := p.Token()
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
@@ -86,19 +107,19 @@ func parseNode(dec *json.Decoder, path string, depth int) (node, error) {
 	}
 	if delim == '[' {
 		list := []node{}
-		for dec.More() {
-			n, err := parseNode(dec, fmt.Sprintf("%s[%d]", path, len(list)), depth+1)
+		for p.More() {
+			n, err := p.node(fmt.Sprintf("%s[%d]", path, len(list)), depth+1)
 			if err != nil {
 				return nil, err
 			}
 			list = append(list, n)
 		}
-		_, err := dec.Token()
+		_, err := p.Token()
 		return list, err
 	}
 	o := &object{path: path, fields: map[string]node{}}
-	for dec.More() {
-		t, err := dec.Token()
+	for p.More() {
+		t, err := p.Token()
 		if err != nil {
 			return nil, err
 		}
@@ -106,12 +127,12 @@ func parseNode(dec *json.Decoder, path string, depth int) (node, error) {
 		if _, twice := o.fields[name]; twice {
 			return nil, fmt.Errorf("%s is there twice", o.at(clip(name)))
 		}
-		if o.fields[name], err = parseNode(dec, o.at(clip(name)), depth+1); err != nil {
+		if o.fields[name], err = p.node(o.at(clip(name)), depth+1); err != nil {
 			return nil, err
 		}
 		o.names = append(o.names, name)
 	}
-	_, err = dec.Token()
+	_, err = p.Token()
 	return o, err
 }
 
