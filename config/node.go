@@ -84,51 +84,57 @@ func (n *Node) Decode(into any) error {
 // redact takes the data of every scalar below v that must not be shown out of a
 // message that somebody else wrote.
 func redact(message string, v *value) string {
-	var secrets []*value
+	var hides []hiding
 	seen := map[string]bool{}
 	v.walk(func(s *value) {
-		if s.origin != document && strings.TrimSpace(s.data) != "" && !seen[s.data] {
-			seen[s.data] = true
-			secrets = append(secrets, s)
+		if s.origin == document || strings.TrimSpace(s.data) == "" || seen[s.data] {
+			return
 		}
-	})
-	slices.SortFunc(secrets, func(a, b *value) int { return cmp.Compare(len(b.data), len(a.data)) })
-	for _, s := range secrets {
+		seen[s.data] = true
 		quoted := strconv.Quote(s.data)
-		forms := []string{s.data, quoted[1 : len(quoted)-1], strings.TrimSpace(s.data)}
+		forms := []string{s.data, quoted[1 : len(quoted)-1]}
 		if s.pos.Line == 0 { // it may be a list, and a message about one item
 			forms = append(forms, strings.Split(s.data, ",")...)
 		}
 		for _, form := range forms {
 			if form = strings.TrimSpace(form); form != "" {
-				message = replaceWord(message, form, s.show())
+				hides = append(hides, hiding{form, s.show()})
 			}
 		}
-	}
-	return message
+	})
+	slices.SortStableFunc(hides, func(a, b hiding) int { return cmp.Compare(len(b.secret), len(a.secret)) })
+	return hide(message, hides)
 }
 
-// replaceWord replaces old by new, but not inside a longer word: a secret "5" is
-// no reason to take the digit out of every number.
-func replaceWord(s, old, new string) string {
-	inWord := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+// hiding is what is shown in the place of a secret.
+type hiding struct{ secret, shown string }
+
+// hide replaces each secret, the first of them that stands at a place, but not
+// inside a longer word: a secret "5" is no reason to take the digit out of every
+// number. What is shown is not looked through again: it may hold another one.
+func hide(s string, hides []hiding) string {
 	var b strings.Builder
-	for at := 0; ; {
-		i := strings.Index(s[at:], old)
+	for at := 0; at < len(s); {
+		i := slices.IndexFunc(hides, func(h hiding) bool {
+			return strings.HasPrefix(s[at:], h.secret) && (len(h.secret) >= 8 || isWord(s, at, at+len(h.secret)))
+		})
 		if i < 0 {
-			return b.String() + s[at:]
+			b.WriteByte(s[at])
+			at++
+			continue
 		}
-		i += at
-		end := i + len(old)
-		before, _ := utf8.DecodeLastRuneInString(s[:i])
-		after, _ := utf8.DecodeRuneInString(s[end:])
-		if len(old) < 8 && (i > 0 && inWord(before) || end < len(s) && inWord(after)) {
-			b.WriteString(s[at:end])
-		} else {
-			b.WriteString(s[at:i] + new)
-		}
-		at = end
+		b.WriteString(hides[i].shown)
+		at += len(hides[i].secret)
 	}
+	return b.String()
+}
+
+// isWord tells whether s[from:to] is no part of a longer word.
+func isWord(s string, from, to int) bool {
+	inWord := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	before, _ := utf8.DecodeLastRuneInString(s[:from])
+	after, _ := utf8.DecodeRuneInString(s[to:])
+	return !(from > 0 && inWord(before)) && !(to < len(s) && inWord(after))
 }
 
 // walk visits every scalar below v.

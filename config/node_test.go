@@ -337,3 +337,16 @@ n.yaml:6:7: n.port: port ${env:P} of 1500 is taken`
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// What stands in the place of a secret may hold that secret, or another; it is
+// shown as it is, once.
+func TestWhatIsShownForASecret(t *testing.T) {
+	c := load(t, Options{}, `
+stores:
+  a: { backend: { plugin: "${env:NONE:-memory}", config: { a: "${env:NONE:-none}" } } }
+`)
+	err := c.Root().Errorf("stores.a", "known are memory, none and memories")
+	if want := "known are ${env:NONE:-memory}, ${env:NONE:-none} and memories"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
