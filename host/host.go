@@ -118,6 +118,7 @@ func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) e
 	s := &Store{name: name, plugin: sc.Backend.Plugin}
 	var err error
 	switch other := sc.Backend.Store; {
+	case sc.Backend.Plugin == "" && other == "": // reported
 	case cfg.Broken(path+".backend.plugin") || cfg.Broken(path+".backend.store"):
 	case other != "":
 		err = h.share(cfg, path, other, s)

@@ -118,6 +118,9 @@ stores:
 plugins: { memory: { limits: { memory: 64MiB } } }
 stores: { a: { backend: { plugin: memory, config: { max_bytes: 64MiB } } } }`,
 			[]string{"stores.a.backend.config.max_bytes: plugin memory: max_bytes is 67108864, with a memory limit of 67108864 it can be at most 22369621"}},
+		"misspelt": {`
+stores: { a: { backend: { plugn: memory } } }`,
+			[]string{"stores.a.backend.plugn: unknown key \"plugn\": did you mean \"plugin\"?"}},
 		"memory": {`
 plugins: { memory: { limits: { memory: 64KiB } } }`,
 			[]string{"plugins.memory: plugin memory: the module cannot be compiled"}},
