@@ -227,8 +227,10 @@ func parsePut(o *object, now time.Time) (op storage.Op, err error) {
 			}
 		}
 	}
-	op.ExpiresAt, _, err = q.expiry(now)
-	return op, err
+	if op.ExpiresAt, _, err = q.expiry(now); err != nil {
+		return op, badRequest("JSON: %s: %v", o.path, err)
+	}
+	return op, nil
 }
 
 func parseDeleteRange(o *object) (op storage.Op, err error) {

@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"os"
@@ -430,8 +429,8 @@ func TestCallerThatDoesNotRead(t *testing.T) {
 	s := serve(t, func(c *server.Config, _ *server.Settings) {
 		c.MaxConcurrent, c.WriteTimeout = 1, 50*time.Millisecond
 	})
-	const size = 8 << 20 // more than what the kernel keeps on the way
-	if err := s.store.Set(context.Background(), []byte("large"), make([]byte, size)); err != nil {
+	large := make([]byte, 8<<20) // more than what the kernel keeps on the way
+	if err := s.store.Set(context.Background(), []byte("large"), large); err != nil {
 		t.Fatal(err)
 	}
 	conn, err := net.Dial("tcp", s.addr)
@@ -448,9 +447,5 @@ func TestCallerThatDoesNotRead(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("a caller that does not read keeps all others out")
 		}
-	}
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if n, _ := io.Copy(io.Discard, conn); n >= size {
-		t.Errorf("%d bytes came", n)
 	}
 }

@@ -101,7 +101,7 @@ func (q query) expiry(now time.Time) (at time.Time, given bool, err error) {
 	expires, hasAt := q["expires_at"]
 	switch {
 	case hasTTL && hasAt:
-		return at, false, badRequest("query: ttl and expires_at exclude each other")
+		return at, false, badRequest("ttl and expires_at exclude each other")
 	case hasTTL:
 		at, err = parseTTL(ttl, now)
 	case hasAt:
