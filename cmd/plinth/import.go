@@ -64,6 +64,8 @@ type importer struct {
 	read     *counter
 	ops      []object
 	bytes    int
+	first    int // line of the first op
+	last     int // line of the last
 	stored   int64
 }
 
@@ -83,12 +85,15 @@ func (i *importer) all(ctx context.Context, r io.Reader) error {
 			if in.err != nil {
 				return errors.Join(fmt.Errorf("%s:%d: %w", i.file, in.number, in.err), i.flush(ctx))
 			}
+			if i.last = in.number; len(i.ops) == 0 {
+				i.first = in.number
+			}
 			i.ops = append(i.ops, in.put())
 			if i.bytes += in.size; len(i.ops) < importOps && i.bytes < importBytes {
 				continue
 			}
 			if err := i.flush(ctx); err != nil {
-				return fmt.Errorf("%s: around line %d: %w", i.file, in.number, err)
+				return err
 			}
 		}
 	}
@@ -148,7 +153,7 @@ func (i *importer) flush(ctx context.Context) error {
 		return i.interrupted()
 	}
 	if err := i.client.apply(context.WithoutCancel(ctx), nil, i.ops); err != nil {
-		return err
+		return fmt.Errorf("%s:%d-%d: %w", i.file, i.first, i.last, err)
 	}
 	i.stored += int64(len(i.ops))
 	i.ops, i.bytes = i.ops[:0], 0

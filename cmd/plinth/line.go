@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 	"unicode/utf8"
 )
 
@@ -51,6 +52,9 @@ func parseLine(raw []byte, keysOnly bool) (l line, err error) {
 		return l, err
 	}
 	if w.ExpiresAt != nil {
+		if _, err := time.Parse(time.RFC3339, *w.ExpiresAt); err != nil {
+			return l, errors.New("expires_at is not a time of RFC 3339, such as 2030-01-31T12:00:00Z")
+		}
 		l.expiresAt = *w.ExpiresAt
 	}
 	return l, nil

@@ -19,6 +19,7 @@ import (
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/plugins/memory/module"
+	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -81,11 +82,17 @@ type checkCmd struct {
 	Set  map[string]string `help:"Set one value of the configuration; may be repeated." placeholder:"PATH=VALUE"`
 }
 
-func (c *checkCmd) Run(ctx context.Context, e env) error {
+func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	opts := source{Config: c.File, Set: c.Set}.options(e)
 	h, cfg, err := plinth.OpenConfig(ctx, c.File, append(opts, plinth.WithLogger(slog.New(slog.NewTextHandler(e.stderr, nil))))...)
 	if err != nil {
 		return listed(err)
+	}
+	defer func() { err = errors.Join(err, h.Close(ctx)) }()
+	if cfg.Server.HTTP != "" { // what "serve" would refuse
+		if _, err := newServer(cfg, server.Settings{}); err != nil {
+			return err
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		if cfg.Plugins[name].Trust == "trusted" {
@@ -94,7 +101,7 @@ func (c *checkCmd) Run(ctx context.Context, e env) error {
 	}
 	printStores(e.stdout, h)
 	fmt.Fprintf(e.stdout, "%s: ok\n", c.File)
-	return h.Close(ctx)
+	return nil
 }
 
 // listed puts a number before many errors.

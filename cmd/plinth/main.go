@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -67,6 +68,7 @@ func run(ctx context.Context, args []string, e env) int {
 			{Key: "data", Title: "Data of a served store"},
 			{Key: "info", Title: "Looking"},
 		}),
+		kong.KindMapper(reflect.String, kong.MapperFunc(asItIs)),
 		kong.Vars{"default_addr": defaultAddr},
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(e))
 	if err != nil {
@@ -96,4 +98,19 @@ func run(ctx context.Context, args []string, e env) int {
 		fmt.Fprintln(e.stderr, "plinth:", text)
 	}
 	return code
+}
+
+// asItIs takes a text as it was given: keys and values are bytes, and kong's own
+// mapper passes them through JSON, which puts U+FFFD for what is not UTF-8.
+func asItIs(ctx *kong.DecodeContext, target reflect.Value) error {
+	t, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	text, ok := t.Value.(string)
+	if !ok {
+		return fmt.Errorf("expected a string, got %v", t.Value)
+	}
+	target.SetString(text)
+	return nil
 }

@@ -42,9 +42,9 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	if cfg.Server.HTTP == "" {
 		return usagef("the configuration names no address to serve on (server.http)")
 	}
-	srv, err := server.New(serverConfig(cfg.Server), serverSettings(h, log))
+	srv, err := newServer(cfg, serverSettings(h, log))
 	if err != nil {
-		return fmt.Errorf("server: %w", err)
+		return err
 	}
 	l, err := srv.Listen()
 	if err != nil {
@@ -61,6 +61,16 @@ func readyLine(address string, h *plinth.Host) string {
 		stores = append(stores, fmt.Sprintf("%s (%s)", s.Name(), pipelineOf(s)))
 	}
 	return fmt.Sprintf("plinth: ready on %s, stores: %s", address, strings.Join(stores, ", "))
+}
+
+// newServer is the server that a configuration asks for, or why it is refused, with
+// its place.
+func newServer(cfg *config.Config, s server.Settings) (*server.Server, error) {
+	srv, err := server.New(serverConfig(cfg.Server), s)
+	if err != nil {
+		return nil, cfg.Root().Errorf("server", "%v", err)
+	}
+	return srv, nil
 }
 
 func serverConfig(c config.Server) server.Config {
