@@ -66,18 +66,27 @@ func (r *Runtime) Close(ctx context.Context) error {
 	return r.err
 }
 
-// privateDir makes dir, and refuses one that others can write to.
+// privateDir makes dir, and refuses one that others can write to, or could put
+// another in the place of: no directory above it may be theirs to write, but for
+// those like /tmp, where each can rename only what is their own.
 func privateDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("compilation cache: %w", err)
 	}
-	for _, d := range []string{dir, filepath.Dir(dir)} {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err == nil {
+		dir, err = filepath.Abs(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("compilation cache: %w", err)
+	}
+	for d, last := dir, ""; d != last; d, last = filepath.Dir(d), d {
 		info, err := os.Stat(d)
 		if err != nil {
 			return fmt.Errorf("compilation cache: %w", err)
 		}
-		sticky := info.Mode()&os.ModeSticky != 0
-		if runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 && !(sticky && d != dir) {
+		sticky := info.Mode()&os.ModeSticky != 0 && d != dir
+		if runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 && !sticky {
 			return fmt.Errorf("compilation cache: %s can be written by others (mode %v): it holds native code that is run as it is found", d, info.Mode().Perm())
 		}
 		if err := ownedByUs(d, info); err != nil && d == dir {
