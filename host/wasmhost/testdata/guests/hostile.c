@@ -258,8 +258,10 @@ static u32 starts(const u8 *p, u32 n, const char *with) {
   return i;
 }
 
-// told is the act that the bytes name for a function, such as "!call:"; ACTS: none.
+// told is the act that the first bytes name for a function, such as "!call:";
+// ACTS: none.
 static u32 told(const u8 *p, u32 n, const char *function) {
+  if (n > 4096) n = 4096;
   for (; n; p++, n--) {
     u32 at = *p == '!' ? starts(p, n, function) : 0;
     if (!at) continue;
