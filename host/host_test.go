@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
 )
@@ -21,10 +22,11 @@ var ctx = context.Background()
 func open(t *testing.T, yaml string, opts ...plinth.Option) (*plinth.Host, error) {
 	t.Helper()
 	cache, err := os.UserCacheDir()
-	if err != nil {
+	cache = filepath.Join(cache, "plinth-test", "compiled")
+	if err != nil || wasmhost.CheckCacheDir(cache) != nil { // compiling takes seconds, but it is no error
 		cache = t.TempDir()
 	}
-	opts = append(opts, plinth.WithContent([]byte(yaml)), plinth.WithCacheDir(filepath.Join(cache, "plinth", "wasm")))
+	opts = append(opts, plinth.WithContent([]byte(yaml)), plinth.WithCacheDir(cache))
 	return plinth.Open(ctx, filepath.Join(t.TempDir(), "plinth.yaml"), opts...)
 }
 

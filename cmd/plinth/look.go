@@ -58,7 +58,7 @@ func (s source) options(e env) []plinth.Option {
 
 // cacheDir is where compiled plugins are kept: what PLINTH_CACHE_DIR says, else a
 // folder in the user's cache directory; empty, with a word about it, where there
-// can be none.
+// can be none that is safe.
 func cacheDir(e env) string {
 	for _, v := range e.environ {
 		if dir, ok := strings.CutPrefix(v, "PLINTH_CACHE_DIR="); ok {
@@ -68,7 +68,7 @@ func cacheDir(e env) string {
 	dir, err := os.UserCacheDir()
 	if err == nil {
 		dir = filepath.Join(dir, "plinth", "wasm")
-		err = os.MkdirAll(dir, 0o700)
+		err = wasmhost.CheckCacheDir(dir)
 	}
 	if err != nil {
 		fmt.Fprintln(e.stderr, "plinth: compiled plugins are not kept, so that every start compiles them:", err)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/plinthkv/plinth/host/wasmhost"
 )
 
 func TestMain(m *testing.M) {
@@ -40,10 +42,10 @@ func TestScripts(t *testing.T) {
 // sharedCache keeps the compiled module from run to run: compiling takes seconds.
 func sharedCache(t *testing.T) string {
 	dir, err := os.UserCacheDir()
-	if err != nil {
+	if dir = filepath.Join(dir, "plinth-test", "compiled"); err != nil || wasmhost.CheckCacheDir(dir) != nil {
 		return t.TempDir()
 	}
-	return filepath.Join(dir, "plinth", "wasm")
+	return dir
 }
 
 // servers are what a script has started.

@@ -40,8 +40,8 @@ func conformance(t *testing.T, trusted bool) {
 // takes seconds, under the race detector a minute.
 func compiled(t *testing.T) string {
 	dir, err := os.UserCacheDir()
-	if err != nil {
-		return filepath.Join(t.TempDir(), "compiled")
+	if dir = filepath.Join(dir, "plinth-test", "compiled"); err != nil || wasmhost.CheckCacheDir(dir) != nil {
+		return t.TempDir()
 	}
-	return filepath.Join(dir, "plinth-test", "compiled")
+	return dir
 }

@@ -30,7 +30,7 @@ type Runtime struct {
 func NewRuntime(ctx context.Context, cacheDir string) (*Runtime, error) {
 	r := &Runtime{cache: wazero.NewCompilationCache()}
 	if cacheDir != "" {
-		if err := privateDir(cacheDir); err != nil {
+		if err := CheckCacheDir(cacheDir); err != nil {
 			return nil, err
 		}
 		cache, err := wazero.NewCompilationCacheWithDir(cacheDir)
@@ -66,10 +66,10 @@ func (r *Runtime) Close(ctx context.Context) error {
 	return r.err
 }
 
-// privateDir makes dir, and refuses one that others can write to, or could put
+// CheckCacheDir makes dir, and refuses one that others can write to, or could put
 // another in the place of: no directory above it may be theirs to write, but for
 // those like /tmp, where each can rename only what is their own.
-func privateDir(dir string) error {
+func CheckCacheDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("compilation cache: %w", err)
 	}
