@@ -33,7 +33,9 @@ func TestCacheDirectory(t *testing.T) {
 		{"further below", func(t *testing.T, in string) string {
 			return folder(t, 0o700, folder(t, 0o700, folder(t, 0o777, in, "a"), "b"), "c")
 		}, "compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it holds native code that is run as it is found"},
-		{"below a sticky one, as /tmp is", func(t *testing.T, in string) string { return filepath.Join(folder(t, 0o777|fs.ModeSticky, in, "a"), "b") }, ""},
+		{"below a sticky one, as /tmp is", func(t *testing.T, in string) string {
+			return filepath.Join(folder(t, 0o777|fs.ModeSticky, in, "a"), "b")
+		}, ""},
 		{"a link to one that everybody may write", func(t *testing.T, in string) string {
 			if err := os.Symlink(folder(t, 0o777, in, "a"), filepath.Join(in, "link")); err != nil {
 				t.Fatal(err)
