@@ -137,7 +137,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	err := web.Shutdown(drain)
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("some requests did not finish within %s and were cut off: %w", s.config.ShutdownTimeout, web.Close())
+		err = errors.Join(fmt.Errorf("some requests did not finish within %s and were cut off", s.config.ShutdownTimeout), web.Close())
 	}
 	<-failed
 	return err
