@@ -99,8 +99,7 @@ func cutRange(r Op, single []Op) []Op {
 		if o.Kind != OpPut {
 			continue
 		}
-		// Nothing is before the empty key; as an end, where it may be nil, it would be none.
-		if len(o.Key) > 0 && !EmptyRange(start, o.Key) {
+		if !EmptyRange(start, o.Key) {
 			parts = append(parts, DeleteRange(start, o.Key))
 		}
 		start = After(o.Key)
