@@ -99,7 +99,7 @@ func cutRange(r Op, single []Op) []Op {
 		if o.Kind != OpPut {
 			continue
 		}
-		if !EmptyRange(start, o.Key) {
+		if len(o.Key) > 0 && !EmptyRange(start, o.Key) { // the empty key may be nil: as an end, that is none
 			parts = append(parts, DeleteRange(start, o.Key))
 		}
 		start = After(o.Key)

@@ -152,3 +152,19 @@ func TestNormalizeValidates(t *testing.T) {
 		t.Errorf("an op of an unknown kind: %v", err)
 	}
 }
+
+// The empty key may be nil, as a decoder leaves it: it must not become the end of
+// a part, which would be unbounded and remove every key.
+func TestNormalizeCutsAtTheEmptyKey(t *testing.T) {
+	for _, key := range [][]byte{nil, {}} {
+		n, err := storage.Normalize(&storage.WriteSet{Ops: []storage.Op{storage.DeleteRange(nil, []byte{1}), storage.Put(key, nil)}}, &storage.Info{Caps: ^storage.Caps(0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range n.Ops {
+			if o.Kind == storage.OpDeleteRange && (string(o.Key) != "\x00" || string(o.End) != "\x01" || o.End == nil) {
+				t.Errorf("put %#v: deletes [%q, %q), nil end: %t", key, o.Key, o.End, o.End == nil)
+			}
+		}
+	}
+}
