@@ -231,8 +231,8 @@ func TestOneBadAmongGood(t *testing.T) {
 					t.Errorf("a check that fails: %v", err)
 				}
 			case 2:
-				if _, err := c.b.Scan(context.Background(), storage.Query{}); !errors.Is(err, storage.ErrUnsupported) {
-					t.Errorf("a scan: %v", err)
+				if _, err := c.b.Scan(context.Background(), storage.Query{Reverse: true}); !errors.Is(err, storage.ErrUnsupported) {
+					t.Errorf("a scan that it cannot do: %v", err)
 				}
 			}
 		})

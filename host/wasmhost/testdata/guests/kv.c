@@ -1,6 +1,6 @@
 // A backend in C: a hash map in linear memory, with versions and conditional
-// writes, without expiry and scans. Nothing is allocated for a request but the
-// items that it stores, and a get answers a view of the stored item.
+// writes, without expiry. Nothing is allocated for a request but the items that it
+// stores, and a get answers a view of the stored item. A scan looks at all of them.
 #include "plinth.h"
 
 enum {
@@ -202,8 +202,83 @@ static u8 *get_many(const frame *f, u8 *to, u8 *end) {
   return end_frame(to, out);
 }
 
+static int compare(bytes a, bytes b) {
+  u32 n = a.n < b.n ? a.n : b.n, i = 0;
+  while (i < n && a.p[i] == b.p[i]) i++;
+  return i < n ? a.p[i] - b.p[i] : a.n < b.n ? -1 : a.n > b.n;
+}
+INLINE bytes key_of(const item *it) { return (bytes){it->bytes + it->key, it->key_n}; }
+static int in_range(bytes key, bytes start, bytes end, u32 has_end) {
+  return compare(key, start) >= 0 && (!has_end || compare(key, end) < 0);
+}
+
+// scan keeps the first items of the range, in order, while it looks at all.
+static u8 *scan(const frame *f, u8 *to, u8 *end) {
+  enum { PAGE = 128 };
+  static const item *found[PAGE];
+  in r = f->message;
+  bytes start = {0, 0}, stop = {0, 0};
+  u64 limit = 0, max_bytes = 0, keys_only = 0, unsupported = 0;
+  u32 has_stop = 0, n = 0, more = 0, i = 0;
+  while (r.p < r.end) {
+    u64 tag = read_varint(&r);
+    switch (tag) {
+    case 1 << 3 | 2: start = read_bytes(&r); break;
+    case 2 << 3 | 2: stop = read_bytes(&r); has_stop = 1; break;
+    case 3 << 3: limit = read_varint(&r); break;
+    case 4 << 3: max_bytes = read_varint(&r); break;
+    case 5 << 3: unsupported |= read_varint(&r); break; // reverse
+    case 6 << 3: keys_only = read_varint(&r); break;
+    case 7 << 3: unsupported |= read_varint(&r); break; // at_version
+    default: skip(&r, tag, 0xfe);
+    }
+  }
+  if (r.bad) return put_error(to, f->id, SERIALIZATION, "the scan cannot be read");
+  if (unsupported) return put_error(to, f->id, UNSUPPORTED, "neither reverse nor old versions can be scanned");
+  u32 want = limit && limit < PAGE ? (u32)limit : PAGE;
+  for (u32 at = 0; at <= mask; at++) {
+    const item *it = table[at].item;
+    if (!it || !in_range(key_of(it), start, stop, has_stop)) continue;
+    if (n == want) {
+      more = 1;
+      if (compare(key_of(it), key_of(found[n - 1])) > 0) continue;
+      n--;
+    }
+    u32 place = n++;
+    for (; place && compare(key_of(found[place - 1]), key_of(it)) > 0; place--) found[place] = found[place - 1];
+    found[place] = it;
+  }
+  u8 *p = begin_frame(to, f->id, OK);
+  u64 carried = 0;
+  for (; i < n; i++) {
+    const item *it = found[i];
+    bytes key = key_of(it);
+    carried += key.n + (keys_only ? 0 : value_of(it).n);
+    if (i && max_bytes && carried > max_bytes) break;
+    if (it->size + key.n + SMALL > (u32)(end - p)) { // the item, and where to go on
+      if (!i) return 0;
+      break;
+    }
+    if (!keys_only) { p = put_bytes(p, it->bytes, it->size); continue; }
+    u64 at = version_of(it);
+    *p++ = 1 << 3 | 2;
+    p = put_varint(p, 1 + varint_size(key.n) + key.n + 1 + varint_size(at));
+    p = put_field(p, 1 << 3 | 2, key.p, key.n);
+    *p++ = 3 << 3;
+    p = put_varint(p, at);
+  }
+  if (more || i < n) {
+    bytes last = key_of(found[i - 1]);
+    *p++ = 2 << 3 | 2;
+    p = put_bytes(put_varint(p, last.n + 1), last.p, last.n);
+    *p++ = 0; // the first key after the last
+  }
+  *p++ = 3 << 3;
+  return end_frame(to, put_varint(p, version));
+}
+
 // part is a check, or an op with the item that it stores. Kinds are wire-stable.
-typedef struct { u32 kind, hash, has_end, drops; bytes key, value; u64 number; item *store; } part;
+typedef struct { u32 kind, hash, has_end, drops; bytes key, end, value; u64 number; item *store; } part;
 enum { ABSENT = 1, PRESENT, VALUE, VERSION, RANGE };
 enum { PUT = 1, DELETE, DELETE_RANGE };
 static part parts[MAX_PARTS], *checks = parts, *ops;
@@ -217,7 +292,7 @@ static part read_part(bytes b, u32 *bad) {
     switch (tag) {
     case 1 << 3: c.kind = (u32)read_varint(&r); break;
     case 2 << 3 | 2: c.key = read_bytes(&r); break;
-    case 3 << 3 | 2: read_bytes(&r); c.has_end = 1; break;
+    case 3 << 3 | 2: c.end = read_bytes(&r); c.has_end = 1; break;
     case 4 << 3 | 2: c.value = read_bytes(&r); break;
     case 5 << 3: c.number = read_varint(&r); break;
     default: skip(&r, tag, 0x3e);
@@ -264,7 +339,7 @@ static u32 refusal(void) {
     int range = i < n_checks ? c->kind == RANGE : c->kind == DELETE_RANGE;
     if (c->key.n > MAX_KEY && !range) return SIZE_LIMIT;
     if (c->value.n > MAX_VALUE && i >= n_checks) return SIZE_LIMIT;
-    total += c->key.n + c->value.n; // far below 2³²: all of it was in the buffer
+    total += c->key.n + c->end.n + c->value.n; // far below 2³²: all of it was in the buffer
   }
   if (total > MAX_WRITE) return SIZE_LIMIT;
   for (u32 i = 0; i < n_checks; i++) {
@@ -276,7 +351,7 @@ static u32 refusal(void) {
     part *o = &ops[i];
     if (o->kind < PUT || o->kind > DELETE_RANGE) return INVALID_ARGUMENT;
     if ((o->kind != DELETE_RANGE && o->has_end) || (o->kind != PUT && (o->value.n || o->number))) return INVALID_ARGUMENT;
-    if (o->kind == DELETE_RANGE || o->number) code = UNSUPPORTED;
+    if (o->number) code = UNSUPPORTED; // an expiry
   }
   return code;
 }
@@ -289,8 +364,30 @@ static int holds(const part *c) {
   return c->kind == PRESENT || version_of(it) == c->number;
 }
 
-// apply does all or nothing: everything that can fail comes before the first
-// change. A later op on the same key wins, so that the earlier ones are nothing.
+static int covers(const part *range, bytes key) { return in_range(key, range->key, range->end, range->has_end); }
+
+// superseded tells whether a later op does away with what op i does.
+static int superseded(u32 i) {
+  part *o = &ops[i];
+  for (u32 j = i + 1; j < n_ops; j++) {
+    part *p = &ops[j];
+    if (p->kind == DELETE_RANGE ? covers(p, o->key)
+                                : p->hash == o->hash && p->key.n == o->key.n && equal(p->key.p, o->key.p, o->key.n)) return 1;
+  }
+  return 0;
+}
+
+// drop_range empties the slots of a range; without really, it tells whether there are any.
+static int drop_range(const part *range, int really) {
+  for (u32 i = 0; i <= mask; i++)
+    while (table[i].item && covers(range, key_of(table[i].item))) {
+      if (!really) return 1;
+      drop(i); // which may have put another item here
+    }
+  return 0;
+}
+
+// apply does all or nothing: everything that can fail comes before the first change.
 static u8 *apply(const frame *f, u8 *to) {
   u32 code = read_parts(f->message), refused = code == SERIALIZATION || code == SIZE_LIMIT ? code : refusal();
   if (refused == OK) refused = code;
@@ -306,11 +403,12 @@ static u8 *apply(const frame *f, u8 *to) {
   int full = !grow(n_ops), changes = 0;
   for (u32 i = 0; i < n_ops; i++) {
     part *o = &ops[i];
-    for (u32 j = i + 1; j < n_ops && o->kind; j++)
-      if (ops[j].hash == o->hash && ops[j].key.n == o->key.n && equal(ops[j].key.p, o->key.p, o->key.n)) o->kind = 0;
-    o->drops = o->kind == DELETE && find(o->key.p, o->key.n);
-    if (o->kind == PUT && !full) full = !(o->store = new_item(o->key, o->value, version + 1));
-    changes |= o->drops || o->store;
+    changes |= o->kind == PUT; // also one that is deleted again
+    if (o->kind == DELETE_RANGE) o->drops = drop_range(o, 0);
+    else if (superseded(i)) o->kind = 0;
+    else if (o->kind == DELETE) o->drops = find(o->key.p, o->key.n) != 0;
+    else if (!full) full = !(o->store = new_item(o->key, o->value, version + 1));
+    changes |= o->drops;
   }
   if (full) {
     for (u32 i = 0; i < n_ops; i++)
@@ -320,8 +418,9 @@ static u8 *apply(const frame *f, u8 *to) {
   version += changes;
   for (u32 i = 0; i < n_ops; i++) {
     part *o = &ops[i];
+    if (o->kind == DELETE_RANGE && o->drops) drop_range(o, 1);
     u32 at = slot(o->hash, o->key.p, o->key.n);
-    if (o->drops) drop(at);
+    if (o->kind == DELETE && table[at].item) drop(at);
     if (!o->store) continue;
     item *old = table[at].item;
     if (old) release(old, size_of(old)); else count++;
@@ -351,6 +450,7 @@ static u8 *respond(const frame *f, u8 *to, u8 *end) {
   switch (f->op) {
   case GET: return get(f, to, end);
   case GET_MANY: return get_many(f, to, end);
+  case SCAN: return scan(f, to, end);
   case APPLY: return apply(f, to);
   case HEALTH: return health(f, to);
   }

@@ -1,6 +1,7 @@
 // A guest that answers what it was told, whatever that is. A get of a key tells
 // it, by the key's first byte:
 //
+//   c  plinth_get has the host ask plinth_call
 //   g  plinth_get answers the rest of the key
 //   r  plinth_get's result is the next 8 bytes of the key
 //   a  from now on plinth_call answers the rest of the key
@@ -22,6 +23,7 @@ EXPORT(plinth_open) u64 plinth_open(u32 n) {
 }
 
 EXPORT(plinth_get) u64 plinth_get(u32 n, i64 now) {
+  if (n && request[0] == 'c') return bare(USE_CALL);
   if (n && request[0] == 'g') return view(request + 1, n - 1);
   if (n > 8 && request[0] == 'r') return load64(request + 1);
   mode = n ? request[0] : 0;
