@@ -151,6 +151,8 @@ func (b *Backend) admits(info *storage.Info) error {
 
 // discard throws the held slot's broken instance away and notes what follows.
 func (b *Backend) discard(s *slot, reason error) {
+	why := *storage.AsError(reason) // whether a write may have been applied is told to whoever waits for it
+	why.Unknown, reason = false, &why
 	in, now := s.in, b.clock()
 	s.in = nil
 	if err := in.close(); err != nil {
@@ -171,7 +173,7 @@ func (b *Backend) unavailable(f *failure, now time.Time) error {
 	e := &storage.Error{Code: storage.Unavailable, Msg: "the plugin has failed and its state is lost: " + f.reason.Error()}
 	if f.restarts {
 		e.Msg = "the plugin has failed and is being restarted: " + f.reason.Error()
-		e.RetryAfter = max(f.retryAt.Sub(now), time.Millisecond)
+		e.RetryAfter = max(f.retryAt.Sub(now), 0).Truncate(time.Millisecond) + time.Millisecond
 	}
 	return b.error(e)
 }
