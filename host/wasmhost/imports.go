@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"regexp"
 	"slices"
 
 	"github.com/tetratelabs/wazero/api"
@@ -50,12 +51,14 @@ func guestLog(ctx context.Context, guest api.Module, stack []uint64) {
 type callContext struct {
 	context.Context
 	log *slog.Logger
-	// Of the call that runs: records, and bytes of output.
+	// Of the call that runs: records, bytes of output, and what a runtime says on
+	// standard error before it ends itself.
 	records, written int
+	lastWords        string
 }
 
 // begins forgets what the last call logged.
-func (c *callContext) begins() { c.records, c.written = 0, 0 }
+func (c *callContext) begins() { c.records, c.written, c.lastWords = 0, 0, "" }
 
 // record logs what a guest said: a JSON object with msg and attributes, or text.
 func (c *callContext) record(level slog.Level, record []byte) {
@@ -104,10 +107,16 @@ func (o *output) Write(p []byte) (int, error) {
 		o.line = append(o.line, part[:min(len(part), maxRecord-len(o.line))]...)
 		if rest = after; ended {
 			o.ctx.record(o.level, o.line)
+			if o.ctx.lastWords == "" && last.Match(o.line) {
+				o.ctx.lastWords = ": " + firstLine(string(o.line))
+			}
 			o.line = o.line[:0]
 		}
 	}
 	return len(p), nil
 }
+
+// last are the last words of Go and of Rust.
+var last = regexp.MustCompile(`^(panic|fatal error): |^thread '.*' panicked at `)
 
 var errFlood = errors.New("too much output in one call")

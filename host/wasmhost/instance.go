@@ -241,7 +241,7 @@ func (in *instance) trapped(what string, times int, err error) error {
 	case errors.As(err, &exit):
 		reason = fmt.Sprintf("the guest exited with code %d", exit.ExitCode())
 	}
-	return &storage.Error{Code: storage.Unavailable, Msg: what + ": " + reason}
+	return &storage.Error{Code: storage.Unavailable, Msg: what + ": " + reason + in.ctx.lastWords}
 }
 
 func (in *instance) garbage(format string, args ...any) error {
