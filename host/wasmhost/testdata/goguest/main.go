@@ -1,0 +1,138 @@
+// A plugin in Go for the tests of its carrier: a get does what its key says, and
+// answers what came of it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/sdk/guest"
+	"github.com/plinthkv/plinth/storage"
+)
+
+func init() { guest.Serve(open) }
+
+func main() {}
+
+func open(_ context.Context, env sdk.Env) (storage.Backend, error) {
+	var config struct {
+		Fail  string   `json:"fail"`
+		Bytes sdk.Size `json:"bytes"`
+	}
+	if err := sdk.DecodeConfig(env.Config, &config); err != nil {
+		return nil, err
+	}
+	switch config.Fail {
+	case "":
+	case "panic":
+		panic("boom in open")
+	default:
+		return nil, sdk.ConfigErrorf("fail", "it was told to: %s", config.Fail)
+	}
+	return &backend{env: env}, nil
+}
+
+type backend struct {
+	storage.UnimplementedBackend
+	env   sdk.Env
+	ticks int
+	keep  [][]byte
+}
+
+func (b *backend) Info() storage.Info {
+	return storage.Info{Name: "go", Version: "1", Incarnation: b.env.Incarnation}
+}
+
+func (b *backend) Health(context.Context, storage.Probe) (storage.Health, error) {
+	return storage.Health{Status: storage.Healthy}, nil
+}
+
+func (b *backend) Close(context.Context) error { return nil }
+
+func (b *backend) Apply(_ context.Context, w *storage.WriteSet) (uint64, error) {
+	b.do(string(w.Ops[0].Key))
+	return 1, nil
+}
+
+func (b *backend) Get(_ context.Context, key []byte) (storage.Item, error) {
+	return storage.Item{Value: fmt.Append(nil, b.do(string(key)))}, nil
+}
+
+func (b *backend) do(what string) any {
+	what, argument, _ := strings.Cut(what, " ")
+	switch what {
+	case "panic":
+		panic("boom")
+	case "panic-error":
+		panic(fmt.Errorf("an error with %d", 42))
+	case "nil":
+		var none *backend
+		return none.ticks
+	case "goroutine-panic":
+		go func() { panic("boom elsewhere") }()
+		time.Sleep(time.Millisecond)
+	case "exit":
+		os.Exit(3)
+	case "deadlock":
+		select {}
+	case "spin":
+		for {
+		}
+	case "sleep":
+		d, err := time.ParseDuration(argument)
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		time.Sleep(d)
+		return time.Since(start) >= d
+	case "tick":
+		go func() { // it goes on only while a call runs
+			for {
+				time.Sleep(time.Millisecond)
+				b.ticks++
+			}
+		}()
+	case "ticks":
+		return b.ticks
+	case "recurse":
+		return recurse(0)
+	case "eat":
+		for {
+			b.keep = append(b.keep, make([]byte, 1<<20))
+		}
+	case "garbage":
+		n := 0
+		for range 1000 {
+			n += len(make([]byte, 1<<20))
+		}
+		return n
+	case "log":
+		b.env.Log.With("a", 1).WithGroup("g").Info("hello", "b", "two", "c", []int{1, 2})
+		b.env.Log.Debug("details")
+	case "print":
+		fmt.Println("to standard output")
+		fmt.Fprintln(os.Stderr, "to standard error")
+	case "env":
+		return os.Environ()
+	case "file":
+		_, err := os.ReadFile("/etc/passwd")
+		return err
+	case "create":
+		return os.WriteFile(argument, nil, 0o600)
+	case "dial":
+		_, err := net.Dial("tcp", argument)
+		return err
+	case "now":
+		return b.env.Now().UnixMilli()
+	}
+	return "done"
+}
+
+//go:noinline
+func recurse(n int) int { return recurse(n+1) + n }
