@@ -33,7 +33,10 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 		return storage.Item{}, b.unreadable("get", err)
 	}
 	it.Key = nil
-	return owned(it), nil
+	if it.Value == nil {
+		it.Value = []byte{}
+	}
+	return it, nil
 }
 
 // fastGet runs plinth_get in the slot that is held, and releases it.
@@ -82,12 +85,14 @@ func copied(view []byte) []byte {
 	return b
 }
 
-// owned is an item of an answer with a value: nil is for scans of keys.
-func owned(it storage.Item) storage.Item {
-	if it.Value == nil {
-		it.Value = []byte{}
+// present gives a value to items of an answer that have none, as only those of a
+// scan of keys may: it is the empty one.
+func present(items []storage.Item) {
+	for i := range items {
+		if items[i].Value == nil {
+			items[i].Value = []byte{}
+		}
 	}
-	return it
 }
 
 // GetMany asks the guest. The items share one copy of the answer.
@@ -112,9 +117,7 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 	if err != nil {
 		return nil, b.unreadable("get_many", err)
 	}
-	for i := range items {
-		items[i] = owned(items[i])
-	}
+	present(items)
 	return items, nil
 }
 
@@ -183,9 +186,7 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 		return storage.Page{}, b.unreadable("scan", err)
 	}
 	if !q.KeysOnly {
-		for i := range page.Items {
-			page.Items[i] = owned(page.Items[i])
-		}
+		present(page.Items)
 	}
 	return page, nil
 }
