@@ -24,6 +24,9 @@ type wasmReader struct {
 	b   []byte
 	i   int
 	bad bool
+	// branches is how many places of the instructions passed over the flow of
+	// control splits or joins at.
+	branches int
 }
 
 func (r *wasmReader) done() bool { return r.bad || r.i >= len(r.b) }

@@ -5,7 +5,8 @@
 // plugin, compiled and checked; a [Backend] is an opened one. The guest is not
 // trusted: whatever it answers is checked, a call that runs too long is
 // interrupted, and an instance that trapped, exited, panicked, overran or
-// answered garbage is discarded and never called again.
+// answered garbage is discarded and never called again. What wazero leaves
+// without bound is built into the module, or checked, before it is compiled.
 //
 // What belongs here is the carrier alone. Which plugins there are, what they are
 // configured with and who uses them is the business of package host.

@@ -20,6 +20,10 @@ import (
 // Go do, and small ones that call nothing stay as they are. Host functions and
 // operations on a whole memory, which cannot be interrupted, get one now and then.
 //
+// wazero takes the square of a function's branches to compile it: a file of a few
+// hundred kilobytes takes minutes, and one as large as a module may be, days. So
+// their sum is bounded, far above what the Go compiler itself has.
+//
 // wazero makes room for as many parts as a module says that it has, before it
 // reads the first: a file of twenty bytes asks for all memory there is. So every
 // count is followed here. Custom sections, which say nothing that is needed, are
@@ -33,6 +37,10 @@ const (
 	// slowRun is how many host functions and operations on a whole memory may
 	// stand in a body without a look between them.
 	slowRun = 16
+	// maxBranches is the most that the squares of the functions' branches may add
+	// up to. It takes minutes to compile; the memory plugin, of 4 MB, has a
+	// hundredth of it.
+	maxBranches = 1e10
 )
 
 // look is an empty loop: block type none, end.
@@ -140,6 +148,7 @@ func checkCode(r *wasmReader, imported uint32, interruptible bool) ([]byte, erro
 	n := r.u32()
 	out := binary.AppendUvarint(make([]byte, 0, len(r.b)+len(r.b)/32), uint64(n))
 	var body []byte
+	branches := int64(0)
 	for i := uint32(0); i < n && !r.bad; i++ {
 		b := r.sized()
 		if !interruptible {
@@ -147,6 +156,9 @@ func checkCode(r *wasmReader, imported uint32, interruptible bool) ([]byte, erro
 		}
 		if body = withLooks(body[:0], b, imported); b.bad {
 			return nil, unreadableModule("the function %d of those with a body has an instruction that is cut or unknown here", i)
+		}
+		if branches += int64(b.branches) * int64(b.branches); branches > maxBranches {
+			return nil, storage.LimitError(storage.InvalidArgument, "the sum of its functions' branches squared", maxBranches, branches)
 		}
 		out = append(binary.AppendUvarint(out, uint64(len(body))), body...)
 	}

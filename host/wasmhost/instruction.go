@@ -5,18 +5,23 @@ package wasmhost
 func (r *wasmReader) instruction() (k instructionKind, callee uint32) {
 	switch op := r.byte(); {
 	case op == 0x02: // block
+		r.branches++
 		r.leb(5)
 	case op == 0x03: // loop
+		r.branches++
 		r.leb(5)
 		return opLoop, 0
 	case op == 0x04: // if
+		r.branches++
 		r.leb(5)
 		return opLeaves, 0
 	case op == 0x0C, op == 0x0D: // br, br_if
+		r.branches++
 		r.leb(5)
 		return opLeaves, 0
 	case op == 0x0E: // br_table
 		for n := r.u32(); !r.bad; n-- {
+			r.branches++
 			r.leb(5)
 			if n == 0 {
 				break
@@ -24,6 +29,7 @@ func (r *wasmReader) instruction() (k instructionKind, callee uint32) {
 		}
 		return opLeaves, 0
 	case op == 0x00, op == 0x05, op == 0x0F: // unreachable, else, return
+		r.branches++
 		return opLeaves, 0
 	case op == 0x10: // call
 		return opCall, r.u32()
@@ -79,6 +85,7 @@ func (r *wasmReader) bulk() instructionKind {
 	default:
 		r.fail()
 	}
+	r.branches += 2 // a loop
 	return opBulk
 }
 

@@ -40,6 +40,8 @@ func TestLoadRefuses(t *testing.T) {
 		{"4,294,967,295 bytes of data", append(bytes.Clone(whole[:8]), 11, 10, 1, 0, 0x41, 0, 0x0B, 0xff, 0xff, 0xff, 0xff, 0x0f), wasmhost.Options{}, "the module cannot be read: its data section is cut, too long, or has what is unknown here"},
 		{"4,294,967,295 exports", append(bytes.Clone(whole[:8]), 7, 5, 0xff, 0xff, 0xff, 0xff, 0x0f), wasmhost.Options{}, "the module cannot be read: its export section is cut, too long, or has what is unknown here"},
 		{"exceptions", append(bytes.Clone(whole[:8]), 13, 1, 0), wasmhost.Options{}, "the module cannot be read: it has a section 13, which is unknown here"},
+		{"code that takes days to compile", minimal().with(wasmFunc{"plinth_close", "", "I", append(bytes.Repeat([]byte{0x02, 0x40, 0x0B}, 100_001), zero64...)}).bytes(), wasmhost.Options{}, "invalid argument: the sum of its functions' branches squared is 10000200001, limit is 10000000000"},
+		{"a table of branches that is cut", minimal().with(wasmFunc{"plinth_close", "", "I", []byte{0x41, 0, 0x0E, 0xff, 0xff, 0xff, 0xff, 0x0f, 0}}).bytes(), wasmhost.Options{}, "the module cannot be read: the function 4 of those with a body has an instruction that is cut or unknown here"},
 		{"an unknown instruction", minimal().with(wasmFunc{"plinth_close", "", "I", []byte{0xFE, 0, 0}}).bytes(), wasmhost.Options{}, "the module cannot be read: the function 4 of those with a body has an instruction that is cut or unknown here"},
 		{"code that does not type", minimal().with(wasmFunc{"plinth_close", "", "I", nil}).bytes(), wasmhost.Options{}, "the module cannot be compiled: invalid function[4] export[\"plinth_close\"]: not enough results\n\thave ()\n\twant (i64)"},
 
