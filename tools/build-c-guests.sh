@@ -23,7 +23,7 @@ fi
 build() {
 	name=$1 source=$2
 	shift 2
-	clang --target=wasm32-unknown-unknown -std=c11 -O2 -Wall -Wextra -Werror -Wno-unused -Wno-unused-parameter \
+	clang --target=wasm32-unknown-unknown -std=c11 -Os -Wall -Wextra -Werror -Wno-unused -Wno-unused-parameter \
 		-ffreestanding -fno-ident -nostdlib -mbulk-memory -msign-ext -msimd128 "$@" -c -o "$out/$name.o" "$source"
 	wasm-ld --no-entry --strip-all --stack-first -z stack-size=65536 -o "$out/$name.wasm" "$out/$name.o"
 	rm "$out/$name.o"
