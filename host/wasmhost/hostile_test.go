@@ -17,8 +17,8 @@ import (
 // everyone after, and what else runs in the same host goes on.
 
 const (
-	budget   = 100 * time.Millisecond
-	tooLong  = "ran longer than its budget of 100ms and was interrupted"
+	budget   = 250 * time.Millisecond
+	tooLong  = "ran longer than its budget of 250ms and was interrupted"
 	broke    = "the plugin broke the ABI: "
 	outside  = " answered bytes outside of its memory"
 	hostiles = "plugin hostile: "
@@ -252,8 +252,8 @@ func TestHostileOpen(t *testing.T) {
 		reason       string
 	}{
 		{"traps", "!open:trap", storage.Unavailable, "plinth_open: wasm error: unreachable"},
-		{"loops", "!open:loop", storage.Unavailable, "plinth_open: ran longer than its budget of 500ms and was interrupted"},
-		{"recurses without a loop", "!open:twice", storage.Unavailable, "plinth_open: ran longer than its budget of 500ms and was interrupted"},
+		{"loops", "!open:loop", storage.Unavailable, "plinth_open: ran longer than its budget of 1.25s and was interrupted"},
+		{"recurses without a loop", "!open:twice", storage.Unavailable, "plinth_open: ran longer than its budget of 1.25s and was interrupted"},
 		{"exits", "!open:exit7", storage.Unavailable, "plinth_open: the guest exited with code 7"},
 		{"answers an error", "!open:error", storage.Internal, "I cannot go on"},
 		{"answers a bare code", "!open:bare_error", storage.NoSpace, "plinth_open answered the bare code 18"},
@@ -333,7 +333,7 @@ func TestRequestsBeyondTheGuestsLimits(t *testing.T) {
 func TestHostileClose(t *testing.T) {
 	for act, reason := range map[string]string{
 		"trap":       "plinth_close: wasm error: unreachable",
-		"loop":       "plinth_close: ran longer than its budget of 500ms and was interrupted",
+		"loop":       "plinth_close: ran longer than its budget of 1.25s and was interrupted",
 		"exit7":      "plinth_close: the guest exited with code 7",
 		"bare_error": "plinth_close answered the bare code 18",
 		"error":      "I cannot go on",
