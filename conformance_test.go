@@ -13,7 +13,6 @@ import (
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host/wasmhost"
-	"github.com/plinthkv/plinth/otel"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/sdk"
@@ -85,7 +84,7 @@ func pipeline(below storage.Backend, stages string, clock *storagetest.Clock) (s
 	if err != nil {
 		return nil, err
 	}
-	registry, err := wrappers.NewRegistry(plinth.Wrappers(otel.Providers{})...)
+	registry, err := wrappers.NewRegistry(plinth.Wrappers()...)
 	if err != nil {
 		return nil, err
 	}

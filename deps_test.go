@@ -10,6 +10,14 @@ import (
 
 const self = "github.com/plinthkv/plinth"
 
+// otelAPI is what the API of OpenTelemetry brings in, and otelSDK what only the
+// program may use: the library leaves it to who embeds it where spans and
+// metrics go.
+var (
+	otelAPI = []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/auto/sdk", "github.com/cespare/xxhash", "github.com/go-logr"}
+	otelSDK = []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters"}
+)
+
 // walls says who may know whom. A room may import what its line allows, the
 // standard library, and rooms below itself.
 var walls = []struct {
@@ -27,11 +35,10 @@ var walls = []struct {
 	{room: "plugins/memory", allowed: []string{self + "/storage", self + "/abi", self + "/sdk", "github.com/tidwall/btree"}, why: "a plugin is a backend and its engine"},
 	{room: "plugins/memory/wasm", goos: "wasip1", allowed: []string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory", "github.com/tidwall/btree"}, why: "a plugin is a backend and its engine"},
 	{room: "config", allowed: []string{"github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.yaml.in/yaml"}, why: "config builds nothing"},
-	{room: "wrappers", allowed: []string{self + "/storage"}, why: "wrappers know neither host nor configuration"},
-	{room: "wrappers/sizelimits", allowed: []string{self + "/storage", self + "/wrappers"}, why: "wrappers do not know each other"},
-	{room: "wrappers/cache", allowed: []string{self + "/storage", self + "/wrappers", "github.com/maypok86/otter", "golang.org/x/sys"}, why: "wrappers do not know each other"},
-	{room: "otel", allowed: []string{self + "/storage", self + "/wrappers", "go.opentelemetry.io/otel", "go.opentelemetry.io/auto/sdk", "github.com/cespare/xxhash", "github.com/go-logr"},
-		never: []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters"}, why: "the library uses the API alone"},
+	{room: "wrappers", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "wrappers know neither host nor configuration"},
+	{room: "wrappers/sizelimits", allowed: append([]string{self + "/storage", self + "/wrappers"}, otelAPI...), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/cache", allowed: append([]string{self + "/storage", self + "/wrappers", "github.com/maypok86/otter", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "otel", allowed: append([]string{self + "/storage", self + "/wrappers"}, otelAPI...), never: otelSDK, why: "the library uses the API alone"},
 	{room: "server", allowed: []string{self + "/storage", "golang.org/x/"}, why: "the server serves stores, whoever built them"},
 	{room: "host/wasmhost", allowed: []string{self + "/storage", self + "/abi", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, why: "a carrier knows the contract and its engine"},
 }

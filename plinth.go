@@ -31,7 +31,6 @@ type options struct {
 	config    config.Options
 	host      host.Settings
 	factories []wrappers.Factory
-	providers otel.Providers
 }
 
 // WithEnviron gives the environment that the configuration may refer to and that
@@ -51,12 +50,12 @@ func WithLogger(l *slog.Logger) Option { return func(o *options) { o.host.Log = 
 
 // WithTracerProvider is where spans go. Without it, nowhere.
 func WithTracerProvider(p trace.TracerProvider) Option {
-	return func(o *options) { o.providers.Tracer = p }
+	return func(o *options) { o.host.Tracer = p }
 }
 
 // WithMeterProvider is where metrics go. Without it, nowhere.
 func WithMeterProvider(p metric.MeterProvider) Option {
-	return func(o *options) { o.providers.Meter = p }
+	return func(o *options) { o.host.Meter = p }
 }
 
 // WithWrappers adds kinds of wrappers that pipelines may name.
@@ -88,7 +87,7 @@ func OpenConfig(ctx context.Context, path string, opts ...Option) (*Host, *confi
 	}
 	o.host.Builtins = map[string][]byte{"memory": module.Wasm}
 	var err error
-	o.host.Registry, err = wrappers.NewRegistry(append(Wrappers(o.providers), o.factories...)...)
+	o.host.Registry, err = wrappers.NewRegistry(append(Wrappers(), o.factories...)...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -107,6 +106,6 @@ func OpenConfig(ctx context.Context, path string, opts ...Option) (*Host, *confi
 }
 
 // Wrappers are the kinds that every host knows.
-func Wrappers(p otel.Providers) []wrappers.Factory {
-	return []wrappers.Factory{otel.Factory(p), sizelimits.Factory(), cache.Factory()}
+func Wrappers() []wrappers.Factory {
+	return []wrappers.Factory{otel.Factory(), sizelimits.Factory(), cache.Factory()}
 }

@@ -40,7 +40,7 @@ func guest(ctx context.Context, r *wasmhost.Runtime, name string, binary []byte,
 // pipeline is the built-in default over b: instrument, size_limits, cache.
 func pipeline(b storage.Backend) (storage.Backend, error) {
 	hub := wrappers.NewHub(b)
-	s := wrappers.Settings{Store: "default", Hub: hub}
+	s := wrappers.Settings{Store: "default", Hub: hub, Meter: metricnoop.NewMeterProvider()}
 	cached, err := cache.New(hub.Backend(), cache.DefaultConfig(), s)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func pipeline(b storage.Backend) (storage.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return otel.New(limited, otel.DefaultConfig(), s, otel.Providers{Meter: metricnoop.NewMeterProvider()})
+	return otel.New(limited, otel.DefaultConfig(), s)
 }
 
 // extismPeer is the C map behind Extism. Its plugin takes one caller at a time.

@@ -9,6 +9,9 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
@@ -26,6 +29,9 @@ type Settings struct {
 	CacheDir string
 	Clock    func() time.Time // nil: time.Now
 	Log      *slog.Logger     // nil: slog.Default()
+
+	Tracer trace.TracerProvider // where spans go; nil: nowhere
+	Meter  metric.MeterProvider // where metrics go; nil: nowhere
 }
 
 // Host owns the plugins, the backends and the stores of one configuration. It is
@@ -206,7 +212,8 @@ func (h *Host) pipeline(cfg *config.Config, sc config.Store, s *Store) error {
 		}
 		built, err := factory.Build(next, stage.Config, wrappers.Settings{
 			Store: s.name, Stage: stage.Name, Clock: h.settings.Clock, Hub: s.backend.hub,
-			Log: h.settings.Log.With("store", s.name, "stage", stage.Name)})
+			Log:    h.settings.Log.With("store", s.name, "stage", stage.Name),
+			Tracer: h.settings.Tracer, Meter: h.settings.Meter})
 		if err != nil {
 			errs = append(errs, stageError(stage, err))
 			continue

@@ -21,16 +21,16 @@ func TestConformance(t *testing.T) {
 	meter := metric.NewMeterProvider(metric.WithReader(metric.NewManualReader()))
 	tracer := trace.NewTracerProvider()
 	for _, c := range []struct {
-		name      string
-		providers otel.Providers
-	}{{"silent", otel.Providers{}}, {"recorded", otel.Providers{Tracer: tracer, Meter: meter}}} {
+		name     string
+		settings wrappers.Settings
+	}{{"silent", wrappers.Settings{}}, {"recorded", wrappers.Settings{Tracer: tracer, Meter: meter}}} {
 		t.Run(c.name, func(t *testing.T) {
 			clock := storagetest.NewClock()
 			storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(ctx context.Context) (storage.Backend, error) {
 				env := sdk.Env{Now: clock.Now}
 				rand.Read(env.Incarnation[:])
 				below := memory.New(memory.DefaultConfig(), env)
-				b, err := otel.New(below, otel.DefaultConfig(), wrappers.Settings{Store: "s", Stage: "instrument", Clock: clock.Now}, c.providers)
+				b, err := otel.New(below, otel.DefaultConfig(), c.settings)
 				return storagetest.WithClose(b, below.Close), err
 			}})
 		})

@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/storage"
@@ -38,14 +39,16 @@ type Backend struct {
 const outcomes = int(storage.Unauthenticated) + 1
 
 // New puts the wrapper over next.
-func New(next storage.Backend, c Config, s wrappers.Settings, p Providers) (*Backend, error) {
-	p = p.orNoop()
-	b := &Backend{next: next, measures: c.Metrics}
-	if c.Spans {
-		b.tracer = p.Tracer.Tracer(scope)
+func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
+	b := &Backend{next: next, measures: c.Metrics && s.Meter != nil}
+	if c.Spans && s.Tracer != nil {
+		b.tracer = s.Tracer.Tracer(scope)
+	}
+	if s.Meter == nil {
+		s.Meter = noop.NewMeterProvider()
 	}
 	var err error
-	b.duration, err = p.Meter.Meter(scope).Float64Histogram("db.client.operation.duration",
+	b.duration, err = s.Meter.Meter(scope).Float64Histogram("db.client.operation.duration",
 		metric.WithUnit("s"), metric.WithDescription("Duration of storage calls."),
 		metric.WithExplicitBucketBoundaries(durationBounds...))
 	if err != nil {

@@ -34,8 +34,8 @@ func instrumented(t testing.TB, below storage.Backend, c otel.Config) *telemetry
 	t.Helper()
 	tel := &telemetry{spans: tracetest.NewSpanRecorder(), reader: sdkmetric.NewManualReader()}
 	tel.tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(tel.spans))
-	b, err := otel.New(below, c, wrappers.Settings{Store: "cities", Stage: "instrument"},
-		otel.Providers{Tracer: tel.tracer, Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(tel.reader))})
+	b, err := otel.New(below, c, wrappers.Settings{Store: "cities", Stage: "instrument",
+		Tracer: tel.tracer, Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(tel.reader))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,11 +191,11 @@ func TestSwitches(t *testing.T) {
 func TestAllocations(t *testing.T) {
 	absent := []byte("absent") // memory answers it without an allocation
 	ctx := context.Background()
-	for name, p := range map[string]otel.Providers{
+	for name, p := range map[string]wrappers.Settings{
 		"nowhere":  {},
 		"measured": {Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))},
 	} {
-		b, err := otel.New(newMemory(), otel.DefaultConfig(), wrappers.Settings{Store: "s"}, p)
+		b, err := otel.New(newMemory(), otel.DefaultConfig(), p)
 		if err != nil {
 			t.Fatal(err)
 		}

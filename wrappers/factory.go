@@ -8,6 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -25,6 +28,9 @@ type Settings struct {
 	Clock func() time.Time // the host's clock
 	Log   *slog.Logger
 	Hub   *Hub // of the backend at the bottom
+
+	Tracer trace.TracerProvider // where spans go; nil: nowhere
+	Meter  metric.MeterProvider // where metrics go; nil: nowhere
 }
 
 // Declaration is what a wrapper says of itself for people who put pipelines

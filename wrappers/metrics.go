@@ -1,0 +1,86 @@
+package wrappers
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+)
+
+// scope is the instrumentation scope of what wrappers count.
+const scope = "github.com/plinthkv/plinth/wrappers"
+
+// Counter counts what a stage does. Its attributes (db.namespace, plinth.stage
+// and its own) are put together once: adding to it allocates nothing. The zero
+// value counts nothing. It is safe for concurrent use.
+type Counter struct {
+	counter metric.Int64Counter
+	with    []metric.AddOption
+}
+
+// Add counts n more.
+func (c Counter) Add(n int64) {
+	if c.counter != nil {
+		c.counter.Add(context.Background(), n, c.with...)
+	}
+}
+
+// Histogram records how large what a stage does is. Like a Counter it allocates
+// nothing and its zero value does nothing.
+type Histogram struct {
+	histogram metric.Int64Histogram
+	with      []metric.RecordOption
+}
+
+// Record adds one value.
+func (h Histogram) Record(v int64) {
+	if h.histogram != nil {
+		h.histogram.Record(context.Background(), v, h.with...)
+	}
+}
+
+// Counter makes a counter of the stage, named as OpenTelemetry names metrics:
+// "plinth.cache.lookups", in units like "{lookup}".
+func (s Settings) Counter(name, unit, description string, own ...attribute.KeyValue) (Counter, error) {
+	c, err := s.meter().Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
+	return Counter{c, []metric.AddOption{s.attributes(own)}}, err
+}
+
+// Histogram makes a histogram of the stage with the bounds given.
+func (s Settings) Histogram(name, unit, description string, bounds []float64, own ...attribute.KeyValue) (Histogram, error) {
+	h, err := s.meter().Int64Histogram(name, metric.WithUnit(unit), metric.WithDescription(description),
+		metric.WithExplicitBucketBoundaries(bounds...))
+	return Histogram{h, []metric.RecordOption{s.attributes(own)}}, err
+}
+
+// Gauge has a value of the stage asked for whenever metrics are collected, until
+// stop is called.
+func (s Settings) Gauge(name, unit, description string, value func() int64, own ...attribute.KeyValue) (stop func(), err error) {
+	m := s.meter()
+	g, err := m.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description))
+	if err != nil {
+		return func() {}, err
+	}
+	with := s.attributes(own)
+	registration, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(g, value(), with)
+		return nil
+	}, g)
+	if err != nil {
+		return func() {}, err
+	}
+	return func() { _ = registration.Unregister() }, nil
+}
+
+func (s Settings) meter() metric.Meter {
+	if s.Meter == nil {
+		return metricnoop.Meter{}
+	}
+	return s.Meter.Meter(scope)
+}
+
+func (s Settings) attributes(own []attribute.KeyValue) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(append([]attribute.KeyValue{
+		attribute.String("db.namespace", s.Store), attribute.String("plinth.stage", s.Stage)}, own...)...))
+}
