@@ -38,6 +38,7 @@ var walls = []struct {
 	{room: "wrappers", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "wrappers know neither host nor configuration"},
 	{room: "wrappers/sizelimits", allowed: append([]string{self + "/storage", self + "/wrappers"}, otelAPI...), never: otelSDK, why: "wrappers do not know each other"},
 	{room: "wrappers/cache", allowed: append([]string{self + "/storage", self + "/wrappers", "github.com/maypok86/otter", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/tenant", why: "it only looks at keys"},
 	{room: "otel", allowed: append([]string{self + "/storage", self + "/wrappers"}, otelAPI...), never: otelSDK, why: "the library uses the API alone"},
 	{room: "server", allowed: []string{self + "/storage", "golang.org/x/"}, why: "the server serves stores, whoever built them"},
 	{room: "host/wasmhost", allowed: []string{self + "/storage", self + "/abi", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, why: "a carrier knows the contract and its engine"},
