@@ -27,31 +27,29 @@ type Settings struct {
 	Stage string           // the stage's name in it
 	Clock func() time.Time // the host's clock
 	Log   *slog.Logger
-	Hub   *Hub // of the backend at the bottom
+	Hub   Watchable // the writes to the backend at the bottom, as this stage names their keys
 
 	Tracer trace.TracerProvider // where spans go; nil: nowhere
 	Meter  metric.MeterProvider // where metrics go; nil: nowhere
 }
 
-// Declaration is what a wrapper says of itself for people who put pipelines
-// together: "plinth check" shows it.
-type Declaration struct {
-	Needs     storage.Caps // what it cannot do without, from below
-	Preserves string       // what stays true above it
-	Weakens   string       // what does not; empty: nothing
-}
-
 // Factory makes the wrappers of one kind.
 type Factory interface {
 	Kind() string
+	// Declaration is what holds for every wrapper of the kind.
 	Declaration() Declaration
+	// Declare is what holds for the one that Build makes of config over what is
+	// below. Of a configuration that does not decode it says what always holds.
+	Declare(config Decoder, b Below) Declaration
 	// Build decodes config and puts a wrapper over next. An error of the
 	// configuration is config's own.
 	Build(next storage.Backend, config Decoder, s Settings) (storage.Backend, error)
 }
 
 // NewFactory is the factory of a kind: config is decoded over defaults, checked
-// by its Validate method if it has one, and handed to build.
+// by its Validate method if it has one, and handed to build. A config with the
+// method Declare(Below, *Declaration) says by it what more is true of d as it is
+// configured.
 func NewFactory[C any](kind string, d Declaration, defaults func() C, build func(next storage.Backend, c C, s Settings) (storage.Backend, error)) Factory {
 	return &factory[C]{kind, d, defaults, build}
 }
@@ -65,6 +63,18 @@ type factory[C any] struct {
 
 func (f *factory[C]) Kind() string             { return f.kind }
 func (f *factory[C]) Declaration() Declaration { return f.declares }
+
+func (f *factory[C]) Declare(config Decoder, b Below) Declaration {
+	d, c := f.declares, f.defaults()
+	if config != nil && config.Decode(&c) != nil {
+		return d
+	}
+	if more, ok := any(c).(interface{ Declare(Below, *Declaration) }); ok {
+		d.Changes, d.Never, d.Warnings = slices.Clone(d.Changes), slices.Clone(d.Never), slices.Clone(d.Warnings)
+		more.Declare(b, &d)
+	}
+	return d
+}
 
 func (f *factory[C]) Build(next storage.Backend, config Decoder, s Settings) (storage.Backend, error) {
 	c := f.defaults()

@@ -19,6 +19,13 @@ type Watcher interface {
 	Lost()
 }
 
+// Watchable tells watchers of writes. The hub of a backend is one; a wrapper
+// that calls keys by other names is one too, for the stages above it.
+type Watchable interface {
+	// Watch tells w of all writes, those in flight included, until stop is called.
+	Watch(w Watcher) (stop func())
+}
+
 // Hub stands at the bottom of every pipeline over one backend and tells watchers
 // of writes: what a cache must drop is a property of the backend, not of the
 // pipeline that the write came through. The host keeps one per backend, for as

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/plinthkv/plinth/storage"
@@ -43,6 +44,16 @@ func (c Config) Validate() error {
 		errs = append(errs, wrappers.Fieldf("unknown_hold", "cannot be negative (got %s)", c.UnknownHold))
 	}
 	return errors.Join(errs...)
+}
+
+// Declare tells how late the writes of others are seen.
+func (c Config) Declare(b wrappers.Below, d *wrappers.Declaration) {
+	if !b.Shared {
+		return
+	}
+	how := fmt.Sprintf("what others write to the backend is seen after %s at the latest", max(c.TTL, c.NegativeTTL))
+	d.Changes = append(d.Changes, wrappers.Change{Of: wrappers.ReadAfterWrite, Weaker: true, How: how})
+	d.Warnings = append(d.Warnings, "others may write to this backend: "+how)
 }
 
 // Factory makes the wrappers of the kind cache.

@@ -47,9 +47,15 @@ func (c Config) within(below storage.Limits) error {
 	return errors.Join(errs...)
 }
 
+var declaration = wrappers.Declaration{
+	Preserves: "everything",
+	Never: []wrappers.Order{{Under: wrappers.Merges,
+		Why: "one write that is too large has those that it was merged with applied once more, one by one"}},
+}
+
 // Factory makes the wrappers of the kind size_limits.
 func Factory() wrappers.Factory {
-	return wrappers.NewFactory("size_limits", wrappers.Declaration{Preserves: "everything"}, DefaultConfig,
+	return wrappers.NewFactory("size_limits", declaration, DefaultConfig,
 		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {
 			return New(next, c, s)
 		})
