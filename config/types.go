@@ -7,6 +7,8 @@ type Config struct {
 	Stores    map[string]Store  `yaml:"stores"`    // by name; at least one
 	Server    Server            `yaml:"server"`    //
 	Telemetry *Node             `yaml:"telemetry"` // reserved: this version accepts nothing in it
+	// AllowFaults lets pipelines have stages that make calls fail on purpose.
+	AllowFaults bool `yaml:"allow_faults"`
 
 	root     *Node
 	problems Errors

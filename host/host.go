@@ -51,6 +51,7 @@ type Store struct {
 	plugin   string
 	stages   []string
 	pipeline []storage.Backend // innermost first
+	declared []wrappers.Stage  // outermost first
 	backend  *backend
 }
 
@@ -63,14 +64,34 @@ func (s *Store) Plugin() string { return s.plugin }
 // Stages are the names of its wrappers, outermost first.
 func (s *Store) Stages() []string { return slices.Clone(s.stages) }
 
+// Promises are what the store guarantees, and which stage changes what about it.
+func (s *Store) Promises() []wrappers.Promise {
+	return wrappers.Promises(s.declared, s.backend.below())
+}
+
+// Warnings are about stages that stand where they had better not.
+func (s *Store) Warnings() []string {
+	var warnings []string
+	for _, f := range wrappers.Judge(s.declared) {
+		if !f.Refused {
+			warnings = append(warnings, f.Text)
+		}
+	}
+	return warnings
+}
+
 // Close does nothing: the host closes its stores.
 func (s *Store) Close(context.Context) error { return nil }
 
 // backend is an opened plugin, with the hub that all stores over it share.
 type backend struct {
 	storage.Backend
-	hub *wrappers.Hub
+	hub    *wrappers.Hub
+	shared bool // others may write to it, past this host
 }
+
+// below is what the innermost stage stands on.
+func (b *backend) below() wrappers.Below { return wrappers.Below{Info: b.Info(), Shared: b.shared} }
 
 // Open builds everything that cfg says. What is wrong is reported all at once,
 // with its position in the configuration; then nothing stays open.
@@ -133,7 +154,7 @@ func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) e
 	}
 	missing := s.backend == nil
 	if missing {
-		s.backend = &backend{anything{}, wrappers.NewHub(anything{})}
+		s.backend = &backend{Backend: anything{}, hub: wrappers.NewHub(anything{})}
 	}
 	err = config.Join(err, h.pipeline(cfg, sc, s), require(cfg, path, sc.Require, s.top().Info().Caps))
 	if missing || err != nil {
@@ -179,7 +200,7 @@ func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string
 	if err != nil {
 		return nil, configError(cfg, bc.Config, fmt.Sprintf("stores.%s.backend", store), err)
 	}
-	b := &backend{opened, wrappers.NewHub(opened)}
+	b := &backend{Backend: opened, hub: wrappers.NewHub(opened)}
 	h.backends = append(h.backends, b)
 	return b, nil
 }
@@ -196,12 +217,15 @@ func configError(cfg *config.Config, own *config.Node, path string, err error) e
 	return own.Errorf(e.ConfigPath, "%v", &plain)
 }
 
-// pipeline puts the wrappers over the hub, innermost first.
+// pipeline puts the wrappers over the hub, innermost first, and judges their
+// order.
 func (h *Host) pipeline(cfg *config.Config, sc config.Store, s *Store) error {
 	var errs []error
+	var at []int // where in the configuration the stages are, innermost first
 	next := s.backend.hub.Backend()
+	var watch wrappers.Watchable = s.backend.hub
 	for i, stage := range slices.Backward(sc.Pipeline) {
-		path := fmt.Sprintf("stores.%s.pipeline[%d]", s.name, i)
+		path := stagePath(s.name, i)
 		if cfg.Broken(path) {
 			continue
 		}
@@ -211,20 +235,40 @@ func (h *Host) pipeline(cfg *config.Config, sc config.Store, s *Store) error {
 			continue
 		}
 		built, err := factory.Build(next, stage.Config, wrappers.Settings{
-			Store: s.name, Stage: stage.Name, Clock: h.settings.Clock, Hub: s.backend.hub,
+			Store: s.name, Stage: stage.Name, Clock: h.settings.Clock, Hub: watch,
 			Log:    h.settings.Log.With("store", s.name, "stage", stage.Name),
 			Tracer: h.settings.Tracer, Meter: h.settings.Meter})
 		if err != nil {
 			errs = append(errs, stageError(stage, err))
 			continue
 		}
-		next = built
+		below := wrappers.Below{Info: next.Info(), Shared: s.backend.shared}
+		s.declared = append(s.declared, wrappers.Stage{Name: stage.Name, Kind: stage.Kind, Declaration: factory.Declare(stage.Config, below)})
 		s.pipeline = append(s.pipeline, built)
 		s.stages = append(s.stages, stage.Name)
+		at = append(at, i)
+		next = built
+		if w, ok := built.(wrappers.Watchable); ok {
+			watch = w
+		}
 	}
 	slices.Reverse(s.stages)
+	slices.Reverse(s.declared)
+	slices.Reverse(at)
+	for _, f := range wrappers.Judge(s.declared) {
+		if f.Refused {
+			errs = append(errs, cfg.Root().Errorf(stagePath(s.name, at[f.Stage]), "%s", f.Text))
+		}
+	}
+	for i, stage := range s.declared {
+		if stage.Does&wrappers.Injects != 0 && !cfg.AllowFaults {
+			errs = append(errs, cfg.Root().Errorf(stagePath(s.name, at[i]), "%s makes calls fail on purpose, which takes allow_faults: true at the top of the configuration", stage.Name))
+		}
+	}
 	return config.Join(errs...)
 }
+
+func stagePath(store string, i int) string { return fmt.Sprintf("stores.%s.pipeline[%d]", store, i) }
 
 // stageError gives the errors of a wrapper that is built their positions.
 func stageError(stage config.Stage, err error) error {
