@@ -80,6 +80,8 @@ func cacheDir(e env) string {
 type checkCmd struct {
 	File string            `arg:"" help:"The configuration file." type:"path"`
 	Set  map[string]string `help:"Set one value of the configuration; may be repeated." placeholder:"PATH=VALUE"`
+
+	Explain bool `help:"Print what each store guarantees, and which stage changes what about it."`
 }
 
 func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
@@ -99,7 +101,16 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 			fmt.Fprintf(e.stdout, "note: plugin %s is trusted: it runs without interruption checks, and one that loops for ever hangs the whole process\n", name)
 		}
 	}
-	printStores(e.stdout, h)
+	for _, s := range h.Stores() {
+		for _, warning := range s.Warnings() {
+			fmt.Fprintf(e.stdout, "warning: store %s: %s\n", s.Name(), warning)
+		}
+	}
+	if c.Explain {
+		printExplained(e.stdout, h)
+	} else {
+		printStores(e.stdout, h)
+	}
 	fmt.Fprintf(e.stdout, "%s: ok\n", c.File)
 	return nil
 }
@@ -203,9 +214,7 @@ func printInfo(w io.Writer, i storage.Info) {
 		}
 		fmt.Fprintf(w, "  %-16s%s\n", name, mark)
 	}
-	l := i.Limits
-	fmt.Fprintf(w, "limits:       key %s, value %s, ops %s, write set %s, keys of a get %s\n",
-		bound(l.Key, " bytes"), bound(l.Value, " bytes"), bound(l.Ops, ""), bound(l.WriteBytes, " bytes"), bound(l.GetKeys, ""))
+	fmt.Fprintf(w, "limits:       %s\n", limits(i.Limits))
 }
 
 func bound(n int, unit string) string {
