@@ -1,17 +1,10 @@
 package server
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
-	"os"
-	"strings"
 	"time"
 
+	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -62,59 +55,7 @@ func (c *Config) defaults() {
 	}
 }
 
-// unixPath is the path of a unix socket's address.
-func (c *Config) unixPath() (string, bool) { return strings.CutPrefix(c.Address, "unix:") }
-
-// safe refuses an address that others can reach without saying who they are and
-// without being overheard.
-func (c *Config) safe() error {
-	if (c.Cert == "") != (c.Key == "") {
-		return errors.New("TLS needs both a certificate and its key")
-	}
-	if c.ClientCA != "" && c.Cert == "" {
-		return errors.New("client certificates need TLS: a certificate and its key")
-	}
-	if _, ok := c.unixPath(); ok {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(c.Address)
-	if err != nil {
-		return fmt.Errorf("the address %q is neither host:port nor unix:/path", c.Address)
-	}
-	if loopback(host) || c.Cert != "" && (c.Token != "" || c.ClientCA != "") {
-		return nil
-	}
-	return fmt.Errorf("the address %s is beyond loopback: it needs TLS (cert, key) and a token or a client_ca", c.Address)
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.Unmap().IsLoopback()
-}
-
-// tls is nil for plain text.
-func (c *Config) tls() (*tls.Config, error) {
-	if c.Cert == "" {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
-	if err != nil {
-		return nil, err
-	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}
-	if c.ClientCA != "" {
-		pem, err := os.ReadFile(c.ClientCA)
-		if err != nil {
-			return nil, err
-		}
-		t.ClientCAs = x509.NewCertPool()
-		if !t.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", c.ClientCA)
-		}
-		t.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return t, nil
+// door is the listener's address and who may come in.
+func (c *Config) door() door.Door {
+	return door.Door{Address: c.Address, Token: c.Token, Cert: c.Cert, Key: c.Key, ClientCA: c.ClientCA}
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/subtle"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -10,12 +9,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -23,6 +21,7 @@ import (
 type Server struct {
 	config   Config
 	settings Settings
+	door     door.Door
 	tls      *tls.Config
 	hosts    map[string]bool
 	slots    chan struct{} // one per request that runs
@@ -35,17 +34,18 @@ type Server struct {
 // token or client certificates is refused.
 func New(c Config, s Settings) (*Server, error) {
 	c.defaults()
-	if err := c.safe(); err != nil {
+	d := c.door()
+	if err := d.Check(); err != nil {
 		return nil, err
 	}
-	t, err := c.tls()
+	t, err := d.TLS("http/1.1")
 	if err != nil {
 		return nil, err
 	}
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	srv := &Server{config: c, settings: s, tls: t, hosts: map[string]bool{"localhost": true},
+	srv := &Server{config: c, settings: s, door: d, tls: t, hosts: map[string]bool{"localhost": true},
 		slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
 	for _, h := range c.Hosts {
 		srv.hosts[strings.ToLower(h)] = true
@@ -59,42 +59,17 @@ func New(c Config, s Settings) (*Server, error) {
 // Listen opens the configured address. A unix socket is for this user alone; one
 // that a server left behind is replaced, one that is being served is not.
 func (s *Server) Listen() (net.Listener, error) {
-	if path, ok := s.config.unixPath(); ok {
-		return s.listenUnix(path)
-	}
-	l, err := net.Listen("tcp", s.config.Address)
+	l, err := s.door.Listen()
 	if err != nil {
 		return nil, err
 	}
-	scheme := "http://"
-	if s.tls != nil {
-		scheme = "https://"
-	}
-	address := scheme + l.Addr().String()
-	s.address.Store(&address)
-	return l, nil
-}
-
-func (s *Server) listenUnix(path string) (net.Listener, error) {
-	if c, err := net.Dial("unix", path); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("listen unix %s: %w", path, syscall.EADDRINUSE)
-	}
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode()&os.ModeSocket == 0 {
-			return nil, fmt.Errorf("listen unix %s: there is something that is not a socket", path)
-		}
-		if err := os.Remove(path); err != nil {
-			return nil, err
+	address := s.config.Address // of a unix socket
+	if _, ok := s.door.UnixPath(); !ok {
+		address = "http://" + l.Addr().String()
+		if s.tls != nil {
+			address = "https://" + l.Addr().String()
 		}
 	}
-	old := syscall.Umask(0o177)
-	l, err := net.Listen("unix", path)
-	syscall.Umask(old)
-	if err != nil {
-		return nil, err
-	}
-	address := "unix:" + path
 	s.address.Store(&address)
 	return l, nil
 }
@@ -173,7 +148,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 	if err := s.origins.Check(r); err != nil {
 		return httpError(http.StatusForbidden, "permission_denied", "cross-origin requests are refused")
 	}
-	if !s.authentic(r) {
+	if !s.door.Opens(r.Header.Get("Authorization")) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
 	}
@@ -199,12 +174,4 @@ func (s *Server) knownHost(host string) bool {
 		return true
 	}
 	return s.hosts[host]
-}
-
-func (s *Server) authentic(r *http.Request) bool {
-	if s.config.Token == "" {
-		return true
-	}
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	return ok && subtle.ConstantTimeCompare([]byte(token), []byte(s.config.Token)) == 1
 }

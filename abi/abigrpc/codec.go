@@ -1,0 +1,65 @@
+package abigrpc
+
+import (
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+)
+
+// Message is what the codec carries without reflection. The types are those of
+// this package.
+type Message interface {
+	// size is at least the length of the encoded message, in most cases.
+	size() int
+	append(dst []byte) []byte
+	decode(b []byte) error
+}
+
+// borrower is a message that is views of the buffer it came in, until it is freed.
+type borrower interface {
+	Message
+	hold(mem.Buffer)
+}
+
+// NewCodec is the codec of both sides: the messages of this package as abi
+// writes them, all others, those of health and reflection, as protocol buffers.
+// On the wire it is "proto", because the bytes are.
+func NewCodec() encoding.CodecV2 { return codec{encoding.GetCodecV2(proto.Name)} }
+
+type codec struct{ others encoding.CodecV2 }
+
+func (codec) Name() string { return proto.Name }
+
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	m, ok := v.(Message)
+	if !ok {
+		return c.others.Marshal(v)
+	}
+	size := m.size()
+	if mem.IsBelowBufferPoolingThreshold(size) {
+		return mem.BufferSlice{mem.SliceBuffer(m.append(make([]byte, 0, size)))}, nil
+	}
+	pool := mem.DefaultBufferPool()
+	pooled := pool.Get(size)
+	b := m.append((*pooled)[:0])
+	if cap(b) != cap(*pooled) { // it has outgrown what it was given
+		pool.Put(pooled)
+		return mem.BufferSlice{mem.SliceBuffer(b)}, nil
+	}
+	*pooled = b
+	return mem.BufferSlice{mem.NewBuffer(pooled, pool)}, nil
+}
+
+// Unmarshal copies what is the reader's to keep, once for the whole message, and
+// leaves the buffer of a request with the request.
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	switch m := v.(type) {
+	case borrower:
+		buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
+		m.hold(buffer)
+		return m.decode(buffer.ReadOnlyData())
+	case Message:
+		return m.decode(data.Materialize())
+	}
+	return c.others.Unmarshal(data, v)
+}

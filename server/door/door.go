@@ -1,0 +1,125 @@
+// Package door is what every listener of a host has in common: where it listens,
+// who may come in, and which addresses are refused because others could reach
+// them unasked or overhear them.
+//
+// What belongs here holds for every protocol. What a protocol does with those who
+// are in is its server's.
+package door
+
+import (
+	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// Door is a listener's address and who may come in. It does not change once it
+// is used.
+type Door struct {
+	Address string // "host:port", or "unix:/path"
+	Token   string // what callers must send as a bearer token; empty: nothing
+	// Cert and Key are PEM files; with them the listener speaks TLS alone.
+	// ClientCA, if set, is who must have signed a caller's certificate.
+	Cert, Key, ClientCA string
+}
+
+// UnixPath is the path of a unix socket's address.
+func (d Door) UnixPath() (string, bool) { return strings.CutPrefix(d.Address, "unix:") }
+
+// Check refuses an address that others can reach without saying who they are and
+// without being overheard.
+func (d Door) Check() error {
+	if (d.Cert == "") != (d.Key == "") {
+		return errors.New("TLS needs both a certificate and its key")
+	}
+	if d.ClientCA != "" && d.Cert == "" {
+		return errors.New("client certificates need TLS: a certificate and its key")
+	}
+	if _, ok := d.UnixPath(); ok {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(d.Address)
+	if err != nil {
+		return fmt.Errorf("the address %q is neither host:port nor unix:/path", d.Address)
+	}
+	if Loopback(host) || d.Cert != "" && (d.Token != "" || d.ClientCA != "") {
+		return nil
+	}
+	return fmt.Errorf("the address %s is beyond loopback: it needs TLS (cert, key) and a token or a client_ca", d.Address)
+}
+
+// Loopback tells whether a host name or address is this machine's own.
+func Loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// TLS is what the listener speaks; nil: plain text. The protocols are those of
+// ALPN.
+func (d Door) TLS(protocols ...string) (*tls.Config, error) {
+	if d.Cert == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(d.Cert, d.Key)
+	if err != nil {
+		return nil, err
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: protocols}
+	if d.ClientCA != "" {
+		pem, err := os.ReadFile(d.ClientCA)
+		if err != nil {
+			return nil, err
+		}
+		t.ClientCAs = x509.NewCertPool()
+		if !t.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate", d.ClientCA)
+		}
+		t.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return t, nil
+}
+
+// Opens tells whether the value of an Authorization header lets its sender in.
+func (d Door) Opens(authorization string) bool {
+	if d.Token == "" {
+		return true
+	}
+	token, ok := strings.CutPrefix(authorization, "Bearer ")
+	return ok && subtle.ConstantTimeCompare([]byte(token), []byte(d.Token)) == 1
+}
+
+// Listen opens the address. A unix socket is for this user alone; one that a
+// server left behind is replaced, one that is being served is not.
+func (d Door) Listen() (net.Listener, error) {
+	if path, ok := d.UnixPath(); ok {
+		return listenUnix(path)
+	}
+	return net.Listen("tcp", d.Address)
+}
+
+func listenUnix(path string) (net.Listener, error) {
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("listen unix %s: %w", path, syscall.EADDRINUSE)
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&os.ModeSocket == 0 {
+			return nil, fmt.Errorf("listen unix %s: there is something that is not a socket", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	old := syscall.Umask(0o177)
+	defer syscall.Umask(old)
+	return net.Listen("unix", path)
+}
