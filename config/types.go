@@ -6,7 +6,7 @@ type Config struct {
 	Plugins   map[string]Plugin `yaml:"plugins"`   // by name; without the built-in ones, unless they are configured
 	Stores    map[string]Store  `yaml:"stores"`    // by name; at least one
 	Server    Server            `yaml:"server"`    //
-	Telemetry *Node             `yaml:"telemetry"` // reserved: this version accepts nothing in it
+	Telemetry *Node             `yaml:"telemetry"` // OpenTelemetry's own configuration, as it is: see otel/setup, which reads it for the program
 	// AllowFaults lets pipelines have stages that make calls fail on purpose.
 	AllowFaults bool `yaml:"allow_faults"`
 

@@ -52,9 +52,6 @@ func (c *Config) Validate() error {
 			errs = append(errs, fieldErrorf(join("stores", name), "the name of a store %s", nameHelp))
 		}
 	}
-	if !c.Telemetry.IsEmpty() {
-		errs = append(errs, fieldErrorf("telemetry", "is not supported in this version"))
-	}
 	return errors.Join(errs...)
 }
 

@@ -2,7 +2,12 @@ package server
 
 import (
 	"log/slog"
+	"net/http"
 	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
@@ -33,7 +38,15 @@ type Config struct {
 type Settings struct {
 	Stores map[string]*storage.Store // by the name in the path
 	Log    *slog.Logger              // nil: slog.Default()
+
+	Metrics    http.Handler                  // what /metrics shows, to those who may ask; nil: nothing
+	Tracer     trace.TracerProvider          // where spans go; nil: nowhere
+	Meter      metric.MeterProvider          // where metrics go; nil: nowhere
+	Propagator propagation.TextMapPropagator // reads the trace context of requests; nil: W3C's
 }
+
+// metricsPath is where Prometheus asks.
+const metricsPath = "/metrics"
 
 func (c *Config) defaults() {
 	for _, d := range []struct {

@@ -28,6 +28,7 @@ type Server struct {
 	draining atomic.Bool
 	address  atomic.Pointer[string]
 	origins  *http.CrossOriginProtection
+	tells    *telemetry
 }
 
 // New checks the configuration. An address beyond loopback without TLS and a
@@ -45,7 +46,11 @@ func New(c Config, s Settings) (*Server, error) {
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	srv := &Server{config: c, settings: s, door: d, tls: t, hosts: map[string]bool{"localhost": true},
+	tells, err := newTelemetry(s, t != nil)
+	if err != nil {
+		return nil, err
+	}
+	srv := &Server{config: c, settings: s, door: d, tls: t, tells: tells, hosts: map[string]bool{"localhost": true},
 		slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
 	for _, h := range c.Hosts {
 		srv.hosts[strings.ToLower(h)] = true
@@ -120,7 +125,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // Handler is the server without a listener.
 func (s *Server) Handler() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.tells.observed(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.dispatch(w, r); err != nil {
 			s.fail(w, r, err)
 		}
@@ -151,6 +156,10 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 	if !s.door.Opens(r.Header.Get("Authorization")) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
+	}
+	if r.URL.Path == metricsPath && s.settings.Metrics != nil {
+		s.settings.Metrics.ServeHTTP(w, r) // not one of those that are counted below: it tells why there are too many
+		return nil
 	}
 	select {
 	case s.slots <- struct{}{}:

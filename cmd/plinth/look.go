@@ -18,6 +18,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
@@ -87,10 +88,13 @@ type checkCmd struct {
 func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	opts := source{Config: c.File, Set: c.Set}.options(e)
 	h, cfg, err := plinth.OpenConfig(ctx, c.File, append(opts, plinth.WithLogger(slog.New(slog.NewTextHandler(e.stderr, nil))))...)
+	err = config.Join(err, c.telemetry(e))
+	if h != nil {
+		defer func() { err = errors.Join(err, h.Close(ctx)) }()
+	}
 	if err != nil {
 		return listed(err)
 	}
-	defer func() { err = errors.Join(err, h.Close(ctx)) }()
 	if cfg.Server.HTTP != "" { // what "serve" would refuse
 		if _, err := newServer(cfg, server.Settings{}); err != nil {
 			return err
@@ -113,6 +117,16 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	fmt.Fprintf(e.stdout, "%s: ok\n", c.File)
 	return nil
+}
+
+// telemetry is what is wrong with the section telemetry, which only the program
+// reads.
+func (c *checkCmd) telemetry(e env) error {
+	cfg, _ := config.Load(config.Options{File: c.File, Environ: e.environ, Flags: c.Set})
+	if cfg == nil {
+		return nil // reported
+	}
+	return setup.Validate(cfg.Telemetry)
 }
 
 // listed puts a number before many errors.

@@ -8,8 +8,11 @@ import (
 	"strings"
 	"time"
 
+	otelapi "go.opentelemetry.io/otel"
+
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -31,9 +34,17 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	if s.Log == "json" {
 		handler = slog.NewJSONHandler(e.stderr, nil)
 	}
-	log := slog.New(handler)
-	opts := s.Source.options(e)
-	h, cfg, err := plinth.OpenConfig(ctx, s.Source.Config, append(opts, plinth.WithLogger(log))...)
+	tel, err := s.telemetry(ctx, e)
+	if err != nil {
+		return listed(err)
+	}
+	log := slog.New(tel.Handler(handler))
+	otelapi.SetErrorHandler(otelapi.ErrorHandlerFunc(func(err error) { // not by way of OpenTelemetry itself
+		slog.New(handler).Warn("telemetry", "error", err)
+	}))
+	defer func() { err = errors.Join(err, shutTelemetry(tel)) }() // last: what ends before it is told too
+	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter))
+	h, cfg, err := plinth.OpenConfig(ctx, s.Source.Config, opts...)
 	if err != nil {
 		return listed(err)
 	}
@@ -42,7 +53,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	if cfg.Server.HTTP == "" {
 		return usagef("the configuration names no address to serve on (server.http)")
 	}
-	srv, err := newServer(cfg, serverSettings(h, log))
+	srv, err := newServer(cfg, serverSettings(h, log, tel))
 	if err != nil {
 		return err
 	}
@@ -83,8 +94,36 @@ func serverConfig(c config.Server) server.Config {
 	}
 }
 
-func serverSettings(h *plinth.Host, log *slog.Logger) server.Settings {
-	s := server.Settings{Stores: map[string]*storage.Store{}, Log: log}
+// telemetryFlush is how long what was not sent yet may take to be sent at the end.
+const telemetryFlush = 5 * time.Second
+
+// telemetry starts what the configuration says of telemetry, before the host, so
+// that nothing that the host does is missing.
+func (s *serveCmd) telemetry(ctx context.Context, e env) (*setup.Telemetry, error) {
+	cfg, err := config.Load(config.Options{File: s.Source.Config, Environ: e.environ, Flags: s.Source.Set})
+	if cfg == nil {
+		return nil, err
+	}
+	tel, err := setup.Setup(ctx, cfg.Telemetry, setup.Settings{Service: "plinth", Version: version()})
+	if err != nil { // what else is wrong is told with it
+		h, _, more := plinth.OpenConfig(ctx, s.Source.Config, append(s.Source.options(e), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
+		if h != nil {
+			more = h.Close(ctx)
+		}
+		return nil, config.Join(err, more)
+	}
+	return tel, nil // what is wrong elsewhere, the host finds again
+}
+
+func shutTelemetry(t *setup.Telemetry) error {
+	ctx, cancel := context.WithTimeout(context.Background(), telemetryFlush)
+	defer cancel()
+	return t.Shutdown(ctx)
+}
+
+func serverSettings(h *plinth.Host, log *slog.Logger, tel *setup.Telemetry) server.Settings {
+	s := server.Settings{Stores: map[string]*storage.Store{}, Log: log,
+		Metrics: tel.Metrics, Tracer: tel.Tracer, Meter: tel.Meter, Propagator: tel.Propagator}
 	for _, store := range h.Stores() {
 		s.Stores[store.Name()] = store.Store
 	}

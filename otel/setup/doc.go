@@ -1,0 +1,10 @@
+// Package setup makes a program's telemetry of its configuration: the SDK, the
+// exporters, the page for Prometheus, and the way of the logs. It is the only
+// room that knows OpenTelemetry's SDK, and nothing but programs imports it: who
+// embeds the host brings providers of its own.
+//
+// The section telemetry is OpenTelemetry's declarative configuration, as it is.
+// It is checked strictly against what otelconf understands before anything is
+// started: a key that is misspelt is an error at its place, where otelconf would
+// do without it.
+package setup

@@ -1,0 +1,167 @@
+package setup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+
+	"go.opentelemetry.io/contrib/otelconf"
+	otellog "go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/plinthkv/plinth/config"
+)
+
+// Settings are what code hands over beside the configuration.
+type Settings struct {
+	// Service and Version are service.name and service.version, where the
+	// configuration and OTEL_SERVICE_NAME say nothing.
+	Service, Version string
+}
+
+// Telemetry is what is set up. A nil Tracer, Meter or Logger: nothing of it is
+// exported. Whoever made it shuts it down.
+type Telemetry struct {
+	Tracer trace.TracerProvider
+	Meter  metric.MeterProvider
+	Logger otellog.LoggerProvider
+	// Propagator reads the trace context of requests that come in.
+	Propagator propagation.TextMapPropagator
+	// Metrics is the page for Prometheus; nil: there is none.
+	Metrics http.Handler
+
+	shutdown func(context.Context) error
+}
+
+// Setup starts what the section telemetry says. An empty section is metrics for
+// Prometheus and nothing else; so is one without meter_provider, beside what it
+// says. Errors have positions.
+func Setup(ctx context.Context, section *config.Node, s Settings) (*Telemetry, error) {
+	p, err := parse(section)
+	if err != nil {
+		return nil, err
+	}
+	if p.disabled() {
+		return &Telemetry{Propagator: propagation.TraceContext{}, shutdown: nothing}, nil
+	}
+	t := &Telemetry{Propagator: propagation.TraceContext{}}
+	var options []sdkmetric.Option
+	if p.prometheus != nil {
+		reader, page, err := newPrometheus(p.prometheus)
+		if err != nil {
+			return nil, section.Errorf(p.prometheusPath, "%v", err)
+		}
+		t.Metrics = page
+		options = append(options, sdkmetric.WithReader(reader))
+	}
+	if section.IsEmpty() {
+		mp := sdkmetric.NewMeterProvider(append(options, sdkmetric.WithResource(defaultResource(ctx, s)))...)
+		t.Meter, t.shutdown = mp, mp.Shutdown
+		return t, nil
+	}
+	if _, set := os.LookupEnv("OTEL_CONFIG_FILE"); set { // otelconf would follow it, and not the section
+		return nil, section.Errorf("", "the environment has OTEL_CONFIG_FILE, which would replace this section: unset it")
+	}
+	nameService(&p.config, s)
+	sdk, err := otelconf.NewSDK(otelconf.WithContext(ctx), otelconf.WithOpenTelemetryConfiguration(p.config),
+		otelconf.WithMeterProviderOptions(options...))
+	if err != nil {
+		return nil, section.Errorf("", "%s", oneLine(err))
+	}
+	t.shutdown, t.Meter = sdk.Shutdown, sdk.MeterProvider()
+	if p.config.TracerProvider != nil {
+		t.Tracer = sdk.TracerProvider()
+	}
+	if p.config.LoggerProvider != nil {
+		t.Logger = sdk.LoggerProvider()
+	}
+	if p.config.Propagator != nil {
+		t.Propagator = sdk.Propagator()
+	}
+	return t, nil
+}
+
+// Shutdown sends what has not been sent, and stops everything. It ends with ctx,
+// whatever is then lost; it is to be called once.
+func (t *Telemetry) Shutdown(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- t.shutdown(ctx) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("telemetry: %w", err)
+		}
+		return nil
+	case <-ctx.Done(): // an exporter that does not listen to its context
+		return fmt.Errorf("telemetry: what was not sent yet is lost: %w", context.Cause(ctx))
+	}
+}
+
+func nothing(context.Context) error { return nil }
+
+// Handler is where logs go: to local, with the ids of trace and span, and to
+// what logger_provider says.
+func (t *Telemetry) Handler(local slog.Handler) slog.Handler {
+	local = WithTraceContext(local)
+	if t.Logger == nil {
+		return local
+	}
+	return slog.NewMultiHandler(local, bridge(t.Logger))
+}
+
+// defaultResource is what otelconf makes where nothing is said of it.
+func defaultResource(ctx context.Context, s Settings) *resource.Resource {
+	r := resource.DefaultWithContext(ctx)
+	own := resource.NewSchemaless(serviceAttributes(s)...)
+	merged, err := resource.Merge(own, r)
+	if err != nil {
+		return r
+	}
+	if _, named := os.LookupEnv("OTEL_SERVICE_NAME"); !named && s.Service != "" {
+		// The default has a name of its own: unknown_service.
+		if merged, err = resource.Merge(merged, resource.NewSchemaless(semconv.ServiceName(s.Service))); err != nil {
+			return r
+		}
+	}
+	return merged
+}
+
+// nameService adds the name and version of the program to a resource that has
+// none.
+func nameService(c *otelconf.OpenTelemetryConfiguration, s Settings) {
+	r := otelconf.Resource{}
+	if c.Resource != nil {
+		r = *c.Resource
+	}
+	_, named := os.LookupEnv("OTEL_SERVICE_NAME")
+	for _, a := range serviceAttributes(s) {
+		if named && a.Key == semconv.ServiceNameKey {
+			continue
+		}
+		if !slices.ContainsFunc(r.Attributes, func(have otelconf.AttributeNameValue) bool { return have.Name == string(a.Key) }) {
+			r.Attributes = append(r.Attributes, otelconf.AttributeNameValue{Name: string(a.Key), Value: a.Value.AsString()})
+		}
+	}
+	c.Resource = &r
+}
+
+// decodeInto is how otelconf reads a part of its configuration.
+func decodeInto(part any, into any) error {
+	raw, err := json.Marshal(part)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, into)
+}
+
+var errNoMapping = errors.New("is OpenTelemetry's configuration, a mapping")

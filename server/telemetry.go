@@ -1,0 +1,254 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// scope is the instrumentation scope of what the server emits.
+const scope = "github.com/plinthkv/plinth/server"
+
+// durationBounds are those that the semantic conventions demand for HTTP, in
+// seconds, and one finer.
+var durationBounds = []float64{0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+
+// telemetry makes a span and a duration of every request, by OpenTelemetry's
+// semantic conventions for HTTP. The zero value does nothing.
+type telemetry struct {
+	tracer     trace.Tracer // nil: no spans
+	propagator propagation.TextMapPropagator
+	duration   metric.Float64Histogram // nil: no durations
+	active     metric.Int64UpDownCounter
+	scheme     string
+	sets       sync.Map // label → []metric.RecordOption; as many as there are routes, methods and answers
+}
+
+// label is what durations are told apart by. Each of its parts has few values.
+type label struct {
+	method, route string
+	status        int
+}
+
+func newTelemetry(s Settings, tls bool) (*telemetry, error) {
+	t := &telemetry{propagator: s.Propagator, scheme: "http"}
+	if tls {
+		t.scheme = "https"
+	}
+	if t.propagator == nil {
+		t.propagator = propagation.TraceContext{}
+	}
+	if s.Tracer != nil {
+		t.tracer = s.Tracer.Tracer(scope)
+	}
+	if s.Meter == nil {
+		return t, nil
+	}
+	meter := s.Meter.Meter(scope)
+	var err error
+	if t.duration, err = meter.Float64Histogram("http.server.request.duration", metric.WithUnit("s"),
+		metric.WithDescription("Duration of HTTP requests."), metric.WithExplicitBucketBoundaries(durationBounds...)); err != nil {
+		return nil, err
+	}
+	t.active, err = meter.Int64UpDownCounter("http.server.active_requests", metric.WithUnit("{request}"),
+		metric.WithDescription("HTTP requests that are being answered."))
+	return t, err
+}
+
+// observed answers a request with next and tells how that went.
+func (t *telemetry) observed(next http.HandlerFunc) http.HandlerFunc {
+	if t.tracer == nil && t.duration == nil {
+		return next
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		o := observations.Get().(*observation)
+		o.ResponseWriter, o.status = w, 0
+		start, method, route := time.Now(), methodOf(r.Method), routeOf(r.URL.EscapedPath())
+		ctx, span := t.begin(r, method, route)
+		if span != nil {
+			r = r.WithContext(ctx)
+		}
+		if t.active != nil {
+			t.active.Add(ctx, 1)
+		}
+		defer func() { // also when the answer is cut off by a panic
+			t.end(ctx, span, start, label{method, route, o.code()})
+			o.ResponseWriter = nil
+			observations.Put(o)
+		}()
+		next(o, r)
+	}
+}
+
+// begin starts the span of a request, under that of the caller. Probes and the
+// page of metrics have none: nobody asks where their time goes.
+func (t *telemetry) begin(r *http.Request, method, route string) (context.Context, trace.Span) {
+	ctx := r.Context()
+	if t.tracer == nil || !strings.HasPrefix(route, "/v1/") {
+		return ctx, nil
+	}
+	ctx = t.propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	ctx, span := t.tracer.Start(ctx, spanName(method, route), trace.WithSpanKind(trace.SpanKindServer))
+	if span.IsRecording() {
+		host, port := hostPort(r.Host)
+		span.SetAttributes(attribute.String("http.request.method", method), attribute.String("http.route", route),
+			attribute.String("url.scheme", t.scheme), attribute.String("url.path", pathWithoutKey(r.URL.EscapedPath(), route)),
+			attribute.String("server.address", host), attribute.String("network.protocol.version", protocol(r)),
+			attribute.String("user_agent.original", cut(r.UserAgent(), 256)))
+		if port > 0 {
+			span.SetAttributes(attribute.Int("server.port", port))
+		}
+		if method == other {
+			span.SetAttributes(attribute.String("http.request.method_original", cut(r.Method, 32)))
+		}
+	}
+	return ctx, span
+}
+
+func (t *telemetry) end(ctx context.Context, span trace.Span, start time.Time, l label) {
+	if t.duration != nil {
+		t.duration.Record(ctx, time.Since(start).Seconds(), t.options(l)...)
+		t.active.Add(ctx, -1)
+	}
+	if span == nil {
+		return
+	}
+	if span.IsRecording() {
+		span.SetAttributes(attribute.Int("http.response.status_code", l.status))
+		if l.status >= 500 {
+			span.SetAttributes(attribute.String("error.type", strconv.Itoa(l.status)))
+			span.SetStatus(codes.Error, "")
+		}
+	}
+	span.End()
+}
+
+// options are the attributes of a duration, made once each.
+func (t *telemetry) options(l label) []metric.RecordOption {
+	if o, ok := t.sets.Load(l); ok {
+		return o.([]metric.RecordOption)
+	}
+	set := []attribute.KeyValue{attribute.String("http.request.method", l.method), attribute.String("url.scheme", t.scheme),
+		attribute.Int("http.response.status_code", l.status)}
+	if l.route != "" {
+		set = append(set, attribute.String("http.route", l.route))
+	}
+	if l.status >= 500 {
+		set = append(set, attribute.String("error.type", strconv.Itoa(l.status)))
+	}
+	o := []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(set...))}
+	t.sets.Store(l, o)
+	return o
+}
+
+// observation is a response that notes its status.
+type observation struct {
+	http.ResponseWriter
+	status int
+}
+
+var observations = sync.Pool{New: func() any { return new(observation) }}
+
+// WriteHeader notes the first final status.
+func (o *observation) WriteHeader(status int) {
+	if o.status == 0 && status >= 200 {
+		o.status = status
+	}
+	o.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (o *observation) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+
+func (o *observation) code() int {
+	if o.status == 0 {
+		return http.StatusOK
+	}
+	return o.status
+}
+
+// other stands for what is none of HTTP's methods: a caller can invent any number.
+const other = "_OTHER"
+
+func methodOf(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPost, http.MethodPatch, http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return m
+	}
+	return other
+}
+
+// The routes, as labels have them.
+const (
+	routeItem  = "/v1/stores/{store}/keys/{key}"
+	routeKeys  = "/v1/stores/{store}/keys"
+	routeGet   = "/v1/stores/{store}/get"
+	routeApply = "/v1/stores/{store}/apply"
+)
+
+// routeOf is the form of an escaped path, of few; empty: it is none of ours.
+func routeOf(path string) string {
+	rest, ok := strings.CutPrefix(path, "/v1/stores/")
+	if !ok {
+		if _, probe := probes[path]; probe || path == metricsPath {
+			return path
+		}
+		return ""
+	}
+	_, rest, _ = strings.Cut(rest, "/")
+	switch {
+	case strings.HasPrefix(rest, "keys/"):
+		return routeItem
+	case rest == "keys":
+		return routeKeys
+	case rest == "get":
+		return routeGet
+	case rest == "apply":
+		return routeApply
+	}
+	return ""
+}
+
+// spanName is low in what it can be.
+func spanName(method, route string) string {
+	if method == other {
+		method = "HTTP"
+	}
+	return method + " " + route
+}
+
+// pathWithoutKey is a path that does not tell what it is about.
+func pathWithoutKey(path, route string) string {
+	if route != routeItem {
+		return path
+	}
+	store, _, _ := strings.Cut(strings.TrimPrefix(path, "/v1/stores/"), "/")
+	return "/v1/stores/" + store + "/keys/REDACTED"
+}
+
+func protocol(r *http.Request) string {
+	if r.ProtoMajor == 1 {
+		return "1." + strconv.Itoa(r.ProtoMinor)
+	}
+	return strconv.Itoa(r.ProtoMajor)
+}
+
+func hostPort(hostport string) (host string, port int) {
+	at := strings.LastIndexByte(hostport, ':')
+	if at < 0 || strings.HasSuffix(hostport, "]") {
+		return cut(hostport, 256), 0
+	}
+	port, _ = strconv.Atoi(hostport[at+1:])
+	return cut(strings.Trim(hostport[:at], "[]"), 256), port
+}
+
+func cut(s string, most int) string { return strings.ToValidUTF8(s[:min(len(s), most)], "") }
