@@ -15,6 +15,9 @@ type Backoff struct {
 	Attempts int           // in all, the first included; 0: the default, 16
 	Base     time.Duration // 0: the default, 2 ms
 	Cap      time.Duration // 0: the default, 250 ms
+	// Deadline is how long after the first attempt another may begin; 0: as long
+	// as the context allows.
+	Deadline time.Duration
 }
 
 // Read only.
@@ -22,6 +25,12 @@ var defaultBackoff = Backoff{Attempts: 16, Base: 2 * time.Millisecond, Cap: 250 
 
 // DefaultBackoff is what stands for the zero fields of a Backoff.
 func DefaultBackoff() Backoff { return defaultBackoff }
+
+// ClassicBackoff is how inferadb-common-storage repeats a compare-and-set: five
+// times, after waits of up to 100 ms each.
+func ClassicBackoff() Backoff {
+	return Backoff{Attempts: 6, Base: 50 * time.Millisecond, Cap: 100 * time.Millisecond}
+}
 
 func (b Backoff) orDefault() Backoff {
 	if b.Attempts <= 0 {
@@ -44,23 +53,38 @@ func (b Backoff) ceiling(n int) time.Duration {
 	return b.Base << n
 }
 
-// onConflict runs try until it ends in something else than Conflict, the
-// attempts are used up (RetriesExhausted) or ctx ends.
-func (b Backoff) onConflict(ctx context.Context, try func() error) error {
+// Wait waits before retry n (from 0), at least as long as atLeast, which is what
+// an [Error] asks for with its RetryAfter. It answers the error of ctx where that
+// ends first.
+func (b Backoff) Wait(ctx context.Context, n int, atLeast time.Duration) error {
+	b = b.orDefault()
+	timer := time.NewTimer(max(rand.N(b.ceiling(n)), atLeast))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ContextError(ctx)
+	}
+}
+
+// RetryOnConflict runs a whole read, modify and write until it ends in something
+// else than Conflict and answers what try did. RetriesExhausted when attempts or
+// deadline are used up. Any other error ends it at once, an unknown outcome
+// included: only the caller can know whether try may run twice.
+func RetryOnConflict[T any](ctx context.Context, b Backoff, try func(context.Context) (T, error)) (T, error) {
+	b = b.orDefault()
+	start := time.Now()
 	for n := 0; ; n++ {
-		err := try()
+		answer, err := try(ctx)
 		if err == nil || !errors.Is(err, ErrConflict) {
-			return err
+			return answer, err
 		}
-		if n+1 >= b.Attempts {
-			return &Error{Code: RetriesExhausted, Msg: fmt.Sprintf("conflict on each of %d attempts", b.Attempts)}
+		if n+1 >= b.Attempts || b.Deadline > 0 && time.Since(start) >= b.Deadline {
+			return answer, &Error{Code: RetriesExhausted, Msg: fmt.Sprintf("conflict on each of %d attempts", n+1), Err: err}
 		}
-		timer := time.NewTimer(rand.N(b.ceiling(n)))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return ContextError(ctx)
+		if err := b.Wait(ctx, n, 0); err != nil {
+			return answer, err
 		}
 	}
 }

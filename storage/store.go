@@ -149,13 +149,14 @@ func (s *Store) Touch(ctx context.Context, key []byte, ttl time.Duration) error 
 // value. Each attempt is one conditional Apply; one that loses to another
 // writer is repeated on what that writer left.
 func (s *Store) TouchUntil(ctx context.Context, key []byte, at time.Time) error {
-	return s.retry.onConflict(ctx, func() error {
+	_, err := RetryOnConflict(ctx, s.retry, func(ctx context.Context) (_ struct{}, err error) {
 		it, err := s.b.Get(ctx, key)
 		if err != nil {
-			return err
+			return struct{}{}, err
 		}
-		return s.apply(ctx, []Check{sameItem(key, it)}, PutUntil(key, it.Value, at))
+		return struct{}{}, s.apply(ctx, []Check{sameItem(key, it)}, PutUntil(key, it.Value, at))
 	})
+	return err
 }
 
 // ClearRange removes every key in [start, end), nil end: unbounded, in one

@@ -13,15 +13,16 @@ func (s *Store) Update(ctx context.Context, fn func(*Txn) error) error {
 
 // UpdateIn is Update with the isolation given.
 func (s *Store) UpdateIn(ctx context.Context, level Isolation, fn func(*Txn) error) error {
-	return s.retry.onConflict(ctx, func() error {
+	_, err := RetryOnConflict(ctx, s.retry, func(ctx context.Context) (_ struct{}, err error) {
 		if err := ContextError(ctx); err != nil {
-			return err
+			return struct{}{}, err
 		}
 		t := s.Begin(level)
 		defer t.Rollback()
 		if err := fn(t); err != nil {
-			return err
+			return struct{}{}, err
 		}
-		return t.Commit(ctx)
+		return struct{}{}, t.Commit(ctx)
 	})
+	return err
 }

@@ -142,3 +142,26 @@ func TestUpdateGivesEachAttemptATransaction(t *testing.T) {
 		}
 	}
 }
+
+// Any closure can be repeated, and what it answered is answered.
+func TestRetryOnConflict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		try := func(context.Context) (int, error) {
+			if tries++; tries < 4 {
+				return 0, storage.ErrConflict
+			}
+			return 7, nil
+		}
+		if n, err := storage.RetryOnConflict(t.Context(), storage.ClassicBackoff(), try); n != 7 || err != nil || tries != 4 {
+			t.Errorf("%d, %v after %d tries", n, err, tries)
+		}
+		// The deadline ends it, however many attempts are left.
+		start := time.Now()
+		_, err := storage.RetryOnConflict(t.Context(), storage.Backoff{Attempts: 1 << 30, Base: time.Second, Cap: time.Second, Deadline: time.Minute},
+			func(context.Context) (int, error) { return 0, storage.ErrConflict })
+		if took := time.Since(start); storage.CodeOf(err) != storage.RetriesExhausted || took < time.Minute || took > 61*time.Second {
+			t.Errorf("after %s: %v", took, err)
+		}
+	})
+}

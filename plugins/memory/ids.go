@@ -8,7 +8,7 @@ import (
 )
 
 // idsKept is how many of the latest IDs are remembered.
-const idsKept = 16384
+const idsKept = 65536
 
 // ids remembers what the latest identified write sets were and answered.
 type ids struct {

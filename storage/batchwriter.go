@@ -1,0 +1,271 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+)
+
+// BatchOptions are how a [BatchWriter] gathers ops. Each zero stands for its
+// default.
+type BatchOptions struct {
+	MaxOps   int           // ops of one write set; 1,000
+	MaxBytes int           // keys and values of one write set; 8 MiB
+	MaxAge   time.Duration // how long an op waits at most for others; 0: until Flush
+	// Continue goes on after a write set that failed: its ops are dropped, once
+	// Outcome was told. The default is to stop and to keep them.
+	Continue bool
+	// Outcome, if set, is told what came of each op that is settled, once and in
+	// order: n counts the ops that were added, from 0. It must not call the writer.
+	Outcome func(n int64, err error)
+}
+
+// BatchStats count what a [BatchWriter] did.
+type BatchStats struct {
+	Added, Applied, Failed, Pending int64         // ops; the last three make up the first, but for those discarded
+	Batches                         int64         // write sets that were sent, those that failed included
+	Bytes                           int64         // of keys and values that were applied
+	Took                            time.Duration // for sending
+}
+
+// BatchError is why a batch writer stopped. It is the error of the write set
+// that failed.
+type BatchError struct {
+	First, Last int64 // the ops of that write set, counted from 0
+	Err         error
+}
+
+// Error names the ops and the cause.
+func (e *BatchError) Error() string { return fmt.Sprintf("ops %d to %d: %v", e.First, e.Last, e.Err) }
+
+// Unwrap is the cause.
+func (e *BatchError) Unwrap() error { return e.Err }
+
+// BatchWriter gathers puts and deletes for bulk loads and applies them as large
+// write sets, in the order in which they were added. Each write set is all or
+// nothing; all of them together are not. Where one fails, the writer stops: the
+// ops of that write set and those after it stay, Add and Flush answer the error,
+// and a [BatchWriter.Retry] goes on with them, or [BatchWriter.Discard] drops
+// them. It is safe for concurrent use; calls wait while a write set is sent.
+type BatchWriter struct {
+	apply   func(context.Context, *WriteSet) (uint64, error)
+	o       BatchOptions
+	limits  Limits
+	turn    chan struct{} // held by whoever works on what follows
+	ops     []Op
+	bytes   int
+	first   int64 // the number of ops[0]
+	stopped error
+	closed  bool
+	timer   *time.Timer
+	stats   BatchStats
+}
+
+// NewBatchWriter is a batch writer over the backend of s, within its limits.
+func (s *Store) NewBatchWriter(o BatchOptions) *BatchWriter {
+	info := s.b.Info()
+	w := NewBatchWriter(s.b.Apply, info.Limits, o)
+	if !info.Caps.Has(CapAtomic) {
+		w.o.MaxOps = 1
+	}
+	return w
+}
+
+// NewBatchWriter is a batch writer over whatever applies write sets, within
+// limits.
+func NewBatchWriter(apply func(context.Context, *WriteSet) (uint64, error), l Limits, o BatchOptions) *BatchWriter {
+	if o.MaxOps <= 0 {
+		o.MaxOps = 1000
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = 8 << 20
+	}
+	if l.Ops > 0 {
+		o.MaxOps = min(o.MaxOps, l.Ops)
+	}
+	if l.WriteBytes > 0 {
+		o.MaxBytes = min(o.MaxBytes, l.WriteBytes)
+	}
+	return &BatchWriter{apply: apply, o: o, limits: l, turn: make(chan struct{}, 1)}
+}
+
+// lock waits for the writer, or for the end of ctx.
+func (w *BatchWriter) lock(ctx context.Context) error {
+	select {
+	case w.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ContextError(ctx)
+	}
+}
+
+func (w *BatchWriter) unlock() { <-w.turn }
+
+// Add adds an op, which is copied, and sends what is full. An op beyond a limit
+// is refused and not added; it stops nothing. Any other error says that the
+// writer has stopped: then the op was not added either.
+func (w *BatchWriter) Add(ctx context.Context, op Op) error {
+	one := WriteSet{Ops: []Op{op}}
+	if err := one.CheckSizes(w.limits); err != nil {
+		return err
+	}
+	if err := w.lock(ctx); err != nil {
+		return err
+	}
+	defer w.unlock()
+	switch {
+	case w.closed:
+		return &Error{Code: ShuttingDown, Msg: "the batch writer is closed"}
+	case w.stopped != nil:
+		return w.stopped
+	}
+	size := len(op.Key) + len(op.End) + len(op.Value)
+	if len(w.ops) > 0 && w.bytes+size > w.o.MaxBytes {
+		if err := w.send(ctx); err != nil && len(w.ops) > 0 {
+			return err
+		}
+	}
+	op.Key, op.End, op.Value = bytes.Clone(op.Key), bytes.Clone(op.End), bytes.Clone(op.Value)
+	w.ops = append(w.ops, op)
+	w.bytes += size
+	w.stats.Added++
+	if len(w.ops) >= w.o.MaxOps || w.bytes >= w.o.MaxBytes {
+		// The op is in: an error of the write set is told by the next call.
+		_ = w.send(ctx)
+		return nil
+	}
+	if w.o.MaxAge > 0 && w.timer == nil {
+		w.timer = time.AfterFunc(w.o.MaxAge, w.tick)
+	}
+	return nil
+}
+
+// Put adds the put of a value for ever.
+func (w *BatchWriter) Put(ctx context.Context, key, value []byte) error {
+	return w.Add(ctx, Put(key, value))
+}
+
+// Delete adds the removal of a key.
+func (w *BatchWriter) Delete(ctx context.Context, key []byte) error { return w.Add(ctx, Delete(key)) }
+
+// Flush sends all that waits. Its error is a [BatchError]; ended by ctx, what was
+// not sent stays and a later Flush goes on with it.
+func (w *BatchWriter) Flush(ctx context.Context) error { return w.flush(ctx, false) }
+
+// Retry is Flush on a writer that has stopped: it sends once more what failed. Of
+// a write set whose outcome is unknown that may be the second time, which the
+// same ops in the same order make harmless only where nobody else writes.
+func (w *BatchWriter) Retry(ctx context.Context) error { return w.flush(ctx, true) }
+
+func (w *BatchWriter) flush(ctx context.Context, again bool) error {
+	if err := w.lock(ctx); err != nil {
+		return err
+	}
+	defer w.unlock()
+	if w.stopped != nil && !again {
+		return w.stopped
+	}
+	w.stopped = nil
+	return w.send(ctx)
+}
+
+// tick sends what has waited long enough.
+func (w *BatchWriter) tick() {
+	_ = w.lock(context.Background())
+	defer w.unlock()
+	w.timer = nil
+	if w.stopped == nil && !w.closed {
+		_ = w.send(context.Background()) // the next call tells of an error
+	}
+}
+
+// send applies all that waits as one write set. What fails stops the writer,
+// but for an end of ctx before anything was done.
+func (w *BatchWriter) send(ctx context.Context) error {
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
+	if len(w.ops) == 0 {
+		return nil
+	}
+	if err := ContextError(ctx); err != nil {
+		return err
+	}
+	start := time.Now()
+	_, err := w.apply(ctx, &WriteSet{Ops: w.ops})
+	w.stats.Took += time.Since(start)
+	w.stats.Batches++
+	n := int64(len(w.ops))
+	if err != nil {
+		failed := &BatchError{First: w.first, Last: w.first + n - 1, Err: err}
+		if !w.o.Continue {
+			if e := AsError(err); ctx.Err() == nil || e.Unknown {
+				w.stopped = failed
+			}
+			return failed
+		}
+		w.stats.Failed += n
+		w.settle(err)
+		return failed
+	}
+	w.stats.Applied += n
+	w.stats.Bytes += int64(w.bytes)
+	w.settle(nil)
+	return nil
+}
+
+// settle tells the outcome of all that was sent and forgets it.
+func (w *BatchWriter) settle(err error) {
+	if w.o.Outcome != nil {
+		for i := range w.ops {
+			w.o.Outcome(w.first+int64(i), err)
+		}
+	}
+	w.forget()
+}
+
+func (w *BatchWriter) forget() {
+	w.first += int64(len(w.ops))
+	w.ops, w.bytes = nil, 0 // not reused: what applied them may have kept them
+}
+
+// Pending are the ops that were added and are not settled, in order. They are
+// the writer's.
+func (w *BatchWriter) Pending() []Op {
+	_ = w.lock(context.Background())
+	defer w.unlock()
+	return w.ops[:len(w.ops):len(w.ops)]
+}
+
+// Discard drops what is pending, without an outcome, and lets the writer go on.
+func (w *BatchWriter) Discard() {
+	_ = w.lock(context.Background())
+	defer w.unlock()
+	w.forget()
+	w.stopped = nil
+}
+
+// Stats count what was done so far.
+func (w *BatchWriter) Stats() BatchStats {
+	_ = w.lock(context.Background())
+	defer w.unlock()
+	s := w.stats
+	s.Pending = int64(len(w.ops))
+	return s
+}
+
+// Close flushes, unless the writer has stopped, and takes no more ops. What it
+// could not send is still Pending. The backend stays open.
+func (w *BatchWriter) Close(ctx context.Context) error {
+	if err := w.lock(ctx); err != nil {
+		return err
+	}
+	defer w.unlock()
+	w.closed = true
+	if w.stopped != nil {
+		return w.stopped
+	}
+	return w.send(ctx)
+}
