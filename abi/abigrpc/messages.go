@@ -170,3 +170,6 @@ type Empty struct{}
 func (*Empty) size() int                { return 0 }
 func (*Empty) append(dst []byte) []byte { return dst }
 func (*Empty) decode([]byte) error      { return nil }
+
+// Size is about how many bytes a message has on the wire, and not fewer.
+func Size(m Message) int { return m.size() }

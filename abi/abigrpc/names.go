@@ -1,6 +1,10 @@
 package abigrpc
 
-import "github.com/plinthkv/plinth/abi/abipb"
+import (
+	"strings"
+
+	"github.com/plinthkv/plinth/abi/abipb"
+)
 
 // Service is the name of the service.
 const Service = "plinth.backend.v1.Backend"
@@ -33,3 +37,6 @@ const (
 
 // File is the file that describes the service, for reflection.
 func File() string { return abipb.File_plinth_backend_v1_backend_proto.Path() }
+
+// Of tells whether a request's method is one of the service.
+func Of(method string) bool { return strings.HasPrefix(method, "/"+Service+"/") }

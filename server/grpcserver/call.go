@@ -1,0 +1,207 @@
+package grpcserver
+
+import (
+	"context"
+	"errors"
+	"math"
+	"strconv"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// call is one call to one store. Calls are used again, with the memory of their
+// messages.
+type call struct {
+	s      *Server
+	stream grpc.ServerStream
+	ctx    context.Context
+	slot   *slot
+	store  *storage.Store
+	offset time.Duration // the server's clock minus the caller's
+
+	getRequest     abigrpc.GetRequest
+	item           abigrpc.Item
+	getManyRequest abigrpc.GetManyRequest
+	items          abigrpc.Items
+	scanRequest    abigrpc.ScanRequest
+	page           abigrpc.Page
+	writeSet       abigrpc.WriteSet
+	applied        abigrpc.ApplyResponse
+}
+
+// Nothing of a call is kept in the pool but capacity.
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+// method is f behind the doors: who the caller is, how many there are, which
+// store is meant. The message is read after them.
+func (s *Server) method(name string, f func(*call) error) grpc.StreamDesc {
+	return grpc.StreamDesc{StreamName: name, Handler: func(_ any, stream grpc.ServerStream) error {
+		c := calls.Get().(*call)
+		c.s, c.stream, c.ctx = s, stream, stream.Context()
+		err := c.run(f)
+		c.free()
+		if err == nil {
+			return nil
+		}
+		s.log(name, err)
+		return abigrpc.ToStatus(err)
+	}}
+}
+
+func (c *call) run(f func(*call) error) error {
+	if err := c.s.admit(c.ctx); err != nil {
+		return err
+	}
+	if c.slot = c.s.slots.take(c.ctx); c.slot == nil {
+		e := storage.Errorf(storage.Unavailable, "too many calls at once, the limit is %d", c.s.config.MaxConcurrent)
+		e.RetryAfter = time.Second
+		return e
+	}
+	defer c.s.slots.give(c.slot)
+	if err := c.target(); err != nil {
+		return err
+	}
+	return f(c)
+}
+
+// admit refuses callers without the token.
+func (s *Server) admit(ctx context.Context) error {
+	if s.config.Door.Token == "" {
+		return nil
+	}
+	authorization, err := one(ctx, abigrpc.MetaAuthorization)
+	if err == nil && !s.config.Door.Opens(authorization) {
+		err = storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
+	}
+	return err
+}
+
+// target finds the store and the caller's clock in the metadata.
+func (c *call) target() error {
+	name, err := one(c.ctx, abigrpc.MetaStore)
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		if name = c.s.only; name == "" {
+			return storage.Errorf(storage.InvalidArgument, "there are several stores: %s has to name one", abigrpc.MetaStore)
+		}
+	}
+	store, ok := c.s.settings.Stores[name]
+	if !ok {
+		return storage.Errorf(storage.InvalidArgument, "there is no store %.64q", name)
+	}
+	c.store, c.offset = store, 0
+	now, err := number(c.ctx, abigrpc.MetaNow)
+	if err == nil && now > 0 {
+		c.offset = store.Now().Sub(time.UnixMilli(now)).Truncate(time.Millisecond)
+	}
+	return err
+}
+
+// one is the value of a name in the metadata; empty: there is none.
+func one(ctx context.Context, name string) (string, error) {
+	values := metadata.ValueFromIncomingContext(ctx, name)
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		return values[0], nil
+	}
+	return "", storage.Errorf(storage.InvalidArgument, "%s is there %d times", name, len(values))
+}
+
+// lastMilli is the end of the year 9999, after which there are no times.
+const lastMilli = 253402300799999
+
+// number is a number in the metadata; 0: there is none.
+func number(ctx context.Context, name string) (int64, error) {
+	text, err := one(ctx, name)
+	if err != nil || text == "" {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 1 || n > lastMilli {
+		return 0, storage.Errorf(storage.InvalidArgument, "%s is no number from 1 to %d", name, int64(lastMilli))
+	}
+	return n, nil
+}
+
+// budget is how large an answer may be, in bytes.
+func (c *call) budget() (int, error) {
+	n, err := number(c.ctx, abigrpc.MetaBudget)
+	if n == 0 {
+		n = abi.DefaultMaxFrame
+	}
+	return int(min(n, int64(c.s.config.MessageBytes), math.MaxInt32)), err
+}
+
+// receive reads the request.
+func (c *call) receive(m abigrpc.Message) error {
+	c.s.slots.wait(c.slot, c.s.config.MessageTimeout)
+	err := c.stream.RecvMsg(m)
+	c.slot.moved()
+	if err == nil {
+		return nil
+	}
+	var e *storage.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &received{err}
+}
+
+// received is an error that gRPC has answered already.
+type received struct{ error }
+
+// Unwrap is the status.
+func (r *received) Unwrap() error { return r.error }
+
+// send answers.
+func (c *call) send(m abigrpc.Message) error {
+	c.s.slots.wait(c.slot, c.s.config.WriteTimeout)
+	err := c.stream.SendMsg(m)
+	c.slot.moved()
+	if err != nil {
+		return &received{err}
+	}
+	return nil
+}
+
+// free gives back what the call borrowed. Large slices are not kept.
+func (c *call) free() {
+	c.getRequest.Free()
+	c.getManyRequest.Free()
+	c.scanRequest.Free()
+	c.writeSet.Free()
+	const keep = 64
+	if cap(c.getManyRequest.Keys) > keep {
+		c.getManyRequest.Keys = nil
+	}
+	if cap(c.writeSet.Ops) > keep || cap(c.writeSet.Checks) > keep {
+		c.writeSet.Ops, c.writeSet.Checks = nil, nil
+	}
+	c.item.Item, c.items.Items, c.page.Page, c.scanRequest.Query = storage.Item{}, nil, storage.Page{}, storage.Query{}
+	c.s, c.stream, c.ctx, c.slot, c.store = nil, nil, nil, nil, nil
+	calls.Put(c)
+}
+
+// log tells of errors that are a fault of ours or of a backend.
+func (s *Server) log(method string, err error) {
+	var gone *received
+	if errors.As(err, &gone) {
+		s.settings.Log.Debug("call ended early", "method", method, "error", err)
+		return
+	}
+	switch e := storage.AsError(err); e.Code {
+	case storage.Internal, storage.Serialization, storage.OutcomeUnknown, storage.Unavailable, storage.NoSpace:
+		s.settings.Log.Error("call failed", "method", method, "code", e.Code.String(), "error", err)
+	}
+}

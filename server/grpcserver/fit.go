@@ -1,0 +1,62 @@
+package grpcserver
+
+import (
+	"time"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// pageReserve is what a page takes beside its items and the bound to go on from.
+const pageReserve = 64
+
+// fit leaves so much of a page as fits the budget, which is at least one item of
+// those that there are, or a RangeLimit.
+func fit(p *storage.Page, reverse bool, budget int) error {
+	used := pageReserve + len(p.Next)
+	for i := range p.Items {
+		used += abi.ItemSize(&p.Items[i])
+		if used <= budget {
+			continue
+		}
+		if i == 0 {
+			return storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(used))
+		}
+		next := p.Items[i].Key
+		if reverse {
+			next = storage.After(next)
+		}
+		if used -= abi.ItemSize(&p.Items[i]); used+len(next)-len(p.Next) > budget && i > 1 {
+			i-- // the bound is an item's size too
+			if next = p.Items[i].Key; reverse {
+				next = storage.After(next)
+			}
+		}
+		p.Items, p.Next = p.Items[:i], next
+		return nil
+	}
+	return nil
+}
+
+// rebase counts the expiries of an answer by the caller's clock.
+func (c *call) rebase(items []storage.Item) {
+	if c.offset == 0 {
+		return
+	}
+	for i := range items {
+		items[i].ExpiresAt = shift(items[i].ExpiresAt, -c.offset)
+	}
+}
+
+// shift is a time by another clock. Never stays never; what would be before all
+// times is the first, and what is after all of them is never.
+func shift(at time.Time, by time.Duration) time.Time {
+	if at.IsZero() || by == 0 {
+		return at
+	}
+	moved := at.Add(by)
+	if moved.UnixMilli() < 1 {
+		return time.UnixMilli(1).UTC()
+	}
+	return storage.ClampExpiry(moved)
+}

@@ -1,0 +1,168 @@
+package grpcserver
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// How long a store may take to say how it is, how often those who watch are told,
+// and how many may watch.
+const (
+	healthTimeout = 2 * time.Second
+	healthEvery   = time.Second
+	maxWatchers   = 64
+)
+
+// health answers grpc.health.v1.Health: of the whole, which is "" and the name of
+// the service, and of each store by its name. It needs no token, as probes do not.
+type health struct {
+	healthpb.UnimplementedHealthServer
+	s *Server
+}
+
+// Check says how a store is now, or all of them.
+func (h health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	st := h.status(ctx, r.GetService())
+	if st == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
+		return nil, status.Errorf(codes.NotFound, "there is no store of this name")
+	}
+	return &healthpb.HealthCheckResponse{Status: st}, nil
+}
+
+// List says how all of them are.
+func (h health) List(ctx context.Context, _ *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
+	answer := &healthpb.HealthListResponse{Statuses: map[string]*healthpb.HealthCheckResponse{}}
+	var mu sync.Mutex
+	var asked sync.WaitGroup
+	for name := range h.s.settings.Stores {
+		asked.Go(func() {
+			st := h.status(ctx, name)
+			mu.Lock()
+			defer mu.Unlock()
+			answer.Statuses[name] = &healthpb.HealthCheckResponse{Status: st}
+		})
+	}
+	asked.Wait()
+	all := healthpb.HealthCheckResponse_SERVING
+	for _, one := range answer.Statuses {
+		if one.Status != all {
+			all = healthpb.HealthCheckResponse_NOT_SERVING
+			break
+		}
+	}
+	answer.Statuses[""] = &healthpb.HealthCheckResponse{Status: all}
+	return answer, nil
+}
+
+// Watch says how a store is, and again whenever that has changed, until the
+// caller leaves or the server ends.
+func (h health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
+	defer h.s.watchers.Add(-1)
+	if h.s.watchers.Add(1) > maxWatchers {
+		return status.Errorf(codes.ResourceExhausted, "too many watch at once, the limit is %d", maxWatchers)
+	}
+	ticker := time.NewTicker(healthEvery)
+	defer ticker.Stop()
+	told := healthpb.HealthCheckResponse_UNKNOWN
+	for {
+		if now := h.status(stream.Context(), r.GetService()); now != told {
+			if told = now; stream.Context().Err() == nil {
+				if err := stream.Send(&healthpb.HealthCheckResponse{Status: now}); err != nil {
+					return err
+				}
+			}
+		}
+		if h.s.isDraining() {
+			return status.Error(codes.Unavailable, "shutting down")
+		}
+		select {
+		case <-ticker.C:
+		case <-h.s.draining:
+		case <-stream.Context().Done():
+			return status.FromContextError(stream.Context().Err()).Err()
+		}
+	}
+}
+
+func (s *Server) isDraining() bool {
+	select {
+	case <-s.draining:
+		return true
+	default:
+		return false
+	}
+}
+
+// status asks one store, or all of them.
+func (h health) status(ctx context.Context, service string) healthpb.HealthCheckResponse_ServingStatus {
+	var asked []*storage.Store
+	if store, ok := h.s.settings.Stores[service]; ok {
+		asked = append(asked, store)
+	} else if service == "" || service == abigrpc.Service {
+		for _, store := range h.s.settings.Stores {
+			asked = append(asked, store)
+		}
+	} else {
+		return healthpb.HealthCheckResponse_SERVICE_UNKNOWN
+	}
+	if h.s.isDraining() {
+		return healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	answers := make(chan bool, len(asked))
+	for _, store := range asked {
+		go func() {
+			is, err := store.Health(ctx, storage.Readiness)
+			answers <- err == nil && (is.Status == storage.Healthy || is.Status == storage.Degraded)
+		}()
+	}
+	for range asked {
+		select {
+		case well := <-answers:
+			if well {
+				continue
+			}
+		case <-ctx.Done(): // a backend that does not heed it is not waited for
+		}
+		return healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	return healthpb.HealthCheckResponse_SERVING
+}
+
+// streams lets only those with the token use reflection, and ends it with the
+// server: whoever asks would otherwise hold up the end for as long as they like.
+func (s *Server) streams(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if info.FullMethod == healthpb.Health_Watch_FullMethodName {
+		return handler(srv, stream)
+	}
+	if err := s.admit(stream.Context()); err != nil {
+		return abigrpc.ToStatus(err)
+	}
+	slot := s.slots.take(stream.Context())
+	if slot == nil {
+		return abigrpc.ToStatus(storage.Errorf(storage.Unavailable, "too many calls at once, the limit is %d", s.config.MaxConcurrent))
+	}
+	defer s.slots.give(slot)
+	ended := make(chan error, 1)
+	go func() { ended <- handler(srv, stream) }()
+	idle := time.NewTimer(s.config.MessageTimeout)
+	defer idle.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-s.draining:
+		return status.Error(codes.Unavailable, "shutting down")
+	case <-idle.C:
+		return status.Error(codes.DeadlineExceeded, "a stream does not last that long")
+	}
+}

@@ -1,0 +1,139 @@
+package grpcserver
+
+import (
+	"strconv"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// service describes the service to gRPC. All its calls are of one message and one
+// answer; handlers of streams serve them too, and read the message when they see
+// fit.
+func (s *Server) service() *grpc.ServiceDesc {
+	return &grpc.ServiceDesc{ServiceName: abigrpc.Service, Metadata: abigrpc.File(), Streams: []grpc.StreamDesc{
+		s.method("Get", (*call).get), s.method("GetMany", (*call).getMany), s.method("Scan", (*call).scan),
+		s.method("Apply", (*call).apply), s.method("Health", (*call).health), s.method("Info", (*call).info),
+		s.method("Close", (*call).close),
+	}}
+}
+
+func (c *call) get() error {
+	if err := c.receive(&c.getRequest); err != nil {
+		return err
+	}
+	budget, err := c.budget()
+	if err != nil {
+		return err
+	}
+	if c.item.Item, err = c.store.Backend().Get(c.ctx, c.getRequest.Key); err != nil {
+		return err
+	}
+	c.item.Key = nil
+	if n := abigrpc.Size(&c.item); n > budget {
+		return storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(n))
+	}
+	c.item.ExpiresAt = shift(c.item.ExpiresAt, -c.offset)
+	return c.send(&c.item)
+}
+
+func (c *call) getMany() error {
+	if err := c.receive(&c.getManyRequest); err != nil {
+		return err
+	}
+	budget, err := c.budget()
+	if err != nil {
+		return err
+	}
+	keys := c.getManyRequest.Keys
+	if err := c.s.limits.CheckGetKeys(len(keys)); err != nil {
+		return err
+	}
+	if c.items.Items, err = c.store.Backend().GetMany(c.ctx, keys); err != nil {
+		return err
+	}
+	if n := abigrpc.Size(&c.items); n > budget {
+		return storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(n))
+	}
+	c.rebase(c.items.Items)
+	return c.send(&c.items)
+}
+
+func (c *call) scan() error {
+	if err := c.receive(&c.scanRequest); err != nil {
+		return err
+	}
+	budget, err := c.budget()
+	if err != nil {
+		return err
+	}
+	q := c.scanRequest.Query
+	if q.MaxBytes > budget {
+		q.MaxBytes = budget
+	}
+	if c.page.Page, err = c.store.Backend().Scan(c.ctx, q); err != nil {
+		return err
+	}
+	if err := fit(&c.page.Page, q.Reverse, budget); err != nil {
+		return err
+	}
+	c.rebase(c.page.Items)
+	return c.send(&c.page)
+}
+
+func (c *call) apply() error {
+	if err := c.receive(&c.writeSet); err != nil {
+		return err
+	}
+	w := &c.writeSet.WriteSet
+	if n := len(w.Ops) + len(w.Checks); n > c.s.limits.Ops {
+		return storage.LimitError(storage.SizeLimit, "ops", int64(c.s.limits.Ops), int64(n))
+	}
+	if c.offset != 0 {
+		for i := range w.Ops {
+			w.Ops[i].ExpiresAt = shift(w.Ops[i].ExpiresAt, c.offset)
+		}
+	}
+	var err error
+	if c.applied.Version, err = c.store.Apply(c.ctx, w); err != nil {
+		return err
+	}
+	return c.send(&c.applied)
+}
+
+func (c *call) health() error {
+	var request abigrpc.HealthRequest
+	if err := c.receive(&request); err != nil {
+		return err
+	}
+	h, err := c.store.Health(c.ctx, request.Probe)
+	if err != nil {
+		return err
+	}
+	return c.send(&abigrpc.Health{Health: h})
+}
+
+// info says what is true through this server. Its header has the clock.
+func (c *call) info() error {
+	if err := c.receive(&abigrpc.Empty{}); err != nil {
+		return err
+	}
+	info := c.store.Info()
+	info.Limits = info.Limits.Tighten(c.s.limits)
+	now := strconv.FormatInt(c.store.Now().UnixMilli(), 10)
+	if err := c.stream.SetHeader(metadata.Pairs(abigrpc.MetaNow, now)); err != nil {
+		return &received{err}
+	}
+	return c.send(&abigrpc.Info{Info: info})
+}
+
+// close is answered, and closes nothing: the store is not the caller's alone.
+func (c *call) close() error {
+	if err := c.receive(&abigrpc.Empty{}); err != nil {
+		return err
+	}
+	return c.send(&abigrpc.Empty{})
+}

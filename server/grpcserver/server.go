@@ -1,0 +1,175 @@
+package grpcserver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/tap"
+
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Server serves stores over gRPC. It is safe for concurrent use.
+type Server struct {
+	config   Config
+	settings Settings
+	tls      *tls.Config
+	limits   storage.Limits
+	only     string // the name of the store, where there is one alone
+	slots    *slots
+	draining chan struct{} // closed when the end begins
+	drain    sync.Once
+	watchers atomic.Int64
+	address  atomic.Pointer[string]
+}
+
+// New checks the configuration. An address beyond loopback without TLS and a
+// token or client certificates is refused.
+func New(c Config, s Settings) (*Server, error) {
+	c.defaults()
+	if err := c.Door.Check(); err != nil {
+		return nil, err
+	}
+	t, err := c.Door.TLS("h2")
+	if err != nil {
+		return nil, err
+	}
+	if s.Log == nil {
+		s.Log = slog.Default()
+	}
+	srv := &Server{config: c, settings: s, tls: t, limits: c.limits(), slots: newSlots(c.MaxConcurrent), draining: make(chan struct{})}
+	if names := slices.Collect(maps.Keys(s.Stores)); len(names) == 1 {
+		srv.only = names[0]
+	}
+	return srv, nil
+}
+
+// Listen opens the configured address. A unix socket is for this user alone; one
+// that a server left behind is replaced, one that is being served is not.
+func (s *Server) Listen() (net.Listener, error) {
+	l, err := s.config.Door.Listen()
+	if err != nil {
+		return nil, err
+	}
+	var address string
+	if path, ok := s.config.Door.UnixPath(); ok {
+		address = "grpc+unix:" + path
+	} else if address = "grpc://" + l.Addr().String(); s.tls != nil {
+		address = "grpcs://" + l.Addr().String()
+	}
+	s.address.Store(&address)
+	return l, nil
+}
+
+// Address is where the server can be reached, after Listen, such as
+// "grpc://127.0.0.1:7420".
+func (s *Server) Address() string {
+	if a := s.address.Load(); a != nil {
+		return *a
+	}
+	return ""
+}
+
+// Serve answers calls on l until ctx ends; then it is no longer healthy, takes no
+// new ones, lets those in flight finish for as long as is configured, and cuts
+// off what is left. It is called once.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := s.grpcServer()
+	stopSweep := s.slots.sweep(min(s.config.MessageTimeout, s.config.WriteTimeout))
+	defer stopSweep()
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		srv.Stop()
+		return err
+	case <-ctx.Done():
+	}
+	s.settings.Log.Info("shutting down", "server", "grpc", "timeout", s.config.ShutdownTimeout)
+	s.drain.Do(func() { close(s.draining) })
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		srv.GracefulStop()
+	}()
+	timer := time.NewTimer(s.config.ShutdownTimeout)
+	defer timer.Stop()
+	var err error
+	select {
+	case <-stopped:
+	case <-timer.C:
+		srv.Stop()
+		<-stopped
+		err = fmt.Errorf("some calls did not finish within %s and were cut off", s.config.ShutdownTimeout)
+	}
+	if end := <-failed; end != nil && !errors.Is(end, grpc.ErrServerStopped) {
+		err = errors.Join(err, end)
+	}
+	return err
+}
+
+// grpcServer is the gRPC server with all that is registered.
+func (s *Server) grpcServer() *grpc.Server {
+	c := &s.config
+	opts := []grpc.ServerOption{
+		grpc.ForceServerCodecV2(abigrpc.NewCodec()),
+		grpc.MaxRecvMsgSize(c.MessageBytes), grpc.MaxSendMsgSize(math.MaxInt32),
+		grpc.MaxConcurrentStreams(uint32(min(c.MaxConcurrent, math.MaxInt32))),
+		grpc.MaxHeaderListSize(uint32(min(c.HeaderBytes, math.MaxInt32))),
+		grpc.ConnectionTimeout(c.HandshakeTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxAge,
+			MaxConnectionAgeGrace: c.ShutdownTimeout, Time: pingAfter, Timeout: pingTimeout}),
+		grpc.InTapHandle(endable), grpc.StreamInterceptor(s.streams),
+	}
+	if s.tls != nil {
+		opts = append(opts, grpc.Creds(credentials.NewTLS(s.tls)))
+	}
+	if s.settings.Tracer != nil || s.settings.Meter != nil {
+		opts = append(opts, grpc.StatsHandler(s.telemetry()))
+	}
+	srv := grpc.NewServer(append(opts, s.settings.Options...)...)
+	srv.RegisterService(s.service(), nil)
+	healthpb.RegisterHealthServer(srv, health{s: s})
+	reflection.Register(srv)
+	return srv
+}
+
+// endable gives each call a context that the server can end, which is the only
+// way to leave a caller that neither sends nor takes its message.
+func endable(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	c := &endableContext{}
+	c.Context, c.end = context.WithCancel(ctx)
+	return c, nil
+}
+
+type endableContext struct {
+	context.Context
+	end context.CancelFunc
+}
+
+type endableKey struct{}
+
+// Value finds the context itself, beside what the one below knows.
+func (c *endableContext) Value(key any) any {
+	if key == (endableKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
