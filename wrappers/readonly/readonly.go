@@ -1,0 +1,65 @@
+package readonly
+
+import (
+	"context"
+
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// Config is what YAML holds: nothing.
+type Config struct{}
+
+// Factory makes the wrappers of the kind read_only.
+func Factory() wrappers.Factory {
+	return wrappers.NewFactory("read_only", wrappers.Declaration{Preserves: "everything that reads are promised"},
+		func() Config { return Config{} },
+		func(next storage.Backend, _ Config, s wrappers.Settings) (storage.Backend, error) { return New(next, s), nil })
+}
+
+// Backend passes reads on. It is safe for concurrent use.
+type Backend struct {
+	next    storage.Backend
+	refusal error
+}
+
+// New puts the wrapper over next.
+func New(next storage.Backend, s wrappers.Settings) *Backend {
+	return &Backend{next, &storage.Error{Code: storage.PermissionDenied, Op: "apply", Layer: s.Stage, Msg: "the store is read only"}}
+}
+
+// Get asks the next.
+func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	return b.next.Get(ctx, key)
+}
+
+// GetMany asks the next.
+func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	return b.next.GetMany(ctx, keys)
+}
+
+// Scan asks the next.
+func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	return b.next.Scan(ctx, q)
+}
+
+// Apply is PermissionDenied for all that writes.
+func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	if len(w.Ops) > 0 {
+		return 0, b.refusal
+	}
+	return b.next.Apply(ctx, w)
+}
+
+// Health asks the next.
+func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	return b.next.Health(ctx, p)
+}
+
+// Info is the next's.
+func (b *Backend) Info() storage.Info { return b.next.Info() }
+
+// Close has nothing to close.
+func (b *Backend) Close(context.Context) error { return nil }
+
+var _ storage.Backend = (*Backend)(nil)
