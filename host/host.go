@@ -196,7 +196,7 @@ func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string
 	if err != nil {
 		return nil, err
 	}
-	opened, err := p.module.Open(ctx, raw)
+	opened, err := p.module.OpenFor(ctx, store, raw)
 	if err != nil {
 		return nil, configError(cfg, bc.Config, fmt.Sprintf("stores.%s.backend", store), err)
 	}

@@ -30,6 +30,7 @@ func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*pl
 		Name: name, SHA256: pc.SHA256, Trusted: pc.Trust == "trusted",
 		Memory: uint64(pc.Limits.Memory), Call: time.Duration(pc.Limits.Call), MaxFrame: int(pc.Limits.MaxFrame),
 		Env: pc.Grants.Env, Log: h.settings.Log, Clock: h.settings.Clock,
+		Tracer: h.settings.Tracer, Meter: h.settings.Meter,
 	}
 	if pc.OnLoss == "restart" {
 		o.OnLoss = wasmhost.RestartOnLoss

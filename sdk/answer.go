@@ -61,8 +61,18 @@ func AppendError(dst []byte, id uint32, err error) []byte {
 }
 
 // Get answers the item at key as a message, without the key itself: in buf, or
-// where the backend keeps it, valid until the next call.
+// where the backend keeps it, valid until the next call. It is a request without
+// a header: no deadline, no trace.
 func (a *Answerer) Get(buf, key []byte) ([]byte, error) {
+	a.ctx.set(&abi.Header{})
+	return a.get(buf, key)
+}
+
+// Traceparent is the trace context of the request that is being answered, as W3C
+// has it; empty: there is none. It is a view.
+func (a *Answerer) Traceparent() []byte { return a.ctx.traceparent }
+
+func (a *Answerer) get(buf, key []byte) ([]byte, error) {
 	if a.encoded != nil {
 		return a.encoded.GetEncoded(&a.ctx, key)
 	}
@@ -80,14 +90,15 @@ func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) 
 	if err := h.Decode(f.Header); err != nil {
 		return dst, err
 	}
-	a.ctx.set(h.Deadline)
+	a.ctx.set(&h)
+	defer a.ctx.forgetTrace()
 	switch abi.Op(f.Kind) {
 	case abi.OpGet:
 		key, err := abi.DecodeGet(f.Message)
 		if err != nil {
 			return dst, err
 		}
-		message, err := a.Get(a.item, key)
+		message, err := a.get(a.item, key)
 		if err != nil {
 			return dst, err
 		}
@@ -201,14 +212,41 @@ func PanicError(v any) *storage.Error {
 	return &storage.Error{Code: storage.Internal, Msg: fmt.Sprintf("panic: %v", v), Unknown: true}
 }
 
-// callContext is the context of the call that runs: its deadline, and no values.
+// callContext is the context of the call that runs: its deadline and its trace.
 // It is used again for the next call, so that a call allocates none.
 type callContext struct {
 	context.Context
-	deadline time.Time // zero: none
+	deadline                time.Time // zero: none
+	traceparent, tracestate []byte    // views of the request
 }
 
-func (c *callContext) set(left int64) {
+// traceKey is what a callContext answers itself to.
+type traceKey struct{}
+
+// Value is the context's own where it is asked for.
+func (c *callContext) Value(key any) any {
+	if key == (traceKey{}) {
+		return c
+	}
+	return nil
+}
+
+// TraceContext is the trace context of the call that ctx belongs to, in the form
+// of W3C Trace Context: for a backend that calls something itself, and hands on
+// what it is part of. Both are empty where the call is not traced.
+func TraceContext(ctx context.Context) (traceparent, tracestate string) {
+	if c, ok := ctx.Value(traceKey{}).(*callContext); ok {
+		return string(c.traceparent), string(c.tracestate)
+	}
+	return "", ""
+}
+
+// forgetTrace is for what is done between requests, and is part of none.
+func (c *callContext) forgetTrace() { c.traceparent, c.tracestate = nil, nil }
+
+func (c *callContext) set(h *abi.Header) {
+	c.traceparent, c.tracestate = h.Traceparent, h.Tracestate
+	left := h.Deadline
 	if c.deadline = (time.Time{}); left > 0 {
 		c.deadline = time.Now().Add(time.Duration(min(left, int64(time.Hour/time.Millisecond)*24*365)) * time.Millisecond)
 	}

@@ -26,6 +26,7 @@ type Backend struct {
 	restarts atomic.Uint64
 	lost     atomic.Pointer[failure] // the latest loss of an instance; nil: none
 	closed   atomic.Bool
+	meters   *meters // nil: nobody counts
 }
 
 var _ storage.Backend = (*Backend)(nil)
@@ -33,6 +34,11 @@ var _ storage.Backend = (*Backend)(nil)
 // Open starts an instance and makes its backend with config, a JSON object or
 // nothing. An error of the guest's own is passed on with its ConfigPath.
 func (m *Module) Open(ctx context.Context, config json.RawMessage) (*Backend, error) {
+	return m.OpenFor(ctx, "", config)
+}
+
+// OpenFor is Open for the store of that name, by which its metrics are told apart.
+func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessage) (*Backend, error) {
 	if len(config) > m.opts.MaxFrame/2 {
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
 	}
@@ -48,6 +54,10 @@ func (m *Module) Open(ctx context.Context, config json.RawMessage) (*Backend, er
 			want = runtime.GOMAXPROCS(0)
 		}
 		b.info.Store(&in.info)
+	}
+	if err := b.meter(m.opts.Meter, store); err != nil {
+		b.Close(context.WithoutCancel(ctx))
+		return nil, m.opts.wrap(err)
 	}
 	return b, nil
 }
@@ -199,7 +209,15 @@ func (b *Backend) do(ctx context.Context, r *request) error {
 	s, held := b.slot()
 	if !held {
 		var err error
-		if held, err = s.wait(ctx, r); err != nil {
+		var start time.Time
+		if b.meters != nil {
+			start = time.Now()
+		}
+		held, err = s.wait(ctx, r)
+		if b.meters != nil {
+			b.meters.waited(ctx, start)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -221,8 +239,15 @@ func (b *Backend) hold(s *slot, r *request) {
 		for _, q := range batch {
 			q.err = err
 		}
-	} else if broken := s.run(batch); broken != nil {
-		b.discard(s, broken)
+	} else {
+		combined(batch)
+		broken := s.run(batch)
+		if s.counts != nil {
+			s.called(len(batch), broken == nil)
+		}
+		if broken != nil {
+			b.discard(s, broken)
+		}
 	}
 	for _, q := range batch[1:] {
 		q.done <- true
@@ -237,6 +262,9 @@ func (b *Backend) frame(ctx context.Context, op abi.Op) *request {
 	if deadline, ok := ctx.Deadline(); ok {
 		h.Deadline = max(time.Until(deadline).Milliseconds(), 1)
 	}
+	if b.m.traces(ctx) {
+		r.begins(ctx, b.m, op, &h)
+	}
 	r.frame = abi.BeginFrame(r.frame[:0], 0, uint8(op), &h)
 	return r
 }
@@ -246,6 +274,7 @@ func (b *Backend) send(ctx context.Context, r *request) (message []byte, err err
 	if r.frame, err = abi.EndFrame(r.frame, 0); err == nil {
 		err = b.do(ctx, r)
 	}
+	r.ends(err)
 	message = r.message
 	r.free()
 	return message, err

@@ -14,7 +14,8 @@ import (
 // Get asks the guest, on the fast path where it has one and nobody else is
 // there. It allocates the value and nothing else.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
-	if b.m.hasGet && len(key) < b.m.opts.MaxFrame-frameReserve && ctx.Err() == nil {
+	// A traced get goes the other way: this one has no room for its trace context.
+	if b.m.hasGet && len(key) < b.m.opts.MaxFrame-frameReserve && ctx.Err() == nil && !b.m.traces(ctx) {
 		if s, held := b.slot(); held {
 			it, code, err := b.fastGet(s, key)
 			if code != abi.CodeUseCall {
@@ -54,6 +55,9 @@ func (b *Backend) fastGet(s *slot, key []byte) (it storage.Item, code uint8, err
 		if err = in.guarded(in.get, 2, 1); err != nil {
 			err = in.trapped("plinth_get", 1, err)
 		}
+	}
+	if s.counts != nil {
+		s.called(1, false)
 	}
 	if err == nil {
 		if ptr, n, isErr := abi.UnpackResult(in.stack[0]); isErr && ptr == 0 {
@@ -253,8 +257,10 @@ func (b *Backend) askHealth(ctx context.Context, p storage.Probe) (h storage.Hea
 // Close lets the calls in flight finish, has the guest flush, and releases the
 // instances. It is idempotent. A ctx that ends first leaves it undone.
 func (b *Backend) Close(ctx context.Context) error {
-	b.closed.Store(true)
 	var errs []error
+	if again := b.closed.Swap(true); !again && b.meters != nil {
+		errs = append(errs, b.meters.stop.Unregister())
+	}
 	for _, s := range b.slots {
 		if err := s.take(ctx); err != nil {
 			errs = append(errs, err)

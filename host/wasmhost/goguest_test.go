@@ -35,7 +35,7 @@ var buildGoGuest = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "go.wasm"))
 })
 
-// goGuest loads the Go guest. Its log is kept.
+// goGuest loads the Go guest. Its log is kept, unless o has another.
 func goGuest(t *testing.T, o wasmhost.Options) (*wasmhost.Module, *logged) {
 	t.Helper()
 	binary, err := buildGoGuest()
@@ -48,7 +48,10 @@ func goGuest(t *testing.T, o wasmhost.Options) (*wasmhost.Module, *logged) {
 	}
 	t.Cleanup(func() { r.Close(context.Background()) })
 	log := &logged{}
-	o.Name, o.Log = "go", slog.New(log)
+	o.Name = "go"
+	if o.Log == nil {
+		o.Log = slog.New(log)
+	}
 	if o.Call == 0 {
 		o.Call = time.Minute // nothing here takes long; a busy machine does
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/tetratelabs/wazero/api"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/abi"
 )
@@ -55,6 +56,7 @@ type callContext struct {
 	// standard error before it ends itself.
 	records, written int
 	lastWords        string
+	batch            []*request // what it answers; nil: none of what has a frame
 }
 
 // begins forgets what the last call logged.
@@ -75,18 +77,41 @@ func (c *callContext) record(level slog.Level, record []byte) {
 	dec := json.NewDecoder(bytes.NewReader(record))
 	dec.UseNumber()
 	if dec.Decode(&fields) != nil {
-		c.log.Log(context.Background(), level, string(bytes.ToValidUTF8(record, []byte("\uFFFD"))))
+		c.log.Log(c.caller(""), level, string(bytes.ToValidUTF8(record, []byte("\uFFFD"))))
 		return
 	}
 	msg, _ := fields[slog.MessageKey].(string)
-	for _, k := range []string{slog.MessageKey, slog.LevelKey, slog.TimeKey, "plugin"} {
+	span, _ := fields[spanKey].(string)
+	for _, k := range []string{slog.MessageKey, slog.LevelKey, slog.TimeKey, "plugin", traceKey, spanKey} {
 		delete(fields, k)
 	}
 	attrs := make([]slog.Attr, 0, len(fields))
 	for _, k := range slices.Sorted(maps.Keys(fields)) {
 		attrs = append(attrs, slog.Any(k, fields[k]))
 	}
-	c.log.LogAttrs(context.Background(), level, msg, attrs...)
+	c.log.LogAttrs(c.caller(span), level, msg, attrs...)
+}
+
+// What a record may say of the call that it was made in, and what the host's log
+// has of it: a guest's word is only taken to choose among the calls that run.
+const (
+	traceKey = "trace_id"
+	spanKey  = "span_id"
+)
+
+// caller is the context of the call that a record was made in: the one whose span
+// the record names, else the only one. Nothing is guessed among several.
+func (c *callContext) caller(span string) context.Context {
+	for _, r := range c.batch {
+		if r.span == nil {
+			continue
+		}
+		sc := r.span.SpanContext()
+		if len(c.batch) == 1 || span != "" && sc.SpanID().String() == span {
+			return trace.ContextWithSpanContext(context.Background(), sc)
+		}
+	}
+	return context.Background()
 }
 
 // output is a guest's standard output or error, line by line into the log.

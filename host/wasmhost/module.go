@@ -11,6 +11,9 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/storage"
@@ -53,6 +56,9 @@ type Options struct {
 	Log *slog.Logger
 	// Clock is the host's clock; nil: time.Now.
 	Clock func() time.Time
+	// Tracer is where the spans of calls go, Meter what counts; nil: nowhere.
+	Tracer trace.TracerProvider
+	Meter  metric.MeterProvider
 }
 
 // OnLoss says what follows when an instance is lost whose state is not elsewhere.
@@ -73,6 +79,9 @@ type Module struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	hasGet   bool
+
+	tracer     trace.Tracer         // nil: no spans
+	attributes []attribute.KeyValue // of everything that is emitted
 }
 
 // Load compiles binary and checks that it can be a plugin, before any of its
@@ -82,7 +91,11 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 		return nil, o.wrap(err)
 	}
 	sum := sha256.Sum256(binary)
-	m := &Module{opts: o, host: r, digest: hex.EncodeToString(sum[:])}
+	m := &Module{opts: o, host: r, digest: hex.EncodeToString(sum[:]),
+		attributes: []attribute.KeyValue{attribute.String("plinth.plugin", o.Name)}}
+	if o.Tracer != nil {
+		m.tracer = o.Tracer.Tracer(scope)
+	}
 	if want := strings.ToLower(o.SHA256); want != "" && want != m.digest {
 		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "the module's SHA-256 is %s, the configuration demands %s", m.digest, want))
 	}

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -34,6 +36,7 @@ type slot struct {
 	in      *instance // nil: lost, or closed
 	started time.Time // when the instance did
 	losses  int       // and failed starts, in a row
+	counts  *counts   // nil: nobody counts
 	batch   []*request
 	buf     []byte
 }
@@ -53,6 +56,8 @@ type request struct {
 	code    storage.Code
 	message []byte // owned by who asked
 	err     error
+	span    trace.Span // nil: none
+	trace   []byte     // its traceparent
 }
 
 var requests = sync.Pool{New: func() any { return &request{done: make(chan bool, 1)} }}
@@ -62,6 +67,7 @@ func (r *request) free() {
 	if cap(r.frame) > keptBuffer {
 		r.frame = nil
 	}
+	r.ends(r.err)
 	r.message, r.err = nil, nil
 	requests.Put(r)
 }
@@ -206,7 +212,10 @@ func (s *slot) call(todo []*request) (n int, begun bool, broken error) {
 	}
 	in.stack[0] = uint64(len(frames))
 	in.ctx.begins()
-	if err := in.guarded(in.call, 1, len(todo)); err != nil {
+	in.ctx.batch = todo
+	err := in.guarded(in.call, 1, len(todo))
+	in.ctx.batch = nil
+	if err != nil {
 		return 0, true, in.trapped("plinth_call", len(todo), err)
 	}
 	rest, err := in.answer("plinth_call", in.stack[0])

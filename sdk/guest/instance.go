@@ -64,7 +64,7 @@ func (i *instance) doOpen(n int) (r result) {
 		Name:        o.Name,
 		Config:      append([]byte(nil), o.Config...),
 		Now:         i.clock,
-		Log:         slog.New(newHandler(i.log)),
+		Log:         slog.New(newHandler(i.log, i.traceparent)),
 		Incarnation: o.Incarnation,
 		MaxMessage:  i.max,
 		Memory:      int64(o.Memory),
@@ -156,6 +156,14 @@ func (i *instance) doClose() (r result) {
 		return i.fail(storage.AsError(err))
 	}
 	return result{}
+}
+
+// traceparent is that of the request which is being answered; empty: none.
+func (i *instance) traceparent() []byte {
+	if i.answers == nil {
+		return nil
+	}
+	return i.answers.Traceparent()
 }
 
 func (i *instance) usable() *storage.Error {

@@ -281,18 +281,24 @@ func TestClock(t *testing.T) {
 func TestLog(t *testing.T) {
 	var level slog.Level
 	var fields map[string]any
+	traceparent := ""
 	log := slog.New(newHandler(func(l slog.Level, record []byte) {
 		level, fields = l, nil
 		if err := json.Unmarshal(record, &fields); err != nil {
 			t.Errorf("%s: %v", record, err)
 		}
-	}))
+	}, func() []byte { return []byte(traceparent) }))
 	log.With("a", 1).WithGroup("g").Warn("hello", "b", errors.New("no"), "time", "mine")
 	group, _ := fields["g"].(map[string]any)
 	if level != slog.LevelWarn || fields["msg"] != "hello" || fields["a"] != 1.0 || group["b"] != "no" || group["time"] != "mine" || fields["time"] != nil {
 		t.Errorf("%v %v", level, fields)
 	}
-	if log.Debug("deep"); level != slog.LevelDebug {
-		t.Error(level)
+	if log.Debug("deep"); level != slog.LevelDebug || fields["span_id"] != nil {
+		t.Error(level, fields)
+	}
+	// In a call that is traced, a record names the span, outside of all groups.
+	traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	if log.WithGroup("g").Info("traced", "b", 1); fields["span_id"] != "00f067aa0ba902b7" || fields["msg"] != "traced" || fields["g"] == nil {
+		t.Error(fields)
 	}
 }

@@ -7,14 +7,15 @@ import (
 )
 
 // handler writes records as JSON and hands each to the host, which puts it into
-// its own log.
+// its own log, under the span of the call that is being answered.
 type handler struct {
 	slog.Handler
-	buf  *bytes.Buffer
-	emit func(level slog.Level, record []byte)
+	buf         *bytes.Buffer
+	emit        func(level slog.Level, record []byte)
+	traceparent func() []byte // of the request that is being answered
 }
 
-func newHandler(emit func(slog.Level, []byte)) *handler {
+func newHandler(emit func(slog.Level, []byte), traceparent func() []byte) *handler {
 	buf := &bytes.Buffer{}
 	json := slog.NewJSONHandler(buf, &slog.HandlerOptions{
 		Level: slog.LevelDebug,
@@ -25,7 +26,7 @@ func newHandler(emit func(slog.Level, []byte)) *handler {
 			return a
 		},
 	})
-	return &handler{json, buf, emit}
+	return &handler{json, buf, emit, traceparent}
 }
 
 // Handle runs within one call at a time, as everything here does.
@@ -34,14 +35,27 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	if err := h.Handler.Handle(ctx, r); err != nil {
 		return err
 	}
-	h.emit(r.Level, bytes.TrimSuffix(h.buf.Bytes(), []byte("\n")))
+	record := bytes.TrimSuffix(h.buf.Bytes(), []byte("\n"))
+	// Of several calls that are answered together, the host cannot tell whose
+	// record it is. The id goes in front: groups, once open, take all that follows.
+	if t := h.traceparent(); len(t) == traceparentSize {
+		record = append(append(append([]byte(`{"span_id":"`), t[spanAt:spanEnd]...), `",`...), record[1:]...)
+	}
+	h.emit(r.Level, record)
 	return nil
 }
 
+// Where the id of the span stands in a traceparent of version 0.
+const (
+	traceparentSize = 55
+	spanAt          = 36
+	spanEnd         = 52
+)
+
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &handler{h.Handler.WithAttrs(attrs), h.buf, h.emit}
+	return &handler{h.Handler.WithAttrs(attrs), h.buf, h.emit, h.traceparent}
 }
 
 func (h *handler) WithGroup(name string) slog.Handler {
-	return &handler{h.Handler.WithGroup(name), h.buf, h.emit}
+	return &handler{h.Handler.WithGroup(name), h.buf, h.emit, h.traceparent}
 }
