@@ -1,0 +1,85 @@
+package faults
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// Config is what YAML holds.
+type Config struct {
+	Seed  uint64 `yaml:"seed"`  // the same seed and calls give the same faults; 0: another at every start
+	Rules []Rule `yaml:"rules"` // the first that strikes a call happens to it
+}
+
+// Rule is a fault and what it happens to.
+type Rule struct {
+	Calls   []string      `yaml:"calls"`   // get, get_many, scan, apply, health; none: all
+	Prefix  string        `yaml:"prefix"`  // calls that touch a key beginning with it; empty: all
+	Rate    float64       `yaml:"rate"`    // the share of these calls, from 0 to 1
+	Delay   time.Duration `yaml:"delay"`   // waited before the call
+	Error   string        `yaml:"error"`   // the code of an error, such as "unavailable"; empty: none
+	Applied bool          `yaml:"applied"` // the call is done all the same; of a write, the outcome is then unknown
+}
+
+// calls are the names of what can fail.
+var calls = []string{"get", "get_many", "scan", "apply", "health"}
+
+// DefaultConfig has no faults.
+func DefaultConfig() Config { return Config{} }
+
+// Validate refuses rules that say nothing.
+func (c Config) Validate() error {
+	var errs []error
+	for i, r := range c.Rules {
+		at := func(field string) string { return fmt.Sprintf("rules[%d].%s", i, field) }
+		for n, call := range r.Calls {
+			if !slices.Contains(calls, call) {
+				errs = append(errs, wrappers.Fieldf(fmt.Sprintf("%s[%d]", at("calls"), n), "there is no call %q; there are %s", call, strings.Join(calls, ", ")))
+			}
+		}
+		if !(r.Rate > 0 && r.Rate <= 1) {
+			errs = append(errs, wrappers.Fieldf(at("rate"), "must be above 0 and at most 1 (got %v)", r.Rate))
+		}
+		if r.Delay < 0 {
+			errs = append(errs, wrappers.Fieldf(at("delay"), "cannot be negative (got %s)", r.Delay))
+		}
+		if r.Error != "" && codeOf(r.Error) == storage.OK {
+			errs = append(errs, wrappers.Fieldf(at("error"), "there is no error %q", r.Error))
+		}
+		if r.Applied && r.Error == "" {
+			errs = append(errs, wrappers.Fieldf(at("applied"), "takes an error that is answered"))
+		}
+		if r.Error == "" && r.Delay == 0 {
+			errs = append(errs, wrappers.Fieldf(fmt.Sprintf("rules[%d]", i), "has neither a delay nor an error"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// codeOf is the code of an error called name; OK: there is none.
+func codeOf(name string) storage.Code {
+	for c := storage.OK + 1; c.Known(); c++ {
+		if c.String() == name {
+			return c
+		}
+	}
+	return storage.OK
+}
+
+// Factory makes the wrappers of the kind faults.
+func Factory() wrappers.Factory {
+	d := wrappers.Declaration{
+		Does:      wrappers.Injects,
+		Preserves: "that no write is said to have failed which may have been applied",
+		Weakens:   "everything else, on purpose",
+		Warnings:  []string{"makes calls fail on purpose"},
+	}
+	return wrappers.NewFactory("faults", d, DefaultConfig,
+		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) { return New(next, c, s) })
+}
