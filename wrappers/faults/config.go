@@ -81,5 +81,7 @@ func Factory() wrappers.Factory {
 		Warnings:  []string{"makes calls fail on purpose"},
 	}
 	return wrappers.NewFactory("faults", d, DefaultConfig,
-		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) { return New(next, c, s) })
+		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {
+			return New(next, c, s)
+		})
 }

@@ -31,5 +31,7 @@ func (c Config) Declare(_ wrappers.Below, d *wrappers.Declaration) {
 // Factory makes the wrappers of the kind prefix.
 func Factory() wrappers.Factory {
 	return wrappers.NewFactory("prefix", wrappers.Declaration{Does: wrappers.Renames, Preserves: "everything"}, DefaultConfig,
-		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) { return New(next, c, s) })
+		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {
+			return New(next, c, s)
+		})
 }

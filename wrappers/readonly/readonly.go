@@ -14,7 +14,9 @@ type Config struct{}
 func Factory() wrappers.Factory {
 	return wrappers.NewFactory("read_only", wrappers.Declaration{Preserves: "everything that reads are promised"},
 		func() Config { return Config{} },
-		func(next storage.Backend, _ Config, s wrappers.Settings) (storage.Backend, error) { return New(next, s), nil })
+		func(next storage.Backend, _ Config, s wrappers.Settings) (storage.Backend, error) {
+			return New(next, s), nil
+		})
 }
 
 // Backend passes reads on. It is safe for concurrent use.

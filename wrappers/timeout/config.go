@@ -45,5 +45,7 @@ func Factory() wrappers.Factory {
 		Weakens:   "a write that is cut off after it was sent has an unknown outcome",
 	}
 	return wrappers.NewFactory("timeout", d, DefaultConfig,
-		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) { return New(next, c, s) })
+		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {
+			return New(next, c, s)
+		})
 }
