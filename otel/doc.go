@@ -6,13 +6,19 @@
 //
 // Metrics: the histogram db.client.operation.duration, in seconds, with
 // db.system.name (the backend), db.namespace (the store), db.operation.name,
-// plinth.stage, plinth.outcome ("ok", "not_found", "conflict", … a code) and,
-// where the outcome is an error and not an answer, error.type. Not found and
-// conflict are answers.
+// plinth.stage, plinth.outcome ("ok", "not_found", "conflict", … a code), where
+// it is asked for plinth.tenant and, where the outcome is an error and not an
+// answer, error.type. Not found and conflict are answers. A transaction is its
+// reads, each as what it is, and a commit with its latency and its conflict. The
+// counter plinth.ttl.operations counts write sets with a time to live.
+//
+// The tenants that are seen first have labels of their own, up to a number; all
+// others are "_other", calls that concern several are "_many", and calls that
+// concern none have no such label.
 //
 // Spans: one per call, "get cities" for a get in the store cities, only under a
 // parent that records; keys and values are never in them.
 //
-// Cost: attributes are made once, when the wrapper is built. A call that nobody
-// samples allocates nothing here.
+// Cost: attributes are made once each. A call that nobody samples allocates
+// nothing here.
 package otel

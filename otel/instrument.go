@@ -2,6 +2,7 @@ package otel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
+	"github.com/plinthkv/plinth/wrappers/tenant"
 )
 
 // The scope of everything that is emitted here.
@@ -29,50 +31,47 @@ type Backend struct {
 	next     storage.Backend
 	tracer   trace.Tracer // nil: no spans
 	duration metric.Float64Histogram
+	expiring metric.Int64Counter
 	measures bool
 	names    [operations]string
+	common   [operations][]attribute.KeyValue
 	spans    [operations]trace.SpanStartOption
-	outcomes [operations][outcomes][]metric.RecordOption
+	tenant   tenant.Config
+	byTenant bool
+	tenants  *tenants
 }
-
-// outcomes is one more than the highest code that has attributes of its own.
-const outcomes = int(storage.Unauthenticated) + 1
 
 // New puts the wrapper over next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
-	b := &Backend{next: next, measures: c.Metrics && s.Meter != nil}
+	b := &Backend{next: next, measures: c.Metrics && s.Meter != nil, tenant: c.Tenant.Config, byTenant: c.Tenant.Set()}
 	if c.Spans && s.Tracer != nil {
 		b.tracer = s.Tracer.Tracer(scope)
 	}
 	if s.Meter == nil {
 		s.Meter = noop.NewMeterProvider()
 	}
-	var err error
-	b.duration, err = s.Meter.Meter(scope).Float64Histogram("db.client.operation.duration",
+	meter := s.Meter.Meter(scope)
+	var errs [2]error
+	b.duration, errs[0] = meter.Float64Histogram("db.client.operation.duration",
 		metric.WithUnit("s"), metric.WithDescription("Duration of storage calls."),
 		metric.WithExplicitBucketBoundaries(durationBounds...))
-	if err != nil {
+	b.expiring, errs[1] = meter.Int64Counter("plinth.ttl.operations",
+		metric.WithUnit("{operation}"), metric.WithDescription("Write sets that gave an item a time to live."))
+	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("instrument: %w", err)
 	}
 	for op := range operations {
 		name := operationNames[op]
 		b.names[op] = name + " " + s.Store
-		common := []attribute.KeyValue{
+		b.common[op] = []attribute.KeyValue{
 			attribute.String("db.system.name", next.Info().Name),
 			attribute.String("db.namespace", s.Store),
 			attribute.String("db.operation.name", name),
 			attribute.String("plinth.stage", s.Stage),
 		}
-		b.spans[op] = trace.WithAttributes(common...)
-		for code := range outcomes {
-			outcome := storage.Code(code)
-			set := append(common[:len(common):len(common)], attribute.String("plinth.outcome", outcome.String()))
-			if !expected(outcome) {
-				set = append(set, attribute.String("error.type", outcome.String()))
-			}
-			b.outcomes[op][code] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(set...))}
-		}
+		b.spans[op] = trace.WithAttributes(b.common[op]...)
 	}
+	b.tenants = newTenants(&b.common, c.Tenant.Max)
 	return b, nil
 }
 
@@ -83,14 +82,15 @@ func expected(c storage.Code) bool {
 
 // call is one that is going on.
 type call struct {
-	op    operation
-	start time.Time
-	span  trace.Span // nil: none
+	op     operation
+	start  time.Time
+	labels *labels
+	span   trace.Span // nil: none
 }
 
 // begin costs two looks where nothing is recorded.
 func (b *Backend) begin(ctx context.Context, op operation) (context.Context, call) {
-	c := call{op: op}
+	c := call{op: op, labels: b.tenants.none}
 	if b.tracer != nil && trace.SpanFromContext(ctx).IsRecording() {
 		ctx, c.span = b.tracer.Start(ctx, b.names[op], trace.WithSpanKind(trace.SpanKindClient), b.spans[op])
 	}
@@ -100,17 +100,21 @@ func (b *Backend) begin(ctx context.Context, op operation) (context.Context, cal
 	return ctx, c
 }
 
-func (b *Backend) end(ctx context.Context, c call, err error) {
+// asks tells whether it matters whose call c is.
+func (b *Backend) asks(c *call) bool {
+	return b.byTenant && (c.span != nil || !c.start.IsZero())
+}
+
+func (b *Backend) end(ctx context.Context, c *call, err error) {
 	code := storage.CodeOf(err)
 	if !c.start.IsZero() {
-		known := code
-		if int(known) >= outcomes {
-			known = storage.Internal
-		}
-		b.duration.Record(ctx, time.Since(c.start).Seconds(), b.outcomes[c.op][known]...)
+		b.duration.Record(ctx, time.Since(c.start).Seconds(), c.labels.of(c.op, code)...)
 	}
 	if c.span == nil {
 		return
+	}
+	if c.labels.tenant != "" {
+		c.span.SetAttributes(attribute.String("plinth.tenant", c.labels.tenant))
 	}
 	c.span.SetAttributes(attribute.String("plinth.outcome", code.String()))
 	if !expected(code) {
@@ -123,15 +127,21 @@ func (b *Backend) end(ctx context.Context, c call, err error) {
 // Get is recorded as get.
 func (b *Backend) Get(ctx context.Context, key []byte) (it storage.Item, err error) {
 	ctx, c := b.begin(ctx, opGet)
-	defer func() { b.end(ctx, c, err) }()
+	defer func() { b.end(ctx, &c, err) }()
+	if b.asks(&c) {
+		c.labels = b.ofKey(key)
+	}
 	return b.next.Get(ctx, key)
 }
 
 // GetMany is recorded as get_many, with the number of keys.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) (items []storage.Item, err error) {
 	ctx, c := b.begin(ctx, opGetMany)
-	defer func() { b.end(ctx, c, err) }()
-	c.count("db.operation.batch.size", len(keys))
+	defer func() { b.end(ctx, &c, err) }()
+	if b.asks(&c) {
+		c.labels = b.ofKeys(keys)
+	}
+	c.batch(len(keys))
 	return b.next.GetMany(ctx, keys)
 }
 
@@ -140,8 +150,11 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (page storage.Page,
 	ctx, c := b.begin(ctx, opScan)
 	defer func() {
 		c.count("db.response.returned_rows", len(page.Items))
-		b.end(ctx, c, err)
+		b.end(ctx, &c, err)
 	}()
+	if b.asks(&c) {
+		c.labels = b.ofRange(q.Start, q.End)
+	}
 	return b.next.Scan(ctx, q)
 }
 
@@ -149,15 +162,21 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (page storage.Page,
 // compare_and_delete, clear_range, or commit.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (version uint64, err error) {
 	ctx, c := b.begin(ctx, operationOf(w))
-	defer func() { b.end(ctx, c, err) }()
-	c.count("db.operation.batch.size", len(w.Ops))
+	defer func() { b.end(ctx, &c, err) }()
+	if b.asks(&c) {
+		c.labels = b.ofWrites(w)
+	}
+	if !c.start.IsZero() && expires(w) {
+		b.expiring.Add(ctx, 1, c.labels.expiring()...)
+	}
+	c.batch(len(w.Ops))
 	return b.next.Apply(ctx, w)
 }
 
 // Health is recorded as health.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (h storage.Health, err error) {
 	ctx, c := b.begin(ctx, opHealth)
-	defer func() { b.end(ctx, c, err) }()
+	defer func() { b.end(ctx, &c, err) }()
 	return b.next.Health(ctx, p)
 }
 
@@ -167,10 +186,27 @@ func (b *Backend) Info() storage.Info { return b.next.Info() }
 // Close has nothing to close.
 func (b *Backend) Close(context.Context) error { return nil }
 
-func (c call) count(name string, n int) {
-	if c.span != nil && n != 1 {
+// batch notes how many keys or ops a call has. By the conventions one is no batch.
+func (c *call) batch(n int) {
+	if n > 1 {
+		c.count("db.operation.batch.size", n)
+	}
+}
+
+func (c *call) count(name string, n int) {
+	if c.span != nil {
 		c.span.SetAttributes(attribute.Int(name, n))
 	}
+}
+
+// expires tells whether a write set gives an item a time to live.
+func expires(w *storage.WriteSet) bool {
+	for i := range w.Ops {
+		if !w.Ops[i].ExpiresAt.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 var _ storage.Backend = (*Backend)(nil)
