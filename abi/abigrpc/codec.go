@@ -19,6 +19,7 @@ type Message interface {
 type borrower interface {
 	Message
 	hold(mem.Buffer)
+	failed(error)
 }
 
 // NewCodec is the codec of both sides: the messages of this package as abi
@@ -57,7 +58,8 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	case borrower:
 		buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
 		m.hold(buffer)
-		return m.decode(buffer.ReadOnlyData())
+		m.failed(m.decode(buffer.ReadOnlyData()))
+		return nil
 	case Message:
 		return m.decode(data.Materialize())
 	}

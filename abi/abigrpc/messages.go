@@ -8,12 +8,21 @@ import (
 )
 
 // held is the buffer that a request is views of.
-type held struct{ buffer mem.Buffer }
+type held struct {
+	buffer mem.Buffer
+	err    error
+}
 
 func (h *held) hold(b mem.Buffer) {
 	h.Free()
 	h.buffer = b
 }
+
+// Err is why a request that was received cannot be read. gRPC is not told, for it
+// would answer by itself, and not with an Error.
+func (h *held) Err() error { return h.err }
+
+func (h *held) failed(err error) { h.err = err }
 
 // Free gives the buffer of a request that was received back. What the request
 // holds must not be used any more.
@@ -139,7 +148,10 @@ func (m *ApplyResponse) decode(b []byte) (err error) {
 }
 
 // HealthRequest asks for a health check.
-type HealthRequest struct{ Probe storage.Probe }
+type HealthRequest struct {
+	held
+	Probe storage.Probe
+}
 
 func (m *HealthRequest) size() int                { return 2 }
 func (m *HealthRequest) append(dst []byte) []byte { return abi.AppendProbe(dst, m.Probe) }

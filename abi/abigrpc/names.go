@@ -29,6 +29,10 @@ const (
 	// MetaBudget is the largest answer wanted, in bytes; without it
 	// [abi.DefaultMaxFrame].
 	MetaBudget = "plinth-budget"
+	// MetaUntil is when, in ms, by the same clock as the times of the call, a write
+	// is too late to be begun: it is then refused. A caller who repeats a write with
+	// its ID gives all attempts the same, within which the ID is remembered.
+	MetaUntil = "plinth-until"
 	// MetaStore is which store is meant; without it the only one that there is.
 	MetaStore = "plinth-store"
 	// MetaAuthorization is "Bearer " and a token.

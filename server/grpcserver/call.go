@@ -51,6 +51,10 @@ func (s *Server) method(name string, f func(*call) error) grpc.StreamDesc {
 			return nil
 		}
 		s.log(name, err)
+		var answered *received
+		if errors.As(err, &answered) {
+			return answered.error
+		}
 		return abigrpc.ToStatus(err)
 	}}
 }
@@ -134,6 +138,16 @@ func number(ctx context.Context, name string) (int64, error) {
 	return n, nil
 }
 
+// early refuses a write that comes later than its caller will stand for, so that
+// one that was held up on its way cannot land long after it was given up.
+func (c *call) early() error {
+	until, err := number(c.ctx, abigrpc.MetaUntil)
+	if err != nil || until == 0 || c.store.Now().Add(-c.offset).UnixMilli() <= until {
+		return err
+	}
+	return storage.Errorf(storage.Timeout, "the write came after the time that %s gives it; nothing was applied", abigrpc.MetaUntil)
+}
+
 // budget is how large an answer may be, in bytes.
 func (c *call) budget() (int, error) {
 	n, err := number(c.ctx, abigrpc.MetaBudget)
@@ -148,14 +162,13 @@ func (c *call) receive(m abigrpc.Message) error {
 	c.s.slots.wait(c.slot, c.s.config.MessageTimeout)
 	err := c.stream.RecvMsg(m)
 	c.slot.moved()
-	if err == nil {
-		return nil
+	if err != nil {
+		return &received{err}
 	}
-	var e *storage.Error
-	if errors.As(err, &e) {
-		return e
+	if r, ok := m.(interface{ Err() error }); ok {
+		return r.Err()
 	}
-	return &received{err}
+	return nil
 }
 
 // received is an error that gRPC has answered already.

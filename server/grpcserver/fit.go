@@ -1,8 +1,6 @@
 package grpcserver
 
 import (
-	"time"
-
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -36,27 +34,4 @@ func fit(p *storage.Page, reverse bool, budget int) error {
 		return nil
 	}
 	return nil
-}
-
-// rebase counts the expiries of an answer by the caller's clock.
-func (c *call) rebase(items []storage.Item) {
-	if c.offset == 0 {
-		return
-	}
-	for i := range items {
-		items[i].ExpiresAt = shift(items[i].ExpiresAt, -c.offset)
-	}
-}
-
-// shift is a time by another clock. Never stays never; what would be before all
-// times is the first, and what is after all of them is never.
-func shift(at time.Time, by time.Duration) time.Time {
-	if at.IsZero() || by == 0 {
-		return at
-	}
-	moved := at.Add(by)
-	if moved.UnixMilli() < 1 {
-		return time.UnixMilli(1).UTC()
-	}
-	return storage.ClampExpiry(moved)
 }

@@ -36,7 +36,7 @@ func (c *call) get() error {
 	if n := abigrpc.Size(&c.item); n > budget {
 		return storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(n))
 	}
-	c.item.ExpiresAt = shift(c.item.ExpiresAt, -c.offset)
+	c.item.ExpiresAt = abigrpc.Shift(c.item.ExpiresAt, -c.offset)
 	return c.send(&c.item)
 }
 
@@ -58,7 +58,7 @@ func (c *call) getMany() error {
 	if n := abigrpc.Size(&c.items); n > budget {
 		return storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(n))
 	}
-	c.rebase(c.items.Items)
+	abigrpc.ShiftAll(c.items.Items, -c.offset)
 	return c.send(&c.items)
 }
 
@@ -80,7 +80,7 @@ func (c *call) scan() error {
 	if err := fit(&c.page.Page, q.Reverse, budget); err != nil {
 		return err
 	}
-	c.rebase(c.page.Items)
+	abigrpc.ShiftAll(c.page.Items, -c.offset)
 	return c.send(&c.page)
 }
 
@@ -94,8 +94,11 @@ func (c *call) apply() error {
 	}
 	if c.offset != 0 {
 		for i := range w.Ops {
-			w.Ops[i].ExpiresAt = shift(w.Ops[i].ExpiresAt, c.offset)
+			w.Ops[i].ExpiresAt = abigrpc.Shift(w.Ops[i].ExpiresAt, c.offset)
 		}
+	}
+	if err := c.early(); err != nil {
+		return err
 	}
 	var err error
 	if c.applied.Version, err = c.store.Apply(c.ctx, w); err != nil {

@@ -1,0 +1,201 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strconv"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// How long a write is repeated with its ID, at most; and how many writes with an
+// ID a server is thought to do in a second, at most, which says how long one of
+// so many that it remembers is safe with it.
+const (
+	mostRepeat   = 2 * time.Second
+	writesSecond = 50_000
+)
+
+// horizon is how long after its start a write with an ID may be begun: for so long
+// the server remembers the ID, whatever others write. 0: IDs are of no use.
+func horizon(info *storage.Info) time.Duration {
+	if !info.Caps.Has(storage.CapIdempotent) {
+		return 0
+	}
+	d := mostRepeat
+	if w := info.Limits.IDWindow; w > 0 {
+		d = min(d, w/2)
+	}
+	if n := info.Limits.IDCount; n > 0 {
+		d = min(d, time.Duration(n)*time.Second/writesSecond)
+	}
+	if d < 10*time.Millisecond {
+		return 0
+	}
+	return d
+}
+
+// repeatBytes is the largest write that is sent with a time after which it may not
+// be begun: a larger one may take longer than that on its way.
+const repeatBytes = 256 << 10
+
+// Apply asks the server, after what can be checked here has been. A write that was
+// sent and not answered is repeated with its ID where the server remembers those.
+func (c *Client) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	if err := storage.ContextError(ctx); err != nil {
+		return 0, err
+	}
+	info := c.info.Load()
+	if err := w.Validate(info); err != nil {
+		return 0, c.error("apply", storage.AsError(err))
+	}
+	a := write{c: c, given: w}
+	a.request.WriteSet = *w
+	if c.config.Attempts > 1 && abigrpc.Size(&a.request) <= repeatBytes {
+		if a.repeats = horizon(info); a.repeats > 0 && a.request.ID == [16]byte{} {
+			a.request.ID = identity()
+		}
+	}
+	version, err := a.run(ctx)
+	if err != nil {
+		return 0, c.error("apply", err)
+	}
+	return version, nil
+}
+
+// write is one Apply with all its attempts, which send the same bytes.
+type write struct {
+	c       *Client
+	given   *storage.WriteSet
+	request abigrpc.WriteSet // by the server's clock
+	repeats time.Duration    // how long it may be begun; 0: it is not repeated once it was sent
+	begun   bool             // an attempt was made
+	start   time.Time        // of the first
+	until   string           // when, by the server's clock, it may not be begun any more; empty: always
+	maybe   *storage.Error   // what became of an attempt that may have been applied; nil: none may have
+}
+
+func (a *write) run(ctx context.Context) (uint64, *storage.Error) {
+	for n := 1; ; n++ {
+		version, again, err := a.once(ctx)
+		if err == nil {
+			return version, nil
+		}
+		if !again || n >= a.c.config.Attempts || a.maybe != nil && time.Since(a.start) >= a.repeats {
+			return 0, a.outcome(err)
+		}
+		if stop := a.c.wait(ctx, n, err); stop != nil {
+			return 0, a.outcome(storage.AsError(stop))
+		}
+	}
+}
+
+// outcome is what the caller is told. After an attempt that may have been applied
+// no refusal says that nothing was: that attempt may be still on its way.
+func (a *write) outcome(err *storage.Error) *storage.Error {
+	if a.maybe == nil {
+		return err
+	}
+	e := storage.Errorf(storage.OutcomeUnknown, "the write may have been applied: %v", a.maybe)
+	e.Err = err // so that the end of a context is told too
+	return e
+}
+
+// once is one attempt, or two if the first only learns that the connection is
+// gone.
+func (a *write) once(ctx context.Context) (version uint64, again bool, _ *storage.Error) {
+	if ctx.Err() != nil {
+		return 0, false, storage.AsError(ctx.Err())
+	}
+	for range 2 {
+		l, err := a.c.acquire(ctx)
+		if err != nil {
+			e := storage.AsError(err)
+			return 0, e.Code == storage.Unavailable, e
+		}
+		version, sent, err := a.send(ctx, l)
+		l.release()
+		if err == nil {
+			return version, false, nil
+		}
+		if unsent(err) {
+			continue
+		}
+		e, answered := a.c.failure(ctx, "apply", err)
+		switch {
+		case answered && e.Unknown:
+			return 0, false, e // the server does not know either, and has asked
+		case answered && e.Code == storage.Timeout && a.maybe == nil && a.until != "":
+			a.anew()
+			return 0, true, e
+		case answered || !sent:
+			return 0, e.Code == storage.Unavailable, e
+		}
+		a.maybe = e
+		return 0, a.repeats > 0 && ctx.Err() == nil, e
+	}
+	return 0, true, &storage.Error{Code: storage.Unavailable, Msg: a.c.config.Address + ": the connection is lost again and again"}
+}
+
+// anew is after a write that came too late to be begun, and was the only one: it
+// goes without a time by which it is too late, and then is not repeated.
+func (a *write) anew() {
+	a.repeats, a.until, a.request.ID = 0, "", a.given.ID
+}
+
+// applyStream is how gRPC knows a call of one message and one answer.
+func applyStream() *grpc.StreamDesc { return &grpc.StreamDesc{StreamName: "Apply"} }
+
+// send sends the write over l and waits for the answer. It tells whether the
+// message was given away, after which nobody knows how far it came.
+func (a *write) send(ctx context.Context, l *link) (version uint64, sent bool, err error) {
+	if a.c.config.AttemptTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.c.config.AttemptTimeout)
+		defer cancel()
+	}
+	a.begin(l.ahead())
+	md := a.c.metadata
+	if a.until != "" {
+		md = metadata.Join(md, metadata.MD{abigrpc.MetaUntil: {a.until}})
+	}
+	stream, err := l.conn.NewStream(metadata.NewOutgoingContext(ctx, md), applyStream(), abigrpc.MethodApply)
+	if err != nil {
+		return 0, false, err
+	}
+	if err := stream.SendMsg(&a.request); err != nil && !errors.Is(err, io.EOF) {
+		return 0, true, err
+	}
+	var applied abigrpc.ApplyResponse
+	if err := stream.RecvMsg(&applied); err != nil {
+		return 0, true, err
+	}
+	return applied.Version, true, nil
+}
+
+// begin fixes, once, what all attempts send: times by the server's clock, in ops of
+// their own, for the caller's are borrowed.
+func (a *write) begin(ahead time.Duration) {
+	if a.begun {
+		return
+	}
+	a.begun, a.start = true, time.Now()
+	if a.repeats > 0 {
+		a.until = strconv.FormatInt(max(a.c.settings.Clock().Add(ahead+a.repeats).UnixMilli(), 1), 10)
+	}
+	if ahead == 0 {
+		return
+	}
+	ops := make([]storage.Op, len(a.given.Ops))
+	for i, o := range a.given.Ops {
+		o.ExpiresAt = abigrpc.Shift(o.ExpiresAt, ahead)
+		ops[i] = o
+	}
+	a.request.Ops = ops
+}

@@ -1,0 +1,186 @@
+package client
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Client is a store of another host. It is safe for concurrent use.
+type Client struct {
+	config   Config
+	settings Settings
+	options  []grpc.DialOption
+	metadata metadata.MD
+
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	ended   sync.WaitGroup // goroutines
+	info    atomic.Pointer[storage.Info]
+	current atomic.Pointer[link]
+	caps    storage.Caps // what was there at Dial
+
+	mu        sync.Mutex
+	closed    bool
+	links     map[*link]struct{} // also those that are on their way out
+	attempt   *attempt           // nil: none is going on
+	failures  int                // attempts in a row
+	notBefore time.Time          // when the next attempt may be
+	lastErr   *storage.Error     // of the latest attempt
+	connected int
+}
+
+var _ storage.Backend = (*Client)(nil)
+
+// Dial connects to a store and asks what it can do. A server that cannot be
+// reached, or that has no such store, is an error. The caller closes the client.
+func Dial(ctx context.Context, c Config, s Settings) (*Client, error) {
+	c.defaults()
+	if err := c.Validate(); err != nil {
+		return nil, storage.Errorf(storage.InvalidArgument, "%w", err)
+	}
+	t, err := c.tls()
+	if err != nil {
+		return nil, storage.Errorf(storage.InvalidArgument, "%w", err)
+	}
+	if s.Clock == nil {
+		s.Clock = time.Now
+	}
+	if s.Log == nil {
+		s.Log = slog.Default()
+	}
+	transport := insecure.NewCredentials()
+	if t != nil {
+		transport = credentials.NewTLS(t)
+	}
+	b := &Client{config: c, settings: s, metadata: metadata.MD{}, links: map[*link]struct{}{}}
+	for name, value := range map[string]string{abigrpc.MetaStore: c.Store, abigrpc.MetaAuthorization: bearer(c.Token), abigrpc.MetaBudget: budget(c.MessageBytes)} {
+		if value != "" {
+			b.metadata[name] = []string{value}
+		}
+	}
+	b.options = append([]grpc.DialOption{
+		grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(abigrpc.NewCodec()),
+			grpc.MaxCallRecvMsgSize(c.MessageBytes), grpc.MaxCallSendMsgSize(math.MaxInt32)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: c.Keepalive, Timeout: pingTimeout, PermitWithoutStream: true}),
+		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: c.ConnectTimeout}),
+	}, s.telemetry()...)
+	b.options = append(b.options, s.Options...)
+	b.life, b.end = context.WithCancel(context.Background())
+	if err := b.renew(ctx, nil); err != nil {
+		b.end()
+		b.ended.Wait()
+		return nil, err
+	}
+	b.ended.Go(b.refresh)
+	return b, nil
+}
+
+func bearer(token string) string {
+	if token == "" {
+		return ""
+	}
+	return "Bearer " + token
+}
+
+// budget is the metadata for answers of at most n bytes; the usual one is not said.
+func budget(n int) string {
+	if n == abi.DefaultMaxFrame {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// Info is what the server said last, within the limits of a message.
+func (c *Client) Info() storage.Info { return *c.info.Load() }
+
+// Close lets the calls in flight finish, for as long as ctx lasts, and ends the
+// connection. It is idempotent. It closes nothing on the server.
+func (c *Client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	first := !c.closed
+	c.closed = true
+	var links []*link
+	for l := range c.links {
+		l.dead.Store(true) // no call begins any more
+		links = append(links, l)
+	}
+	c.mu.Unlock()
+	c.end()
+	var errs []error
+	for _, l := range links {
+		if first && l == c.current.Load() {
+			l.release()
+		}
+		select {
+		case <-l.gone:
+		case <-ctx.Done():
+			errs = append(errs, storage.ContextError(ctx), l.conn.Close())
+		}
+	}
+	c.ended.Wait()
+	return errors.Join(errs...)
+}
+
+// refresh asks again and again what the server can do: its backend may have been
+// restarted behind the same connection.
+func (c *Client) refresh() {
+	ticker := time.NewTicker(c.config.Refresh)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.life.Done():
+			return
+		case <-ticker.C:
+		}
+		l := c.current.Load()
+		if l == nil || l.dead.Load() || !l.hold() {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(c.life, c.config.ConnectTimeout)
+		info, err := l.ask(ctx)
+		cancel()
+		switch {
+		case err != nil:
+			c.settings.Log.Debug("the server was asked what it can do", "address", c.config.Address, "error", err)
+		case c.admits(&info) != nil:
+			l.dead.Store(true) // the next call connects anew, and is told
+		default:
+			c.info.Store(&info)
+		}
+		l.release()
+	}
+}
+
+// admits refuses a server that can do less than what was checked.
+func (c *Client) admits(info *storage.Info) error {
+	if info.Caps.Has(c.caps) {
+		return nil
+	}
+	return storage.Errorf(storage.Unavailable, "the server came back with fewer capabilities than before: it lacks %s", c.caps&^info.Caps)
+}
+
+// identity is a new ID of a write set.
+func identity() (id [16]byte) {
+	binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
+	binary.LittleEndian.PutUint64(id[8:], rand.Uint64()|1) // never the zero one
+	return id
+}

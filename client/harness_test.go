@@ -1,0 +1,99 @@
+package client_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/server/grpcserver"
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/storagetest"
+)
+
+var silent = slog.New(slog.DiscardHandler)
+
+// mem is a memory backend with an incarnation of its own.
+func mem(now func() time.Time) storage.Backend {
+	env := sdk.Env{Now: now}
+	rand.Read(env.Incarnation[:])
+	return memory.New(memory.DefaultConfig(), env)
+}
+
+// served is a server on a unix socket or loopback, with the store "s".
+type served struct {
+	address string
+	stop    func() error
+}
+
+// serve serves b at the address until stop, which may be called again.
+func serve(c grpcserver.Config, b storage.Backend, now func() time.Time) (*served, error) {
+	s := grpcserver.Settings{Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{Clock: now})}, Log: silent}
+	if c.Door.Address == "" {
+		c.Door.Address = "127.0.0.1:0"
+	}
+	if c.ShutdownTimeout == 0 {
+		c.ShutdownTimeout = 5 * time.Second
+	}
+	srv, err := grpcserver.New(c, s)
+	if err != nil {
+		return nil, err
+	}
+	l, err := srv.Listen()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(ctx, l) }()
+	address := l.Addr().String()
+	if _, ok := l.(*net.UnixListener); ok {
+		address = "unix:" + address
+	}
+	return &served{address: address, stop: func() error {
+		cancel()
+		err := <-ended
+		ended <- err
+		return err
+	}}, nil
+}
+
+// stack is a client over a served memory backend. Closing it closes all of it.
+func stack(ctx context.Context, clock *storagetest.Clock, between func(address string) (string, func())) (storage.Backend, error) {
+	b := mem(clock.Now)
+	srv, err := serve(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, b, clock.Now)
+	if err != nil {
+		return nil, err
+	}
+	address, undo := srv.address, func() {}
+	if between != nil {
+		address, undo = between(address)
+	}
+	c, err := client.Dial(ctx, client.Config{Address: address, Store: "s"}, client.Settings{Clock: clock.Now, Log: silent})
+	if err != nil {
+		return nil, errors.Join(err, srv.stop(), b.Close(ctx))
+	}
+	return storagetest.WithClose(c, func(ctx context.Context) error {
+		err := c.Close(ctx)
+		undo()
+		return errors.Join(err, srv.stop(), b.Close(ctx))
+	}), nil
+}
+
+func socket(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "plinth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
+}

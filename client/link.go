@@ -1,0 +1,246 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// link is one connection, from when it was made until it broke: it is never made
+// again behind our back, so that all that was heard over it is true of it.
+type link struct {
+	c      *Client
+	conn   *grpc.ClientConn
+	dialed atomic.Bool
+	dead   atomic.Bool
+	offset atomic.Int64  // the server's clock minus ours, in ms
+	refs   atomic.Int64  // calls, and one for being current
+	gone   chan struct{} // closed after the last of them
+}
+
+// spent is the text of the error of a second connection, by which calls are known
+// that were certainly not sent, or not looked at by the server.
+const spent = "plinth: the connection was lost before the call was sent"
+
+var errSpent = errors.New(spent)
+
+func (c *Client) newLink() (*link, error) {
+	l := &link{c: c, gone: make(chan struct{})}
+	l.refs.Store(1)
+	network, address := "tcp", c.config.Address
+	if path, ok := c.config.unixPath(); ok {
+		network, address = "unix", path
+	}
+	dial := func(ctx context.Context, _ string) (net.Conn, error) {
+		if l.dialed.Swap(true) {
+			l.dead.Store(true)
+			return nil, errSpent
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	target := c.config.Address
+	if network == "unix" {
+		target = "localhost"
+	}
+	conn, err := grpc.NewClient("passthrough:///"+target, append([]grpc.DialOption{grpc.WithContextDialer(dial)}, c.options...)...)
+	l.conn = conn
+	return l, err
+}
+
+// hold keeps the link from being closed; false: it is too late.
+func (l *link) hold() bool {
+	for {
+		n := l.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if l.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (l *link) release() {
+	if l.refs.Add(-1) > 0 {
+		return
+	}
+	_ = l.conn.Close() // it fails only when it was closed before
+	l.c.mu.Lock()
+	delete(l.c.links, l)
+	l.c.mu.Unlock()
+	close(l.gone)
+}
+
+// ask hears what the server can do, and what time it has.
+func (l *link) ask(ctx context.Context) (storage.Info, error) {
+	var answer abigrpc.Info
+	var header metadata.MD
+	before := l.c.settings.Clock()
+	err := l.conn.Invoke(metadata.NewOutgoingContext(ctx, l.c.metadata), abigrpc.MethodInfo, &abigrpc.Empty{}, &answer, grpc.Header(&header))
+	after := l.c.settings.Clock()
+	if err != nil {
+		return storage.Info{}, err
+	}
+	if now := header.Get(abigrpc.MetaNow); len(now) == 1 {
+		if ms, err := strconv.ParseInt(now[0], 10, 64); err == nil && ms > 0 {
+			l.clocks(ms, before.UnixMilli(), after.UnixMilli())
+		}
+	}
+	const frameReserve = 16 << 10
+	most := max(l.c.config.MessageBytes-frameReserve, frameReserve)
+	answer.Limits = answer.Limits.Tighten(storage.Limits{Value: most, GetKeys: abi.MaxElements, Ops: abi.MaxElements})
+	return answer.Info, nil
+}
+
+// drift is how far two looks at the difference of clocks may be apart, in ms,
+// beyond what the way there and back explains, and still be of the same one.
+const drift = 5
+
+// clocks notes the difference between the server's clock and ours. What the way
+// explains is none, and a difference that was there stays as it is until the
+// clocks have moved: what was sent comes back as it was.
+func (l *link) clocks(server, before, after int64) {
+	way := max(after-before, 0)/2 + 1
+	now := server - before - (after-before)/2
+	if before == after {
+		way = 0
+	}
+	have := l.offset.Load()
+	switch {
+	case abs(now-have) <= way+drift && have != 0:
+	case abs(now) <= way:
+		l.offset.Store(0)
+	default:
+		l.offset.Store(now)
+	}
+}
+
+func abs(n int64) int64 { return max(n, -n) }
+
+// ahead is how far the server's clock is ahead of ours.
+func (l *link) ahead() time.Duration { return time.Duration(l.offset.Load()) * time.Millisecond }
+
+// acquire is a link that works, as far as is known, held for the caller.
+func (c *Client) acquire(ctx context.Context) (*link, error) {
+	for {
+		l := c.current.Load()
+		if l != nil && !l.dead.Load() && l.hold() {
+			return l, nil
+		}
+		if err := c.renew(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// attempt is one try to connect, that all who need it wait for.
+type attempt struct {
+	done chan struct{}
+	err  *storage.Error
+}
+
+// renew waits until there is another link than old, or an attempt has failed.
+func (c *Client) renew(ctx context.Context, old *link) error {
+	c.mu.Lock()
+	switch now := time.Now(); {
+	case c.closed:
+		c.mu.Unlock()
+		return c.error("", &storage.Error{Code: storage.ShuttingDown})
+	case c.current.Load() != old:
+		c.mu.Unlock()
+		return nil
+	case c.attempt == nil && now.Before(c.notBefore):
+		e := *c.lastErr
+		e.RetryAfter = c.notBefore.Sub(now)
+		c.mu.Unlock()
+		return &e
+	case c.attempt == nil:
+		a := &attempt{done: make(chan struct{})}
+		c.attempt = a
+		c.ended.Go(func() { c.connect(a, old) })
+	}
+	a := c.attempt
+	c.mu.Unlock()
+	select {
+	case <-a.done:
+		if a.err != nil {
+			return a.err
+		}
+		return nil
+	case <-ctx.Done():
+		return storage.ContextError(ctx)
+	}
+}
+
+// connect makes a link, and has it take the place of old if it is good enough.
+func (c *Client) connect(a *attempt, old *link) {
+	ctx, cancel := context.WithTimeout(c.life, c.config.ConnectTimeout)
+	defer cancel()
+	l, err := c.newLink()
+	var info storage.Info
+	if err == nil {
+		if old != nil {
+			l.offset.Store(old.offset.Load())
+		}
+		if info, err = l.ask(ctx); err == nil && old != nil {
+			err = c.admits(&info)
+		}
+		if err != nil {
+			_ = l.conn.Close()
+		}
+	}
+	c.mu.Lock()
+	c.attempt = nil
+	if err == nil && c.closed {
+		_ = l.conn.Close()
+		err = &storage.Error{Code: storage.ShuttingDown}
+	}
+	if err != nil {
+		a.err = c.unreachable(ctx, err)
+		c.failures++
+		c.notBefore, c.lastErr = time.Now().Add(pause(c.failures)), a.err
+		c.mu.Unlock()
+		close(a.done)
+		return
+	}
+	c.failures, c.notBefore = 0, time.Time{}
+	if old == nil {
+		c.caps = info.Caps
+	}
+	c.info.Store(&info)
+	c.links[l] = struct{}{}
+	c.current.Store(l)
+	c.connected++
+	c.mu.Unlock()
+	if old != nil {
+		c.settings.Log.Info("connected again", "address", c.config.Address, "store", c.config.Store)
+		old.release()
+	}
+	close(a.done)
+}
+
+// The wait after failed attempts to connect doubles from one to the other.
+const (
+	firstPause = 10 * time.Millisecond
+	mostPause  = time.Second
+)
+
+// pause is how long no attempt is made after so many that failed.
+func pause(failures int) time.Duration {
+	d := mostPause
+	if failures < 8 {
+		d = min(firstPause<<(failures-1), mostPause)
+	}
+	return d/2 + rand.N(d/2)
+}

@@ -1,0 +1,188 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/abi/answer"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// getCall is the two messages of a Get, which are used again.
+type getCall struct {
+	request abigrpc.GetRequest
+	answer  abigrpc.Item
+}
+
+// Nothing of a call is kept in the pool.
+var getCalls = sync.Pool{New: func() any { return new(getCall) }}
+
+// Get asks the server.
+func (c *Client) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	g := getCalls.Get().(*getCall)
+	g.request.Key = key
+	ahead, err := c.read(ctx, "get", abigrpc.MethodGet, &g.request, &g.answer)
+	it := g.answer.Item
+	g.request.Key, g.answer.Item = nil, storage.Item{}
+	getCalls.Put(g)
+	if err != nil {
+		return storage.Item{}, err
+	}
+	if it.Key = nil; it.Value == nil {
+		it.Value = []byte{}
+	}
+	it.ExpiresAt = abigrpc.Shift(it.ExpiresAt, -ahead)
+	return it, nil
+}
+
+// GetMany asks the server. The items share one copy of the answer.
+func (c *Client) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	if err := c.info.Load().Limits.CheckGetKeys(len(keys)); err != nil {
+		return nil, c.error("get_many", storage.AsError(err))
+	}
+	request := abigrpc.GetManyRequest{Keys: keys}
+	if n := abigrpc.Size(&request); n > c.config.MessageBytes { // fewer keys may fit
+		return nil, c.error("get_many", storage.LimitError(storage.RangeLimit, "request bytes", int64(c.config.MessageBytes), int64(n)))
+	}
+	var found abigrpc.Items
+	ahead, err := c.read(ctx, "get_many", abigrpc.MethodGetMany, &request, &found)
+	if err != nil {
+		return nil, err
+	}
+	if err := answer.Items(found.Items, keys); err != nil {
+		return nil, c.unreadable("get_many", err)
+	}
+	answer.Present(found.Items)
+	abigrpc.ShiftAll(found.Items, -ahead)
+	return found.Items, nil
+}
+
+// Scan asks the server. The items share one copy of the answer.
+func (c *Client) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	if err := q.Validate(); err != nil {
+		return storage.Page{}, c.error("scan", storage.AsError(err))
+	}
+	var page abigrpc.Page
+	ahead, err := c.read(ctx, "scan", abigrpc.MethodScan, &abigrpc.ScanRequest{Query: q}, &page)
+	if err != nil {
+		return storage.Page{}, err
+	}
+	if err := answer.Page(&q, &page.Page); err != nil {
+		return storage.Page{}, c.unreadable("scan", err)
+	}
+	if !q.KeysOnly {
+		answer.Present(page.Items)
+	}
+	if page.Next != nil {
+		page.Next = bytes.Clone(page.Next)
+	}
+	abigrpc.ShiftAll(page.Items, -ahead)
+	return page.Page, nil
+}
+
+// Health asks the server, but for liveness, which is ours. A server that cannot be
+// reached is unhealthy.
+func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	if err := storage.ContextError(ctx); err != nil {
+		return storage.Health{}, err
+	}
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return storage.Health{}, c.error("health", &storage.Error{Code: storage.ShuttingDown})
+	}
+	if p == storage.Liveness {
+		return storage.Health{Status: storage.Healthy}, nil
+	}
+	var h abigrpc.Health
+	if _, err := c.read(ctx, "health", abigrpc.MethodHealth, &abigrpc.HealthRequest{Probe: p}, &h); err != nil {
+		if e := storage.AsError(err); e.Code == storage.Unavailable {
+			return storage.Health{Status: storage.Unhealthy, Reason: e.Error()}, nil
+		}
+		return storage.Health{}, err
+	}
+	return h.Health, nil
+}
+
+// read asks until there is an answer, or it has been tried often enough. It
+// answers how far the server's clock is ahead.
+func (c *Client) read(ctx context.Context, op, method string, request, reply abigrpc.Message) (ahead time.Duration, err error) {
+	for n := 1; ; n++ {
+		ahead, again, err := c.readOnce(ctx, op, method, request, reply)
+		if err == nil {
+			return ahead, nil
+		}
+		if !again || n >= c.config.Attempts {
+			return 0, err
+		}
+		if err := c.wait(ctx, n, err); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (c *Client) readOnce(ctx context.Context, op, method string, request, reply abigrpc.Message) (ahead time.Duration, again bool, _ error) {
+	if ctx.Err() != nil {
+		return 0, false, storage.ContextError(ctx)
+	}
+	for range 2 { // the first may only learn that the connection is gone
+		l, err := c.acquire(ctx)
+		if err != nil {
+			e := storage.AsError(err)
+			return 0, e.Code == storage.Unavailable, c.error(op, e)
+		}
+		err = c.invoke(ctx, l, method, request, reply)
+		ahead = l.ahead()
+		l.release()
+		if err == nil {
+			return ahead, false, nil
+		}
+		if unsent(err) {
+			continue
+		}
+		e, answered := c.failure(ctx, op, err)
+		return 0, e.Code == storage.Unavailable || !answered && e.Code == storage.Timeout && ctx.Err() == nil, e
+	}
+	return 0, true, c.error(op, &storage.Error{Code: storage.Unavailable, Msg: c.config.Address + ": the connection is lost again and again"})
+}
+
+func (c *Client) invoke(ctx context.Context, l *link, method string, request, reply abigrpc.Message) error {
+	if c.config.AttemptTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.config.AttemptTimeout)
+		defer cancel()
+	}
+	return l.conn.Invoke(metadata.NewOutgoingContext(ctx, c.metadata), method, request, reply)
+}
+
+// The wait before a repeat, uniform up to a bound that doubles: those who failed
+// together do not return together.
+const (
+	firstWait = 10 * time.Millisecond
+	mostWait  = 250 * time.Millisecond
+)
+
+// wait waits before repeat n, as long as the error asks for if that is longer.
+func (c *Client) wait(ctx context.Context, n int, err error) error {
+	d := rand.N(min(firstWait<<min(n, 10), mostWait))
+	if after := storage.AsError(err).RetryAfter; after > d {
+		d = min(after, time.Second)
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return storage.ContextError(ctx)
+	case <-c.life.Done():
+		return c.error("", &storage.Error{Code: storage.ShuttingDown})
+	}
+}
