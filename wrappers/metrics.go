@@ -73,6 +73,25 @@ func (s Settings) Gauge(name, unit, description string, value func() int64, own 
 	return func() { _ = registration.Unregister() }, nil
 }
 
+// Total has a count that the stage keeps itself asked for whenever metrics are
+// collected, until stop is called: what happens too often for a Counter.
+func (s Settings) Total(name, unit, description string, value func() int64, own ...attribute.KeyValue) (stop func(), err error) {
+	m := s.meter()
+	c, err := m.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(description))
+	if err != nil {
+		return func() {}, err
+	}
+	with := s.attributes(own)
+	registration, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(c, value(), with)
+		return nil
+	}, c)
+	if err != nil {
+		return func() {}, err
+	}
+	return func() { _ = registration.Unregister() }, nil
+}
+
 func (s Settings) meter() metric.Meter {
 	if s.Meter == nil {
 		return metricnoop.Meter{}

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/maypok86/otter/v2"
+	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
@@ -21,9 +22,10 @@ type Backend struct {
 	last    atomic.Int64 // the latest now that was seen, in ms
 	entries *otter.Cache[string, *entry]
 	guard   *guard
-	stop    func() // stops watching the hub
+	stop    func()   // stops watching the hub
+	meters  []func() // stop being observed
 
-	hits, misses atomic.Uint64
+	hits, misses, evictions atomic.Uint64
 }
 
 // entry is what is known of a key. It never changes.
@@ -45,17 +47,46 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	if s.Hub == nil {
 		return nil, errors.New("a cache needs the hub of its backend")
 	}
-	entries, err := otter.New(&otter.Options[string, *entry]{MaximumWeight: uint64(c.MaxBytes), Weigher: weight})
+	b := &Backend{next: next, config: c, clock: s.Clock}
+	entries, err := otter.New(&otter.Options[string, *entry]{MaximumWeight: uint64(c.MaxBytes), Weigher: weight,
+		OnAtomicDeletion: func(e otter.DeletionEvent[string, *entry]) {
+			if e.Cause == otter.CauseOverflow {
+				b.evictions.Add(1)
+			}
+		}})
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{next: next, config: c, clock: s.Clock, entries: entries}
+	b.entries = entries
 	if b.clock == nil {
 		b.clock = time.Now
+	}
+	if err := b.measure(s); err != nil {
+		b.unmeasure()
+		return nil, err
 	}
 	b.guard = newGuard(entries, c.UnknownHold, b.now, next.Info().Caps)
 	b.stop = s.Hub.Watch(b.guard)
 	return b, nil
+}
+
+// measure has what the cache counts anyway observed.
+func (b *Backend) measure(s wrappers.Settings) error {
+	total := func(of *atomic.Uint64) func() int64 { return func() int64 { return int64(of.Load()) } }
+	const lookups, asked = "plinth.cache.lookups", "Keys that were looked for in the cache."
+	hit, err1 := s.Total(lookups, "{lookup}", asked, total(&b.hits), attribute.String("plinth.cache.result", "hit"))
+	miss, err2 := s.Total(lookups, "{lookup}", asked, total(&b.misses), attribute.String("plinth.cache.result", "miss"))
+	evictions, err3 := s.Total("plinth.cache.evictions", "{entry}", "Entries that were dropped for want of room.", total(&b.evictions))
+	entries, err4 := s.Gauge("plinth.cache.entries", "{entry}", "Entries in the cache.", func() int64 { return int64(b.entries.EstimatedSize()) })
+	size, err5 := s.Gauge("plinth.cache.size", "By", "Bytes of the cache's entries, with what it takes to keep them.", func() int64 { return int64(b.entries.WeightedSize()) })
+	b.meters = []func(){hit, miss, evictions, entries, size}
+	return errors.Join(err1, err2, err3, err4, err5)
+}
+
+func (b *Backend) unmeasure() {
+	for _, stop := range b.meters {
+		stop()
+	}
 }
 
 // now is the clock in ms, which never goes back: an item that was seen to be
@@ -169,17 +200,18 @@ func (b *Backend) Info() storage.Info { return b.next.Info() }
 // Close forgets everything. It is idempotent.
 func (b *Backend) Close(context.Context) error {
 	b.stop()
+	b.unmeasure()
 	b.guard.Lost()
 	b.entries.StopAllGoroutines()
 	return nil
 }
 
 // Stats are counts since the start.
-type Stats struct{ Hits, Misses, Entries, Bytes uint64 }
+type Stats struct{ Hits, Misses, Evictions, Entries, Bytes uint64 }
 
 // Stats counts what the cache did.
 func (b *Backend) Stats() Stats {
-	return Stats{b.hits.Load(), b.misses.Load(), uint64(b.entries.EstimatedSize()), b.entries.WeightedSize()}
+	return Stats{b.hits.Load(), b.misses.Load(), b.evictions.Load(), uint64(b.entries.EstimatedSize()), b.entries.WeightedSize()}
 }
 
 var _ storage.Backend = (*Backend)(nil)
