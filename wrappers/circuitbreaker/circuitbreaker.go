@@ -1,0 +1,140 @@
+package circuitbreaker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// Backend refuses calls while the one below fails. It is safe for concurrent use.
+type Backend struct {
+	next    storage.Backend
+	circuit circuitbreaker.CircuitBreaker[any]
+	layer   string
+	refused wrappers.Counter
+	changes map[circuitbreaker.State]wrappers.Counter
+	stop    func() // stops the gauge
+}
+
+// New puts the wrapper over next.
+func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
+	b := &Backend{next: next, layer: s.Stage, changes: map[circuitbreaker.State]wrappers.Counter{}}
+	if b.refused, err = s.Counter("plinth.circuit_breaker.refused", "{call}", "Calls that were refused by an open circuit."); err != nil {
+		return nil, err
+	}
+	for _, state := range []circuitbreaker.State{circuitbreaker.ClosedState, circuitbreaker.OpenState, circuitbreaker.HalfOpenState} {
+		if b.changes[state], err = s.Counter("plinth.circuit_breaker.changes", "{change}", "Changes of the circuit's state.",
+			attribute.String("plinth.circuit_breaker.state", state.String())); err != nil {
+			return nil, err
+		}
+	}
+	builder := circuitbreaker.NewBuilder[any]()
+	if c.FailureRate > 0 {
+		builder = builder.WithFailureRateThreshold(c.FailureRate, uint(c.MinCalls), c.Window)
+	} else {
+		builder = builder.WithFailureThreshold(uint(c.Failures))
+	}
+	log := s.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	b.circuit = builder.WithSuccessThreshold(uint(c.Trials)).WithDelay(c.Delay).WithJitterFactor(0.1).
+		OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
+			b.changes[e.NewState].Add(1)
+			log.Warn("the circuit breaker changes its state", "from", e.OldState.String(), "to", e.NewState.String())
+		}).Build()
+	b.stop, err = s.Gauge("plinth.circuit_breaker.open", "1", "1 while calls are refused, 0 while they are passed on.", func() int64 {
+		if b.circuit.IsOpen() {
+			return 1
+		}
+		return 0
+	})
+	return b, err
+}
+
+// through makes a call if the circuit lets it through.
+func through[A any](b *Backend, op string, call func() (A, error)) (answer A, err error) {
+	if !b.circuit.TryAcquirePermit() {
+		b.refused.Add(1)
+		return answer, &storage.Error{Code: storage.CircuitOpen, Op: op, Layer: b.layer, RetryAfter: b.circuit.RemainingDelay()}
+	}
+	answered := false
+	defer func() { b.record(answered, err) }() // also of a panic
+	answer, err = call()
+	answered = true
+	return answer, err
+}
+
+// record tells the circuit how a call ended. A caller who left says nothing, but
+// a trial has to end somehow.
+func (b *Backend) record(answered bool, err error) {
+	e := storage.AsError(err)
+	switch {
+	case !answered || failure(e):
+		b.circuit.RecordFailure()
+	case e != nil && e.Code == storage.Canceled:
+		if b.circuit.IsHalfOpen() {
+			b.circuit.RecordFailure()
+		}
+	default:
+		b.circuit.RecordSuccess()
+	}
+}
+
+// failure tells an error that is no answer of the backend.
+func failure(e *storage.Error) bool {
+	if e == nil {
+		return false
+	}
+	switch e.Code {
+	case storage.Unavailable, storage.Timeout, storage.Internal, storage.OutcomeUnknown, storage.ShuttingDown:
+		return true
+	}
+	return e.Unknown
+}
+
+// Get asks the next.
+func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	return through(b, "get", func() (storage.Item, error) { return b.next.Get(ctx, key) })
+}
+
+// GetMany asks the next.
+func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	return through(b, "get_many", func() ([]storage.Item, error) { return b.next.GetMany(ctx, keys) })
+}
+
+// Scan asks the next.
+func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	return through(b, "scan", func() (storage.Page, error) { return b.next.Scan(ctx, q) })
+}
+
+// Apply asks the next.
+func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	return through(b, "apply", func() (uint64, error) { return b.next.Apply(ctx, w) })
+}
+
+// Health asks the next. While the circuit is open, it is degraded at best.
+func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	h, err := b.next.Health(ctx, p)
+	if err == nil && h.Status == storage.Healthy && p != storage.Liveness && b.circuit.IsOpen() {
+		h.Status, h.Reason = storage.Degraded, fmt.Sprintf("%s: the circuit is open for another %s", b.layer, b.circuit.RemainingDelay())
+	}
+	return h, err
+}
+
+// Info is the next's.
+func (b *Backend) Info() storage.Info { return b.next.Info() }
+
+// Close stops the metrics. It is idempotent.
+func (b *Backend) Close(context.Context) error {
+	b.stop()
+	return nil
+}
+
+var _ storage.Backend = (*Backend)(nil)
