@@ -1,0 +1,252 @@
+package ratelimit
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"golang.org/x/time/rate"
+
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// Backend refuses what a tenant has no tokens for. It is safe for concurrent use.
+type Backend struct {
+	next    storage.Backend
+	config  Config
+	clock   func() time.Time
+	log     *slog.Logger
+	layer   string
+	common  bucket // of keys without a tenant
+	buckets *buckets
+	warned  atomic.Int64 // when the overflow was logged last, in ms
+
+	allowed, refused, overflowed wrappers.Counter
+	stop                         func() // stops the gauge
+}
+
+// New puts the wrapper over next.
+func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
+	b := &Backend{next: next, config: c, clock: s.Clock, log: s.Log, layer: s.Stage, common: newBucket(Quota{c.Rate, c.Burst}), buckets: newBuckets(c)}
+	if b.clock == nil {
+		b.clock = time.Now
+	}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	for _, one := range []struct {
+		counter  *wrappers.Counter
+		decision string
+	}{{&b.allowed, "allowed"}, {&b.refused, "refused"}} {
+		if *one.counter, err = s.Counter("plinth.rate_limit.decisions", "{call}", "Calls that were allowed or refused.",
+			attribute.String("plinth.decision", one.decision)); err != nil {
+			return nil, err
+		}
+	}
+	if b.overflowed, err = s.Counter("plinth.rate_limit.overflow", "{call}", "Calls of tenants that share a bucket, because there are too many."); err != nil {
+		return nil, err
+	}
+	b.stop, err = s.Gauge("plinth.rate_limit.tenants", "{tenant}", "Tenants with a bucket of their own, beside those that are configured.", b.buckets.count.Load)
+	return b, err
+}
+
+// bucketOf is the bucket that pays for a key.
+func (b *Backend) bucketOf(key []byte, now time.Time) *bucket {
+	return b.bucket(now)(b.config.Tenant.Of(key))
+}
+
+// bucketOfRange is the bucket that pays for a range.
+func (b *Backend) bucketOfRange(start, end []byte, now time.Time) *bucket {
+	return b.bucket(now)(b.config.Tenant.OfRange(start, end))
+}
+
+func (b *Backend) bucket(now time.Time) func(tenant []byte, ok bool) *bucket {
+	return func(tenant []byte, ok bool) *bucket {
+		if !ok {
+			return &b.common
+		}
+		own, shared := b.buckets.of(tenant, now)
+		if shared {
+			b.overflow(now)
+		}
+		return own
+	}
+}
+
+// overflow tells, once a minute, that there are more tenants than buckets.
+func (b *Backend) overflow(now time.Time) {
+	b.overflowed.Add(1)
+	last := b.warned.Load()
+	if ms := now.UnixMilli(); ms-last >= time.Minute.Milliseconds() && b.warned.CompareAndSwap(last, ms) {
+		b.log.Warn("more tenants than max_tenants: the further ones share buckets", "max_tenants", b.config.MaxTenants)
+	}
+}
+
+// weight is what bytes cost, beyond the op.
+func (b *Backend) weight(bytes int) int {
+	if b.config.BytesPerToken == 0 {
+		return 0
+	}
+	return bytes / b.config.BytesPerToken
+}
+
+// enter takes n tokens before a call.
+func (b *Backend) enter(from *bucket, now time.Time, n int, op string) error {
+	if after, ok := from.take(now, n); !ok {
+		return b.refuse(after, op)
+	}
+	b.allowed.Add(1)
+	return nil
+}
+
+func (b *Backend) refuse(after time.Duration, op string) error {
+	b.refused.Add(1)
+	return &storage.Error{Code: storage.RateLimited, Op: op, Layer: b.layer, RetryAfter: after}
+}
+
+// Get costs a token, and its value's bytes.
+func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	now := b.clock()
+	from := b.bucketOf(key, now)
+	if err := b.enter(from, now, 1, "get"); err != nil {
+		return storage.Item{}, err
+	}
+	it, err := b.next.Get(ctx, key)
+	if n := b.weight(len(it.Value)); n > 0 {
+		from.charge(now, n)
+	}
+	return it, err
+}
+
+// GetMany costs a token for each key, of its own tenant, and the values' bytes.
+func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	now := b.clock()
+	var due bill
+	for _, key := range keys {
+		due.add(b.bucketOf(key, now), 1)
+	}
+	if err := b.enterAll(due, now, "get_many"); err != nil {
+		return nil, err
+	}
+	items, err := b.next.GetMany(ctx, keys)
+	for i := range items {
+		if n := b.weight(len(items[i].Value)); n > 0 {
+			b.bucketOf(items[i].Key, now).charge(now, n)
+		}
+	}
+	return items, err
+}
+
+// Scan costs a token, and the page's rows and bytes.
+func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	now := b.clock()
+	from := b.bucketOfRange(q.Start, q.End, now)
+	if err := b.enter(from, now, 1, "scan"); err != nil {
+		return storage.Page{}, err
+	}
+	page, err := b.next.Scan(ctx, q)
+	n := 0
+	if b.config.RowsPerToken > 0 {
+		n = len(page.Items) / b.config.RowsPerToken
+	}
+	bytes := 0
+	for i := range page.Items {
+		bytes += len(page.Items[i].Value)
+	}
+	from.charge(now, n+b.weight(bytes))
+	return page, err
+}
+
+// Apply costs a token for each op and check, and the bytes that are written, of
+// the tenants whose keys they are. All of them can pay, or nothing is done.
+func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	now := b.clock()
+	var due bill
+	for i := range w.Ops {
+		o := &w.Ops[i]
+		if o.Kind == storage.OpDeleteRange {
+			due.add(b.bucketOfRange(o.Key, o.End, now), 1)
+		} else {
+			due.add(b.bucketOf(o.Key, now), 1+b.weight(len(o.Value)))
+		}
+	}
+	for i := range w.Checks {
+		c := &w.Checks[i]
+		if c.Kind == storage.CheckRange {
+			due.add(b.bucketOfRange(c.Key, c.End, now), 1)
+		} else {
+			due.add(b.bucketOf(c.Key, now), 1)
+		}
+	}
+	if err := b.enterAll(due, now, "apply"); err != nil {
+		return 0, err
+	}
+	return b.next.Apply(ctx, w)
+}
+
+// bill is what a call costs each of several buckets.
+type bill []struct {
+	from *bucket
+	n    int
+}
+
+// billed is how far back a bill looks for a bucket that it has already.
+const billed = 16
+
+func (d *bill) add(from *bucket, n int) {
+	for i := len(*d) - 1; i >= max(0, len(*d)-billed); i-- {
+		if (*d)[i].from == from {
+			(*d)[i].n += n
+			return
+		}
+	}
+	*d = append(*d, struct {
+		from *bucket
+		n    int
+	}{from, n})
+}
+
+// enterAll takes what is due from each bucket, or nothing from any.
+func (b *Backend) enterAll(due bill, now time.Time, op string) error {
+	switch len(due) {
+	case 0:
+		return nil
+	case 1:
+		return b.enter(due[0].from, now, due[0].n, op)
+	}
+	taken := make([]*rate.Reservation, 0, len(due))
+	for _, d := range due {
+		r := d.from.ReserveN(now, min(d.n, d.from.Burst()))
+		taken = append(taken, r)
+		if after := r.DelayFrom(now); after > 0 {
+			for _, r := range taken {
+				r.CancelAt(now)
+			}
+			return b.refuse(max(after, time.Millisecond), op)
+		}
+	}
+	for _, d := range due {
+		d.from.charge(now, d.n-d.from.Burst())
+	}
+	b.allowed.Add(1)
+	return nil
+}
+
+// Health is free.
+func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	return b.next.Health(ctx, p)
+}
+
+// Info is the next's.
+func (b *Backend) Info() storage.Info { return b.next.Info() }
+
+// Close stops the metrics. It is idempotent.
+func (b *Backend) Close(context.Context) error {
+	b.stop()
+	return nil
+}
+
+var _ storage.Backend = (*Backend)(nil)
