@@ -9,7 +9,8 @@
 // plinth.stage, plinth.outcome ("ok", "not_found", "conflict", … a code), where
 // it is asked for plinth.tenant and, where the outcome is an error and not an
 // answer, error.type. Not found and conflict are answers. A transaction is its
-// reads, each as what it is, and a commit with its latency and its conflict. The
+// reads, each as what it is, and a commit with its latency and its conflict; one
+// that writes a single key is the set or compare_and_set that it comes to. The
 // counter plinth.ttl.operations counts write sets with a time to live.
 //
 // The tenants that are seen first have labels of their own, up to a number; all
