@@ -100,6 +100,11 @@ func (c *Config) resolvePaths(dir string) {
 	}
 	for name, p := range c.Plugins {
 		from(&p.Wasm)
+		if p.TLS.CA != SystemCA {
+			from(&p.TLS.CA)
+		}
+		from(&p.TLS.Cert)
+		from(&p.TLS.Key)
 		c.Plugins[name] = p
 	}
 	from(&c.Server.TLS.Cert)

@@ -23,9 +23,26 @@ type Plugin struct {
 	Limits PluginLimits `yaml:"limits"`
 	Grants Grants       `yaml:"grants"`
 
+	// Remote, instead of Wasm, is another host that serves stores over gRPC:
+	// "host:port" or "unix:/path". Which of its stores, the backend's config says.
+	Remote         string    `yaml:"remote"`
+	Token          string    `yaml:"token"`           // bearer token for Remote; "" for none
+	TLS            RemoteTLS `yaml:"tls"`             // to Remote
+	ConnectTimeout Duration  `yaml:"connect_timeout"` // to reach Remote; 0: the client's default
+	Attempts       int       `yaml:"attempts"`        // of a call to Remote, the first included; 0: the client's default
+
 	_ unsupported `yaml:"process" hides:"wasm"`
 	_ unsupported `yaml:"command" hides:"wasm"`
-	_ unsupported `yaml:"remote" hides:"wasm"`
+}
+
+// RemoteTLS is how a remote host is known and, where it asks for that, who this one
+// is. The zero value: plain text. Load makes the paths relative to the working
+// directory, not to the file.
+type RemoteTLS struct {
+	CA         string `yaml:"ca"`          // what signed the host's certificate, PEM; "system", or "" with other fields set: what the system trusts
+	Cert       string `yaml:"cert"`        // own certificate chain, PEM
+	Key        string `yaml:"key"`         // its private key, PEM
+	ServerName string `yaml:"server_name"` // what the host's certificate is for; "": the address's host
 }
 
 // PluginLimits bound what a plugin may use. Zero is the host's default, each.
@@ -75,13 +92,12 @@ type Stage struct {
 // Server is how the stores are offered over the network.
 type Server struct {
 	HTTP            string       `yaml:"http"`             // "host:port", "unix:/path", or "" for none
+	GRPC            string       `yaml:"grpc"`             // as HTTP
 	Hosts           []string     `yaml:"hosts"`            // Host names answered to, besides the listener's own and loopback's
 	Token           string       `yaml:"token"`            // bearer token that callers must send; "" for none
 	TLS             TLS          `yaml:"tls"`              //
 	Limits          ServerLimits `yaml:"limits"`           //
 	ShutdownTimeout Duration     `yaml:"shutdown_timeout"` // how long requests in flight may take to end
-
-	_ unsupported `yaml:"grpc"`
 }
 
 // TLS are the files of a listener's certificate. The zero value: plain text. Load
@@ -98,6 +114,7 @@ type ServerLimits struct {
 	HeaderTimeout Duration `yaml:"header_timeout"` // to send them
 	IdleTimeout   Duration `yaml:"idle_timeout"`   // between two requests of a connection
 	Body          Bytes    `yaml:"body"`           // 0: from the store's own limits
+	Message       Bytes    `yaml:"message"`        // one of gRPC, either way
 	MaxOps        int      `yaml:"max_ops"`        // per apply
 	MaxKeys       int      `yaml:"max_keys"`       // per get of several keys
 	MaxConcurrent int      `yaml:"max_concurrent"` // requests at a time

@@ -33,12 +33,12 @@ func (c *Config) Validate() error {
 		}
 		p := c.Plugins[name]
 		if name != Memory {
-			if p.Wasm == "" {
-				errs = append(errs, fieldErrorf(path+".wasm", "is missing: a plugin is a WebAssembly module"))
+			if p.Wasm == "" && p.Remote == "" {
+				errs = append(errs, fieldErrorf(path+".wasm", "is missing: a plugin is a WebAssembly module, or the remote that serves it"))
 			}
 			continue
 		}
-		for key, set := range map[string]bool{"wasm": p.Wasm != "", "sha256": p.SHA256 != "", "trust": p.Trust != "", "grants.env": p.Grants.Env != nil} {
+		for key, set := range map[string]bool{"wasm": p.Wasm != "", "sha256": p.SHA256 != "", "trust": p.Trust != "", "grants.env": p.Grants.Env != nil, "remote": p.Remote != ""} {
 			if set {
 				errs = append(errs, fieldErrorf(path+"."+key, "cannot be set: %s is built in, and takes only limits and on_loss", Memory))
 			}
@@ -74,12 +74,83 @@ func (p *Plugin) Validate() error {
 	default:
 		errs = append(errs, fieldErrorf("trust", `want trusted, or nothing`))
 	}
+	errs = append(errs, p.validateRemote()...)
 	switch p.OnLoss {
 	case "", "fail", "restart":
 	default:
 		errs = append(errs, fieldErrorf("on_loss", "want fail or restart"))
 	}
 	return errors.Join(errs...)
+}
+
+// SystemCA stands for the certificates that the system trusts.
+const SystemCA = "system"
+
+// validateRemote checks that what belongs to a module does not stand beside what
+// belongs to a remote host.
+func (p *Plugin) validateRemote() []error {
+	var errs []error
+	if p.Remote == "" {
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{{"token", p.Token != ""}, {"tls", p.TLS != RemoteTLS{}}, {"connect_timeout", p.ConnectTimeout != 0}, {"attempts", p.Attempts != 0}} {
+			if f.set {
+				errs = append(errs, fieldErrorf(f.name, "belongs to a remote, and there is none"))
+			}
+		}
+		return errs
+	}
+	if err := validateRemoteAddress(p.Remote); err != nil {
+		errs = append(errs, fieldErrorf("remote", "%v", err))
+	}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"wasm", p.Wasm != ""}, {"sha256", p.SHA256 != ""}, {"trust", p.Trust != ""}, {"on_loss", p.OnLoss != ""},
+		{"limits", p.Limits != PluginLimits{}}, {"grants", p.Grants.Env != nil}} {
+		if f.set {
+			errs = append(errs, fieldErrorf(f.name, "excludes remote: it belongs to a module"))
+		}
+	}
+	if strings.ContainsFunc(p.Token, invisible) {
+		errs = append(errs, fieldErrorf("token", "holds a character that a header cannot carry: use visible ASCII"))
+	}
+	if p.ConnectTimeout < 0 {
+		errs = append(errs, fieldErrorf("connect_timeout", "is negative"))
+	}
+	if p.Attempts < 0 {
+		errs = append(errs, fieldErrorf("attempts", "is negative"))
+	}
+	return errs
+}
+
+// invisible tells whether a header's value cannot hold r.
+func invisible(r rune) bool { return r <= ' ' || r > '~' }
+
+func validateRemoteAddress(address string) error {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) {
+			return errors.New("what follows unix: must be an absolute path")
+		}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if n, perr := strconv.Atoi(port); err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
+		return errors.New("want host:port or unix:/path of a host that serves gRPC")
+	}
+	return nil
+}
+
+// Validate checks that the files belong together.
+func (t *RemoteTLS) Validate() error {
+	switch {
+	case t.Cert == "" && t.Key != "":
+		return fieldErrorf("cert", "is missing: key needs it")
+	case t.Cert != "" && t.Key == "":
+		return fieldErrorf("key", "is missing: cert needs it")
+	}
+	return nil
 }
 
 // Validate checks the names.
@@ -138,12 +209,18 @@ func (s *Server) Validate() error {
 	if err := validateListener(s.HTTP); err != nil {
 		errs = append(errs, fieldErrorf("http", "%v", err))
 	}
+	if err := validateListener(s.GRPC); err != nil {
+		errs = append(errs, fieldErrorf("grpc", "%v", err))
+	}
+	if s.GRPC != "" && s.GRPC == s.HTTP && !strings.HasSuffix(s.GRPC, ":0") {
+		errs = append(errs, fieldErrorf("grpc", "is the address of http too: each needs one of its own"))
+	}
 	for i, host := range s.Hosts {
 		if _, _, err := net.SplitHostPort(host); host == "" || err == nil || strings.ContainsAny(host, " \t\r\n/*@?#,") {
 			errs = append(errs, fieldErrorf(index("hosts", i), "want a host name or address, without scheme, port, path or wildcard"))
 		}
 	}
-	if strings.ContainsFunc(s.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if strings.ContainsFunc(s.Token, invisible) {
 		errs = append(errs, fieldErrorf("token", "holds a character that a header cannot carry: use visible ASCII"))
 	}
 	if s.ShutdownTimeout <= 0 {
@@ -196,6 +273,7 @@ func (l *ServerLimits) Validate() error {
 		{"header", int64(l.Header)},
 		{"header_timeout", int64(l.HeaderTimeout)},
 		{"idle_timeout", int64(l.IdleTimeout)},
+		{"message", int64(l.Message)},
 		{"max_ops", int64(l.MaxOps)},
 		{"max_keys", int64(l.MaxKeys)},
 		{"max_concurrent", int64(l.MaxConcurrent)},

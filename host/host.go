@@ -49,6 +49,7 @@ type Store struct {
 	*storage.Store
 	name     string
 	plugin   string
+	carrier  string
 	stages   []string
 	pipeline []storage.Backend // innermost first
 	declared []wrappers.Stage  // outermost first
@@ -60,6 +61,9 @@ func (s *Store) Name() string { return s.name }
 
 // Plugin is the name of the plugin that its backend is.
 func (s *Store) Plugin() string { return s.plugin }
+
+// Carrier is how that backend is reached: [CarrierWasm] or [CarrierRemote].
+func (s *Store) Carrier() string { return s.carrier }
 
 // Stages are the names of its wrappers, outermost first.
 func (s *Store) Stages() []string { return slices.Clone(s.stages) }
@@ -160,6 +164,9 @@ func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) e
 	if missing || err != nil {
 		return config.Join(err, s.close(ctx))
 	}
+	if p := h.plugins[s.plugin]; p != nil {
+		s.carrier = p.carrier()
+	}
 	s.Store = storage.New(s.top(), storage.Settings{Clock: h.settings.Clock})
 	h.stores[name] = s
 	return nil
@@ -168,7 +175,7 @@ func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) e
 // share gives s the backend of another store.
 func (h *Host) share(cfg *config.Config, path, other string, s *Store) error {
 	if shared, ok := h.stores[other]; ok {
-		s.plugin, s.backend = shared.plugin, shared.backend
+		s.plugin, s.carrier, s.backend = shared.plugin, shared.carrier, shared.backend
 		return nil
 	}
 	if sc, ok := cfg.Stores[other]; ok && sc.Backend.Store == "" {
@@ -191,6 +198,9 @@ func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string
 	}
 	if cfg.Broken(fmt.Sprintf("stores.%s.backend.config", store)) {
 		return nil, nil
+	}
+	if p.module == nil {
+		return h.openRemote(ctx, cfg, store, p)
 	}
 	raw, err := bc.Config.JSON()
 	if err != nil {
@@ -342,7 +352,7 @@ func (h *Host) Close(ctx context.Context) error {
 		errs = append(errs, b.Close(ctx))
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
-		if p := h.plugins[name]; p != nil {
+		if p := h.plugins[name]; p != nil && p.module != nil {
 			errs = append(errs, p.module.Close(ctx))
 		}
 	}

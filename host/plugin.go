@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
@@ -15,8 +16,20 @@ import (
 // address space, used as far as it is needed.
 const builtinMemory = 2 << 30
 
-// plugin is a loaded module.
-type plugin struct{ module *wasmhost.Module }
+// plugin is a loaded module, or a remote host.
+type plugin struct {
+	module      *wasmhost.Module // nil: it is remote
+	remote      client.Config    // of a remote one; each backend has its own connection
+	unreachable bool             // that was found and has been reported
+}
+
+// carrier is how the plugin is reached.
+func (p *plugin) carrier() string {
+	if p.module == nil {
+		return CarrierRemote
+	}
+	return CarrierWasm
+}
 
 // plugin loads the plugin of that name, once. Nil without an error: it failed
 // before, and has been reported.
@@ -41,6 +54,13 @@ func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*pl
 	}
 	binary, ok := h.settings.Builtins[name]
 	switch {
+	case pc.Remote != "":
+		p := &plugin{remote: remoteConfig(pc)}
+		if err := p.remote.Validate(); err != nil {
+			return nil, cfg.Root().Errorf(path, "%v", err)
+		}
+		h.plugins[name] = p
+		return p, nil
 	case ok:
 		o.BuiltIn, o.Trusted = true, o.Call == 0
 		if o.Memory == 0 {
@@ -58,7 +78,7 @@ func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*pl
 	if err != nil {
 		return nil, cfg.Root().Errorf(path, "%v", err)
 	}
-	p := &plugin{m}
+	p := &plugin{module: m}
 	h.plugins[name] = p
 	return p, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -95,8 +96,8 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	if err != nil {
 		return listed(err)
 	}
-	if cfg.Server.HTTP != "" { // what "serve" would refuse
-		if _, err := newServer(cfg, server.Settings{}); err != nil {
+	if cfg.Server.HTTP != "" || cfg.Server.GRPC != "" { // what "serve" would refuse
+		if _, err := newListeners(cfg, server.Settings{}, grpcserver.Settings{}); err != nil {
 			return err
 		}
 	}

@@ -83,11 +83,16 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if !strings.Contains(strings.Join(args, " "), "--http") {
 		args = append(args, "--http", "127.0.0.1:0")
 	}
+	if !strings.Contains(strings.Join(args, " "), "--grpc") {
+		args = append(args, "--grpc", "127.0.0.1:0")
+	}
 	go func() { r.code <- run(ctx, args, e) }()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if _, rest, ok := strings.Cut(r.out.String(), "plinth: ready on "); ok && strings.Contains(rest, ",") {
-			address, _, _ := strings.Cut(rest, ",")
+			addresses, _, _ := strings.Cut(rest, ",")
+			address, rpc, _ := strings.Cut(addresses, " and ")
 			ts.Setenv("PLINTH_ADDR", address)
+			ts.Setenv("GRPC_ADDR", rpc)
 			all := ts.Value("servers").(*servers)
 			all.running = append(all.running, r)
 			if neg {

@@ -14,21 +14,26 @@ import (
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )
 
 type serveCmd struct {
 	Source source `embed:""`
 	HTTP   string `name:"http" help:"Address to serve HTTP on, HOST:PORT or unix:PATH; over the configuration's." placeholder:"ADDR"`
+	GRPC   string `name:"grpc" help:"Address to serve gRPC on, in the same way." placeholder:"ADDR"`
 	Log    string `help:"How to log: text or json." enum:"text,json" default:"text"`
 }
 
 func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
-	if s.HTTP != "" {
+	for name, address := range map[string]string{"server.http": s.HTTP, "server.grpc": s.GRPC} {
+		if address == "" {
+			continue
+		}
 		if s.Source.Set == nil {
 			s.Source.Set = map[string]string{}
 		}
-		s.Source.Set["server.http"] = s.HTTP
+		s.Source.Set[name] = address
 	}
 	var handler slog.Handler = slog.NewTextHandler(e.stderr, nil)
 	if s.Log == "json" {
@@ -50,19 +55,16 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	// The signal that ends serving must not cut short what it leaves to do.
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
-	if cfg.Server.HTTP == "" {
-		return usagef("the configuration names no address to serve on (server.http)")
-	}
-	srv, err := newServer(cfg, serverSettings(h, log, tel))
+	web := serverSettings(h, log, tel)
+	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Log: log, Tracer: tel.Tracer, Meter: tel.Meter})
 	if err != nil {
 		return err
 	}
-	l, err := srv.Listen()
-	if err != nil {
-		return fmt.Errorf("server: %w", err)
+	if err := l.listen(); err != nil {
+		return err
 	}
-	fmt.Fprintln(e.stdout, readyLine(srv.Address(), h))
-	return srv.Serve(ctx, l)
+	fmt.Fprintln(e.stdout, readyLine(l.addresses(), h))
+	return l.serve(ctx)
 }
 
 // readyLine is the one line that says that everything is there.

@@ -95,12 +95,16 @@ func (c *call) target() error {
 	}
 	if name == "" {
 		if name = c.s.only; name == "" {
-			return storage.Errorf(storage.InvalidArgument, "there are several stores: %s has to name one", abigrpc.MetaStore)
+			e := storage.Errorf(storage.InvalidArgument, "there are several stores: %s has to name one", abigrpc.MetaStore)
+			e.ConfigPath = "store"
+			return e
 		}
 	}
 	store, ok := c.s.settings.Stores[name]
 	if !ok {
-		return storage.Errorf(storage.InvalidArgument, "there is no store %.64q", name)
+		e := storage.Errorf(storage.InvalidArgument, "there is no store %.64q", name)
+		e.ConfigPath = "store"
+		return e
 	}
 	c.store, c.offset = store, 0
 	now, err := number(c.ctx, abigrpc.MetaNow)

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/server/grpcserver"
+)
+
+// protocol is one of the ways in which stores are served.
+type protocol interface {
+	Listen() (net.Listener, error)
+	Address() string
+	Serve(context.Context, net.Listener) error
+}
+
+// listeners are the protocols that are served, each on an address of its own.
+type listeners struct {
+	protocols []protocol
+	open      []net.Listener
+}
+
+// newListeners are the servers that a configuration asks for, or why one is
+// refused, with its place.
+func newListeners(cfg *config.Config, web server.Settings, rpc grpcserver.Settings) (*listeners, error) {
+	l := &listeners{}
+	if cfg.Server.HTTP == "" && cfg.Server.GRPC == "" {
+		return nil, usagef("the configuration names no address to serve on (server.grpc, server.http)")
+	}
+	var errs []error
+	if cfg.Server.HTTP != "" {
+		srv, err := newServer(cfg, web)
+		l.protocols, errs = append(l.protocols, srv), append(errs, err)
+	}
+	if cfg.Server.GRPC != "" {
+		srv, err := grpcserver.New(grpcConfig(cfg.Server), rpc)
+		if err != nil {
+			err = cfg.Root().Errorf("server.grpc", "%v", err)
+		}
+		l.protocols, errs = append(l.protocols, srv), append(errs, err)
+	}
+	if err := config.Join(errs...); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func grpcConfig(c config.Server) grpcserver.Config {
+	return grpcserver.Config{
+		Door:        door.Door{Address: c.GRPC, Token: c.Token, Cert: c.TLS.Cert, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA},
+		HeaderBytes: int(c.Limits.Header), HandshakeTimeout: time.Duration(c.Limits.HeaderTimeout), IdleTimeout: time.Duration(c.Limits.IdleTimeout),
+		MessageBytes: int(c.Limits.Message), MaxOps: c.Limits.MaxOps, MaxKeys: c.Limits.MaxKeys, MaxConcurrent: c.Limits.MaxConcurrent,
+		ShutdownTimeout: time.Duration(c.ShutdownTimeout),
+	}
+}
+
+// listen opens all addresses, or none.
+func (l *listeners) listen() error {
+	for _, p := range l.protocols {
+		opened, err := p.Listen()
+		if err != nil {
+			for _, o := range l.open {
+				o.Close()
+			}
+			return fmt.Errorf("server: %w", err)
+		}
+		l.open = append(l.open, opened)
+	}
+	return nil
+}
+
+// addresses are where the stores can be reached.
+func (l *listeners) addresses() string {
+	var all []string
+	for _, p := range l.protocols {
+		all = append(all, p.Address())
+	}
+	return strings.Join(all, " and ")
+}
+
+// serve serves until ctx ends, or one of the protocols fails, with which all end.
+func (l *listeners) serve(ctx context.Context) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	ended := make(chan error, len(l.protocols))
+	for i, p := range l.protocols {
+		go func() {
+			err := p.Serve(ctx, l.open[i])
+			end()
+			ended <- err
+		}()
+	}
+	var errs []error
+	for range l.protocols {
+		errs = append(errs, <-ended)
+	}
+	return errors.Join(errs...)
+}
