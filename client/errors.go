@@ -61,7 +61,18 @@ func (c *Client) failure(ctx context.Context, op string, err error) (e *storage.
 	case codes.PermissionDenied:
 		code, answered = storage.PermissionDenied, true
 	}
-	return c.error(op, &storage.Error{Code: code, Msg: c.config.Address + ": " + s.Message()}), answered || code == storage.Unsupported
+	return c.error(op, &storage.Error{Code: code, Msg: c.config.Address + ": " + plain(s.Message())}), answered || code == storage.Unsupported
+}
+
+// plain is what gRPC says, without how it came to know of it.
+func plain(message string) string {
+	const dialing, handshake = "Error while dialing: ", "authentication handshake failed: "
+	for _, head := range []string{dialing, handshake} {
+		if _, rest, ok := strings.Cut(message, head); ok {
+			return strings.TrimSuffix(rest, "\"")
+		}
+	}
+	return message
 }
 
 // unsent tells whether a call's error says that it was certainly not sent.

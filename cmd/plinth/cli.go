@@ -2,9 +2,9 @@ package main
 
 const defaultAddr = "http://127.0.0.1:7421"
 
-const description = `A storage host: key-value backends as plugins, behind pipelines of wrappers, served over HTTP.
+const description = `A storage host: key-value backends as plugins, behind pipelines of wrappers, served over gRPC and HTTP.
 
-"plinth serve" alone serves one store, "default", in memory, on 127.0.0.1:7421. A configuration
+"plinth serve" alone serves one store, "default", in memory, on 127.0.0.1:7421, and on 7420 for gRPC. A configuration
 file says what else there is; "plinth config default" prints the built-in one, with comments.
 
 Keys and values are bytes: as arguments they are taken as they are; "-" as a value reads standard
@@ -14,7 +14,7 @@ PLINTH_SERVER__HTTP=127.0.0.1:8000, PLINTH_STORES__DEFAULT__PIPELINE__CACHE__TTL
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict.`
 
 type cli struct {
-	Serve serveCmd `cmd:"" group:"serving" help:"Serve the stores of a configuration over HTTP."`
+	Serve serveCmd `cmd:"" group:"serving" help:"Serve the stores of a configuration over gRPC and HTTP."`
 	Check checkCmd `cmd:"" group:"serving" help:"Check a configuration file, its plugins included, without serving it."`
 
 	Get    getCmd    `cmd:"" group:"data" help:"Write the value at a key to standard output."`
@@ -38,7 +38,7 @@ type cli struct {
 
 // target is the store that a data command works on.
 type target struct {
-	Addr  string `help:"Address of the server: http://HOST:PORT, https://…, or unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
+	Addr  string `help:"Address of the server: http://HOST:PORT, https://…, unix:PATH; or grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
 	Store string `help:"Name of the store." default:"default" env:"PLINTH_STORE"`
 	Token string `help:"Bearer token of the server." env:"PLINTH_TOKEN"`
 }

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
-	"strconv"
 	"time"
+
+	"github.com/plinthkv/plinth/storage"
 )
 
 type getCmd struct {
@@ -18,19 +16,13 @@ type getCmd struct {
 }
 
 func (g *getCmd) Run(ctx context.Context, e env) error {
-	c, err := g.Target.client()
-	if err != nil {
+	return g.Target.with(ctx, func(s served) error {
+		err := s.get(ctx, []byte(g.Key), e.stdout)
+		if err == nil && isTerminal(e.stdout) {
+			fmt.Fprintln(e.stdout)
+		}
 		return err
-	}
-	res, err := c.do(ctx, http.MethodGet, keyPath([]byte(g.Key)), nil, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if _, err = io.Copy(e.stdout, res.Body); err == nil && isTerminal(e.stdout) {
-		fmt.Fprintln(e.stdout)
-	}
-	return err
+	})
 }
 
 type setCmd struct {
@@ -40,27 +32,19 @@ type setCmd struct {
 	TTL    *time.Duration `name:"ttl" help:"How long the item lives, such as 90s or 24h; 0s removes it."`
 }
 
-func (s *setCmd) Run(ctx context.Context, e env) error { return s.put(ctx, e, nil) }
+func (s *setCmd) Run(ctx context.Context, e env) error { return s.put(ctx, e, expected{}) }
 
-func (s *setCmd) put(ctx context.Context, e env, header http.Header) error {
-	c, err := s.Target.client()
-	if err != nil {
-		return err
+func (s *setCmd) put(ctx context.Context, e env, ex expected) error {
+	if s.TTL != nil && *s.TTL < 0 {
+		return usagef("--ttl is negative: %s", *s.TTL)
 	}
-	value := []byte(s.Value)
-	if s.Value == "-" {
-		if value, err = io.ReadAll(e.stdin); err != nil {
-			return fmt.Errorf("standard input: %w", err)
+	return s.Target.with(ctx, func(to served) error {
+		value, err := readValue(s.Value, e.stdin)
+		if err != nil {
+			return err
 		}
-	}
-	q := url.Values{}
-	if s.TTL != nil {
-		if *s.TTL < 0 {
-			return usagef("--ttl is negative: %s", *s.TTL)
-		}
-		q.Set("ttl", s.TTL.String())
-	}
-	return c.call(ctx, http.MethodPut, withQuery(keyPath([]byte(s.Key)), q), header, bytes.NewReader(value))
+		return to.put(ctx, newItem{[]byte(s.Key), value, s.TTL}, ex)
+	})
 }
 
 type deleteCmd struct {
@@ -69,11 +53,7 @@ type deleteCmd struct {
 }
 
 func (d *deleteCmd) Run(ctx context.Context) error {
-	c, err := d.Target.client()
-	if err != nil {
-		return err
-	}
-	return c.call(ctx, http.MethodDelete, keyPath([]byte(d.Key)), nil, nil)
+	return d.Target.with(ctx, func(s served) error { return s.delete(ctx, []byte(d.Key)) })
 }
 
 type casCmd struct {
@@ -85,40 +65,20 @@ type casCmd struct {
 }
 
 func (c *casCmd) Run(ctx context.Context, e env) error {
-	header := http.Header{}
+	var ex expected
 	switch {
 	case c.Absent:
-		header.Set("If-None-Match", "*")
+		ex.kind = storage.CheckAbsent
 	case c.Present:
-		header.Set("If-Match", "*")
+		ex.kind = storage.CheckPresent
 	case c.Version != nil:
-		header.Set("If-Match", strconv.Quote(strconv.FormatUint(*c.Version, 10)))
+		ex.kind, ex.version = storage.CheckVersion, *c.Version
 	case c.Expect != nil:
-		return c.byValue(ctx, e)
+		ex.kind, ex.value = storage.CheckValue, []byte(*c.Expect)
 	default:
 		return usagef("cas needs one of --absent, --present, --version and --expect")
 	}
-	return c.Set.put(ctx, e, header)
-}
-
-// byValue is an apply of one check and one put: HTTP's conditions know versions only.
-func (c *casCmd) byValue(ctx context.Context, e env) error {
-	api, err := c.Set.Target.client()
-	if err != nil {
-		return err
-	}
-	value := []byte(c.Set.Value)
-	if c.Set.Value == "-" {
-		if value, err = io.ReadAll(e.stdin); err != nil {
-			return fmt.Errorf("standard input: %w", err)
-		}
-	}
-	put := object{}.field("op", "put").bytes("key", []byte(c.Set.Key)).bytes("value", value)
-	if c.Set.TTL != nil {
-		put = put.field("ttl", c.Set.TTL.String())
-	}
-	check := object{}.bytes("key", []byte(c.Set.Key)).bytes("value", []byte(*c.Expect))
-	return api.apply(ctx, []object{check}, []object{put})
+	return c.Set.put(ctx, e, ex)
 }
 
 type scanCmd struct {
@@ -131,30 +91,24 @@ type scanCmd struct {
 }
 
 func (s *scanCmd) Run(ctx context.Context, e env) error {
-	q := s.Bounds.query()
 	if s.Limit < 0 {
 		return usagef("--limit is negative")
 	}
-	if s.Limit > 0 {
-		q.Set("limit", strconv.Itoa(s.Limit))
-	}
-	if s.Reverse {
-		q.Set("reverse", "true")
-	}
-	if s.Keys {
-		q.Set("keys_only", "true")
-	}
-	return scanTo(ctx, s.Target, q, func(l line) error {
-		if s.JSON {
-			return l.writeJSON(e.stdout)
-		}
-		out := append([]byte{}, l.key...)
-		if !s.Keys {
-			out = append(append(out, '\t'), l.value...)
-		}
-		_, err := e.stdout.Write(append(out, '\n'))
-		return err
+	return s.Target.with(ctx, func(from served) error {
+		return from.scan(ctx, scanQuery{s.Bounds, s.Limit, s.Reverse, s.Keys}, func(l line) error { return s.write(e.stdout, l) })
 	})
+}
+
+func (s *scanCmd) write(w io.Writer, l line) error {
+	if s.JSON {
+		return l.writeJSON(w)
+	}
+	out := append([]byte{}, l.key...)
+	if !s.Keys {
+		out = append(append(out, '\t'), l.value...)
+	}
+	_, err := w.Write(append(out, '\n'))
+	return err
 }
 
 type clearCmd struct {
@@ -164,20 +118,13 @@ type clearCmd struct {
 }
 
 func (cl *clearCmd) Run(ctx context.Context) error {
-	q := cl.Bounds.query()
-	switch {
-	case len(q) == 0 && !cl.All:
+	switch none := cl.Bounds == (bounds{}); {
+	case none && !cl.All:
 		return usagef("clear needs --prefix, --start, --end or --all")
-	case len(q) > 0 && cl.All:
+	case !none && cl.All:
 		return usagef("--all excludes --prefix, --start and --end")
-	case cl.All:
-		q.Set("all", "true")
 	}
-	c, err := cl.Target.client()
-	if err != nil {
-		return err
-	}
-	return c.call(ctx, http.MethodDelete, withQuery("/keys", q), nil, nil)
+	return cl.Target.with(ctx, func(s served) error { return s.clear(ctx, cl.Bounds) })
 }
 
 // isTerminal tells whether people look at w.

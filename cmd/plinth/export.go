@@ -39,10 +39,12 @@ func (x *exportCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	p := newProgress(e.stderr, "exported", 0)
 	var items int64
-	err = scanTo(ctx, x.Target, x.Bounds.query(), func(l line) error {
-		items++
-		p.at(items, 0)
-		return l.writeJSON(dst)
+	err = x.Target.with(ctx, func(s served) error {
+		return s.scan(ctx, scanQuery{bounds: x.Bounds}, func(l line) error {
+			items++
+			p.at(items, 0)
+			return l.writeJSON(dst)
+		})
 	})
 	if err == nil && z != nil {
 		err = z.Close()

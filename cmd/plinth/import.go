@@ -33,10 +33,11 @@ put, so that importing a file twice, or again after an error, is harmless.`
 }
 
 func (im *importCmd) Run(ctx context.Context, e env) (err error) {
-	c, err := im.Target.client()
+	to, err := im.Target.open(ctx)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, to.close()) }()
 	in, size, err := openInput(im.File, e.stdin)
 	if err != nil {
 		return err
@@ -50,7 +51,7 @@ func (im *importCmd) Run(ctx context.Context, e env) (err error) {
 		}
 	}
 	p := newProgress(e.stderr, "imported", size)
-	i := importer{client: c, progress: p, file: im.File, read: counted}
+	i := importer{to: to, progress: p, file: im.File, read: counted}
 	err = i.all(ctx, r)
 	p.end(i.stored, counted.n)
 	return err
@@ -58,13 +59,13 @@ func (im *importCmd) Run(ctx context.Context, e env) (err error) {
 
 // importer stores lines in batches.
 type importer struct {
-	client   *client
+	to       served
 	progress *progress
 	file     string
 	read     *counter
-	ops      []object
+	lines    []line
 	bytes    int
-	first    int // line of the first op
+	first    int // number of the first line
 	last     int // line of the last
 	stored   int64
 }
@@ -85,11 +86,11 @@ func (i *importer) all(ctx context.Context, r io.Reader) error {
 			if in.err != nil {
 				return errors.Join(fmt.Errorf("%s:%d: %w", i.file, in.number, in.err), i.flush(ctx))
 			}
-			if i.last = in.number; len(i.ops) == 0 {
+			if i.last = in.number; len(i.lines) == 0 {
 				i.first = in.number
 			}
-			i.ops = append(i.ops, in.put())
-			if i.bytes += in.size; len(i.ops) < importOps && i.bytes < importBytes {
+			i.lines = append(i.lines, in.line)
+			if i.bytes += in.size; len(i.lines) < importOps && i.bytes < importBytes {
 				continue
 			}
 			if err := i.flush(ctx); err != nil {
@@ -146,17 +147,17 @@ func readLines(ctx context.Context, r io.Reader) <-chan inputLine {
 // flush stores what has been gathered. A signal does not end it halfway: it is
 // looked at before.
 func (i *importer) flush(ctx context.Context) error {
-	if len(i.ops) == 0 {
+	if len(i.lines) == 0 {
 		return nil
 	}
 	if ctx.Err() != nil {
 		return i.interrupted()
 	}
-	if err := i.client.apply(context.WithoutCancel(ctx), nil, i.ops); err != nil {
+	if err := i.to.load(context.WithoutCancel(ctx), i.lines); err != nil {
 		return fmt.Errorf("%s:%d-%d: %w", i.file, i.first, i.last, err)
 	}
-	i.stored += int64(len(i.ops))
-	i.ops, i.bytes = i.ops[:0], 0
+	i.stored += int64(len(i.lines))
+	i.lines, i.bytes = i.lines[:0], 0
 	i.progress.at(i.stored, i.read.n)
 	return nil
 }

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"time"
 	"unicode/utf8"
 )
@@ -118,56 +114,4 @@ func (l line) object() object {
 func (l line) writeJSON(w io.Writer) error {
 	_, err := w.Write(append(l.object(), '\n'))
 	return err
-}
-
-// scanTo hands every item that a scan answers to each. An answer that was cut
-// short is an error.
-func scanTo(ctx context.Context, t target, q url.Values, each func(line) error) error {
-	c, err := t.client()
-	if err != nil {
-		return err
-	}
-	res, err := c.do(ctx, http.MethodGet, withQuery("/keys", q), nil, nil)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	r := bufio.NewReaderSize(res.Body, 64<<10)
-	for {
-		raw, err := r.ReadBytes('\n')
-		if err == io.EOF && len(raw) == 0 {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("the answer was cut short: %w", err)
-		}
-		l, err := parseLine(raw, q.Has("keys_only"))
-		if err != nil {
-			return fmt.Errorf("the server answered a line that is not an item: %w", err)
-		}
-		if err := each(l); err != nil {
-			return err
-		}
-	}
-}
-
-// apply sends a write set.
-func (c *client) apply(ctx context.Context, checks, ops []object) error {
-	var b bytes.Buffer
-	list := func(name string, objects []object) {
-		fmt.Fprintf(&b, "%q:[", name)
-		for i, o := range objects {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			b.Write(o)
-		}
-		b.WriteByte(']')
-	}
-	b.WriteByte('{')
-	list("checks", checks)
-	b.WriteByte(',')
-	list("ops", ops)
-	b.WriteByte('}')
-	return c.call(ctx, http.MethodPost, "/apply", http.Header{"Content-Type": {"application/json"}}, &b)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -22,14 +23,32 @@ func TestMain(m *testing.M) {
 
 // The scripts run the program as a person does. Beside testscript's commands:
 //
-//	serve [arg…]        starts "plinth serve" on a free port; data commands find it
+//	serve [arg…]        starts "plinth serve" on free ports; data commands find it
 //	stop                ends it as SIGTERM does, and waits
 //	exits N cmd arg…    runs a command that must end with the exit code N
-func TestScripts(t *testing.T) {
-	cache := sharedCache(t)
+func TestScripts(t *testing.T) { runScripts(t, false) }
+
+// Data commands do the same over gRPC.
+func TestScriptsOverGRPC(t *testing.T) {
+	runScripts(t, true, "testdata/script/data.txtar", "testdata/script/import.txtar")
+}
+
+// runScripts runs all scripts, or those given, with data commands over HTTP or gRPC.
+func runScripts(t *testing.T, overGRPC bool, files ...string) {
+	cache, dir := sharedCache(t), "testdata/script"
+	if len(files) > 0 {
+		dir = ""
+	}
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir: dir, Files: files,
+		Condition: func(cond string) (bool, error) {
+			if cond != "grpc" {
+				return false, fmt.Errorf("unknown condition %q", cond)
+			}
+			return overGRPC, nil
+		},
 		Setup: func(e *testscript.Env) error {
+			e.Values["grpc"] = overGRPC
 			e.Setenv("PLINTH_CACHE_DIR", cache)
 			e.Values["servers"] = &servers{}
 			e.Defer(func() { e.Values["servers"].(*servers).stop() })
@@ -93,6 +112,9 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 			address, rpc, _ := strings.Cut(addresses, " and ")
 			ts.Setenv("PLINTH_ADDR", address)
 			ts.Setenv("GRPC_ADDR", rpc)
+			if ts.Value("grpc").(bool) {
+				ts.Setenv("PLINTH_ADDR", rpc)
+			}
 			all := ts.Value("servers").(*servers)
 			all.running = append(all.running, r)
 			if neg {

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// grpcStore is a served store over gRPC.
+type grpcStore struct {
+	client *client.Client
+	store  *storage.Store
+}
+
+// dialTimeout is how long a server may take to be reached.
+const dialTimeout = 10 * time.Second
+
+func (t target) overGRPC(ctx context.Context) (*grpcStore, error) {
+	c := client.Config{Store: t.Store, Token: t.Token, ConnectTimeout: dialTimeout}
+	scheme, address, _ := strings.Cut(strings.TrimSuffix(t.Addr, "/"), ":")
+	switch host, slashes := strings.CutPrefix(address, "//"); {
+	case scheme == "grpc+unix":
+		c.Address = "unix:" + address
+	case scheme == "grpc" && slashes:
+		c.Address = host
+	case scheme == "grpcs" && slashes:
+		c.Address, c.TLS.CA = host, client.SystemCA
+	}
+	if err := c.Validate(); err != nil {
+		return nil, usagef("--addr %q: %v", t.Addr, err)
+	}
+	b, err := client.Dial(ctx, c, client.Settings{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		if storage.CodeOf(err) == storage.Unavailable {
+			err = fmt.Errorf("cannot reach the server: %w (is \"plinth serve\" running?)", err)
+		}
+		return nil, exitOf(err)
+	}
+	return &grpcStore{b, storage.New(b, storage.Settings{})}, nil
+}
+
+// exitOf gives an error its exit code, and shows the code of the store.
+func exitOf(err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *storage.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	code := exitFailed
+	switch e.Code {
+	case storage.NotFound:
+		code = exitNotFound
+	case storage.Conflict:
+		code = exitConflict
+	}
+	return &exitError{code, fmt.Errorf("%w (%s)", err, e.Code)}
+}
+
+func (g *grpcStore) close() error { return g.client.Close(context.Background()) }
+
+func (g *grpcStore) get(ctx context.Context, key []byte, w io.Writer) error {
+	value, err := g.store.Get(ctx, key)
+	if err != nil {
+		return exitOf(err)
+	}
+	_, err = w.Write(value)
+	return err
+}
+
+func (g *grpcStore) put(ctx context.Context, p newItem, e expected) error {
+	op := storage.Put(p.key, p.value)
+	if p.ttl != nil {
+		at, err := storage.ExpiryAfter(g.store.Now(), *p.ttl)
+		if err != nil {
+			return exitOf(err)
+		}
+		op.ExpiresAt = at
+	}
+	w := storage.WriteSet{Ops: []storage.Op{op}}
+	if e.kind != 0 {
+		w.Checks = []storage.Check{{Kind: e.kind, Key: p.key, Value: e.value, Version: e.version}}
+	}
+	_, err := g.store.Apply(ctx, &w)
+	return exitOf(err)
+}
+
+func (g *grpcStore) delete(ctx context.Context, key []byte) error {
+	return exitOf(g.store.Delete(ctx, key))
+}
+
+func (g *grpcStore) load(ctx context.Context, lines []line) error {
+	w := storage.WriteSet{Ops: make([]storage.Op, len(lines))}
+	for i, l := range lines {
+		w.Ops[i] = storage.Put(l.key, l.value)
+		if l.expiresAt == "" {
+			continue
+		}
+		at, err := time.Parse(time.RFC3339, l.expiresAt)
+		if err != nil {
+			return err
+		}
+		if at.UnixMilli() < 1 {
+			at = time.UnixMilli(1) // as past as any
+		}
+		w.Ops[i].ExpiresAt = storage.ClampExpiry(at.UTC())
+	}
+	_, err := g.store.Apply(ctx, &w)
+	return exitOf(err)
+}
+
+func (g *grpcStore) clear(ctx context.Context, b bounds) error {
+	start, end := b.span()
+	if b != (bounds{}) && len(start) == 0 && end == nil {
+		return usagef("these bounds leave out nothing: to remove everything takes --all")
+	}
+	return exitOf(g.store.ClearRange(ctx, start, end))
+}
+
+func (g *grpcStore) scan(ctx context.Context, q scanQuery, each func(line) error) error {
+	start, end := q.bounds.span()
+	for it, err := range g.store.Range(ctx, start, end, storage.RangeOptions{Limit: q.limit, Reverse: q.reverse, KeysOnly: q.keysOnly}) {
+		if err != nil {
+			return exitOf(err)
+		}
+		l := line{key: it.Key, value: it.Value}
+		if !it.ExpiresAt.IsZero() {
+			l.expiresAt = it.ExpiresAt.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+		}
+		if err := each(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// span is the range that the bounds are together; a nil end is unbounded.
+func (b bounds) span() (start, end []byte) {
+	if b.Start != nil {
+		start = []byte(*b.Start)
+	}
+	if b.End != nil {
+		end = append([]byte{}, *b.End...)
+	}
+	if b.Prefix == nil {
+		return start, end
+	}
+	if prefix := []byte(*b.Prefix); string(prefix) > string(start) {
+		start = prefix
+	}
+	if stop := storage.PrefixEnd([]byte(*b.Prefix)); stop != nil && (end == nil || string(stop) < string(end)) {
+		end = stop
+	}
+	return start, end
+}

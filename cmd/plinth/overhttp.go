@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// httpStore is a served store over HTTP.
+type httpStore struct {
+	http  *http.Client
+	base  string // …/v1/stores/NAME
+	token string
+}
+
+func (t target) overHTTP() (*httpStore, error) {
+	c := &httpStore{http: &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: time.Minute}}, token: t.Token}
+	base := strings.TrimSuffix(t.Addr, "/")
+	if path, ok := strings.CutPrefix(base, "unix:"); ok {
+		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}}
+		base = "http://localhost"
+	}
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, usagef("--addr %q is not http://HOST:PORT, https://HOST:PORT, unix:PATH, or the same with grpc://, grpcs:// and grpc+unix:", t.Addr)
+	}
+	c.base = base + "/v1/stores/" + url.PathEscape(t.Store)
+	return c, nil
+}
+
+// keyPath is the path and query of one key. What a proxy or a client might fold
+// or cannot be written in a path goes as base64.
+func keyPath(key []byte) string {
+	for _, segment := range bytes.Split(key, []byte("/")) {
+		if s := string(segment); s == "." || s == ".." || s == "" {
+			return "/keys/?key64=" + url.QueryEscape(base64.StdEncoding.EncodeToString(key))
+		}
+	}
+	return "/keys/" + strings.ReplaceAll(url.PathEscape(string(key)), "%2F", "/")
+}
+
+// withQuery puts further parameters behind a path that may have some.
+func withQuery(path string, q url.Values) string {
+	if len(q) == 0 {
+		return path
+	}
+	if strings.Contains(path, "?") {
+		return path + "&" + q.Encode()
+	}
+	return path + "?" + q.Encode()
+}
+
+// query are the bounds, in base64 where they are not text.
+func (b bounds) query() url.Values {
+	q := url.Values{}
+	for name, v := range map[string]*string{"prefix": b.Prefix, "start": b.Start, "end": b.End} {
+		switch {
+		case v == nil:
+		case utf8.ValidString(*v):
+			q.Set(name, *v)
+		default:
+			q.Set(name+"64", base64.StdEncoding.EncodeToString([]byte(*v)))
+		}
+	}
+	return q
+}
+
+// problem is the server's application/problem+json.
+type problem struct {
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	Code   string `json:"code"`
+	Status int    `json:"status"`
+}
+
+// do sends a request and answers a response of 2xx; its body is the caller's to
+// close. Everything else is an error with the exit code that belongs to it.
+func (c *httpStore) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "dial" {
+			return nil, fmt.Errorf("cannot reach the server: %w (is \"plinth serve\" running?)", op)
+		}
+		return nil, err
+	}
+	if res.StatusCode/100 == 2 {
+		return res, nil
+	}
+	defer res.Body.Close()
+	return nil, failure(res)
+}
+
+func failure(res *http.Response) error {
+	var p problem
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	text := res.Status
+	if json.Unmarshal(body, &p) == nil && p.Code != "" {
+		if text = p.Detail; text == "" {
+			text = p.Title
+		}
+		text = fmt.Sprintf("%s (%s)", text, p.Code)
+	}
+	code := exitFailed
+	switch {
+	case res.StatusCode == http.StatusNotFound && p.Code != "unknown_store":
+		code = exitNotFound
+	case res.StatusCode == http.StatusPreconditionFailed:
+		code = exitConflict
+	}
+	return &exitError{code, errors.New(text)}
+}
+
+// call is do for answers without a body that matters.
+func (c *httpStore) call(ctx context.Context, method, path string, header http.Header, body io.Reader) error {
+	res, err := c.do(ctx, method, path, header, body)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	return errors.Join(err, res.Body.Close())
+}
+
+func (c *httpStore) close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+func (c *httpStore) get(ctx context.Context, key []byte, w io.Writer) error {
+	res, err := c.do(ctx, http.MethodGet, keyPath(key), nil, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(w, res.Body)
+	return err
+}
+
+// put is a PUT with a condition; a value that is expected takes an apply, because
+// HTTP's conditions know versions only.
+func (c *httpStore) put(ctx context.Context, p newItem, e expected) error {
+	header := http.Header{}
+	switch e.kind {
+	case storage.CheckAbsent:
+		header.Set("If-None-Match", "*")
+	case storage.CheckPresent:
+		header.Set("If-Match", "*")
+	case storage.CheckVersion:
+		header.Set("If-Match", strconv.Quote(strconv.FormatUint(e.version, 10)))
+	case storage.CheckValue:
+		put := object{}.field("op", "put").bytes("key", p.key).bytes("value", p.value)
+		if p.ttl != nil {
+			put = put.field("ttl", p.ttl.String())
+		}
+		return c.apply(ctx, []object{object{}.bytes("key", p.key).bytes("value", e.value)}, []object{put})
+	}
+	q := url.Values{}
+	if p.ttl != nil {
+		q.Set("ttl", p.ttl.String())
+	}
+	return c.call(ctx, http.MethodPut, withQuery(keyPath(p.key), q), header, bytes.NewReader(p.value))
+}
+
+func (c *httpStore) delete(ctx context.Context, key []byte) error {
+	return c.call(ctx, http.MethodDelete, keyPath(key), nil, nil)
+}
+
+func (c *httpStore) load(ctx context.Context, lines []line) error {
+	ops := make([]object, len(lines))
+	for i, l := range lines {
+		ops[i] = l.put()
+	}
+	return c.apply(ctx, nil, ops)
+}
+
+func (c *httpStore) clear(ctx context.Context, b bounds) error {
+	q := b.query()
+	if len(q) == 0 {
+		q.Set("all", "true")
+	}
+	return c.call(ctx, http.MethodDelete, withQuery("/keys", q), nil, nil)
+}
+
+func (c *httpStore) scan(ctx context.Context, s scanQuery, each func(line) error) error {
+	q := s.bounds.query()
+	if s.limit > 0 {
+		q.Set("limit", strconv.Itoa(s.limit))
+	}
+	if s.reverse {
+		q.Set("reverse", "true")
+	}
+	if s.keysOnly {
+		q.Set("keys_only", "true")
+	}
+	res, err := c.do(ctx, http.MethodGet, withQuery("/keys", q), nil, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	r := bufio.NewReaderSize(res.Body, 64<<10)
+	for {
+		raw, err := r.ReadBytes('\n')
+		if err == io.EOF && len(raw) == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("the answer was cut short: %w", err)
+		}
+		l, err := parseLine(raw, s.keysOnly)
+		if err != nil {
+			return fmt.Errorf("the server answered a line that is not an item: %w", err)
+		}
+		if err := each(l); err != nil {
+			return err
+		}
+	}
+}
+
+// apply sends a write set.
+func (c *httpStore) apply(ctx context.Context, checks, ops []object) error {
+	var b bytes.Buffer
+	list := func(name string, objects []object) {
+		fmt.Fprintf(&b, "%q:[", name)
+		for i, o := range objects {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			b.Write(o)
+		}
+		b.WriteByte(']')
+	}
+	b.WriteByte('{')
+	list("checks", checks)
+	b.WriteByte(',')
+	list("ops", ops)
+	b.WriteByte('}')
+	return c.call(ctx, http.MethodPost, "/apply", http.Header{"Content-Type": {"application/json"}}, &b)
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// served is a served store, over whichever protocol. Errors have the exit code
+// that belongs to them.
+type served interface {
+	// get writes the value at key.
+	get(ctx context.Context, key []byte, w io.Writer) error
+	// put stores an item if the key is as expected.
+	put(ctx context.Context, p newItem, e expected) error
+	delete(ctx context.Context, key []byte) error
+	// load stores the items of lines, all or none.
+	load(ctx context.Context, lines []line) error
+	// scan hands every item of a range to each. One that ends early is an error.
+	scan(ctx context.Context, q scanQuery, each func(line) error) error
+	// clear removes a range; the one without bounds is everything.
+	clear(ctx context.Context, b bounds) error
+	close() error
+}
+
+// newItem is what a put stores.
+type newItem struct {
+	key, value []byte
+	ttl        *time.Duration // nil: for ever
+}
+
+// expected is what a put demands of its key; of kind 0 nothing.
+type expected struct {
+	kind    storage.CheckKind
+	value   []byte
+	version uint64
+}
+
+// scanQuery is a range of items, and which of them.
+type scanQuery struct {
+	bounds   bounds
+	limit    int // 0: all
+	reverse  bool
+	keysOnly bool
+}
+
+// open is the store that the flags name.
+func (t target) open(ctx context.Context) (served, error) {
+	if strings.HasPrefix(t.Addr, "grpc") {
+		return t.overGRPC(ctx)
+	}
+	return t.overHTTP()
+}
+
+// with opens the store for one command.
+func (t target) with(ctx context.Context, do func(served) error) error {
+	s, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(s), s.close())
+}
+
+// readValue is a value as an argument, or from standard input for "-".
+func readValue(arg string, stdin io.Reader) ([]byte, error) {
+	if arg != "-" {
+		return []byte(arg), nil
+	}
+	value, err := io.ReadAll(stdin)
+	if err != nil {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
+	return value, nil
+}
