@@ -18,6 +18,10 @@ var (
 	otelSDK = []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters"}
 )
 
+// grpcRuntime is what gRPC brings in.
+var grpcRuntime = []string{"google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto/googleapis/rpc", "golang.org/x/net", "golang.org/x/sys", "golang.org/x/text",
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"}
+
 // walls says who may know whom. A room may import what its line allows, the
 // standard library, and rooms below itself.
 var walls = []struct {
@@ -42,12 +46,18 @@ var walls = []struct {
 	{room: "otel", allowed: append([]string{self + "/storage", self + "/wrappers", self + "/wrappers/tenant"}, otelAPI...), never: otelSDK, why: "the library uses the API alone"},
 	{room: "otel/snapshot", allowed: []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/auto/sdk", "github.com/cespare/xxhash", "github.com/go-logr", "github.com/google/uuid", "golang.org/x/sys"}, why: "it reads what the SDK keeps, and knows nothing of hosts"},
 	{room: "server", allowed: append([]string{self + "/storage", self + "/server/door", "golang.org/x/"}, otelAPI...), never: otelSDK, why: "the server serves stores, whoever built them"},
+	{room: "server/door", why: "it is the same for every protocol"},
+	{room: "abi/answer", allowed: []string{self + "/storage"}, why: "answers are judged by the contract alone"},
+	{room: "abi/abigrpc", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime), why: "both sides of gRPC, and no more"},
+	{room: "server/grpcserver", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/server/door"}, grpcRuntime, otelAPI), never: otelSDK, why: "the server serves stores, whoever built them"},
+	{room: "client", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime, otelAPI), never: otelSDK, why: "a client is a backend, and knows no server"},
 	{room: "host/wasmhost", allowed: append([]string{self + "/storage", self + "/abi", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "a carrier knows the contract and its engine"},
 }
 
 // onlyImporters are the packages that may import something directly.
 var onlyImporters = map[string][]string{
 	"github.com/tetratelabs/wazero": {self + "/host/wasmhost"},
+	"google.golang.org/grpc":        {self + "/abi/abigrpc", self + "/server/grpcserver", self + "/client", self + "/host/procs", self + "/sdk/process"},
 	"github.com/hashicorp/go-plugin": {
 		self + "/host/procs", self + "/sdk/process"},
 	"testing": {self + "/storage/storagetest"},
