@@ -198,11 +198,24 @@ func (v *validator) structure(t reflect.Type, value any, path string) bool {
 	return well
 }
 
-var typeName = regexp.MustCompile(`unmarshaling error in \S+\s*`)
+// What otelconf's and encoding/json's errors say of Go, for who writes YAML.
+var (
+	typeName  = regexp.MustCompile(`unmarshaling error in \S+\s*`)
+	required  = regexp.MustCompile(`field (\S+) in \S+: required`)
+	wrongType = regexp.MustCompile(`cannot unmarshal (\w+) into Go (?:value|struct field \S+) of type (\S+)`)
+)
 
-// oneLine is an error of otelconf's without the names of its types.
+var typesInYAML = map[string]string{"int": "a whole number", "float64": "a number", "bool": "true or false", "string": "text (a number needs quotes)"}
+
+// oneLine is such an error without Go's terms.
 func oneLine(err error) string {
 	text := typeName.ReplaceAllString(err.Error(), "")
+	text = required.ReplaceAllString(text, "$1 is missing")
+	if m := wrongType.FindStringSubmatch(text); m != nil {
+		if want, ok := typesInYAML[m[2]]; ok {
+			return "must be " + want + ", not a " + m[1]
+		}
+	}
 	text = strings.ReplaceAll(text, "\n", ": ")
 	return strings.TrimSuffix(strings.TrimPrefix(text, "json: "), ": ")
 }
