@@ -21,10 +21,10 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Each wrapper alone, and the pipeline of the built-in configuration, keep the
+// Some wrappers alone, and the pipeline of the built-in configuration, keep the
 // contract over the memory backend as a module, which is what Open builds; the
-// pipeline also over the same linked in. (Each wrapper's own tests have it over
-// that one alone.)
+// pipeline also over the same linked in, and so does every other wrapper: see
+// wrappers_test.go.
 
 func TestDefaultPipelineConformance(t *testing.T) {
 	clock := storagetest.NewClock()
@@ -73,6 +73,9 @@ func compiled(t *testing.T) string {
 	return dir
 }
 
+// errRefused is that a host refuses the order of a pipeline.
+var errRefused = errors.New("the order of the stages is refused")
+
 // pipeline is the one of a configuration, of the built-in one where stages is
 // empty, over below. Its Close closes all of it.
 func pipeline(below storage.Backend, stages string, clock *storagetest.Clock) (storage.Backend, error) {
@@ -90,16 +93,27 @@ func pipeline(below storage.Backend, stages string, clock *storagetest.Clock) (s
 	}
 	hub := wrappers.NewHub(below)
 	built, top := []storage.Backend{below}, hub.Backend()
+	var watch wrappers.Watchable = hub
+	var declared []wrappers.Stage
 	for _, stage := range slices.Backward(cfg.Stores["default"].Pipeline) {
 		factory, ok := registry.Lookup(stage.Kind)
 		if !ok {
 			return nil, errors.New("there is no wrapper " + stage.Kind)
 		}
-		top, err = factory.Build(top, stage.Config, wrappers.Settings{Store: "default", Stage: stage.Name, Clock: clock.Now, Hub: hub})
+		declared = append([]wrappers.Stage{{Name: stage.Name, Declaration: factory.Declare(stage.Config, wrappers.Below{Info: top.Info()})}}, declared...)
+		top, err = factory.Build(top, stage.Config, wrappers.Settings{Store: "default", Stage: stage.Name, Clock: clock.Now, Hub: watch})
 		if err != nil {
 			return nil, err
 		}
 		built = append(built, top)
+		if w, ok := top.(wrappers.Watchable); ok {
+			watch = w
+		}
+	}
+	for _, found := range wrappers.Judge(declared) {
+		if found.Refused {
+			return nil, errRefused
+		}
 	}
 	return storagetest.WithClose(top, func(ctx context.Context) error {
 		var errs []error

@@ -22,6 +22,11 @@ var (
 var grpcRuntime = []string{"google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto/googleapis/rpc", "golang.org/x/net", "golang.org/x/sys", "golang.org/x/text",
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"}
 
+// wrapper is what a wrapper may know, beside a library of its own.
+func wrapper(own ...string) []string {
+	return slices.Concat([]string{self + "/storage", self + "/wrappers"}, otelAPI, own)
+}
+
 // walls says who may know whom. A room may import what its line allows, the
 // standard library, and rooms below itself.
 var walls = []struct {
@@ -40,8 +45,16 @@ var walls = []struct {
 	{room: "plugins/memory/wasm", goos: "wasip1", allowed: []string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory", "github.com/tidwall/btree"}, why: "a plugin is a backend and its engine"},
 	{room: "config", allowed: []string{"github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.yaml.in/yaml"}, why: "config builds nothing"},
 	{room: "wrappers", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "wrappers know neither host nor configuration"},
-	{room: "wrappers/sizelimits", allowed: append([]string{self + "/storage", self + "/wrappers"}, otelAPI...), never: otelSDK, why: "wrappers do not know each other"},
-	{room: "wrappers/cache", allowed: append([]string{self + "/storage", self + "/wrappers", "github.com/maypok86/otter", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/sizelimits", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/cache", allowed: wrapper("github.com/maypok86/otter", "golang.org/x/sys"), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/readonly", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/timeout", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/prefix", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/faults", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/retry", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/batch", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/circuitbreaker", allowed: wrapper("github.com/failsafe-go", "github.com/bits-and-blooms/bitset"), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/ratelimit", allowed: wrapper(self+"/wrappers/tenant", "golang.org/x/time"), never: otelSDK, why: "wrappers do not know each other"},
 	{room: "wrappers/tenant", why: "it only looks at keys"},
 	{room: "otel", allowed: append([]string{self + "/storage", self + "/wrappers", self + "/wrappers/tenant"}, otelAPI...), never: otelSDK, why: "the library uses the API alone"},
 	{room: "otel/snapshot", allowed: []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/auto/sdk", "github.com/cespare/xxhash", "github.com/go-logr", "github.com/google/uuid", "golang.org/x/sys"}, why: "it reads what the SDK keeps, and knows nothing of hosts"},

@@ -14,8 +14,16 @@ import (
 	"github.com/plinthkv/plinth/otel"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/wrappers"
+	"github.com/plinthkv/plinth/wrappers/batch"
 	"github.com/plinthkv/plinth/wrappers/cache"
+	"github.com/plinthkv/plinth/wrappers/circuitbreaker"
+	"github.com/plinthkv/plinth/wrappers/faults"
+	"github.com/plinthkv/plinth/wrappers/prefix"
+	"github.com/plinthkv/plinth/wrappers/ratelimit"
+	"github.com/plinthkv/plinth/wrappers/readonly"
+	"github.com/plinthkv/plinth/wrappers/retry"
 	"github.com/plinthkv/plinth/wrappers/sizelimits"
+	"github.com/plinthkv/plinth/wrappers/timeout"
 )
 
 // Host owns the plugins, backends and stores of a configuration.
@@ -107,5 +115,6 @@ func OpenConfig(ctx context.Context, path string, opts ...Option) (*Host, *confi
 
 // Wrappers are the kinds that every host knows.
 func Wrappers() []wrappers.Factory {
-	return []wrappers.Factory{otel.Factory(), sizelimits.Factory(), cache.Factory()}
+	return []wrappers.Factory{otel.Factory(), sizelimits.Factory(), ratelimit.Factory(), cache.Factory(), batch.Factory(),
+		retry.Factory(), timeout.Factory(), circuitbreaker.Factory(), readonly.Factory(), prefix.Factory(), faults.Factory()}
 }

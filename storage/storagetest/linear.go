@@ -65,9 +65,26 @@ func (l linear) step(s state, c call, r result) (bool, state) {
 	}
 	if changes(s, c.apply.Ops) {
 		next.version = r.version
-		return r.version > s.version, next
+		return r.version > s.version || r.version == s.version && apart(s, c.apply.Ops), next
 	}
 	return r.version >= s.version, next // greater where a change before did not answer
+}
+
+// apart tells whether ops touch no item of the latest write. Only then may their
+// write have the same version: a layer that merges the writes of several callers
+// answers each of them the version of all.
+func apart(s state, ops []storage.Op) bool {
+	for _, it := range s.within(nil, nil, time.Time{}) {
+		if it.Version != s.version {
+			continue
+		}
+		for _, o := range ops {
+			if o.Kind == storage.OpDeleteRange && storage.InRange(it.Key, o.Key, o.End) || o.Kind != storage.OpDeleteRange && bytes.Equal(o.Key, it.Key) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // changes tells whether ops change s. Versions do not: two may be alike here.

@@ -1,6 +1,8 @@
 package storagetest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -38,11 +40,26 @@ func shortScripts(t *T) {
 }
 
 // longScript is one of as many steps as the factory wants, at least 10,000.
-func longScript(t *T) {
-	steps := make([]step, t.factory.ops())
+func longScript(t *T) { t.script(0, t.factory.ops()) }
+
+// Script runs one random script of so many steps on a fresh backend and on the
+// model, and answers where they differ, if they do, with a short script that
+// shows it. One seed is one script. It is for tests that try many backends, such
+// as pipelines that are drawn at random; [Run] has scripts of its own.
+func Script(ctx context.Context, f Factory, seed, steps int) error {
+	r := newKit(f, nil).run(ctx, Check{Category: "model", Name: "script", run: func(t *T) { t.script(seed, steps) }})
+	if r.Outcome == Failed {
+		return errors.New(r.Text)
+	}
+	return nil
+}
+
+// script is the random one of a seed.
+func (t *T) script(seed, n int) {
+	steps := make([]step, n)
 	any := anyStep(t.info)
 	for i := range steps {
-		steps[i] = any.Example(i + 1)
+		steps[i] = any.Example(seed<<20 + i + 1)
 	}
 	at, want, got := t.difference(steps)
 	if at < 0 {

@@ -1,0 +1,108 @@
+package plinth_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/storagetest"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// stack is a pipeline over the memory backend, linked in.
+func stack(stages string) storagetest.Factory {
+	clock := storagetest.NewClock()
+	return storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
+		env := sdk.Env{Now: clock.Now}
+		rand.Read(env.Incarnation[:])
+		return pipeline(memory.New(memory.DefaultConfig(), env), stages, clock)
+	}}
+}
+
+// Every wrapper alone keeps the contract. (The others are in their own packages.)
+func TestWrapperConformance(t *testing.T) {
+	for name, stages := range map[string]string{
+		"batch":                "[batch]",
+		"batch with a linger":  "[batch: { linger: 100us }]",
+		"small batches":        "[batch: { max_ops: 2, max_bytes: 64 }]",
+		"rate_limit":           `[rate_limit: { rate: 1e9, tenant: { until: "/" }, max_tenants: 10 }]`,
+		"retry":                "[retry: { base_delay: 1ms }]",
+		"timeout":              "[timeout: { timeout: 1m }]",
+		"circuit_breaker":      "[circuit_breaker]",
+		"prefix":               `[prefix: { prefix: "app/" }]`,
+		"prefix without a end": `[prefix: { prefix: "\xff\xff" }]`,
+		"faults":               "[faults: { rules: [{ rate: 0.01, delay: 10us }] }]",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storagetest.Run(t, stack(stages))
+		})
+	}
+}
+
+// stages are those that a random pipeline is drawn from, with settings that pass
+// everything on. Those of one kind stand for each other.
+var stages = [][]string{
+	{"instrument"},
+	{"size_limits: { key: 4KiB, value: 1MiB }", "size_limits: { rows: 7 }"},
+	{"rate_limit: { rate: 1e9 }", `rate_limit: { rate: 1e9, tenant: { until: "/" }, max_tenants: 4 }`},
+	{"cache: { max_bytes: 64KiB }", "cache: { ttl: 1ms, negative_ttl: 0s }"},
+	{"batch", "batch: { linger: 10us }", "batch: { max_ops: 2 }"},
+	{"retry: { base_delay: 1ms }", "retry: { unknown: 0s }"},
+	{"timeout: { timeout: 1m }"},
+	{"circuit_breaker", "circuit_breaker: { failure_rate: 0.5 }"},
+	{`prefix: { prefix: "app/" }`, `prefix: { prefix: "\xff" }`},
+	{"faults: { rules: [{ rate: 0.01, delay: 1us }] }"},
+}
+
+// randomStages is a pipeline of 1 to 6 stages that a host would open.
+func randomStages(r *mathrand.Rand) string {
+	var picked []string
+	for n := range 1 + r.IntN(6) {
+		kind := stages[r.IntN(len(stages))]
+		stage := kind[r.IntN(len(kind))]
+		name, settings, _ := strings.Cut(stage, ": ")
+		settings = strings.TrimSuffix(strings.TrimPrefix(settings, "{ "), " }")
+		if settings != "" {
+			settings = ", " + settings
+		}
+		picked = append(picked, fmt.Sprintf("%s: { name: s%d%s }", name, n, settings))
+	}
+	return "[" + strings.Join(picked, ", ") + "]"
+}
+
+// Whatever legal pipeline stands over a backend, what comes out is what the
+// reference model answers.
+func TestRandomStacks(t *testing.T) {
+	const stacks, steps = 240, 1000
+	r := mathrand.New(mathrand.NewPCG(20, 26))
+	legal := 0
+	for i := range 100 * stacks {
+		stages := randomStages(r)
+		f := stack(stages)
+		b, err := f.Open(t.Context())
+		if field := (*wrappers.FieldError)(nil); errors.Is(err, errRefused) || errors.As(err, &field) {
+			continue // such as a limit above what a prefix leaves
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", stages, err)
+		}
+		if err := b.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := storagetest.Script(t.Context(), f, i, steps); err != nil {
+			t.Errorf("%s:\n%v", stages, err)
+		}
+		if legal++; legal == stacks {
+			return
+		}
+	}
+	t.Fatalf("only %d legal stacks", legal)
+}
