@@ -73,12 +73,12 @@ type limit struct {
 // connection ends, so that what was sent cannot be taken for the whole.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, errAborted) || r.Context().Err() != nil {
-		s.settings.Log.Debug("request ended early", "method", r.Method, "error", err)
+		s.settings.Log.DebugContext(r.Context(), "request ended early", "method", r.Method, "error", err)
 		panic(http.ErrAbortHandler)
 	}
 	p := problemOf(err)
 	if p.Status >= 500 && p.Status != http.StatusNotImplemented {
-		s.settings.Log.Error("request failed", "method", r.Method, "status", p.Status, "code", p.Code, "error", err)
+		s.settings.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "status", p.Status, "code", p.Code, "error", err)
 	}
 	if e := storage.AsError(err); e.RetryAfter > 0 && (p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))

@@ -154,7 +154,7 @@ func (l *lines) failed(err error) error {
 	if !l.begun {
 		return err
 	}
-	l.c.server.settings.Log.Error("a scan failed midway; its connection is cut", "error", err)
+	l.c.server.settings.Log.ErrorContext(l.c.r.Context(), "a scan failed midway; its connection is cut", "error", err)
 	return errAborted
 }
 

@@ -49,7 +49,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err e
 			b.changes[e.NewState].Add(1)
 			log.Warn("the circuit breaker changes its state", "from", e.OldState.String(), "to", e.NewState.String())
 		}).Build()
-	b.stop, err = s.Gauge("plinth.circuit_breaker.open", "1", "1 while calls are refused, 0 while they are passed on.", func() int64 {
+	b.stop, err = s.Gauge("plinth.circuit_breaker.open", "{circuit}", "1 while calls are refused, 0 while they are passed on.", func() int64 {
 		if b.circuit.IsOpen() {
 			return 1
 		}
