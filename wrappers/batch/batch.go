@@ -22,8 +22,10 @@ type Backend struct {
 	tracer trace.Tracer // nil: no spans
 
 	mu      sync.Mutex
-	waiting []*entry // in the order in which they came
-	flying  bool     // a write that could be merged is under way, or about to be
+	waiting []*entry      // in the order in which they came
+	under   []*entry      // writes that waited and that their callers apply themselves now
+	freed   chan struct{} // of one: something is no longer among under
+	flying  bool          // a write that could be merged is under way, or about to be
 	closed  bool
 	full    chan struct{} // of one: enough waits for a linger to end
 	closing chan struct{} // closed by Close
@@ -37,7 +39,7 @@ type Backend struct {
 // New puts the wrapper over next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
 	b := &Backend{next: next, config: c, layer: s.Stage,
-		full: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{})}
+		freed: make(chan struct{}, 1), full: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{})}
 	if s.Tracer != nil {
 		b.tracer = s.Tracer.Tracer("github.com/plinthkv/plinth/wrappers/batch")
 	}
@@ -110,6 +112,7 @@ func (b *Backend) wait(ctx context.Context, e *entry, w *storage.WriteSet) (uint
 	select {
 	case o := <-e.done:
 		if o.itself {
+			defer b.end(e)
 			return b.next.Apply(ctx, w)
 		}
 		return o.version, o.err
@@ -124,16 +127,35 @@ func (b *Backend) wait(ctx context.Context, e *entry, w *storage.WriteSet) (uint
 	select {
 	case o := <-e.done: // it was settled meanwhile
 		if o.itself {
+			b.free(e)
 			return 0, storage.ContextError(ctx)
 		}
 		return o.version, o.err
 	default:
 	}
+	e.gone = true
 	if e.group.left++; e.group.left == len(e.group.entries) {
 		e.group.cancel()
 	}
 	return 0, &storage.Error{Code: storage.OutcomeUnknown, Op: "apply", Layer: b.layer, Unknown: true,
 		Msg: "the caller left while the write was under way", Err: ctx.Err()}
+}
+
+// end says that a write that its caller applied itself has ended.
+func (b *Backend) end(e *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.free(e)
+}
+
+// free is end with the lock held.
+func (b *Backend) free(e *entry) {
+	at := slices.Index(b.under, e)
+	b.under = slices.Delete(b.under, at, at+1)
+	select {
+	case b.freed <- struct{}{}:
+	default:
+	}
 }
 
 // landed lets what has come meanwhile go on.
@@ -166,8 +188,9 @@ func (b *Backend) run() {
 			b.mu.Unlock()
 			return
 		}
-		members, alone, rest := take(b.waiting, maxOps, maxBytes)
+		members, alone, rest := take(b.waiting, b.under, maxOps, maxBytes)
 		b.waiting = rest
+		b.under = append(b.under, alone...)
 		var g *group
 		var ctx context.Context
 		if len(members) > 0 {
@@ -179,6 +202,8 @@ func (b *Backend) run() {
 		b.mu.Unlock()
 		if g != nil {
 			b.send(ctx, g)
+		} else if len(alone) == 0 {
+			<-b.freed // all that waits meets what is under way
 		}
 	}
 }
@@ -235,6 +260,9 @@ func (b *Backend) send(ctx context.Context, g *group) {
 	b.mu.Lock() // so that a caller who leaves sees one or the other
 	defer b.mu.Unlock()
 	for _, e := range g.entries {
+		if o.itself && !e.gone {
+			b.under = append(b.under, e)
+		}
 		e.done <- o
 	}
 }

@@ -13,6 +13,7 @@ type entry struct {
 	alone bool // it is never merged
 	size  int  // bytes
 	group *group
+	gone  bool         // its caller does not wait any more
 	done  chan outcome // of one
 }
 
@@ -59,10 +60,14 @@ func sizeOf(w *storage.WriteSet) (n int) {
 
 // take picks from what waits, in order: the members of the next merged write
 // set, and those that their callers are to apply themselves now. What meets
-// something that stays behind stays too, and so does what meets a member. The
-// first of all is always picked.
-func take(waiting []*entry, maxOps, maxBytes int) (members, alone, rest []*entry) {
+// something that stays behind stays too, and so does what meets a member, or a
+// write that waited before and is under way now. The first of all stays only for
+// one of those.
+func take(waiting, under []*entry, maxOps, maxBytes int) (members, alone, rest []*entry) {
 	var sent, behind footprint
+	for _, e := range under {
+		sent.add(e.w)
+	}
 	ops, size := 0, 0
 	for i, e := range waiting {
 		if ops >= maxOps || size >= maxBytes {
