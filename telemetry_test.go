@@ -3,6 +3,7 @@ package plinth_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -135,6 +136,7 @@ func TestTraceOfARequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		io.Copy(io.Discard, res.Body) // its end is after that of the span
 		res.Body.Close()
 		parent, _ := trace.SpanIDFromHex(callersSpan)
 		if got := r.tree(parent); got != c.want {
