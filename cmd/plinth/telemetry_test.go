@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	collogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
+	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// collector is one of OpenTelemetry's that keeps names and traces.
+type collector struct {
+	mu          sync.Mutex
+	spans, logs map[string]string // to their trace
+}
+
+func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	raw, _ := io.ReadAll(r.Body)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch r.URL.Path {
+	case "/v1/traces":
+		var q coltrace.ExportTraceServiceRequest
+		if proto.Unmarshal(raw, &q) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		for _, rs := range q.ResourceSpans {
+			for _, ss := range rs.ScopeSpans {
+				for _, s := range ss.Spans {
+					c.spans[s.Name] = hex.EncodeToString(s.TraceId)
+				}
+			}
+		}
+	case "/v1/logs":
+		var q collogs.ExportLogsServiceRequest
+		if proto.Unmarshal(raw, &q) != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		for _, rl := range q.ResourceLogs {
+			for _, sl := range rl.ScopeLogs {
+				for _, l := range sl.LogRecords {
+					c.logs[l.Body.GetStringValue()] = hex.EncodeToString(l.TraceId)
+				}
+			}
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-protobuf")
+}
+
+// serving runs "plinth serve" until end is called, and tells where.
+func serving(t *testing.T, yaml string, args ...string) (url string, log *output, end func() int) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "plinth.yaml")
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r, w := io.Pipe()
+	code, log := make(chan int, 1), &output{}
+	go func() {
+		code <- run(ctx, append([]string{"serve", "-c", file}, args...), env{stdin: strings.NewReader(""), stdout: w, stderr: log, environ: []string{"PLINTH_CACHE_DIR=" + sharedCache(t)}})
+		w.Close()
+	}()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil {
+		cancel()
+		t.Fatalf("serve ended with %d: %s", <-code, log)
+	}
+	_, rest, _ := strings.Cut(line, "http://")
+	at := strings.IndexAny(rest, ", ")
+	go io.Copy(io.Discard, r)
+	return "http://" + rest[:at], log, func() int {
+		cancel()
+		return <-code
+	}
+}
+
+// What the configuration says of telemetry is done: spans and logs reach the
+// collector before the program ends, under the trace of the caller, whose id is
+// in the local log too; and Prometheus finds its page.
+func TestServeTelemetry(t *testing.T) {
+	c := &collector{spans: map[string]string{}, logs: map[string]string{}}
+	otlp := httptest.NewServer(c)
+	defer otlp.Close()
+	url, log, end := serving(t, `
+allow_faults: true
+stores:
+  default: { backend: { plugin: memory }, pipeline: [ instrument, { faults: { rules: [ { prefix: broken, rate: 1, error: internal } ] } } ] }
+server: { http: 127.0.0.1:0, grpc: "" }
+telemetry:
+  file_format: "1.0"
+  tracer_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "`+otlp.URL+`/v1/traces" } } } } ] }
+  logger_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "`+otlp.URL+`/v1/logs" } } } } ] }
+`, "--log", "json")
+	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
+	call := func(method, path string) string {
+		req, err := http.NewRequest(method, url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("traceparent", "00-"+traceID+"-00f067aa0ba902b7-01")
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, _ := io.ReadAll(res.Body)
+		return string(body)
+	}
+	call(http.MethodGet, "/v1/stores/default/keys/k")
+	call(http.MethodPut, "/v1/stores/default/keys/k")
+	call(http.MethodGet, "/v1/stores/default/keys/broken")
+	page := call(http.MethodGet, "/metrics")
+	if code := end(); code != 0 {
+		t.Fatalf("it ended with %d: %s", code, log)
+	}
+	for _, want := range []string{`db_client_operation_duration_seconds_count{db_namespace="default",db_operation_name="set"`, `http_server_request_duration_seconds_count{`, "plinth_instance_calls_total{", `target_info{service_name="plinth"`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%s is not on the page:\n%s", want, page)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range []string{"GET /v1/stores/{store}/keys/{key}", "get default", "set default", "plinth.wasm get", "plinth.wasm apply"} {
+		if c.spans[name] != traceID {
+			t.Errorf("the collector has %s under %q", name, c.spans[name])
+		}
+	}
+	if c.logs["request failed"] != traceID {
+		t.Errorf("the collector has the logs %q", c.logs)
+	}
+	found := false
+	for line := range strings.Lines(log.String()) {
+		var record map[string]any
+		if json.Unmarshal([]byte(line), &record) == nil && record["msg"] == "request failed" {
+			found = record["trace_id"] == traceID && record["span_id"] != nil
+		}
+	}
+	if !found {
+		t.Errorf("the local log has %s", log)
+	}
+}
+
+// A collector that is gone does not keep the program from serving, and holds up
+// its end no longer than is bearable; it is told in the log.
+func TestServeWithoutItsCollector(t *testing.T) {
+	url, log, end := serving(t, `
+server: { http: 127.0.0.1:0, grpc: "" }
+telemetry:
+  file_format: "1.0"
+  tracer_provider: { processors: [ { simple: { exporter: { otlp_http: { endpoint: "http://127.0.0.1:1/v1/traces", timeout: 100 } } } } ] }
+`)
+	res, err := http.Get(url + "/v1/stores/default/keys/k")
+	if err != nil || res.StatusCode != http.StatusNotFound {
+		t.Fatalf("%v %v", res, err)
+	}
+	res.Body.Close()
+	start := time.Now()
+	end()
+	if took := time.Since(start); took > telemetryFlush+10*time.Second {
+		t.Errorf("it took %s to end", took)
+	}
+	if !strings.Contains(log.String(), "telemetry") {
+		t.Errorf("the log has %s", log)
+	}
+}
