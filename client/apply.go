@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"strconv"
@@ -43,7 +44,7 @@ func horizon(info *storage.Info) time.Duration {
 
 // repeatBytes is the largest write that is sent with a time after which it may not
 // be begun: a larger one may take longer than that on its way.
-const repeatBytes = 256 << 10
+const repeatBytes = 2 << 20
 
 // Apply asks the server, after what can be checked here has been. A write that was
 // sent and not answered is repeated with its ID where the server remembers those.
@@ -51,6 +52,10 @@ func (c *Client) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 	if err := storage.ContextError(ctx); err != nil {
 		return 0, err
 	}
+	if !c.enter() {
+		return 0, c.error("apply", &storage.Error{Code: storage.ShuttingDown})
+	}
+	defer c.leave()
 	info := c.info.Load()
 	if err := w.Validate(info); err != nil {
 		return 0, c.error("apply", storage.AsError(err))
@@ -58,8 +63,13 @@ func (c *Client) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 	a := write{c: c, given: w}
 	a.request.WriteSet = *w
 	if c.config.Attempts > 1 && abigrpc.Size(&a.request) <= repeatBytes {
-		if a.repeats = horizon(info); a.repeats > 0 && a.request.ID == [16]byte{} {
-			a.request.ID = identity()
+		if a.repeats = horizon(info); a.repeats > 0 {
+			id := identity()
+			if a.request.ID == [16]byte{} {
+				a.request.ID = id
+			} else {
+				a.name = hex.EncodeToString(id[:])
+			}
 		}
 	}
 	version, err := a.run(ctx)
@@ -78,7 +88,9 @@ type write struct {
 	begun   bool             // an attempt was made
 	start   time.Time        // of the first
 	until   string           // when, by the server's clock, it may not be begun any more; empty: always
+	name    string           // what the server knows all attempts by; empty: the ID
 	maybe   *storage.Error   // what became of an attempt that may have been applied; nil: none may have
+	server  string           // which one all of those were sent to; empty: not one, or not known
 }
 
 func (a *write) run(ctx context.Context) (uint64, *storage.Error) {
@@ -97,7 +109,8 @@ func (a *write) run(ctx context.Context) (uint64, *storage.Error) {
 }
 
 // outcome is what the caller is told. After an attempt that may have been applied
-// no refusal says that nothing was: that attempt may be still on its way.
+// a refusal does not say that nothing was, unless the server settles it: that
+// attempt may be still on its way.
 func (a *write) outcome(err *storage.Error) *storage.Error {
 	if a.maybe == nil {
 		return err
@@ -120,6 +133,7 @@ func (a *write) once(ctx context.Context) (version uint64, again bool, _ *storag
 			return 0, e.Code == storage.Unavailable, e
 		}
 		version, sent, err := a.send(ctx, l)
+		server := *l.server.Load()
 		l.release()
 		if err == nil {
 			return version, false, nil
@@ -134,8 +148,16 @@ func (a *write) once(ctx context.Context) (version uint64, again bool, _ *storag
 		case answered && e.Code == storage.Timeout && a.maybe == nil && a.until != "":
 			a.anew()
 			return 0, true, e
+		case answered && server != "" && server == a.server && abigrpc.Settles(e):
+			a.maybe = nil // the server holds off what is still on its way
+			return 0, false, e
 		case answered || !sent:
 			return 0, e.Code == storage.Unavailable, e
+		}
+		if a.maybe == nil {
+			a.server = server
+		} else if a.server != server {
+			a.server = ""
 		}
 		a.maybe = e
 		return 0, a.repeats > 0 && ctx.Err() == nil, e
@@ -146,7 +168,7 @@ func (a *write) once(ctx context.Context) (version uint64, again bool, _ *storag
 // anew is after a write that came too late to be begun, and was the only one: it
 // goes without a time by which it is too late, and then is not repeated.
 func (a *write) anew() {
-	a.repeats, a.until, a.request.ID = 0, "", a.given.ID
+	a.repeats, a.until, a.name, a.request.ID = 0, "", "", a.given.ID
 }
 
 // applyStream is how gRPC knows a call of one message and one answer.
@@ -164,6 +186,9 @@ func (a *write) send(ctx context.Context, l *link) (version uint64, sent bool, e
 	md := a.c.metadata
 	if a.until != "" {
 		md = metadata.Join(md, metadata.MD{abigrpc.MetaUntil: {a.until}})
+		if a.name != "" {
+			md[abigrpc.MetaWrite] = []string{a.name}
+		}
 	}
 	stream, err := l.conn.NewStream(metadata.NewOutgoingContext(ctx, md), applyStream(), abigrpc.MethodApply)
 	if err != nil {

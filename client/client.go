@@ -3,10 +3,11 @@ package client
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,9 @@ type Client struct {
 	options  []grpc.DialOption
 	metadata metadata.MD
 
+	calls   atomic.Int64    // that go on, and the bit closing
+	idle    sync.Once       // closes drained
+	drained chan struct{}   // closed after the last call
 	life    context.Context // ends with Close
 	end     context.CancelFunc
 	ended   sync.WaitGroup // goroutines
@@ -38,7 +42,7 @@ type Client struct {
 	caps    storage.Caps // what was there at Dial
 
 	mu        sync.Mutex
-	closed    bool
+	closed    bool               // after the calls
 	links     map[*link]struct{} // also those that are on their way out
 	attempt   *attempt           // nil: none is going on
 	failures  int                // attempts in a row
@@ -70,7 +74,7 @@ func Dial(ctx context.Context, c Config, s Settings) (*Client, error) {
 	if t != nil {
 		transport = credentials.NewTLS(t)
 	}
-	b := &Client{config: c, settings: s, metadata: metadata.MD{}, links: map[*link]struct{}{}}
+	b := &Client{config: c, settings: s, metadata: metadata.MD{}, links: map[*link]struct{}{}, drained: make(chan struct{})}
 	for name, value := range map[string]string{abigrpc.MetaStore: c.Store, abigrpc.MetaAuthorization: bearer(c.Token), abigrpc.MetaBudget: budget(c.MessageBytes)} {
 		if value != "" {
 			b.metadata[name] = []string{value}
@@ -112,32 +116,46 @@ func budget(n int) string {
 // Info is what the server said last, within the limits of a message.
 func (c *Client) Info() storage.Info { return *c.info.Load() }
 
+// closing is the bit of calls that says that no more may begin.
+const closing = math.MinInt64
+
+// enter begins a call, with all its attempts; false: the client is closed.
+func (c *Client) enter() bool {
+	if c.calls.Add(1) > 0 {
+		return true
+	}
+	c.leave()
+	return false
+}
+
+func (c *Client) leave() {
+	if c.calls.Add(-1) == closing {
+		c.idle.Do(func() { close(c.drained) })
+	}
+}
+
 // Close lets the calls in flight finish, for as long as ctx lasts, and ends the
 // connection. It is idempotent. It closes nothing on the server.
 func (c *Client) Close(ctx context.Context) error {
-	c.mu.Lock()
-	first := !c.closed
-	c.closed = true
-	var links []*link
-	for l := range c.links {
-		l.dead.Store(true) // no call begins any more
-		links = append(links, l)
+	c.calls.Or(closing)
+	c.calls.Add(1)
+	c.leave() // the last, if there is no call
+	var late error
+	select {
+	case <-c.drained:
+	case <-ctx.Done():
+		late = storage.ContextError(ctx)
 	}
+	c.mu.Lock()
+	c.closed = true
+	links := slices.Collect(maps.Keys(c.links))
 	c.mu.Unlock()
 	c.end()
-	var errs []error
 	for _, l := range links {
-		if first && l == c.current.Load() {
-			l.release()
-		}
-		select {
-		case <-l.gone:
-		case <-ctx.Done():
-			errs = append(errs, storage.ContextError(ctx), l.conn.Close())
-		}
+		_ = l.conn.Close() // it fails only when it was closed before
 	}
 	c.ended.Wait()
-	return errors.Join(errs...)
+	return late
 }
 
 // refresh asks again and again what the server can do: its backend may have been

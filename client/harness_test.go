@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,23 +69,26 @@ func serve(c grpcserver.Config, b storage.Backend, now func() time.Time) (*serve
 }
 
 // stack is a client over a served memory backend. Closing it closes all of it.
-func stack(ctx context.Context, clock *storagetest.Clock, between func(address string) (string, func())) (storage.Backend, error) {
+func stack(ctx context.Context, clock *storagetest.Clock, between func(address string) (through string, begin, undo func())) (storage.Backend, error) {
 	b := mem(clock.Now)
 	srv, err := serve(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, b, clock.Now)
 	if err != nil {
 		return nil, err
 	}
-	address, undo := srv.address, func() {}
+	address, begin, undo := srv.address, func() {}, func() {}
 	if between != nil {
-		address, undo = between(address)
+		address, begin, undo = between(address)
 	}
 	c, err := client.Dial(ctx, client.Config{Address: address, Store: "s"}, client.Settings{Clock: clock.Now, Log: silent})
 	if err != nil {
+		undo()
 		return nil, errors.Join(err, srv.stop(), b.Close(ctx))
 	}
+	begin()
+	var once sync.Once
 	return storagetest.WithClose(c, func(ctx context.Context) error {
 		err := c.Close(ctx)
-		undo()
+		once.Do(undo)
 		return errors.Join(err, srv.stop(), b.Close(ctx))
 	}), nil
 }

@@ -24,9 +24,10 @@ type link struct {
 	conn   *grpc.ClientConn
 	dialed atomic.Bool
 	dead   atomic.Bool
-	offset atomic.Int64  // the server's clock minus ours, in ms
-	refs   atomic.Int64  // calls, and one for being current
-	gone   chan struct{} // closed after the last of them
+	server atomic.Pointer[string] // its instance; empty: it is not alone with the store
+	offset atomic.Int64           // the server's clock minus ours, in ms
+	refs   atomic.Int64           // calls, and one for being current
+	gone   chan struct{}          // closed after the last of them
 }
 
 // spent is the text of the error of a second connection, by which calls are known
@@ -36,7 +37,7 @@ const spent = "plinth: the connection was lost before the call was sent"
 var errSpent = errors.New(spent)
 
 func (c *Client) newLink() (*link, error) {
-	l := &link{c: c, gone: make(chan struct{})}
+	l := &link{c: c}
 	l.refs.Store(1)
 	network, address := "tcp", c.config.Address
 	if path, ok := c.config.unixPath(); ok {
@@ -79,7 +80,6 @@ func (l *link) release() {
 	l.c.mu.Lock()
 	delete(l.c.links, l)
 	l.c.mu.Unlock()
-	close(l.gone)
 }
 
 // ask hears what the server can do, and what time it has.
@@ -92,6 +92,11 @@ func (l *link) ask(ctx context.Context) (storage.Info, error) {
 	if err != nil {
 		return storage.Info{}, err
 	}
+	server := ""
+	if v := header.Get(abigrpc.MetaInstance); len(v) == 1 {
+		server = v[0]
+	}
+	l.server.Store(&server)
 	if now := header.Get(abigrpc.MetaNow); len(now) == 1 {
 		if ms, err := strconv.ParseInt(now[0], 10, 64); err == nil && ms > 0 {
 			l.clocks(ms, before.UnixMilli(), after.UnixMilli())

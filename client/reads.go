@@ -92,10 +92,7 @@ func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 	if err := storage.ContextError(ctx); err != nil {
 		return storage.Health{}, err
 	}
-	c.mu.Lock()
-	closed := c.closed
-	c.mu.Unlock()
-	if closed {
+	if c.calls.Load() < 0 {
 		return storage.Health{}, c.error("health", &storage.Error{Code: storage.ShuttingDown})
 	}
 	if p == storage.Liveness {
@@ -114,6 +111,10 @@ func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 // read asks until there is an answer, or it has been tried often enough. It
 // answers how far the server's clock is ahead.
 func (c *Client) read(ctx context.Context, op, method string, request, reply abigrpc.Message) (ahead time.Duration, err error) {
+	if !c.enter() {
+		return 0, c.error(op, &storage.Error{Code: storage.ShuttingDown})
+	}
+	defer c.leave()
 	for n := 1; ; n++ {
 		ahead, again, err := c.readOnce(ctx, op, method, request, reply)
 		if err == nil {

@@ -33,6 +33,13 @@ const (
 	// is too late to be begun: it is then refused. A caller who repeats a write with
 	// its ID gives all attempts the same, within which the ID is remembered.
 	MetaUntil = "plinth-until"
+	// MetaWrite names a write, as 32 hex digits, in all of its attempts; without it
+	// the ID of its write set does. It counts together with [MetaUntil].
+	MetaWrite = "plinth-write"
+	// MetaInstance is, in the header of an answer to Info, the server as long as it
+	// runs, if no other one writes to the store: a refusal by which it settles a write
+	// (see [Settles]) holds for all attempts of it that were sent to this one.
+	MetaInstance = "plinth-instance"
 	// MetaStore is which store is meant; without it the only one that there is.
 	MetaStore = "plinth-store"
 	// MetaAuthorization is "Bearer " and a token.

@@ -2,8 +2,10 @@ package grpcserver
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"math"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -24,6 +26,7 @@ type call struct {
 	ctx    context.Context
 	slot   *slot
 	store  *storage.Store
+	name   string        // of the store
 	offset time.Duration // the server's clock minus the caller's
 
 	getRequest     abigrpc.GetRequest
@@ -45,7 +48,7 @@ func (s *Server) method(name string, f func(*call) error) grpc.StreamDesc {
 	return grpc.StreamDesc{StreamName: name, Handler: func(_ any, stream grpc.ServerStream) error {
 		c := calls.Get().(*call)
 		c.s, c.stream, c.ctx = s, stream, stream.Context()
-		err := c.run(f)
+		err := c.guarded(name, f)
 		c.free()
 		if err == nil {
 			return nil
@@ -57,6 +60,17 @@ func (s *Server) method(name string, f func(*call) error) grpc.StreamDesc {
 		}
 		return abigrpc.ToStatus(err)
 	}}
+}
+
+// guarded makes an error of a panic, which would end the process.
+func (c *call) guarded(name string, f func(*call) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.s.settings.Log.Error("a call panicked", "method", name, "panic", p, "stack", string(debug.Stack()))
+			err = &storage.Error{Code: storage.Internal, Unknown: name == "Apply", Msg: "the server has a fault: its log tells more"}
+		}
+	}()
+	return c.run(f)
 }
 
 func (c *call) run(f func(*call) error) error {
@@ -106,7 +120,7 @@ func (c *call) target() error {
 		e.ConfigPath = "store"
 		return e
 	}
-	c.store, c.offset = store, 0
+	c.store, c.name, c.offset = store, name, 0
 	now, err := number(c.ctx, abigrpc.MetaNow)
 	if err == nil && now > 0 {
 		c.offset = store.Now().Sub(time.UnixMilli(now)).Truncate(time.Millisecond)
@@ -142,14 +156,31 @@ func number(ctx context.Context, name string) (int64, error) {
 	return n, nil
 }
 
-// early refuses a write that comes later than its caller will stand for, so that
-// one that was held up on its way cannot land long after it was given up.
-func (c *call) early() error {
+// until is when, by the store's clock, it is too late to begin a write; 0: never.
+// One that comes too late is refused, so that what was held up on its way cannot
+// land long after it was given up.
+func (c *call) until() (int64, error) {
 	until, err := number(c.ctx, abigrpc.MetaUntil)
-	if err != nil || until == 0 || c.store.Now().Add(-c.offset).UnixMilli() <= until {
-		return err
+	if err != nil || until == 0 {
+		return 0, err
 	}
-	return storage.Errorf(storage.Timeout, "the write came after the time that %s gives it; nothing was applied", abigrpc.MetaUntil)
+	until += c.offset.Milliseconds()
+	if c.store.Now().UnixMilli() > until {
+		return 0, storage.Errorf(storage.Timeout, "the write came after the time that %s gives it; nothing was applied", abigrpc.MetaUntil)
+	}
+	return until, nil
+}
+
+// written is the name of a write: its own, or the ID of its write set.
+func (c *call) written() (name [16]byte, err error) {
+	text, err := one(c.ctx, abigrpc.MetaWrite)
+	if err != nil || text == "" {
+		return c.writeSet.ID, err
+	}
+	if n, err := hex.Decode(name[:], []byte(text[:min(len(text), 2*len(name))])); err != nil || n != len(name) || len(text) != 2*len(name) {
+		return name, storage.Errorf(storage.InvalidArgument, "%s is not 32 hex digits", abigrpc.MetaWrite)
+	}
+	return name, nil
 }
 
 // budget is how large an answer may be, in bytes.

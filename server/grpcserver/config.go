@@ -35,6 +35,9 @@ type Config struct {
 type Settings struct {
 	Stores map[string]*storage.Store // by the name that callers ask for
 	Log    *slog.Logger              // nil: slog.Default()
+	// Shared tells of a store whether others write to its backend, past this
+	// process. Nil: none is.
+	Shared func(store string) bool
 
 	Tracer trace.TracerProvider // where spans go; nil: nowhere
 	Meter  metric.MeterProvider // where metrics go; nil: nowhere

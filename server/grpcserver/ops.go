@@ -97,14 +97,39 @@ func (c *call) apply() error {
 			w.Ops[i].ExpiresAt = abigrpc.Shift(w.Ops[i].ExpiresAt, c.offset)
 		}
 	}
-	if err := c.early(); err != nil {
-		return err
-	}
-	var err error
-	if c.applied.Version, err = c.store.Apply(c.ctx, w); err != nil {
+	if err := c.applyOnce(w); err != nil {
 		return err
 	}
 	return c.send(&c.applied)
+}
+
+// applyOnce applies w, behind the fence if it has a time by which it is too late.
+func (c *call) applyOnce(w *storage.WriteSet) error {
+	until, err := c.until()
+	if err != nil {
+		return err
+	}
+	if until == 0 {
+		c.applied.Version, err = c.store.Apply(c.ctx, w)
+		return err
+	}
+	name, err := c.written()
+	if err != nil {
+		return err
+	}
+	k := fenceKey{c.store, name}
+	if err := c.s.fence.enter(c.ctx, k); err != nil {
+		return err
+	}
+	ended := false
+	defer func() {
+		if !ended { // the backend panicked
+			c.s.fence.leave(k, nil, until, c.store.Now())
+		}
+	}()
+	c.applied.Version, err = c.store.Apply(c.ctx, w)
+	ended = true
+	return c.s.fence.leave(k, err, until, c.store.Now())
 }
 
 func (c *call) health() error {
@@ -126,8 +151,11 @@ func (c *call) info() error {
 	}
 	info := c.store.Info()
 	info.Limits = info.Limits.Tighten(c.s.limits)
-	now := strconv.FormatInt(c.store.Now().UnixMilli(), 10)
-	if err := c.stream.SetHeader(metadata.Pairs(abigrpc.MetaNow, now)); err != nil {
+	header := metadata.Pairs(abigrpc.MetaNow, strconv.FormatInt(c.store.Now().UnixMilli(), 10))
+	if shared := c.s.settings.Shared; shared == nil || !shared(c.name) {
+		header.Set(abigrpc.MetaInstance, c.s.instance)
+	}
+	if err := c.stream.SetHeader(header); err != nil {
 		return &received{err}
 	}
 	return c.send(&abigrpc.Info{Info: info})

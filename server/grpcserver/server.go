@@ -2,6 +2,7 @@ package grpcserver
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type Server struct {
 	limits   storage.Limits
 	only     string // the name of the store, where there is one alone
 	slots    *slots
+	fence    *fence
+	instance string        // of this server, random
 	draining chan struct{} // closed when the end begins
 	drain    sync.Once
 	watchers atomic.Int64
@@ -53,7 +56,7 @@ func New(c Config, s Settings) (*Server, error) {
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	srv := &Server{config: c, settings: s, tls: t, limits: c.limits(), slots: newSlots(c.MaxConcurrent), draining: make(chan struct{})}
+	srv := &Server{config: c, settings: s, tls: t, limits: c.limits(), slots: newSlots(c.MaxConcurrent), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}
 	if names := slices.Collect(maps.Keys(s.Stores)); len(names) == 1 {
 		srv.only = names[0]
 	}
