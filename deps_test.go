@@ -53,6 +53,7 @@ var walls = []struct {
 	{room: "wrappers/faults", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
 	{room: "wrappers/retry", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
 	{room: "wrappers/batch", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/buffer", allowed: wrapper("github.com/tidwall/btree"), why: "wrappers do not know each other"},
 	{room: "wrappers/circuitbreaker", allowed: wrapper("github.com/failsafe-go", "github.com/bits-and-blooms/bitset"), never: otelSDK, why: "wrappers do not know each other"},
 	{room: "wrappers/ratelimit", allowed: wrapper(self+"/wrappers/tenant", "golang.org/x/time"), never: otelSDK, why: "wrappers do not know each other"},
 	{room: "wrappers/tenant", why: "it only looks at keys"},

@@ -1,0 +1,202 @@
+package buffer
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// view is the buffer at one moment. Its layers do not change.
+type view struct {
+	top, frozen *layer // frozen is nil where nothing is being committed
+	now         time.Time
+}
+
+func (v view) get(key []byte) (p pending, known bool) {
+	if p, known = v.top.get(key); !known && v.frozen != nil {
+		p, known = v.frozen.get(key)
+	}
+	return p, known
+}
+
+// item is a pending value as an answer, if it is live.
+func (v view) item(key []byte, p pending) (storage.Item, bool) {
+	if !p.live(v.now) {
+		return storage.Item{}, false
+	}
+	return storage.Item{Key: key, Value: append([]byte{}, p.value...), ExpiresAt: p.expiresAt}, true
+}
+
+// Get answers from the buffer, else from below.
+func (b *Buffer) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	if err := storage.ContextError(ctx); err != nil {
+		return storage.Item{}, err
+	}
+	if err := b.next.Info().Limits.CheckKey(key); err != nil {
+		return storage.Item{}, err
+	}
+	v := b.view()
+	if p, known := v.get(key); known {
+		it, ok := v.item(nil, p)
+		if !ok {
+			return storage.Item{}, storage.ErrNotFound
+		}
+		return it, nil
+	}
+	it, err := b.next.Get(ctx, key)
+	it.Version = 0
+	return it, err
+}
+
+// GetMany answers each key from the buffer, else from below.
+func (b *Buffer) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	if err := storage.ContextError(ctx); err != nil {
+		return nil, err
+	}
+	limits := b.next.Info().Limits
+	if err := limits.CheckGetKeys(len(keys)); err != nil {
+		return nil, err
+	}
+	v := b.view()
+	var asked [][]byte
+	for _, key := range keys {
+		if err := limits.CheckKey(key); err != nil {
+			return nil, err
+		}
+		if _, known := v.get(key); !known {
+			asked = append(asked, key)
+		}
+	}
+	var found []storage.Item
+	if len(asked) > 0 {
+		var err error
+		if found, err = b.next.GetMany(ctx, asked); err != nil {
+			return nil, err
+		}
+	}
+	var items []storage.Item
+	for _, key := range keys {
+		if p, known := v.get(key); known {
+			if it, ok := v.item(bytes.Clone(key), p); ok {
+				items = append(items, it)
+			}
+		} else if len(found) > 0 && bytes.Equal(found[0].Key, key) {
+			found[0].Version = 0
+			items, found = append(items, found[0]), found[1:]
+		}
+	}
+	return items, nil
+}
+
+// pageItems is the size of a page that does not say its own, where the page below
+// is smaller.
+const pageItems = 1000
+
+// Scan is a page from below with the buffer merged in.
+func (b *Buffer) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	if q.AtVersion != 0 {
+		return storage.Page{}, storage.Errorf(storage.Unsupported, "a buffer has no versions")
+	}
+	v := b.view()
+	page, err := b.next.Scan(ctx, q)
+	if err != nil {
+		return storage.Page{}, err
+	}
+	start, end := q.Start, q.End
+	switch {
+	case page.Next != nil && q.Reverse:
+		start = page.Next
+	case page.Next != nil:
+		end = page.Next
+	}
+	items := slices.DeleteFunc(page.Items, func(it storage.Item) bool {
+		_, known := v.get(it.Key)
+		return known
+	})
+	for i := range items {
+		items[i].Version = 0
+	}
+	own := v.between(start, end, q.KeysOnly)
+	if len(own) > 0 {
+		items = append(items, own...)
+		slices.SortFunc(items, func(a, b storage.Item) int {
+			if q.Reverse {
+				a, b = b, a
+			}
+			return bytes.Compare(a.Key, b.Key)
+		})
+	}
+	return cut(storage.Page{Items: items, Next: page.Next}, q, max(len(page.Items), pageItems)), nil
+}
+
+// between are the live items of the buffer in [start, end).
+func (v view) between(start, end []byte, keysOnly bool) []storage.Item {
+	var items []storage.Item
+	add := func(key string, p pending) {
+		if it, ok := v.item([]byte(key), p); ok {
+			if keysOnly {
+				it.Value = nil
+			}
+			items = append(items, it)
+		}
+	}
+	v.top.keys.Ascend(string(start), func(key string, p pending) bool {
+		if end != nil && key >= string(end) {
+			return false
+		}
+		add(key, p)
+		return true
+	})
+	if v.frozen != nil {
+		v.frozen.keys.Ascend(string(start), func(key string, p pending) bool {
+			if end != nil && key >= string(end) {
+				return false
+			}
+			if _, over := v.top.get([]byte(key)); !over {
+				add(key, p)
+			}
+			return true
+		})
+	}
+	return items
+}
+
+// cut keeps a page at what was asked for; the rest comes with the next.
+func cut(page storage.Page, q storage.Query, most int) storage.Page {
+	if q.Limit > 0 {
+		most = q.Limit
+	}
+	size := 0
+	for i, it := range page.Items {
+		size += len(it.Key) + len(it.Value)
+		if i >= most || i > 0 && q.MaxBytes > 0 && size > q.MaxBytes {
+			page.Next = bytes.Clone(it.Key)
+			if q.Reverse {
+				page.Next = storage.After(it.Key)
+			}
+			page.Items = page.Items[:i:i]
+			break
+		}
+	}
+	return page
+}
+
+// Health asks the next.
+func (b *Buffer) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	return b.next.Health(ctx, p)
+}
+
+// lost are the capabilities that a buffer takes away: what is buffered has no
+// version yet, and does not survive anything.
+const lost = storage.CapVersions | storage.CapRangeCheck | storage.CapSnapshotScan | storage.CapDurable | storage.CapIdempotent
+
+// Info is the next's, without versions and without durability.
+func (b *Buffer) Info() storage.Info {
+	info := b.next.Info()
+	info.Caps &^= lost
+	info.Limits.IDCount, info.Limits.IDWindow = 0, 0
+	return info
+}
