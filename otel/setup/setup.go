@@ -29,6 +29,12 @@ type Settings struct {
 	Service, Version string
 }
 
+// maxSeries is how many sets of attributes a metric has at most, where its reader
+// does not say. The SDK's own 2,000 are fewer than a hundred tenants have, and
+// what is beyond loses all of its attributes. How many there can be is bounded by
+// the stages that emit them.
+const maxSeries = 100_000
+
 // Telemetry is what is set up. A nil Tracer, Meter or Logger: nothing of it is
 // exported. Whoever made it shuts it down.
 type Telemetry struct {
@@ -55,7 +61,7 @@ func Setup(ctx context.Context, section *config.Node, s Settings) (*Telemetry, e
 		return &Telemetry{Propagator: propagation.TraceContext{}, shutdown: nothing}, nil
 	}
 	t := &Telemetry{Propagator: propagation.TraceContext{}}
-	var options []sdkmetric.Option
+	options := []sdkmetric.Option{sdkmetric.WithCardinalityLimit(maxSeries)}
 	if p.prometheus != nil {
 		reader, page, err := newPrometheus(p.prometheus)
 		if err != nil {

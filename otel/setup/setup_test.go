@@ -272,6 +272,25 @@ func TestPrometheus(t *testing.T) {
 	}
 }
 
+// A hundred tenants have more series than the SDK keeps by itself.
+func TestManySeries(t *testing.T) {
+	tel, err := setup.Setup(t.Context(), nil, setup.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tel.Shutdown(context.Background())
+	n, err := tel.Meter.Meter("test").Int64Counter("plinth.test.things")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5000 {
+		n.Add(t.Context(), 1, metric.WithAttributes(attribute.Int("tenant", i)))
+	}
+	if got := page(t, tel); strings.Count(got, "plinth_test_things_total{") != 5000 || strings.Contains(got, "overflow") {
+		t.Errorf("%d series", strings.Count(got, "plinth_test_things_total{"))
+	}
+}
+
 // The console is standard output: that of a process of its own, as the exporters
 // take it when the program starts.
 func TestConsole(t *testing.T) {

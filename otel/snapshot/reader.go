@@ -17,6 +17,10 @@ import (
 // 10 s, in one histogram, take a bucket of 9 %, and an error of 4.4 %.
 const maxBuckets = 320
 
+// maxSeries is how many histograms there are at most. The SDK's own 2,000 are
+// fewer than a hundred tenants have; how many there can be, the stages bound.
+const maxSeries = 100_000
+
 // Reader collects what the stages of kind instrument measure:
 //
 //	r := snapshot.New()
@@ -37,6 +41,7 @@ func NewWindow() *Reader { return newReader(metricdata.DeltaTemporality) }
 
 func newReader(t metricdata.Temporality) *Reader {
 	return &Reader{sdkmetric.NewManualReader(
+		sdkmetric.WithCardinalityLimitSelector(func(sdkmetric.InstrumentKind) (limit int, fallback bool) { return maxSeries, false }),
 		sdkmetric.WithTemporalitySelector(func(sdkmetric.InstrumentKind) metricdata.Temporality { return t }),
 		sdkmetric.WithAggregationSelector(func(k sdkmetric.InstrumentKind) sdkmetric.Aggregation {
 			switch k {

@@ -232,6 +232,23 @@ func TestOfAStore(t *testing.T) {
 	}
 }
 
+// More tenants than the SDK has room for by itself.
+func TestManyTenants(t *testing.T) {
+	r := snapshot.New()
+	h, _ := sdkmetric.NewMeterProvider(sdkmetric.WithReader(r)).Meter("test").Float64Histogram("db.client.operation.duration")
+	for i := range 3000 {
+		h.Record(t.Context(), 1, metric.WithAttributes(attribute.String("db.namespace", "cities"), attribute.String("db.operation.name", "get"),
+			attribute.String("plinth.outcome", "ok"), attribute.Int("of", i), attribute.String("plinth.tenant", fmt.Sprint(i))))
+	}
+	s, err := r.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stage := s.Stage("cities", ""); stage == nil || len(stage.Tenants) != 3000 || stage.Total.Count != 3000 {
+		t.Errorf("%+v", s.Stages)
+	}
+}
+
 // Without calls there is nothing, and a reader that a view has taken the
 // histograms from says so.
 func TestNothingAndForeign(t *testing.T) {
