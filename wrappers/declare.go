@@ -93,8 +93,12 @@ func Judge(pipeline []Stage) []Finding {
 		for _, rule := range s.Never {
 			above := slices.IndexFunc(pipeline[:i], func(a Stage) bool { return a.Does&rule.Under != 0 })
 			if above >= 0 {
-				text := s.Name + " stands under " + pipeline[above].Name + ": " + rule.Why +
-					"; the better order is " + reordered(pipeline, i, above)
+				text := s.Name + " stands under " + pipeline[above].Name + ": " + rule.Why
+				if pipeline[above].Kind == s.Kind {
+					text += "; one of the two is enough"
+				} else {
+					text += "; the better order is " + reordered(pipeline, i, above)
+				}
 				found = append(found, Finding{Stage: i, Refused: rule.Refuse, Text: text})
 			}
 		}
