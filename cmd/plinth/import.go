@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/plinthkv/plinth/storage"
 )
 
 // What goes into one apply, at most.
@@ -63,14 +65,15 @@ type importer struct {
 	progress *progress
 	file     string
 	read     *counter
-	lines    []line
-	bytes    int
-	first    int // number of the first line
-	last     int // line of the last
+	numbers  []int // of the lines that wait
 	stored   int64
 }
 
 func (i *importer) all(ctx context.Context, r io.Reader) error {
+	// A signal does not end a write halfway: it is looked at before the next.
+	w := storage.NewBatchWriter(func(ctx context.Context, set *storage.WriteSet) (uint64, error) {
+		return 0, i.store(context.WithoutCancel(ctx), set.Ops)
+	}, storage.Limits{}, storage.BatchOptions{MaxOps: importOps, MaxBytes: importBytes})
 	lines := readLines(ctx, r)
 	for {
 		select {
@@ -81,23 +84,50 @@ func (i *importer) all(ctx context.Context, r io.Reader) error {
 				return i.interrupted()
 			}
 			if !more {
-				return i.flush(ctx)
+				return cause(w.Close(context.WithoutCancel(ctx)))
 			}
 			if in.err != nil {
-				return errors.Join(fmt.Errorf("%s:%d: %w", i.file, in.number, in.err), i.flush(ctx))
+				return errors.Join(fmt.Errorf("%s:%d: %w", i.file, in.number, in.err), cause(w.Close(ctx)))
 			}
-			if i.last = in.number; len(i.lines) == 0 {
-				i.first = in.number
-			}
-			i.lines = append(i.lines, in.line)
-			if i.bytes += in.size; len(i.lines) < importOps && i.bytes < importBytes {
-				continue
-			}
-			if err := i.flush(ctx); err != nil {
-				return err
+			i.numbers = append(i.numbers, in.number)
+			if err := w.Add(ctx, in.op); err != nil && ctx.Err() != nil {
+				return i.interrupted()
+			} else if err != nil {
+				return cause(err)
 			}
 		}
 	}
+}
+
+// cause is the error of a batch writer that names lines, where there is one.
+func cause(err error) error {
+	var failed *storage.BatchError
+	if errors.As(err, &failed) {
+		return failed.Err
+	}
+	return err
+}
+
+// store applies ops, in halves where all of them are too large for the server.
+func (i *importer) store(ctx context.Context, ops []storage.Op) error {
+	err := i.to.load(ctx, ops)
+	if half := len(ops) / 2; half > 0 && errors.Is(err, storage.ErrSizeLimit) {
+		if err := i.store(ctx, ops[:half]); err != nil {
+			return err
+		}
+		return i.store(ctx, ops[half:])
+	}
+	first, last := i.numbers[0], i.numbers[len(ops)-1]
+	switch {
+	case err != nil && first == last:
+		return fmt.Errorf("%s:%d: %w", i.file, first, err)
+	case err != nil:
+		return fmt.Errorf("%s:%d-%d: %w", i.file, first, last, err)
+	}
+	i.numbers = i.numbers[len(ops):]
+	i.stored += int64(len(ops))
+	i.progress.at(i.stored, i.read.n)
+	return nil
 }
 
 func (i *importer) interrupted() error {
@@ -106,9 +136,8 @@ func (i *importer) interrupted() error {
 
 // inputLine is a line of the input, or why it could not be read.
 type inputLine struct {
-	line
+	op     storage.Op
 	number int
-	size   int
 	err    error
 }
 
@@ -127,9 +156,12 @@ func readLines(ctx context.Context, r io.Reader) <-chan inputLine {
 			if err == nil && len(bytes.TrimSpace(raw)) == 0 {
 				continue
 			}
-			in := inputLine{number: n, size: len(raw), err: err}
+			in := inputLine{number: n, err: err}
 			if err == nil {
-				in.line, in.err = parseLine(raw, false)
+				var l line
+				if l, in.err = parseLine(raw, false); in.err == nil {
+					in.op, in.err = l.op()
+				}
 			}
 			select {
 			case out <- in:
@@ -142,33 +174,6 @@ func readLines(ctx context.Context, r io.Reader) <-chan inputLine {
 		}
 	}()
 	return out
-}
-
-// flush stores what has been gathered. A signal does not end it halfway: it is
-// looked at before.
-func (i *importer) flush(ctx context.Context) error {
-	if len(i.lines) == 0 {
-		return nil
-	}
-	if ctx.Err() != nil {
-		return i.interrupted()
-	}
-	if err := i.to.load(context.WithoutCancel(ctx), i.lines); err != nil {
-		return fmt.Errorf("%s:%d-%d: %w", i.file, i.first, i.last, err)
-	}
-	i.stored += int64(len(i.lines))
-	i.lines, i.bytes = i.lines[:0], 0
-	i.progress.at(i.stored, i.read.n)
-	return nil
-}
-
-// put is the line as an op.
-func (l line) put() object {
-	o := object{}.field("op", "put").bytes("key", l.key).bytes("value", l.value)
-	if l.expiresAt != "" {
-		o = o.field("expires_at", l.expiresAt)
-	}
-	return o
 }
 
 // readLine reads a line of any length up to maxLine, without its end.

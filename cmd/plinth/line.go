@@ -9,6 +9,8 @@ import (
 	"io"
 	"time"
 	"unicode/utf8"
+
+	"github.com/plinthkv/plinth/storage"
 )
 
 // line is an item of the import and export form.
@@ -54,6 +56,26 @@ func parseLine(raw []byte, keysOnly bool) (l line, err error) {
 		l.expiresAt = *w.ExpiresAt
 	}
 	return l, nil
+}
+
+// timeForm is how times are written: RFC 3339, to the millisecond.
+const timeForm = "2006-01-02T15:04:05.000Z07:00"
+
+// op is the line as a put. A time before 1970 is as past as any.
+func (l line) op() (storage.Op, error) {
+	op := storage.Put(l.key, l.value)
+	if l.expiresAt == "" {
+		return op, nil
+	}
+	at, err := time.Parse(time.RFC3339, l.expiresAt)
+	if err != nil {
+		return op, err
+	}
+	if at.UnixMilli() < 1 {
+		at = time.UnixMilli(1)
+	}
+	op.ExpiresAt = storage.ClampExpiry(at.UTC())
+	return op, nil
 }
 
 func either(name string, text, b64 *string) ([]byte, error) {

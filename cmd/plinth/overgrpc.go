@@ -97,23 +97,8 @@ func (g *grpcStore) delete(ctx context.Context, key []byte) error {
 	return exitOf(g.store.Delete(ctx, key))
 }
 
-func (g *grpcStore) load(ctx context.Context, lines []line) error {
-	w := storage.WriteSet{Ops: make([]storage.Op, len(lines))}
-	for i, l := range lines {
-		w.Ops[i] = storage.Put(l.key, l.value)
-		if l.expiresAt == "" {
-			continue
-		}
-		at, err := time.Parse(time.RFC3339, l.expiresAt)
-		if err != nil {
-			return err
-		}
-		if at.UnixMilli() < 1 {
-			at = time.UnixMilli(1) // as past as any
-		}
-		w.Ops[i].ExpiresAt = storage.ClampExpiry(at.UTC())
-	}
-	_, err := g.store.Apply(ctx, &w)
+func (g *grpcStore) load(ctx context.Context, ops []storage.Op) error {
+	_, err := g.store.Apply(ctx, &storage.WriteSet{Ops: ops})
 	return exitOf(err)
 }
 
@@ -133,7 +118,7 @@ func (g *grpcStore) scan(ctx context.Context, q scanQuery, each func(line) error
 		}
 		l := line{key: it.Key, value: it.Value}
 		if !it.ExpiresAt.IsZero() {
-			l.expiresAt = it.ExpiresAt.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+			l.expiresAt = it.ExpiresAt.UTC().Format(timeForm)
 		}
 		if err := each(l); err != nil {
 			return err

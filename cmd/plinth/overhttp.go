@@ -137,7 +137,17 @@ func failure(res *http.Response) error {
 	case res.StatusCode == http.StatusPreconditionFailed:
 		code = exitConflict
 	}
-	return &exitError{code, errors.New(text)}
+	return &exitError{code, &storage.Error{Code: codeCalled(p.Code), Msg: text, Unknown: p.Code == storage.OutcomeUnknown.String()}}
+}
+
+// codeCalled is the code with the name; Internal where none has it.
+func codeCalled(name string) storage.Code {
+	for c := storage.OK + 1; c.Known(); c++ {
+		if c.String() == name {
+			return c
+		}
+	}
+	return storage.Internal
 }
 
 // call is do for answers without a body that matters.
@@ -194,12 +204,16 @@ func (c *httpStore) delete(ctx context.Context, key []byte) error {
 	return c.call(ctx, http.MethodDelete, keyPath(key), nil, nil)
 }
 
-func (c *httpStore) load(ctx context.Context, lines []line) error {
-	ops := make([]object, len(lines))
-	for i, l := range lines {
-		ops[i] = l.put()
+func (c *httpStore) load(ctx context.Context, ops []storage.Op) error {
+	objects := make([]object, len(ops))
+	for i, op := range ops {
+		o := object{}.field("op", "put").bytes("key", op.Key).bytes("value", op.Value)
+		if !op.ExpiresAt.IsZero() {
+			o = o.field("expires_at", op.ExpiresAt.UTC().Format(timeForm))
+		}
+		objects[i] = o
 	}
-	return c.apply(ctx, nil, ops)
+	return c.apply(ctx, nil, objects)
 }
 
 func (c *httpStore) clear(ctx context.Context, b bounds) error {

@@ -19,8 +19,8 @@ type served interface {
 	// put stores an item if the key is as expected.
 	put(ctx context.Context, p newItem, e expected) error
 	delete(ctx context.Context, key []byte) error
-	// load stores the items of lines, all or none.
-	load(ctx context.Context, lines []line) error
+	// load applies puts, all or none.
+	load(ctx context.Context, ops []storage.Op) error
 	// scan hands every item of a range to each. One that ends early is an error.
 	scan(ctx context.Context, q scanQuery, each func(line) error) error
 	// clear removes a range; the one without bounds is everything.
