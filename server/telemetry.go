@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +30,10 @@ type telemetry struct {
 	propagator propagation.TextMapPropagator
 	duration   metric.Float64Histogram // nil: no durations
 	active     metric.Int64UpDownCounter
+	activeBy   map[string][]metric.AddOption // by method
 	scheme     string
+	names      map[[2]string]string // of spans, by method and route
+	start      []trace.SpanStartOption
 	sets       sync.Map // label → []metric.RecordOption; as many as there are routes, methods and answers
 }
 
@@ -49,6 +53,13 @@ func newTelemetry(s Settings, tls bool) (*telemetry, error) {
 	}
 	if s.Tracer != nil {
 		t.tracer = s.Tracer.Tracer(scope)
+		t.start = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}
+		t.names = map[[2]string]string{}
+		for _, m := range slices.Concat(methods, []string{other}) {
+			for _, route := range []string{routeItem, routeKeys, routeGet, routeApply} {
+				t.names[[2]string{m, route}] = spanName(m, route)
+			}
+		}
 	}
 	if s.Meter == nil {
 		return t, nil
@@ -58,6 +69,11 @@ func newTelemetry(s Settings, tls bool) (*telemetry, error) {
 	if t.duration, err = meter.Float64Histogram("http.server.request.duration", metric.WithUnit("s"),
 		metric.WithDescription("Duration of HTTP requests."), metric.WithExplicitBucketBoundaries(durationBounds...)); err != nil {
 		return nil, err
+	}
+	t.activeBy = map[string][]metric.AddOption{}
+	for _, m := range slices.Concat(methods, []string{other}) {
+		t.activeBy[m] = []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(
+			attribute.String("http.request.method", m), attribute.String("url.scheme", t.scheme)))}
 	}
 	t.active, err = meter.Int64UpDownCounter("http.server.active_requests", metric.WithUnit("{request}"),
 		metric.WithDescription("HTTP requests that are being answered."))
@@ -78,7 +94,7 @@ func (t *telemetry) observed(next http.HandlerFunc) http.HandlerFunc {
 			r = r.WithContext(ctx)
 		}
 		if t.active != nil {
-			t.active.Add(ctx, 1)
+			t.active.Add(ctx, 1, t.activeBy[method]...)
 		}
 		defer func() { // also when the answer is cut off by a panic
 			t.end(ctx, span, start, label{method, route, o.code()})
@@ -93,11 +109,12 @@ func (t *telemetry) observed(next http.HandlerFunc) http.HandlerFunc {
 // page of metrics have none: nobody asks where their time goes.
 func (t *telemetry) begin(r *http.Request, method, route string) (context.Context, trace.Span) {
 	ctx := r.Context()
-	if t.tracer == nil || !strings.HasPrefix(route, "/v1/") {
+	name := t.names[[2]string{method, route}]
+	if name == "" {
 		return ctx, nil
 	}
 	ctx = t.propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
-	ctx, span := t.tracer.Start(ctx, spanName(method, route), trace.WithSpanKind(trace.SpanKindServer))
+	ctx, span := t.tracer.Start(ctx, name, t.start...)
 	if span.IsRecording() {
 		host, port := hostPort(r.Host)
 		span.SetAttributes(attribute.String("http.request.method", method), attribute.String("http.route", route),
@@ -117,7 +134,7 @@ func (t *telemetry) begin(r *http.Request, method, route string) (context.Contex
 func (t *telemetry) end(ctx context.Context, span trace.Span, start time.Time, l label) {
 	if t.duration != nil {
 		t.duration.Record(ctx, time.Since(start).Seconds(), t.options(l)...)
-		t.active.Add(ctx, -1)
+		t.active.Add(ctx, -1, t.activeBy[l.method]...)
 	}
 	if span == nil {
 		return
@@ -179,9 +196,11 @@ func (o *observation) code() int {
 // other stands for what is none of HTTP's methods: a caller can invent any number.
 const other = "_OTHER"
 
+var methods = []string{http.MethodGet, http.MethodPut, http.MethodDelete, http.MethodPost, http.MethodHead, http.MethodPatch,
+	http.MethodOptions, http.MethodConnect, http.MethodTrace}
+
 func methodOf(m string) string {
-	switch m {
-	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPost, http.MethodPatch, http.MethodOptions, http.MethodConnect, http.MethodTrace:
+	if slices.Contains(methods, m) {
 		return m
 	}
 	return other
