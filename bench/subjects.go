@@ -176,6 +176,10 @@ func rows(ctx context.Context) (_ []*row, closeAll func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	rpc, err := newRPC(ctx, mem)
+	if err != nil {
+		return nil, nil, err
+	}
 	const fl, nat = "native map, owned item", "memory, native"
 	all := []*row{
 		{work: "get", subject: fl, floor: fl, run: gets(backend{native})},
@@ -217,5 +221,6 @@ func rows(ctx context.Context) (_ []*row, closeAll func() error, err error) {
 		{work: "HTTP get, 64 callers", subject: "empty handler", floor: "empty handler", run: web.run(web.empty)},
 		{work: "HTTP get, 64 callers", subject: "memory, native", floor: "empty handler", goal: 1.25, run: web.run(web.store)},
 	}
-	return all, func() error { web.close(); return r.Close(ctx) }, nil
+	all = append(all, rpc.rows()...)
+	return all, func() error { web.close(); return errors.Join(rpc.close(), r.Close(ctx)) }, nil
 }

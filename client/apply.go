@@ -99,13 +99,25 @@ func (a *write) run(ctx context.Context) (uint64, *storage.Error) {
 		if err == nil {
 			return version, nil
 		}
-		if !again || n >= a.c.config.Attempts || a.maybe != nil && time.Since(a.start) >= a.repeats {
+		if !again || a.enough(n) {
 			return 0, a.outcome(err)
 		}
 		if stop := a.c.wait(ctx, n, err); stop != nil {
 			return 0, a.outcome(storage.AsError(stop))
 		}
 	}
+}
+
+// settling is how many attempts are made, in the time that there is, to learn what
+// became of one that may have been applied.
+const settling = 16
+
+// enough tells whether n attempts were enough.
+func (a *write) enough(n int) bool {
+	if a.maybe == nil {
+		return n >= a.c.config.Attempts
+	}
+	return n >= max(settling, a.c.config.Attempts) || time.Since(a.start) >= a.repeats
 }
 
 // outcome is what the caller is told. After an attempt that may have been applied
@@ -115,7 +127,11 @@ func (a *write) outcome(err *storage.Error) *storage.Error {
 	if a.maybe == nil {
 		return err
 	}
-	e := storage.Errorf(storage.OutcomeUnknown, "the write may have been applied: %v", a.maybe)
+	text := a.maybe.Error()
+	if err != a.maybe {
+		text += "; then: " + err.Error()
+	}
+	e := storage.Errorf(storage.OutcomeUnknown, "the write may have been applied: %s", text)
 	e.Err = err // so that the end of a context is told too
 	return e
 }
