@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -77,8 +78,12 @@ func (tr *traced) spans() map[string]sdktrace.ReadOnlySpan {
 // guest logs is found under it.
 func TestSpanOfACall(t *testing.T) {
 	tr := newTraced(t)
-	ctx, parent := tr.tracer.Start(context.Background(), "caller")
-	ctx = trace.ContextWithSpan(ctx, parent)
+	state, err := trace.ParseTraceState("vendor=1,other=2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled, TraceState: state, Remote: true})
+	ctx, parent := tr.tracer.Start(trace.ContextWithRemoteSpanContext(context.Background(), remote), "caller")
 	it, err := tr.b.Get(ctx, []byte("trace"))
 	if err != nil {
 		t.Fatal(err)
@@ -97,13 +102,23 @@ func TestSpanOfACall(t *testing.T) {
 		}
 	}
 	sc := ended[0].SpanContext()
-	if want := fmt.Sprintf("00-%s-%s-01 ", sc.TraceID(), sc.SpanID()); string(it.Value) != want {
+	if want := fmt.Sprintf("00-%s-%s-01 vendor=1,other=2", sc.TraceID(), sc.SpanID()); string(it.Value) != want {
 		t.Errorf("the guest was told %q, want %q", it.Value, want)
 	}
 	id := ended[1].SpanContext().SpanID().String()
 	if want := []string{"hello " + id, "details " + id}; !slices.Equal(tr.log.seen, want) {
 		t.Errorf("the log has %q, want %q", tr.log.seen, want)
 	}
+}
+
+// A guest cannot say that a record belongs to another trace: what it claims is
+// only taken to choose among the calls that run.
+func TestForgedSpan(t *testing.T) {
+	m, log := goGuest(t, wasmhost.Options{})
+	b := openModule(t, m, "")
+	log.take()
+	get(b, "forge")
+	log.expect(t, "INFO forged plugin=go a=1")
 }
 
 // Calls that nobody records have no span, and the guest is told nothing: not even
@@ -143,6 +158,7 @@ func TestSpansOfCombinedCalls(t *testing.T) {
 			parent.End()
 		})
 		for tr.b.Waiting() <= i {
+			time.Sleep(100 * time.Microsecond)
 		}
 	}
 	close(tr.log.gate)

@@ -119,6 +119,8 @@ func (b *backend) do(what string) any {
 	case "log":
 		b.env.Log.With("a", 1).WithGroup("g").Info("hello", "b", "two", "c", []int{1, 2})
 		b.env.Log.Debug("details")
+	case "forge":
+		b.env.Log.Info("forged", "trace_id", "4bf92f3577b34da6a3ce929d0e0e4736", "span_id", "00f067aa0ba902b7", "plugin", "another", "a", 1)
 	case "print":
 		fmt.Println("to standard output")
 		fmt.Fprintln(os.Stderr, "to standard error")
