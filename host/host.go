@@ -65,6 +65,9 @@ func (s *Store) Plugin() string { return s.plugin }
 // Carrier is how that backend is reached: [CarrierWasm] or [CarrierRemote].
 func (s *Store) Carrier() string { return s.carrier }
 
+// Shared tells whether others may write to that backend, past this host.
+func (s *Store) Shared() bool { return s.backend.shared }
+
 // Stages are the names of its wrappers, outermost first.
 func (s *Store) Stages() []string { return slices.Clone(s.stages) }
 

@@ -56,7 +56,8 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	// The signal that ends serving must not cut short what it leaves to do.
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
 	web := serverSettings(h, log, tel)
-	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Log: log, Tracer: tel.Tracer, Meter: tel.Meter})
+	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: func(name string) bool { return h.Store(name).Shared() },
+		Log: log, Tracer: tel.Tracer, Meter: tel.Meter})
 	if err != nil {
 		return err
 	}

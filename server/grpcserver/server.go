@@ -127,6 +127,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
+// streamWorkers is how many calls find a goroutine that has grown its stack
+// before; more calls than that have new ones.
+const streamWorkers = 64
+
 // grpcServer is the gRPC server with all that is registered.
 func (s *Server) grpcServer() *grpc.Server {
 	c := &s.config
@@ -139,7 +143,7 @@ func (s *Server) grpcServer() *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxAge,
 			MaxConnectionAgeGrace: c.ShutdownTimeout, Time: pingAfter, Timeout: pingTimeout}),
-		grpc.InTapHandle(endable), grpc.StreamInterceptor(s.streams),
+		grpc.NumStreamWorkers(streamWorkers), grpc.InTapHandle(endable), grpc.StreamInterceptor(s.streams),
 	}
 	if s.tls != nil {
 		opts = append(opts, grpc.Creds(credentials.NewTLS(s.tls)))
