@@ -74,7 +74,12 @@ var onlyImporters = map[string][]string{
 	"google.golang.org/grpc":        {self + "/abi/abigrpc", self + "/server/grpcserver", self + "/client", self + "/host/procs", self + "/sdk/process"},
 	"github.com/hashicorp/go-plugin": {
 		self + "/host/procs", self + "/sdk/process"},
-	"testing": {self + "/storage/storagetest"},
+	// Where spans and metrics go is for programs to say.
+	"go.opentelemetry.io/otel/sdk":         {self + "/otel/setup", self + "/otel/snapshot", self + "/examples/embed"},
+	"go.opentelemetry.io/otel/exporters":   {self + "/otel/setup", self + "/examples/embed"},
+	"go.opentelemetry.io/contrib/otelconf": {self + "/otel/setup"},
+	"github.com/prometheus":                {self + "/otel/setup"},
+	"testing":                              {self + "/storage/storagetest"},
 }
 
 func TestWalls(t *testing.T) {
