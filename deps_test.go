@@ -65,6 +65,7 @@ var walls = []struct {
 	{room: "abi/abigrpc", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime), why: "both sides of gRPC, and no more"},
 	{room: "server/grpcserver", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/server/door"}, grpcRuntime, otelAPI), never: otelSDK, why: "the server serves stores, whoever built them"},
 	{room: "client", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime, otelAPI), never: otelSDK, why: "a client is a backend, and knows no server"},
+	{room: "plugintest", allowed: append([]string{self + "/storage", self + "/abi", self + "/host/wasmhost", "github.com/tetratelabs/wazero", "golang.org/x/sys", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, otelAPI...), never: otelSDK, why: "it tries modules, as they are"},
 	{room: "host/wasmhost", allowed: append([]string{self + "/storage", self + "/abi", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "a carrier knows the contract and its engine"},
 }
 

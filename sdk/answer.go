@@ -124,6 +124,9 @@ func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) 
 		if err != nil {
 			return dst, err
 		}
+		if probe < storage.Liveness || probe > storage.Startup {
+			return dst, storage.Errorf(storage.InvalidArgument, "there is no probe %d", probe)
+		}
 		health, err := a.b.Health(&a.ctx, probe)
 		if err != nil {
 			return dst, err

@@ -66,6 +66,8 @@ func TestAnswers(t *testing.T) {
 		{"a check that fails", abi.OpApply, abi.AppendWriteSet(nil, write), storage.Conflict},
 		{"apply of nothing", abi.OpApply, abi.AppendWriteSet(nil, &storage.WriteSet{}), storage.OK},
 		{"health", abi.OpHealth, abi.AppendProbe(nil, storage.Readiness), storage.OK},
+		{"a probe that there is not", abi.OpHealth, abi.AppendProbe(nil, 99), storage.InvalidArgument},
+		{"no probe", abi.OpHealth, nil, storage.InvalidArgument},
 		{"an unknown op", 99, nil, storage.Unsupported},
 		{"watch, which is reserved", abi.OpWatch, nil, storage.Unsupported},
 		{"garbage", abi.OpApply, []byte{0xFF}, storage.Serialization},

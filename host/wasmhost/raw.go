@@ -1,0 +1,40 @@
+package wasmhost
+
+import (
+	"context"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Raw hands frames to the guest as they are and answers a copy of what it answers,
+// which is not looked at: for tests of plugins, to which it can say what no caller
+// makes the host say. A guest that ends by it is discarded, as in any call.
+func (b *Backend) Raw(ctx context.Context, frames []byte) (answer []byte, err error) {
+	if len(frames) > b.m.opts.MaxFrame {
+		return nil, b.error(storage.LimitError(storage.SizeLimit, "request frame", int64(b.m.opts.MaxFrame), int64(len(frames))))
+	}
+	s := b.slots[0]
+	if err := s.take(ctx); err != nil {
+		return nil, err
+	}
+	defer s.release()
+	if err := b.ready(s); err != nil {
+		return nil, err
+	}
+	in := s.in
+	if err = in.put(frames); err == nil {
+		in.stack[0] = uint64(len(frames))
+		in.ctx.begins()
+		if err = in.guarded(in.call, 1, 1); err != nil {
+			err = in.trapped(abi.ExportCall, 1, err)
+		} else {
+			answer, err = in.answer(abi.ExportCall, in.stack[0])
+		}
+	}
+	if err != nil {
+		b.discard(s, err)
+		return nil, b.error(lostInFlight(err, false))
+	}
+	return copied(answer), nil
+}

@@ -1,0 +1,97 @@
+package plugintest_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/plugins/memory/module"
+	"github.com/plinthkv/plinth/plugintest"
+	"github.com/plinthkv/plinth/storage/storagetest"
+)
+
+// compiled is where compiled modules are kept between runs.
+func compiled(t *testing.T) string {
+	dir, err := os.UserCacheDir()
+	if dir = filepath.Join(dir, "plinth-test", "compiled"); err != nil || wasmhost.CheckCacheDir(dir) != nil {
+		return t.TempDir()
+	}
+	return dir
+}
+
+func run(t *testing.T, binary []byte, o plugintest.Options) *plugintest.Report {
+	t.Helper()
+	o.CacheDir = compiled(t)
+	r, err := plugintest.Run(t.Context(), binary, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// The memory plugin passes everything.
+func TestMemory(t *testing.T) {
+	r := run(t, module.Wasm, plugintest.Options{})
+	for _, one := range r.Results {
+		if one.Outcome == storagetest.Failed {
+			t.Errorf("%s/%s: %s", one.Category, one.Name, one.Text)
+		}
+		if one.Category == "hostile" && one.Outcome != storagetest.Passed {
+			t.Errorf("%s is %s: %s", one.Name, one.Outcome, one.Text)
+		}
+	}
+	if r.Name != "memory" || len(r.SHA256) != 64 || !r.OK() || r.Count(storagetest.Passed) < 200 {
+		t.Errorf("%s %s, %d passed", r.Name, r.SHA256, r.Count(storagetest.Passed))
+	}
+}
+
+// A plugin that is wrong is told so, check by check, and the run goes on.
+func TestWrongPlugins(t *testing.T) {
+	for name, fails := range map[string][]string{
+		"parrot":  {"hostile/unknown_op", "hostile/configuration_with_an_unknown_field"},
+		"hostile": {"hostile/configuration_with_an_unknown_field"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			binary, err := os.ReadFile("../host/wasmhost/testdata/guests/" + name + ".wasm")
+			if err != nil {
+				t.Fatal(err)
+			}
+			failed := map[string]bool{}
+			r, err := plugintest.Run(t.Context(), binary, plugintest.Options{CacheDir: compiled(t), Each: func(one storagetest.Result) {
+				failed[one.Category+"/"+one.Name] = one.Outcome == storagetest.Failed
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range fails {
+				if !failed[f] {
+					t.Errorf("%s does not fail", f)
+				}
+			}
+			if r.OK() {
+				t.Error("it passes")
+			}
+		})
+	}
+}
+
+// What cannot be tried at all is an error.
+func TestNoPlugin(t *testing.T) {
+	for name, c := range map[string]struct {
+		binary []byte
+		config string
+		want   string
+	}{
+		"no module":                       {[]byte("hello"), "", "not a WebAssembly module"},
+		"a module that is no plugin":      {[]byte("\x00asm\x01\x00\x00\x00"), "", "lacks the export"},
+		"a configuration that is refused": {module.Wasm, `{"max_bytes": 1}`, "max_bytes"},
+	} {
+		_, err := plugintest.Run(context.Background(), c.binary, plugintest.Options{CacheDir: compiled(t), Config: []byte(c.config)})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
