@@ -18,7 +18,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -153,6 +156,59 @@ func TestTraceOfARequest(t *testing.T) {
 		if c.path == "keys/!call:say" && r.log.seen["compacted"].SpanID() != r.find(t, "plinth.wasm get").SpanContext.SpanID() {
 			t.Errorf("the guest's record is under %v", r.log.seen["compacted"])
 		}
+	}
+}
+
+// overGRPC serves a store of the host on loopback, and dials it. After end, the
+// server too has ended its spans.
+func (r *recorded) overGRPC(t *testing.T, store string) (_ *client.Client, end func()) {
+	t.Helper()
+	srv, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, grpcserver.Settings{
+		Stores: map[string]*storage.Store{store: r.host.Store(store).Store}, Tracer: r.p, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := srv.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(ctx, l) }()
+	c, err := client.Dial(t.Context(), client.Config{Address: l.Addr().String(), Store: store}, client.Settings{Tracer: r.p, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceFunc(func() {
+		c.Close(context.Background())
+		stop()
+		<-ended
+	})
+	t.Cleanup(end)
+	return c, end
+}
+
+// From one process into another the tree does not break either: the server's
+// spans are under the client's.
+func TestTraceOverGRPC(t *testing.T) {
+	r := record(t)
+	c, end := r.overGRPC(t, "cities")
+	s := storage.New(c, storage.Settings{})
+	r.spans.Reset()
+	ctx, own := r.p.Tracer("service").Start(t.Context(), "handle order")
+	if err := s.Set(ctx, []byte("k"), []byte("v")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(ctx, []byte("k")); err != nil {
+		t.Fatal(err)
+	}
+	own.End()
+	end()
+	const service = "plinth.backend.v1.Backend/"
+	const want = service + "Apply(" + service + "Apply(set cities outer(set cities inner(plinth.wasm apply acme)))), " +
+		service + "Get(" + service + "Get(get cities outer(get cities inner(plinth.wasm get acme))))"
+	if got := r.tree(own.SpanContext().SpanID()); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
 	}
 }
 
