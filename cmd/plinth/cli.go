@@ -32,7 +32,9 @@ type cli struct {
 	Plugin struct {
 		List    pluginListCmd    `cmd:"" help:"List the plugins of a configuration."`
 		Inspect pluginInspectCmd `cmd:"" help:"Check a module and show what it says of itself."`
-	} `cmd:"" group:"info" help:"Look at plugins."`
+		Test    pluginTestCmd    `cmd:"" help:"Run the conformance kit and hostile input against a module."`
+		New     pluginNewCmd     `cmd:"" help:"Write a plugin in Go that works, to begin with."`
+	} `cmd:"" group:"info" help:"Look at plugins, test them, begin one."`
 	Version versionCmd `cmd:"" group:"info" help:"Print the version."`
 }
 

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"text/template"
+)
+
+//go:embed newplugin/*.tmpl
+var newPlugin embed.FS
+
+type pluginNewCmd struct {
+	Dir    string `arg:"" help:"The folder to make; its name becomes the plugin's." type:"path"`
+	Module string `help:"Path of the Go module; without one, example.org/NAME."`
+	Source string `help:"Plinth's own source, for go.mod to use in place of a release." type:"existingdir"`
+}
+
+// Help is what "plinth plugin new --help" adds.
+func (*pluginNewCmd) Help() string {
+	return `It writes a backend that keeps items in a map, its tests, and a configuration that serves it. It
+passes "plinth plugin test" as it is; docs/writing-a-plugin.md says how to go on.`
+}
+
+var pluginName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
+
+func (p *pluginNewCmd) Run(e env) error {
+	name := filepath.Base(p.Dir)
+	if !pluginName.MatchString(name) {
+		return usagef("%q cannot be a plugin's name: it begins with a lower-case letter, and has letters, digits, _ and - after it", name)
+	}
+	if have, err := os.ReadDir(p.Dir); err == nil && len(have) > 0 {
+		return usagef("%s is there already, and not empty", p.Dir)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	fill := struct{ Name, Module, Go, Version, Source string }{
+		Name: name, Module: p.Module, Go: "1.26.0", Version: version(), Source: p.Source}
+	if fill.Module == "" {
+		fill.Module = "example.org/" + name
+	}
+	if !strings.HasPrefix(fill.Version, "v") || strings.Contains(fill.Version, "+dirty") { // not a release
+		fill.Version = "v0.0.0"
+		if fill.Source == "" {
+			fill.Source = builtFrom()
+		}
+	}
+	if err := os.MkdirAll(p.Dir, 0o755); err != nil {
+		return err
+	}
+	templates := template.Must(template.ParseFS(newPlugin, "newplugin/*.tmpl"))
+	for _, t := range templates.Templates() {
+		file := strings.TrimSuffix(t.Name(), ".tmpl")
+		if base, isBackend := strings.CutPrefix(file, "backend"); isBackend {
+			file = strings.ReplaceAll(name, "-", "_") + base
+		}
+		if err := write(filepath.Join(p.Dir, file), t, fill); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(e.stdout, "%s is there. Go on with\n\n\tcd %s\n\tgo test .\n\tGOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o %s.wasm .\n\tplinth plugin test %s.wasm\n", name, p.Dir, name, name)
+	return nil
+}
+
+func write(path string, t *template.Template, fill any) (err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return t.Execute(f, fill)
+}
+
+// builtFrom is the source that this program was built from, where it is still
+// there; empty: it is not.
+func builtFrom() string {
+	_, file, _, ok := runtime.Caller(0)
+	root := filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); !ok || !filepath.IsAbs(file) || err != nil {
+		return ""
+	}
+	return root
+}

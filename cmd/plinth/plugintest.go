@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/plugins/memory/module"
+	"github.com/plinthkv/plinth/plugintest"
+	"github.com/plinthkv/plinth/storage/storagetest"
+)
+
+type pluginTestCmd struct {
+	File    string   `arg:"" help:"The module; \"memory\" is the built-in one."`
+	Config  string   `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
+	Except  []string `help:"A check, or a category of checks, that is known to fail, and why; may be repeated." placeholder:"CATEGORY[/CHECK]=REASON" sep:"none"`
+	JSON    bool     `name:"json" help:"Print the report as one JSON object."`
+	Verbose bool     `short:"v" help:"Print every check, and what the plugin logs."`
+}
+
+// Help is what "plinth plugin test --help" adds.
+func (*pluginTestCmd) Help() string {
+	return `It runs the conformance kit that all of Plinth's own backends pass, among it random scripts against
+a reference model and concurrent histories that have to be linearizable, and sends what no host would
+send: requests that are cut, mutated, unknown or too large. What a plugin does not claim in its
+capabilities is not asked for. Exit code 1 says that a check has failed.`
+}
+
+func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
+	binary := module.Wasm
+	if p.File != config.Memory {
+		var err error
+		if binary, err = os.ReadFile(p.File); err != nil {
+			return err
+		}
+	}
+	o := plugintest.Options{Name: filepath.Base(p.File), CacheDir: cacheDir(e)}
+	if p.Config != "" {
+		o.Config = json.RawMessage(p.Config)
+	}
+	for _, one := range p.Except {
+		name, reason, ok := strings.Cut(one, "=")
+		if !ok || reason == "" {
+			return usagef("--except %q has no reason: it is CATEGORY[/CHECK]=REASON", one)
+		}
+		o.Except = append(o.Except, storagetest.Except(name, reason))
+	}
+	if p.Verbose {
+		o.Log = slog.New(slog.NewTextHandler(e.stderr, nil))
+	}
+	if !p.JSON {
+		o.Each = func(r storagetest.Result) { p.tell(e.stdout, r) }
+	}
+	report, err := plugintest.Run(ctx, binary, o)
+	if err != nil {
+		return err
+	}
+	if p.JSON {
+		if err := printReport(e.stdout, report); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(e.stdout, "\n%s %s: %d passed, %d failed, %d not applicable, %d excepted\n", report.Name, report.Version,
+			report.Count(storagetest.Passed), report.Count(storagetest.Failed), report.Count(storagetest.NotApplicable), report.Count(storagetest.Excepted))
+	}
+	if !report.OK() {
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}
+
+// tell prints what is worth a line: failures, exceptions, and with --verbose all.
+func (p *pluginTestCmd) tell(w io.Writer, r storagetest.Result) {
+	if r.Outcome != storagetest.Failed && r.Outcome != storagetest.Excepted && !p.Verbose {
+		return
+	}
+	fmt.Fprintf(w, "%-14s %s/%s (%s)\n", r.Outcome, r.Category, r.Name, r.Took.Round(1e6))
+	if r.Text != "" {
+		fmt.Fprintf(w, "    %s\n", strings.ReplaceAll(strings.TrimSpace(r.Text), "\n", "\n    "))
+	}
+}
+
+// printReport prints the report as JSON.
+func printReport(w io.Writer, r *plugintest.Report) error {
+	type result struct {
+		Category string  `json:"category"`
+		Check    string  `json:"check"`
+		Outcome  string  `json:"outcome"`
+		Text     string  `json:"text,omitempty"`
+		Seconds  float64 `json:"seconds"`
+	}
+	out := struct {
+		Name         string   `json:"name"`
+		Version      string   `json:"version"`
+		SHA256       string   `json:"sha256"`
+		Size         int      `json:"size"`
+		Capabilities []string `json:"capabilities"`
+		OK           bool     `json:"ok"`
+		Results      []result `json:"results"`
+	}{r.Name, r.Version, r.SHA256, r.Size, r.Caps.Names(), r.OK(), nil}
+	for _, one := range r.Results {
+		out.Results = append(out.Results, result{one.Category, one.Name, strings.ReplaceAll(one.Outcome.String(), " ", "_"), one.Text, one.Took.Seconds()})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(out)
+}
