@@ -20,8 +20,11 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -64,12 +67,44 @@ func scrape(t *testing.T) map[string][]map[string]string {
 	web := httptest.NewServer(srv.Handler())
 	defer web.Close()
 	traffic(t, web.URL+"/v1/stores/", stores)
+	overGRPC(t, tel, stores)
 	res, err := http.Get(web.URL + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
 	return samples(t, res)
+}
+
+// overGRPC makes a call that is answered, one that finds nothing and one that
+// fails, as a client in a process like this.
+func overGRPC(t *testing.T, tel *setup.Telemetry, stores map[string]*storage.Store) {
+	t.Helper()
+	srv, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, grpcserver.Settings{
+		Stores: stores, Meter: tel.Meter, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := srv.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(ctx, l) }()
+	for _, call := range []struct{ store, key string }{{"default", "key-0-0"}, {"default", "absent"}, {"failing", "k"}} {
+		c, err := client.Dial(t.Context(), client.Config{Address: l.Addr().String(), Store: call.store, Attempts: 1},
+			client.Settings{Meter: tel.Meter, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Get(t.Context(), []byte(call.key)); (err == nil) != (call.key == "key-0-0") {
+			t.Errorf("%s of %s: %v", call.key, call.store, err)
+		}
+		c.Close(t.Context())
+	}
+	stop()
+	<-ended // now all calls have been measured
 }
 
 func traffic(t *testing.T, url string, stores map[string]*storage.Store) {
@@ -306,10 +341,11 @@ plinth_batch_merged plinth_batch_ops plinth_cache_entries plinth_cache_evictions
 plinth_circuit_breaker_changes_total plinth_circuit_breaker_open plinth_circuit_breaker_refused_total plinth_faults_injected_total
 plinth_instance_calls_total plinth_instance_count plinth_instance_memory_limit_bytes plinth_instance_memory_usage_bytes
 plinth_instance_queue_wait_seconds plinth_instance_restarts_total plinth_rate_limit_decisions_total plinth_rate_limit_tenants
-plinth_retry_attempts_total plinth_retry_exhausted_total plinth_ttl_operations_total`
+plinth_retry_attempts_total plinth_retry_exhausted_total plinth_ttl_operations_total
+rpc_client_call_duration_seconds rpc_server_call_duration_seconds`
 	got := map[string]bool{}
 	for name := range scrape(t) {
-		for _, ours := range []string{"db_", "http_", "plinth_"} {
+		for _, ours := range []string{"db_", "http_", "plinth_", "rpc_"} {
 			if strings.HasPrefix(name, ours) {
 				for _, part := range []string{"_bucket", "_sum", "_count"} {
 					if name != "plinth_instance_count" {
