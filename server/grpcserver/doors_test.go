@@ -1,0 +1,355 @@
+package grpcserver_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/server/grpcserver"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Beyond loopback nobody is served without TLS and a proof of who they are.
+func TestListenerBeyondLoopback(t *testing.T) {
+	cert, key := selfSigned(t)
+	for _, c := range []struct {
+		door  door.Door
+		fails string
+	}{
+		{door.Door{Address: "127.0.0.1:0"}, ""},
+		{door.Door{Address: "unix:/tmp/x.sock"}, ""},
+		{door.Door{Address: "0.0.0.0:0"}, "beyond loopback"},
+		{door.Door{Address: ":7420", Token: "t"}, "beyond loopback"},
+		{door.Door{Address: "0.0.0.0:0", Cert: cert, Key: key}, "beyond loopback"},
+		{door.Door{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: "t"}, ""},
+		{door.Door{Address: "0.0.0.0:0", Cert: cert, Key: key, ClientCA: cert}, ""},
+		{door.Door{Address: "127.0.0.1:0", Cert: cert}, "both a certificate and its key"},
+		{door.Door{Address: "127.0.0.1:0", Cert: "/none", Key: "/none"}, "no such file"},
+		{door.Door{Address: "nonsense"}, "neither host:port nor unix:/path"},
+	} {
+		_, err := grpcserver.New(grpcserver.Config{Door: c.door}, grpcserver.Settings{})
+		if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
+			t.Errorf("%+v: %v, want %q", c.door, err, c.fails)
+		}
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "p.sock")
+	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.Door.Address = "unix:" + path })
+	s.fill("k")
+	if _, err := s.get(context.Background(), "k"); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 || info.Mode().Type() != fs.ModeSocket {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// The token is asked of calls and of reflection, not of health.
+func TestToken(t *testing.T) {
+	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.Door.Token = "secret" })
+	s.fill("k")
+	for header, well := range map[string]bool{"": false, "Bearer wrong": false, "Basic secret": false, "secret": false, "Bearer secret": true} {
+		ctx := with(abigrpc.MetaAuthorization, header)
+		_, err := s.get(ctx, "k")
+		if well != (err == nil) {
+			t.Errorf("%q: %v", header, err)
+		}
+		if !well {
+			s.fails(err, codes.Unauthenticated, storage.Unauthenticated)
+		}
+		if _, err := services(ctx, s.conn); well != (err == nil) || !well && status.Code(err) != codes.Unauthenticated {
+			t.Errorf("%q: reflection: %v", header, err)
+		}
+	}
+	_, err := s.get(with(abigrpc.MetaAuthorization, "Bearer secret", abigrpc.MetaAuthorization, "Bearer secret"), "k")
+	s.fails(err, codes.InvalidArgument, storage.InvalidArgument)
+	if r, err := healthpb.NewHealthClient(s.conn).Check(context.Background(), &healthpb.HealthCheckRequest{}); err != nil || r.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("health without a token: %v, %v", r, err)
+	}
+}
+
+func TestTLSAndClientCertificates(t *testing.T) {
+	cert, key := selfSigned(t)
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	must(t, err)
+	pem, err := os.ReadFile(cert)
+	must(t, err)
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	for _, own := range []bool{true, false} {
+		c := &tls.Config{RootCAs: pool, ServerName: "localhost"}
+		if own {
+			c.Certificates = []tls.Certificate{pair}
+		}
+		s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) {
+			c.Door.Cert, c.Door.Key, c.Door.ClientCA = cert, key, cert
+		},
+			grpc.WithTransportCredentials(credentials.NewTLS(c)))
+		s.fill("k")
+		if _, err := s.get(context.Background(), "k"); own != (err == nil) {
+			t.Errorf("with a certificate %t: %v", own, err)
+		}
+		s.conn.Close()
+	}
+}
+
+// services are what reflection tells.
+func services(ctx context.Context, conn *grpc.ClientConn) ([]string, error) {
+	answer, err := reflect(ctx, conn, &reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, s := range answer.GetListServicesResponse().GetService() {
+		names = append(names, s.GetName())
+	}
+	return names, nil
+}
+
+func reflect(ctx context.Context, conn *grpc.ClientConn, r *reflectionpb.ServerReflectionRequest) (*reflectionpb.ServerReflectionResponse, error) {
+	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := stream.Send(r); err != nil && !errors.Is(err, fs.ErrClosed) {
+		_ = err // the answer tells why
+	}
+	answer, err := stream.Recv()
+	stream.CloseSend()
+	return answer, err
+}
+
+// Reflection shows the service as the schema has it, with all that is served.
+func TestReflection(t *testing.T) {
+	s := serve(t, nil)
+	names, err := services(context.Background(), s.conn)
+	if got := strings.Join(names, " "); err != nil || got != "grpc.health.v1.Health grpc.reflection.v1.ServerReflection grpc.reflection.v1alpha.ServerReflection "+abigrpc.Service {
+		t.Errorf("%s, %v", got, err)
+	}
+	answer, err := reflect(context.Background(), s.conn, &reflectionpb.ServerReflectionRequest{
+		MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: abigrpc.Service}})
+	must(t, err)
+	var file descriptorpb.FileDescriptorProto
+	must(t, proto.Unmarshal(answer.GetFileDescriptorResponse().GetFileDescriptorProto()[0], &file))
+	for _, m := range file.GetService()[0].GetMethod() {
+		var out []byte
+		err := s.conn.Invoke(context.Background(), "/"+abigrpc.Service+"/"+m.GetName(), []byte{}, &out, grpc.ForceCodecV2(raw{}))
+		if c := status.Code(err); c == codes.Unimplemented || m.GetClientStreaming() || m.GetServerStreaming() {
+			t.Errorf("%s is described and not served: %v", m.GetName(), err)
+		}
+	}
+}
+
+// What is over the number of calls at once is told so at once, and that nothing
+// was done.
+func TestConcurrency(t *testing.T) {
+	gate, entered := make(chan struct{}), make(chan struct{}, 2)
+	s := serve(t, func(c *grpcserver.Config, set *grpcserver.Settings) {
+		c.MaxConcurrent = 2
+		set.Stores["s"] = storage.New(&gated{set.Stores["s"].Backend(), gate, entered}, storage.Settings{})
+	})
+	s.fill("k")
+	other, err := grpc.NewClient("passthrough:///"+s.addr, grpc.WithTransportCredentials(insecureCredentials())) // streams are limited too, each connection
+	must(t, err)
+	defer other.Close()
+	running := make(chan error, 2)
+	for range 2 {
+		go func() {
+			_, err := s.get(context.Background(), "k")
+			running <- err
+		}()
+	}
+	<-entered
+	<-entered
+	first := s.conn
+	s.conn = other
+	_, err = s.apply(context.Background(), put("k", "changed"))
+	if e := s.fails(err, codes.Unavailable, storage.Unavailable); e.RetryAfter != time.Second || e.Unknown {
+		t.Errorf("%+v", e)
+	}
+	s.conn = first
+	close(gate)
+	for range 2 {
+		if err := <-running; err != nil {
+			t.Error(err)
+		}
+	}
+	if v, err := s.store.GetItem(context.Background(), []byte("k")); err != nil || string(v.Value) != "v-k" {
+		t.Errorf("%q, %v", v.Value, err)
+	}
+}
+
+// A caller that begins a call and never sends its message, and one that does not
+// take its answer, are left, so that they keep nobody out.
+func TestCallersThatDoNotMove(t *testing.T) {
+	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) {
+		c.MaxConcurrent, c.MessageTimeout, c.WriteTimeout = 1, 100*time.Millisecond, 100*time.Millisecond
+	})
+	must(t, s.store.Set(context.Background(), []byte("large"), make([]byte, 8<<20)))
+	wait := func(what string) {
+		t.Helper()
+		other, err := grpc.NewClient("passthrough:///"+s.addr, grpc.WithTransportCredentials(insecureCredentials()))
+		must(t, err)
+		defer other.Close()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			err := other.Invoke(context.Background(), abigrpc.MethodGet, &abigrpc.GetRequest{}, &abigrpc.Item{}, grpc.ForceCodecV2(abigrpc.NewCodec()))
+			if status.Code(err) == codes.NotFound {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s keeps others out: %v", what, err)
+			}
+		}
+	}
+	desc := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	silent, err := s.conn.NewStream(ctx, desc, abigrpc.MethodGet, grpc.ForceCodecV2(abigrpc.NewCodec()))
+	must(t, err)
+	wait("a caller that sends nothing")
+	if err := silent.RecvMsg(&abigrpc.Item{}); status.Code(err) != codes.Canceled {
+		t.Errorf("it is told %v", err)
+	}
+	deaf, err := s.conn.NewStream(ctx, desc, abigrpc.MethodGet, grpc.ForceCodecV2(abigrpc.NewCodec()), grpc.MaxCallRecvMsgSize(16<<20))
+	must(t, err)
+	must(t, deaf.SendMsg(&abigrpc.GetRequest{Key: []byte("large")}))
+	must(t, deaf.CloseSend())
+	wait("a caller that takes nothing")
+}
+
+// The end lets a call finish, takes no new ones, and says so to those who watch.
+func TestGracefulShutdown(t *testing.T) {
+	gate, entered := make(chan struct{}), make(chan struct{}, 1)
+	s := serve(t, func(_ *grpcserver.Config, set *grpcserver.Settings) {
+		set.Stores["s"] = storage.New(&gated{set.Stores["s"].Backend(), gate, entered}, storage.Settings{})
+	})
+	s.fill("k")
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	watch, err := healthpb.NewHealthClient(s.conn).Watch(ctx, &healthpb.HealthCheckRequest{Service: "s"})
+	must(t, err)
+	if r, err := watch.Recv(); err != nil || r.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Fatalf("%v, %v", r, err)
+	}
+	asks, err := reflectionpb.NewServerReflectionClient(s.conn).ServerReflectionInfo(ctx) // one that would never end
+	must(t, err)
+	must(t, asks.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}}))
+	if _, err := asks.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	running := make(chan error, 1)
+	go func() {
+		_, err := s.get(context.Background(), "k")
+		running <- err
+	}()
+	<-entered
+	s.stop()
+	if r, err := watch.Recv(); err != nil || r.Status != healthpb.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("%v, %v", r, err)
+	}
+	if _, err := watch.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("a watch goes on: %v", err)
+	}
+	close(gate)
+	if err := <-running; err != nil {
+		t.Errorf("the call in flight: %v", err)
+	}
+	if err := <-s.ended; err != nil {
+		t.Error(err)
+	}
+	s.ended <- nil
+}
+
+func TestShutdownTimeout(t *testing.T) {
+	entered := make(chan struct{}, 1)
+	s := serve(t, func(c *grpcserver.Config, set *grpcserver.Settings) {
+		c.ShutdownTimeout = 100 * time.Millisecond
+		set.Stores["s"] = storage.New(&gated{set.Stores["s"].Backend(), make(chan struct{}), entered}, storage.Settings{})
+	})
+	running := make(chan error, 1)
+	go func() {
+		_, err := s.get(context.Background(), "k")
+		running <- err
+	}()
+	<-entered
+	s.stop()
+	if err := <-s.ended; err == nil || !strings.Contains(err.Error(), "cut off") {
+		t.Error(err)
+	}
+	s.ended <- nil
+	if err := <-running; err == nil {
+		t.Error("it was answered")
+	}
+}
+
+func TestHealth(t *testing.T) {
+	sick := &sickBackend{}
+	s := serve(t, func(_ *grpcserver.Config, set *grpcserver.Settings) {
+		set.Stores["sick"] = storage.New(sick, storage.Settings{})
+	})
+	c := healthpb.NewHealthClient(s.conn)
+	const serving, not = healthpb.HealthCheckResponse_SERVING, healthpb.HealthCheckResponse_NOT_SERVING
+	for _, h := range []struct {
+		health storage.Health
+		err    error
+		hangs  bool
+		want   healthpb.HealthCheckResponse_ServingStatus
+	}{
+		{health: storage.Health{Status: storage.Healthy}, want: serving}, {health: storage.Health{Status: storage.Degraded}, want: serving},
+		{health: storage.Health{Status: storage.Unhealthy}, want: not}, {health: storage.Health{}, want: not},
+		{err: storage.ErrUnavailable, want: not}, {hangs: true, want: not},
+	} {
+		sick.health, sick.err, sick.hangs = h.health, h.err, h.hangs
+		for service, want := range map[string]healthpb.HealthCheckResponse_ServingStatus{"sick": h.want, "": h.want, abigrpc.Service: h.want, "s": serving} {
+			if h.hangs && service != "sick" {
+				continue // each takes its time
+			}
+			if r, err := c.Check(context.Background(), &healthpb.HealthCheckRequest{Service: service}); err != nil || r.Status != want {
+				t.Errorf("%+v: %q is %v, %v", h, service, r, err)
+			}
+		}
+	}
+	sick.hangs = false
+	if _, err := c.Check(context.Background(), &healthpb.HealthCheckRequest{Service: "none"}); status.Code(err) != codes.NotFound {
+		t.Errorf("a store that there is not: %v", err)
+	}
+	r, err := c.List(context.Background(), &healthpb.HealthListRequest{})
+	if err != nil || r.Statuses["sick"].Status != not || r.Statuses["s"].Status != serving || r.Statuses[""].Status != not {
+		t.Errorf("%v, %v", r, err)
+	}
+}
+
+type sickBackend struct {
+	storage.UnimplementedBackend
+	health storage.Health
+	err    error
+	hangs  bool
+}
+
+func (b *sickBackend) Health(ctx context.Context, _ storage.Probe) (storage.Health, error) {
+	if b.hangs {
+		<-ctx.Done()
+		return storage.Health{}, storage.ContextError(ctx)
+	}
+	return b.health, b.err
+}
