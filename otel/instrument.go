@@ -191,13 +191,20 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (version uint6
 	return b.next.Apply(ctx, w)
 }
 
-// Health is recorded as health.
+// Health is recorded as health. To be unhealthy is an error of it, as one that
+// cannot be asked is.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (h storage.Health, err error) {
 	if b.idle(ctx) {
 		return b.next.Health(ctx, p)
 	}
 	ctx, c := b.begin(ctx, opHealth)
-	defer func() { b.end(ctx, &c, err) }()
+	defer func() {
+		told := err
+		if err == nil && h.Status == storage.Unhealthy {
+			told = &storage.Error{Code: storage.Unavailable, Msg: h.Reason}
+		}
+		b.end(ctx, &c, told)
+	}()
 	return b.next.Health(ctx, p)
 }
 

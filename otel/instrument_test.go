@@ -134,7 +134,25 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// A backend that says that it is unhealthy is an error of the question.
+func TestUnhealthy(t *testing.T) {
+	tel := instrumented(t, broken{newMemory()}, otel.DefaultConfig())
+	ctx, parent := tel.tracer.Tracer("test").Start(context.Background(), "caller")
+	if h, err := tel.store.Health(ctx, storage.Readiness); err != nil || h.Status != storage.Unhealthy {
+		t.Fatal(h, err)
+	}
+	parent.End()
+	s := tel.spans.Ended()[0]
+	if s.Status().Code != codes.Error || !strings.Contains(s.Status().Description, "no disk") || tel.counts(t)["health unavailable unavailable"] != 1 {
+		t.Errorf("%v %v", s.Status(), tel.counts(t))
+	}
+}
+
 type broken struct{ storage.Backend }
+
+func (broken) Health(context.Context, storage.Probe) (storage.Health, error) {
+	return storage.Health{Status: storage.Unhealthy, Reason: "no disk"}, nil
+}
 
 func (broken) Get(context.Context, []byte) (storage.Item, error) {
 	return storage.Item{}, errors.Join(storage.ErrUnavailable, errors.New("a cause"))
