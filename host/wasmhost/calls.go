@@ -107,8 +107,8 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 	r := b.frame(ctx, abi.OpGetMany)
 	r.frame = abi.AppendGetMany(r.frame, keys)
 	if n, most := len(r.frame), b.m.opts.MaxFrame; n > most { // fewer keys may fit
-		r.err = b.error(storage.LimitError(storage.RangeLimit, "request frame", int64(most), int64(n)))
-		err := r.err
+		err := b.error(storage.LimitError(storage.RangeLimit, "request frame", int64(most), int64(n)))
+		r.ends(err)
 		r.free()
 		return nil, err
 	}
