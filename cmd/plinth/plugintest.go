@@ -19,7 +19,7 @@ import (
 type pluginTestCmd struct {
 	File    string   `arg:"" help:"The module; \"memory\" is the built-in one."`
 	Config  string   `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
-	Except  []string `help:"A check, or a category of checks, that is known to fail, and why; may be repeated." placeholder:"CATEGORY[/CHECK]=REASON" sep:"none"`
+	Except  []string `help:"A check of the kit, or a category of checks, that is known to fail, and why; may be repeated." placeholder:"CATEGORY[/CHECK]=REASON" sep:"none"`
 	JSON    bool     `name:"json" help:"Print the report as one JSON object."`
 	Verbose bool     `short:"v" help:"Print every check, and what the plugin logs."`
 }

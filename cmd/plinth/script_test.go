@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -50,6 +51,13 @@ func runScripts(t *testing.T, overGRPC bool, files ...string) {
 		Setup: func(e *testscript.Env) error {
 			e.Values["grpc"] = overGRPC
 			e.Setenv("PLINTH_CACHE_DIR", cache)
+			for _, name := range []string{"GOCACHE", "GOMODCACHE"} { // for scripts that build plugins
+				out, err := exec.Command("go", "env", name).Output()
+				if err != nil {
+					return err
+				}
+				e.Setenv(name, strings.TrimSpace(string(out)))
+			}
 			e.Values["servers"] = &servers{}
 			e.Defer(func() { e.Values["servers"].(*servers).stop() })
 			return nil

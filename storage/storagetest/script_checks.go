@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func modelChecks() []Check {
 // shortScripts are many, made and shrunk by rapid. Outside of "go test" rapid
 // does not work; there the long script says the same.
 func shortScripts(t *T) {
-	if !testing.Testing() {
+	if !testing.Testing() || !flag.Parsed() {
 		t.notApplicable("rapid works under go test only")
 	}
 	script := rapid.SliceOf(rapid.SliceOf(rapid.SliceOf(anyStep(t.info))))
