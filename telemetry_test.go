@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
@@ -246,5 +247,32 @@ func TestTraceOfAnEmbedder(t *testing.T) {
 	}
 	if n := len(r.spans.GetSpans()); n != 0 {
 		t.Errorf("%d spans for a caller who has none", n)
+	}
+}
+
+// The built-in pipeline with everything measured costs a call that nobody samples
+// no allocation: a hit allocates its value, a miss what the answer takes.
+func TestTelemetryDoesNotAllocate(t *testing.T) {
+	key := []byte("k")
+	allocations := func(opts ...plinth.Option) (hit, absent float64) {
+		h, err := plinth.Open(t.Context(), "", append(opts, plinth.WithCacheDir(compiled(t)), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close(context.Background())
+		s := h.Store("default")
+		if err := s.Set(t.Context(), key, []byte("value")); err != nil {
+			t.Fatal(err)
+		}
+		ctx, _ := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample())).Tracer("").Start(t.Context(), "caller")
+		hit = testing.AllocsPerRun(1000, func() { s.Get(ctx, key) })
+		absent = testing.AllocsPerRun(1000, func() { s.Get(ctx, []byte("absent")) })
+		return hit, absent
+	}
+	hit, absent := allocations()
+	measuredHit, measuredAbsent := allocations(plinth.WithTracerProvider(sdktrace.NewTracerProvider()),
+		plinth.WithMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))))
+	if measuredHit > hit || measuredAbsent > absent || hit > 2 {
+		t.Errorf("a hit allocates %.0f, and %.0f without telemetry; what is absent %.0f, and %.0f", measuredHit, hit, measuredAbsent, absent)
 	}
 }
