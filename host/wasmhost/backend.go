@@ -144,6 +144,9 @@ func (b *Backend) ready(s *slot) error {
 		return b.unavailable(f, now)
 	}
 	s.in, s.started = in, now
+	if s.counts != nil {
+		s.counts.memory.Store(uint64(in.guest.Memory().Size()))
+	}
 	s.lost.Store(nil)
 	b.info.Store(&in.info)
 	b.restarts.Add(1)

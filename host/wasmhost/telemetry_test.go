@@ -286,3 +286,30 @@ func TestMeteredGetAllocatesItsValueAlone(t *testing.T) {
 		t.Errorf("%.0f allocations, want the value's", n)
 	}
 }
+
+// An instance that is lost is counted as such, and has no memory, until another
+// is in its place.
+func TestLossIsCounted(t *testing.T) {
+	for name, c := range map[string]struct {
+		onLoss                wasmhost.OnLoss
+		ready, lost, restarts int64
+	}{
+		"fails":    {wasmhost.FailOnLoss, 0, 1, 0},
+		"restarts": {wasmhost.RestartOnLoss, 1, 0, 1},
+	} {
+		reader := sdkmetric.NewManualReader()
+		o := hostileOptions
+		o.OnLoss, o.Call, o.Meter = c.onLoss, time.Minute, sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))
+		b := openGuest(t, "hostile", "", o)
+		trap(t, b)
+		if got := points(t, reader); got["plinth.instance.count lost"] != 1 || got["plinth.instance.memory.usage"] != 0 {
+			t.Errorf("%s: once it is lost there is %v", name, got)
+		}
+		get(b, "absent")
+		got := points(t, reader)
+		if got["plinth.instance.count ready"] != c.ready || got["plinth.instance.count lost"] != c.lost || got["plinth.instance.restarts"] != c.restarts ||
+			(got["plinth.instance.memory.usage"] > 0) != (c.ready > 0) {
+			t.Errorf("%s: then there is %v", name, got)
+		}
+	}
+}
