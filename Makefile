@@ -32,13 +32,15 @@ lint: ## gofmt, vet and staticcheck, for this system and for guests
 	$(GO) tool -modfile=tools/staticcheck/go.mod staticcheck ./...
 
 .PHONY: generate
-generate: ## Rebuild the committed modules and generated code (C guests need clang and lld)
+generate: ## Rebuild the committed modules, generated code and pages (C guests need clang and lld)
+	$(GO) run ./tools/docgen
 	tools/generate-proto.sh
 	tools/build-guests.sh
 	tools/build-c-guests.sh
 
 .PHONY: check-generated
-check-generated: ## Fail if generated code has drifted from its source (modules: make test)
+check-generated: ## Fail if generated code and pages have drifted from their source (modules: make test)
+	$(GO) run ./tools/docgen --check
 	tools/generate-proto.sh --check
 
 .PHONY: fuzz

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -11,8 +12,8 @@ const hidden = "(hidden)"
 
 // YAML is the configuration as it came out of all layers, without comments. A
 // value from a reference is shown as that reference, one from the environment as a
-// reference to its variable, server.token as "(hidden)" where it is written out. A
-// Config that was not loaded has none.
+// reference to its variable, and what is a secret by its name as "(hidden)" where it
+// is written out. A Config that was not loaded has none.
 func (c *Config) YAML() ([]byte, error) {
 	if c.root == nil {
 		return nil, nil
@@ -51,11 +52,23 @@ func (v *value) yaml(path string) *yaml.Node {
 	switch {
 	case v.origin == environment:
 		n.Value = "${" + v.pos.File[:3] + ":" + v.pos.File[4:] + "}"
-	case v.origin == document && path == "server.token" && v.data != "":
+	case v.origin == document && v.data != "" && secret(path):
 		n.Value = hidden
 	}
 	if !v.plain || v.core() == coreString {
 		n.Tag = "!!str"
 	}
 	return n
+}
+
+// secret tells whether a value is one by its name: tokens, passwords and keys of
+// plugins, and what they are granted of the environment.
+func secret(path string) bool {
+	name := strings.ToLower(path[strings.LastIndexByte(path, '.')+1:])
+	for _, word := range []string{"token", "password", "passwd", "secret", "credential", "api_key", "apikey", "private_key"} {
+		if strings.Contains(name, word) && !strings.HasSuffix(name, "per_token") {
+			return true
+		}
+	}
+	return strings.HasPrefix(path, "plugins.") && strings.Contains(path, ".grants.env.")
 }

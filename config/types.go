@@ -5,8 +5,8 @@ package config
 type Config struct {
 	Plugins   map[string]Plugin `yaml:"plugins"`   // by name; without the built-in ones, unless they are configured
 	Stores    map[string]Store  `yaml:"stores"`    // by name; at least one
-	Server    Server            `yaml:"server"`    //
-	Telemetry *Node             `yaml:"telemetry"` // OpenTelemetry's own configuration, as it is: see otel/setup, which reads it for the program
+	Server    Server            `yaml:"server"`    // how the stores are offered over the network
+	Telemetry *Node             `yaml:"telemetry"` // OpenTelemetry's own configuration, as it is: package otel/setup reads it
 	// AllowFaults lets pipelines have stages that make calls fail on purpose.
 	AllowFaults bool `yaml:"allow_faults"`
 
@@ -16,12 +16,12 @@ type Config struct {
 
 // Plugin is a packaged backend, loaded at run time.
 type Plugin struct {
-	Wasm   string       `yaml:"wasm"`    // path of the module; Load makes it relative to the working directory, not to the file
+	Wasm   string       `yaml:"wasm"`    // path of the module, from the folder of the file (once loaded: from the working directory)
 	SHA256 string       `yaml:"sha256"`  // of the module, 64 hex digits; empty: not checked
-	Trust  string       `yaml:"trust"`   // "" or "trusted": never interrupted; needs SHA256, excludes Limits.Call
+	Trust  string       `yaml:"trust"`   // "trusted": never interrupted, which needs SHA256 and excludes limits.call; "": interrupted where it runs too long
 	OnLoss string       `yaml:"on_loss"` // "", "fail" or "restart": what follows when its state is lost; "" is the host's default, fail
-	Limits PluginLimits `yaml:"limits"`
-	Grants Grants       `yaml:"grants"`
+	Limits PluginLimits `yaml:"limits"`  // what it may use
+	Grants Grants       `yaml:"grants"`  // what it may see of its surroundings
 
 	// Remote, instead of Wasm, is another host that serves stores over gRPC:
 	// "host:port" or "unix:/path". Which of its stores, the backend's config says.
@@ -36,8 +36,8 @@ type Plugin struct {
 }
 
 // RemoteTLS is how a remote host is known and, where it asks for that, who this one
-// is. The zero value: plain text. Load makes the paths relative to the working
-// directory, not to the file.
+// is. The zero value: plain text. Paths are from the folder of the file (once
+// loaded: from the working directory).
 type RemoteTLS struct {
 	CA         string `yaml:"ca"`          // what signed the host's certificate, PEM; "system", or "" with other fields set: what the system trusts
 	Cert       string `yaml:"cert"`        // own certificate chain, PEM
@@ -62,7 +62,7 @@ type Grants struct {
 
 // Store is a pipeline over a backend.
 type Store struct {
-	Backend  Backend  `yaml:"backend"`
+	Backend  Backend  `yaml:"backend"`  // what is at the bottom
 	Require  []string `yaml:"require"`  // capabilities without which the store is refused
 	Pipeline []Stage  `yaml:"pipeline"` // outermost first; may be empty
 }
@@ -70,9 +70,9 @@ type Store struct {
 // Backend is which plugin a store uses, and how that is configured; or which
 // other store's backend it shares.
 type Backend struct {
-	Plugin string `yaml:"plugin"` // a key of Config.Plugins, or a built-in one
+	Plugin string `yaml:"plugin"` // one of plugins, or a built-in one
 	Store  string `yaml:"store"`  // instead of Plugin: the backend of that store, shared with it
-	Config *Node  `yaml:"config"` // the plugin's own; see Node.JSON
+	Config *Node  `yaml:"config"` // the plugin's own
 }
 
 // Stage is one wrapper of a pipeline. In the file it is a bare kind, or a kind
@@ -95,13 +95,13 @@ type Server struct {
 	GRPC            string       `yaml:"grpc"`             // as HTTP
 	Hosts           []string     `yaml:"hosts"`            // Host names answered to, besides the listener's own and loopback's
 	Token           string       `yaml:"token"`            // bearer token that callers must send; "" for none
-	TLS             TLS          `yaml:"tls"`              //
-	Limits          ServerLimits `yaml:"limits"`           //
+	TLS             TLS          `yaml:"tls"`              // certificates; needed beyond loopback
+	Limits          ServerLimits `yaml:"limits"`           // what a caller may ask for
 	ShutdownTimeout Duration     `yaml:"shutdown_timeout"` // how long requests in flight may take to end
 }
 
-// TLS are the files of a listener's certificate. The zero value: plain text. Load
-// makes the paths relative to the working directory, not to the file.
+// TLS are the files of a listener's certificate. The zero value: plain text. Paths are
+// from the folder of the file (once loaded: from the working directory).
 type TLS struct {
 	Cert     string `yaml:"cert"`      // certificate chain, PEM
 	Key      string `yaml:"key"`       // its private key, PEM

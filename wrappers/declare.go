@@ -176,3 +176,10 @@ func ofBackend(g Guarantee, b Below) string {
 	}
 	return "nothing is tried again"
 }
+
+var traitNames = map[Trait]string{
+	Merges: "merges writes", Repeats: "repeats calls", Identifies: "gives writes IDs", Renames: "renames keys", Injects: "makes calls fail",
+}
+
+// String says what the trait does.
+func (t Trait) String() string { return traitNames[t] }

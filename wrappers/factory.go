@@ -36,6 +36,9 @@ type Settings struct {
 // Factory makes the wrappers of one kind.
 type Factory interface {
 	Kind() string
+	// Defaults are what a configuration is decoded over, a struct: its fields are
+	// what YAML may hold.
+	Defaults() any
 	// Declaration is what holds for every wrapper of the kind.
 	Declaration() Declaration
 	// Declare is what holds for the one that Build makes of config over what is
@@ -62,6 +65,7 @@ type factory[C any] struct {
 }
 
 func (f *factory[C]) Kind() string             { return f.kind }
+func (f *factory[C]) Defaults() any            { return f.defaults() }
 func (f *factory[C]) Declaration() Declaration { return f.declares }
 
 func (f *factory[C]) Declare(config Decoder, b Below) Declaration {

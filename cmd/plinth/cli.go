@@ -28,6 +28,8 @@ type cli struct {
 
 	Config struct {
 		Default configDefaultCmd `cmd:"" help:"Print the built-in configuration."`
+		Show    configShowCmd    `cmd:"" help:"Print a configuration as it comes out of file, environment and flags, without secrets."`
+		Schema  configSchemaCmd  `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
 	} `cmd:"" group:"info" help:"Look at configurations."`
 	Plugin struct {
 		List    pluginListCmd    `cmd:"" help:"List the plugins of a configuration."`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,35 @@ type configDefaultCmd struct{}
 
 func (configDefaultCmd) Run(e env) error {
 	_, err := e.stdout.Write(config.Default())
+	return err
+}
+
+type configShowCmd struct {
+	Source source `embed:""`
+}
+
+func (c *configShowCmd) Run(e env) error {
+	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set})
+	if err != nil {
+		return listed(err)
+	}
+	shown, err := cfg.YAML()
+	if err != nil {
+		return err
+	}
+	_, err = e.stdout.Write(shown)
+	return err
+}
+
+// schema is written by tools/docgen.
+//
+//go:embed schema.json
+var schema []byte
+
+type configSchemaCmd struct{}
+
+func (configSchemaCmd) Run(e env) error {
+	_, err := e.stdout.Write(schema)
 	return err
 }
 

@@ -26,8 +26,8 @@ type Config struct {
 
 // Quota is what one tenant may do.
 type Quota struct {
-	Rate  float64 `yaml:"rate"`
-	Burst int     `yaml:"burst"`
+	Rate  float64 `yaml:"rate"`  // tokens per second
+	Burst int     `yaml:"burst"` // tokens that its bucket holds; 0: as many as come in a second
 }
 
 // DefaultConfig is what stands where the configuration is silent. The rate has

@@ -11,11 +11,11 @@ import (
 // Config is what YAML holds. A zero of a single call stands for Timeout.
 type Config struct {
 	Timeout time.Duration `yaml:"timeout"`  // of every call that has none of its own below
-	Get     time.Duration `yaml:"get"`      //
-	GetMany time.Duration `yaml:"get_many"` //
+	Get     time.Duration `yaml:"get"`      // of a get
+	GetMany time.Duration `yaml:"get_many"` // of a get of several keys
 	Scan    time.Duration `yaml:"scan"`     // of one page
-	Apply   time.Duration `yaml:"apply"`    //
-	Health  time.Duration `yaml:"health"`   //
+	Apply   time.Duration `yaml:"apply"`    // of a write
+	Health  time.Duration `yaml:"health"`   // of a health check
 }
 
 // DefaultConfig is what stands where the configuration is silent.

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+const generated = "<!-- Written by tools/docgen from the source: change that, and run make generate. -->\n\n"
+
+// configPage is docs/config.md.
+func configPage(c, memory described) []byte {
+	var b bytes.Buffer
+	b.WriteString("# Configuration: every setting\n\n" + generated)
+	b.WriteString(`What settings mean together, how layers, references and the environment work, and what errors look like, is in
+[configuration.md](configuration.md); the settings of stages are in [wrappers.md](wrappers.md). "plinth config schema" prints
+the same as a JSON Schema, for editors.
+
+A **size** is a number of bytes or has a unit (512, 4KiB, 64MiB), a **duration** has one (30s, 1h30m). A default of
+0 or nothing is explained by the text beside it.
+
+`)
+	section(&b, "the file", c, true)
+	b.WriteString("## plugin memory, under stores.NAME.backend.config\n\n" + sentence(memory.doc) + "\n\n")
+	table(&b, memory.fields)
+	return b.Bytes()
+}
+
+// section is a struct, and then those within it.
+func section(b *bytes.Buffer, title string, d described, top bool) {
+	fmt.Fprintf(b, "## %s\n\n", title)
+	if d.doc != "" {
+		b.WriteString(sentence(d.doc) + "\n\n")
+	}
+	table(b, d.fields)
+	for _, f := range d.fields {
+		path := f.name
+		if !top {
+			path = title + "." + f.name
+		}
+		switch {
+		case f.kind == object:
+			section(b, path, f.described, false)
+		case f.element != nil && f.element.kind == object:
+			section(b, path+"."+strings.ToUpper("name"), *f.element, false)
+		}
+	}
+}
+
+func table(b *bytes.Buffer, fields []field) {
+	if len(fields) == 0 {
+		return
+	}
+	b.WriteString("| setting | type | default | meaning |\n| --- | --- | --- | --- |\n")
+	for _, f := range fields {
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.name, f.typed(), code(f.def), strings.ReplaceAll(sentence(f.doc), "|", `\|`))
+	}
+	b.WriteString("\n")
+}
+
+func (d described) typed() string {
+	switch {
+	case d.kind == list:
+		return "list of " + d.element.typed()
+	case d.kind == names:
+		return "mapping of names to " + d.element.typed()
+	}
+	return string(d.kind)
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	s = strings.ToUpper(s[:1]) + s[1:]
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s
+}
+
+// summary is the first sentence of a wrapper's package comment, without its name.
+func (w wrapper) summary() string {
+	first, _, _ := strings.Cut(w.opening(strings.Join(strings.Fields(w.doc), " ")), ". ")
+	return sentence(first)
+}
+
+// opening is the first paragraph of the package comment without its name.
+func (w wrapper) opening(paragraph string) string {
+	if _, after, ok := strings.Cut(paragraph, "the wrapper "+w.kind); ok {
+		paragraph = strings.TrimLeft(after, ":, ")
+	}
+	return paragraph
+}
+
+// wrappersPage is docs/wrappers.md.
+func wrappersPage(kinds []wrapper) []byte {
+	var b bytes.Buffer
+	b.WriteString("# Wrappers\n\n" + generated)
+	b.WriteString(`A wrapper is a stage of a pipeline, outermost first. A bare name takes the defaults; "name" gives a stage a name of its
+own, which it needs where a kind stands twice. "plinth check --explain" says what the whole of a pipeline guarantees.
+
+| stage | does |
+| --- | --- |
+`)
+	for _, k := range kinds {
+		fmt.Fprintf(&b, "| [`%s`](#%s) | %s |\n", k.kind, k.kind, k.summary())
+	}
+	b.WriteString("\n")
+	for _, k := range kinds {
+		fmt.Fprintf(&b, "## %s\n\n", k.kind)
+		for i, paragraph := range strings.Split(strings.TrimSpace(k.doc), "\n\n") {
+			paragraph = strings.Join(strings.Fields(paragraph), " ")
+			if i == 0 {
+				paragraph = sentence(k.opening(paragraph))
+			}
+			b.WriteString(paragraph + "\n\n")
+		}
+		for _, rule := range k.declaration.Never {
+			verb := "should not"
+			if rule.Refuse {
+				verb = "must not"
+			}
+			fmt.Fprintf(&b, "It %s stand under a stage that %s: %s.\n\n", verb, rule.Under, rule.Why)
+		}
+		table(&b, k.config.fields)
+		for _, f := range k.config.fields {
+			switch {
+			case f.kind == object:
+				fmt.Fprintf(&b, "Under `%s`:\n\n", f.name)
+				table(&b, f.fields)
+			case f.element != nil && f.element.kind == object:
+				fmt.Fprintf(&b, "Each of `%s`:\n\n", f.name)
+				table(&b, f.element.fields)
+			}
+		}
+	}
+	return b.Bytes()
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
+
+// schema is a JSON Schema, or a part of one, with its names in a fixed order.
+type schema = map[string]any
+
+// reference is a value that is written elsewhere, which any scalar may be.
+var reference = schema{"type": "string", "pattern": `\$\{(env|file):[^}]+\}`}
+
+// schemaOf is the JSON Schema of a configuration file.
+func schemaOf(c, memory described, kinds []wrapper) ([]byte, error) {
+	stages := []any{}
+	var bare []any
+	for _, k := range kinds {
+		own := schemaFor(k.config)
+		own["properties"].(schema)["name"] = schema{"type": "string", "description": "What the stage is called in the environment, in metrics and errors; its kind where there is none."}
+		stages = append(stages, schema{
+			"type": "object", "required": []string{k.kind}, "additionalProperties": false,
+			"properties": schema{k.kind: schema{"anyOf": []any{own, schema{"type": "null"}}, "description": k.summary()}},
+		})
+		bare = append(bare, k.kind)
+	}
+	stages = append(stages, schema{"enum": bare})
+	root := schemaFor(c)
+	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	root["title"] = "Plinth configuration"
+	root["$defs"] = schema{"stage": schema{"oneOf": stages}, "memory": schemaFor(memory)}
+	// The configuration of the built-in plugin is known, that of any other is its own.
+	backend := root["properties"].(schema)["stores"].(schema)["additionalProperties"].(schema)["properties"].(schema)["backend"].(schema)
+	backend["if"] = schema{"required": []string{"plugin"}, "properties": schema{"plugin": schema{"const": "memory"}}}
+	backend["then"] = schema{"properties": schema{"config": schema{"$ref": "#/$defs/memory"}}}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(root)
+	return out.Bytes(), err
+}
+
+// schemaFor is the schema of a value.
+func schemaFor(d described) schema {
+	either := func(own ...any) schema { return schema{"anyOf": append(own, reference)} }
+	switch d.kind {
+	case text:
+		return schema{"type": "string"}
+	case boolean:
+		return either(schema{"type": "boolean"})
+	case integer:
+		return either(schema{"type": "integer"})
+	case number:
+		return either(schema{"type": "number"})
+	case size:
+		return either(schema{"type": "integer", "minimum": 0}, schema{"type": "string", "pattern": `^[0-9]+(\.[0-9]+)? ?([kKMGTPE]i?)?B?$`})
+	case duration:
+		return either(schema{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h|d))+$|^0$`}, schema{"const": 0})
+	case list:
+		return schema{"type": "array", "items": schemaFor(*d.element)}
+	case names:
+		return schema{"type": "object", "additionalProperties": schemaFor(*d.element)}
+	case stage:
+		return schema{"$ref": "#/$defs/stage"}
+	case anything:
+		return schema{"type": "object"}
+	}
+	properties := schema{}
+	for _, f := range d.fields {
+		one := schemaFor(f.described)
+		said := sentence(f.doc)
+		if f.def != "" {
+			said = strings.TrimSpace(said + " Default: " + f.def + ".")
+		}
+		if said != "" {
+			one["description"] = said
+		}
+		properties[f.name] = one
+	}
+	return schema{"type": "object", "additionalProperties": false, "properties": properties}
+}
