@@ -92,8 +92,13 @@ func (p *parsed) takePrometheus(root map[string]any, v *validator) {
 		var own pullReader
 		if v.value(reflect.TypeFor[pullReader](), pull, path) && decodeInto(pull, &own) == nil {
 			p.prometheus = &own.Exporter.Prometheus
+			what, _ := pull.(map[string]any)
+			exporter, _ := what["exporter"].(map[string]any)
+			if _, ok := exporter["prometheus/development"]; !ok {
+				v.errorf(path, "has no exporter: there is prometheus/development")
+			}
 			if err := p.prometheus.validate(); err != nil {
-				v.errorf(path+`.exporter`, "%v", err)
+				v.errorf(path+".exporter", "%v", err)
 			}
 		}
 		rest = append(rest, taken{}) // the others keep their places, for their errors
@@ -195,8 +200,18 @@ func (v *validator) structure(t reflect.Type, value any, path string) bool {
 		}
 		well = v.value(ft, inner, at) && well
 	}
+	if well && len(mapping) != 1 && slices.Contains(choices, t) {
+		v.errorf(path, "takes exactly one of %s", strings.Join(known, ", "))
+		return false
+	}
 	return well
 }
+
+// choices are the types of which the schema wants one property, and otelconf finds
+// out only when it starts.
+var choices = []reflect.Type{reflect.TypeFor[otelconf.SpanExporter](), reflect.TypeFor[otelconf.LogRecordExporter](),
+	reflect.TypeFor[otelconf.PushMetricExporter](), reflect.TypeFor[otelconf.MetricReader](), reflect.TypeFor[otelconf.SpanProcessor](),
+	reflect.TypeFor[otelconf.LogRecordProcessor](), reflect.TypeFor[otelconf.Sampler]()}
 
 // What otelconf's and encoding/json's errors say of Go, for who writes YAML.
 var (

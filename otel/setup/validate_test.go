@@ -61,6 +61,18 @@ logger_provider:
 			"5:17: telemetry.meter_provider.readers[0].pull.exporter: takes no host and no port: the page is served at /metrics, where the server listens"},
 		"an unknown pull": {"file_format: \"1.0\"\nmeter_provider:\n  readers:\n    - pull: { exporter: { prometheus: {} } }",
 			`5:29: telemetry.meter_provider.readers[0].pull.exporter.prometheus: unknown key "prometheus"`},
+		"an empty pull": {"file_format: \"1.0\"\nmeter_provider: { readers: [ { pull: } ] }",
+			"3:34: telemetry.meter_provider.readers[0].pull: has no exporter: there is prometheus/development"},
+		"a pull without an exporter": {"file_format: \"1.0\"\nmeter_provider: { readers: [ { pull: { exporter: {} } } ] }",
+			"3:34: telemetry.meter_provider.readers[0].pull: has no exporter: there is prometheus/development"},
+		"two readers in one": {"file_format: \"1.0\"\nmeter_provider: { readers: [ { pull: { exporter: {} }, periodic: { exporter: { console: } } } ] }",
+			"3:32: telemetry.meter_provider.readers[0]: takes exactly one of periodic, pull"},
+		"two exporters": {"file_format: \"1.0\"\ntracer_provider: { processors: [ { simple: { exporter: { console: , otlp_http: { endpoint: \"http://localhost:4318\" } } } } ] }",
+			"3:48: telemetry.tracer_provider.processors[0].simple.exporter: takes exactly one of console, otlp_grpc, otlp_http"},
+		"no exporter": {"file_format: \"1.0\"\nlogger_provider: { processors: [ { simple: { exporter: {} } } ] }",
+			"3:48: telemetry.logger_provider.processors[0].simple.exporter: takes exactly one of console, otlp_grpc, otlp_http"},
+		"two samplers": {"file_format: \"1.0\"\ntracer_provider: { processors: [ ], sampler: { always_on: , always_off: } }",
+			"3:39: telemetry.tracer_provider.sampler: takes exactly one of always_off, always_on, parent_based, trace_id_ratio_based"},
 		"two pages": {"file_format: \"1.0\"\nmeter_provider:\n  readers:\n    - pull: { exporter: { prometheus/development: } }\n    - periodic: { exporter: { console: } }\n    - pull: { exporter: { prometheus/development: } }",
 			"7:9: telemetry.meter_provider.readers[2].pull: is the second one: there is one page for Prometheus, at /metrics"},
 		"the place of another reader": {"file_format: \"1.0\"\nmeter_provider:\n  readers:\n    - pull: { exporter: { prometheus/development: } }\n    - periodic: { exporter: { consol: } }",
@@ -89,4 +101,23 @@ func TestSecretsAreNotTold(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)
 	}
+}
+
+// Whatever a configuration holds, it is accepted or refused.
+func FuzzValidate(f *testing.F) {
+	for _, seed := range []string{"", "telemetry: 5", "telemetry: [1]", "telemetry: { file_format: \"1.0\" }",
+		"telemetry: { meter_provider: { readers: [ { pull: }, { pull: { exporter: [1] } }, 5, { periodic: { exporter: { console: } } } ] } }",
+		"telemetry: { tracer_provider: { processors: { a: 1 }, sampler: { parent_based: { root: [ ] } } }, resource: { attributes: [ { name: x, value: [ 1, { } ] } ] } }",
+		"telemetry: { propagator: { composite: [ tracecontext: , 7 ] }, distribution: { a: { b: 1 } }, log_level: 9 }"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, yaml string) {
+		c, _ := config.Load(config.Options{File: "c.yaml", Content: []byte(yaml)})
+		if c == nil {
+			return
+		}
+		if err := setup.Validate(c.Telemetry); err != nil && !strings.Contains(err.Error(), "telemetry") {
+			t.Errorf("it is not told what is wrong: %v", err)
+		}
+	})
 }
