@@ -333,7 +333,10 @@ func TestClose(t *testing.T) {
 	<-entered
 	closed := make(chan error, 1)
 	go func() { closed <- c.Close(context.Background()) }()
-	eventually(t, func() bool { _, err := c.Health(t.Context(), storage.Liveness); return errors.Is(err, storage.ErrShuttingDown) })
+	eventually(t, func() bool {
+		_, err := c.Health(t.Context(), storage.Liveness)
+		return errors.Is(err, storage.ErrShuttingDown)
+	})
 	close(gate)
 	if err := errors.Join(<-call, <-closed, c.Close(context.Background())); err != nil {
 		t.Error(err)

@@ -69,10 +69,11 @@ func plain(message string) string {
 	const dialing, handshake = "Error while dialing: ", "authentication handshake failed: "
 	for _, head := range []string{dialing, handshake} {
 		if _, rest, ok := strings.Cut(message, head); ok {
-			return strings.TrimSuffix(rest, "\"")
+			message = strings.TrimSuffix(rest, "\"")
+			break
 		}
 	}
-	return message
+	return strings.TrimSuffix(message, "; "+spent)
 }
 
 // unsent tells whether a call's error says that it was certainly not sent.

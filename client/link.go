@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -24,6 +25,7 @@ type link struct {
 	conn   *grpc.ClientConn
 	dialed atomic.Bool
 	dead   atomic.Bool
+	failed atomic.Pointer[error]  // why there never was a connection; nil: there was, or will be
 	server atomic.Pointer[string] // its instance; empty: it is not alone with the store
 	offset atomic.Int64           // the server's clock minus ours, in ms
 	refs   atomic.Int64           // calls, and one for being current
@@ -46,9 +48,16 @@ func (c *Client) newLink() (*link, error) {
 	dial := func(ctx context.Context, _ string) (net.Conn, error) {
 		if l.dialed.Swap(true) {
 			l.dead.Store(true)
+			if why := l.failed.Load(); why != nil {
+				return nil, fmt.Errorf("%w; %w", *why, errSpent)
+			}
 			return nil, errSpent
 		}
-		return (&net.Dialer{}).DialContext(ctx, network, address)
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err != nil {
+			l.failed.Store(&err)
+		}
+		return conn, err
 	}
 	target := c.config.Address
 	if network == "unix" {
