@@ -10,9 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/plugintest"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/storagetest"
 )
 
 // in runs go in the folder of an example.
@@ -79,5 +82,50 @@ stores: { default: { backend: { plugin: dictionary, config: { words: `+words+` }
 	}
 	if _, err := open("{}"); err == nil || !strings.Contains(err.Error(), ":3:63: stores.default.backend.config.words: plugin dictionary: a dictionary needs words") {
 		t.Error(err)
+	}
+}
+
+// A plugin in C is no longer than it may be, passes every check that there is for
+// modules, and serves behind a pipeline.
+func TestThirdPartyC(t *testing.T) {
+	const folder = "thirdparty-c"
+	source, err := os.ReadFile(filepath.Join(folder, "shelf.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(source, []byte("\n")); n > 300 {
+		t.Errorf("shelf.c has %d lines", n)
+	}
+	module, err := os.ReadFile(filepath.Join(folder, "shelf.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := plugintest.Run(t.Context(), module, plugintest.Options{Name: "shelf"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Results {
+		if r.Outcome == storagetest.Failed {
+			t.Errorf("%s/%s: %s", r.Category, r.Name, r.Text)
+		}
+	}
+	ctx := t.Context()
+	h, err := plinth.Open(ctx, filepath.Join(folder, "plinth.yaml"), plinth.WithContent([]byte(`
+plugins: { shelf: { wasm: ./shelf.wasm } }
+stores:
+  default: { backend: { plugin: shelf }, pipeline: [instrument, cache, batch] }`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(context.Background())
+	s := h.Store("default")
+	if err := s.Set(ctx, []byte("hello"), []byte("world")); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Get(ctx, []byte("hello")); err != nil || string(v) != "world" {
+		t.Errorf("%q, %v", v, err)
+	}
+	if err := s.SetWithTTL(ctx, []byte("hello"), nil, time.Hour); !errors.Is(err, storage.ErrUnsupported) {
+		t.Errorf("what it does not claim: %v", err)
 	}
 }

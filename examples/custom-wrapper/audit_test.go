@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/storagetest"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// A wrapper of one's own is held to the same rules as all others.
+func TestConformance(t *testing.T) {
+	clock := storagetest.NewClock()
+	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
+		env := sdk.Env{Now: clock.Now}
+		rand.Read(env.Incarnation[:])
+		below := memory.New(memory.DefaultConfig(), env)
+		b, err := Factory(io.Discard).Build(below, nil, wrappers.Settings{})
+		return storagetest.WithClose(b, below.Close), err
+	}})
+}
+
+func open(t *testing.T, out io.Writer, stages string) (*plinth.Host, error) {
+	t.Helper()
+	h, err := plinth.Open(t.Context(), "", plinth.WithWrappers(Factory(out)),
+		plinth.WithContent([]byte("stores: { default: { backend: { plugin: memory }, pipeline: "+stages+" } }")))
+	if err == nil {
+		t.Cleanup(func() { h.Close(context.Background()) })
+	}
+	return h, err
+}
+
+func TestAudit(t *testing.T) {
+	var out strings.Builder
+	h, err := open(t, &out, "[audit: { reads: true, prefix: u/ }]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, s := t.Context(), h.Store("default")
+	s.Set(ctx, []byte("u/ada"), nil)
+	s.Set(ctx, []byte("other"), nil)
+	s.CompareAndSet(ctx, []byte("u/ada"), storage.ExpectAbsent(), nil)
+	s.Get(ctx, []byte("u/none"))
+	want := "audit: default write of 5 bytes: ok\naudit: default write of 5 bytes: conflict\naudit: default get of 6 bytes: not_found\n"
+	if out.String() != want {
+		t.Errorf("%s", out.String())
+	}
+}
+
+// Its configuration and its place are checked like those of the built-in ones.
+func TestChecked(t *testing.T) {
+	for stages, want := range map[string]string{
+		"[audit: { read: true }]": `unknown key "read": did you mean "reads"?`,
+		"[batch, audit]":          "audit stands under batch: a line could not say whose write it is; the better order is audit, batch",
+	} {
+		if _, err := open(t, io.Discard, stages); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", stages, err)
+		}
+	}
+}
