@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -319,7 +320,7 @@ func TestHealth(t *testing.T) {
 		{health: storage.Health{Status: storage.Unhealthy}, want: not}, {health: storage.Health{}, want: not},
 		{err: storage.ErrUnavailable, want: not}, {hangs: true, want: not},
 	} {
-		sick.health, sick.err, sick.hangs = h.health, h.err, h.hangs
+		sick.set(h.health, h.err, h.hangs)
 		for service, want := range map[string]healthpb.HealthCheckResponse_ServingStatus{"sick": h.want, "": h.want, abigrpc.Service: h.want, "s": serving} {
 			if h.hangs && service != "sick" {
 				continue // each takes its time
@@ -329,7 +330,7 @@ func TestHealth(t *testing.T) {
 			}
 		}
 	}
-	sick.hangs = false
+	sick.set(storage.Health{Status: storage.Unhealthy}, nil, false)
 	if _, err := c.Check(context.Background(), &healthpb.HealthCheckRequest{Service: "none"}); status.Code(err) != codes.NotFound {
 		t.Errorf("a store that there is not: %v", err)
 	}
@@ -341,15 +342,25 @@ func TestHealth(t *testing.T) {
 
 type sickBackend struct {
 	storage.UnimplementedBackend
+	mu     sync.Mutex
 	health storage.Health
 	err    error
 	hangs  bool
 }
 
+func (b *sickBackend) set(h storage.Health, err error, hangs bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.health, b.err, b.hangs = h, err, hangs
+}
+
 func (b *sickBackend) Health(ctx context.Context, _ storage.Probe) (storage.Health, error) {
-	if b.hangs {
+	b.mu.Lock()
+	h, err, hangs := b.health, b.err, b.hangs
+	b.mu.Unlock()
+	if hangs {
 		<-ctx.Done()
 		return storage.Health{}, storage.ContextError(ctx)
 	}
-	return b.health, b.err
+	return h, err
 }
