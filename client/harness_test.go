@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
@@ -38,7 +40,11 @@ type served struct {
 
 // serve serves b at the address until stop, which may be called again.
 func serve(c grpcserver.Config, b storage.Backend, now func() time.Time) (*served, error) {
-	s := grpcserver.Settings{Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{Clock: now})}, Log: silent}
+	return serveTraced(c, b, now, nil)
+}
+
+func serveTraced(c grpcserver.Config, b storage.Backend, now func() time.Time, tracer trace.TracerProvider) (*served, error) {
+	s := grpcserver.Settings{Tracer: tracer, Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{Clock: now})}, Log: silent}
 	if c.Door.Address == "" {
 		c.Door.Address = "127.0.0.1:0"
 	}

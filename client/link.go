@@ -29,7 +29,6 @@ type link struct {
 	server atomic.Pointer[string] // its instance; empty: it is not alone with the store
 	offset atomic.Int64           // the server's clock minus ours, in ms
 	refs   atomic.Int64           // calls, and one for being current
-	gone   chan struct{}          // closed after the last of them
 }
 
 // spent is the text of the error of a second connection, by which calls are known

@@ -6,6 +6,9 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
+
+	"github.com/plinthkv/plinth/abi/abigrpc"
 )
 
 // telemetry makes a span and a duration of every call, and has the server hear
@@ -22,5 +25,6 @@ func (s *Settings) telemetry() []grpc.DialOption {
 		meter = metricnoop.NewMeterProvider()
 	}
 	return []grpc.DialOption{grpc.WithStatsHandler(otelgrpc.NewClientHandler(otelgrpc.WithTracerProvider(tracer),
-		otelgrpc.WithMeterProvider(meter), otelgrpc.WithPropagators(propagation.TraceContext{})))}
+		otelgrpc.WithMeterProvider(meter), otelgrpc.WithPropagators(propagation.TraceContext{}),
+		otelgrpc.WithFilter(func(i *stats.RPCTagInfo) bool { return i.FullMethodName != abigrpc.MethodInfo })))} // that is asked all the time, by nobody
 }

@@ -22,5 +22,7 @@ func (s *Server) telemetry() stats.Handler {
 	}
 	return otelgrpc.NewServerHandler(otelgrpc.WithTracerProvider(tracer), otelgrpc.WithMeterProvider(meter),
 		otelgrpc.WithPropagators(propagation.TraceContext{}),
-		otelgrpc.WithFilter(func(i *stats.RPCTagInfo) bool { return abigrpc.Of(i.FullMethodName) }))
+		otelgrpc.WithFilter(func(i *stats.RPCTagInfo) bool {
+			return abigrpc.Of(i.FullMethodName) && i.FullMethodName != abigrpc.MethodInfo // which clients ask all the time
+		}))
 }
