@@ -244,6 +244,19 @@ func TestRefusalsHold(t *testing.T) {
 	s.fails(err, codes.Aborted, storage.Conflict) // it is asked under another time, and still known
 }
 
+// Writes without a name have nothing to do with each other.
+func TestWritesWithoutAName(t *testing.T) {
+	s := serve(t, nil)
+	s.fill("k")
+	ctx := with(abigrpc.MetaUntil, millis(s.now.Add(time.Minute)))
+	refused := put("k", "x")
+	refused.Checks = []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("k")}}
+	_, err := s.apply(ctx, refused)
+	s.fails(err, codes.Aborted, storage.Conflict)
+	_, err = s.apply(ctx, put("k", "y"))
+	must(t, err)
+}
+
 // Attempts of one write that come at once run one after the other.
 func TestAttemptsAtOnce(t *testing.T) {
 	slow := &slowApply{}

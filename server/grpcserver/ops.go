@@ -109,12 +109,12 @@ func (c *call) applyOnce(w *storage.WriteSet) error {
 	if err != nil {
 		return err
 	}
-	if until == 0 {
-		c.applied.Version, err = c.store.Apply(c.ctx, w)
-		return err
-	}
 	name, err := c.written()
 	if err != nil {
+		return err
+	}
+	if until == 0 || name == [16]byte{} { // it has no other attempts
+		c.applied.Version, err = c.store.Apply(c.ctx, w)
 		return err
 	}
 	k := fenceKey{c.store, name}
