@@ -53,7 +53,7 @@ func startup(ctx context.Context) error {
 }
 
 func ready(ctx context.Context, bin, dir string) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, bin, "serve", "--http", "unix:"+filepath.Join(dir, "bench.sock"))
+	cmd := exec.CommandContext(ctx, bin, "serve", "--http", "unix:"+filepath.Join(dir, "bench.sock"), "--grpc", "unix:"+filepath.Join(dir, "bench-grpc.sock"))
 	cmd.Env = append(os.Environ(), "PLINTH_CACHE_DIR="+filepath.Join(dir, "cache"))
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -72,7 +72,7 @@ func serving(t *testing.T, yaml string, args ...string) (url string, log *output
 	r, w := io.Pipe()
 	code, log := make(chan int, 1), &output{}
 	go func() {
-		code <- run(ctx, append([]string{"serve", "-c", file}, args...), env{stdin: strings.NewReader(""), stdout: w, stderr: log, environ: []string{"PLINTH_CACHE_DIR=" + sharedCache(t)}})
+		code <- run(ctx, append([]string{"serve", "-c", file, "--grpc", "127.0.0.1:0"}, args...), env{stdin: strings.NewReader(""), stdout: w, stderr: log, environ: []string{"PLINTH_CACHE_DIR=" + sharedCache(t)}})
 		w.Close()
 	}()
 	line, err := bufio.NewReader(r).ReadString('\n')
