@@ -50,7 +50,8 @@ func TestDefaults(t *testing.T) {
 		}
 		kinds = append(kinds, stage.Kind+" "+stage.Name+" "+string(json))
 	}
-	if want := []string{"instrument instrument ", `size_limits size_limits {"key":"4KiB","value":"4MiB"}`, `cache cache {"max_bytes":"64MiB","ttl":"60s"}`}; !slices.Equal(kinds, want) {
+	if want := []string{"instrument instrument ", `size_limits size_limits {"key":"4KiB","value":"4MiB"}`, `cache cache {"max_bytes":"64MiB","ttl":"60s"}`,
+		`batch batch {"max_ops":1000,"max_bytes":"8MiB","linger":"0s"}`}; !slices.Equal(kinds, want) {
 		t.Errorf("pipeline: %q, want %q", kinds, want)
 	}
 	want := ServerLimits{

@@ -31,7 +31,8 @@ stores: { a: { backend: { plugin: acme, config: { a: "5", b: 5, c: ~, d: "~", e:
 		}
 	}
 
-	again := load(t, Options{Environ: o.Environ}, strings.Replace(string(out), hidden, "hunter2-too", 1))
+	shown := strings.NewReplacer("token: "+hidden, "token: hunter2-too", "N: "+hidden, `N: "5"`, `on: `+hidden, `on: "true"`).Replace(string(out))
+	again := load(t, Options{Environ: o.Environ}, shown)
 	was, _ := c.Stores["a"].Backend.Config.JSON()
 	is, err := again.Stores["a"].Backend.Config.JSON()
 	if err != nil || string(was) != string(is) {
