@@ -23,7 +23,7 @@ func DecodeConfig(config json.RawMessage, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(config))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		return configError(err, v)
+		return configError(err, config, v)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return ConfigErrorf("", "something follows the configuration object")
@@ -39,20 +39,47 @@ func ConfigErrorf(path, format string, args ...any) error {
 	return e
 }
 
-func configError(err error, v any) error {
+func configError(err error, config json.RawMessage, v any) error {
 	var wrongType *json.UnmarshalTypeError
 	var size *sizeError
 	switch {
 	case errors.As(err, &wrongType):
 		return ConfigErrorf(wrongType.Field, "a %s is not a %s", wrongType.Value, wrongType.Type)
 	case errors.As(err, &size):
-		return ConfigErrorf("", "%v", size)
+		return ConfigErrorf(badSize(config, reflect.TypeOf(v)), "%v", size)
 	}
 	if _, field, ok := strings.Cut(err.Error(), "unknown field "); ok {
 		name, _ := strconv.Unquote(field)
 		return ConfigErrorf(name, "unknown field %s%s", field, meant(name, fields(reflect.TypeOf(v), 4)))
 	}
 	return ConfigErrorf("", "the configuration is not valid JSON for it: %v", err)
+}
+
+// badSize is the path of the first size that cannot be read, in the structs that t
+// is made of; empty: it is elsewhere, as in a list.
+func badSize(config json.RawMessage, t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	var object map[string]json.RawMessage
+	if t.Kind() != reflect.Struct || json.Unmarshal(config, &object) != nil {
+		return ""
+	}
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		raw, ok := object[name]
+		var size Size
+		switch {
+		case !ok:
+		case f.Type == reflect.TypeFor[Size]() && json.Unmarshal(raw, &size) != nil:
+			return name
+		case f.Type.Kind() == reflect.Struct:
+			if path := badSize(raw, f.Type); path != "" {
+				return name + "." + path
+			}
+		}
+	}
+	return ""
 }
 
 // fields are the names in JSON of a struct's fields, those of structs in it too,

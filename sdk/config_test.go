@@ -29,7 +29,7 @@ func TestDecodeConfig(t *testing.T) {
 		{`{"quite_another":1}`, "quite_another", `known are max_bytes, name, peers, addr`},
 		{`{"name":5}`, "name", "a number is not a string"},
 		{`{"peers":[{"addr":5}]}`, "peers.addr", "a number is not a string"},
-		{`{"max_bytes":"many"}`, "", `"many" is not a size`},
+		{`{"max_bytes":"many"}`, "max_bytes", `"many" is not a size`},
 		{`{"name":"a"`, "", "not valid JSON"},
 		{`{}{}`, "", "something follows"},
 		{`[]`, "", "a array is not a"},
