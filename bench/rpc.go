@@ -25,12 +25,13 @@ import (
 type rpc struct {
 	plain         *grpc.ClientConn
 	store, remote *client.Client
+	bulk          *client.Client // of a store that takes bulk imports
 	ends          []func() error
 }
 
 const rpcCallers = 64
 
-func newRPC(ctx context.Context, b storage.Backend) (*rpc, error) {
+func newRPC(ctx context.Context, b, bulk storage.Backend) (*rpc, error) {
 	r := &rpc{}
 	plain, err := r.servePlain()
 	if err != nil {
@@ -38,6 +39,9 @@ func newRPC(ctx context.Context, b storage.Backend) (*rpc, error) {
 	}
 	r.plain = plain
 	if r.store, err = r.serve(ctx, b); err != nil {
+		return nil, err
+	}
+	if r.bulk, err = r.serve(ctx, bulk); err != nil {
 		return nil, err
 	}
 	between, err := r.serve(ctx, b)

@@ -21,6 +21,7 @@ import (
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
+	"github.com/plinthkv/plinth/wrappers/batch"
 	"github.com/plinthkv/plinth/wrappers/cache"
 	"github.com/plinthkv/plinth/wrappers/sizelimits"
 )
@@ -37,11 +38,15 @@ func guest(ctx context.Context, r *wasmhost.Runtime, name string, binary []byte,
 	return m.Open(ctx, nil)
 }
 
-// pipeline is the built-in default over b: instrument, size_limits, cache.
+// pipeline is the built-in default over b: instrument, size_limits, cache, batch.
 func pipeline(b storage.Backend) (storage.Backend, error) {
 	hub := wrappers.NewHub(b)
 	s := wrappers.Settings{Store: "default", Hub: hub, Meter: metricnoop.NewMeterProvider()}
-	cached, err := cache.New(hub.Backend(), cache.DefaultConfig(), s)
+	batched, err := batch.New(hub.Backend(), batch.DefaultConfig(), s)
+	if err != nil {
+		return nil, err
+	}
+	cached, err := cache.New(batched, cache.DefaultConfig(), s)
 	if err != nil {
 		return nil, err
 	}
@@ -147,6 +152,7 @@ func rows(ctx context.Context) (_ []*row, closeAll func() error, err error) {
 	cTrusted, cInterruptible := open("kv", c, true), open("kv", c, false)
 	memTrusted, memInterruptible := open("memory", module.Wasm, true), open("memory", module.Wasm, false)
 	forHits, forMisses := open("memory", module.Wasm, true), open("memory", module.Wasm, true)
+	forBulk := open("memory", module.Wasm, true)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -176,7 +182,15 @@ func rows(ctx context.Context) (_ []*row, closeAll func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	rpc, err := newRPC(ctx, mem)
+	bulkWeb, err := newWeb(forBulk)
+	if err != nil {
+		return nil, nil, err
+	}
+	rpc, err := newRPC(ctx, mem, forBulk)
+	if err != nil {
+		return nil, nil, err
+	}
+	alone, err := stageRows()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -218,9 +232,13 @@ func rows(ctx context.Context) (_ []*row, closeAll func() error, err error) {
 		{work: "default pipeline", subject: fl, floor: fl, run: gets(backend{native})},
 		{work: "default pipeline", subject: "cache hit", floor: fl, goal: 4, allocs: 2, run: gets(backend{hits})},
 		{work: "default pipeline", subject: "cache miss, memory as WASM", floor: fl, run: missing(misses)},
+		{work: "default pipeline, set", subject: "memory as WASM alone", floor: "memory as WASM alone", run: sets(backend{memTrusted})},
+		{work: "default pipeline, set", subject: "default pipeline", floor: "memory as WASM alone", run: sets(backend{misses})},
 		{work: "HTTP get, 64 callers", subject: "empty handler", floor: "empty handler", run: web.run(web.empty)},
 		{work: "HTTP get, 64 callers", subject: "memory, native", floor: "empty handler", goal: 1.25, run: web.run(web.store)},
 	}
 	all = append(all, rpc.rows()...)
-	return all, func() error { web.close(); return errors.Join(rpc.close(), r.Close(ctx)) }, nil
+	all = append(all, bulkRows(mem, forBulk, bulkWeb, rpc)...)
+	all = append(all, alone...)
+	return all, func() error { web.close(); bulkWeb.close(); return errors.Join(rpc.close(), r.Close(ctx)) }, nil
 }
