@@ -47,6 +47,29 @@ func TestWrapperConformance(t *testing.T) {
 	}
 }
 
+// What reads are promised stays true above read_only, while others write. That it
+// refuses every write is in its own tests: there the kit would have nothing to read.
+func TestReadOnlyConformance(t *testing.T) {
+	clock := storagetest.NewClock()
+	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
+		env := sdk.Env{Now: clock.Now}
+		rand.Read(env.Incarnation[:])
+		below := memory.New(memory.DefaultConfig(), env)
+		above, err := pipeline(below, "[read_only]", clock)
+		return writtenBelow{above, below}, err
+	}})
+}
+
+// writtenBelow is a backend whose writes go past its pipeline.
+type writtenBelow struct {
+	storage.Backend
+	below storage.Backend
+}
+
+func (w writtenBelow) Apply(ctx context.Context, set *storage.WriteSet) (uint64, error) {
+	return w.below.Apply(ctx, set)
+}
+
 // stages are those that a random pipeline is drawn from, with settings that pass
 // everything on. Those of one kind stand for each other.
 var stages = [][]string{
