@@ -16,8 +16,8 @@ type Config struct {
 	MaxDelay  time.Duration `yaml:"max_delay"`  // and is never longer than this
 	Deadline  time.Duration `yaml:"deadline"`   // after the first attempt no other begins; 0: only the caller's
 	// Unknown is how long a write of unknown outcome is made again, over a backend
-	// that is idempotent; 0: not at all. It has to be short enough that the backend
-	// still remembers the write's ID: see limits of its Info.
+	// that is idempotent; 0: not at all. It is less where the backend remembers IDs
+	// for less, or so few that 50,000 writes a second would have it forget them.
 	Unknown time.Duration `yaml:"unknown"`
 }
 

@@ -124,15 +124,23 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	return version, err
 }
 
+// writesPerSecond is how many writes with an ID a backend is thought to do, at
+// most, which says how long one of so many that it remembers is safe with it.
+const writesPerSecond = 50_000
+
 // window is how long a write of unknown outcome may be repeated; 0: not at all.
 func (b *Backend) window(info *storage.Info) time.Duration {
 	if !b.config.identifies(*info) {
 		return 0
 	}
+	w := b.config.Unknown
 	if known := info.Limits.IDWindow; known > 0 {
-		return min(b.config.Unknown, known/2) // the attempt itself takes time too
+		w = min(w, known/2) // the attempt itself takes time too
 	}
-	return b.config.Unknown
+	if n := info.Limits.IDCount; n > 0 {
+		w = min(w, time.Duration(n)*time.Second/writesPerSecond)
+	}
+	return w
 }
 
 // newID is random, from the runtime's own generator, which is seeded for each

@@ -226,3 +226,42 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%.0f allocations", bare)
 	}
 }
+
+// forgetful remembers few IDs.
+type forgetful struct {
+	storage.Backend
+	limits storage.Limits
+}
+
+func (f forgetful) Info() storage.Info {
+	i := f.Backend.Info()
+	i.Limits = f.limits
+	return i
+}
+
+// No write is repeated that the backend may have forgotten.
+func TestWindow(t *testing.T) {
+	for _, c := range []struct {
+		limits storage.Limits
+		most   time.Duration
+	}{
+		{storage.Limits{}, time.Second},
+		{storage.Limits{IDCount: 1 << 20}, time.Second},
+		{storage.Limits{IDCount: 5000}, 100 * time.Millisecond},
+		{storage.Limits{IDWindow: time.Hour}, time.Second},
+		{storage.Limits{IDWindow: 400 * time.Millisecond}, 200 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			config := retry.DefaultConfig()
+			config.Attempts, config.MaxDelay = 1<<20, config.BaseDelay
+			s, _ := over(t, forgetful{newMemory(), c.limits}, config, storagetest.Fault{Err: unknown})
+			start := time.Now()
+			if err := s.Set(t.Context(), []byte("k"), nil); !errors.Is(err, storage.ErrOutcomeUnknown) {
+				t.Errorf("%v", err)
+			}
+			if took := time.Since(start); took > c.most+config.BaseDelay || took < c.most/2 {
+				t.Errorf("%+v: repeated for %s, want %s", c.limits, took, c.most)
+			}
+		})
+	}
+}
