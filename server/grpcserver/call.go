@@ -156,6 +156,10 @@ func number(ctx context.Context, name string) (int64, error) {
 	return n, nil
 }
 
+// mostAhead is how far ahead the time may be until which a write may be begun: for
+// so long its refusal is remembered.
+const mostAhead = time.Minute
+
 // until is when, by the store's clock, it is too late to begin a write; 0: never.
 // One that comes too late is refused, so that what was held up on its way cannot
 // land long after it was given up.
@@ -165,7 +169,10 @@ func (c *call) until() (int64, error) {
 		return 0, err
 	}
 	until += c.offset.Milliseconds()
-	if c.store.Now().UnixMilli() > until {
+	switch now := c.store.Now().UnixMilli(); {
+	case until-now > mostAhead.Milliseconds():
+		return 0, storage.Errorf(storage.InvalidArgument, "%s is more than %s ahead", abigrpc.MetaUntil, mostAhead)
+	case now > until:
 		return 0, storage.Errorf(storage.Timeout, "the write came after the time that %s gives it; nothing was applied", abigrpc.MetaUntil)
 	}
 	return until, nil

@@ -210,6 +210,8 @@ func TestLateWrites(t *testing.T) {
 	must(t, err)
 	_, err = s.apply(with(abigrpc.MetaNow, millis(theirs), abigrpc.MetaUntil, millis(s.now)), put("k", "late"))
 	s.fails(err, codes.DeadlineExceeded, storage.Timeout)
+	_, err = s.apply(with(abigrpc.MetaUntil, millis(s.now.Add(time.Minute+time.Millisecond))), put("k", "for ever"))
+	s.fails(err, codes.InvalidArgument, storage.InvalidArgument)
 	if got, _ := s.get(context.Background(), "k"); string(got.Value) != "theirs" {
 		t.Errorf("%q", got.Value)
 	}
