@@ -1,0 +1,148 @@
+package plugintest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// manyFrames are what several callers are combined into, with one among them that
+// cannot be read. Those that the plugin leaves are sent again, as a host does.
+func manyFrames(g *guest) error {
+	const n = 100
+	var frames [][]byte
+	for i := range n {
+		message := abi.AppendGet(nil, known)
+		if i == n/2 {
+			message = []byte{0x0a, 0xff}
+		}
+		frames = append(frames, frame(uint32(i), abi.OpGet, message))
+	}
+	for next := 0; next < n; {
+		answer, err := g.b.Raw(g.ctx, slices.Concat(frames[next:]...))
+		if err != nil {
+			return err
+		}
+		if len(answer) == 0 {
+			return fmt.Errorf("no answer to %d requests", n-next)
+		}
+		for len(answer) > 0 {
+			f, rest, err := abi.ReadFrame(answer, 0)
+			switch code := storage.Code(f.Kind); {
+			case err != nil:
+				return fmt.Errorf("answer %d is no frame: %w", next, err)
+			case next >= n || f.ID != uint32(next):
+				return fmt.Errorf("answer %d is to request %d", next, f.ID)
+			case next == n/2 && code != storage.Serialization && code != storage.InvalidArgument:
+				return fmt.Errorf("a request that cannot be read is answered with %s, want %s", code, storage.Serialization)
+			case next != n/2 && g.filled && code != storage.OK:
+				return fmt.Errorf("request %d is answered with %s", next, code)
+			}
+			answer = rest
+			next++
+		}
+	}
+	return nil
+}
+
+// smallBudget asks for more than there is room for.
+func smallBudget(g *guest) error {
+	size := 4000
+	if limit := g.b.Info().Limits.Value; limit > 0 {
+		size = min(size, limit)
+	}
+	if err := g.store.Set(g.ctx, []byte("large"), make([]byte, size)); err != nil {
+		return fmt.Errorf("%w: the plugin cannot be written to: %v", errNotApplicable, err)
+	}
+	budget := uint32(size/2 + 200)
+	for op, message := range map[abi.Op][]byte{
+		abi.OpGet:     abi.AppendGet(nil, []byte("large")),
+		abi.OpGetMany: abi.AppendGetMany(nil, [][]byte{[]byte("large"), []byte("large")}),
+	} {
+		request := abi.BeginFrame(nil, 7, uint8(op), &abi.Header{Now: time.Now().UnixMilli(), Budget: budget})
+		request, err := abi.EndFrame(append(request, message...), 0)
+		if err != nil {
+			return err
+		}
+		answer, err := g.b.Raw(g.ctx, request)
+		if err != nil {
+			return err
+		}
+		if len(answer) > int(budget) {
+			return fmt.Errorf("%s answers %d bytes to a budget of %d", op, len(answer), budget)
+		}
+		if f, _, err := abi.ReadFrame(answer, 0); err != nil || storage.Code(f.Kind) != storage.RangeLimit {
+			return fmt.Errorf("%s over its budget is answered with %s, %v, want %s", op, storage.Code(f.Kind), err, storage.RangeLimit)
+		}
+	}
+	return nil
+}
+
+// largeThenSmall makes the request buffer grow and shrink.
+func largeThenSmall(g *guest) error {
+	size := 8 << 20
+	if l := g.b.Info().Limits; l.Value > 0 {
+		size = min(size, l.Value)
+	}
+	for range 3 {
+		err := g.store.Set(g.ctx, []byte("large"), make([]byte, size))
+		if err != nil && storage.AsError(err).Unknown || errors.Is(err, storage.ErrUnavailable) {
+			return fmt.Errorf("a value of %d bytes, which its limits allow: %w", size, err)
+		}
+		for range 10 {
+			if _, err := g.store.Get(g.ctx, []byte("small")); err != nil && !errors.Is(err, storage.ErrNotFound) {
+				return err
+			}
+		}
+		if v, got := g.store.Get(g.ctx, []byte("large")); err == nil && (got != nil || len(v) != size) {
+			return fmt.Errorf("%d of %d bytes come back, %v", len(v), size, got)
+		}
+	}
+	return nil
+}
+
+// spaceUsedUp writes until the plugin says that there is no room.
+func spaceUsedUp(g *guest) error {
+	size := 256 << 10
+	if limit := g.b.Info().Limits.Value; limit > 0 {
+		size = min(size, limit)
+	}
+	value := make([]byte, size)
+	const most = 2 << 30
+	for i := 0; i*size < most; i++ {
+		err := g.store.Set(g.ctx, fmt.Appendf(nil, "fill%09d", i), value)
+		switch {
+		case err == nil:
+			continue
+		case i == 0 && !errors.Is(err, storage.ErrUnavailable):
+			return fmt.Errorf("%w: the plugin cannot be written to: %v", errNotApplicable, err)
+		case !errors.Is(err, storage.ErrNoSpace):
+			return fmt.Errorf("after %d values of %d bytes: %w, want %s", i, size, err, storage.NoSpace)
+		}
+		if err := g.store.Delete(g.ctx, []byte("fill000000000")); err != nil {
+			return fmt.Errorf("a delete when the space is used up: %w", err)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: there is room for more than %d bytes", errNotApplicable, most)
+}
+
+// unknownConfig opens the plugin with a setting that it cannot have.
+func unknownConfig(ctx context.Context, m *wasmhost.Module) error {
+	b, err := m.Open(ctx, json.RawMessage(`{"no such setting": true}`))
+	if err == nil {
+		b.Close(ctx)
+		return errors.New("a setting that it cannot know is taken without a word, so that a slip in a configuration goes unseen")
+	}
+	if e := storage.AsError(err); e.Code != storage.InvalidArgument {
+		return fmt.Errorf("a setting that it cannot know is answered with %w, want %s", err, storage.InvalidArgument)
+	}
+	return nil
+}
