@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
@@ -85,8 +88,8 @@ var stages = [][]string{
 	{"faults: { rules: [{ rate: 0.01, delay: 1us }] }"},
 }
 
-// randomStages is a pipeline of 1 to 6 stages that a host would open.
-func randomStages(r *mathrand.Rand) string {
+// randomStages is a pipeline of 1 to 6 of the stages, one that a host might open.
+func randomStages(r *mathrand.Rand, stages [][]string) string {
 	var picked []string
 	for n := range 1 + r.IntN(6) {
 		kind := stages[r.IntN(len(stages))]
@@ -108,7 +111,7 @@ func TestRandomStacks(t *testing.T) {
 	r := mathrand.New(mathrand.NewPCG(20, 26))
 	legal := 0
 	for i := range 100 * stacks {
-		stages := randomStages(r)
+		stages := randomStages(r, stages)
 		f := stack(stages)
 		b, err := f.Open(t.Context())
 		if field := (*wrappers.FieldError)(nil); errors.Is(err, errRefused) || errors.As(err, &field) {
@@ -128,4 +131,111 @@ func TestRandomStacks(t *testing.T) {
 		}
 	}
 	t.Fatalf("only %d legal stacks", legal)
+}
+
+// Whatever legal pipeline stands over a backend, callers beside each other see
+// one order of all calls: also where calls fail, are said to have failed although
+// they were applied, or are left by their callers.
+func TestRandomStacksConcurrently(t *testing.T) {
+	const stacks = 40
+	rough := append(slices.Clone(stages), []string{
+		"faults: { rules: [{ calls: [apply], rate: 0.04, error: unavailable, applied: true }, { rate: 0.05, error: unavailable }] }",
+		"faults: { rules: [{ calls: [apply], rate: 0.04, error: outcome_unknown }, { rate: 0.05, delay: 20us, error: timeout }] }"})
+	r := mathrand.New(mathrand.NewPCG(20, 27))
+	legal := 0
+	for i := range 100 * stacks {
+		drawn := randomStages(r, rough)
+		b, err := stack(drawn).Open(t.Context())
+		if field := (*wrappers.FieldError)(nil); errors.Is(err, errRefused) || errors.As(err, &field) {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", drawn, err)
+		}
+		err = beside(t.Context(), b, uint64(i))
+		if err := b.Close(t.Context()); err != nil {
+			t.Errorf("%s: %v", drawn, err)
+		}
+		if errors.Is(err, storagetest.ErrHistoryInvalid) {
+			continue // such as of an open circuit, which says nothing
+		}
+		if err != nil {
+			t.Errorf("%s:\n%v", drawn, err)
+		}
+		if legal++; legal == stacks {
+			return
+		}
+	}
+	t.Fatalf("only %d legal stacks", legal)
+}
+
+// beside has clients make calls beside each other, and checks what they saw.
+func beside(ctx context.Context, b storage.Backend, seed uint64) error {
+	const clients, calls = 6, 60
+	h, err := storagetest.NewHistory(ctx, b)
+	for range 20 { // it may be made to fail on purpose
+		if err == nil {
+			break
+		}
+		h, err = storagetest.NewHistory(ctx, b)
+	}
+	if err != nil {
+		return err
+	}
+	var all sync.WaitGroup
+	start := make(chan struct{})
+	for i := range clients {
+		all.Go(func() {
+			r := mathrand.New(mathrand.NewPCG(seed, uint64(i)))
+			client := h.Client()
+			<-start
+			for n := range calls {
+				anyCall(ctx, r, client, fmt.Appendf(nil, "%d.%d", i, n))
+			}
+		})
+	}
+	close(start)
+	all.Wait()
+	return h.Check(clients*calls/3, time.Minute)
+}
+
+// anyCall makes a call of any kind on a few keys, which its caller may leave.
+// What becomes of it is in the history.
+func anyCall(ctx context.Context, r *mathrand.Rand, b storage.Backend, value []byte) {
+	if r.IntN(16) == 0 {
+		var leave context.CancelFunc
+		ctx, leave = context.WithTimeout(ctx, time.Duration(r.IntN(100))*time.Microsecond)
+		defer leave()
+	}
+	key := func() []byte { return []byte{byte('a' + r.IntN(5))} }
+	switch r.IntN(8) {
+	case 0, 1, 2:
+		_, _ = b.Get(ctx, key())
+	case 3:
+		_, _ = b.Scan(ctx, storage.Query{Start: key(), Reverse: r.IntN(2) == 0, KeysOnly: r.IntN(3) == 0})
+	case 4:
+		_, _ = b.GetMany(ctx, [][]byte{key(), key()})
+	default:
+		w := &storage.WriteSet{}
+		for range 1 + r.IntN(2) {
+			switch r.IntN(6) {
+			case 0:
+				w.Ops = append(w.Ops, storage.Delete(key()))
+			case 1:
+				w.Ops = append(w.Ops, storage.DeleteRange(key(), key()))
+			default:
+				w.Ops = append(w.Ops, storage.Put(key(), value))
+			}
+		}
+		switch r.IntN(6) {
+		case 0:
+			w.Checks = append(w.Checks, storage.Check{Kind: storage.CheckPresent, Key: key()})
+		case 1:
+			w.Checks = append(w.Checks, storage.Check{Kind: storage.CheckAbsent, Key: key()})
+		case 2:
+			w.ID[0], w.ID[1] = 1, byte(r.Uint32())
+			copy(w.ID[2:], value) // its own, and no other's
+		}
+		_, _ = b.Apply(ctx, w)
+	}
 }
