@@ -24,7 +24,8 @@ type Backend struct {
 	mu      sync.Mutex
 	waiting []*entry      // in the order in which they came
 	under   []*entry      // writes that waited and that their callers apply themselves now
-	freed   chan struct{} // of one: something is no longer among under
+	stalled bool          // all that waits meets what is under way; see stir
+	stirred chan struct{} // of one: something has come, or is no longer among under
 	flying  bool          // a write that could be merged is under way, or about to be
 	closed  bool
 	full    chan struct{} // of one: enough waits for a linger to end
@@ -39,7 +40,7 @@ type Backend struct {
 // New puts the wrapper over next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
 	b := &Backend{next: next, config: c, layer: s.Stage,
-		freed: make(chan struct{}, 1), full: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{})}
+		stirred: make(chan struct{}, 1), full: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{})}
 	if s.Tracer != nil {
 		b.tracer = s.Tracer.Tracer("github.com/plinthkv/plinth/wrappers/batch")
 	}
@@ -103,6 +104,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 		b.flying = true
 		go b.run()
 	}
+	b.stir()
 	b.mu.Unlock()
 	return b.wait(ctx, e, w)
 }
@@ -152,9 +154,14 @@ func (b *Backend) end(e *entry) {
 func (b *Backend) free(e *entry) {
 	at := slices.Index(b.under, e)
 	b.under = slices.Delete(b.under, at, at+1)
-	select {
-	case b.freed <- struct{}{}:
-	default:
+	b.stir()
+}
+
+// stir has a stalled run look again at what waits. The lock is held.
+func (b *Backend) stir() {
+	if b.stalled {
+		b.stalled = false
+		b.stirred <- struct{}{} // it has room: run takes it before it stalls again
 	}
 }
 
@@ -199,11 +206,14 @@ func (b *Backend) run() {
 		for _, e := range alone {
 			e.done <- outcome{itself: true}
 		}
+		b.stalled = g == nil && len(alone) == 0
+		stalled := b.stalled
 		b.mu.Unlock()
-		if g != nil {
+		switch {
+		case g != nil:
 			b.send(ctx, g)
-		} else if len(alone) == 0 {
-			<-b.freed // all that waits meets what is under way
+		case stalled:
+			<-b.stirred
 		}
 	}
 }

@@ -404,3 +404,19 @@ func BenchmarkApply(b *testing.B) {
 		})
 	}
 }
+
+// What waits for a write that its caller applies itself holds up nothing else.
+func TestOthersDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t, nil)
+		s.set("a", "b")
+		s.cas("b")
+		s.set("b")
+		time.Sleep(2500 * time.Millisecond)
+		s.got(t, "a", "b", "b?") // the last b waits for the condition
+		s.set("z")
+		s.got(t, "a", "b", "b?", "z")
+		s.calls.Wait()
+		s.got(t, "a", "b", "b?", "z", "b")
+	})
+}
