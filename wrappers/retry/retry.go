@@ -63,7 +63,7 @@ func (b *Backend) leaves(ctx context.Context, start time.Time, wait time.Duratio
 	if end, ok := ctx.Deadline(); ok && end.Sub(now) <= wait {
 		return false
 	}
-	return ctx.Err() == nil && (b.config.Deadline == 0 || now.Sub(start)+wait < b.config.Deadline)
+	return ctx.Err() == nil && (b.config.Deadline == 0 || wait < b.config.Deadline-now.Sub(start))
 }
 
 // passing tells whether the reason of a read's failure may pass.
@@ -118,7 +118,8 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 		return (e.Unknown || e.Retryable()) && time.Since(start) < window && b.next.Info().Incarnation == info.Incarnation
 	}, func() (uint64, error) { return b.next.Apply(ctx, w) })
 	if unknown && err != nil && !storage.AsError(err).Unknown {
-		err = &storage.Error{Code: storage.OutcomeUnknown, Op: "apply", Layer: b.layer, Unknown: true, Err: err,
+		// The last error is no cause, only text: whoever looks for a Conflict must not find one.
+		err = &storage.Error{Code: storage.OutcomeUnknown, Op: "apply", Layer: b.layer, Unknown: true,
 			Msg: "an earlier attempt may have been applied; the last one failed: " + err.Error()}
 	}
 	return version, err

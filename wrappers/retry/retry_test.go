@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -116,13 +117,14 @@ func TestAppliedOnce(t *testing.T) {
 	})
 }
 
-// An unknown outcome stays unknown, however the last attempt failed.
+// An unknown outcome stays unknown, however the last attempt failed, and is not
+// taken for that: whoever runs a transaction again on conflicts would write twice.
 func TestUnknownStays(t *testing.T) {
 	for _, last := range []error{storage.ErrUnavailable, storage.ErrNoSpace, storage.ErrConflict} {
 		synctest.Test(t, func(t *testing.T) {
 			s, _ := over(t, newMemory(), retry.DefaultConfig(), storagetest.Fault{Err: unknown, Times: 1}, storagetest.Fault{Err: last})
 			err := s.Set(t.Context(), []byte("k"), nil)
-			if e := storage.AsError(err); e.Code != storage.OutcomeUnknown || !e.Unknown || !errors.Is(err, last) {
+			if e := storage.AsError(err); e.Code != storage.OutcomeUnknown || !e.Unknown || errors.Is(err, last) {
 				t.Errorf("%v", err)
 			}
 		})
@@ -264,4 +266,19 @@ func TestWindow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A backend that wants to be left alone for longer than there is time for is not
+// waited for, however long that is.
+func TestEndlessRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := over(t, newMemory(), retry.DefaultConfig(),
+			storagetest.Fault{Calls: []storagetest.Call{storagetest.CallGet}, Times: 1, Err: storage.ErrUnavailable},
+			storagetest.Fault{Calls: []storagetest.Call{storagetest.CallGet}, After: 1, Err: &storage.Error{Code: storage.Unavailable, RetryAfter: math.MaxInt64}})
+		start := time.Now()
+		_, err := s.Get(t.Context(), []byte("k"))
+		if took := time.Since(start); !errors.Is(err, storage.ErrUnavailable) || took > time.Second {
+			t.Errorf("%v after %s", err, took)
+		}
+	})
 }
