@@ -11,7 +11,9 @@ import (
 	"sync"
 
 	extism "github.com/extism/go-sdk"
+	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/plinthkv/plinth/bench/peers/goplugin/kvpb"
 	"github.com/plinthkv/plinth/host/wasmhost"
@@ -39,9 +41,9 @@ func guest(ctx context.Context, r *wasmhost.Runtime, name string, binary []byte,
 }
 
 // pipeline is the built-in default over b: instrument, size_limits, cache, batch.
-func pipeline(b storage.Backend) (storage.Backend, error) {
+func pipeline(b storage.Backend, meter metric.MeterProvider) (storage.Backend, error) {
 	hub := wrappers.NewHub(b)
-	s := wrappers.Settings{Store: "default", Hub: hub, Meter: metricnoop.NewMeterProvider()}
+	s := wrappers.Settings{Store: "default", Hub: hub, Meter: meter}
 	batched, err := batch.New(hub.Backend(), batch.DefaultConfig(), s)
 	if err != nil {
 		return nil, err
@@ -151,16 +153,20 @@ func rows(ctx context.Context) (_ []*row, closeAll func() error, err error) {
 	}
 	cTrusted, cInterruptible := open("kv", c, true), open("kv", c, false)
 	memTrusted, memInterruptible := open("memory", module.Wasm, true), open("memory", module.Wasm, false)
-	forHits, forMisses := open("memory", module.Wasm, true), open("memory", module.Wasm, true)
+	forHits, forMeasured, forMisses := open("memory", module.Wasm, true), open("memory", module.Wasm, true), open("memory", module.Wasm, true)
 	forBulk := open("memory", module.Wasm, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	hits, err := pipeline(forHits)
+	hits, err := pipeline(forHits, metricnoop.NewMeterProvider())
 	if err != nil {
 		return nil, nil, err
 	}
-	misses, err := pipeline(forMisses)
+	measured, err := pipeline(forMeasured, sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader())))
+	if err != nil {
+		return nil, nil, err
+	}
+	misses, err := pipeline(forMisses, metricnoop.NewMeterProvider())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -173,7 +179,7 @@ func rows(ctx context.Context) (_ []*row, closeAll func() error, err error) {
 		return nil, nil, err
 	}
 	for _, p := range []point{backend{native}, backend{mem}, backend{cTrusted}, backend{cInterruptible}, backend{memTrusted},
-		backend{memInterruptible}, backend{hits}, backend{misses}, ext, plug} {
+		backend{memInterruptible}, backend{hits}, backend{measured}, backend{misses}, ext, plug} {
 		if err := fill(ctx, p); err != nil {
 			return nil, nil, err
 		}
@@ -231,6 +237,7 @@ func rows(ctx context.Context) (_ []*row, closeAll func() error, err error) {
 		{work: "get, 16 callers", subject: "Extism, C guest", floor: fl, run: concurrent(ext)},
 		{work: "default pipeline", subject: fl, floor: fl, run: gets(backend{native})},
 		{work: "default pipeline", subject: "cache hit", floor: fl, goal: 4, allocs: 2, run: gets(backend{hits})},
+		{work: "default pipeline", subject: "cache hit, with metrics", floor: fl, goal: 4, allocs: 2, run: gets(backend{measured})},
 		{work: "default pipeline", subject: "cache miss, memory as WASM", floor: fl, run: missing(misses)},
 		{work: "default pipeline, set", subject: "memory as WASM alone", floor: "memory as WASM alone", run: sets(backend{memTrusted})},
 		{work: "default pipeline, set", subject: "default pipeline", floor: "memory as WASM alone", run: sets(backend{misses})},
