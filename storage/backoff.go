@@ -77,7 +77,7 @@ func RetryOnConflict[T any](ctx context.Context, b Backoff, try func(context.Con
 	start := time.Now()
 	for n := 0; ; n++ {
 		answer, err := try(ctx)
-		if err == nil || !errors.Is(err, ErrConflict) {
+		if err == nil || !errors.Is(err, ErrConflict) || AsError(err).Unknown {
 			return answer, err
 		}
 		if n+1 >= b.Attempts || b.Deadline > 0 && time.Since(start) >= b.Deadline {

@@ -14,7 +14,8 @@ type BatchOptions struct {
 	MaxBytes int           // keys and values of one write set; 8 MiB
 	MaxAge   time.Duration // how long an op waits at most for others; 0: until Flush
 	// Continue goes on after a write set that failed: its ops are dropped, once
-	// Outcome was told. The default is to stop and to keep them.
+	// Outcome was told, and the next Flush or Close tells of the first such one.
+	// The default is to stop and to keep them.
 	Continue bool
 	// Outcome, if set, is told what came of each op that is settled, once and in
 	// order: n counts the ops that were added, from 0. It must not call the writer.
@@ -57,6 +58,7 @@ type BatchWriter struct {
 	bytes   int
 	first   int64 // the number of ops[0]
 	stopped error
+	untold  error // with Continue: the first failure since the last Flush
 	closed  bool
 	timer   *time.Timer
 	stats   BatchStats
@@ -121,7 +123,8 @@ func (w *BatchWriter) Add(ctx context.Context, op Op) error {
 		return w.stopped
 	}
 	size := len(op.Key) + len(op.End) + len(op.Value)
-	if len(w.ops) > 0 && w.bytes+size > w.o.MaxBytes {
+	// It is full already where a caller had left before it could be sent.
+	if len(w.ops) > 0 && (len(w.ops) >= w.o.MaxOps || w.bytes+size > w.o.MaxBytes) {
 		if err := w.send(ctx); err != nil && len(w.ops) > 0 {
 			return err
 		}
@@ -167,7 +170,16 @@ func (w *BatchWriter) flush(ctx context.Context, again bool) error {
 		return w.stopped
 	}
 	w.stopped = nil
-	return w.send(ctx)
+	return w.sendAll(ctx)
+}
+
+// sendAll is send for Flush and Close: a failure that was not told comes first.
+func (w *BatchWriter) sendAll(ctx context.Context) error {
+	err := w.send(ctx)
+	if w.untold != nil {
+		err, w.untold = w.untold, nil
+	}
+	return err
 }
 
 // tick sends what has waited long enough.
@@ -207,6 +219,9 @@ func (w *BatchWriter) send(ctx context.Context) error {
 			return failed
 		}
 		w.stats.Failed += n
+		if w.untold == nil {
+			w.untold = failed
+		}
 		w.settle(err)
 		return failed
 	}
@@ -267,5 +282,5 @@ func (w *BatchWriter) Close(ctx context.Context) error {
 	if w.stopped != nil {
 		return w.stopped
 	}
-	return w.send(ctx)
+	return w.sendAll(ctx)
 }

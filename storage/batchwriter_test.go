@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,8 +16,9 @@ import (
 
 // ledger keeps what was applied, and fails as it is told.
 type ledger struct {
-	sets []string // of each write set, its keys
 	fail func(n int) error
+	mu   sync.Mutex
+	sets []string // of each write set, its keys
 }
 
 func (l *ledger) apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
@@ -32,6 +34,8 @@ func (l *ledger) apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 	for _, o := range w.Ops {
 		keys = append(keys, string(o.Key))
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.sets = append(l.sets, strings.Join(keys, ""))
 	return 1, nil
 }
@@ -45,6 +49,8 @@ func put(t *testing.T, w *storage.BatchWriter, keys string) {
 
 func (l *ledger) has(t *testing.T, want ...string) {
 	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if !slices.Equal(l.sets, want) {
 		t.Errorf("applied %q, want %q", l.sets, want)
 	}
@@ -213,4 +219,45 @@ func TestBatchWriterFlushesByTime(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		l.has(t, "ab", "c")
 	})
+}
+
+// What a caller who had left could not send does not grow beyond the limit.
+func TestBatchWriterAfterALeftCall(t *testing.T) {
+	l := &ledger{}
+	w := storage.NewBatchWriter(l.apply, storage.Limits{Ops: 2}, storage.BatchOptions{})
+	left, leave := context.WithCancel(t.Context())
+	put(t, w, "a")
+	leave()
+	for w.Stats().Added < 2 { // the end of a context and a free writer are chosen from at random
+		_ = w.Put(left, []byte("b"), nil)
+	}
+	l.has(t)
+	put(t, w, "cd")
+	must(t, w.Flush(t.Context()))
+	l.has(t, "ab", "cd")
+}
+
+// Where failures do not stop the writer, Flush tells of the first one since the
+// last.
+func TestBatchWriterContinueTells(t *testing.T) {
+	l := &ledger{fail: func(n int) error {
+		if n == 1 {
+			return storage.ErrNoSpace
+		}
+		return nil
+	}}
+	w := storage.NewBatchWriter(func(ctx context.Context, set *storage.WriteSet) (uint64, error) {
+		v, err := l.apply(ctx, set)
+		if err != nil {
+			l.sets = append(l.sets, "-")
+		}
+		return v, err
+	}, storage.Limits{}, storage.BatchOptions{MaxOps: 1, Continue: true})
+	put(t, w, "abc")
+	var failed *storage.BatchError
+	if err := w.Flush(t.Context()); !errors.As(err, &failed) || failed.First != 1 || !errors.Is(err, storage.ErrNoSpace) {
+		t.Errorf("%v", err)
+	}
+	must(t, w.Flush(t.Context()))
+	l.has(t, "a", "-", "c")
 }

@@ -101,7 +101,9 @@ func TestUpdateEndsWithItsContext(t *testing.T) {
 // Nothing but a conflict is tried again: what is unknown may have been applied.
 func TestUpdateRepeatsOnlyConflicts(t *testing.T) {
 	lost := &storage.Error{Code: storage.OutcomeUnknown, Unknown: true}
-	for _, failure := range []error{lost, storage.ErrUnavailable, storage.ErrSizeLimit, storage.ErrTimeout, storage.ErrNoSpace} {
+	applied := &storage.Error{Code: storage.Conflict, Unknown: true}
+	caused := &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, Err: storage.ErrConflict}
+	for _, failure := range []error{lost, applied, caused, storage.ErrUnavailable, storage.ErrSizeLimit, storage.ErrTimeout, storage.ErrNoSpace} {
 		commits := 0
 		b := &stub{apply: func(*storage.WriteSet) (uint64, error) { commits++; return 0, failure }}
 		wantCode(t, storage.New(b, storage.Settings{}).Update(t.Context(), write), storage.CodeOf(failure))
