@@ -236,7 +236,7 @@ func TestConfig(t *testing.T) {
 		`{"max_bytes":"1MB"}`:  "max_bytes", // less than the largest item
 		`{"max_bytes":"1GiB"}`: "max_bytes", // more than the memory allows
 		`{"max_byte":1}`:       "max_byte",
-		`{"max_bytes":"x"}`:    "",
+		`{"max_bytes":"x"}`:    "max_bytes",
 		`{"max_bytes":1}{}`:    "",
 		`[]`:                   "",
 	} {
