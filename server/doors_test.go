@@ -298,6 +298,23 @@ func TestShutdownTimeout(t *testing.T) {
 	}
 }
 
+// A connection over which nothing was asked yet holds up nobody's end.
+func TestShutdownAmidSilence(t *testing.T) {
+	s := serve(t, nil)
+	s.fill("k")
+	conn, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s.must(s.get("/keys/k"), 200) // accepted after the other
+	s.stop()
+	if err := <-s.ended; err != nil {
+		t.Error(err)
+	}
+	s.ended <- nil
+}
+
 // A caller that hangs up ends its call.
 func TestHangUp(t *testing.T) {
 	entered, left := make(chan struct{}, 1), make(chan error, 1)

@@ -95,8 +95,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if s.tls != nil {
 		l = tls.NewListener(l, s.tls)
 	}
+	unheard := &silent{}
 	web := &http.Server{
 		Handler:           s.Handler(),
+		ConnState:         unheard.state,
 		ReadHeaderTimeout: s.config.HeaderTimeout,
 		IdleTimeout:       s.config.IdleTimeout,
 		MaxHeaderBytes:    s.config.HeaderBytes,
@@ -115,6 +117,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.settings.Log.Info("shutting down", "timeout", s.config.ShutdownTimeout)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownTimeout)
 	defer cancel()
+	unheard.end()
 	err := web.Shutdown(drain)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = errors.Join(fmt.Errorf("some requests did not finish within %s and were cut off", s.config.ShutdownTimeout), web.Close())
