@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -301,6 +302,32 @@ func TestShutdownTimeout(t *testing.T) {
 	if err := <-running; err == nil {
 		t.Error("it was answered")
 	}
+}
+
+// A caller that has not said yet what it wants holds up nobody's end.
+func TestShutdownAmidGreetings(t *testing.T) {
+	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.HandshakeTimeout = time.Minute })
+	s.fill("k")
+	for _, said := range []string{"", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"} {
+		c, err := net.Dial("tcp", s.addr)
+		must(t, err)
+		defer c.Close()
+		_, err = c.Write([]byte(said))
+		must(t, err)
+	}
+	if _, err := s.get(context.Background(), "k"); err != nil { // accepted after the others
+		t.Fatal(err)
+	}
+	s.stop()
+	select {
+	case err := <-s.ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(4 * time.Second): // less than ShutdownTimeout
+		t.Fatal("the end waits for callers that say nothing")
+	}
+	s.ended <- nil
 }
 
 func TestHealth(t *testing.T) {

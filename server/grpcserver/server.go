@@ -17,6 +17,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
@@ -97,7 +98,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stopSweep := s.slots.sweep(min(s.config.MessageTimeout, s.config.WriteTimeout))
 	defer stopSweep()
 	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(l) }()
+	greeted := newGreetings(l)
+	go func() { failed <- srv.Serve(greeted) }()
 	select {
 	case err := <-failed:
 		srv.Stop()
@@ -106,6 +108,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s.settings.Log.Info("shutting down", "server", "grpc", "timeout", s.config.ShutdownTimeout)
 	s.drain.Do(func() { close(s.draining) })
+	greeted.end()
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -143,10 +146,7 @@ func (s *Server) grpcServer() *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxAge,
 			MaxConnectionAgeGrace: c.ShutdownTimeout, Time: pingAfter, Timeout: pingTimeout}),
-		grpc.NumStreamWorkers(streamWorkers), grpc.InTapHandle(endable), grpc.StreamInterceptor(s.streams),
-	}
-	if s.tls != nil {
-		opts = append(opts, grpc.Creds(credentials.NewTLS(s.tls)))
+		grpc.Creds(s.credentials()), grpc.NumStreamWorkers(streamWorkers), grpc.InTapHandle(endable), grpc.StreamInterceptor(s.streams),
 	}
 	if s.settings.Tracer != nil || s.settings.Meter != nil {
 		opts = append(opts, grpc.StatsHandler(s.telemetry()))
@@ -156,6 +156,14 @@ func (s *Server) grpcServer() *grpc.Server {
 	healthpb.RegisterHealthServer(srv, health{s: s})
 	reflection.Register(srv)
 	return srv
+}
+
+// credentials are how callers are greeted: by TLS, or not at all.
+func (s *Server) credentials() credentials.TransportCredentials {
+	if s.tls != nil {
+		return bare{credentials.NewTLS(s.tls)}
+	}
+	return bare{insecure.NewCredentials()}
 }
 
 // endable gives each call a context that the server can end, which is the only
