@@ -43,10 +43,13 @@ func runScripts(t *testing.T, overGRPC bool, files ...string) {
 	testscript.Run(t, testscript.Params{
 		Dir: dir, Files: files,
 		Condition: func(cond string) (bool, error) {
-			if cond != "grpc" {
-				return false, fmt.Errorf("unknown condition %q", cond)
+			switch cond {
+			case "grpc":
+				return overGRPC, nil
+			case "race":
+				return underRace, nil
 			}
-			return overGRPC, nil
+			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values["grpc"] = overGRPC

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -27,9 +28,23 @@ func TestConformance(t *testing.T) {
 	}})
 }
 
+// compiled is where the built-in plugin is kept once it is compiled.
+var compiled string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "compiled")
+	if err != nil {
+		panic(err)
+	}
+	compiled = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 func open(t *testing.T, out io.Writer, stages string) (*plinth.Host, error) {
 	t.Helper()
-	h, err := plinth.Open(t.Context(), "", plinth.WithWrappers(Factory(out)),
+	h, err := plinth.Open(t.Context(), "", plinth.WithWrappers(Factory(out)), plinth.WithCacheDir(compiled),
 		plinth.WithContent([]byte("stores: { default: { backend: { plugin: memory }, pipeline: "+stages+" } }")))
 	if err == nil {
 		t.Cleanup(func() { h.Close(context.Background()) })
