@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"golang.org/x/time/rate"
 
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
@@ -20,7 +19,7 @@ type Backend struct {
 	clock   func() time.Time
 	log     *slog.Logger
 	layer   string
-	common  bucket // of keys without a tenant
+	common  *bucket // of keys without a tenant
 	buckets *buckets
 	warned  atomic.Int64 // when the overflow was logged last, in ms
 
@@ -66,7 +65,7 @@ func (b *Backend) bucketOfRange(start, end []byte, now time.Time) *bucket {
 func (b *Backend) bucket(now time.Time) func(tenant []byte, ok bool) *bucket {
 	return func(tenant []byte, ok bool) *bucket {
 		if !ok {
-			return &b.common
+			return b.common
 		}
 		own, shared := b.buckets.of(tenant, now)
 		if shared {
@@ -116,7 +115,8 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	}
 	it, err := b.next.Get(ctx, key)
 	if n := b.weight(len(it.Value)); n > 0 {
-		from.charge(now, n)
+		now = b.clock() // the bucket may have been forgotten meanwhile
+		b.bucketOf(key, now).charge(now, n)
 	}
 	return it, err
 }
@@ -132,6 +132,7 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 		return nil, err
 	}
 	items, err := b.next.GetMany(ctx, keys)
+	now = b.clock()
 	for i := range items {
 		if n := b.weight(len(items[i].Value)); n > 0 {
 			b.bucketOf(items[i].Key, now).charge(now, n)
@@ -156,7 +157,10 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	for i := range page.Items {
 		bytes += len(page.Items[i].Value)
 	}
-	from.charge(now, n+b.weight(bytes))
+	if n += b.weight(bytes); n > 0 {
+		now = b.clock()
+		b.bucketOfRange(q.Start, q.End, now).charge(now, n)
+	}
 	return page, err
 }
 
@@ -187,49 +191,62 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	return b.next.Apply(ctx, w)
 }
 
-// bill is what a call costs each of several buckets.
-type bill []struct {
+// bill is what a call costs each of several buckets, each of them once.
+type bill struct {
+	due []due
+	at  map[*bucket]int // where in due, once there are more than a few
+}
+
+type due struct {
 	from *bucket
 	n    int
 }
 
-// billed is how far back a bill looks for a bucket that it has already.
-const billed = 16
+// few is how many buckets a bill looks through one by one.
+const few = 16
 
 func (d *bill) add(from *bucket, n int) {
-	for i := len(*d) - 1; i >= max(0, len(*d)-billed); i-- {
-		if (*d)[i].from == from {
-			(*d)[i].n += n
-			return
+	if at, ok := d.find(from); ok {
+		d.due[at].n += n
+		return
+	}
+	d.due = append(d.due, due{from, n})
+	switch {
+	case d.at != nil:
+		d.at[from] = len(d.due) - 1
+	case len(d.due) > few:
+		d.at = make(map[*bucket]int, 2*few)
+		for i := range d.due {
+			d.at[d.due[i].from] = i
 		}
 	}
-	*d = append(*d, struct {
-		from *bucket
-		n    int
-	}{from, n})
+}
+
+func (d *bill) find(from *bucket) (at int, ok bool) {
+	if d.at != nil {
+		at, ok = d.at[from]
+		return at, ok
+	}
+	for i := len(d.due) - 1; i >= 0; i-- {
+		if d.due[i].from == from {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // enterAll takes what is due from each bucket, or nothing from any.
-func (b *Backend) enterAll(due bill, now time.Time, op string) error {
-	switch len(due) {
-	case 0:
+func (b *Backend) enterAll(all bill, now time.Time, op string) error {
+	if len(all.due) == 0 {
 		return nil
-	case 1:
-		return b.enter(due[0].from, now, due[0].n, op)
 	}
-	taken := make([]*rate.Reservation, 0, len(due))
-	for _, d := range due {
-		r := d.from.ReserveN(now, min(d.n, d.from.Burst()))
-		taken = append(taken, r)
-		if after := r.DelayFrom(now); after > 0 {
-			for _, r := range taken {
-				r.CancelAt(now)
+	for i, d := range all.due {
+		if after, ok := d.from.take(now, d.n); !ok {
+			for _, paid := range all.due[:i] {
+				paid.from.giveBack(paid.n)
 			}
-			return b.refuse(max(after, time.Millisecond), op)
+			return b.refuse(after, op)
 		}
-	}
-	for _, d := range due {
-		d.from.charge(now, d.n-d.from.Burst())
 	}
 	b.allowed.Add(1)
 	return nil

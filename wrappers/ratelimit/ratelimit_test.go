@@ -1,8 +1,12 @@
 package ratelimit_test
 
 import (
+	"bytes"
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +30,11 @@ type limited struct {
 
 func open(t *testing.T, change func(*ratelimit.Config)) limited {
 	t.Helper()
+	return openOver(t, change, func(b storage.Backend) storage.Backend { return b })
+}
+
+func openOver(t *testing.T, change func(*ratelimit.Config), between func(storage.Backend) storage.Backend) limited {
+	t.Helper()
 	c := ratelimit.DefaultConfig()
 	c.Rate, c.Burst, c.RowsPerToken, c.BytesPerToken = 10, 20, 0, 0
 	c.Tenant = tenant.Config{Prefix: "org/", Until: "/"}
@@ -37,7 +46,7 @@ func open(t *testing.T, change func(*ratelimit.Config)) limited {
 	}
 	clock := storagetest.NewClock()
 	m := memory.New(memory.DefaultConfig(), sdk.Env{Now: clock.Now})
-	b, err := ratelimit.New(m, c, wrappers.Settings{Stage: "rate_limit", Clock: clock.Now})
+	b, err := ratelimit.New(between(m), c, wrappers.Settings{Stage: "rate_limit", Clock: clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,6 +207,109 @@ func TestDebt(t *testing.T) {
 	if err := bulk(); !errors.Is(err, storage.ErrRateLimited) {
 		t.Errorf("a bucket that is not full lets it through: %v", err)
 	}
+}
+
+// during does something while each get is under way.
+type during struct {
+	storage.Backend
+	do func()
+}
+
+func (d *during) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	d.do()
+	return d.Backend.Get(ctx, key)
+}
+
+// A slow call that is paid when it ends does not let the time since its begin
+// count twice, whatever others have taken meanwhile.
+func TestLateCharges(t *testing.T) {
+	n := 0
+	d := &during{}
+	l := openOver(t, func(c *ratelimit.Config) { c.BytesPerToken = 1 }, func(m storage.Backend) storage.Backend {
+		d.Backend = m
+		return d
+	})
+	drain := func() {
+		more, _ := l.drain(t, "org/a/x")
+		n += more
+	}
+	d.do = func() {
+		l.clock.Advance(time.Second)
+		drain()
+	}
+	l.below.Set(t.Context(), []byte("org/a/k"), []byte("v"))
+	drain()
+	for range 100 {
+		l.clock.Advance(time.Second)
+		if _, err := l.Get(t.Context(), []byte("org/a/k")); err != nil {
+			t.Fatal(err)
+		}
+		drain()
+	}
+	if n > 20+200*10 {
+		t.Errorf("%d in 200 s, at 10 a second", n)
+	}
+}
+
+// A clock that is set back stops nobody for longer than that.
+func TestClockSetBack(t *testing.T) {
+	l := open(t, nil)
+	l.clock.Advance(time.Hour)
+	l.drain(t, "org/a/k")
+	l.clock.Advance(-time.Hour)
+	l.drain(t, "org/a/k")
+	l.clock.Advance(time.Second)
+	if n, _ := l.drain(t, "org/a/k"); n != 10 {
+		t.Errorf("%d a second later", n)
+	}
+}
+
+// What costs far more than a bucket holds is all paid off.
+func TestHugeCosts(t *testing.T) {
+	l := open(t, func(c *ratelimit.Config) { c.Rate, c.Burst, c.BytesPerToken = 1, 1, 1 })
+	if err := l.Set(t.Context(), []byte("org/a/k"), make([]byte, 7<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.drain(t, "org/a/k"); err.RetryAfter < 7<<20*time.Second {
+		t.Errorf("retry after %s", err.RetryAfter)
+	}
+}
+
+// A write set in which many tenants take turns passes buckets that are full.
+func TestTenantsThatTakeTurns(t *testing.T) {
+	l := open(t, nil)
+	w := storage.WriteSet{}
+	for round := range 30 { // more than the burst
+		for tenant := range 40 {
+			w.Ops = append(w.Ops, storage.Put(fmt.Appendf(nil, "org/%d/%d", tenant, round), nil))
+		}
+	}
+	if _, err := l.Backend().Apply(t.Context(), &w); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.drain(t, "org/7/k"); err.RetryAfter != 1100*time.Millisecond { // 10 in debt and one more
+		t.Errorf("retry after %s", err.RetryAfter)
+	}
+}
+
+// However long tenants' names are, a bucket does not hold on to them.
+func TestLongNames(t *testing.T) {
+	l := open(t, nil)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	key := append(bytes.Repeat([]byte("x"), 1<<16), "....//k"...)
+	copy(key, "org/")
+	for i := range 200 {
+		binary.LittleEndian.PutUint32(key[1<<16:], uint32(i)|0x01010101<<7)
+		l.Backend().Get(t.Context(), key)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
+		t.Errorf("200 tenants take %d bytes", grown)
+	}
+	runtime.KeepAlive(l)
 }
 
 // Beyond the bound tenants share, and a loud one leaves most of the others alone.
