@@ -33,7 +33,6 @@ func stack(stages string) storagetest.Factory {
 func TestWrapperConformance(t *testing.T) {
 	for name, stages := range map[string]string{
 		"batch":                "[batch]",
-		"batch with a linger":  "[batch: { linger: 100us }]",
 		"small batches":        "[batch: { max_ops: 2, max_bytes: 64 }]",
 		"rate_limit":           `[rate_limit: { rate: 1e9, tenant: { until: "/" }, max_tenants: 10 }]`,
 		"retry":                "[retry: { base_delay: 1ms }]",
