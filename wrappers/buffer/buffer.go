@@ -21,6 +21,7 @@ type Buffer struct {
 	mu     sync.Mutex
 	top    *layer // never changed, but replaced
 	frozen *layer // what is being committed, or whose commit has an unknown outcome
+	begun  int    // commits, so that a read below can tell whether one came in between
 	closed bool
 	last   time.Time // the latest now that was seen
 }
@@ -46,7 +47,22 @@ func (b *Buffer) viewed() view {
 	if now := b.clock(); now.After(b.last) {
 		b.last = now
 	}
-	return view{b.top, b.frozen, b.last}
+	return view{b.top, b.frozen, b.begun, b.last}
+}
+
+// beneath makes a read below that belongs with what the buffer holds. What was
+// buffered when it began may be below when it ends, and something else with it:
+// then both are read again.
+func beneath[A any](ctx context.Context, b *Buffer, read func(view) (A, error)) (answer A, err error) {
+	for {
+		if err := storage.ContextError(ctx); err != nil {
+			return answer, err
+		}
+		v := b.view()
+		if answer, err = read(v); err != nil || b.view().begun == v.begun {
+			return answer, err
+		}
+	}
 }
 
 // Apply buffers w. Its conditions are judged now; those on keys that the buffer
@@ -58,12 +74,13 @@ func (b *Buffer) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 	if err := w.Validate(&info); err != nil {
 		return 0, err
 	}
-	read := map[string]storage.Item{} // from below; without a value: absent
+	read := map[string]storage.Item{} // from below; without a key: absent
+	begun := b.view().begun
 	for {
 		if err := storage.ContextError(ctx); err != nil {
 			return 0, err
 		}
-		missing, err := b.try(w, read, info.Limits)
+		missing, err := b.try(w, read, &begun, info.Limits)
 		if missing == nil {
 			return 0, err
 		}
@@ -81,14 +98,18 @@ func (b *Buffer) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 }
 
 // try buffers w if it can judge all of its conditions, else it answers a key that
-// has to be read first.
-func (b *Buffer) try(w *storage.WriteSet, read map[string]storage.Item, l storage.Limits) (missing []byte, err error) {
+// has to be read first. What was read before the latest commit is not believed.
+func (b *Buffer) try(w *storage.WriteSet, read map[string]storage.Item, begun *int, l storage.Limits) (missing []byte, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return nil, &storage.Error{Code: storage.ShuttingDown, Msg: "the buffer is closed"}
 	}
 	v := b.viewed()
+	if v.begun != *begun {
+		*begun = v.begun
+		clear(read)
+	}
 	top := b.top.copy()
 	for i, c := range w.Checks {
 		p, known := v.get(c.Key)
@@ -107,11 +128,8 @@ func (b *Buffer) try(w *storage.WriteSet, read map[string]storage.Item, l storag
 		}
 	}
 	top.apply(w.Ops)
-	if l.Ops > 0 && top.size() > l.Ops {
-		return nil, storage.LimitError(storage.SizeLimit, "ops", int64(l.Ops), int64(top.size()))
-	}
-	if l.WriteBytes > 0 && top.bytes > l.WriteBytes {
-		return nil, storage.LimitError(storage.SizeLimit, "write set bytes", int64(l.WriteBytes), int64(top.bytes))
+	if err := top.within(l); err != nil {
+		return nil, err
 	}
 	b.top = top
 	return nil, nil
@@ -160,6 +178,7 @@ func (b *Buffer) commit(ctx context.Context) (uint64, error) {
 			return 0, nil
 		}
 		b.frozen, b.top = b.top, &layer{}
+		b.begun++
 		if b.next.Info().Caps.Has(storage.CapIdempotent) {
 			binary.LittleEndian.PutUint64(b.frozen.id[:8], rand.Uint64())
 			binary.LittleEndian.PutUint64(b.frozen.id[8:], rand.Uint64())
@@ -174,7 +193,10 @@ func (b *Buffer) commit(ctx context.Context) (uint64, error) {
 	case e == nil:
 		b.frozen = nil
 	case !e.Unknown:
-		b.top, b.frozen = frozen.under(b.top), nil
+		// Where both together would be too large, the next commit applies one after the other.
+		if both := frozen.under(b.top); both.within(b.next.Info().Limits) == nil {
+			b.top, b.frozen = both, nil
+		}
 	}
 	return version, err
 }

@@ -235,3 +235,130 @@ func TestClose(t *testing.T) {
 		t.Errorf("what was not committed is there: %s", got)
 	}
 }
+
+// during does something while a read is under way below.
+type during struct {
+	storage.Backend
+	do func()
+}
+
+func (d *during) once() {
+	if do := d.do; do != nil {
+		d.do = nil
+		do()
+	}
+}
+
+func (d *during) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	defer d.once()
+	return d.Backend.Get(ctx, key)
+}
+
+func (d *during) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	d.once()
+	return d.Backend.GetMany(ctx, keys)
+}
+
+func (d *during) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	d.once()
+	return d.Backend.Scan(ctx, q)
+}
+
+// A commit that comes while a read is under way below does not tear it: it sees
+// one state.
+func TestReadsDuringACommit(t *testing.T) {
+	for name, read := range map[string]func(*storage.Store) []storage.Item{
+		"get_many": func(s *storage.Store) []storage.Item {
+			items, err := s.GetMany(t.Context(), [][]byte{[]byte("a"), []byte("b")})
+			must(t, err)
+			return items
+		},
+		"scan": func(s *storage.Store) (items []storage.Item) {
+			for it, err := range s.Range(t.Context(), nil, nil, storage.RangeOptions{}) {
+				must(t, err)
+				items = append(items, it)
+			}
+			return items
+		},
+	} {
+		d := &during{Backend: memory.New(memory.DefaultConfig(), sdk.Env{})}
+		b := buffer.New(d, nil)
+		s := storage.New(b, storage.Settings{})
+		both := func(value string) {
+			must(t, s.UpdateIn(t.Context(), storage.ReadCommitted, func(tx *storage.Txn) error {
+				return errors.Join(tx.Set(t.Context(), []byte("a"), []byte(value)), tx.Set(t.Context(), []byte("b"), []byte(value)))
+			}))
+		}
+		both("1")
+		if _, err := b.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		must(t, s.Set(t.Context(), []byte("a"), []byte("mine")))
+		d.do = func() {
+			both("2")
+			if _, err := b.Commit(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		items := read(s)
+		if len(items) != 2 || string(items[1].Value) == "2" != (string(items[0].Value) == "2") {
+			t.Errorf("%s: %q", name, []any{items})
+		}
+	}
+}
+
+// A condition that was read before a commit is read again after it.
+func TestConditionsDuringACommit(t *testing.T) {
+	d := &during{Backend: memory.New(memory.DefaultConfig(), sdk.Env{})}
+	b := buffer.New(d, nil)
+	s := storage.New(b, storage.Settings{})
+	d.do = func() {
+		must(t, s.Set(t.Context(), []byte("k"), []byte("theirs")))
+		if _, err := b.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.CompareAndSet(t.Context(), []byte("k"), storage.ExpectAbsent(), []byte("mine")); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What is written during a commit that then fails, and would make it too large,
+// comes with the next write set.
+func TestFailedCommitIsNotTooLarge(t *testing.T) {
+	m := memory.New(memory.DefaultConfig(), sdk.Env{})
+	faults := storagetest.NewFaults(m, storagetest.Fault{Calls: []storagetest.Call{storagetest.CallApply}, Times: 1, Err: storage.ErrUnavailable})
+	var b *buffer.Buffer
+	full := make([]byte, m.Info().Limits.WriteBytes/2)
+	below := &applying{Backend: faults, do: func() {
+		must(t, storage.New(b, storage.Settings{}).Set(t.Context(), []byte("late"), full))
+	}}
+	b = buffer.New(below, nil)
+	must(t, storage.New(b, storage.Settings{}).Set(t.Context(), []byte("early"), full))
+	if _, err := b.Commit(t.Context()); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatal(err)
+	}
+	if _, err := b.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := storage.New(m, storage.Settings{})
+	for _, key := range []string{"early", "late"} {
+		if _, err := s.Get(t.Context(), []byte(key)); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
+
+// applying does something during the first apply.
+type applying struct {
+	storage.Backend
+	do func()
+}
+
+func (a *applying) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	if do := a.do; do != nil {
+		a.do = nil
+		do()
+	}
+	return a.Backend.Apply(ctx, w)
+}

@@ -54,6 +54,21 @@ func (l *layer) size() int { return l.keys.Len() + len(l.ranges) + l.checks.Len(
 
 func (l *layer) empty() bool { return l.size() == 0 }
 
+// within tells whether the commit keeps to the limits of the backend.
+func (l *layer) within(limits storage.Limits) error {
+	if limits.Ops > 0 && l.size() > limits.Ops {
+		return storage.LimitError(storage.SizeLimit, "ops", int64(limits.Ops), int64(l.size()))
+	}
+	size := l.bytes
+	for _, r := range l.ranges {
+		size += len(r.Key) + len(r.End)
+	}
+	if limits.WriteBytes > 0 && size > limits.WriteBytes {
+		return storage.LimitError(storage.SizeLimit, "write set bytes", int64(limits.WriteBytes), int64(size))
+	}
+	return nil
+}
+
 func (l *layer) set(key string, p pending) {
 	old, had := l.keys.Set(key, p)
 	if had {

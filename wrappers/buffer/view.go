@@ -12,6 +12,7 @@ import (
 // view is the buffer at one moment. Its layers do not change.
 type view struct {
 	top, frozen *layer // frozen is nil where nothing is being committed
+	begun       int    // commits, before it
 	now         time.Time
 }
 
@@ -60,12 +61,17 @@ func (b *Buffer) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, er
 	if err := limits.CheckGetKeys(len(keys)); err != nil {
 		return nil, err
 	}
-	v := b.view()
-	var asked [][]byte
 	for _, key := range keys {
 		if err := limits.CheckKey(key); err != nil {
 			return nil, err
 		}
+	}
+	return beneath(ctx, b, func(v view) ([]storage.Item, error) { return b.getMany(ctx, v, keys) })
+}
+
+func (b *Buffer) getMany(ctx context.Context, v view, keys [][]byte) ([]storage.Item, error) {
+	var asked [][]byte
+	for _, key := range keys {
 		if _, known := v.get(key); !known {
 			asked = append(asked, key)
 		}
@@ -100,7 +106,10 @@ func (b *Buffer) Scan(ctx context.Context, q storage.Query) (storage.Page, error
 	if q.AtVersion != 0 {
 		return storage.Page{}, storage.Errorf(storage.Unsupported, "a buffer has no versions")
 	}
-	v := b.view()
+	return beneath(ctx, b, func(v view) (storage.Page, error) { return b.scan(ctx, v, q) })
+}
+
+func (b *Buffer) scan(ctx context.Context, v view, q storage.Query) (storage.Page, error) {
 	page, err := b.next.Scan(ctx, q)
 	if err != nil {
 		return storage.Page{}, err
