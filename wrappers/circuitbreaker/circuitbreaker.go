@@ -71,14 +71,14 @@ func through[A any](b *Backend, op string, call func() (A, error)) (answer A, er
 	return answer, err
 }
 
-// record tells the circuit how a call ended. A caller who left says nothing, but
-// a trial has to end somehow.
+// record tells the circuit how a call ended. A caller who left says nothing, nor
+// does a backend that is being closed, but a trial has to end somehow.
 func (b *Backend) record(answered bool, err error) {
 	e := storage.AsError(err)
 	switch {
 	case !answered || failure(e):
 		b.circuit.RecordFailure()
-	case e != nil && e.Code == storage.Canceled:
+	case e != nil && (e.Code == storage.Canceled || e.Code == storage.ShuttingDown):
 		if b.circuit.IsHalfOpen() {
 			b.circuit.RecordFailure()
 		}
@@ -93,7 +93,7 @@ func failure(e *storage.Error) bool {
 		return false
 	}
 	switch e.Code {
-	case storage.Unavailable, storage.Timeout, storage.Internal, storage.OutcomeUnknown, storage.ShuttingDown:
+	case storage.Unavailable, storage.Timeout, storage.Internal, storage.OutcomeUnknown:
 		return true
 	}
 	return e.Unknown

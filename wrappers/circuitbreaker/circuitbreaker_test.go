@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,6 +106,7 @@ func TestWhatCounts(t *testing.T) {
 		{storage.ErrNoSpace, false},
 		{storage.ErrRateLimited, false},
 		{storage.ErrCanceled, false},
+		{storage.ErrShuttingDown, false},
 		{context.Canceled, false},
 	} {
 		b, faults := over(t, circuitbreaker.DefaultConfig())
@@ -178,5 +180,41 @@ func TestValidate(t *testing.T) {
 		if err := config.Validate(); !strings.Contains(fmt.Sprint(err), c.want) {
 			t.Errorf("%v, want %s", err, c.want)
 		}
+	}
+}
+
+// A call from before the circuit opened says nothing about its trials, however
+// late it ends.
+func TestLateResults(t *testing.T) {
+	for name, late := range map[string]error{"success": nil, "failure": storage.ErrTimeout, "canceled": storage.ErrCanceled} {
+		synctest.Test(t, func(t *testing.T) {
+			c := circuitbreaker.DefaultConfig()
+			c.Trials = 2
+			b, faults := over(t, c)
+			hold := make(chan struct{})
+			faults.Set(storagetest.Fault{Hold: hold, Err: late, Times: 2}, storagetest.Fault{Err: storage.ErrUnavailable, After: 2, Times: 5})
+			var slow sync.WaitGroup
+			for range 2 {
+				slow.Go(func() { b.Get(t.Context(), []byte("k")) })
+			}
+			synctest.Wait()
+			for range 5 {
+				b.Get(t.Context(), []byte("k"))
+			}
+			if _, err := b.Get(t.Context(), []byte("k")); !errors.Is(err, storage.ErrCircuitOpen) {
+				t.Fatalf("%s: it is not open: %v", name, err)
+			}
+			time.Sleep(11 * time.Second)
+			b.Get(t.Context(), []byte("k")) // the first trial, which succeeds
+			close(hold)
+			slow.Wait()
+			faults.Set(storagetest.Fault{Err: storage.ErrUnavailable, Times: 1})
+			if _, err := b.Get(t.Context(), []byte("k")); !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("%s: the second trial: %v", name, err)
+			}
+			if _, err := b.Get(t.Context(), []byte("k")); !errors.Is(err, storage.ErrCircuitOpen) {
+				t.Errorf("%s: the trial that failed does not open it: %v", name, err)
+			}
+		})
 	}
 }
