@@ -26,10 +26,11 @@ import (
 
 // Client is a store of another host. It is safe for concurrent use.
 type Client struct {
-	config   Config
-	settings Settings
-	options  []grpc.DialOption
-	metadata metadata.MD
+	config    Config
+	settings  Settings
+	options   []grpc.DialOption
+	transport credentials.TransportCredentials
+	metadata  metadata.MD
 
 	calls   atomic.Int64    // that go on, and the bit closing
 	idle    sync.Once       // closes drained
@@ -74,14 +75,14 @@ func Dial(ctx context.Context, c Config, s Settings) (*Client, error) {
 	if t != nil {
 		transport = credentials.NewTLS(t)
 	}
-	b := &Client{config: c, settings: s, metadata: metadata.MD{}, links: map[*link]struct{}{}, drained: make(chan struct{})}
+	b := &Client{config: c, settings: s, transport: transport, metadata: metadata.MD{}, links: map[*link]struct{}{}, drained: make(chan struct{})}
 	for name, value := range map[string]string{abigrpc.MetaStore: c.Store, abigrpc.MetaAuthorization: bearer(c.Token), abigrpc.MetaBudget: budget(c.MessageBytes)} {
 		if value != "" {
 			b.metadata[name] = []string{value}
 		}
 	}
 	b.options = append([]grpc.DialOption{
-		grpc.WithTransportCredentials(transport), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
+		grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(abigrpc.NewCodec()),
 			grpc.MaxCallRecvMsgSize(c.MessageBytes), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: c.Keepalive, Timeout: pingTimeout, PermitWithoutStream: true}),

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/plinthkv/plinth/abi"
@@ -37,6 +38,30 @@ const spent = "plinth: the connection was lost before the call was sent"
 
 var errSpent = errors.New(spent)
 
+// errUnheard is a connection that was there and of no use.
+var errUnheard = errors.New("the connection ended before the server said anything: is that its gRPC address, and has it TLS just as it is told here?")
+
+// witness are credentials that tell the link why the server was not believed, or
+// did not believe, before gRPC tries again.
+type witness struct {
+	credentials.TransportCredentials
+	l *link
+}
+
+// ClientHandshake greets the server.
+func (w witness) ClientHandshake(ctx context.Context, authority string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := w.TransportCredentials.ClientHandshake(ctx, authority, conn)
+	if err != nil {
+		w.l.failed.Store(&err)
+	}
+	return conn, info, err
+}
+
+// Clone is a copy for the same link.
+func (w witness) Clone() credentials.TransportCredentials {
+	return witness{w.TransportCredentials.Clone(), w.l}
+}
+
 func (c *Client) newLink() (*link, error) {
 	l := &link{c: c}
 	l.refs.Store(1)
@@ -50,6 +75,9 @@ func (c *Client) newLink() (*link, error) {
 			if why := l.failed.Load(); why != nil {
 				return nil, fmt.Errorf("%w; %w", *why, errSpent)
 			}
+			if l.server.Load() == nil {
+				return nil, fmt.Errorf("%w; %w", errUnheard, errSpent)
+			}
 			return nil, errSpent
 		}
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
@@ -62,7 +90,8 @@ func (c *Client) newLink() (*link, error) {
 	if network == "unix" {
 		target = "localhost"
 	}
-	conn, err := grpc.NewClient("passthrough:///"+target, append([]grpc.DialOption{grpc.WithContextDialer(dial)}, c.options...)...)
+	conn, err := grpc.NewClient("passthrough:///"+target, append([]grpc.DialOption{grpc.WithContextDialer(dial),
+		grpc.WithTransportCredentials(witness{c.transport, l})}, c.options...)...)
 	l.conn = conn
 	return l, err
 }
@@ -237,7 +266,7 @@ func (c *Client) connect(a *attempt, old *link) {
 	c.connected++
 	c.mu.Unlock()
 	if old != nil {
-		c.settings.Log.Info("connected again", "address", c.config.Address, "store", c.config.Store)
+		c.settings.Log.Info("connected again", "address", c.config.Address, "remote_store", c.config.Store)
 		old.release()
 	}
 	close(a.done)
