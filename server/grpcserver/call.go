@@ -208,9 +208,17 @@ func (c *call) receive(m abigrpc.Message) error {
 		return &received{err}
 	}
 	if r, ok := m.(interface{ Err() error }); ok {
-		return r.Err()
+		return unreadable(r.Err())
 	}
 	return nil
+}
+
+// unreadable has the caller to blame for a request that cannot be read.
+func unreadable(err error) error {
+	if e := storage.AsError(err); e != nil && e.Code == storage.Serialization {
+		return storage.Errorf(storage.InvalidArgument, "the request cannot be read: %w", err)
+	}
+	return err
 }
 
 // received is an error that gRPC has answered already.
