@@ -107,13 +107,17 @@ func (d Door) Listen() (net.Listener, error) {
 }
 
 func listenUnix(path string) (net.Listener, error) {
-	if c, err := net.Dial("unix", path); err == nil {
+	c, refused := net.Dial("unix", path)
+	if refused == nil {
 		c.Close()
 		return nil, fmt.Errorf("listen unix %s: %w", path, syscall.EADDRINUSE)
 	}
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
 			return nil, fmt.Errorf("listen unix %s: there is something that is not a socket", path)
+		}
+		if !errors.Is(refused, syscall.ECONNREFUSED) { // a server that is busy is one too
+			return nil, fmt.Errorf("listen unix %s: %w: %w", path, syscall.EADDRINUSE, refused)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, err
