@@ -64,16 +64,21 @@ func through[A any](b *Backend, op string, call func() (A, error)) (answer A, er
 		b.refused.Add(1)
 		return answer, &storage.Error{Code: storage.CircuitOpen, Op: op, Layer: b.layer, RetryAfter: b.circuit.RemainingDelay()}
 	}
+	trial := !b.circuit.IsClosed()
 	answered := false
-	defer func() { b.record(answered, err) }() // also of a panic
+	defer func() { b.record(trial, answered, err) }() // also of a panic
 	answer, err = call()
 	answered = true
 	return answer, err
 }
 
 // record tells the circuit how a call ended. A caller who left says nothing, nor
-// does a backend that is being closed, but a trial has to end somehow.
-func (b *Backend) record(answered bool, err error) {
+// does a backend that is being closed, but a trial has to end somehow. A call from
+// before the circuit opened is no trial, and says nothing either.
+func (b *Backend) record(trial, answered bool, err error) {
+	if !trial && !b.circuit.IsClosed() {
+		return
+	}
 	e := storage.AsError(err)
 	switch {
 	case !answered || failure(e):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -174,6 +175,8 @@ func TestValidate(t *testing.T) {
 		{func(c *circuitbreaker.Config) { c.FailureRate = 1.5 }, "failure_rate"},
 		{func(c *circuitbreaker.Config) { c.Window = 0 }, "window"},
 		{func(c *circuitbreaker.Config) { c.Delay = 0 }, "delay"},
+		{func(c *circuitbreaker.Config) { c.Delay = math.MaxInt64 }, "delay"},
+		{func(c *circuitbreaker.Config) { c.FailureRate = math.NaN() }, "failure_rate"},
 	} {
 		config := circuitbreaker.DefaultConfig()
 		c.change(&config)

@@ -25,6 +25,10 @@ func DefaultConfig() Config {
 	return Config{Failures: 5, Window: 10 * time.Second, MinCalls: 20, Delay: 10 * time.Second, Trials: 1}
 }
 
+// maxDelay keeps a delay and what it is given or taken far from the largest
+// number, beyond which a circuit would not open at all.
+const maxDelay = 24 * time.Hour
+
 // Validate refuses what cannot be counted.
 func (c Config) Validate() error {
 	var errs []error
@@ -42,8 +46,8 @@ func (c Config) Validate() error {
 	if c.Window < 10*time.Millisecond {
 		errs = append(errs, wrappers.Fieldf("window", "must be at least 10ms (got %s)", c.Window))
 	}
-	if c.Delay <= 0 {
-		errs = append(errs, wrappers.Fieldf("delay", "must be positive (got %s)", c.Delay))
+	if c.Delay <= 0 || c.Delay > maxDelay {
+		errs = append(errs, wrappers.Fieldf("delay", "must be positive and at most %s (got %s)", maxDelay, c.Delay))
 	}
 	return errors.Join(errs...)
 }
