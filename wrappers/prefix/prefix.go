@@ -22,20 +22,21 @@ type Backend struct {
 func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
 	b := &Backend{next: next, prefix: []byte(c.Prefix), layer: s.Stage, hub: s.Hub}
 	b.end = storage.PrefixEnd(b.prefix)
-	if l := next.Info().Limits; l.Key > 0 && l.Key <= len(b.prefix) || l.WriteBytes > 0 && b.limits(l).WriteBytes <= 0 {
+	if l := next.Info().Limits; l.Key > 0 && l.Key <= len(b.prefix) || l.WriteBytes > 0 && l.WriteBytes <= 2*len(b.prefix)*l.Ops {
 		return nil, wrappers.Fieldf("prefix", "%d bytes leave no room within the limits of the backend below (key %d, write set %d)", len(b.prefix), l.Key, l.WriteBytes)
 	}
 	return b, nil
 }
 
-// limits are those above the prefix: whatever keeps to them, keeps to l below.
+// limits are those above the prefix: whatever keeps to them, keeps to l below. One
+// that leaves no room any more is the least there is, for 0 would be none.
 func (b *Backend) limits(l storage.Limits) storage.Limits {
 	n := len(b.prefix)
 	if l.Key > 0 {
-		l.Key -= n
+		l.Key = max(1, l.Key-n)
 	}
 	if l.WriteBytes > 0 && l.Ops > 0 {
-		l.WriteBytes -= 2 * n * l.Ops // an op or check names two keys at most
+		l.WriteBytes = max(1, l.WriteBytes-2*n*l.Ops) // an op or check names two keys at most
 	}
 	return l
 }
