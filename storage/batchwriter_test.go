@@ -22,6 +22,8 @@ type ledger struct {
 }
 
 func (l *ledger) apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if err := storage.ContextError(ctx); err != nil {
 		return 0, err
 	}
@@ -34,8 +36,6 @@ func (l *ledger) apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 	for _, o := range w.Ops {
 		keys = append(keys, string(o.Key))
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.sets = append(l.sets, strings.Join(keys, ""))
 	return 1, nil
 }
