@@ -1,13 +1,13 @@
 package wasmhost
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
 	"strconv"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/abi/answer"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -89,16 +89,6 @@ func copied(view []byte) []byte {
 	return b
 }
 
-// present gives a value to items of an answer that have none, as only those of a
-// scan of keys may: it is the empty one.
-func present(items []storage.Item) {
-	for i := range items {
-		if items[i].Value == nil {
-			items[i].Value = []byte{}
-		}
-	}
-}
-
 // GetMany asks the guest. The items share one copy of the answer.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	if err := b.info.Load().Limits.CheckGetKeys(len(keys)); err != nil {
@@ -117,59 +107,14 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 		return nil, err
 	}
 	items, err := abi.DecodeItems(message, make([]storage.Item, 0, len(keys)))
-	if err == nil && !inOrder(items, keys) {
-		err = errors.New("items that were not asked for, or not in that order")
+	if err == nil {
+		err = answer.Items(items, keys)
 	}
 	if err != nil {
 		return nil, b.unreadable("get_many", err)
 	}
-	present(items)
+	answer.Present(items)
 	return items, nil
-}
-
-// inOrder tells whether the items are of keys that were asked for, in their order
-// and no more often.
-func inOrder(items []storage.Item, keys [][]byte) bool {
-	at := 0
-	for i := range items {
-		for at < len(keys) && !bytes.Equal(keys[at], items[i].Key) {
-			at++
-		}
-		if at++; at > len(keys) {
-			return false
-		}
-	}
-	return true
-}
-
-// checkPage tells whether a page is one of q: keys of the range, in order, no
-// more than asked for, and a bound to go on from that makes the range smaller.
-func checkPage(q *storage.Query, p *storage.Page) error {
-	if q.Limit > 0 && len(p.Items) > q.Limit {
-		return errors.New("more items than asked for")
-	}
-	order := 1
-	if q.Reverse {
-		order = -1
-	}
-	for i := range p.Items {
-		if key := p.Items[i].Key; !storage.InRange(key, q.Start, q.End) || i > 0 && bytes.Compare(key, p.Items[i-1].Key) != order {
-			return errors.New("items outside of the range, or not in its order")
-		}
-	}
-	if p.Next == nil {
-		return nil
-	}
-	least, most := q.Start, q.End // Next is above least, and not above most; in reverse not below, and below
-	if n := len(p.Items); n > 0 && q.Reverse {
-		most = storage.After(p.Items[n-1].Key)
-	} else if n > 0 {
-		least = p.Items[n-1].Key
-	}
-	if bytes.Compare(p.Next, least) < max(order, 0) || most != nil && bytes.Compare(p.Next, most) > min(order, 0) {
-		return errors.New("it would go on where it has been")
-	}
-	return nil
 }
 
 // Scan asks the guest. The items share one copy of the answer.
@@ -186,13 +131,13 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	var page storage.Page
 	err = abi.DecodePage(message, &page)
 	if err == nil {
-		err = checkPage(&q, &page)
+		err = answer.Page(&q, &page)
 	}
 	if err != nil {
 		return storage.Page{}, b.unreadable("scan", err)
 	}
 	if !q.KeysOnly {
-		present(page.Items)
+		answer.Present(page.Items)
 	}
 	return page, nil
 }

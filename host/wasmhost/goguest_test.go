@@ -188,7 +188,7 @@ func TestGoGuestRefusesItsConfiguration(t *testing.T) {
 		`{"fail": "because"}`: {storage.InvalidArgument, "fail", "plugin go: it was told to: because (configuration: fail)"},
 		`{"fail": "panic"}`:   {storage.Internal, "", "plugin go: panic: boom in open"},
 		`{"failed": true}`:    {storage.InvalidArgument, "failed", `plugin go: unknown field "failed"`},
-		`{"bytes": "1 acre"}`: {storage.InvalidArgument, "", `plugin go: "1 acre" is not a size`},
+		`{"bytes": "1 acre"}`: {storage.InvalidArgument, "bytes", `plugin go: "1 acre" is not a size`},
 		`{"fail": 1}`:         {storage.InvalidArgument, "fail", "plugin go: "},
 		`{"fail": `:           {storage.InvalidArgument, "", "plugin go: "},
 		`[]`:                  {storage.InvalidArgument, "", "plugin go: "},
