@@ -3,7 +3,8 @@ package batch
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ type Backend struct {
 	config Config
 	layer  string
 	tracer trace.Tracer // nil: no spans
+	log    *slog.Logger
 
 	mu      sync.Mutex
 	waiting []*entry      // in the order in which they came
@@ -41,6 +43,9 @@ type Backend struct {
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
 	b := &Backend{next: next, config: c, layer: s.Stage,
 		stirred: make(chan struct{}, 1), full: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{})}
+	if b.log = s.Log; b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
 	if s.Tracer != nil {
 		b.tracer = s.Tracer.Tracer("github.com/plinthkv/plinth/wrappers/batch")
 	}
@@ -282,7 +287,9 @@ func (b *Backend) send(ctx context.Context, g *group) {
 func (b *Backend) apply(ctx context.Context, g *group, w *storage.WriteSet) (version uint64, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &storage.Error{Code: storage.Internal, Op: "apply", Layer: b.layer, Unknown: true, Msg: fmt.Sprintf("panic: %v", p)}
+			// What it says goes to the log only: it may hold a key or a value.
+			b.log.Error("a call panicked", "panic", p, "stack", string(debug.Stack()))
+			err = &storage.Error{Code: storage.Internal, Op: "apply", Layer: b.layer, Unknown: true, Msg: "a panic below"}
 		}
 	}()
 	ctx, end := b.trace(ctx, g)
