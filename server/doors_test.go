@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -10,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -465,4 +467,30 @@ func TestCallerThatDoesNotRead(t *testing.T) {
 			t.Fatal("a caller that does not read keeps all others out")
 		}
 	}
+}
+
+// A circuit that is open says so once, and not for every call that it refuses.
+func TestOpenCircuitIsNotLogged(t *testing.T) {
+	for code, want := range map[storage.Code]bool{storage.CircuitOpen: false, storage.Unavailable: true} {
+		var log bytes.Buffer
+		s := serve(t, func(_ *server.Config, set *server.Settings) {
+			set.Stores["s"] = storage.New(refuses{storage.UnimplementedBackend{}, code}, storage.Settings{})
+			set.Log = slog.New(slog.NewTextHandler(&log, nil))
+		})
+		s.must(s.get("/keys/k"), 503)
+		s.stop()
+		s.ended <- <-s.ended
+		if got := strings.Contains(log.String(), "request failed"); got != want {
+			t.Errorf("%s: %q", code, log.String())
+		}
+	}
+}
+
+type refuses struct {
+	storage.UnimplementedBackend
+	code storage.Code
+}
+
+func (r refuses) Get(context.Context, []byte) (storage.Item, error) {
+	return storage.Item{}, &storage.Error{Code: r.code}
 }

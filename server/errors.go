@@ -77,7 +77,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	p := problemOf(err)
-	if p.Status >= 500 && p.Status != http.StatusNotImplemented {
+	if p.Status >= 500 && p.Status != http.StatusNotImplemented && p.Code != storage.CircuitOpen.String() { // which tells by itself that it opened
 		s.settings.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "status", p.Status, "code", p.Code, "error", err)
 	}
 	if e := storage.AsError(err); e.RetryAfter > 0 && (p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests) {
