@@ -55,7 +55,7 @@ var walls = []struct {
 	{room: "wrappers/batch", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
 	{room: "wrappers/buffer", allowed: wrapper("github.com/tidwall/btree"), why: "wrappers do not know each other"},
 	{room: "wrappers/circuitbreaker", allowed: wrapper("github.com/failsafe-go", "github.com/bits-and-blooms/bitset"), never: otelSDK, why: "wrappers do not know each other"},
-	{room: "wrappers/ratelimit", allowed: wrapper(self+"/wrappers/tenant"), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "wrappers/ratelimit", allowed: wrapper(self + "/wrappers/tenant"), never: otelSDK, why: "wrappers do not know each other"},
 	{room: "wrappers/tenant", why: "it only looks at keys"},
 	{room: "otel", allowed: append([]string{self + "/storage", self + "/wrappers", self + "/wrappers/tenant"}, otelAPI...), never: otelSDK, why: "the library uses the API alone"},
 	{room: "otel/snapshot", allowed: []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/auto/sdk", "github.com/cespare/xxhash", "github.com/go-logr", "github.com/google/uuid", "golang.org/x/sys"}, why: "it reads what the SDK keeps, and knows nothing of hosts"},
