@@ -36,6 +36,9 @@ func TestDefaultPipelineConformance(t *testing.T) {
 }
 
 func TestConformanceOverAModule(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes under the race detector, where the kits of the module and of each wrapper run by themselves")
+	}
 	clock := storagetest.NewClock()
 	r, err := wasmhost.NewRuntime(t.Context(), compiled(t))
 	if err != nil {

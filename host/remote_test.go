@@ -45,6 +45,9 @@ stores: { a: { backend: { plugin: hq, config: { store: kept } }, pipeline: [%s] 
 
 // A host whose backend is a store of another host keeps the contract.
 func TestRemoteConformance(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes under the race detector, where the kit of client runs, which is all that a remote is")
+	}
 	clock := storagetest.NewClock()
 	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(ctx context.Context) (storage.Backend, error) {
 		env := sdk.Env{Now: clock.Now}

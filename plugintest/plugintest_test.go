@@ -50,6 +50,9 @@ func TestMemory(t *testing.T) {
 
 // A plugin that is wrong is told so, check by check, and the run goes on.
 func TestWrongPlugins(t *testing.T) {
+	if testing.Short() {
+		t.Skip("minutes under the race detector, where TestMemory runs the same checks")
+	}
 	for name, fails := range map[string][]string{
 		"parrot":  {"hostile/unknown_op", "hostile/configuration_with_an_unknown_field"},
 		"hostile": {"hostile/configuration_with_an_unknown_field"},
