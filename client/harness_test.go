@@ -85,7 +85,8 @@ func stack(ctx context.Context, clock *storagetest.Clock, between func(address s
 	if between != nil {
 		address, begin, undo = between(address)
 	}
-	c, err := client.Dial(ctx, client.Config{Address: address, Store: "s"}, client.Settings{Clock: clock.Now, Log: silent})
+	// Of so many attempts that not all of them meet a cut.
+	c, err := client.Dial(ctx, client.Config{Address: address, Store: "s", Attempts: 32}, client.Settings{Clock: clock.Now, Log: silent})
 	if err != nil {
 		undo()
 		return nil, errors.Join(err, srv.stop(), b.Close(ctx))

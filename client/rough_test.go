@@ -27,7 +27,7 @@ func TestConformanceThroughAProxy(t *testing.T) {
 	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(ctx context.Context) (storage.Backend, error) {
 		seed++
 		return stack(ctx, clock, func(address string) (string, func(), func()) {
-			p, err := newProxy(address, seed, rough{cut: 0.004, late: 0.5, lag: 5 * time.Millisecond,
+			p, err := newProxy(address, seed, rough{cut: 0.002, late: 0.5, lag: 5 * time.Millisecond,
 				delay: 0.01, wait: time.Millisecond, detour: 0.3, calm: 64 << 10})
 			if err != nil {
 				t.Fatal(err)
