@@ -38,9 +38,10 @@ const (
 
 // Cluster is nodes with one state. It is safe for concurrent use.
 type Cluster struct {
-	quirks Quirks
-	clock  func() time.Time
-	nodes  []*Node
+	quirks   Quirks
+	clock    func() time.Time
+	nodes    []*Node
+	handlers map[string]handler
 
 	mu            sync.Mutex
 	initialized   bool
@@ -84,7 +85,7 @@ type lastWrite struct {
 
 // Start starts a cluster whose first node leads. The caller closes it.
 func Start(o Options) (*Cluster, error) {
-	c := &Cluster{quirks: Real(), clock: o.Clock, initialized: !o.Uninitialized, term: 1,
+	c := &Cluster{quirks: Real(), handlers: handlers(), clock: o.Clock, initialized: !o.Uninitialized, term: 1,
 		organizations: map[uint64]int64{}, slugs: map[uint64]verify.IDs{}, vaults: map[verify.IDs]*vault{}, names: map[verify.IDs]uint64{},
 		clients: map[clientName]*lastWrite{}, known: map[knownName]*knownWrite{}, regions: map[string]bool{}, onboarding: map[string]string{}, registered: map[string]bool{}}
 	if o.Quirks != nil {

@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
-	"github.com/plinthkv/plinth/plugins/ledger/verify"
 )
 
 // listEntities answers one page: what follows the token's entity in the server's own
@@ -39,7 +38,7 @@ func (n *Node) listEntities(_ context.Context, r *ledgerpb.ListEntitiesRequest) 
 	}
 	now := n.c.clock()
 	var page []*ledgerpb.Entity
-	for _, e := range v.walk(n.c.quirks.BucketOrder, after) {
+	for e := range v.walk(n.c.quirks.BucketOrder, after) {
 		hidden := !r.IncludeExpired && expired(e, now)
 		if !strings.HasPrefix(e.Key, r.KeyPrefix) || hidden && !n.c.quirks.EarlyEnd {
 			continue
@@ -57,28 +56,6 @@ func (n *Node) listEntities(_ context.Context, r *ledgerpb.ListEntitiesRequest) 
 		answer.NextPageToken = n.makeToken(r, page[len(page)-1].Key)
 	}
 	return answer, nil
-}
-
-// walk are the entities after the one called after, which need not be there any
-// more; empty: all.
-func (v *vault) walk(byBucket bool, after string) []*ledgerpb.Entity {
-	all := v.all(byBucket)
-	if after == "" {
-		return all
-	}
-	place := func(key string) string {
-		if byBucket {
-			return string([]byte{byte(verify.Bucket(key))}) + key
-		}
-		return key
-	}
-	from := place(after)
-	for i, e := range all {
-		if place(e.Key) > from {
-			return all[i:]
-		}
-	}
-	return nil
 }
 
 // makeToken is a token for what follows an entity.

@@ -54,9 +54,9 @@ func early(h handler) handler {
 	return h
 }
 
-// handlerOf is the handler of a method; false: the server has none.
-func handlerOf(method string) (handler, bool) {
-	h, ok := map[string]handler{
+// handlers are all methods, by the end of their names.
+func handlers() map[string]handler {
+	return map[string]handler{
 		"ReadService/Read":                      on((*Node).read),
 		"ReadService/BatchRead":                 on((*Node).batchRead),
 		"ReadService/ListEntities":              on((*Node).listEntities),
@@ -77,14 +77,13 @@ func handlerOf(method string) (handler, bool) {
 		"UserService/CompleteRegistration":      on((*Node).completeRegistration),
 		"VaultService/CreateVault":              on((*Node).createVault),
 		"VaultService/GetVault":                 on((*Node).getVault),
-	}[strings.TrimPrefix(method, "/ledger.v1.")]
-	return h, ok
+	}
 }
 
 // serve answers one call of any method.
 func (n *Node) serve(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
-	h, ok := handlerOf(method)
+	h, ok := n.c.handlers[strings.TrimPrefix(method, "/ledger.v1.")]
 	if !ok {
 		return status.Error(codes.Unimplemented, "unknown method")
 	}

@@ -1,6 +1,7 @@
 package ledgertest
 
 import (
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -90,7 +91,11 @@ func expired(e *ledgerpb.Entity, now time.Time) bool {
 
 // all are the entities in the order in which the server has them.
 func (v *vault) all(byBucket bool) []*ledgerpb.Entity {
-	var all []*ledgerpb.Entity
+	n := 0
+	for _, b := range v.buckets {
+		n += len(b)
+	}
+	all := make([]*ledgerpb.Entity, 0, n)
 	for _, b := range v.buckets {
 		all = append(all, b...)
 	}
@@ -98,6 +103,41 @@ func (v *vault) all(byBucket bool) []*ledgerpb.Entity {
 		slices.SortFunc(all, func(a, b *ledgerpb.Entity) int { return strings.Compare(a.Key, b.Key) })
 	}
 	return all
+}
+
+// walk hands over the entities after the one called after, which need not be there
+// any more; empty: all.
+func (v *vault) walk(byBucket bool, after string) iter.Seq[*ledgerpb.Entity] {
+	return func(yield func(*ledgerpb.Entity) bool) {
+		if !byBucket {
+			all := v.all(false)
+			i, found := find(all, after)
+			if found {
+				i++
+			}
+			for _, e := range all[i:] {
+				if !yield(e) {
+					return
+				}
+			}
+			return
+		}
+		from, i := 0, 0
+		if after != "" {
+			var found bool
+			from = verify.Bucket(after)
+			if i, found = find(v.buckets[from], after); found {
+				i++
+			}
+		}
+		for n := from; n < len(v.buckets); n, i = n+1, 0 {
+			for _, e := range v.buckets[n][i:] {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // collect removes expired entities as the server's own job does: not all.
