@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -83,7 +84,7 @@ func (t *tries) again(ctx context.Context, n *node, f *failure) bool {
 			t.next = h
 			return ctx.Err() == nil && t.costless()
 		}
-	case (!f.answered || f.Code == codes.DeadlineExceeded) && ctx.Err() == nil:
+	case (!f.answered || f.stale || f.Code == codes.DeadlineExceeded) && ctx.Err() == nil:
 		pool.failed(n)
 	case f.retryable():
 		pool.notLeader(n)
@@ -136,20 +137,28 @@ func (b *Backend) wait(ctx context.Context, n int, least time.Duration) bool {
 // call's time.
 const shares = 3
 
-// within is ctx for one attempt of a call that may take all.
-func within(ctx context.Context, all time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, max(all/shares, leastWrite))
+// share is how long one attempt of a call may take that has all.
+func (t *times) share(all time.Duration) time.Duration {
+	if t.attempt > 0 {
+		return t.attempt
+	}
+	return max(all/shares, leastWrite)
 }
 
 // read asks until there is an answer, or it has been tried often enough. answer is
-// reset before each attempt. It answers who said so.
-func (b *Backend) read(ctx context.Context, op, method string, request, answer proto.Message) (*node, error) {
+// reset before each attempt. One that is linearizable by c is of no earlier state
+// than any before. It answers who said so.
+func (b *Backend) read(ctx context.Context, op, method string, c ledgerpb.ReadConsistency, request, answer proto.Message) (*node, error) {
+	least := b.heights.seen.Load()
 	whole, cancel := context.WithTimeout(ctx, b.times.read)
 	defer cancel()
 	t := b.tries()
 	for {
 		n := t.node()
 		f := b.ask(whole, n, b.times.read, method, request, answer)
+		if f == nil {
+			f = b.stale(n, c, answer, least)
+		}
 		if f == nil {
 			b.pool.answered(n, false)
 			return n, nil
@@ -162,7 +171,7 @@ func (b *Backend) read(ctx context.Context, op, method string, request, answer p
 
 // ask is one attempt with its share of a call's time.
 func (b *Backend) ask(ctx context.Context, n *node, all time.Duration, method string, request, answer proto.Message) *failure {
-	ctx, cancel := within(ctx, all)
+	ctx, cancel := context.WithTimeout(ctx, b.times.share(all))
 	defer cancel()
 	proto.Reset(answer)
 	return n.attempt(ctx, method, request, answer)

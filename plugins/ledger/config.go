@@ -48,6 +48,9 @@ type Timeouts struct {
 	Read  Duration `json:"read"`
 	Write Duration `json:"write"`
 	List  Duration `json:"list"` // a page of a range, and the look for what a range delete removes
+	// Attempt is what one attempt of a call may take, at most; empty: a third of
+	// the call's time, so that a node that hangs leaves time for others.
+	Attempt Duration `json:"attempt"`
 }
 
 // Retry is how what failed is tried again.
@@ -90,6 +93,7 @@ const maxClientID = 200
 // times are the durations of a configuration.
 type times struct {
 	read, write, list, connect time.Duration
+	attempt                    time.Duration // 0: a share of the call's
 	retryFirst, retryMost      time.Duration
 }
 
@@ -160,8 +164,11 @@ func (c *Config) times() (t times, err error) {
 		into *time.Duration
 	}{
 		{"timeouts.read", c.Timeouts.Read, &t.read}, {"timeouts.write", c.Timeouts.Write, &t.write}, {"timeouts.list", c.Timeouts.List, &t.list},
-		{"connect_timeout", c.ConnectTimeout, &t.connect}, {"retry.initial", c.Retry.Initial, &t.retryFirst}, {"retry.max", c.Retry.Max, &t.retryMost},
+		{"timeouts.attempt", c.Timeouts.Attempt, &t.attempt}, {"connect_timeout", c.ConnectTimeout, &t.connect}, {"retry.initial", c.Retry.Initial, &t.retryFirst}, {"retry.max", c.Retry.Max, &t.retryMost},
 	} {
+		if d.text == "" && d.into == &t.attempt {
+			continue
+		}
 		v, err := time.ParseDuration(string(d.text))
 		if err != nil {
 			return t, sdk.ConfigErrorf(d.path, "%s is not a duration such as 5s or 250ms", d.path)
@@ -173,6 +180,9 @@ func (c *Config) times() (t times, err error) {
 	}
 	if t.write < 2*leastWrite {
 		return t, sdk.ConfigErrorf("timeouts.write", "timeouts.write is %s: the server refuses writes with less than %s left, it must be at least %s", t.write, leastWrite, 2*leastWrite)
+	}
+	if t.attempt > 0 && t.attempt < leastWrite {
+		return t, sdk.ConfigErrorf("timeouts.attempt", "timeouts.attempt is %s: the server refuses writes with less than %s left", t.attempt, leastWrite)
 	}
 	if t.retryMost < t.retryFirst {
 		return t, sdk.ConfigErrorf("retry.max", "retry.max is %s, less than retry.initial", t.retryMost)

@@ -3,15 +3,22 @@ package ledger_test
 import (
 	"context"
 	"encoding/json"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/plinthkv/plinth/plugins/ledger"
+	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/storagetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -67,3 +74,88 @@ func configured(t *testing.T, config map[string]any) (storage.Backend, error) {
 }
 
 func bs(s string) []byte { return []byte(s) }
+
+// raw asks a node as no client would: one attempt, and nothing in between.
+func raw(t *testing.T, n *ledgertest.Node, method string, request, answer proto.Message) error {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+strings.TrimPrefix(n.Endpoint(), "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.Invoke(t.Context(), "/ledger.v1."+method, request, answer)
+}
+
+func orgSlug() *ledgerpb.OrganizationSlug {
+	return &ledgerpb.OrganizationSlug{Slug: ledgertest.Organization}
+}
+
+func vaultSlug() *ledgerpb.VaultSlug { return &ledgerpb.VaultSlug{Slug: ledgertest.Vault} }
+
+// height is the number of blocks of the vault: of the writes that were done.
+func height(t *testing.T, c *ledgertest.Cluster) int {
+	t.Helper()
+	answer := new(ledgerpb.GetTipResponse)
+	if err := raw(t, c.Node(c.Leader()), "ReadService/GetTip", &ledgerpb.GetTipRequest{Organization: orgSlug(), Vault: vaultSlug()}, answer); err != nil {
+		t.Fatal(err)
+	}
+	return int(answer.Height)
+}
+
+// requests counts the requests of a method.
+func requests(c *ledgertest.Cluster, method string) *atomic.Int64 {
+	n := new(atomic.Int64)
+	c.Hook(ledgertest.Hooks{Before: func(_ context.Context, _ *ledgertest.Node, m string) error {
+		if strings.HasSuffix(m, method) {
+			n.Add(1)
+		}
+		return nil
+	}})
+	return n
+}
+
+func apply(t *testing.T, b storage.Backend, ops ...storage.Op) {
+	t.Helper()
+	if _, err := b.Apply(t.Context(), &storage.WriteSet{Ops: ops}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantValue(t *testing.T, b storage.Backend, key, want string) {
+	t.Helper()
+	it, err := b.Get(t.Context(), bs(key))
+	if err != nil || string(it.Value) != want {
+		t.Fatalf("%s is %q, %v, want %q", key, it.Value, err, want)
+	}
+}
+
+func wantCode(t *testing.T, err error, want storage.Code) *storage.Error {
+	t.Helper()
+	if storage.CodeOf(err) != want {
+		t.Fatalf("the error is %v (%s), want %s", err, storage.CodeOf(err), want)
+	}
+	return storage.AsError(err)
+}
+
+// keys are those of a range, in the order they came.
+func keys(t *testing.T, b storage.Backend, start, end []byte) (all []string) {
+	t.Helper()
+	for it, err := range storage.New(b, storage.Settings{}).Range(t.Context(), start, end, storage.RangeOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, string(it.Key))
+	}
+	return all
+}
+
+// openAt is open with a clock.
+func openAt(t *testing.T, c *ledgertest.Cluster, clock *storagetest.Clock, change ...func(*ledger.Config)) *ledger.Backend {
+	t.Helper()
+	b, err := ledger.New(t.Context(), settings(c, change...), sdk.Env{Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close(context.Background()) })
+	return b
+}

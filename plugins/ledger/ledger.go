@@ -35,21 +35,23 @@ const (
 	leastWrite  = 100 * time.Millisecond // with less time left the server refuses a write
 	ttlStep     = time.Second
 	consistency = ledgerpb.ReadConsistency_READ_CONSISTENCY_LINEARIZABLE
+	unspecified = ledgerpb.ReadConsistency_READ_CONSISTENCY_UNSPECIFIED // of what is no read of the vault
 )
 
 // Backend is a vault of a Ledger cluster. It is safe for concurrent use.
 type Backend struct {
 	storage.UnimplementedBackend
-	config Config
-	times  times
-	info   storage.Info
-	clock  func() time.Time
-	last   atomic.Int64 // the latest now that was seen, in ms
-	log    *slog.Logger
-	pool   *pool
-	lanes  *lanes
-	gate   gate
-	page   atomic.Int64 // how many entities are asked for at once
+	config  Config
+	times   times
+	info    storage.Info
+	clock   func() time.Time
+	last    atomic.Int64 // the latest now that was seen, in ms
+	log     *slog.Logger
+	pool    *pool
+	lanes   *lanes
+	gate    gate
+	heights heights
+	page    atomic.Int64 // how many entities are asked for at once
 
 	organization *ledgerpb.OrganizationSlug
 	vault        *ledgerpb.VaultSlug
@@ -130,7 +132,7 @@ func incarnation(organization, vault uint64) (id [16]byte) {
 func (b *Backend) greet(ctx context.Context) error {
 	request := &ledgerpb.GetVaultRequest{Organization: b.organization, Vault: b.vault, Caller: b.caller}
 	answer := new(ledgerpb.GetVaultResponse)
-	_, err := b.read(ctx, "open", methodGetVault, request, answer)
+	_, err := b.read(ctx, "open", methodGetVault, unspecified, request, answer)
 	var server *ServerError
 	switch {
 	case err == nil && answer.GetVault().GetSlug() == b.config.Vault && answer.GetOrganization().GetSlug() == b.config.Organization:
@@ -159,7 +161,7 @@ func (b *Backend) greet(ctx context.Context) error {
 // uninitialized tells whether a node says that its cluster was never set up.
 func (b *Backend) uninitialized(ctx context.Context) bool {
 	answer := new(ledgerpb.GetNodeInfoResponse)
-	_, err := b.read(ctx, "open", methodGetNodeInfo, &ledgerpb.GetNodeInfoRequest{}, answer)
+	_, err := b.read(ctx, "open", methodGetNodeInfo, unspecified, &ledgerpb.GetNodeInfoRequest{}, answer)
 	return err == nil && answer.State == "uninitialized"
 }
 

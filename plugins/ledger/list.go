@@ -20,6 +20,7 @@ type lister struct {
 	now     time.Time
 	calls   int    // requests that were answered
 	height  uint64 // of the first answer
+	least   uint64 // what the vault's height was before
 	torn    bool   // a later answer had another height: the vault has changed in between
 }
 
@@ -37,9 +38,9 @@ func (b *Backend) listed(ctx context.Context, op string, c ledgerpb.ReadConsiste
 	whole, cancel := context.WithTimeout(ctx, b.times.list)
 	defer cancel()
 	t := b.tries()
-	refused := 0
+	refused, least := 0, b.heights.seen.Load()
 	for view := 1; ; {
-		l := &lister{b: b, op: op, node: t.node(), reading: c, now: b.now()}
+		l := &lister{b: b, op: op, node: t.node(), reading: c, now: b.now(), least: least}
 		f := do(whole, l)
 		switch {
 		case f == nil && l.torn && view < views:
@@ -73,6 +74,9 @@ func (l *lister) each(ctx context.Context, prefix string, each func(key, value [
 		if f != nil && f.tooLarge() && request.Limit > 1 {
 			b.page.Store(int64(request.Limit+1) / 2)
 			continue
+		}
+		if f == nil {
+			f = b.stale(l.node, l.reading, answer, l.least)
 		}
 		if f != nil {
 			return f

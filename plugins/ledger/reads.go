@@ -22,7 +22,7 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	}
 	request := &ledgerpb.ReadRequest{Organization: b.organization, Vault: b.vault, Key: entityKey(key), Consistency: b.reading, Caller: b.caller}
 	answer := new(ledgerpb.ReadResponse)
-	if _, err := b.read(ctx, "get", methodRead, request, answer); err != nil {
+	if _, err := b.read(ctx, "get", methodRead, b.reading, request, answer); err != nil {
 		return storage.Item{}, err
 	}
 	if answer.Value == nil { // absent; what is present and empty is not nil
@@ -82,7 +82,7 @@ func (b *Backend) many(ctx context.Context, op string, keys [][]byte, c ledgerpb
 		}
 	}
 	answer := new(ledgerpb.BatchReadResponse)
-	if _, err := b.read(ctx, op, methodBatchRead, request, answer); err != nil {
+	if _, err := b.read(ctx, op, methodBatchRead, c, request, answer); err != nil {
 		return nil, err
 	}
 	found := make(map[string][]byte, len(answer.Results))

@@ -40,7 +40,9 @@ type failure struct {
 	// sent: the request may have reached the server. answered: the server itself
 	// said so, and not what is in between.
 	sent, answered bool
-	retryAfter     time.Duration
+	// stale: it answered, with less than was there before.
+	stale      bool
+	retryAfter time.Duration
 }
 
 // Diagnostic numbers of the server that say more than the status.
@@ -197,6 +199,8 @@ func (f *failure) storageError() *storage.Error {
 		switch {
 		case !f.answered:
 			say(storage.Unavailable, "the node cannot be reached")
+		case f.stale:
+			say(storage.Unavailable, "the node is behind what was acknowledged before")
 		case f.Details.GetErrorCode() == codeNotLeader:
 			say(storage.Unavailable, "the node is not the leader, or there is none")
 		default:

@@ -83,6 +83,14 @@ func (n *Node) Stop() error {
 	return nil
 }
 
+// Forget makes a new key for page tokens, as a start does: those that it gave out are
+// good for nothing any more.
+func (n *Node) Forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	rand.Read(n.secret[:])
+}
+
 // Restart starts a node that was stopped, where it was.
 func (n *Node) Restart() error {
 	n.mu.Lock()

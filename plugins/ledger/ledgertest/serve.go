@@ -15,23 +15,24 @@ import (
 	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
 )
 
-// refusal is a status with the details that the server gives.
-type refusal struct {
+// Refusal is a status with the details that the server gives: see [Refuse].
+type Refusal struct {
 	code    codes.Code
 	message string
 	details *ledgerpb.ErrorDetails // nil: none
 	trailer metadata.MD
 }
 
-func (r *refusal) Error() string { return r.message }
+// Error is the message.
+func (r *Refusal) Error() string { return r.message }
 
-func refuse(code codes.Code, number, message string) *refusal {
+func refuse(code codes.Code, number, message string) *Refusal {
 	retry := code == codes.Unavailable || code == codes.DeadlineExceeded || code == codes.ResourceExhausted
-	return &refusal{code: code, message: message, details: &ledgerpb.ErrorDetails{ErrorCode: number, IsRetryable: retry}}
+	return &Refusal{code: code, message: message, details: &ledgerpb.ErrorDetails{ErrorCode: number, IsRetryable: retry}}
 }
 
 // plainly is a refusal without details, as those of reads are.
-func plainly(code codes.Code, message string) *refusal { return &refusal{code: code, message: message} }
+func plainly(code codes.Code, message string) *Refusal { return &Refusal{code: code, message: message} }
 
 // handler is one method.
 type handler struct {
@@ -150,7 +151,7 @@ func checkVersion(ctx context.Context, method string) error {
 // refused is err as it goes over the wire: with the details in a trailer that is
 // not theirs.
 func (n *Node) refused(stream grpc.ServerStream, err error) error {
-	r, ok := err.(*refusal)
+	r, ok := err.(*Refusal)
 	if !ok {
 		return status.FromContextError(err).Err()
 	}
@@ -164,4 +165,14 @@ func (n *Node) refused(stream grpc.ServerStream, err error) error {
 	}
 	stream.SetTrailer(trailer)
 	return status.Error(r.code, r.message)
+}
+
+// Refuse is an error for hooks: a status with a diagnostic number, as the server has
+// them.
+func Refuse(code codes.Code, number, message string) *Refusal { return refuse(code, number, message) }
+
+// After is r with a time to wait, as the rate limiter has it.
+func (r *Refusal) After(d time.Duration) *Refusal {
+	r.trailer = metadata.Pairs("retry-after-ms", strconv.FormatInt(d.Milliseconds(), 10))
+	return r
 }
