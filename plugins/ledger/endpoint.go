@@ -34,12 +34,13 @@ func parseEndpoint(s string) (address, error) {
 	if strings.HasPrefix(s, "/") {
 		return address{name: s, network: "unix", dial: s, host: "localhost"}, nil
 	}
+	if !strings.HasPrefix(s, "http://") && !strings.HasPrefix(s, "https://") {
+		return address{}, errors.New("the endpoint begins neither with http:// nor https:// nor, as the path of a unix socket, with /")
+	}
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
 		return address{}, errors.New("the endpoint is not a URL")
-	case u.Scheme != "http" && u.Scheme != "https":
-		return address{}, errors.New("the endpoint begins neither with http:// nor https:// nor, as the path of a unix socket, with /")
 	case u.User != nil:
 		return address{}, errors.New("the endpoint holds a user or a password, which Ledger has no use for")
 	case u.Hostname() == "":

@@ -297,6 +297,14 @@ func TestThousandOperations(t *testing.T) {
 		if n := len(keys(t, b, nil, nil)); n != 1001 || writes.Load() != 2 {
 			t.Errorf("%d keys are there after %d writes", n, writes.Load())
 		}
+		mixed := []storage.Op{storage.DeleteRange(bs("k0000"), bs("k0700"))} // 700 of them, and 400 more
+		for i := range 400 {
+			mixed = append(mixed, storage.Put(fmt.Append(nil, "x", i), nil))
+		}
+		_, err = b.Apply(t.Context(), &storage.WriteSet{Ops: mixed})
+		if e := wantCode(t, err, storage.SizeLimit); e.Limit != (storage.Limit{Kind: "ops", Max: 1000, Actual: 1100}) {
+			t.Errorf("the limit is %+v", e.Limit)
+		}
 		chunked := open(t, c, func(c *ledger.Config) { c.ChunkedClear = true })
 		_, err = chunked.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.DeleteRange(bs("k"), nil), storage.Put(bs("x"), nil)}})
 		wantCode(t, err, storage.RangeLimit) // it is not that alone
