@@ -159,3 +159,13 @@ func openAt(t *testing.T, c *ledgertest.Cluster, clock *storagetest.Clock, chang
 	t.Cleanup(func() { b.Close(context.Background()) })
 	return b
 }
+
+// afterEach runs f after every request of a method.
+func afterEach(method string, f func()) func(context.Context, *ledgertest.Node, string) error {
+	return func(_ context.Context, _ *ledgertest.Node, m string) error {
+		if strings.HasSuffix(m, method) {
+			f()
+		}
+		return nil
+	}
+}

@@ -64,6 +64,19 @@ func (b *Backend) listed(ctx context.Context, op string, c ledgerpb.ReadConsiste
 // each hands over the live items whose entities begin with prefix, in no order,
 // until it is told to stop. The bytes are the callee's.
 func (l *lister) each(ctx context.Context, prefix string, each func(key, value []byte) bool) *failure {
+	return l.entities(ctx, prefix, func(e *ledgerpb.Entity) bool {
+		key, ok := rawKey(e.Key)
+		if !ok {
+			l.b.foreign.Do(func() { l.b.log.Warn("the vault holds entities that are no keys of this backend: they are left out") })
+			return true
+		}
+		return expired(e, l.now) || each(key, e.Value)
+	})
+}
+
+// entities hands over what begins with prefix, the expired too, until it is told to
+// stop.
+func (l *lister) entities(ctx context.Context, prefix string, each func(*ledgerpb.Entity) bool) *failure {
 	b := l.b
 	request := &ledgerpb.ListEntitiesRequest{Organization: b.organization, Vault: b.vault, Caller: b.caller, KeyPrefix: prefix,
 		Consistency: l.reading, IncludeExpired: true} // a server that leaves out the expired ends pages, and lists, too early
@@ -87,15 +100,7 @@ func (l *lister) each(ctx context.Context, prefix string, each func(key, value [
 		}
 		l.torn = l.torn || l.height != answer.BlockHeight
 		for _, e := range answer.Entities {
-			key, ok := rawKey(e.Key)
-			if !ok {
-				b.foreign.Do(func() { b.log.Warn("the vault holds entities that are no keys of this backend: they are left out") })
-				continue
-			}
-			if expired(e, l.now) {
-				continue
-			}
-			if !each(key, e.Value) {
+			if !each(e) {
 				return nil
 			}
 		}

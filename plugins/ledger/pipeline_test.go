@@ -16,17 +16,35 @@ import (
 // The contract holds under the pipeline that the built-in configuration has, with
 // the exceptions of the backend alone.
 func TestConformanceUnderTheDefaultPipeline(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a minute under the race detector, where the kit runs over the backend alone")
+	}
 	clock := wholeSecond()
 	storagetest.Run(t, behind(factory(clock), func(b storage.Backend) (storage.Backend, error) {
 		return defaultPipeline(b, clock)
 	}), exceptions()...)
 }
 
+// Over a prefix there are none.
+func TestConformanceUnderTheDefaultPipelineOverAPrefix(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a minute under the race detector, where the kit runs over the backend alone")
+	}
+	clock := wholeSecond()
+	storagetest.Run(t, behind(factory(clock), func(b storage.Backend) (storage.Backend, error) {
+		below, err := prefixed(b)
+		if err != nil {
+			return nil, err
+		}
+		return defaultPipeline(below, clock)
+	}))
+}
+
 // defaultPipeline is the one of the built-in configuration over below, with the
 // limits that it has to have there: it refuses to be built with larger ones.
 func defaultPipeline(below storage.Backend, clock *storagetest.Clock) (storage.Backend, error) {
 	cfg, err := config.Load(config.Options{Flags: map[string]string{
-		"stores.default.pipeline.size_limits.key": "512", "stores.default.pipeline.size_limits.value": "4MB"}})
+		"stores.default.pipeline.size_limits.key": "510", "stores.default.pipeline.size_limits.value": "4MB"}})
 	if err != nil {
 		return nil, err
 	}

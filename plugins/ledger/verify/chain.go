@@ -29,6 +29,14 @@ func same(h Hash, wire *ledgerpb.Hash) bool {
 	return len(v) == len(h) && Hash(v) == h
 }
 
+// Block tells whether a header is what its own block_hash says.
+func Block(h *ledgerpb.BlockHeader, ids IDs) error {
+	if !same(Entry(h, ids), h.GetBlockHash()) {
+		return fmt.Errorf("block %d: it is not what its block_hash says: %w", h.GetHeight(), ErrMismatch)
+	}
+	return nil
+}
+
 // Anchor is a header that was trusted before: its height, and its hash as [Header]
 // has it.
 type Anchor struct {
@@ -57,8 +65,8 @@ func Chain(headers []*ledgerpb.BlockHeader, ids IDs, anchor *Anchor) (Walk, erro
 	var tip *ledgerpb.BlockHeader
 	lowest := uint64(0)
 	for _, h := range headers {
-		if !same(Entry(h, ids), h.GetBlockHash()) {
-			return Walk{}, fmt.Errorf("block %d: it is not what its block_hash says: %w", h.GetHeight(), ErrMismatch)
+		if err := Block(h, ids); err != nil {
+			return Walk{}, err
 		}
 		byHash[Header(h, ids)] = h
 		if tip == nil || h.GetHeight() > tip.GetHeight() {
