@@ -36,6 +36,13 @@ func (h *held) Free() {
 // perField is what a tag, a length and the numbers of a message take, roughly.
 const perField = 48
 
+// Open is the first request to a subprocess.
+type Open struct{ abi.Open }
+
+func (m *Open) size() int                { return 3*perField + len(m.Name) + len(m.Config) }
+func (m *Open) append(dst []byte) []byte { return abi.AppendOpen(dst, &m.Open) }
+func (m *Open) decode(b []byte) error    { return abi.DecodeOpen(b, &m.Open) }
+
 // GetRequest asks for one key.
 type GetRequest struct {
 	held
