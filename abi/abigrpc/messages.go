@@ -43,6 +43,17 @@ func (m *Open) size() int                { return 3*perField + len(m.Name) + len
 func (m *Open) append(dst []byte) []byte { return abi.AppendOpen(dst, &m.Open) }
 func (m *Open) decode(b []byte) error    { return abi.DecodeOpen(b, &m.Open) }
 
+// Raw is a message as it is on the wire, for who hands it on.
+type Raw struct{ Bytes []byte }
+
+func (m *Raw) size() int                { return len(m.Bytes) }
+func (m *Raw) append(dst []byte) []byte { return append(dst, m.Bytes...) }
+
+func (m *Raw) decode(b []byte) error {
+	m.Bytes = b
+	return nil
+}
+
 // GetRequest asks for one key.
 type GetRequest struct {
 	held

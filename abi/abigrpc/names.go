@@ -44,6 +44,9 @@ const (
 	MetaInstance = "plinth-instance"
 	// MetaStore is which store is meant; without it the only one that there is.
 	MetaStore = "plinth-store"
+	// MetaTraceparent and MetaTracestate are the W3C trace context.
+	MetaTraceparent = "traceparent"
+	MetaTracestate  = "tracestate"
 	// MetaAuthorization is "Bearer " and a token.
 	MetaAuthorization = "authorization"
 )
