@@ -58,6 +58,10 @@ const (
 	// started as a plugin. It is no secret.
 	CookieKey   = "PLINTH_PLUGIN"
 	CookieValue = "plinth.backend.v1"
+	// RunDirKey is the variable that names a folder which the host has made for this
+	// process, with its sockets in it. The host removes it, but if the host is gone
+	// first, the process has to.
+	RunDirKey = "PLINTH_RUN_DIR"
 	// PluginKind is the name of the one thing that a subprocess offers.
 	PluginKind = "backend"
 	// TokenSize is how many bytes the host sends first on a data socket.

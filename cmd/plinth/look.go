@@ -85,7 +85,11 @@ type source struct {
 }
 
 func (s source) options(e env) []plinth.Option {
-	return []plinth.Option{plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e))}
+	opts := []plinth.Option{plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e))}
+	if self, err := os.Executable(); err == nil { // it is its own worker
+		opts = append(opts, plinth.WithWorker(self))
+	}
+	return opts
 }
 
 // cacheDir is where compiled plugins are kept: what PLINTH_CACHE_DIR says, else a

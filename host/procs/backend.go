@@ -104,7 +104,7 @@ func (b *Backend) tend(r *run) {
 // again starts a run in the place of one that was lost; nil: there is none any more.
 func (b *Backend) again(lost *run, info *storage.Info) *run {
 	mayStart := info.Caps&(storage.CapDurable|storage.CapStateless) != 0 || b.p.opts.RestartEmpty
-	going, at := b.life.Lost(b.p.opts.wrap(lost.why), lost.proc.out.words(), mayStart)
+	going, at := b.life.Lost(lost.why, lost.proc.out.words(), mayStart)
 	for going {
 		timer := time.NewTimer(max(at.Sub(b.p.opts.Clock()), 0))
 		select {
@@ -131,7 +131,7 @@ func (b *Backend) again(lost *run, info *storage.Info) *run {
 			}
 			r.stop(context.Background())
 		}
-		going, at = b.life.Lost(b.p.opts.wrap(err), "", true)
+		going, at = b.life.Lost(err, "", true)
 	}
 	return nil
 }

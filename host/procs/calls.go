@@ -3,6 +3,7 @@
 package procs
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -201,11 +202,11 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 		if r := b.run.Load(); r != nil && r.wrong != "" && h.Status == storage.Healthy {
 			h.Status, h.Reason = storage.Degraded, r.wrong
 		}
+		wrong := ""
 		if h.Status != storage.Healthy {
-			b.life.Is(h.Reason)
-		} else {
-			b.life.Is("")
+			wrong = cmp.Or(h.Reason, h.Status.String())
 		}
+		b.life.Is(wrong)
 		s = b.life.Status()
 	}
 	return s.Describe(h), nil

@@ -86,7 +86,7 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 				grpc.MaxCallRecvMsgSize(p.opts.MaxFrame), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 			grpc.WithDisableServiceConfig()},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			r.proc = newProcess(p, dir, cmd.Env)
+			r.proc = newProcess(p, r.dir, dir, cmd.Env)
 			return r.proc, nil
 		},
 	})

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/plinthkv/plinth/abi"
 )
 
 // process is a process that go-plugin has started. Differently from its own, it
@@ -46,10 +48,10 @@ var _ runner.Runner = (*process)(nil)
 const lastWords = 200 * time.Millisecond
 
 // newProcess is a process that is yet to be started: env is go-plugin's.
-func newProcess(p *Plugin, dir string, env []string) *process {
+func newProcess(p *Plugin, runDir, dir string, env []string) *process {
 	r := &process{out: &output{log: p.opts.Log}, exited: make(chan struct{})}
 	r.greets, r.hello = io.Pipe()
-	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: env, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: append(env, abi.RunDirKey+"="+runDir), SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
 	for name, value := range p.opts.Env {
 		r.cmd.Env = append(r.cmd.Env, name+"="+value)
 	}

@@ -53,7 +53,7 @@ type Life struct {
 	status  Status
 	losses  []time.Time // within the window
 	row     int         // of losses and failed starts, since it was steady
-	why     string      // of the latest loss or failed start, as callers are told
+	refusal string      // what callers are told while calls are not taken
 	changed chan struct{}
 }
 
@@ -82,12 +82,14 @@ func (l *Life) to(s State, reason string) {
 	l.status.State, l.status.Since = s, l.clock()
 	close(l.changed)
 	l.changed = make(chan struct{})
-	level := slog.LevelInfo
+	level := slog.LevelDebug // of what is as it should be
 	switch {
 	case s == Failed:
 		level = slog.LevelError
 	case s == Restarting || s == Degraded:
 		level = slog.LevelWarn
+	case from == Restarting || from == Degraded:
+		level = slog.LevelInfo
 	}
 	attrs := []any{"from", from.String(), "to", s.String()}
 	if reason != "" {
@@ -134,22 +136,29 @@ func (l *Life) Lost(why error, what string, again bool) (bool, time.Time) {
 			l.row, l.losses = 0, nil
 		}
 	}
+	told := why.Error()
+	if l.status.State == Restarting && l.status.LastLoss != "" {
+		told += "; before that: " + l.status.LastLoss
+	}
 	l.row++
-	l.why = why.Error()
 	for len(l.losses) > 0 && now.Sub(l.losses[0]) > l.policy.Window {
 		l.losses = l.losses[1:]
 	}
 	l.losses = append(l.losses, now)
-	reason := why.Error()
+	reason := told
 	if what != "" {
 		reason += "; its last output: " + what
 	}
 	switch {
 	case !again:
+		l.refusal = "the plugin has failed and its state is lost: " + told
 		l.to(Failed, "its state is lost: "+reason)
 	case l.policy.Budget > 0 && len(l.losses) > l.policy.Budget:
-		l.to(Failed, fmt.Sprintf("lost %d times within %s, last: %s", len(l.losses), l.policy.Window, reason))
+		often := fmt.Sprintf("lost, or not started, %d times within %s, the last time: ", len(l.losses), l.policy.Window)
+		l.refusal = "the plugin has failed, until an operator acts: " + often + told
+		l.to(Failed, often+reason)
 	default:
+		l.refusal = "the plugin has failed and is being restarted: " + told
 		l.status.RetryAt = now.Add(l.pause())
 		l.to(Restarting, reason)
 	}
@@ -186,22 +195,45 @@ func (l *Life) Error() *storage.Error {
 	case Starting:
 		return storage.Errorf(storage.Unavailable, "the plugin is starting")
 	case Restarting:
-		e := storage.Errorf(storage.Unavailable, "the plugin is being restarted: %s", l.why)
+		e := &storage.Error{Code: storage.Unavailable, Msg: l.refusal}
 		e.RetryAfter = max(s.RetryAt.Sub(l.clock()), 0).Truncate(time.Millisecond) + time.Millisecond
 		return e
 	case Failed:
-		return storage.Errorf(storage.Unavailable, "the plugin has failed, until an operator acts: %s", l.why)
+		return &storage.Error{Code: storage.Unavailable, Msg: l.refusal}
 	case Stopped:
 		return &storage.Error{Code: storage.ShuttingDown}
 	}
 	return nil
 }
 
+// WaitDue waits until it is time to start it again, for carriers whose callers do
+// that themselves. The error is why that will not be soon enough.
+func (l *Life) WaitDue(ctx context.Context) error {
+	l.mu.Lock()
+	left := l.status.RetryAt.Sub(l.clock())
+	restarting := l.status.State == Restarting
+	l.mu.Unlock()
+	if !restarting || left <= 0 {
+		return nil
+	}
+	if left > l.policy.Wait {
+		return l.unless()
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return storage.ContextError(ctx)
+	}
+}
+
 // Wait waits until calls are taken, as long as the policy lets it and ctx lasts. The
 // error is why they are not.
 func (l *Life) Wait(ctx context.Context) error {
 	if l.policy.Wait < 0 {
-		return l.refusal()
+		return l.unless()
 	}
 	timer := time.NewTimer(l.policy.Wait)
 	defer timer.Stop()
@@ -210,19 +242,20 @@ func (l *Life) Wait(ctx context.Context) error {
 		state, changed := l.status.State, l.changed
 		l.mu.Unlock()
 		if state != Starting && state != Restarting {
-			return l.refusal()
+			return l.unless()
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
-			return l.refusal()
+			return l.unless()
 		case <-ctx.Done():
 			return storage.ContextError(ctx)
 		}
 	}
 }
 
-func (l *Life) refusal() error {
+// unless is Error as an error.
+func (l *Life) unless() error {
 	if e := l.Error(); e != nil {
 		return e
 	}

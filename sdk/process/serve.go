@@ -38,7 +38,11 @@ func Serve(open sdk.Opener) {
 		// The host holds the other end of standard input: nothing comes, and when it
 		// ends the host is gone, however it went.
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(s.flush())
+		code := s.flush()
+		if dir := os.Getenv(abi.RunDirKey); dir != "" {
+			_ = os.RemoveAll(dir) // nobody is left to be told
+		}
+		os.Exit(code)
 	}()
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},
