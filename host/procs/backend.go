@@ -92,9 +92,9 @@ func (b *Backend) tend(r *run) {
 			close(hung)
 		}
 		b.run.Store(nil)
-		info := r.info
-		r.stop(context.Background())
-		if r = b.again(r, &info); r == nil {
+		lost, why := r, r.cause()
+		lost.stop(context.Background())
+		if r = b.again(lost, why); r == nil {
 			return
 		}
 		b.serves(r)
@@ -102,9 +102,9 @@ func (b *Backend) tend(r *run) {
 }
 
 // again starts a run in the place of one that was lost; nil: there is none any more.
-func (b *Backend) again(lost *run, info *storage.Info) *run {
-	mayStart := info.Caps&(storage.CapDurable|storage.CapStateless) != 0 || b.p.opts.RestartEmpty
-	going, at := b.life.Lost(lost.why, lost.proc.out.words(), mayStart)
+func (b *Backend) again(lost *run, why error) *run {
+	mayStart := lost.info.Caps&(storage.CapDurable|storage.CapStateless) != 0 || b.p.opts.RestartEmpty
+	going, at := b.life.Lost(why, lost.proc.out.words(), mayStart)
 	for going {
 		timer := time.NewTimer(max(at.Sub(b.p.opts.Clock()), 0))
 		select {

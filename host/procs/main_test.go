@@ -36,13 +36,20 @@ func play(name string) {
 	switch name {
 	case "memory":
 		process.Serve(memory.Open)
+	case "durable": // one that says that nothing is lost with it
+		process.Serve(func(ctx context.Context, e sdk.Env) (storage.Backend, error) {
+			b, err := memory.Open(ctx, e)
+			return durable{b}, err
+		})
+	case "host":
+		beHost()
 	case "waits": // the same, as one whose calls may wait
 		process.Serve(func(ctx context.Context, e sdk.Env) (storage.Backend, error) {
 			b, err := memory.Open(ctx, e)
 			return struct{ storage.Backend }{b}, err
 		})
 	default:
-		if bad := badPlugins[name]; bad != nil {
+		if bad := badPlugins()[name]; bad != nil {
 			bad()
 			return
 		}
@@ -51,7 +58,14 @@ func play(name string) {
 	}
 }
 
-var badPlugins = map[string]func(){}
+// durable claims what the memory backend does not do.
+type durable struct{ storage.Backend }
+
+func (d durable) Info() storage.Info {
+	i := d.Backend.Info()
+	i.Caps |= storage.CapDurable
+	return i
+}
 
 // options are those of a plugin of this program.
 func options(t testing.TB, name string) procs.Options {
@@ -64,7 +78,7 @@ func options(t testing.TB, name string) procs.Options {
 		Log: slog.New(slog.DiscardHandler), Start: time.Minute}
 }
 
-func plugin(t testing.TB, o procs.Options) *procs.Plugin {
+func newPlugin(t testing.TB, o procs.Options) *procs.Plugin {
 	t.Helper()
 	p, err := procs.New(o)
 	if err != nil {
@@ -75,7 +89,7 @@ func plugin(t testing.TB, o procs.Options) *procs.Plugin {
 
 func open(t testing.TB, o procs.Options) *procs.Backend {
 	t.Helper()
-	b, err := plugin(t, o).Open(t.Context(), "", nil)
+	b, err := newPlugin(t, o).Open(t.Context(), "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +112,7 @@ func TestConformance(t *testing.T) {
 			clock := storagetest.NewClock()
 			o := options(t, c.plugin)
 			o.Plain, o.Clock = c.plain, clock.Now
-			p := plugin(t, o)
+			p := newPlugin(t, o)
 			storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(ctx context.Context) (storage.Backend, error) {
 				return p.Open(ctx, "", nil)
 			}})

@@ -4,6 +4,7 @@ package procs
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -27,6 +28,8 @@ const (
 	mostHello = 64 << 10
 	// mostWords is how many of the last lines are kept for the reason of an end.
 	mostWords = 8
+	// mostKept is how much of such a line is kept, in bytes.
+	mostKept = 500
 )
 
 // output is what a process prints: lines that go into the host's log, the last of
@@ -34,8 +37,9 @@ const (
 type output struct {
 	log *slog.Logger
 
-	mu   sync.Mutex
-	last []string
+	mu    sync.Mutex
+	last  []string
+	panic string // the first line that tells of one; empty: none has
 }
 
 // lines logs what comes until it ends.
@@ -67,7 +71,10 @@ func readLine(r *bufio.Reader, n int) (string, error) {
 // them, else as it is.
 func (o *output) tell(line string, level slog.Level) {
 	o.mu.Lock()
-	o.last = append(o.last, line[:min(len(line), 500)])
+	if o.panic == "" && (strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ")) {
+		o.panic = line[:min(len(line), mostKept)]
+	}
+	o.last = append(o.last, line[:min(len(line), mostKept)])
 	if len(o.last) > mostWords {
 		o.last = o.last[1:]
 	}
@@ -133,10 +140,13 @@ func withTrace(ctx context.Context, traceparent string) context.Context {
 	return trace.ContextWithSpanContext(ctx, trace.NewSpanContext(c))
 }
 
-// words are the last lines; empty: there are none.
+// words are what it printed last, or why it panicked; empty: nothing.
 func (o *output) words() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.panic != "" {
+		return o.panic
+	}
 	return strings.Join(o.last, "\n")
 }
 
@@ -156,4 +166,26 @@ func (o *output) hello(r io.Reader, to *io.PipeWriter) error {
 	_ = to.Close()
 	o.lines(b, slog.LevelInfo)
 	return err
+}
+
+// sink logs what is written to it, line by line: what a plugin that is built on
+// go-plugin alone prints comes over its connection.
+type sink struct {
+	out  *output
+	line []byte
+}
+
+func (s *sink) Write(b []byte) (int, error) {
+	for rest := b; len(rest) > 0; {
+		part, after, whole := bytes.Cut(rest, []byte("\n"))
+		s.line = append(s.line, part[:min(len(part), mostLine-len(s.line))]...)
+		if whole {
+			if line := strings.TrimRight(strings.ToValidUTF8(string(s.line), "\uFFFD"), "\r"); line != "" {
+				s.out.tell(line, slog.LevelInfo)
+			}
+			s.line = s.line[:0]
+		}
+		rest = after
+	}
+	return len(b), nil
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -71,6 +72,7 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 			dir = r.dir
 		}
 	}
+	out := &output{log: p.opts.Log}
 	r.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},
 		VersionedPlugins: map[int]plugin.PluginSet{abi.Version: {abi.PluginKind: kind{}}},
@@ -80,13 +82,13 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 		StartTimeout:     p.opts.Start,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: r.dir},
 		Logger:           hclog.NewNullLogger(),
-		SyncStdout:       io.Discard, SyncStderr: io.Discard,
+		SyncStdout:       &sink{out: out}, SyncStderr: &sink{out: out},
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(abigrpc.NewCodec()),
 				grpc.MaxCallRecvMsgSize(p.opts.MaxFrame), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 			grpc.WithDisableServiceConfig()},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			r.proc = newProcess(p, r.dir, dir, cmd.Env)
+			r.proc = newProcess(p, out, r.dir, dir, cmd.Env)
 			return r.proc, nil
 		},
 	})
@@ -187,6 +189,28 @@ func (r *run) attach(ctx context.Context, at *abipb.AttachResponse) (*frames.Cli
 // may take of a frame.
 const frameReserve = 16 << 10
 
+// cause is why a run is over: how the process has ended, if it was that which cut
+// its connection.
+func (r *run) cause() error {
+	<-r.over
+	if !cut(r.why) {
+		return r.why
+	}
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-r.proc.exited:
+		return &storage.Error{Code: storage.Unavailable, Msg: r.proc.ending()}
+	case <-timer.C:
+		return r.why
+	}
+}
+
+// cut tells of an error whether the other side has gone.
+func cut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
 // kill ends the process now.
 func (r *run) kill() {
 	if r.proc != nil {
@@ -208,10 +232,6 @@ func (r *run) stop(ctx context.Context) {
 		case <-timer.C:
 		case <-ctx.Done():
 		case <-r.over: // it is lost
-			select {
-			case <-r.proc.exited:
-			case <-time.After(lastWords): // what closes its socket is about to end, most of the time
-			}
 		}
 		timer.Stop()
 		r.kill()

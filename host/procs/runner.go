@@ -48,8 +48,8 @@ var _ runner.Runner = (*process)(nil)
 const lastWords = 200 * time.Millisecond
 
 // newProcess is a process that is yet to be started: env is go-plugin's.
-func newProcess(p *Plugin, runDir, dir string, env []string) *process {
-	r := &process{out: &output{log: p.opts.Log}, exited: make(chan struct{})}
+func newProcess(p *Plugin, out *output, runDir, dir string, env []string) *process {
+	r := &process{out: out, exited: make(chan struct{})}
 	r.greets, r.hello = io.Pipe()
 	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: append(env, abi.RunDirKey+"="+runDir), SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
 	for name, value := range p.opts.Env {

@@ -33,7 +33,7 @@ func Serve(open sdk.Opener) {
 		fmt.Fprintf(os.Stderr, "%s is a Plinth plugin: a host starts it. Name it in a configuration, as plugins: { NAME: { process: { command: [PATH] } } }, or try \"plinth plugin test PATH\".\n", os.Args[0])
 		os.Exit(1)
 	}
-	s := newServer(open, os.Stderr)
+	s := newServer(open)
 	go func() {
 		// The host holds the other end of standard input: nothing comes, and when it
 		// ends the host is gone, however it went.

@@ -4,8 +4,8 @@ package process
 
 import (
 	"context"
-	"io"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +19,7 @@ import (
 // server is the backend of this process, as a host reaches it.
 type server struct {
 	open sdk.Opener
+	out  [2]*os.File // standard output and standard error, as the host gave them
 	log  *slog.Logger
 	last atomic.Int64 // the host's clock, in ms; never goes back
 
@@ -34,8 +35,8 @@ type server struct {
 
 var errNotOpen = storage.Errorf(storage.Unavailable, "the plugin is not open")
 
-func newServer(open sdk.Opener, log io.Writer) *server {
-	s := &server{open: open, log: newLog(log)}
+func newServer(open sdk.Opener) *server {
+	s := &server{open: open, out: [2]*os.File{os.Stdout, os.Stderr}, log: newLog(os.Stderr)}
 	s.answerers.New = func() any { return s.newAnswerer(true) }
 	return s
 }
@@ -65,6 +66,9 @@ func (s *server) start(ctx context.Context, o *abigrpc.Open) (any, error) {
 	if s.opening || s.closed {
 		return nil, storage.Errorf(storage.InvalidArgument, "the plugin was opened before")
 	}
+	// go-plugin has put pipes in their place, which lose what a process says when it
+	// ends. Nothing has been able to print before this.
+	os.Stdout, os.Stderr = s.out[0], s.out[1]
 	s.tell(o.Now)
 	if s.maxFrame = int(o.MaxFrame); s.maxFrame == 0 {
 		s.maxFrame = abi.DefaultMaxFrame
