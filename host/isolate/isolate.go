@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -36,9 +37,20 @@ type Module struct {
 	Config   json.RawMessage   `json:"config"` // the plugin's own
 }
 
-// With is the configuration of a worker whose plugin has the configuration raw.
+// With is the configuration of a worker whose plugin has the configuration raw. Paths
+// are absolute in it: a worker has another working directory.
 func (m *Module) With(raw json.RawMessage) (json.RawMessage, error) {
 	own := *m
+	for _, path := range []*string{&own.File, &own.CacheDir} {
+		if *path == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return nil, err
+		}
+		*path = abs
+	}
 	if own.Config = raw; len(raw) == 0 {
 		own.Config = json.RawMessage("null")
 	}
