@@ -66,6 +66,16 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 // Status is how the plugin is.
 func (b *Backend) Status() supervise.Status { return b.life.Status() }
 
+// Plane is how the plugin is asked: "frames" or "gRPC".
+func (b *Backend) Plane() string {
+	if r := b.run.Load(); r != nil {
+		if _, plain := r.plane.(*grpcPlane); !plain {
+			return "frames"
+		}
+	}
+	return "gRPC"
+}
+
 // Info is what the plugin said at its start, within the limits of a frame.
 func (b *Backend) Info() storage.Info { return *b.info.Load() }
 

@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
@@ -43,13 +45,8 @@ func (p framePlane) close()                  { p.Close() }
 // grpcPlane asks over gRPC.
 type grpcPlane struct {
 	conn     *grpc.ClientConn
-	budget   string
 	answers  atomic.Uint64
 	inFlight atomic.Int64
-}
-
-func newGRPCPlane(c *grpc.ClientConn, maxFrame int) *grpcPlane {
-	return &grpcPlane{conn: c, budget: strconv.Itoa(maxFrame)}
 }
 
 var methods = map[abi.Op]string{abi.OpGet: abigrpc.MethodGet, abi.OpGetMany: abigrpc.MethodGetMany, abi.OpScan: abigrpc.MethodScan,
@@ -65,7 +62,12 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 	if err := h.Decode(f.Header); err != nil {
 		return nil, false, false, err
 	}
-	md := metadata.MD{abigrpc.MetaNow: {strconv.FormatInt(h.Now, 10)}, abigrpc.MetaBudget: {p.budget}}
+	md := metadata.MD{}
+	for name, v := range map[string]int64{abigrpc.MetaNow: h.Now, abigrpc.MetaBudget: int64(h.Budget)} {
+		if v > 0 {
+			md[name] = []string{strconv.FormatInt(v, 10)}
+		}
+	}
 	if len(h.Traceparent) > 0 {
 		md[abigrpc.MetaTraceparent] = []string{string(h.Traceparent)}
 		if len(h.Tracestate) > 0 {
@@ -78,7 +80,11 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 	p.inFlight.Add(1)
 	defer p.inFlight.Add(-1)
 	var answer abigrpc.Raw
-	err = p.conn.Invoke(metadata.NewOutgoingContext(ctx, md), methods[op], &abigrpc.Raw{Bytes: f.Message}, &answer)
+	method, ok := methods[op]
+	if !ok { // only a test asks for it
+		method = abigrpc.MethodGet + op.String()
+	}
+	err = p.conn.Invoke(metadata.NewOutgoingContext(ctx, md), method, &abigrpc.Raw{Bytes: f.Message}, &answer)
 	if err == nil {
 		p.answers.Add(1)
 		return answer.Bytes, true, true, nil
@@ -89,6 +95,14 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 	}
 	if ctx.Err() != nil {
 		return nil, true, false, storage.ContextError(ctx)
+	}
+	switch s := status.Convert(err); {
+	case s.Code() == codes.Unimplemented:
+		p.answers.Add(1)
+		return nil, true, true, storage.Errorf(storage.Unsupported, "the plugin has no %s", op)
+	case s.Code() == codes.ResourceExhausted && op != abi.OpApply: // an answer that is too large
+		p.answers.Add(1)
+		return nil, true, true, storage.Errorf(storage.RangeLimit, "the answer: %s", firstLine(s.Message()))
 	}
 	return nil, true, false, storage.Errorf(storage.Unavailable, "the call over gRPC: %s", firstLine(err.Error()))
 }

@@ -140,8 +140,7 @@ func (r *run) open(ctx context.Context, config []byte, now int64) error {
 		<-r.proc.exited
 		r.ends(&storage.Error{Code: storage.Unavailable, Msg: r.proc.ending()})
 	}()
-	g := newGRPCPlane(r.conn, r.p.opts.MaxFrame)
-	r.plane = g
+	r.plane = &grpcPlane{conn: r.conn}
 	if r.p.opts.Plain {
 		return nil
 	}
