@@ -22,6 +22,9 @@ var (
 var grpcRuntime = []string{"google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto/googleapis/rpc", "golang.org/x/net", "golang.org/x/sys", "golang.org/x/text",
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"}
 
+// goPlugin is what go-plugin brings in.
+var goPlugin = []string{"github.com/hashicorp", "github.com/fatih/color", "github.com/mattn", "github.com/oklog/run", "github.com/golang/protobuf"}
+
 // wrapper is what a wrapper may know, beside a library of its own.
 func wrapper(own ...string) []string {
 	return slices.Concat([]string{self + "/storage", self + "/wrappers"}, otelAPI, own)
@@ -65,8 +68,14 @@ var walls = []struct {
 	{room: "abi/abigrpc", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime), why: "both sides of gRPC, and no more"},
 	{room: "server/grpcserver", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/server/door"}, grpcRuntime, otelAPI), never: otelSDK, why: "the server serves stores, whoever built them"},
 	{room: "client", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime, otelAPI), never: otelSDK, why: "a client is a backend, and knows no server"},
-	{room: "plugintest", allowed: append([]string{self + "/storage", self + "/abi", self + "/host/wasmhost", "github.com/tetratelabs/wazero", "golang.org/x/sys", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, otelAPI...), never: otelSDK, why: "it tries modules, as they are"},
-	{room: "host/wasmhost", allowed: append([]string{self + "/storage", self + "/abi", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "a carrier knows the contract and its engine"},
+	{room: "plugintest", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/host/wasmhost", self + "/host/procs", self + "/host/supervise", "github.com/tetratelabs/wazero", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "it tries plugins, as they are"},
+	{room: "abi/frames", allowed: []string{self + "/storage", self + "/abi"}, why: "both sides of a data socket, and no more"},
+	{room: "sdk/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk"}, grpcRuntime, goPlugin), why: "it is the half of the SDK that sees gRPC, and no host"},
+	{room: "plugins/memory/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory", "github.com/tidwall/btree"}, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
+	{room: "host/supervise", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "it keeps books, whatever the carrier"},
+	{room: "host/procs", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/host/supervise"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a carrier knows the contract and its engine"},
+	{room: "host/isolate", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/host/supervise", self + "/host/wasmhost", "github.com/tetratelabs/wazero"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a worker is a plugin that runs a module"},
+	{room: "host/wasmhost", allowed: append([]string{self + "/storage", self + "/abi", self + "/host/supervise", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "a carrier knows the contract and its engine"},
 }
 
 // onlyImporters are the packages that may import something directly.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host"
+	"github.com/plinthkv/plinth/host/isolate"
 	"github.com/plinthkv/plinth/otel"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/wrappers"
@@ -75,6 +76,11 @@ func WithWrappers(f ...wrappers.Factory) Option {
 // user's alone. Without it they are compiled at every start.
 func WithCacheDir(dir string) Option { return func(o *options) { o.host.CacheDir = dir } }
 
+// WithWorker is the command of a program that runs modules with isolation: process,
+// each in a process of its own: one whose main begins with [RunWorker], this one or
+// plinth itself. Without it that isolation is refused.
+func WithWorker(command ...string) Option { return func(o *options) { o.host.Worker = command } }
+
 // WithClock is the host's clock, by which items expire. Without it, time.Now.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.host.Clock = now } }
 
@@ -93,7 +99,7 @@ func OpenConfig(ctx context.Context, path string, opts ...Option) (*Host, *confi
 	for _, opt := range opts {
 		opt(&o)
 	}
-	o.host.Builtins = map[string][]byte{"memory": module.Wasm}
+	o.host.Builtins = builtins()
 	var err error
 	o.host.Registry, err = wrappers.NewRegistry(append(Wrappers(), o.factories...)...)
 	if err != nil {
@@ -118,3 +124,9 @@ func Wrappers() []wrappers.Factory {
 	return []wrappers.Factory{otel.Factory(), sizelimits.Factory(), ratelimit.Factory(), cache.Factory(), batch.Factory(),
 		retry.Factory(), timeout.Factory(), circuitbreaker.Factory(), readonly.Factory(), prefix.Factory(), faults.Factory()}
 }
+
+func builtins() map[string][]byte { return map[string][]byte{"memory": module.Wasm} }
+
+// RunWorker is the worker that [WithWorker] names, if this process was started as
+// one: then it does not return. It belongs at the very begin of main.
+func RunWorker() { isolate.Run(builtins()) }

@@ -14,11 +14,15 @@ const (
 	OpApply   Op = 4
 	OpHealth  Op = 5
 	OpWatch   Op = 6 // reserved
+	// OpCancel says that nobody waits for the answer to the request whose id it has
+	// any more. It has no message and no answer of its own, and is sent on data
+	// sockets only, where the request is answered all the same.
+	OpCancel Op = 7
 
-	opsEnd = OpWatch + 1
+	opsEnd = OpCancel + 1
 )
 
-var opNames = [...]string{"", "get", "get_many", "scan", "apply", "health", "watch"}
+var opNames = [...]string{"", "get", "get_many", "scan", "apply", "health", "watch", "cancel"}
 
 // String is the op's name in snake_case; "unknown" for those that this version
 // does not know.
@@ -46,6 +50,22 @@ const (
 	ExportGet    = "plinth_get" // optional
 	ExportClose  = "plinth_close"
 	ImportLog    = "log"
+)
+
+// What a host and a subprocess know each other by, over go-plugin's handshake.
+const (
+	// CookieKey and CookieValue are the variable that says to a program that it was
+	// started as a plugin. It is no secret.
+	CookieKey   = "PLINTH_PLUGIN"
+	CookieValue = "plinth.backend.v1"
+	// RunDirKey is the variable that names a folder which the host has made for this
+	// process, with its sockets in it. The host removes it, but if the host is gone
+	// first, the process has to.
+	RunDirKey = "PLINTH_RUN_DIR"
+	// PluginKind is the name of the one thing that a subprocess offers.
+	PluginKind = "backend"
+	// TokenSize is how many bytes the host sends first on a data socket.
+	TokenSize = 32
 )
 
 // DefaultMaxFrame is the largest frame that is accepted where nothing else is

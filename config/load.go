@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 //go:embed default.yaml
@@ -105,9 +106,32 @@ func (c *Config) resolvePaths(dir string) {
 		}
 		from(&p.TLS.Cert)
 		from(&p.TLS.Key)
+		from(&p.Grants.Dir)
+		p.Process.resolve(from)
 		c.Plugins[name] = p
 	}
 	from(&c.Server.TLS.Cert)
 	from(&c.Server.TLS.Key)
 	from(&c.Server.TLS.ClientCA)
+}
+
+// resolve resolves what is written as a path, and the paths of files. One in the
+// command keeps its separator, without which it would be looked up in PATH.
+func (p *Process) resolve(from func(*string)) {
+	for i, arg := range p.Command {
+		if strings.HasPrefix(arg, "./") || strings.HasPrefix(arg, "../") || i == 0 && strings.Contains(arg, "/") {
+			from(&arg)
+			if p.Command[i] = arg; !strings.Contains(arg, "/") {
+				p.Command[i] = "./" + arg
+			}
+		}
+	}
+	files := make(map[string]string, len(p.Files))
+	for path, digest := range p.Files {
+		from(&path)
+		files[path] = digest
+	}
+	if p.Files != nil {
+		p.Files = files
+	}
 }

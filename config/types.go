@@ -17,11 +17,18 @@ type Config struct {
 // Plugin is a packaged backend, loaded at run time.
 type Plugin struct {
 	Wasm   string       `yaml:"wasm"`    // path of the module, from the folder of the file (once loaded: from the working directory)
-	SHA256 string       `yaml:"sha256"`  // of the module, 64 hex digits; empty: not checked
+	SHA256 string       `yaml:"sha256"`  // of the module or executable, 64 hex digits; empty: not checked
 	Trust  string       `yaml:"trust"`   // "trusted": never interrupted, which needs SHA256 and excludes limits.call; "": interrupted where it runs too long
 	OnLoss string       `yaml:"on_loss"` // "", "fail" or "restart": what follows when its state is lost; "" is the host's default, fail
 	Limits PluginLimits `yaml:"limits"`  // what it may use
 	Grants Grants       `yaml:"grants"`  // what it may see of its surroundings
+	// Isolation is "process" for a module that is to run in a process of its own,
+	// which can be killed, and takes nobody along when it fails; "": in the host's.
+	Isolation string  `yaml:"isolation"`
+	Restart   Restart `yaml:"restart"` // how it is started again when it is lost
+
+	// Process, instead of Wasm, is an executable that runs as a process of its own.
+	Process Process `yaml:"process"`
 
 	// Remote, instead of Wasm, is another host that serves stores over gRPC:
 	// "host:port" or "unix:/path". Which of its stores, the backend's config says.
@@ -30,9 +37,29 @@ type Plugin struct {
 	TLS            RemoteTLS `yaml:"tls"`             // to Remote
 	ConnectTimeout Duration  `yaml:"connect_timeout"` // to reach Remote; 0: the client's default
 	Attempts       int       `yaml:"attempts"`        // of a call to Remote, the first included; 0: the client's default
+}
 
-	_ unsupported `yaml:"process" hides:"wasm"`
-	_ unsupported `yaml:"command" hides:"wasm"`
+// Process is an executable that is a plugin, and how it is started.
+type Process struct {
+	// Command is the executable and its arguments. Those that begin with ./ or ../
+	// are paths from the folder of the file (once loaded: from the working directory);
+	// an executable without a slash is looked up in PATH.
+	Command []string `yaml:"command"`
+	// Files are the digests of files that the executable runs, by path, as 64 hex
+	// digits. Where sha256 is set, each argument that is a file needs one.
+	Files        map[string]string `yaml:"files"`
+	TLS          string            `yaml:"tls"`           // "" or "auto": the control connection is authenticated by certificates made for each start; "off", for plugins without go-plugin's AutoMTLS
+	Plane        string            `yaml:"plane"`         // "" or "auto": frames where the plugin has them; "grpc": never
+	StartTimeout Duration          `yaml:"start_timeout"` // until it has to be ready; 0: 10s
+	StopTimeout  Duration          `yaml:"stop_timeout"`  // for calls in flight, and to flush and end; 0: 10s
+}
+
+// Restart is how a plugin that was lost is started again, if on_loss or its
+// capabilities have it started at all. Zero is the default, each.
+type Restart struct {
+	Budget int      `yaml:"budget"` // losses and failed starts within window, beyond which it has failed; 0: 5
+	Window Duration `yaml:"window"` // 0: 1m
+	Wait   Duration `yaml:"wait"`   // how long calls wait for it meanwhile; 0: 2s
 }
 
 // RemoteTLS is how a remote host is known and, where it asks for that, who this one
@@ -47,14 +74,15 @@ type RemoteTLS struct {
 
 // PluginLimits bound what a plugin may use. Zero is the host's default, each.
 type PluginLimits struct {
-	Memory   Bytes    `yaml:"memory"`    // linear memory of an instance
-	Call     Duration `yaml:"call"`      // one call, until it is interrupted
+	Memory   Bytes    `yaml:"memory"`    // linear memory of an instance of a module
+	Call     Duration `yaml:"call"`      // one call, until it is interrupted; of a process: how long it may leave all calls without an answer, until it is killed
 	MaxFrame Bytes    `yaml:"max_frame"` // one message across the boundary
 }
 
 // Grants are what a plugin may use of its surroundings: by default nothing.
 type Grants struct {
 	Env map[string]string `yaml:"env"` // its environment, as names and values
+	Dir string            `yaml:"dir"` // the working directory of a process, from the folder of the file; "": an empty one
 
 	_ unsupported `yaml:"fs"`
 	_ unsupported `yaml:"network"`

@@ -33,14 +33,14 @@ func (c *Config) Validate() error {
 		}
 		p := c.Plugins[name]
 		if name != Memory {
-			if p.Wasm == "" && p.Remote == "" {
-				errs = append(errs, fieldErrorf(path+".wasm", "is missing: a plugin is a WebAssembly module, or the remote that serves it"))
+			if p.Wasm == "" && p.Remote == "" && len(p.Process.Command) == 0 {
+				errs = append(errs, fieldErrorf(path+".wasm", "is missing: a plugin is a WebAssembly module, a process, or the remote that serves it"))
 			}
 			continue
 		}
-		for key, set := range map[string]bool{"wasm": p.Wasm != "", "sha256": p.SHA256 != "", "trust": p.Trust != "", "grants.env": p.Grants.Env != nil, "remote": p.Remote != ""} {
-			if set {
-				errs = append(errs, fieldErrorf(path+"."+key, "cannot be set: %s is built in, and takes only limits and on_loss", Memory))
+		for _, f := range p.carrierFields() {
+			if f.set && f.of&ofBuiltin == 0 {
+				errs = append(errs, fieldErrorf(path+"."+f.name, "cannot be set: %s is built in, and takes only limits, on_loss, isolation and restart", Memory))
 			}
 		}
 	}
@@ -74,7 +74,12 @@ func (p *Plugin) Validate() error {
 	default:
 		errs = append(errs, fieldErrorf("trust", `want trusted, or nothing`))
 	}
-	errs = append(errs, p.validateRemote()...)
+	errs = append(errs, p.validateCarrier()...)
+	switch p.Isolation {
+	case "", "process":
+	default:
+		errs = append(errs, fieldErrorf("isolation", "want process, or nothing"))
+	}
 	switch p.OnLoss {
 	case "", "fail", "restart":
 	default:
@@ -86,32 +91,74 @@ func (p *Plugin) Validate() error {
 // SystemCA stands for the certificates that the system trusts.
 const SystemCA = "system"
 
-// validateRemote checks that what belongs to a module does not stand beside what
-// belongs to a remote host.
-func (p *Plugin) validateRemote() []error {
+// The carriers that a setting belongs to.
+const (
+	ofModule = 1 << iota
+	ofProcess
+	ofRemote
+	ofBuiltin // a module without a file
+)
+
+// carrierField is a setting of a plugin, and the carriers that it belongs to.
+type carrierField struct {
+	name string
+	set  bool
+	of   int
+}
+
+func (p *Plugin) carrierFields() []carrierField {
+	const runs = ofModule | ofProcess
+	return []carrierField{
+		{"wasm", p.Wasm != "", ofModule},
+		{"process", p.Process.set(), ofProcess},
+		{"remote", p.Remote != "", ofRemote},
+		{"sha256", p.SHA256 != "", runs},
+		{"trust", p.Trust != "", ofModule},
+		{"isolation", p.Isolation != "", ofModule | ofBuiltin},
+		{"on_loss", p.OnLoss != "", runs | ofBuiltin},
+		{"restart", p.Restart != Restart{}, runs | ofBuiltin},
+		{"limits.memory", p.Limits.Memory != 0, ofModule | ofBuiltin},
+		{"limits.call", p.Limits.Call != 0, runs | ofBuiltin},
+		{"limits.max_frame", p.Limits.MaxFrame != 0, runs | ofBuiltin},
+		{"grants.env", p.Grants.Env != nil, runs},
+		{"grants.dir", p.Grants.Dir != "", ofProcess},
+		{"token", p.Token != "", ofRemote},
+		{"tls", p.TLS != RemoteTLS{}, ofRemote},
+		{"connect_timeout", p.ConnectTimeout != 0, ofRemote},
+		{"attempts", p.Attempts != 0, ofRemote},
+	}
+}
+
+// validateCarrier checks that there is one carrier at most, and nothing that
+// belongs to another one.
+func (p *Plugin) validateCarrier() []error {
 	var errs []error
-	if p.Remote == "" {
-		for _, f := range []struct {
-			name string
-			set  bool
-		}{{"token", p.Token != ""}, {"tls", p.TLS != RemoteTLS{}}, {"connect_timeout", p.ConnectTimeout != 0}, {"attempts", p.Attempts != 0}} {
-			if f.set {
-				errs = append(errs, fieldErrorf(f.name, "belongs to a remote, and there is none"))
-			}
+	of, name := 0, ""
+	for _, f := range p.carrierFields()[:3] {
+		switch {
+		case f.set && of != 0:
+			errs = append(errs, fieldErrorf(f.name, "excludes %s: a plugin is one of them", name))
+			of |= f.of
+		case f.set:
+			of, name = f.of, f.name
 		}
-		return errs
 	}
-	if err := validateRemoteAddress(p.Remote); err != nil {
-		errs = append(errs, fieldErrorf("remote", "%v", err))
-	}
-	for _, f := range []struct {
-		name string
-		set  bool
-	}{{"wasm", p.Wasm != ""}, {"sha256", p.SHA256 != ""}, {"trust", p.Trust != ""}, {"on_loss", p.OnLoss != ""},
-		{"limits", p.Limits != PluginLimits{}}, {"grants", p.Grants.Env != nil}} {
-		if f.set {
-			errs = append(errs, fieldErrorf(f.name, "excludes remote: it belongs to a module"))
+	for _, f := range p.carrierFields()[3:] {
+		switch {
+		case !f.set || f.of&of != 0:
+		case of != 0:
+			errs = append(errs, fieldErrorf(f.name, "does not belong to a plugin that is a %s", strings.ReplaceAll(name, "wasm", "module")))
+		case f.of == ofRemote:
+			errs = append(errs, fieldErrorf(f.name, "belongs to a remote, and there is none"))
 		}
+	}
+	if p.Remote != "" {
+		if err := validateRemoteAddress(p.Remote); err != nil {
+			errs = append(errs, fieldErrorf("remote", "%v", err))
+		}
+	}
+	if p.Isolation != "" && p.Trust != "" {
+		errs = append(errs, fieldErrorf("isolation", "excludes trust: a module in a process of its own is never interrupted, but killed"))
 	}
 	if strings.ContainsFunc(p.Token, invisible) {
 		errs = append(errs, fieldErrorf("token", "holds a character that a header cannot carry: use visible ASCII"))
@@ -123,6 +170,44 @@ func (p *Plugin) validateRemote() []error {
 		errs = append(errs, fieldErrorf("attempts", "is negative"))
 	}
 	return errs
+}
+
+// set tells whether anything of p is set.
+func (p *Process) set() bool {
+	return p.Command != nil || p.Files != nil || p.TLS != "" || p.Plane != "" || p.StartTimeout != 0 || p.StopTimeout != 0
+}
+
+// Validate checks everything but what is on the disk.
+func (p *Process) Validate() error {
+	var errs []error
+	if p.set() && (len(p.Command) == 0 || p.Command[0] == "") {
+		errs = append(errs, fieldErrorf("command", "is missing: the executable, and its arguments"))
+	}
+	for i, arg := range p.Command {
+		if strings.ContainsRune(arg, 0) {
+			errs = append(errs, fieldErrorf(index("command", i), "holds a zero byte"))
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(p.Files)) {
+		if b, err := hex.DecodeString(p.Files[path]); err != nil || len(b) != 32 {
+			errs = append(errs, fieldErrorf(join("files", path), "want 64 hex digits"))
+		}
+	}
+	if p.TLS != "" && p.TLS != "auto" && p.TLS != "off" {
+		errs = append(errs, fieldErrorf("tls", "want auto or off"))
+	}
+	if p.Plane != "" && p.Plane != "auto" && p.Plane != "grpc" {
+		errs = append(errs, fieldErrorf("plane", "want auto or grpc"))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate checks that nothing is negative.
+func (r *Restart) Validate() error {
+	if r.Budget < 0 {
+		return fieldErrorf("budget", "is negative")
+	}
+	return nil
 }
 
 // invisible tells whether a header's value cannot hold r.

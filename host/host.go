@@ -27,8 +27,11 @@ type Settings struct {
 	Builtins map[string][]byte
 	// CacheDir keeps compiled modules between runs; empty: only while this runs.
 	CacheDir string
-	Clock    func() time.Time // nil: time.Now
-	Log      *slog.Logger     // nil: slog.Default()
+	// Worker is the command of a program that runs modules in a process of its own:
+	// one that calls isolate.Run first of all. Empty: there is none.
+	Worker []string
+	Clock  func() time.Time // nil: time.Now
+	Log    *slog.Logger     // nil: slog.Default()
 
 	Tracer trace.TracerProvider // where spans go; nil: nowhere
 	Meter  metric.MeterProvider // where metrics go; nil: nowhere
@@ -62,7 +65,7 @@ func (s *Store) Name() string { return s.name }
 // Plugin is the name of the plugin that its backend is.
 func (s *Store) Plugin() string { return s.plugin }
 
-// Carrier is how that backend is reached: [CarrierWasm] or [CarrierRemote].
+// Carrier is how that backend is reached: [CarrierWasm], [CarrierProcess] or [CarrierRemote].
 func (s *Store) Carrier() string { return s.carrier }
 
 // Shared tells whether others may write to that backend, past this host.
@@ -202,14 +205,14 @@ func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string
 	if cfg.Broken(fmt.Sprintf("stores.%s.backend.config", store)) {
 		return nil, nil
 	}
-	if p.module == nil {
+	if p.carrier() == CarrierRemote {
 		return h.openRemote(ctx, cfg, store, p)
 	}
 	raw, err := bc.Config.JSON()
 	if err != nil {
 		return nil, err
 	}
-	opened, err := p.module.OpenFor(ctx, store, raw)
+	opened, err := p.open(ctx, store, raw)
 	if err != nil {
 		return nil, configError(cfg, bc.Config, fmt.Sprintf("stores.%s.backend", store), err)
 	}

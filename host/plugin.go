@@ -2,12 +2,16 @@ package host
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"time"
 
 	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/host/isolate"
+	"github.com/plinthkv/plinth/host/procs"
+	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -16,19 +20,37 @@ import (
 // address space, used as far as it is needed.
 const builtinMemory = 2 << 30
 
-// plugin is a loaded module, or a remote host.
+// plugin is a loaded module, an executable, or a remote host.
 type plugin struct {
-	module      *wasmhost.Module // nil: it is remote
+	module      *wasmhost.Module // nil: it is another
+	process     *procs.Plugin    // nil: it is another
+	isolated    *isolate.Module  // of a process: the module that it runs; nil: none
 	remote      client.Config    // of a remote one; each backend has its own connection
 	unreachable bool             // that was found and has been reported
 }
 
 // carrier is how the plugin is reached.
 func (p *plugin) carrier() string {
-	if p.module == nil {
-		return CarrierRemote
+	switch {
+	case p.process != nil:
+		return CarrierProcess
+	case p.module != nil:
+		return CarrierWasm
 	}
-	return CarrierWasm
+	return CarrierRemote
+}
+
+// open makes the backend of a store, with its configuration as JSON.
+func (p *plugin) open(ctx context.Context, store string, raw json.RawMessage) (_ storage.Backend, err error) {
+	if p.process == nil {
+		return p.module.OpenFor(ctx, store, raw)
+	}
+	if p.isolated != nil {
+		if raw, err = p.isolated.With(raw); err != nil {
+			return nil, err
+		}
+	}
+	return p.process.Open(ctx, store, raw)
 }
 
 // plugin loads the plugin of that name, once. Nil without an error: it failed
@@ -43,7 +65,7 @@ func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*pl
 		Name: name, SHA256: pc.SHA256, Trusted: pc.Trust == "trusted",
 		Memory: uint64(pc.Limits.Memory), Call: time.Duration(pc.Limits.Call), MaxFrame: int(pc.Limits.MaxFrame),
 		Env: pc.Grants.Env, Log: h.settings.Log, Clock: h.settings.Clock,
-		Tracer: h.settings.Tracer, Meter: h.settings.Meter,
+		Tracer: h.settings.Tracer, Meter: h.settings.Meter, Restart: restartPolicy(pc),
 	}
 	if pc.OnLoss == "restart" {
 		o.OnLoss = wasmhost.RestartOnLoss
@@ -57,6 +79,20 @@ func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*pl
 	case pc.Remote != "":
 		p := &plugin{remote: remoteConfig(pc)}
 		if err := p.remote.Validate(); err != nil {
+			return nil, cfg.Root().Errorf(path, "%v", err)
+		}
+		h.plugins[name] = p
+		return p, nil
+	case len(pc.Process.Command) > 0:
+		process, err := procs.New(h.processOptions(name, pc))
+		if err != nil {
+			return nil, cfg.Root().Errorf(path+".process", "%v", err)
+		}
+		h.plugins[name] = &plugin{process: process}
+		return h.plugins[name], nil
+	case pc.Isolation == "process":
+		p, err := h.isolate(name, pc, ok)
+		if err != nil {
 			return nil, cfg.Root().Errorf(path, "%v", err)
 		}
 		h.plugins[name] = p
@@ -95,4 +131,46 @@ func readModule(path string) ([]byte, error) {
 		return nil, storage.LimitError(storage.SizeLimit, "module bytes", wasmhost.MaxModule, info.Size())
 	}
 	return os.ReadFile(path)
+}
+
+func restartPolicy(pc config.Plugin) supervise.Policy {
+	return supervise.Policy{Budget: pc.Restart.Budget, Window: time.Duration(pc.Restart.Window), Wait: time.Duration(pc.Restart.Wait)}
+}
+
+// processOptions is how an executable is run.
+func (h *Host) processOptions(name string, pc config.Plugin) procs.Options {
+	return procs.Options{
+		Name: name, Command: pc.Process.Command, SHA256: pc.SHA256, Files: pc.Process.Files,
+		Plaintext: pc.Process.TLS == "off", Plain: pc.Process.Plane == "grpc",
+		Env: pc.Grants.Env, Dir: pc.Grants.Dir,
+		Start: time.Duration(pc.Process.StartTimeout), Stop: time.Duration(pc.Process.StopTimeout), Call: time.Duration(pc.Limits.Call),
+		MaxFrame: int(pc.Limits.MaxFrame), Restart: restartPolicy(pc), RestartEmpty: pc.OnLoss == "restart",
+		Log: h.settings.Log, Clock: h.settings.Clock, Tracer: h.settings.Tracer, Meter: h.settings.Meter,
+	}
+}
+
+// isolate is a module that a worker runs.
+func (h *Host) isolate(name string, pc config.Plugin, builtin bool) (*plugin, error) {
+	if len(h.settings.Worker) == 0 {
+		return nil, storage.Errorf(storage.InvalidArgument, "isolation: process needs a program that runs the module: the one that embeds this host has to name it")
+	}
+	m := &isolate.Module{Name: name, File: pc.Wasm, SHA256: pc.SHA256, Memory: uint64(pc.Limits.Memory), MaxFrame: int(pc.Limits.MaxFrame),
+		Env: pc.Grants.Env, CacheDir: h.settings.CacheDir}
+	if m.Memory == 0 && builtin {
+		m.Memory = builtinMemory
+	}
+	if err := m.Check(builtin); err != nil {
+		return nil, err
+	}
+	o := h.processOptions(name, pc)
+	o.Command, o.SHA256, o.Env = h.settings.Worker, "", map[string]string{isolate.Variable: "1"}
+	o.Memory = m.Memory
+	if o.Call == 0 {
+		o.Call = wasmhost.DefaultCall
+	}
+	if o.Start == 0 {
+		o.Start = isolate.StartTime
+	}
+	process, err := procs.New(o)
+	return &plugin{process: process, isolated: m}, err
 }

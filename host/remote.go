@@ -14,8 +14,9 @@ import (
 
 // The carriers of a backend.
 const (
-	CarrierWasm   = "wasm"   // a module in this process
-	CarrierRemote = "remote" // another host, over gRPC
+	CarrierWasm    = "wasm"    // a module in this process
+	CarrierProcess = "process" // a process of its own
+	CarrierRemote  = "remote"  // another host, over gRPC
 )
 
 // remoteBackend is what a store says of a backend on another host.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -135,8 +134,8 @@ func spaceUsedUp(g *guest) error {
 }
 
 // unknownConfig opens the plugin with a setting that it cannot have.
-func unknownConfig(ctx context.Context, m *wasmhost.Module) error {
-	b, err := m.Open(ctx, json.RawMessage(`{"no such setting": true}`))
+func unknownConfig(ctx context.Context, open opener) error {
+	b, err := open(ctx, json.RawMessage(`{"no such setting": true}`))
 	if err == nil {
 		b.Close(ctx)
 		return errors.New("a setting that it cannot know is taken without a word, so that a slip in a configuration goes unseen")

@@ -2,13 +2,13 @@ package plugintest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
@@ -16,10 +16,19 @@ import (
 // errNotApplicable is that a check says nothing about a plugin.
 var errNotApplicable = errors.New("not applicable")
 
+// raw is a backend that takes requests as frames, and answers frames, as they are.
+type raw interface {
+	storage.Backend
+	Raw(ctx context.Context, frames []byte) (answer []byte, err error)
+}
+
+// opener opens the plugin with a configuration.
+type opener func(ctx context.Context, config json.RawMessage) (raw, error)
+
 // guest is an opened plugin that a check talks to in frames.
 type guest struct {
 	ctx    context.Context
-	b      *wasmhost.Backend
+	b      raw
 	store  *storage.Store
 	filled bool // "known" is there
 }
@@ -46,11 +55,11 @@ var checks = []struct {
 }
 
 // hostile runs the checks, each on an instance of its own.
-func hostile(ctx context.Context, m *wasmhost.Module, open func(context.Context) (*wasmhost.Backend, error), each func(storagetest.Result)) {
+func hostile(ctx context.Context, open opener, config json.RawMessage, each func(storagetest.Result)) {
 	for _, c := range checks {
-		each(result(c.name, func() error { return tried(ctx, open, c.run) }))
+		each(result(c.name, func() error { return tried(ctx, open, config, c.run) }))
 	}
-	each(result("configuration_with_an_unknown_field", func() error { return unknownConfig(ctx, m) }))
+	each(result("configuration_with_an_unknown_field", func() error { return unknownConfig(ctx, open) }))
 }
 
 // result is what came of a check.
@@ -69,8 +78,8 @@ func result(name string, run func() error) storagetest.Result {
 }
 
 // tried runs a check on a fresh instance and looks whether that goes on.
-func tried(ctx context.Context, open func(context.Context) (*wasmhost.Backend, error), run func(*guest) error) error {
-	b, err := open(ctx)
+func tried(ctx context.Context, open opener, config json.RawMessage, run func(*guest) error) error {
+	b, err := open(ctx, config)
 	if err != nil {
 		return err
 	}

@@ -2,18 +2,23 @@ package plugintest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"os"
 	"time"
 
+	"github.com/plinthkv/plinth/host/procs"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
 
-// Options are how a module is tried.
+// Options are how a plugin is tried.
 type Options struct {
 	Name     string          // of the plugin, for messages; empty: "plugin"
 	Config   json.RawMessage // its configuration, a JSON object; nil: none
@@ -21,7 +26,11 @@ type Options struct {
 	Memory   uint64        // linear memory of an instance, in bytes; 0: 1 GiB
 	Call     time.Duration // what a call may take; 0: 10 s, for machines under load
 	CacheDir string        // of compiled modules; empty: none is kept
-	Log      *slog.Logger  // what the plugin logs; nil: nowhere
+	Dir      string        // working directory of a process; empty: an empty one
+	// Plaintext and Plain are of a process: without TLS on its control connection,
+	// and asked over gRPC although it offers frames.
+	Plaintext, Plain bool
+	Log              *slog.Logger // what the plugin logs; nil: nowhere
 	// Except are checks that are known to fail, each with its reason.
 	Except []storagetest.Exception
 	// Each is told each result as it comes; nil: nobody.
@@ -31,8 +40,8 @@ type Options struct {
 // Report is what came of it.
 type Report struct {
 	Name, Version string // as the plugin says
-	SHA256        string // of the module, in hex
-	Size          int    // of the module, in bytes
+	SHA256        string // of the module or executable, in hex
+	Size          int    // of the module or executable, in bytes
 	Caps          storage.Caps
 	Limits        storage.Limits
 	Results       []storagetest.Result // in the order of the checks
@@ -66,26 +75,54 @@ func Run(ctx context.Context, module []byte, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx))) }()
-	open := func(ctx context.Context) (*wasmhost.Backend, error) { return m.Open(ctx, o.Config) }
-	b, err := open(ctx)
+	report := &Report{SHA256: m.Digest(), Size: len(module)}
+	return report, report.try(ctx, clock, o, func(ctx context.Context, config json.RawMessage) (raw, error) { return m.Open(ctx, config) })
+}
+
+// RunProcess is Run for an executable, with its arguments. It is asked by frames, if
+// it offers them, and over gRPC else.
+func RunProcess(ctx context.Context, command []string, o Options) (*Report, error) {
+	o.complete()
+	clock := storagetest.NewClock()
+	p, err := procs.New(procs.Options{Name: o.Name, Command: command, Env: o.Env, Dir: o.Dir, Plaintext: o.Plaintext, Plain: o.Plain,
+		Log: o.Log, Clock: clock.Now})
 	if err != nil {
-		return nil, fmt.Errorf("it is a plugin, but it cannot be opened: %w", err)
+		return nil, err
+	}
+	f, err := os.Open(p.Path())
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	size, err := io.Copy(h, f)
+	if err != nil {
+		return nil, err
+	}
+	report := &Report{SHA256: hex.EncodeToString(h.Sum(nil)), Size: int(size)}
+	return report, report.try(ctx, clock, o, func(ctx context.Context, config json.RawMessage) (raw, error) { return p.Open(ctx, "", config) })
+}
+
+// try runs everything, and notes what comes of it.
+func (r *Report) try(ctx context.Context, clock *storagetest.Clock, o Options, open opener) error {
+	b, err := open(ctx, o.Config)
+	if err != nil {
+		return fmt.Errorf("it is a plugin, but it cannot be opened: %w", err)
 	}
 	info := b.Info()
-	report := &Report{Name: info.Name, Version: info.Version, SHA256: m.Digest(), Size: len(module), Caps: info.Caps, Limits: info.Limits}
+	r.Name, r.Version, r.Caps, r.Limits = info.Name, info.Version, info.Caps, info.Limits
 	if err := b.Close(ctx); err != nil {
-		return nil, fmt.Errorf("it cannot be closed: %w", err)
+		return fmt.Errorf("it cannot be closed: %w", err)
 	}
 	each := func(one storagetest.Result) {
-		report.Results = append(report.Results, one)
+		r.Results = append(r.Results, one)
 		if o.Each != nil {
 			o.Each(one)
 		}
 	}
-	hostile(ctx, m, open, each)
-	err = storagetest.Report(ctx, storagetest.Factory{Clock: clock,
-		Open: func(ctx context.Context) (storage.Backend, error) { return open(ctx) }}, each, o.Except...)
-	return report, err
+	hostile(ctx, open, o.Config, each)
+	return storagetest.Report(ctx, storagetest.Factory{Clock: clock,
+		Open: func(ctx context.Context) (storage.Backend, error) { return open(ctx, o.Config) }}, each, o.Except...)
 }
 
 func (o *Options) complete() {

@@ -38,6 +38,14 @@ func NewAnswerer(b storage.Backend) *Answerer {
 // Answer appends the answer to one request to dst: a frame with the request's
 // id, of at most budget bytes. A backend's panic passes through it.
 func (a *Answerer) Answer(dst []byte, f abi.Frame, budget int) []byte {
+	return a.AnswerIn(context.Background(), dst, f, budget)
+}
+
+// AnswerIn is Answer for a carrier that can end a call: the backend's context ends
+// with ctx. The deadline is the request's own.
+func (a *Answerer) AnswerIn(ctx context.Context, dst []byte, f abi.Frame, budget int) []byte {
+	a.ctx.Context = ctx
+	defer func() { a.ctx.Context = context.Background() }()
 	start := len(dst)
 	dst = abi.BeginFrame(dst, f.ID, uint8(storage.OK), nil)
 	head := len(dst)
@@ -231,7 +239,7 @@ func (c *callContext) Value(key any) any {
 	if key == (traceKey{}) {
 		return c
 	}
-	return nil
+	return c.Context.Value(key)
 }
 
 // TraceContext is the trace context of the call that ctx belongs to, in the form

@@ -59,3 +59,12 @@ type Encoded interface {
 	// AppendScan appends the Page of a Scan to dst.
 	AppendScan(ctx context.Context, dst []byte, q storage.Query) ([]byte, error)
 }
+
+// Quick is a backend that says whether its calls wait for anything: a disk, the
+// network, another call. Where they do not, a carrier may have one goroutine
+// answer all of them, one after the other, which saves the way to another one.
+// A backend that does not implement it is taken to wait.
+type Quick interface {
+	// Quick tells whether no call waits. It is asked once, after the start.
+	Quick() bool
+}

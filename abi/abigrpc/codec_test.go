@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abipb"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -37,6 +38,7 @@ func TestMessages(t *testing.T) {
 		{&HealthRequest{Probe: storage.Readiness}, &HealthRequest{}, &abipb.HealthRequest{}},
 		{&Health{storage.Health{Status: storage.Degraded, Reason: "slow", Details: map[string]string{"a": "b"}}}, &Health{}, &abipb.Health{}},
 		{&Info{storage.Info{Name: "n", Caps: storage.CapTTL, Limits: storage.Limits{Key: 5}}}, &Info{}, &abipb.Info{}},
+		{&Open{abi.Open{Name: "n", Config: []byte("{}"), MaxFrame: 5, Incarnation: [16]byte{1}}}, &Open{}, &abipb.Open{}},
 		{&Empty{}, &Empty{}, &abipb.InfoRequest{}},
 	} {
 		data, err := c.Marshal(m.sent)

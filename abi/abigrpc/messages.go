@@ -36,6 +36,24 @@ func (h *held) Free() {
 // perField is what a tag, a length and the numbers of a message take, roughly.
 const perField = 48
 
+// Open is the first request to a subprocess.
+type Open struct{ abi.Open }
+
+func (m *Open) size() int                { return 3*perField + len(m.Name) + len(m.Config) }
+func (m *Open) append(dst []byte) []byte { return abi.AppendOpen(dst, &m.Open) }
+func (m *Open) decode(b []byte) error    { return abi.DecodeOpen(b, &m.Open) }
+
+// Raw is a message as it is on the wire, for who hands it on.
+type Raw struct{ Bytes []byte }
+
+func (m *Raw) size() int                { return len(m.Bytes) }
+func (m *Raw) append(dst []byte) []byte { return append(dst, m.Bytes...) }
+
+func (m *Raw) decode(b []byte) error {
+	m.Bytes = b
+	return nil
+}
+
 // GetRequest asks for one key.
 type GetRequest struct {
 	held

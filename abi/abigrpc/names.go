@@ -11,6 +11,8 @@ const Service = "plinth.backend.v1.Backend"
 
 // The methods, as requests name them.
 const (
+	MethodOpen    = "/" + Service + "/Open"   // of subprocesses alone
+	MethodAttach  = "/" + Service + "/Attach" // of subprocesses alone
 	MethodGet     = "/" + Service + "/Get"
 	MethodGetMany = "/" + Service + "/GetMany"
 	MethodScan    = "/" + Service + "/Scan"
@@ -42,6 +44,9 @@ const (
 	MetaInstance = "plinth-instance"
 	// MetaStore is which store is meant; without it the only one that there is.
 	MetaStore = "plinth-store"
+	// MetaTraceparent and MetaTracestate are the W3C trace context.
+	MetaTraceparent = "traceparent"
+	MetaTracestate  = "tracestate"
 	// MetaAuthorization is "Bearer " and a token.
 	MetaAuthorization = "authorization"
 )

@@ -1584,6 +1584,107 @@ func (*CloseResponse) Descriptor() ([]byte, []int) {
 	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{17}
 }
 
+// AttachRequest asks for a data socket.
+type AttachRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most bytes that a frame may have, with its length word. 0: 67108864.
+	MaxFrame      uint32 `protobuf:"varint,1,opt,name=max_frame,json=maxFrame,proto3" json:"max_frame,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachRequest) Reset() {
+	*x = AttachRequest{}
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachRequest) ProtoMessage() {}
+
+func (x *AttachRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
+func (*AttachRequest) Descriptor() ([]byte, []int) {
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *AttachRequest) GetMaxFrame() uint32 {
+	if x != nil {
+		return x.MaxFrame
+	}
+	return 0
+}
+
+// AttachResponse is where the data socket is.
+type AttachResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The path of a unix socket that takes one connection, soon.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// What the host sends first on it, before any frame: 32 bytes.
+	Token         []byte `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachResponse) Reset() {
+	*x = AttachResponse{}
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachResponse) ProtoMessage() {}
+
+func (x *AttachResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
+func (*AttachResponse) Descriptor() ([]byte, []int) {
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AttachResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *AttachResponse) GetToken() []byte {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
 // Error is why a call failed. No text in it holds a value or a whole key, and
 // none is longer than 4096 bytes: readers cut what is.
 type Error struct {
@@ -1614,7 +1715,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[18]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1727,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[18]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1740,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{18}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Error) GetCode() Code {
@@ -1720,7 +1821,7 @@ type Error_Limit struct {
 
 func (x *Error_Limit) Reset() {
 	*x = Error_Limit{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[20]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1732,7 +1833,7 @@ func (x *Error_Limit) String() string {
 func (*Error_Limit) ProtoMessage() {}
 
 func (x *Error_Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[20]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1745,7 +1846,7 @@ func (x *Error_Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error_Limit.ProtoReflect.Descriptor instead.
 func (*Error_Limit) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{18, 0}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{20, 0}
 }
 
 func (x *Error_Limit) GetKind() string {
@@ -1862,7 +1963,12 @@ const file_plinth_backend_v1_backend_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\r\n" +
 	"\vInfoRequest\"\x0e\n" +
 	"\fCloseRequest\"\x0f\n" +
-	"\rCloseResponse\"\xe8\x02\n" +
+	"\rCloseResponse\",\n" +
+	"\rAttachRequest\x12\x1b\n" +
+	"\tmax_frame\x18\x01 \x01(\rR\bmaxFrame\":\n" +
+	"\x0eAttachResponse\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\fR\x05token\"\xe8\x02\n" +
 	"\x05Error\x12+\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x17.plinth.backend.v1.CodeR\x04code\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\tR\x02op\x12\x14\n" +
@@ -1923,8 +2029,10 @@ const file_plinth_backend_v1_backend_proto_rawDesc = "" +
 	"\x12STATUS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTATUS_HEALTHY\x10\x01\x12\x13\n" +
 	"\x0fSTATUS_DEGRADED\x10\x02\x12\x14\n" +
-	"\x10STATUS_UNHEALTHY\x10\x032\xed\x03\n" +
-	"\aBackend\x12=\n" +
+	"\x10STATUS_UNHEALTHY\x10\x032\xf6\x04\n" +
+	"\aBackend\x128\n" +
+	"\x04Open\x12\x17.plinth.backend.v1.Open\x1a\x17.plinth.backend.v1.Info\x12M\n" +
+	"\x06Attach\x12 .plinth.backend.v1.AttachRequest\x1a!.plinth.backend.v1.AttachResponse\x12=\n" +
 	"\x03Get\x12\x1d.plinth.backend.v1.GetRequest\x1a\x17.plinth.backend.v1.Item\x12F\n" +
 	"\aGetMany\x12!.plinth.backend.v1.GetManyRequest\x1a\x18.plinth.backend.v1.Items\x12?\n" +
 	"\x04Scan\x12\x1e.plinth.backend.v1.ScanRequest\x1a\x17.plinth.backend.v1.Page\x12F\n" +
@@ -1946,7 +2054,7 @@ func file_plinth_backend_v1_backend_proto_rawDescGZIP() []byte {
 }
 
 var file_plinth_backend_v1_backend_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_plinth_backend_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_plinth_backend_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_plinth_backend_v1_backend_proto_goTypes = []any{
 	(Code)(0),              // 0: plinth.backend.v1.Code
 	(CheckKind)(0),         // 1: plinth.backend.v1.CheckKind
@@ -1971,9 +2079,11 @@ var file_plinth_backend_v1_backend_proto_goTypes = []any{
 	(*InfoRequest)(nil),    // 20: plinth.backend.v1.InfoRequest
 	(*CloseRequest)(nil),   // 21: plinth.backend.v1.CloseRequest
 	(*CloseResponse)(nil),  // 22: plinth.backend.v1.CloseResponse
-	(*Error)(nil),          // 23: plinth.backend.v1.Error
-	nil,                    // 24: plinth.backend.v1.Health.DetailsEntry
-	(*Error_Limit)(nil),    // 25: plinth.backend.v1.Error.Limit
+	(*AttachRequest)(nil),  // 23: plinth.backend.v1.AttachRequest
+	(*AttachResponse)(nil), // 24: plinth.backend.v1.AttachResponse
+	(*Error)(nil),          // 25: plinth.backend.v1.Error
+	nil,                    // 26: plinth.backend.v1.Health.DetailsEntry
+	(*Error_Limit)(nil),    // 27: plinth.backend.v1.Error.Limit
 }
 var file_plinth_backend_v1_backend_proto_depIdxs = []int32{
 	7,  // 0: plinth.backend.v1.Info.limits:type_name -> plinth.backend.v1.Limits
@@ -1985,25 +2095,29 @@ var file_plinth_backend_v1_backend_proto_depIdxs = []int32{
 	2,  // 6: plinth.backend.v1.Op.kind:type_name -> plinth.backend.v1.OpKind
 	3,  // 7: plinth.backend.v1.HealthRequest.probe:type_name -> plinth.backend.v1.Probe
 	4,  // 8: plinth.backend.v1.Health.status:type_name -> plinth.backend.v1.Status
-	24, // 9: plinth.backend.v1.Health.details:type_name -> plinth.backend.v1.Health.DetailsEntry
+	26, // 9: plinth.backend.v1.Health.details:type_name -> plinth.backend.v1.Health.DetailsEntry
 	0,  // 10: plinth.backend.v1.Error.code:type_name -> plinth.backend.v1.Code
-	25, // 11: plinth.backend.v1.Error.limit:type_name -> plinth.backend.v1.Error.Limit
-	10, // 12: plinth.backend.v1.Backend.Get:input_type -> plinth.backend.v1.GetRequest
-	11, // 13: plinth.backend.v1.Backend.GetMany:input_type -> plinth.backend.v1.GetManyRequest
-	12, // 14: plinth.backend.v1.Backend.Scan:input_type -> plinth.backend.v1.ScanRequest
-	14, // 15: plinth.backend.v1.Backend.Apply:input_type -> plinth.backend.v1.WriteSet
-	18, // 16: plinth.backend.v1.Backend.Health:input_type -> plinth.backend.v1.HealthRequest
-	20, // 17: plinth.backend.v1.Backend.Info:input_type -> plinth.backend.v1.InfoRequest
-	21, // 18: plinth.backend.v1.Backend.Close:input_type -> plinth.backend.v1.CloseRequest
-	8,  // 19: plinth.backend.v1.Backend.Get:output_type -> plinth.backend.v1.Item
-	9,  // 20: plinth.backend.v1.Backend.GetMany:output_type -> plinth.backend.v1.Items
-	13, // 21: plinth.backend.v1.Backend.Scan:output_type -> plinth.backend.v1.Page
-	17, // 22: plinth.backend.v1.Backend.Apply:output_type -> plinth.backend.v1.ApplyResponse
-	19, // 23: plinth.backend.v1.Backend.Health:output_type -> plinth.backend.v1.Health
-	6,  // 24: plinth.backend.v1.Backend.Info:output_type -> plinth.backend.v1.Info
-	22, // 25: plinth.backend.v1.Backend.Close:output_type -> plinth.backend.v1.CloseResponse
-	19, // [19:26] is the sub-list for method output_type
-	12, // [12:19] is the sub-list for method input_type
+	27, // 11: plinth.backend.v1.Error.limit:type_name -> plinth.backend.v1.Error.Limit
+	5,  // 12: plinth.backend.v1.Backend.Open:input_type -> plinth.backend.v1.Open
+	23, // 13: plinth.backend.v1.Backend.Attach:input_type -> plinth.backend.v1.AttachRequest
+	10, // 14: plinth.backend.v1.Backend.Get:input_type -> plinth.backend.v1.GetRequest
+	11, // 15: plinth.backend.v1.Backend.GetMany:input_type -> plinth.backend.v1.GetManyRequest
+	12, // 16: plinth.backend.v1.Backend.Scan:input_type -> plinth.backend.v1.ScanRequest
+	14, // 17: plinth.backend.v1.Backend.Apply:input_type -> plinth.backend.v1.WriteSet
+	18, // 18: plinth.backend.v1.Backend.Health:input_type -> plinth.backend.v1.HealthRequest
+	20, // 19: plinth.backend.v1.Backend.Info:input_type -> plinth.backend.v1.InfoRequest
+	21, // 20: plinth.backend.v1.Backend.Close:input_type -> plinth.backend.v1.CloseRequest
+	6,  // 21: plinth.backend.v1.Backend.Open:output_type -> plinth.backend.v1.Info
+	24, // 22: plinth.backend.v1.Backend.Attach:output_type -> plinth.backend.v1.AttachResponse
+	8,  // 23: plinth.backend.v1.Backend.Get:output_type -> plinth.backend.v1.Item
+	9,  // 24: plinth.backend.v1.Backend.GetMany:output_type -> plinth.backend.v1.Items
+	13, // 25: plinth.backend.v1.Backend.Scan:output_type -> plinth.backend.v1.Page
+	17, // 26: plinth.backend.v1.Backend.Apply:output_type -> plinth.backend.v1.ApplyResponse
+	19, // 27: plinth.backend.v1.Backend.Health:output_type -> plinth.backend.v1.Health
+	6,  // 28: plinth.backend.v1.Backend.Info:output_type -> plinth.backend.v1.Info
+	22, // 29: plinth.backend.v1.Backend.Close:output_type -> plinth.backend.v1.CloseResponse
+	21, // [21:30] is the sub-list for method output_type
+	12, // [12:21] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
 	12, // [12:12] is the sub-list for extension extendee
 	0,  // [0:12] is the sub-list for field type_name
@@ -2025,7 +2139,7 @@ func file_plinth_backend_v1_backend_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plinth_backend_v1_backend_proto_rawDesc), len(file_plinth_backend_v1_backend_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   21,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

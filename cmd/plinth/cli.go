@@ -33,8 +33,8 @@ type cli struct {
 	} `cmd:"" group:"info" help:"Look at configurations."`
 	Plugin struct {
 		List    pluginListCmd    `cmd:"" help:"List the plugins of a configuration."`
-		Inspect pluginInspectCmd `cmd:"" help:"Check a module and show what it says of itself."`
-		Test    pluginTestCmd    `cmd:"" help:"Run the conformance kit and hostile input against a module."`
+		Inspect pluginInspectCmd `cmd:"" help:"Check a module or executable and show what it says of itself."`
+		Test    pluginTestCmd    `cmd:"" help:"Run the conformance kit and hostile input against a plugin."`
 		New     pluginNewCmd     `cmd:"" help:"Write a plugin in Go that works, to begin with."`
 	} `cmd:"" group:"info" help:"Look at plugins, test them, begin one."`
 	Ledger struct {

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -18,9 +21,10 @@ import (
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/host"
+	"github.com/plinthkv/plinth/host/procs"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/otel/setup"
-	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -85,7 +89,11 @@ type source struct {
 }
 
 func (s source) options(e env) []plinth.Option {
-	return []plinth.Option{plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e))}
+	opts := []plinth.Option{plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e))}
+	if self, err := os.Executable(); err == nil { // it is its own worker
+		opts = append(opts, plinth.WithWorker(self))
+	}
+	return opts
 }
 
 // cacheDir is where compiled plugins are kept: what PLINTH_CACHE_DIR says, else a
@@ -183,15 +191,32 @@ func pipelineOf(s *plinth.Store) string {
 
 type pluginListCmd struct {
 	Source source `embed:""`
+	Addr   string `help:"Ask a running server, at its HTTP address, what state the plugins are in." placeholder:"URL"`
 }
 
-func (p *pluginListCmd) Run(e env) error {
+// Help is what "plinth plugin list --help" adds.
+func (*pluginListCmd) Help() string {
+	return `The states are starting, ready, degraded, restarting, failed and stopped; each store has a plugin of its own,
+and so a state of its own.`
+}
+
+func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	cfg, err := config.Load(config.Options{File: p.Source.Config, Environ: e.environ, Flags: p.Source.Set})
 	if err != nil {
 		return listed(err)
 	}
+	var states map[string]string // by store; nil: nobody was asked
+	if p.Addr != "" {
+		if states, err = pluginStates(ctx, p.Addr); err != nil {
+			return err
+		}
+	}
 	t := tabwriter.NewWriter(e.stdout, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tMODULE\tTRUST\tUSED BY")
+	head := "NAME\tCARRIER\tFILE\tTRUST\tUSED BY"
+	if states != nil {
+		head += "\tSTATE"
+	}
+	fmt.Fprintln(t, head)
 	names := slices.Collect(maps.Keys(cfg.Plugins))
 	if !slices.Contains(names, config.Memory) {
 		names = append(names, config.Memory)
@@ -199,47 +224,113 @@ func (p *pluginListCmd) Run(e env) error {
 	slices.Sort(names)
 	for _, name := range names {
 		pc := cfg.Plugins[name]
-		file, trust := pc.Wasm, "interruptible"
-		if file == "" {
-			file, trust = "built in", "built in"
-		} else if pc.Trust != "" {
-			trust = pc.Trust
-		}
-		var users []string
+		carrier, file, trust := described(pc)
+		var users, is []string
 		for _, store := range slices.Sorted(maps.Keys(cfg.Stores)) {
 			if cfg.Stores[store].Backend.Plugin == name {
 				users = append(users, store)
+				is = append(is, cmp.Or(states[store], "not served"))
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", name, file, trust, strings.Join(users, ", "))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s", name, carrier, file, trust, strings.Join(users, ", "))
+		if states != nil {
+			fmt.Fprintf(t, "\t%s", strings.Join(is, ", "))
+		}
+		fmt.Fprintln(t)
 	}
 	return t.Flush()
 }
 
+// pluginStates are the states of the plugins of a served host, by store.
+func pluginStates(ctx context.Context, addr string) (map[string]string, error) {
+	c, err := target{Addr: addr}.overHTTP()
+	if err != nil {
+		return nil, err
+	}
+	defer c.http.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.base, "/v1/stores/")+"/readyz", nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	var ready struct {
+		Stores map[string]struct {
+			Status  string
+			Details map[string]string
+		}
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 16<<20)).Decode(&ready); err != nil {
+		return nil, fmt.Errorf("%s is no answer of a Plinth server: %w", addr, err)
+	}
+	states := make(map[string]string, len(ready.Stores))
+	for name, s := range ready.Stores {
+		states[name] = cmp.Or(s.Details["state"], s.Status)
+	}
+	return states, nil
+}
+
+// described is how a plugin is reached, from which file or address, and how far it
+// is trusted.
+func described(pc config.Plugin) (carrier, file, trust string) {
+	switch {
+	case pc.Remote != "":
+		return host.CarrierRemote, pc.Remote, "-"
+	case len(pc.Process.Command) > 0:
+		return host.CarrierProcess, strings.Join(pc.Process.Command, " "), "can be killed"
+	}
+	carrier, file, trust = host.CarrierWasm, cmp.Or(pc.Wasm, "built in"), cmp.Or(pc.Trust, "interruptible")
+	if pc.Wasm == "" {
+		trust = "built in"
+	}
+	if pc.Isolation == "process" {
+		carrier, trust = host.CarrierProcess, "can be killed"
+	}
+	return carrier, file, trust
+}
+
 type pluginInspectCmd struct {
-	File   string `arg:"" help:"The module; \"memory\" is the built-in one."`
-	Config string `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
+	File   string            `arg:"" help:"The module, or an executable; \"memory\" is the built-in module."`
+	Args   []string          `arg:"" optional:"" help:"Arguments of an executable, after --."`
+	Config string            `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
+	Env    map[string]string `help:"A variable that the plugin sees; may be repeated." placeholder:"NAME=VALUE"`
+	NoTLS  bool              `name:"no-tls" help:"Start an executable without go-plugin's AutoMTLS."`
 }
 
 func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
-	binary := module.Wasm
-	if p.File != config.Memory {
-		if binary, err = os.ReadFile(p.File); err != nil {
+	t, err := pluginAt(p.File)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(e.stderr, nil))
+	if t.module == nil {
+		o := procs.Options{Name: filepath.Base(p.File), Command: append([]string{t.path}, p.Args...), Env: p.Env, Plaintext: p.NoTLS, Log: log}
+		process, err := procs.New(o)
+		if err != nil {
 			return err
 		}
+		b, err := process.Open(ctx, "", []byte(p.Config))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(e.stdout, "ABI:          v%d, asked by %s\n", abi.Version, b.Plane())
+		printInfo(e.stdout, b.Info())
+		return b.Close(ctx)
 	}
 	r, err := wasmhost.NewRuntime(ctx, cacheDir(e))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close(ctx)) }()
-	m, err := r.Load(ctx, binary, wasmhost.Options{Name: filepath.Base(p.File), Memory: 1 << 30,
-		Log: slog.New(slog.NewTextHandler(e.stderr, nil))})
+	m, err := r.Load(ctx, t.module, wasmhost.Options{Name: filepath.Base(p.File), Memory: 1 << 30, Env: p.Env, Log: log})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.Close(ctx)) }()
-	fmt.Fprintf(e.stdout, "sha256:       %s\nsize:         %d bytes\nABI:          v%d\n", m.Digest(), len(binary), abi.Version)
+	fmt.Fprintf(e.stdout, "sha256:       %s\nsize:         %d bytes\nABI:          v%d\n", m.Digest(), len(t.module), abi.Version)
 	b, err := m.Open(ctx, []byte(p.Config))
 	if err != nil {
 		return fmt.Errorf("the module is a plugin, but it cannot be opened: %w", err)

@@ -17,9 +17,10 @@ import (
 var newPlugin embed.FS
 
 type pluginNewCmd struct {
-	Dir    string `arg:"" help:"The folder to make; its name becomes the plugin's." type:"path"`
-	Module string `help:"Path of the Go module; without one, example.org/NAME."`
-	Source string `help:"Plinth's own source, for go.mod to use in place of a release." type:"existingdir"`
+	Dir     string `arg:"" help:"The folder to make; its name becomes the plugin's." type:"path"`
+	Module  string `help:"Path of the Go module; without one, example.org/NAME."`
+	Process bool   `help:"An executable that runs as a process of its own, in place of a WebAssembly module."`
+	Source  string `help:"Plinth's own source, for go.mod to use in place of a release." type:"existingdir"`
 }
 
 // Help is what "plinth plugin new --help" adds.
@@ -40,8 +41,16 @@ func (p *pluginNewCmd) Run(e env) error {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	fill := struct{ Name, Module, Go, Version, Source string }{
-		Name: name, Module: p.Module, Go: "1.26.0", Version: version(), Source: p.Source}
+	fill := struct {
+		Name, Module, Go, Version, Source string
+		Process                           bool
+		File                              string // what is built
+	}{Name: name, Module: p.Module, Go: "1.26.0", Version: version(), Source: p.Source, Process: p.Process, File: name + ".wasm"}
+	build := []string{"go test .", fmt.Sprintf("GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o %s.wasm .", name)}
+	if p.Process {
+		fill.File = "./" + name
+		build = []string{"go mod tidy", "go test .", "go build ."}
+	}
 	if fill.Module == "" {
 		fill.Module = "example.org/" + name
 	}
@@ -64,7 +73,10 @@ func (p *pluginNewCmd) Run(e env) error {
 			return err
 		}
 	}
-	fmt.Fprintf(e.stdout, "%s is there. Go on with\n\n\tcd %s\n\tgo test .\n\tGOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o %s.wasm .\n\tplinth plugin test %s.wasm\n", name, p.Dir, name, name)
+	fmt.Fprintf(e.stdout, "%s is there. Go on with\n\n", name)
+	for _, line := range append(append([]string{"cd " + p.Dir}, build...), "plinth plugin test "+fill.File) {
+		fmt.Fprintf(e.stdout, "\t%s\n", line)
+	}
 	return nil
 }
 

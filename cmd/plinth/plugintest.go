@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,9 +18,13 @@ import (
 )
 
 type pluginTestCmd struct {
-	File    string   `arg:"" help:"The module; \"memory\" is the built-in one."`
+	File    string   `arg:"" help:"The module, or an executable; \"memory\" is the built-in module."`
+	Args    []string `arg:"" optional:"" passthrough:"partial" help:"Arguments of an executable, after --."`
 	Config  string   `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
 	Except  []string `help:"A check of the kit, or a category of checks, that is known to fail, and why; may be repeated." placeholder:"CATEGORY[/CHECK]=REASON" sep:"none"`
+	Env     map[string]string `help:"A variable that the plugin sees; may be repeated." placeholder:"NAME=VALUE"`
+	NoTLS   bool     `name:"no-tls" help:"Start an executable without go-plugin's AutoMTLS, as process: { tls: off } does."`
+	Plain   bool     `help:"Ask an executable over gRPC, although it offers frames."`
 	JSON    bool     `name:"json" help:"Print the report as one JSON object."`
 	Verbose bool     `short:"v" help:"Print every check, and what the plugin logs."`
 }
@@ -33,14 +38,11 @@ capabilities is not asked for. Exit code 1 says that a check has failed.`
 }
 
 func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
-	binary := module.Wasm
-	if p.File != config.Memory {
-		var err error
-		if binary, err = os.ReadFile(p.File); err != nil {
-			return err
-		}
+	t, err := pluginAt(p.File)
+	if err != nil {
+		return err
 	}
-	o := plugintest.Options{Name: filepath.Base(p.File), CacheDir: cacheDir(e)}
+	o := plugintest.Options{Name: filepath.Base(p.File), Env: p.Env, Plaintext: p.NoTLS, Plain: p.Plain}
 	if p.Config != "" {
 		o.Config = json.RawMessage(p.Config)
 	}
@@ -57,7 +59,13 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 	if !p.JSON {
 		o.Each = func(r storagetest.Result) { p.tell(e.stdout, r) }
 	}
-	report, err := plugintest.Run(ctx, binary, o)
+	var report *plugintest.Report
+	if t.module != nil {
+		o.CacheDir = cacheDir(e)
+		report, err = plugintest.Run(ctx, t.module, o)
+	} else {
+		report, err = plugintest.RunProcess(ctx, append([]string{t.path}, p.Args...), o)
+	}
 	if err != nil {
 		return err
 	}
@@ -73,6 +81,38 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 		return &exitError{code: exitFailed}
 	}
 	return nil
+}
+
+// pluginFile is what a command is to look at: a module, or an executable.
+type pluginFile struct {
+	module []byte // nil: an executable
+	path   string // of that, with a separator in it
+}
+
+// pluginAt is the plugin that a command's argument names.
+func pluginAt(file string) (pluginFile, error) {
+	if file == config.Memory {
+		return pluginFile{module: module.Wasm}, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return pluginFile{}, err
+	}
+	defer f.Close()
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(f, head); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return pluginFile{}, fmt.Errorf("%s: %w", file, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return pluginFile{}, err
+	}
+	if string(head) != "\x00asm" && info.Mode()&0o111 != 0 {
+		path, err := filepath.Abs(file)
+		return pluginFile{path: path}, err
+	}
+	binary, err := os.ReadFile(file)
+	return pluginFile{module: binary}, err
 }
 
 // tell prints what is worth a line: failures, exceptions, and with --verbose all.

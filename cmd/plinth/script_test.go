@@ -54,7 +54,7 @@ func runScripts(t *testing.T, overGRPC bool, files ...string) {
 		Setup: func(e *testscript.Env) error {
 			e.Values["grpc"] = overGRPC
 			e.Setenv("PLINTH_CACHE_DIR", cache)
-			for _, name := range []string{"GOCACHE", "GOMODCACHE"} { // for scripts that build plugins
+			for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GONOSUMDB"} { // for scripts that build plugins
 				out, err := exec.Command("go", "env", name).Output()
 				if err != nil {
 					return err

@@ -3,12 +3,12 @@ package wasmhost
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -22,11 +22,9 @@ type Backend struct {
 	clock  func() time.Time
 	last   atomic.Int64 // the latest now, in ms
 
-	info     atomic.Pointer[storage.Info]
-	restarts atomic.Uint64
-	lost     atomic.Pointer[failure] // the latest loss of an instance; nil: none
-	closed   atomic.Bool
-	meters   *meters // nil: nobody counts
+	info   atomic.Pointer[storage.Info]
+	closed atomic.Bool
+	meters *meters // nil: nobody counts
 }
 
 var _ storage.Backend = (*Backend)(nil)
@@ -43,13 +41,19 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
 	}
 	b := &Backend{m: m, config: config, clock: m.opts.Clock}
+	log := m.opts.Log
+	if store != "" {
+		log = log.With("store", store)
+	}
 	for want := 1; len(b.slots) < want; {
 		in, err := m.open(ctx, config, b.now())
 		if err != nil {
 			b.Close(context.WithoutCancel(ctx))
 			return nil, m.opts.wrap(err)
 		}
-		b.slots = append(b.slots, &slot{in: in, started: b.clock()})
+		s := &slot{in: in, life: supervise.New(m.opts.Restart, b.clock, log)}
+		s.life.Started()
+		b.slots = append(b.slots, s)
 		if in.info.Caps.Has(storage.CapStateless) {
 			want = runtime.GOMAXPROCS(0)
 		}
@@ -60,6 +64,15 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 		return nil, m.opts.wrap(err)
 	}
 	return b, nil
+}
+
+// Status is how the plugin is.
+func (b *Backend) Status() supervise.Status {
+	all := make([]supervise.Status, 0, len(b.slots))
+	for _, s := range b.slots {
+		all = append(all, s.life.Status())
+	}
+	return supervise.Together(all)
 }
 
 // Info is what the guest said at its start, within the limits of a frame.
@@ -97,10 +110,10 @@ func (b *Backend) slot() (s *slot, held bool) {
 	if len(b.slots) == 1 {
 		return b.slots[0], b.slots[0].try()
 	}
-	first, now := int(b.next.Add(1)), b.clock()
+	first := int(b.next.Add(1))
 	for i := range b.slots {
 		at := b.slots[(first+i)%len(b.slots)]
-		if !at.usable(now) {
+		if !at.usable() {
 			continue
 		}
 		if at.try() {
@@ -124,9 +137,8 @@ func (b *Backend) ready(s *slot) error {
 	if s.in != nil {
 		return nil
 	}
-	f := s.lost.Load()
-	if now := b.clock(); !f.due(now) {
-		return b.unavailable(f, now)
+	if !s.life.Due() {
+		return b.unavailable(s)
 	}
 	in, err := b.m.open(context.Background(), b.config, b.later())
 	if err == nil {
@@ -134,23 +146,17 @@ func (b *Backend) ready(s *slot) error {
 			in.close()
 		}
 	}
-	now := b.clock()
 	if err != nil {
-		s.losses++
-		f = &failure{reason: fmt.Errorf("%w; before that: %w", err, f.first), first: f.first, restarts: true, retryAt: now.Add(restartPause(s.losses))}
-		b.lost.Store(f)
-		s.lost.Store(f)
-		b.m.opts.Log.Error("the plugin could not be restarted", "error", err, "attempts", s.losses)
-		return b.unavailable(f, now)
+		s.life.Lost(err, "", true)
+		return b.unavailable(s)
 	}
-	s.in, s.started = in, now
+	s.in = in
 	if s.counts != nil {
 		s.counts.memory.Store(uint64(in.guest.Memory().Size()))
 	}
-	s.lost.Store(nil)
 	b.info.Store(&in.info)
-	b.restarts.Add(1)
-	b.m.opts.Log.Warn("the plugin was restarted", "reason", f.first, "durable", in.info.Caps.Has(storage.CapDurable))
+	s.down.Store(false)
+	s.life.Started()
 	return nil
 }
 
@@ -166,29 +172,38 @@ func (b *Backend) admits(info *storage.Info) error {
 func (b *Backend) discard(s *slot, reason error) {
 	why := *storage.AsError(reason) // whether a write may have been applied is told to whoever waits for it
 	why.Unknown, reason = false, &why
-	in, now := s.in, b.clock()
+	in := s.in
 	s.in = nil
+	s.down.Store(true)
+	restarts := in.info.Caps&(storage.CapDurable|storage.CapStateless) != 0 || b.m.opts.OnLoss == RestartOnLoss
+	if b.m.opts.Lost != nil {
+		b.m.opts.Lost(reason)
+	}
 	if err := in.close(); err != nil {
 		b.m.opts.Log.Warn("closing a broken instance", "error", err)
 	}
-	if now.Sub(s.started) > steadyLife {
-		s.losses = 0
-	}
-	s.losses++
-	f := &failure{reason: reason, first: reason, retryAt: now.Add(restartPause(s.losses))}
-	f.restarts = in.info.Caps&(storage.CapDurable|storage.CapStateless) != 0 || b.m.opts.OnLoss == RestartOnLoss
-	b.lost.Store(f)
-	s.lost.Store(f)
-	b.m.opts.Log.Error("the plugin's instance was lost", "reason", reason, "restarts", f.restarts)
+	s.life.Lost(reason, "", restarts)
 }
 
-func (b *Backend) unavailable(f *failure, now time.Time) error {
-	e := &storage.Error{Code: storage.Unavailable, Msg: "the plugin has failed and its state is lost: " + f.reason.Error()}
-	if f.restarts {
-		e.Msg = "the plugin has failed and is being restarted: " + f.reason.Error()
-		e.RetryAfter = max(f.retryAt.Sub(now), 0).Truncate(time.Millisecond) + time.Millisecond
+// unavailable is why a slot has no instance.
+func (b *Backend) unavailable(s *slot) error {
+	if e := s.life.Error(); e != nil {
+		return b.error(e)
 	}
-	return b.error(e)
+	return b.error(&storage.Error{Code: storage.ShuttingDown})
+}
+
+// awaits waits while every instance is lost, if one is started again soon enough.
+func (b *Backend) awaits(ctx context.Context) error {
+	for _, s := range b.slots {
+		if s.usable() {
+			return nil
+		}
+	}
+	if err := b.slots[0].life.WaitDue(ctx); err != nil {
+		return b.error(err)
+	}
+	return nil
 }
 
 func (b *Backend) error(err error) error {
@@ -208,6 +223,11 @@ func (b *Backend) do(ctx context.Context, r *request) error {
 	}
 	if b.closed.Load() { // at once, although somebody may still be served
 		return b.error(&storage.Error{Code: storage.ShuttingDown})
+	}
+	if b.slots[0].down.Load() {
+		if err := b.awaits(ctx); err != nil {
+			return err
+		}
 	}
 	s, held := b.slot()
 	if !held {
@@ -267,6 +287,9 @@ func (b *Backend) frame(ctx context.Context, op abi.Op) *request {
 	}
 	if b.m.traces(ctx) {
 		r.begins(ctx, b.m, op, &h)
+	} else if b.m.opts.TraceContext != nil {
+		traceparent, tracestate := b.m.opts.TraceContext(ctx)
+		h.Traceparent, h.Tracestate = []byte(traceparent), []byte(tracestate)
 	}
 	r.frame = abi.BeginFrame(r.frame[:0], 0, uint8(op), &h)
 	return r

@@ -1,13 +1,14 @@
 package wasmhost
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/answer"
+	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -15,7 +16,7 @@ import (
 // there. It allocates the value and nothing else.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	// A traced get goes the other way: this one has no room for its trace context.
-	if b.m.hasGet && len(key) < b.m.opts.MaxFrame-frameReserve && ctx.Err() == nil && !b.m.traces(ctx) {
+	if b.m.hasGet && len(key) < b.m.opts.MaxFrame-frameReserve && ctx.Err() == nil && !b.m.traced(ctx) && !b.slots[0].down.Load() {
 		if s, held := b.slot(); held {
 			it, code, err := b.fastGet(s, key)
 			if code != abi.CodeUseCall {
@@ -167,25 +168,25 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 		return storage.Health{}, b.error(&storage.Error{Code: storage.ShuttingDown})
 	}
 	h := storage.Health{Status: storage.Healthy}
-	now := b.clock()
-	usable := slices.ContainsFunc(b.slots, func(s *slot) bool { return s.usable(now) })
-	switch f := b.lost.Load(); {
-	case !usable && (!f.restarts || p != storage.Liveness):
-		h = storage.Health{Status: storage.Unhealthy, Reason: b.unavailable(f, now).Error()}
+	usable := slices.ContainsFunc(b.slots, (*slot).usable)
+	switch s := b.Status(); {
+	case !usable && (s.State == supervise.Failed || p != storage.Liveness):
+		h = storage.Health{Status: storage.Unhealthy, Reason: b.unavailable(b.slots[0]).Error()}
 	case p != storage.Liveness:
 		var err error
 		if h, err = b.askHealth(ctx, p); err != nil {
 			return storage.Health{}, err
 		}
-	}
-	if f := b.lost.Load(); f != nil {
-		if h.Details == nil {
-			h.Details = make(map[string]string, 2)
+		wrong := ""
+		if h.Status != storage.Healthy {
+			wrong = cmp.Or(h.Reason, h.Status.String())
 		}
-		h.Details["restarts"] = strconv.FormatUint(b.restarts.Load(), 10)
-		h.Details["last_loss"] = f.first.Error()
+		for _, s := range b.slots {
+			s.life.Is(wrong)
+		}
 	}
-	return h, nil
+	s := b.Status()
+	return s.Describe(h), nil
 }
 
 func (b *Backend) askHealth(ctx context.Context, p storage.Probe) (h storage.Health, err error) {
@@ -206,7 +207,7 @@ func (b *Backend) askHealth(ctx context.Context, p storage.Probe) (h storage.Hea
 func (b *Backend) Close(ctx context.Context) error {
 	var errs []error
 	if again := b.closed.Swap(true); !again && b.meters != nil {
-		errs = append(errs, b.meters.stop.Unregister())
+		errs = append(errs, b.meters.stop())
 	}
 	for _, s := range b.slots {
 		if err := s.take(ctx); err != nil {
@@ -219,6 +220,7 @@ func (b *Backend) Close(ctx context.Context) error {
 			}
 			s.in = nil
 		}
+		s.life.Stop()
 		s.release()
 	}
 	return errors.Join(errs...)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -24,7 +25,7 @@ const (
 	hostiles = "plugin hostile: "
 )
 
-var hostileOptions = wasmhost.Options{Name: "hostile", Call: budget, Memory: 8 << 20, MaxFrame: 2 << 20, Log: slog.New(slog.DiscardHandler)}
+var hostileOptions = wasmhost.Options{Name: "hostile", Call: budget, Memory: 8 << 20, MaxFrame: 2 << 20, Restart: supervise.Policy{Budget: -1, Wait: -1}, Log: slog.New(slog.DiscardHandler)}
 
 // inGet are acts of plinth_get, inCall of plinth_call, and what is said of them;
 // nothing: the call is answered as if nothing were.

@@ -25,6 +25,9 @@ type logged struct {
 func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
 
 func (l *logged) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "plugin state" && r.Level < slog.LevelInfo { // it starts, and is closed
+		return nil
+	}
 	line := fmt.Sprintf("%v %s", r.Level, r.Message)
 	add := func(a slog.Attr) bool {
 		line += fmt.Sprintf(" %s=%v", a.Key, a.Value)

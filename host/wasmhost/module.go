@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -52,6 +53,10 @@ type Options struct {
 	// OnLoss is what follows when the instance of a guest that is neither durable
 	// nor stateless is lost.
 	OnLoss OnLoss
+	// Restart is how soon and how often it is started again.
+	Restart supervise.Policy
+	// Lost hears why an instance was lost, before anything follows; nil: nobody.
+	Lost func(why error)
 	// Log gets what the guest logs and writes; nil: slog.Default().
 	Log *slog.Logger
 	// Clock is the host's clock; nil: time.Now.
@@ -59,6 +64,9 @@ type Options struct {
 	// Tracer is where the spans of calls go, Meter what counts; nil: nowhere.
 	Tracer trace.TracerProvider
 	Meter  metric.MeterProvider
+	// TraceContext is the trace context of a call, as W3C has it, where it is not
+	// OpenTelemetry's; nil: there is none.
+	TraceContext func(context.Context) (traceparent, tracestate string)
 }
 
 // OnLoss says what follows when an instance is lost whose state is not elsewhere.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -30,15 +30,14 @@ type slot struct {
 	state atomic.Uint32
 	mu    sync.Mutex
 	queue []*request
-	lost  atomic.Pointer[failure] // why there is no instance; nil: there is one, or it is closed
+	down  atomic.Bool     // there is no instance: it was lost
+	life  *supervise.Life // of the instance, and those in its place
 
 	// What follows belongs to whoever holds the slot.
-	in      *instance // nil: lost, or closed
-	started time.Time // when the instance did
-	losses  int       // and failed starts, in a row
-	counts  *counts   // nil: nobody counts
-	batch   []*request
-	buf     []byte
+	in     *instance // nil: lost, or closed
+	counts *counts   // nil: nobody counts
+	batch  []*request
+	buf    []byte
 }
 
 const (
@@ -73,10 +72,7 @@ func (r *request) free() {
 }
 
 // usable tells whether the slot has an instance, or may have another by now.
-func (s *slot) usable(now time.Time) bool {
-	f := s.lost.Load()
-	return f == nil || f.due(now)
-}
+func (s *slot) usable() bool { return !s.down.Load() || s.life.Due() }
 
 // try takes the slot if nobody has it.
 func (s *slot) try() bool { return s.state.CompareAndSwap(free, busy) }

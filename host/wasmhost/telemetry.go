@@ -3,6 +3,7 @@ package wasmhost
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -25,6 +27,15 @@ var spanNames = map[abi.Op]string{abi.OpGet: "plinth.wasm get", abi.OpGetMany: "
 // traces tells whether calls of ctx have spans: only under a parent that records.
 func (m *Module) traces(ctx context.Context) bool {
 	return m.tracer != nil && trace.SpanFromContext(ctx).IsRecording()
+}
+
+// traced tells whether calls of ctx have a trace context that the guest is told.
+func (m *Module) traced(ctx context.Context) bool {
+	if m.opts.TraceContext == nil {
+		return m.traces(ctx)
+	}
+	traceparent, _ := m.opts.TraceContext(ctx)
+	return traceparent != ""
 }
 
 // begins starts the span of a request, and puts its context into the header, so
@@ -96,7 +107,7 @@ func (s *slot) called(n int, always bool) {
 type meters struct {
 	wait metric.Float64Histogram
 	with []metric.RecordOption
-	stop metric.Registration
+	stop func() error
 }
 
 // waitBounds are finer than those of other durations: a call into a guest takes
@@ -134,11 +145,11 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 	if errs.error != nil {
 		return errs.error
 	}
-	meters.stop, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+	registered, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		var called, taken, there int64
 		for _, s := range b.slots {
 			called += int64(s.counts.calls.Load())
-			if s.lost.Load() == nil {
+			if !s.down.Load() {
 				there++
 				taken += int64(s.counts.memory.Load())
 			}
@@ -146,7 +157,7 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 		o.ObserveInt64(calls, called, with)
 		o.ObserveInt64(memory, taken, with)
 		o.ObserveInt64(limit, int64(len(b.slots))*int64(b.m.opts.Memory), with)
-		o.ObserveInt64(restarts, int64(b.restarts.Load()), with)
+		o.ObserveInt64(restarts, int64(b.Status().Restarts), with)
 		o.ObserveInt64(number, there, ready)
 		o.ObserveInt64(number, int64(len(b.slots))-there, lost)
 		return nil
@@ -154,6 +165,11 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 	if err != nil {
 		return err
 	}
+	stopState, err := supervise.Measure(p, b.Status, own...)
+	if err != nil {
+		return errors.Join(err, registered.Unregister())
+	}
+	meters.stop = func() error { return errors.Join(registered.Unregister(), stopState()) }
 	b.meters = meters
 	for _, s := range b.slots {
 		s.counts = new(counts)

@@ -253,3 +253,6 @@ var (
 	_ sdk.Encoded     = (*Backend)(nil)
 	_ sdk.Opener      = Open
 )
+
+// Quick is true: no call waits for anything but a lock. See [sdk.Quick].
+func (b *Backend) Quick() bool { return true }

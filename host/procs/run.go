@@ -1,0 +1,307 @@
+//go:build unix
+
+package procs
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/abi/abipb"
+	"github.com/plinthkv/plinth/abi/frames"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// run is one process from its start to its end, with an open backend in it.
+type run struct {
+	p      *Plugin
+	proc   *process
+	client *plugin.Client
+	conn   *grpc.ClientConn
+	plane  plane
+	info   storage.Info
+	dir    string // of its sockets, and its own where it was granted none
+	wrong  string // what is not as it should be, although it serves; empty: nothing
+
+	over   chan struct{} // closed when it is of no use any more
+	ending sync.Once
+	why    *storage.Error // after over
+}
+
+// ends notes that the process is of no use any more, and why; the first time counts.
+func (r *run) ends(why *storage.Error) {
+	r.ending.Do(func() {
+		r.why = why
+		close(r.over)
+	})
+}
+
+// start starts a process and opens its backend. An error of the plugin's own about
+// its configuration is passed on.
+func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, err error) {
+	if err := p.pinned(); err != nil {
+		return nil, err
+	}
+	r := &run{p: p, over: make(chan struct{})}
+	if r.dir, err = os.MkdirTemp("", "plinth"); err != nil {
+		return nil, err
+	}
+	dir := p.opts.Dir
+	if dir == "" {
+		if dir = filepath.Join(r.dir, "work"); os.Mkdir(dir, 0o700) != nil {
+			dir = r.dir
+		}
+	}
+	out := &output{log: p.opts.Log}
+	r.client = plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},
+		VersionedPlugins: map[int]plugin.PluginSet{abi.Version: {abi.PluginKind: kind{}}},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		AutoMTLS:         !p.opts.Plaintext,
+		SkipHostEnv:      true,
+		StartTimeout:     p.opts.Start,
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: r.dir},
+		Logger:           hclog.NewNullLogger(),
+		SyncStdout:       &sink{out: out}, SyncStderr: &sink{out: out},
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(abigrpc.NewCodec()),
+				grpc.MaxCallRecvMsgSize(p.opts.MaxFrame), grpc.MaxCallSendMsgSize(math.MaxInt32)),
+			grpc.WithDisableServiceConfig()},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
+			r.proc = newProcess(p, out, r.dir, dir, cmd.Env)
+			return r.proc, nil
+		},
+	})
+	// All that follows waits for the plugin, some of it without end: what is late is
+	// killed, and so ends the wait.
+	late := time.AfterFunc(p.opts.Start, r.kill)
+	left := context.AfterFunc(ctx, r.kill)
+	defer func() {
+		timely := late.Stop()
+		if left(); err != nil {
+			err = r.explain(ctx, err, timely)
+			r.stop(context.Background())
+		}
+	}()
+	if _, err := r.client.Start(); err != nil {
+		return nil, err
+	}
+	protocol, err := r.client.Client()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := protocol.Dispense(abi.PluginKind)
+	if err != nil {
+		return nil, err
+	}
+	r.conn = conn.(*grpc.ClientConn)
+	within, cancel := context.WithTimeout(ctx, p.opts.Start)
+	defer cancel()
+	return r, r.open(within, config, now)
+}
+
+// open opens the backend, and the plane that its calls go by.
+func (r *run) open(ctx context.Context, config []byte, now int64) error {
+	o := abigrpc.Open{Open: abi.Open{Name: r.p.opts.Name, Config: config, Minor: abi.Minor, MaxFrame: uint32(r.p.opts.MaxFrame),
+		Memory: r.p.opts.Memory, Now: now}}
+	rand.Read(o.Incarnation[:])
+	var info abigrpc.Info
+	if err := r.conn.Invoke(ctx, abigrpc.MethodOpen, &o, &info); err != nil {
+		if e := abigrpc.FromStatus(err); e != nil {
+			return e
+		}
+		return err
+	}
+	r.info = info.Info
+	r.info.Name, r.info.Version = strings.Clone(r.info.Name), strings.Clone(r.info.Version)
+	frame := r.p.opts.MaxFrame - frameReserve
+	r.info.Limits = r.info.Limits.Tighten(storage.Limits{Key: frame / 4, Value: frame / 2, WriteBytes: frame, GetKeys: abi.MaxElements, Ops: abi.MaxElements})
+	go func() { // a process that ends is noticed, also when nobody asks it anything
+		<-r.proc.exited
+		r.ends(&storage.Error{Code: storage.Unavailable, Msg: r.proc.ending()})
+	}()
+	r.plane = &grpcPlane{conn: r.conn}
+	if r.p.opts.Plain {
+		return nil
+	}
+	var at abipb.AttachResponse
+	switch err := r.conn.Invoke(ctx, abigrpc.MethodAttach, &abipb.AttachRequest{MaxFrame: uint32(r.p.opts.MaxFrame)}, &at); {
+	case status.Code(err) == codes.Unimplemented:
+		return nil
+	case err != nil:
+		r.wrong = "it gives no data socket, and is asked over gRPC: " + firstLine(err.Error())
+		return nil
+	}
+	client, err := r.attach(ctx, &at)
+	if err != nil {
+		return storage.Errorf(storage.Unavailable, "its data socket: %v", err)
+	}
+	r.plane = framePlane{client}
+	return nil
+}
+
+// attach connects to the data socket.
+func (r *run) attach(ctx context.Context, at *abipb.AttachResponse) (*frames.Client, error) {
+	if !filepath.IsAbs(at.Path) || len(at.Token) != abi.TokenSize {
+		return nil, errors.New("it has no absolute path, or a token that is not of 32 bytes")
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", at.Path)
+	if err != nil {
+		return nil, err
+	}
+	unix := conn.(*net.UnixConn)
+	if err := frames.SameUser(unix); err != nil {
+		return nil, errors.Join(err, unix.Close())
+	}
+	if _, err := unix.Write(at.Token); err != nil {
+		return nil, errors.Join(err, unix.Close())
+	}
+	c, err := frames.NewConn(unix)
+	if err != nil {
+		return nil, errors.Join(err, unix.Close())
+	}
+	return frames.NewClient(c, frames.ClientConfig{MaxFrame: r.p.opts.MaxFrame, Cancels: true,
+		Ended: func(err error) { r.ends(storage.AsError(err)) }}), nil
+}
+
+// frameReserve is what the head, the header and the wrapping of a message's parts
+// may take of a frame.
+const frameReserve = 16 << 10
+
+// cause is why a run is over: how the process has ended, if it was that which cut
+// its connection.
+func (r *run) cause() error {
+	<-r.over
+	if !cut(r.why) {
+		return r.why
+	}
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-r.proc.exited:
+		return &storage.Error{Code: storage.Unavailable, Msg: r.proc.ending()}
+	case <-timer.C:
+		return r.why
+	}
+}
+
+// cut tells of an error whether the other side has gone.
+func cut(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// kill ends the process now.
+func (r *run) kill() {
+	if r.proc != nil {
+		_ = r.proc.Kill(context.Background()) // it is only waited for
+	}
+}
+
+// stop ends the process, with a word before if it still listens and there is time,
+// and gives back all that it used. The backend was closed before.
+func (r *run) stop(ctx context.Context) {
+	if r.plane != nil {
+		r.plane.close()
+	}
+	if r.proc != nil && r.proc.cmd.Process != nil {
+		r.proc.end()
+		timer := time.NewTimer(goneWithin)
+		select {
+		case <-r.proc.exited:
+		case <-timer.C:
+		case <-ctx.Done():
+		case <-r.over: // it is lost
+		}
+		timer.Stop()
+		r.kill()
+	}
+	r.client.Kill() // the process is gone: this is for what go-plugin holds
+	if r.conn != nil {
+		_ = r.conn.Close() // it fails only when it was closed before
+	}
+	_ = os.RemoveAll(r.dir) // what cannot be removed is not ours any more
+}
+
+// goneWithin is how long a process that was told to go may take.
+const goneWithin = 2 * time.Second
+
+// explain says of a start that failed what a person wants to know.
+func (r *run) explain(ctx context.Context, err error, timely bool) error {
+	e := storage.AsError(err)
+	if e.Code != storage.Internal && e.Code != storage.Unavailable {
+		return err // the plugin's own
+	}
+	why := firstLine(err.Error())
+	if p := r.proc; p != nil {
+		r.kill()
+		if p.cmd.Process == nil {
+			<-p.exited
+		}
+		switch {
+		case ctx.Err() != nil:
+			return storage.ContextError(ctx)
+		case !timely:
+			why = fmt.Sprintf("it was not ready within %s", r.p.opts.Start)
+		case p.greeted != nil && !errors.Is(p.greeted, io.EOF):
+			why = p.greeted.Error()
+		case p.greeted != nil && p.cmd.Process != nil:
+			why = "it said nothing of where it listens: " + p.ending()
+		}
+		if words := p.out.words(); words != "" {
+			why += "; its last output: " + words
+		}
+	}
+	return storage.Errorf(storage.Unavailable, "it cannot be started: %s", why)
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return strings.ToValidUTF8(line[:min(len(line), 300)], "")
+}
+
+// kind is what go-plugin knows the service as.
+type kind struct{ plugin.NetRPCUnsupportedPlugin }
+
+// GRPCClient is the connection itself.
+func (kind) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientConn) (any, error) {
+	return c, nil
+}
+
+// GRPCServer is the plugin's side, which is not here.
+func (kind) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("a host serves no plugins")
+}
+
+// shut has the plugin flush and close its backend.
+func (r *run) shut(ctx context.Context) error {
+	err := r.conn.Invoke(ctx, abigrpc.MethodClose, &abigrpc.Empty{}, &abigrpc.Empty{})
+	switch e := abigrpc.FromStatus(err); {
+	case err == nil || status.Code(err) == codes.Unimplemented:
+		return nil
+	case e != nil:
+		return e
+	case ctx.Err() != nil:
+		return storage.Errorf(storage.Timeout, "it did not close in time, and is killed")
+	}
+	return storage.Errorf(storage.Unavailable, "it could not be told to close: %s", firstLine(err.Error()))
+}

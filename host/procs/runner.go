@@ -1,0 +1,205 @@
+//go:build unix
+
+package procs
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-plugin/runner"
+
+	"github.com/plinthkv/plinth/abi"
+)
+
+// process is a process that go-plugin has started. Differently from its own, it
+// gives the process a pipe as standard input by which it notices that the host is
+// gone, ends all that the process has started together with it, and knows that it
+// has ended although somebody else holds its output open.
+type process struct {
+	out    *output
+	cmd    *exec.Cmd
+	stdin  *os.File // its end is the end of the host
+	stdout *os.File
+	stderr *os.File
+	greets *io.PipeReader
+	hello  *io.PipeWriter
+
+	kill    sync.Once
+	readers sync.WaitGroup
+	exited  chan struct{}
+	err     error // why, after exited; nil: with code 0
+	greeted error // why its first line was none, after exited
+}
+
+var _ runner.Runner = (*process)(nil)
+
+// lastWords is how long the output of a process that has ended is waited for.
+const lastWords = 200 * time.Millisecond
+
+// newProcess is a process that is yet to be started: env is go-plugin's.
+func newProcess(p *Plugin, out *output, runDir, dir string, env []string) *process {
+	r := &process{out: out, exited: make(chan struct{})}
+	r.greets, r.hello = io.Pipe()
+	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: append(env, abi.RunDirKey+"="+runDir), SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+	for name, value := range p.opts.Env {
+		r.cmd.Env = append(r.cmd.Env, name+"="+value)
+	}
+	return r
+}
+
+// Start starts the process.
+func (r *process) Start(ctx context.Context) (err error) {
+	var theirs []*os.File
+	defer func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+		if err != nil {
+			r.closeOurs()
+			r.hello.Close()
+			close(r.exited)
+		}
+	}()
+	pipe := func(reads bool) (ours, other *os.File) {
+		if err != nil {
+			return nil, nil
+		}
+		var from, to *os.File
+		if from, to, err = os.Pipe(); err != nil {
+			return nil, nil
+		}
+		if reads {
+			ours, other = from, to
+		} else {
+			ours, other = to, from
+		}
+		theirs = append(theirs, other)
+		return ours, other
+	}
+	var stdin, stdout, stderr *os.File
+	r.stdin, stdin = pipe(false)
+	r.stdout, stdout = pipe(true)
+	r.stderr, stderr = pipe(true)
+	if err != nil {
+		return err
+	}
+	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = stdin, stdout, stderr
+	if err := r.cmd.Start(); err != nil {
+		return err
+	}
+	r.readers.Go(func() { r.greeted = r.out.hello(r.stdout, r.hello) })
+	r.readers.Go(func() { r.out.lines(bufio.NewReaderSize(r.stderr, mostLine), slog.LevelInfo) })
+	go r.reap()
+	return nil
+}
+
+// reap notes the end of the process, and ends what it leaves behind.
+func (r *process) reap() {
+	r.err = waitFor(r.cmd, r.killAll)
+	silent := make(chan struct{})
+	go func() {
+		defer close(silent)
+		r.readers.Wait()
+	}()
+	timer := time.NewTimer(lastWords)
+	defer timer.Stop()
+	select {
+	case <-silent:
+	case <-timer.C: // what it has started holds its output, from outside of its group
+	}
+	r.closeOurs()
+	<-silent
+	close(r.exited)
+}
+
+func (r *process) closeOurs() {
+	for _, f := range []*os.File{r.stdin, r.stdout, r.stderr} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// killAll ends the process and all that it has started.
+func (r *process) killAll() {
+	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) // it fails when nobody is left
+}
+
+// end tells the process that the host is gone, which is how it is asked to go.
+func (r *process) end() { r.stdin.Close() }
+
+// Kill ends the process at once, and waits for its end.
+func (r *process) Kill(context.Context) error {
+	select {
+	case <-r.exited:
+		return nil
+	default:
+	}
+	if r.cmd.Process != nil {
+		r.kill.Do(r.killAll)
+	}
+	<-r.exited
+	return nil
+}
+
+// Wait waits for the end of the process.
+func (r *process) Wait(context.Context) error {
+	<-r.exited
+	return r.err
+}
+
+// Stdout is the line by which the process says where it is.
+func (r *process) Stdout() io.ReadCloser { return r.greets }
+
+// Stderr is nothing: what the process prints is logged here.
+func (r *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Name is the executable.
+func (r *process) Name() string { return r.cmd.Path }
+
+// ID is the number of the process.
+func (r *process) ID() string {
+	if r.cmd.Process == nil {
+		return ""
+	}
+	return strconv.Itoa(r.cmd.Process.Pid)
+}
+
+// Diagnose has nothing to add.
+func (r *process) Diagnose(context.Context) string { return "" }
+
+// PluginToHost is the same address: the process runs here.
+func (r *process) PluginToHost(network, address string) (string, string, error) {
+	if network != "unix" {
+		return "", "", fmt.Errorf("it listens on %.20q, not on a unix socket", network)
+	}
+	return network, address, nil
+}
+
+// HostToPlugin is the same address.
+func (r *process) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}
+
+// ending says how the process has ended, after it has.
+func (r *process) ending() string {
+	var exit *exec.ExitError
+	switch {
+	case r.err == nil:
+		return "it exited with code 0"
+	case errors.As(r.err, &exit):
+		return "it ended: " + exit.String()
+	}
+	return r.err.Error()
+}

@@ -1,0 +1,153 @@
+package procs_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+func say(t *testing.T, ctx context.Context, b storage.Backend, key string) string {
+	t.Helper()
+	it, err := b.Get(ctx, []byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(it.Value)
+}
+
+// A plugin sees of its surroundings what it was granted.
+func TestGrants(t *testing.T) {
+	t.Setenv("SECRET", "of the host")
+	o := options(t, "panics")
+	o.Env["GRANTED"] = "yes"
+	b := open(t, o)
+	names := []string{}
+	for line := range strings.Lines(say(t, t.Context(), b, "env")) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), "=")
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	want := []string{"GRANTED", "PLINTH_PLUGIN", "PLINTH_RUN_DIR", asPlugin, "PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR"}
+	slices.Sort(want)
+	if !slices.Equal(names, want) {
+		t.Errorf("it sees %q, want %q", names, want)
+	}
+	own := say(t, t.Context(), b, "dir")
+	if entries, err := os.ReadDir(own); err != nil || len(entries) > 0 {
+		t.Errorf("its folder %s: %v, %v", own, entries, err)
+	}
+	if info, err := os.Stat(own); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if kind := say(t, t.Context(), b, "stdin"); kind != "p---------" {
+		t.Errorf("its standard input is %s, not a pipe", kind)
+	}
+	o.Dir = t.TempDir()
+	if dir := say(t, t.Context(), open(t, o), "dir"); dir != o.Dir {
+		t.Errorf("it runs in %s, want %s", dir, o.Dir)
+	}
+	if err := b.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(own); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its folder is still there: %v", err)
+	}
+}
+
+// AutoMTLS, which is what a configuration has by default.
+func TestTLS(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		o := options(t, "memory")
+		o.Plaintext, o.Plain = false, plain
+		if err := set(open(t, o), "k", "v"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The trace context crosses on every plane, so that what the plugin does is found
+// under the call; and the metrics tell of calls and of the state.
+func TestTelemetry(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		spans := tracetest.NewInMemoryExporter()
+		tracing := trace.NewTracerProvider(trace.WithSyncer(spans))
+		reader := metric.NewManualReader()
+		var log lines
+		o := options(t, "panics")
+		o.Plain, o.Tracer, o.Meter = plain, tracing, metric.NewMeterProvider(metric.WithReader(reader))
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+		b := open(t, o)
+		ctx, parent := tracing.Tracer("test").Start(t.Context(), "parent")
+		got := say(t, ctx, b, "trace")
+		_, _ = b.Get(ctx, []byte("none"))
+		parent.End()
+		all := spans.GetSpans()
+		if len(all) != 3 || all[0].Name != "plinth.process get" || all[0].Parent.SpanID() != parent.SpanContext().SpanID() || len(all[1].Attributes) != 1 {
+			t.Fatalf("%+v", all)
+		}
+		if want := "00-" + all[0].SpanContext.TraceID().String() + "-" + all[0].SpanContext.SpanID().String() + "-01 "; got != want {
+			t.Errorf("the plugin was told %q, want %q", got, want)
+		}
+		if got := say(t, t.Context(), b, "trace"); got != " " {
+			t.Errorf("without a trace it is told %q", got)
+		}
+		var data metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &data); err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]int64{}
+		for _, scope := range data.ScopeMetrics {
+			for _, m := range scope.Metrics {
+				switch d := m.Data.(type) {
+				case metricdata.Sum[int64]:
+					seen[m.Name] = d.DataPoints[0].Value
+				case metricdata.Gauge[int64]:
+					for _, p := range d.DataPoints {
+						state, _ := p.Attributes.Value("plinth.plugin.state")
+						seen[m.Name+" "+state.AsString()] = p.Value
+					}
+				}
+			}
+		}
+		if seen["plinth.instance.calls"] != 3 || seen["plinth.plugin.state ready"] != 1 || seen["plinth.plugin.state failed"] != 0 {
+			t.Errorf("%v", seen)
+		}
+	}
+}
+
+// A deadline and a caller who leaves reach the plugin, and the connection stays.
+func TestCallersLeave(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		o := options(t, "panics")
+		o.Plain = plain
+		b := open(t, o)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
+		if _, err := b.Get(ctx, []byte("wait")); !errors.Is(err, storage.ErrTimeout) {
+			t.Error(err)
+		}
+		left, leave := context.WithCancel(t.Context())
+		time.AfterFunc(30*time.Millisecond, leave)
+		_, err := b.Apply(left, &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("wait"), nil)}})
+		if !errors.Is(err, storage.ErrOutcomeUnknown) || !errors.Is(err, context.Canceled) {
+			t.Errorf("a write that was left: %v", err)
+		}
+		// Both have ended there: closing waits for nobody.
+		start := time.Now()
+		if err := b.Close(context.Background()); err != nil || time.Since(start) > 5*time.Second {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+	}
+}

@@ -1,0 +1,263 @@
+package supervise
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Policy is how a plugin that was lost is started again. Zero values have the
+// defaults named here.
+type Policy struct {
+	// Budget is how often it may be lost, or fail to start, within Window: the next
+	// time it has failed. 5; negative: without end.
+	Budget int
+	Window time.Duration // 1 minute
+	// First and Most bound the wait before a start: none before the first after a
+	// loss, then random up to First, which doubles up to Most. 100 ms and 30 s.
+	First, Most time.Duration
+	// Wait is how long a call waits for a plugin that is being started again. 2 s;
+	// negative: not at all.
+	Wait time.Duration
+}
+
+// WithDefaults is p with something in each field.
+func (p Policy) WithDefaults() Policy {
+	for _, d := range []struct{ v, to *time.Duration }{
+		{&p.Window, ptr(time.Minute)}, {&p.First, ptr(100 * time.Millisecond)}, {&p.Most, ptr(30 * time.Second)}, {&p.Wait, ptr(2 * time.Second)}} {
+		if *d.v == 0 {
+			*d.v = *d.to
+		}
+	}
+	if p.Budget == 0 {
+		p.Budget = 5
+	}
+	return p
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// Life is the state of one plugin, or of one of its instances. It is safe for
+// concurrent use.
+type Life struct {
+	policy Policy
+	clock  func() time.Time
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	status  Status
+	losses  []time.Time // within the window
+	row     int         // of losses and failed starts, since it was steady
+	refusal string      // what callers are told while calls are not taken
+	changed chan struct{}
+}
+
+// New is a life that is Starting. clock is the host's; log hears of every change.
+func New(p Policy, clock func() time.Time, log *slog.Logger) *Life {
+	return &Life{policy: p.WithDefaults(), clock: clock, log: log, changed: make(chan struct{}), status: Status{Since: clock()}}
+}
+
+// Status is how it is now.
+func (l *Life) Status() Status {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status
+}
+
+// to changes the state. The lock is held.
+func (l *Life) to(s State, reason string) {
+	from := l.status.State
+	if from == Stopped {
+		return
+	}
+	l.status.Reason = reason
+	if from == s {
+		return
+	}
+	l.status.State, l.status.Since = s, l.clock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+	level := slog.LevelDebug // of what is as it should be
+	switch {
+	case s == Failed:
+		level = slog.LevelError
+	case s == Restarting || s == Degraded:
+		level = slog.LevelWarn
+	case from == Restarting || from == Degraded:
+		level = slog.LevelInfo
+	}
+	attrs := []any{"from", from.String(), "to", s.String()}
+	if reason != "" {
+		attrs = append(attrs, "reason", reason)
+	}
+	l.log.Log(context.Background(), level, "plugin state", attrs...)
+}
+
+// Started says that it answers.
+func (l *Life) Started() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.status.State == Restarting {
+		l.status.Restarts++
+	}
+	l.status.RetryAt = time.Time{}
+	l.to(Ready, "")
+}
+
+// Is says of one that serves what is wrong with it; empty: nothing.
+func (l *Life) Is(wrong string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !l.status.State.Serves():
+	case wrong == "":
+		l.to(Ready, "")
+	default:
+		l.to(Degraded, wrong)
+	}
+}
+
+// Lost says that it was lost, or could not be started again, and why. again tells
+// whether it may be started again at all. what is more than callers are told, such
+// as the plugin's last words; empty: nothing. It answers whether it will be started,
+// and when.
+func (l *Life) Lost(why error, what string, again bool) (bool, time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.clock()
+	if l.status.State.Serves() {
+		l.status.LastLoss = why.Error()
+		if now.Sub(l.status.Since) > l.policy.Window {
+			l.row, l.losses = 0, nil
+		}
+	}
+	told := why.Error()
+	if l.status.State == Restarting && l.status.LastLoss != "" {
+		told += "; before that: " + l.status.LastLoss
+	}
+	l.row++
+	for len(l.losses) > 0 && now.Sub(l.losses[0]) > l.policy.Window {
+		l.losses = l.losses[1:]
+	}
+	l.losses = append(l.losses, now)
+	reason := told
+	if what != "" {
+		reason += "; its last output: " + what
+	}
+	switch {
+	case !again:
+		l.refusal = "the plugin has failed and its state is lost: " + told
+		l.to(Failed, "its state is lost: "+reason)
+	case l.policy.Budget > 0 && len(l.losses) > l.policy.Budget:
+		often := fmt.Sprintf("lost, or not started, %d times within %s, the last time: ", len(l.losses), l.policy.Window)
+		l.refusal = "the plugin has failed, until an operator acts: " + often + told
+		l.to(Failed, often+reason)
+	default:
+		l.refusal = "the plugin has failed and is being restarted: " + told
+		l.status.RetryAt = now.Add(l.pause())
+		l.to(Restarting, reason)
+	}
+	return l.status.State == Restarting, l.status.RetryAt
+}
+
+// pause is how long the next start waits. The lock is held.
+func (l *Life) pause() time.Duration {
+	if l.row < 2 {
+		return 0
+	}
+	return rand.N(min(l.policy.First<<min(l.row-2, 30), l.policy.Most)) + 1
+}
+
+// Stop says that it is closed.
+func (l *Life) Stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.to(Stopped, "")
+}
+
+// Due tells whether it is time to start it again.
+func (l *Life) Due() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status.State == Restarting && !l.clock().Before(l.status.RetryAt)
+}
+
+// Error is why calls are not taken. Nil: they are.
+func (l *Life) Error() *storage.Error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch s := &l.status; s.State {
+	case Starting:
+		return storage.Errorf(storage.Unavailable, "the plugin is starting")
+	case Restarting:
+		e := &storage.Error{Code: storage.Unavailable, Msg: l.refusal}
+		e.RetryAfter = max(s.RetryAt.Sub(l.clock()), 0).Truncate(time.Millisecond) + time.Millisecond
+		return e
+	case Failed:
+		return &storage.Error{Code: storage.Unavailable, Msg: l.refusal}
+	case Stopped:
+		return &storage.Error{Code: storage.ShuttingDown}
+	}
+	return nil
+}
+
+// WaitDue waits until it is time to start it again, for carriers whose callers do
+// that themselves. The error is why that will not be soon enough.
+func (l *Life) WaitDue(ctx context.Context) error {
+	l.mu.Lock()
+	left := l.status.RetryAt.Sub(l.clock())
+	restarting := l.status.State == Restarting
+	l.mu.Unlock()
+	if !restarting || left <= 0 {
+		return nil
+	}
+	if left > l.policy.Wait {
+		return l.unless()
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return storage.ContextError(ctx)
+	}
+}
+
+// Wait waits until calls are taken, as long as the policy lets it and ctx lasts. The
+// error is why they are not.
+func (l *Life) Wait(ctx context.Context) error {
+	if l.policy.Wait < 0 {
+		return l.unless()
+	}
+	timer := time.NewTimer(l.policy.Wait)
+	defer timer.Stop()
+	for {
+		l.mu.Lock()
+		state, changed := l.status.State, l.changed
+		l.mu.Unlock()
+		if state != Starting && state != Restarting {
+			return l.unless()
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return l.unless()
+		case <-ctx.Done():
+			return storage.ContextError(ctx)
+		}
+	}
+}
+
+// unless is Error as an error.
+func (l *Life) unless() error {
+	if e := l.Error(); e != nil {
+		return e
+	}
+	return nil
+}

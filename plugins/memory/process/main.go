@@ -1,0 +1,10 @@
+// Command process is the memory plugin as a subprocess: an executable that a host
+// starts.
+package main
+
+import (
+	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/sdk/process"
+)
+
+func main() { process.Serve(memory.Open) }

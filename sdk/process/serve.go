@@ -1,0 +1,107 @@
+//go:build unix
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/sdk"
+)
+
+// flushTime is what a backend is given to close when the host has gone.
+const flushTime = time.Second
+
+// Serve serves the backend that open makes to the host that has started this
+// process, and ends the process when the host asks for it or is gone. A process
+// that no host has started says so and exits with code 1. A main does nothing
+// else before it that takes time or writes to standard output.
+func Serve(open sdk.Opener) {
+	if os.Getenv(abi.CookieKey) != abi.CookieValue {
+		fmt.Fprintf(os.Stderr, "%s is a Plinth plugin: a host starts it. Name it in a configuration, as plugins: { NAME: { process: { command: [PATH] } } }, or try \"plinth plugin test PATH\".\n", os.Args[0])
+		os.Exit(1)
+	}
+	s := newServer(open)
+	go func() {
+		// The host holds the other end of standard input: nothing comes, and when it
+		// ends the host is gone, however it went.
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		code := s.flush()
+		if dir := os.Getenv(abi.RunDirKey); dir != "" {
+			_ = os.RemoveAll(dir) // nobody is left to be told
+		}
+		os.Exit(code)
+	}()
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},
+		VersionedPlugins: map[int]plugin.PluginSet{abi.Version: {abi.PluginKind: &kind{server: s}}},
+		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(o, grpc.ForceServerCodecV2(abigrpc.NewCodec()),
+				grpc.MaxRecvMsgSize(math.MaxInt32), grpc.MaxSendMsgSize(math.MaxInt32))...)
+		},
+		Logger: hclog.NewNullLogger(),
+	})
+	os.Exit(s.flush())
+}
+
+// flush closes the backend if the host has not, and is the exit code.
+func (s *server) flush() int {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	if err := s.close(ctx); err != nil && !errors.Is(err, errNotOpen) {
+		s.log.Error("the backend could not be closed", "error", err)
+		return 1
+	}
+	return 0
+}
+
+// kind is what go-plugin knows the service as.
+type kind struct {
+	plugin.NetRPCUnsupportedPlugin
+	server *server
+}
+
+// GRPCServer registers the service.
+func (k *kind) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	s.RegisterService(k.server.service(), nil)
+	return nil
+}
+
+// GRPCClient is the host's side, which is not here.
+func (k *kind) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("a plugin has no client")
+}
+
+// newLog writes lines that a host takes apart again, with the trace of the call
+// that they were written in.
+func newLog(w io.Writer) *slog.Logger {
+	return slog.New(traced{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})})
+}
+
+// traced adds the trace context of the call to records.
+type traced struct{ slog.Handler }
+
+func (t traced) Handle(ctx context.Context, r slog.Record) error {
+	if ctx != nil {
+		if traceparent, _ := sdk.TraceContext(ctx); traceparent != "" {
+			r = r.Clone()
+			r.AddAttrs(slog.String("traceparent", traceparent))
+		}
+	}
+	return t.Handler.Handle(ctx, r)
+}
+
+func (t traced) WithAttrs(a []slog.Attr) slog.Handler { return traced{t.Handler.WithAttrs(a)} }
+func (t traced) WithGroup(name string) slog.Handler   { return traced{t.Handler.WithGroup(name)} }

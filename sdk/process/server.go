@@ -1,0 +1,137 @@
+//go:build unix
+
+package process
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// server is the backend of this process, as a host reaches it.
+type server struct {
+	open sdk.Opener
+	out  [2]*os.File // standard output and standard error, as the host gave them
+	log  *slog.Logger
+	last atomic.Int64 // the host's clock, in ms; never goes back
+
+	mu       sync.Mutex
+	opening  bool
+	closed   bool
+	maxFrame int
+	quick    bool
+	backend  atomic.Pointer[storage.Backend]
+
+	answerers sync.Pool // of *sdk.Answerer, for gRPC
+}
+
+var errNotOpen = storage.Errorf(storage.Unavailable, "the plugin is not open")
+
+func newServer(open sdk.Opener) *server {
+	s := &server{open: open, out: [2]*os.File{os.Stdout, os.Stderr}, log: newLog(os.Stderr)}
+	s.answerers.New = func() any { return s.newAnswerer(true) }
+	return s
+}
+
+// tell is what time it is, by the host's clock.
+func (s *server) tell(now int64) {
+	for {
+		last := s.last.Load()
+		if now <= last || s.last.CompareAndSwap(last, now) {
+			return
+		}
+	}
+}
+
+// now is the clock that the backend goes by: that of the latest call.
+func (s *server) now() time.Time {
+	if last := s.last.Load(); last > 0 {
+		return time.UnixMilli(last).UTC()
+	}
+	return time.Now()
+}
+
+// start makes the backend.
+func (s *server) start(ctx context.Context, o *abigrpc.Open) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opening || s.closed {
+		return nil, storage.Errorf(storage.InvalidArgument, "the plugin was opened before")
+	}
+	// go-plugin has put pipes in their place, which lose what a process says when it
+	// ends. Nothing has been able to print before this.
+	os.Stdout, os.Stderr = s.out[0], s.out[1]
+	s.tell(o.Now)
+	if s.maxFrame = int(o.MaxFrame); s.maxFrame == 0 {
+		s.maxFrame = abi.DefaultMaxFrame
+	}
+	b, err := s.open(ctx, sdk.Env{
+		Name: o.Name, Config: append([]byte(nil), o.Config...), Now: s.now, Log: s.log,
+		Incarnation: o.Incarnation, MaxMessage: s.maxFrame, Memory: int64(o.Memory),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.opening = true
+	if q, ok := b.(sdk.Quick); ok {
+		s.quick = q.Quick()
+	}
+	s.backend.Store(&b)
+	return &abigrpc.Info{Info: b.Info()}, nil
+}
+
+// get is the backend, once it is open.
+func (s *server) get() (storage.Backend, error) {
+	if b := s.backend.Load(); b != nil {
+		return *b, nil
+	}
+	return nil, errNotOpen
+}
+
+// close closes the backend, once.
+func (s *server) close(ctx context.Context) error {
+	b, err := s.get()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return b.Close(ctx)
+}
+
+// newAnswerer answers with the backend, beside others where shared: what a backend
+// has encoded is then not taken, for that is one caller's at a time.
+func (s *server) newAnswerer(shared bool) *sdk.Answerer {
+	b, err := s.get()
+	if err != nil {
+		return nil
+	}
+	if shared {
+		b = plain{b}
+	}
+	return sdk.NewAnswerer(b)
+}
+
+// plain hides what a backend is beside the interface.
+type plain struct{ storage.Backend }
+
+// frames is an Answerer as package frames wants one.
+type framed struct{ *sdk.Answerer }
+
+func (f framed) Answer(ctx context.Context, dst []byte, request abi.Frame, budget int) []byte {
+	return f.AnswerIn(ctx, dst, request, budget)
+}
+
+func (f framed) Refuse(dst []byte, id uint32, err error) []byte { return sdk.AppendError(dst, id, err) }
