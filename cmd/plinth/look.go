@@ -91,7 +91,7 @@ type source struct {
 func (s source) options(e env) []plinth.Option {
 	opts := []plinth.Option{plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e))}
 	if self, err := os.Executable(); err == nil { // it is its own worker
-		opts = append(opts, plinth.WithWorker(self))
+		opts = append(append(opts, plinth.WithWorker(self)), programs(self)...)
 	}
 	return opts
 }
