@@ -10,7 +10,7 @@ import (
 
 // pluginVariable is the environment variable that says to the program that it is a
 // plugin, and which.
-const pluginVariable = "PLINTH_PLUGIN"
+const pluginVariable = "PLINTH_BUILTIN_PLUGIN"
 
 // ledgerPlugin is the plugin that the program starts itself as.
 const ledgerPlugin = "ledger"
@@ -22,6 +22,10 @@ func runPlugin() {
 		process.Serve(ledger.Open)
 	}
 }
+
+// builtins are the plugins that a configuration may name without an entry, beside
+// memory.
+func builtins() []string { return []string{ledgerPlugin} }
 
 // programs are the plugins that the program is itself. Clusters have other clients.
 func programs(self string) []plinth.Option {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
@@ -127,5 +128,56 @@ func TestLedgerBootstrap(t *testing.T) {
 	wantAll(t, out, "there is no block yet")
 	if _, errs, code := program(t, "ledger", "bootstrap", "--endpoint", "nonsense"); code != exitFailed || !strings.Contains(errs, "begins neither") {
 		t.Errorf("%d, %s", code, errs)
+	}
+}
+
+// ledgerFile is a configuration of a store on a cluster.
+func ledgerFile(t *testing.T, backend string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "plinth.yaml")
+	text := "stores:\n  default:\n    backend:\n      plugin: ledger\n      config:\n" + backend + "    pipeline: [instrument, { size_limits: { key: 512, value: 4MB } }]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// The program is the plugin too: a store names it, and nothing else is needed.
+func TestLedgerIsBuiltIn(t *testing.T) {
+	c := ledgerCluster(t, ledgertest.Options{Nodes: 3})
+	good := fmt.Sprintf("        endpoints: [%s]\n        organization: %d\n        vault: %d\n", strings.Join(c.Endpoints(), ", "), ledgertest.Organization, ledgertest.Vault)
+	file := ledgerFile(t, good)
+	out, errs, code := program(t, "check", file)
+	if code != exitDone {
+		t.Fatal(code, errs)
+	}
+	wantAll(t, out, "instrument → size_limits → ledger", "can: ttl,atomic,reverse,durable")
+	if out, errs, code = program(t, "plugin", "list", "-c", file); code != exitDone {
+		t.Fatal(code, errs)
+	}
+	wantAll(t, out, "ledger")
+	h, _, err := plinth.OpenConfig(t.Context(), file, source{}.options(env{environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}})...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(context.Background())
+	s := h.Store("default")
+	if err := s.Set(t.Context(), []byte("k"), []byte("v")); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.Get(t.Context(), []byte("k")); err != nil || string(v) != "v" || s.Carrier() != "process" || !s.Shared() {
+		t.Errorf("%q, %v, %s, shared %t", v, err, s.Carrier(), s.Shared())
+	}
+	for name, bad := range map[string]struct{ backend, says string }{
+		"unknown vault":        {strings.Replace(good, fmt.Sprint("vault: ", ledgertest.Vault), "vault: 5", 1), "plinth.yaml:8:16"},
+		"another organization": {strings.Replace(good, fmt.Sprint("vault: ", ledgertest.Vault), fmt.Sprint("vault: ", ledgertest.OtherVault), 1), "plinth.yaml:8:16"},
+		"a bad endpoint":       {strings.Replace(good, c.Endpoints()[1], "localhost:1", 1), "begins neither"},
+		"a misspelt name":      {good + "        timeouts: { reed: 5s }\n", "reed"},
+		"a bad time":           {good + "        timeouts: { read: 5 }\n", "plinth.yaml:9:27"},
+		"nobody there":         {strings.Replace(good, strings.Join(c.Endpoints(), ", "), "http://127.0.0.1:1", 1), "cannot be reached"},
+	} {
+		if _, errs, code := program(t, "check", ledgerFile(t, bad.backend)); code != exitFailed || !strings.Contains(errs, bad.says) {
+			t.Errorf("%s: %d, %s", name, code, errs)
+		}
 	}
 }

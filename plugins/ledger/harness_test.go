@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,11 +18,21 @@ import (
 	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asPlugin says to the test program to be the plugin: what is tested is what was
+// compiled with it, race detector included.
+const asPlugin = "PLINTH_TEST_PLUGIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asPlugin) != "" {
+		process.Serve(ledger.Open)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // cluster starts one that ends with the test.
 func cluster(t *testing.T, o ledgertest.Options) *ledgertest.Cluster {

@@ -10,6 +10,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/plinthkv/plinth/sdk"
 )
 
 // scope is how OpenTelemetry knows the package.
@@ -19,6 +21,8 @@ const scope = "github.com/plinthkv/plinth/plugins/ledger"
 const (
 	metaAPIVersion = "x-ledger-api-version"
 	metaSDKVersion = "x-sdk-version"
+	traceparent    = "traceparent"
+	tracestate     = "tracestate"
 	apiVersion     = "1"
 	sdkVersion     = "go-plinth/" + Version
 )
@@ -47,6 +51,11 @@ func traced(ctx context.Context, n *node, method string) (_ context.Context, end
 	}
 	md := metadata.MD{metaAPIVersion: {apiVersion}, metaSDKVersion: {sdkVersion}}
 	propagation.TraceContext{}.Inject(ctx, carrier(md))
+	if parent, state := sdk.TraceContext(ctx); len(md[traceparent]) == 0 && parent != "" { // of a host in another process
+		if md[traceparent] = []string{parent}; state != "" {
+			md[tracestate] = []string{state}
+		}
+	}
 	return metadata.NewOutgoingContext(ctx, md), end
 }
 
