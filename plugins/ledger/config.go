@@ -31,6 +31,9 @@ type Config struct {
 	MaxRangeResults int `json:"max_range_results"`
 	// MaxRangeBytes is how many bytes of items a page may hold at once.
 	MaxRangeBytes sdk.Size `json:"max_range_bytes"`
+	// MaxAnswer is the largest answer of a node, in bytes. Pages of ranges that do not
+	// fit are asked for again, smaller.
+	MaxAnswer sdk.Size `json:"max_answer"`
 	// ChunkedClear lets the delete of a range that alone makes up a write set be
 	// done in several writes where it does not fit into one. It is not atomic then.
 	ChunkedClear bool `json:"chunked_clear"`
@@ -75,7 +78,7 @@ type Duration string
 // DefaultConfig is what stands where the configuration is silent.
 func DefaultConfig() Config {
 	return Config{
-		ClientID: "plinth", ReadConsistency: Linearizable, PageSize: 10_000, MaxRangeResults: 100_000, MaxRangeBytes: 32 << 20,
+		ClientID: "plinth", ReadConsistency: Linearizable, PageSize: 10_000, MaxRangeResults: 100_000, MaxRangeBytes: 32 << 20, MaxAnswer: 64 << 20,
 		Timeouts: Timeouts{Read: "5s", Write: "10s", List: "30s"}, ConnectTimeout: "5s",
 		Retry: Retry{Attempts: 5, Initial: "100ms", Max: "10s"},
 	}
@@ -136,7 +139,8 @@ func (c *Config) Validate() error {
 		most  int64
 	}{
 		{"page_size", int64(c.PageSize), 1, 1 << 31}, {"max_range_results", int64(c.MaxRangeResults), 1, 1 << 40},
-		{"max_range_bytes", int64(c.MaxRangeBytes), 1 << 10, 1 << 40}, {"retry.attempts", int64(c.Retry.Attempts), 1, 1000},
+		{"max_range_bytes", int64(c.MaxRangeBytes), 1 << 10, 1 << 40},
+		{"max_answer", int64(c.MaxAnswer), 8 << 20, 1<<31 - 1}, {"retry.attempts", int64(c.Retry.Attempts), 1, 1000},
 	} {
 		if n.is < n.least || n.is > n.most {
 			return sdk.ConfigErrorf(n.path, "%s is %d, it must be from %d to %d", n.path, n.is, n.least, n.most)

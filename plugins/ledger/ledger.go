@@ -105,7 +105,7 @@ func New(ctx context.Context, config Config, env sdk.Env) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.pool, err = newPool(config.Endpoints, dialer{connect: b.times.connect, tls: transport, compress: config.Compression}); err != nil {
+	if b.pool, err = newPool(config.Endpoints, dialer{connect: b.times.connect, tls: transport, compress: config.Compression, answer: int(config.MaxAnswer)}); err != nil {
 		return nil, storage.Errorf(storage.InvalidArgument, "%w", err)
 	}
 	b.life, b.end = context.WithCancel(context.Background())
@@ -135,7 +135,7 @@ func (b *Backend) greet(ctx context.Context) error {
 	_, err := b.read(ctx, "open", methodGetVault, unspecified, request, answer)
 	var server *ServerError
 	switch {
-	case err == nil && answer.GetVault().GetSlug() == b.config.Vault && answer.GetOrganization().GetSlug() == b.config.Organization:
+	case err == nil && answer.GetVault().GetSlug() == b.config.Vault:
 		return nil
 	case err == nil:
 		return sdk.ConfigErrorf("vault", "the vault is not one of the organization: the cluster has another one in its place")

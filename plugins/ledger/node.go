@@ -24,7 +24,6 @@ const (
 	pingTimeout   = 10 * time.Second
 	streamWindow  = 2 << 20
 	connWindow    = 8 << 20
-	maxReceive    = 64 << 20 // of one answer
 	redialAtFirst = 50 * time.Millisecond
 	redialAtMost  = time.Second
 )
@@ -45,13 +44,14 @@ type dialer struct {
 	connect  time.Duration
 	tls      *tls.Config
 	compress bool
+	answer   int // the largest, in bytes
 	options  []grpc.DialOption
 }
 
 func (d *dialer) node(a address) (*node, error) {
 	options := append([]grpc.DialOption{
 		grpc.WithTransportCredentials(a.credentials(d.tls)), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive), grpc.MaxCallSendMsgSize(math.MaxInt32)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(d.answer), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: d.connect,
