@@ -14,7 +14,6 @@ import (
 // one means nothing to another.
 type lister struct {
 	b       *Backend
-	op      string
 	node    *node
 	reading ledgerpb.ReadConsistency
 	now     time.Time
@@ -40,7 +39,7 @@ func (b *Backend) listed(ctx context.Context, op string, c ledgerpb.ReadConsiste
 	t := b.tries()
 	refused, least := 0, b.heights.seen.Load()
 	for view := 1; ; {
-		l := &lister{b: b, op: op, node: t.node(), reading: c, now: b.now(), least: least}
+		l := &lister{b: b, node: t.node(), reading: c, now: b.now(), least: least}
 		f := do(whole, l)
 		switch {
 		case f == nil && l.torn && view < views:
