@@ -14,6 +14,9 @@ type Config struct {
 	// Endpoints are the nodes: http://HOST:PORT, https://HOST:PORT, or the absolute
 	// path of a unix socket. More than one is for when one is gone.
 	Endpoints []string `json:"endpoints"`
+	// DNS and File are other ways to name them, in place of Endpoints.
+	DNS  DNS  `json:"dns"`
+	File File `json:"file"`
 	// Organization and Vault are the slugs of what is stored in; both are required.
 	Organization uint64 `json:"organization"`
 	Vault        uint64 `json:"vault"`
@@ -80,6 +83,7 @@ func DefaultConfig() Config {
 	return Config{
 		ClientID: "plinth", ReadConsistency: Linearizable, PageSize: 10_000, MaxRangeResults: 100_000, MaxRangeBytes: 32 << 20, MaxAnswer: 64 << 20,
 		Timeouts: Timeouts{Read: "5s", Write: "10s", List: "30s"}, ConnectTimeout: "5s",
+		DNS: DNS{Port: 50051, Refresh: "30s"}, File: File{Refresh: "60s"},
 		Retry: Retry{Attempts: 5, Initial: "100ms", Max: "10s"},
 	}
 }
@@ -97,6 +101,7 @@ const maxClientID = 200
 type times struct {
 	read, write, list, connect time.Duration
 	attempt                    time.Duration // 0: a share of the call's
+	dns, file                  time.Duration
 	retryFirst, retryMost      time.Duration
 }
 
@@ -107,11 +112,10 @@ func (c *Config) Validate() error {
 	if err != nil {
 		return err
 	}
-	if len(c.Endpoints) == 0 {
-		return sdk.ConfigErrorf("endpoints", "endpoints is empty: at least one node must be named")
+	if err := c.checkSource(); err != nil {
+		return err
 	}
 	seen := map[string]bool{}
-	secure := false
 	for i, e := range c.Endpoints {
 		path := fmt.Sprintf("endpoints[%d]", i)
 		a, err := parseEndpoint(e)
@@ -122,7 +126,6 @@ func (c *Config) Validate() error {
 			return sdk.ConfigErrorf(path, "the endpoint is named twice")
 		}
 		seen[a.name] = true
-		secure = secure || a.secure
 	}
 	for _, slug := range []struct {
 		path string
@@ -155,7 +158,7 @@ func (c *Config) Validate() error {
 		return sdk.ConfigErrorf("read_consistency", "read_consistency is neither %s nor %s", Linearizable, Eventual)
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return sdk.ConfigErrorf("tls", "a certificate and its key belong together")
-	case c.TLS != (TLS{}) && !secure:
+	case c.TLS != (TLS{}) && !c.secure():
 		return sdk.ConfigErrorf("tls", "tls is set, and no endpoint begins with https://")
 	}
 	return nil
@@ -169,6 +172,7 @@ func (c *Config) times() (t times, err error) {
 	}{
 		{"timeouts.read", c.Timeouts.Read, &t.read}, {"timeouts.write", c.Timeouts.Write, &t.write}, {"timeouts.list", c.Timeouts.List, &t.list},
 		{"timeouts.attempt", c.Timeouts.Attempt, &t.attempt}, {"connect_timeout", c.ConnectTimeout, &t.connect}, {"retry.initial", c.Retry.Initial, &t.retryFirst}, {"retry.max", c.Retry.Max, &t.retryMost},
+		{"dns.refresh", c.DNS.Refresh, &t.dns}, {"file.refresh", c.File.Refresh, &t.file},
 	} {
 		if d.text == "" && d.into == &t.attempt {
 			continue

@@ -48,6 +48,7 @@ type Backend struct {
 	last    atomic.Int64 // the latest now that was seen, in ms
 	log     *slog.Logger
 	pool    *pool
+	source  source
 	lanes   *lanes
 	gate    gate
 	heights heights
@@ -64,6 +65,7 @@ type Backend struct {
 	drained chan struct{}
 	life    context.Context // ends with Close
 	end     context.CancelFunc
+	running sync.WaitGroup // goroutines
 }
 
 var (
@@ -105,7 +107,14 @@ func New(ctx context.Context, config Config, env sdk.Env) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.pool, err = newPool(config.Endpoints, dialer{connect: b.times.connect, tls: transport, compress: config.Compression, answer: int(config.MaxAnswer)}); err != nil {
+	b.source = config.source(b.times)
+	look, cancel := context.WithTimeout(ctx, b.times.connect)
+	defer cancel()
+	endpoints, err := b.source.nodes(look)
+	if err != nil {
+		return nil, err
+	}
+	if b.pool, err = newPool(endpoints, dialer{connect: b.times.connect, tls: transport, compress: config.Compression, answer: int(config.MaxAnswer)}); err != nil {
 		return nil, storage.Errorf(storage.InvalidArgument, "%w", err)
 	}
 	b.life, b.end = context.WithCancel(context.Background())
@@ -113,6 +122,9 @@ func New(ctx context.Context, config Config, env sdk.Env) (*Backend, error) {
 		b.end()
 		b.pool.close()
 		return nil, err
+	}
+	if b.source.every > 0 {
+		b.running.Go(b.refresh)
 	}
 	return b, nil
 }
@@ -195,6 +207,7 @@ func (b *Backend) Close(ctx context.Context) error {
 		late = named("close", storage.AsError(ctx.Err()))
 	}
 	b.end()
+	b.running.Wait()
 	b.pool.close()
 	return late
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -14,6 +15,7 @@ type pool struct {
 	nodes  []*node // those of the configuration, then those that were hinted at
 	leader *node   // who took the last write, or is said to lead; nil: not known
 	next   int     // whose turn it is where no leader is known
+	gone   []*node // no longer of the configuration, and not yet closed
 	closed bool
 }
 
@@ -23,26 +25,67 @@ const maxHinted = 16
 // newPool makes a node of each endpoint, and connects to none.
 func newPool(endpoints []string, d dialer) (*pool, error) {
 	p := &pool{dial: d}
+	if err := p.set(endpoints); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// set makes endpoints the nodes of the configuration. Those that stay keep what is
+// known of them; calls at those that go may come to their end until the next set.
+func (p *pool) set(endpoints []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	known := map[string]*node{}
+	for _, n := range p.nodes {
+		known[n.network+n.dial] = n
+	}
+	var nodes []*node
 	for _, e := range endpoints {
 		a, err := parseEndpoint(e)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		n, err := d.node(a)
-		if err != nil {
-			p.close()
-			return nil, err
+		n := known[a.network+a.dial]
+		if n == nil {
+			if n, err = p.dial.node(a); err != nil {
+				return err
+			}
 		}
-		p.nodes = append(p.nodes, n)
+		delete(known, a.network+a.dial)
+		if n.hinted = false; !slices.Contains(nodes, n) {
+			nodes = append(nodes, n)
+		}
 	}
-	return p, nil
+	for _, n := range p.gone {
+		_ = n.conn.Close() // it fails only when it was closed before
+	}
+	p.gone = nil
+	for _, n := range p.nodes {
+		switch {
+		case known[n.network+n.dial] == nil:
+		case n.hinted:
+			nodes = append(nodes, n)
+		default:
+			p.gone = append(p.gone, n)
+			if p.leader == n {
+				p.leader = nil
+			}
+		}
+	}
+	p.nodes, p.next = nodes, 0
+	return nil
 }
 
 func (p *pool) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
-	for _, n := range p.nodes {
+	for _, n := range append(p.gone, p.nodes...) {
 		_ = n.conn.Close() // it fails only when it was closed before
 	}
 }

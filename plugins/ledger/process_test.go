@@ -57,7 +57,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 		}
 		return storagetest.WithClose(b, func(ctx context.Context) error { return errors.Join(b.Close(ctx), c.Close()) }), nil
 	}
-	storagetest.Run(t, behind(storagetest.Factory{Clock: clock,
+	f := storagetest.Factory{Clock: clock,
 		Open: func(ctx context.Context) (storage.Backend, error) {
 			c, err := ledgertest.Start(ledgertest.Options{Clock: steady(clock)})
 			if err != nil {
@@ -72,7 +72,12 @@ func TestConformanceAsAProcess(t *testing.T) {
 			}
 			return on(ctx, last)
 		},
-	}, prefixed))
+	}
+	t.Run("alone", func(t *testing.T) { storagetest.Run(t, f, exceptions()...) })
+	t.Run("behind a prefix", func(t *testing.T) { storagetest.Run(t, behind(f, prefixed)) })
+	t.Run("under the default pipeline", func(t *testing.T) {
+		storagetest.Run(t, behind(f, func(b storage.Backend) (storage.Backend, error) { return defaultPipeline(b, clock) }), exceptions()...)
+	})
 }
 
 // The process works, hears of what is wrong with its configuration at its place, and
