@@ -96,7 +96,7 @@ func (t *tries) again(ctx context.Context, n *node, f *failure) bool {
 		return true
 	}
 	t.n++
-	if !t.patient && t.n >= t.b.config.Retry.Attempts {
+	if !t.patient && t.n >= t.b.config.Retry.Attempts || f.retryAfter > left(ctx) {
 		return false
 	}
 	return t.b.wait(ctx, t.n, f.retryAfter)

@@ -223,6 +223,9 @@ func (p *pool) forget() {
 	for i, n := range p.nodes {
 		if n.hinted {
 			_ = n.conn.Close() // it fails only when it was closed before
+			if p.leader == n {
+				p.leader = nil
+			}
 			p.nodes = append(p.nodes[:i:i], p.nodes[i+1:]...)
 			return
 		}

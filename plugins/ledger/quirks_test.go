@@ -3,7 +3,9 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,4 +136,46 @@ func TestVaultOfAnotherOrganization(t *testing.T) {
 			t.Errorf("the error is at %q: %v", e.ConfigPath, e)
 		}
 	})
+}
+
+// A wait that is longer than there is time for is the caller's to make.
+func TestLongWaits(t *testing.T) {
+	c := cluster(t, ledgertest.Options{})
+	b := open(t, c)
+	c.Hook(ledgertest.Hooks{Before: func(context.Context, *ledgertest.Node, string) error {
+		return ledgertest.Refuse(codes.ResourceExhausted, "3204", "slow down").After(time.Hour)
+	}})
+	begin := time.Now()
+	_, err := b.Get(t.Context(), bs("k"))
+	if e := wantCode(t, err, storage.RateLimited); e.RetryAfter != time.Hour {
+		t.Errorf("the error is %+v", e)
+	}
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// A server that names ever new leaders is not followed for ever.
+func TestHintsWithoutEnd(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Nodes: 2})
+	b := open(t, c, func(c *ledger.Config) { c.Timeouts.Write, c.Retry.Attempts = "2s", 3 })
+	var n atomic.Int64
+	c.Lead(1)
+	c.Hook(ledgertest.Hooks{Before: func(context.Context, *ledgertest.Node, string) error {
+		c.Node(1).Advertise(fmt.Sprintf("http://127.0.0.1:%d", n.Add(1)%60000+1))
+		c.Node(0).Advertise(c.Node(1).Endpoint())
+		return nil
+	}})
+	c.Lead(1)
+	apply(t, b, storage.Put(bs("k"), bs("v"))) // it finds the leader by itself
+	c.Hook(ledgertest.Hooks{Before: func(context.Context, *ledgertest.Node, string) error {
+		return ledgertest.Refuse(codes.Unavailable, "2000", "not the leader").Leader(fmt.Sprintf("http://127.0.0.1:%d", n.Add(1)%60000+1))
+	}})
+	_, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), bs("w"))}})
+	if e := wantCode(t, err, storage.Unavailable); e.Unknown {
+		t.Errorf("the error is %+v", e)
+	}
+	if n.Load() > 1000 {
+		t.Errorf("%d requests were made", n.Load())
+	}
 }

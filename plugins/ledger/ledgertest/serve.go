@@ -176,3 +176,9 @@ func (r *Refusal) After(d time.Duration) *Refusal {
 	r.trailer = metadata.Pairs("retry-after-ms", strconv.FormatInt(d.Milliseconds(), 10))
 	return r
 }
+
+// Leader is r with the hint that another node leads.
+func (r *Refusal) Leader(endpoint string) *Refusal {
+	r.details.Context = map[string]string{"leader_endpoint": endpoint}
+	return r
+}
