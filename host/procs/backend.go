@@ -76,6 +76,14 @@ func (b *Backend) Plane() string {
 	return "gRPC"
 }
 
+// PID is the number of the process; 0: there is none now.
+func (b *Backend) PID() int {
+	if r := b.run.Load(); r != nil {
+		return r.proc.cmd.Process.Pid
+	}
+	return 0
+}
+
 // Info is what the plugin said at its start, within the limits of a frame.
 func (b *Backend) Info() storage.Info { return *b.info.Load() }
 
