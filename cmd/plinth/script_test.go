@@ -59,7 +59,7 @@ func runScripts(t *testing.T, overGRPC bool, files ...string) {
 			e.Values["grpc"] = overGRPC
 			e.Setenv("PLINTH_CACHE_DIR", cache)
 			e.Setenv("ROOT", root)
-			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command would wait a second at its end
+			e.Setenv("GORACE", "atexit_sleep_ms=0")                  // each command would wait a second at its end
 			for _, name := range []string{"GOCACHE", "GOMODCACHE"} { // for scripts that build plugins
 				out, err := exec.Command("go", "env", name).Output()
 				if err != nil {
