@@ -111,6 +111,9 @@ func (c *httpStore) do(ctx context.Context, method, path string, header http.Hea
 		if errors.As(err, &op) && op.Op == "dial" {
 			return nil, fmt.Errorf("cannot reach the server: %w (is \"plinth serve\" running?)", op)
 		}
+		if strings.Contains(err.Error(), "malformed HTTP") { // net/http has no type for it
+			return nil, fmt.Errorf("what answers at %s does not speak HTTP (does it speak gRPC, as in --addr grpc://HOST:PORT?): %w", c.base, err)
+		}
 		return nil, err
 	}
 	if res.StatusCode/100 == 2 {
@@ -137,7 +140,12 @@ func failure(res *http.Response) error {
 	case res.StatusCode == http.StatusPreconditionFailed:
 		code = exitConflict
 	}
-	return &exitError{code, &storage.Error{Code: codeCalled(p.Code), Msg: text, Unknown: p.Code == storage.OutcomeUnknown.String()}}
+	e := &storage.Error{Code: codeCalled(p.Code), Msg: text, Unknown: p.Code == storage.OutcomeUnknown.String()}
+	if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		e.RetryAfter = time.Duration(seconds) * time.Second // its text says so too
+		e.Msg, _, _ = strings.Cut(text, ", retry after ")
+	}
+	return &exitError{code, e}
 }
 
 // codeCalled is the code with the name; Internal where none has it.
