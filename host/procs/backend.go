@@ -235,6 +235,16 @@ func (b *Backend) reach(ctx context.Context) (*run, error) {
 	}
 }
 
+// Kill ends the process at once, as a crash does, and has no other started: for tests
+// of what is left then. Close is to be called all the same.
+func (b *Backend) Kill() {
+	b.end.Do(func() { close(b.ended) })
+	if r := b.run.Load(); r != nil {
+		r.kill()
+	}
+	b.tended.Wait()
+}
+
 // Close takes no more calls, lets those in flight finish, has the plugin flush, and
 // ends it. It is idempotent. Ended by ctx, or by the time that the plugin has to
 // stop, it kills the plugin, and says so.
