@@ -111,9 +111,6 @@ func (c *httpStore) do(ctx context.Context, method, path string, header http.Hea
 		if errors.As(err, &op) && op.Op == "dial" {
 			return nil, fmt.Errorf("cannot reach the server: %w (is \"plinth serve\" running?)", op)
 		}
-		if strings.Contains(err.Error(), "malformed HTTP") { // net/http has no type for it
-			return nil, fmt.Errorf("what answers at %s does not speak HTTP (does it speak gRPC, as in --addr grpc://HOST:PORT?): %w", c.base, err)
-		}
 		return nil, err
 	}
 	if res.StatusCode/100 == 2 {
