@@ -31,7 +31,7 @@ func TestDefaultPipelineConformance(t *testing.T) {
 	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
 		env := sdk.Env{Now: clock.Now}
 		rand.Read(env.Incarnation[:])
-		return pipeline(memory.New(memory.DefaultConfig(), env), "", clock)
+		return pipeline(forgetful{memory.New(memory.DefaultConfig(), env)}, "", clock)
 	}})
 }
 

@@ -27,13 +27,13 @@ func TestFirstPluginOfTheReadme(t *testing.T) {
 	if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-buildmode=c-shared", "-o", module, file)
+	build := exec.Command("go", "build", "-trimpath", "-buildmode=c-shared", "-o", module, file)
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	ctx := context.Background()
-	h, err := plinth.Open(ctx, filepath.Join(dir, "plinth.yaml"), plinth.WithContent([]byte(`
+	h, err := plinth.Open(ctx, filepath.Join(dir, "plinth.yaml"), plinth.WithCacheDir(compiled(t)), plinth.WithContent([]byte(`
 plugins: { answer: { wasm: answer.wasm } }
 stores: { default: { backend: { plugin: answer }, pipeline: [instrument, cache] } }`)))
 	if err != nil {

@@ -74,9 +74,22 @@ func serveTraced(c grpcserver.Config, b storage.Backend, now func() time.Time, t
 	}}, nil
 }
 
+// forgetful says that it remembers fewer IDs than it does: the kit then writes
+// fewer until it asks for the first again, each a call over the network.
+type forgetful struct{ storage.Backend }
+
+func (f forgetful) Info() storage.Info {
+	info := f.Backend.Info()
+	info.Limits.IDCount = 5000
+	return info
+}
+
 // stack is a client over a served memory backend. Closing it closes all of it.
 func stack(ctx context.Context, clock *storagetest.Clock, between func(address string) (through string, begin, undo func())) (storage.Backend, error) {
 	b := mem(clock.Now)
+	if between == nil { // else there is to be time for a write to be repeated
+		b = forgetful{b}
+	}
 	srv, err := serve(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, b, clock.Now)
 	if err != nil {
 		return nil, err

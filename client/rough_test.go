@@ -107,7 +107,8 @@ func writesThroughAProxy(t *testing.T, without storage.Caps, seed uint64) {
 	var callers sync.WaitGroup
 	for i := range 8 {
 		callers.Go(func() {
-			for n := range 150 {
+			// How many chunks there are, and so cuts, depends on how many calls go together.
+			for n := 0; n < 150 || n < 5000 && (p.cuts.Load() < 10 || p.lates.Load() == 0); n++ {
 				key := fmt.Sprintf("%d-%d", i, n)
 				version, err := c.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte(key), []byte(key))}})
 				mu.Lock()
@@ -158,7 +159,7 @@ func writesThroughAProxy(t *testing.T, without storage.Caps, seed uint64) {
 	if len(acked) < 900 || p.cuts.Load() < 10 || p.lates.Load() == 0 {
 		t.Errorf("%d acknowledged, %d cuts, %d late: this says nothing", len(acked), p.cuts.Load(), p.lates.Load())
 	}
-	if without == 0 && len(unknown) > 10 {
+	if without == 0 && len(unknown) > (len(acked)+len(unknown))/100 {
 		t.Errorf("%d unknown: they are to be settled", len(unknown))
 	}
 	t.Logf("%d acknowledged, %d unknown, %d refused, %d cuts, %d late", len(acked), len(unknown), len(refused), p.cuts.Load(), p.lates.Load())

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/plugintest"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -31,6 +32,16 @@ func in(t *testing.T, folder string, env []string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// compiled is where compiled plugins are kept between runs: compiling takes
+// seconds, under the race detector a minute.
+func compiled(t *testing.T) string {
+	dir, err := os.UserCacheDir()
+	if dir = filepath.Join(dir, "plinth-test", "compiled"); err != nil || wasmhost.CheckCacheDir(dir) != nil {
+		return t.TempDir()
+	}
+	return dir
+}
+
 // A plugin in a module of its own requires Plinth and nothing else, is built as
 // its README says, and serves behind a pipeline.
 func TestThirdPartyGo(t *testing.T) {
@@ -44,12 +55,12 @@ func TestThirdPartyGo(t *testing.T) {
 	}
 	in(t, folder, nil, "test", ".")
 	module := filepath.Join(t.TempDir(), "dictionary.wasm")
-	in(t, folder, []string{"GOOS=wasip1", "GOARCH=wasm"}, "build", "-buildmode=c-shared", "-o", module, ".")
+	in(t, folder, []string{"GOOS=wasip1", "GOARCH=wasm"}, "build", "-trimpath", "-buildmode=c-shared", "-o", module, ".")
 
 	ctx := context.Background()
 	var log bytes.Buffer
 	open := func(words string) (*plinth.Host, error) {
-		return plinth.Open(ctx, module+".yaml", plinth.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), plinth.WithContent([]byte(`
+		return plinth.Open(ctx, module+".yaml", plinth.WithCacheDir(compiled(t)), plinth.WithLogger(slog.New(slog.NewTextHandler(&log, nil))), plinth.WithContent([]byte(`
 plugins: { dictionary: { wasm: dictionary.wasm } }
 stores: { default: { backend: { plugin: dictionary, config: { words: `+words+` } }, pipeline: [instrument, cache] } }`)))
 	}

@@ -31,6 +31,7 @@ type guest struct {
 	b      raw
 	store  *storage.Store
 	filled bool // "known" is there
+	plain  bool // it is asked over gRPC, which answers by itself what is no message
 }
 
 // The item that has to be there after whatever a check does, if the plugin
@@ -85,6 +86,9 @@ func tried(ctx context.Context, open opener, config json.RawMessage, run func(*g
 	}
 	defer b.Close(context.WithoutCancel(ctx))
 	g := &guest{ctx: ctx, b: b, store: storage.New(b, storage.Settings{})}
+	if asked, ok := b.(interface{ Plane() string }); ok {
+		g.plain = asked.Plane() == "gRPC"
+	}
 	g.filled = g.store.Set(ctx, known, knownValue) == nil
 	if err := run(g); err != nil {
 		return err

@@ -26,7 +26,6 @@ type Options struct {
 	Memory   uint64        // linear memory of an instance, in bytes; 0: 1 GiB
 	Call     time.Duration // what a call may take; 0: 10 s, for machines under load
 	CacheDir string        // of compiled modules; empty: none is kept
-	Dir      string        // working directory of a process; empty: an empty one
 	// Plaintext and Plain are of a process: without TLS on its control connection,
 	// and asked over gRPC although it offers frames.
 	Plaintext, Plain bool
@@ -76,35 +75,67 @@ func Run(ctx context.Context, module []byte, o Options) (_ *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, m.Close(context.WithoutCancel(ctx))) }()
 	report := &Report{SHA256: m.Digest(), Size: len(module)}
-	return report, report.try(ctx, clock, o, func(ctx context.Context, config json.RawMessage) (raw, error) { return m.Open(ctx, config) })
+	return report, report.try(ctx, storagetest.Factory{Clock: clock}, o, func(ctx context.Context, config json.RawMessage) (raw, error) { return m.Open(ctx, config) })
 }
 
 // RunProcess is Run for an executable, with its arguments. It is asked by frames, if
-// it offers them, and over gRPC else.
-func RunProcess(ctx context.Context, command []string, o Options) (*Report, error) {
+// it offers them, and over gRPC else. Each process has a working directory of its
+// own, and one that is durable is started again in that, also after it was killed.
+func RunProcess(ctx context.Context, command []string, o Options) (_ *Report, err error) {
 	o.complete()
 	clock := storagetest.NewClock()
-	p, err := procs.New(procs.Options{Name: o.Name, Command: command, Env: o.Env, Dir: o.Dir, Plaintext: o.Plaintext, Plain: o.Plain,
-		Log: o.Log, Clock: clock.Now})
+	base, err := os.MkdirTemp("", "plinth-plugin-test")
 	if err != nil {
 		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(base)) }()
+	options := procs.Options{Name: o.Name, Command: command, Env: o.Env, Plaintext: o.Plaintext, Plain: o.Plain, Log: o.Log, Clock: clock.Now}
+	report := &Report{}
+	if report.SHA256, report.Size, err = digest(options); err != nil {
+		return nil, err
+	}
+	var last *procs.Backend
+	again := func(ctx context.Context, config json.RawMessage) (*procs.Backend, error) {
+		p, err := procs.New(options)
+		if err != nil {
+			return nil, err
+		}
+		last, err = p.Open(ctx, "", config)
+		return last, err
+	}
+	open := func(ctx context.Context, config json.RawMessage) (raw, error) {
+		if options.Dir, err = os.MkdirTemp(base, ""); err != nil {
+			return nil, err
+		}
+		return again(ctx, config)
+	}
+	return report, report.try(ctx, storagetest.Factory{Clock: clock,
+		Reopen: func(ctx context.Context) (storage.Backend, error) { return again(ctx, o.Config) },
+		Crash: func(ctx context.Context) (storage.Backend, error) {
+			last.Kill()
+			_ = last.Close(ctx) // it was killed, and says so
+			return again(ctx, o.Config)
+		}}, o, open)
+}
+
+// digest is what the executable is.
+func digest(o procs.Options) (sum string, size int, err error) {
+	p, err := procs.New(o)
+	if err != nil {
+		return "", 0, err
 	}
 	f, err := os.Open(p.Path())
 	if err != nil {
-		return nil, err
+		return "", 0, err
 	}
 	defer f.Close()
 	h := sha256.New()
-	size, err := io.Copy(h, f)
-	if err != nil {
-		return nil, err
-	}
-	report := &Report{SHA256: hex.EncodeToString(h.Sum(nil)), Size: int(size)}
-	return report, report.try(ctx, clock, o, func(ctx context.Context, config json.RawMessage) (raw, error) { return p.Open(ctx, "", config) })
+	n, err := io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), int(n), err
 }
 
-// try runs everything, and notes what comes of it.
-func (r *Report) try(ctx context.Context, clock *storagetest.Clock, o Options, open opener) error {
+// try runs everything, and notes what comes of it. The factory is completed.
+func (r *Report) try(ctx context.Context, f storagetest.Factory, o Options, open opener) error {
 	b, err := open(ctx, o.Config)
 	if err != nil {
 		return fmt.Errorf("it is a plugin, but it cannot be opened: %w", err)
@@ -121,8 +152,8 @@ func (r *Report) try(ctx context.Context, clock *storagetest.Clock, o Options, o
 		}
 	}
 	hostile(ctx, open, o.Config, each)
-	return storagetest.Report(ctx, storagetest.Factory{Clock: clock,
-		Open: func(ctx context.Context) (storage.Backend, error) { return open(ctx, o.Config) }}, each, o.Except...)
+	f.Open = func(ctx context.Context) (storage.Backend, error) { return open(ctx, o.Config) }
+	return storagetest.Report(ctx, f, each, o.Except...)
 }
 
 func (o *Options) complete() {

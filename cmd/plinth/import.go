@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -30,8 +31,8 @@ type importCmd struct {
 // Help is what "plinth import --help" adds.
 func (*importCmd) Help() string {
 	return `Each line is an object with "key" and "value", or "key64" and "value64" in base64, and
-"expires_at" where the item expires. An error names its line; what was before it is in. Items are
-put, so that importing a file twice, or again after an error, is harmless.`
+"expires_at" where the item expires. An error names its line; what was before it is in. A rate
+limit is waited for. Items are put, so that importing a file twice, or again after an error, is harmless.`
 }
 
 func (im *importCmd) Run(ctx context.Context, e env) (err error) {
@@ -53,7 +54,7 @@ func (im *importCmd) Run(ctx context.Context, e env) (err error) {
 		}
 	}
 	p := newProgress(e.stderr, "imported", size)
-	i := importer{to: to, progress: p, file: im.File, read: counted}
+	i := importer{to: to, progress: p, file: im.File, read: counted, ended: ctx.Done()}
 	err = i.all(ctx, r)
 	p.end(i.stored, counted.n)
 	return err
@@ -65,7 +66,8 @@ type importer struct {
 	progress *progress
 	file     string
 	read     *counter
-	numbers  []int // of the lines that wait
+	ended    <-chan struct{} // closed by a signal
+	numbers  []int           // of the lines that wait
 	stored   int64
 }
 
@@ -110,7 +112,7 @@ func cause(err error) error {
 
 // store applies ops, in halves where all of them are too large for the server.
 func (i *importer) store(ctx context.Context, ops []storage.Op) error {
-	err := i.to.load(ctx, ops)
+	err := i.load(ctx, ops)
 	if half := len(ops) / 2; half > 0 && errors.Is(err, storage.ErrSizeLimit) {
 		if err := i.store(ctx, ops[:half]); err != nil {
 			return err
@@ -128,6 +130,23 @@ func (i *importer) store(ctx context.Context, ops []storage.Op) error {
 	i.stored += int64(len(ops))
 	i.progress.at(i.stored, i.read.n)
 	return nil
+}
+
+// load waits as long as a rate limit says: it slows an import down, and does not
+// end it.
+func (i *importer) load(ctx context.Context, ops []storage.Op) error {
+	for {
+		err := i.to.load(ctx, ops)
+		e := storage.AsError(err)
+		if e == nil || e.Code != storage.RateLimited || e.RetryAfter <= 0 {
+			return err
+		}
+		select {
+		case <-time.After(e.RetryAfter):
+		case <-i.ended:
+			return err
+		}
+	}
 }
 
 func (i *importer) interrupted() error {

@@ -137,7 +137,12 @@ func failure(res *http.Response) error {
 	case res.StatusCode == http.StatusPreconditionFailed:
 		code = exitConflict
 	}
-	return &exitError{code, &storage.Error{Code: codeCalled(p.Code), Msg: text, Unknown: p.Code == storage.OutcomeUnknown.String()}}
+	e := &storage.Error{Code: codeCalled(p.Code), Msg: text, Unknown: p.Code == storage.OutcomeUnknown.String()}
+	if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		e.RetryAfter = time.Duration(seconds) * time.Second // its text says so too
+		e.Msg, _, _ = strings.Cut(text, ", retry after ")
+	}
+	return &exitError{code, e}
 }
 
 // codeCalled is the code with the name; Internal where none has it.

@@ -18,15 +18,15 @@ import (
 )
 
 type pluginTestCmd struct {
-	File    string   `arg:"" help:"The module, or an executable; \"memory\" is the built-in module."`
-	Args    []string `arg:"" optional:"" passthrough:"partial" help:"Arguments of an executable, after --."`
-	Config  string   `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
-	Except  []string `help:"A check of the kit, or a category of checks, that is known to fail, and why; may be repeated." placeholder:"CATEGORY[/CHECK]=REASON" sep:"none"`
+	File    string            `arg:"" help:"The module, or an executable; \"memory\" is the built-in module."`
+	Args    []string          `arg:"" optional:"" passthrough:"partial" help:"Arguments of an executable, after --."`
+	Config  string            `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
+	Except  []string          `help:"A check of the kit, or a category of checks, that is known to fail, and why; may be repeated." placeholder:"CATEGORY[/CHECK]=REASON" sep:"none"`
 	Env     map[string]string `help:"A variable that the plugin sees; may be repeated." placeholder:"NAME=VALUE"`
-	NoTLS   bool     `name:"no-tls" help:"Start an executable without go-plugin's AutoMTLS, as process: { tls: off } does."`
-	Plain   bool     `help:"Ask an executable over gRPC, although it offers frames."`
-	JSON    bool     `name:"json" help:"Print the report as one JSON object."`
-	Verbose bool     `short:"v" help:"Print every check, and what the plugin logs."`
+	NoTLS   bool              `name:"no-tls" help:"Start an executable without go-plugin's AutoMTLS, as process: { tls: off } does."`
+	Plain   bool              `help:"Ask an executable over gRPC, although it offers frames."`
+	JSON    bool              `name:"json" help:"Print the report as one JSON object."`
+	Verbose bool              `short:"v" help:"Print every check, and what the plugin logs."`
 }
 
 // Help is what "plinth plugin test --help" adds.

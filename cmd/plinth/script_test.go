@@ -38,6 +38,10 @@ func TestScriptsOverGRPC(t *testing.T) {
 // runScripts runs all scripts, or those given, with data commands over HTTP or gRPC.
 func runScripts(t *testing.T, overGRPC bool, files ...string) {
 	cache, dir := sharedCache(t), "testdata/script"
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(files) > 0 {
 		dir = ""
 	}
@@ -55,7 +59,10 @@ func runScripts(t *testing.T, overGRPC bool, files ...string) {
 		Setup: func(e *testscript.Env) error {
 			e.Values["grpc"] = overGRPC
 			e.Setenv("PLINTH_CACHE_DIR", cache)
-			for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GONOSUMDB"} { // for scripts that build plugins
+			e.Setenv("ROOT", root)
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command would wait a second at its end
+			// For scripts that build plugins.
+			for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GONOSUMDB"} {
 				out, err := exec.Command("go", "env", name).Output()
 				if err != nil {
 					return err

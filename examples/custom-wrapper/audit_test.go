@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
@@ -28,23 +30,19 @@ func TestConformance(t *testing.T) {
 	}})
 }
 
-// compiled is where the built-in plugin is kept once it is compiled.
-var compiled string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "compiled")
-	if err != nil {
-		panic(err)
+// compiled is where compiled plugins are kept between runs: compiling takes
+// seconds, under the race detector a minute.
+func compiled(t *testing.T) string {
+	dir, err := os.UserCacheDir()
+	if dir = filepath.Join(dir, "plinth-test", "compiled"); err != nil || wasmhost.CheckCacheDir(dir) != nil {
+		return t.TempDir()
 	}
-	compiled = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
+	return dir
 }
 
 func open(t *testing.T, out io.Writer, stages string) (*plinth.Host, error) {
 	t.Helper()
-	h, err := plinth.Open(t.Context(), "", plinth.WithWrappers(Factory(out)), plinth.WithCacheDir(compiled),
+	h, err := plinth.Open(t.Context(), "", plinth.WithWrappers(Factory(out)), plinth.WithCacheDir(compiled(t)),
 		plinth.WithContent([]byte("stores: { default: { backend: { plugin: memory }, pipeline: "+stages+" } }")))
 	if err == nil {
 		t.Cleanup(func() { h.Close(context.Background()) })

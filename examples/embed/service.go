@@ -38,11 +38,12 @@ type service struct {
 }
 
 // newService opens the store. Its spans go where the service's own go.
-func newService(ctx context.Context, tracer trace.TracerProvider) (*service, error) {
+func newService(ctx context.Context, tracer trace.TracerProvider, more ...plinth.Option) (*service, error) {
 	stats := snapshot.New() // numbers to show, without an exporter
 	var meter metric.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(stats))
-	host, err := plinth.Open(ctx, "links.yaml", plinth.WithContent([]byte(configuration)),
-		plinth.WithTracerProvider(tracer), plinth.WithMeterProvider(meter))
+	options := append([]plinth.Option{plinth.WithContent([]byte(configuration)),
+		plinth.WithTracerProvider(tracer), plinth.WithMeterProvider(meter)}, more...)
+	host, err := plinth.Open(ctx, "links.yaml", options...)
 	if err != nil {
 		return nil, err
 	}

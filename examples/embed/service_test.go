@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,13 +14,26 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/host/wasmhost"
 )
+
+// compiled is where compiled plugins are kept between runs: compiling takes
+// seconds, under the race detector a minute.
+func compiled(t *testing.T) string {
+	dir, err := os.UserCacheDir()
+	if dir = filepath.Join(dir, "plinth-test", "compiled"); err != nil || wasmhost.CheckCacheDir(dir) != nil {
+		return t.TempDir()
+	}
+	return dir
+}
 
 // A request of the service is one tree: its own span, the store's below it, and
 // the plugin's below that. What the cache answers never reaches the plugin.
 func TestTraces(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
-	s, err := newService(t.Context(), sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)))
+	s, err := newService(t.Context(), sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), plinth.WithCacheDir(compiled(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,6 +76,14 @@ func (b *Backend) Plane() string {
 	return "gRPC"
 }
 
+// PID is the number of the process; 0: there is none now.
+func (b *Backend) PID() int {
+	if r := b.run.Load(); r != nil {
+		return r.proc.cmd.Process.Pid
+	}
+	return 0
+}
+
 // Info is what the plugin said at its start, within the limits of a frame.
 func (b *Backend) Info() storage.Info { return *b.info.Load() }
 
@@ -225,6 +233,16 @@ func (b *Backend) reach(ctx context.Context) (*run, error) {
 			return nil, b.p.opts.wrap(err)
 		}
 	}
+}
+
+// Kill ends the process at once, as a crash does, and has no other started: for tests
+// of what is left then. Close is to be called all the same.
+func (b *Backend) Kill() {
+	b.end.Do(func() { close(b.ended) })
+	if r := b.run.Load(); r != nil {
+		r.kill()
+	}
+	b.tended.Wait()
 }
 
 // Close takes no more calls, lets those in flight finish, has the plugin flush, and

@@ -4,6 +4,7 @@ package procs
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"sync/atomic"
 
@@ -96,15 +97,21 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 	if ctx.Err() != nil {
 		return nil, true, false, storage.ContextError(ctx)
 	}
-	switch s := status.Convert(err); {
-	case s.Code() == codes.Unimplemented:
-		p.answers.Add(1)
-		return nil, true, true, storage.Errorf(storage.Unsupported, "the plugin has no %s", op)
-	case s.Code() == codes.ResourceExhausted && op != abi.OpApply: // an answer that is too large
-		p.answers.Add(1)
-		return nil, true, true, storage.Errorf(storage.RangeLimit, "the answer: %s", firstLine(s.Message()))
+	switch s := status.Convert(err); s.Code() {
+	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded: // the connection's
+		return nil, true, false, storage.Errorf(storage.Unavailable, "the call over gRPC: %s", firstLine(err.Error()))
+	case codes.Unimplemented:
+		err = storage.Errorf(storage.Unsupported, "the plugin has no %s", op)
+	case codes.ResourceExhausted: // an answer that is too large
+		err = storage.Errorf(storage.RangeLimit, "the answer: %s", firstLine(s.Message()))
+	default: // a fault, of which nothing else is known
+		err = &storage.Error{Code: storage.Internal, Msg: fmt.Sprintf("the plugin answers the status %s without an Error: %s", s.Code(), firstLine(s.Message()))}
+		if op == abi.OpApply {
+			err = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, Msg: err.Error()}
+		}
 	}
-	return nil, true, false, storage.Errorf(storage.Unavailable, "the call over gRPC: %s", firstLine(err.Error()))
+	p.answers.Add(1)
+	return nil, true, true, err
 }
 
 func (p *grpcPlane) progress() (uint64, int) { return p.answers.Load(), int(p.inFlight.Load()) }

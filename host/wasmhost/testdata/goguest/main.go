@@ -112,8 +112,12 @@ func (b *backend) do(what string) any {
 		}
 	case "garbage":
 		n := 0
-		for range 1000 {
-			n += len(make([]byte, 1<<20))
+		for i := range 1000 {
+			b := make([]byte, 1<<20)
+			for j := 0; j < len(b); j += 16 { // as real garbage was: a collector that is busy more than half the time lets the limit go
+				b[j] = byte(i + j)
+			}
+			n += len(b)
 		}
 		return n
 	case "log":

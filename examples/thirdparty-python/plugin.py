@@ -1,0 +1,222 @@
+"""A storage backend for Plinth in Python: a process that answers gRPC.
+
+It keeps items in a dict. All that it has to know is in abi/SPEC.md, chapters 4 to 6
+and 8; backend_pb2 is generated from the schema there.
+"""
+
+import os
+import shutil
+import sys
+import threading
+from concurrent import futures
+
+import grpc
+from google.protobuf import any_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from plinth.backend.v1 import backend_pb2 as pb
+from plinth.backend.v1 import backend_pb2_grpc as rpc
+
+VERSIONS, TTL, EXPIRY_ON_READ, ATOMIC, CHECK_ONLY, REVERSE, SNAPSHOT_GET = (1 << bit for bit in (0, 1, 2, 3, 4, 7, 9))
+KEY, VALUE, OPS, WRITE_BYTES, GET_KEYS, PAGE = 1 << 10, 1 << 20, 1000, 4 << 20, 1000, 100
+
+
+class Refused(Exception):
+    """A call that is answered with an Error."""
+
+    def __init__(self, code, message="", **more):
+        super().__init__(message)
+        self.error = pb.Error(code=code, message=message, **more)
+
+
+def over(kind, limit, actual):
+    return Refused(pb.CODE_SIZE_LIMIT, limit=pb.Error.Limit(kind=kind, max=limit, actual=actual))
+
+
+class Backend(rpc.BackendServicer):
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.items = {}
+        self.now = 0  # the host's clock: it never goes back
+
+    # The calls.
+
+    def Open(self, request, context):
+        if request.config not in (b"", b"{}", b"null"):
+            return self.fail(context, Refused(pb.CODE_INVALID_ARGUMENT, "this plugin has no settings"))
+        self.now = request.now
+        self.version = request.now << 20  # it forgets: no version of an earlier life comes again
+        return pb.Info(
+            name="python", version="1", incarnation=request.incarnation,
+            caps=VERSIONS | TTL | EXPIRY_ON_READ | ATOMIC | CHECK_ONLY | REVERSE | SNAPSHOT_GET,
+            limits=pb.Limits(key=KEY, value=VALUE, ops=OPS, write_bytes=WRITE_BYTES, get_keys=GET_KEYS))
+
+    def Get(self, request, context):
+        return self.answer(context, self.get, request)
+
+    def GetMany(self, request, context):
+        return self.answer(context, self.get_many, request)
+
+    def Scan(self, request, context):
+        return self.answer(context, self.scan, request)
+
+    def Apply(self, request, context):
+        return self.answer(context, self.apply, request)
+
+    def Health(self, request, context):
+        if request.probe not in (pb.PROBE_LIVENESS, pb.PROBE_READINESS, pb.PROBE_STARTUP):
+            return self.fail(context, Refused(pb.CODE_INVALID_ARGUMENT, "there is no such probe"))
+        return pb.Health(status=pb.STATUS_HEALTHY, details={"items": str(len(self.items))})
+
+    def Close(self, request, context):
+        return pb.CloseResponse()
+
+    def answer(self, context, call, request):
+        """Makes a call, one at a time, by the host's clock. The answer is not larger than is wanted."""
+        said = dict(context.invocation_metadata())
+        budget = int(said.get("plinth-budget", 64 << 20))
+        with self.lock:
+            self.now = max(self.now, int(said.get("plinth-now", 0)))
+            try:
+                answer = call(request)
+                if answer.ByteSize() > budget:
+                    raise Refused(pb.CODE_RANGE_LIMIT, limit=pb.Error.Limit(kind="answer bytes", max=budget, actual=answer.ByteSize()))
+                return answer
+            except Refused as refused:
+                return self.fail(context, refused)
+
+    def fail(self, context, refused):
+        detail = any_pb2.Any(type_url="type.googleapis.com/plinth.backend.v1.Error", value=refused.error.SerializeToString())
+        status = rpc_status(detail)
+        context.set_trailing_metadata((("grpc-status-details-bin", status),))
+        context.abort(grpc.StatusCode.UNKNOWN, str(refused))
+
+    # What they do.
+
+    def live(self, key):
+        item = self.items.get(key)
+        return item if item and (item.expires_at == 0 or item.expires_at > self.now) else None
+
+    def check_key(self, key):
+        if len(key) > KEY:
+            raise over("key", KEY, len(key))
+
+    def get(self, request):
+        self.check_key(request.key)
+        item = self.live(request.key)
+        if item is None:
+            raise Refused(pb.CODE_NOT_FOUND)
+        return pb.Item(value=item.value, version=item.version, expires_at=item.expires_at)
+
+    def get_many(self, request):
+        if len(request.keys) > GET_KEYS:
+            raise Refused(pb.CODE_RANGE_LIMIT, limit=pb.Error.Limit(kind="keys", max=GET_KEYS, actual=len(request.keys)))
+        for key in request.keys:
+            self.check_key(key)
+        return pb.Items(items=[item for item in map(self.live, request.keys) if item])
+
+    def scan(self, request):
+        if request.at_version:
+            raise Refused(pb.CODE_UNSUPPORTED)
+        page, size = pb.Page(version=self.version), 0
+        for key in sorted(self.within(request.start, request), reverse=request.reverse):
+            item = self.live(key)
+            if item is None:
+                continue
+            size += len(key) + len(item.value)
+            if len(page.items) == (request.limit or PAGE) or page.items and size > (request.max_bytes or 1 << 20):
+                page.next = key + b"\0" if request.reverse else key
+                break
+            page.items.append(pb.Item(key=key, version=item.version, expires_at=item.expires_at) if request.keys_only else item)
+        return page
+
+    def within(self, start, end):
+        """The keys of a range, whose end may be absent."""
+        return [key for key in self.items if key >= start and (not end.HasField("end") or key < end.end)]
+
+    def apply(self, request):
+        self.check(request)
+        for index, check in enumerate(request.checks):
+            if not self.holds(check):
+                raise Refused(pb.CODE_CONFLICT, check=index + 1)
+        changed = False
+        for op in request.ops:
+            touched = self.within(op.key, op) if op.kind == pb.OP_KIND_DELETE_RANGE else [op.key]
+            for key in touched:
+                changed = self.live(key) is not None or changed
+                self.items.pop(key, None)
+            if op.kind == pb.OP_KIND_PUT and (op.expires_at == 0 or op.expires_at > self.now):
+                changed = True
+                self.items[op.key] = pb.Item(key=op.key, value=op.value, version=self.version + 1, expires_at=op.expires_at)
+        self.version += changed
+        return pb.ApplyResponse(version=self.version)
+
+    def holds(self, check):
+        item = self.live(check.key)
+        if check.kind == pb.CHECK_KIND_ABSENT:
+            return item is None
+        if check.kind == pb.CHECK_KIND_PRESENT:
+            return item is not None
+        if check.kind == pb.CHECK_KIND_VALUE:
+            return item is not None and item.value == check.value
+        return item is not None and item.version == check.version
+
+    def check(self, request):
+        """Refuses what may not be asked, before anything is done."""
+        if any(request.id):
+            raise Refused(pb.CODE_UNSUPPORTED, "write sets with an id")
+        if len(request.ops) + len(request.checks) > OPS:
+            raise over("ops", OPS, len(request.ops) + len(request.checks))
+        size = 0
+        for part in [*request.checks, *request.ops]:
+            if isinstance(part, pb.Check) or part.kind != pb.OP_KIND_DELETE_RANGE:
+                self.check_key(part.key)  # a bound may have any length
+            if len(part.value) > VALUE:
+                raise over("value", VALUE, len(part.value))
+            size += len(part.key) + len(part.value) + len(part.end)
+        if size > WRITE_BYTES:
+            raise over("write bytes", WRITE_BYTES, size)
+        for check in request.checks:
+            if check.kind == pb.CHECK_KIND_RANGE:
+                raise Refused(pb.CODE_UNSUPPORTED, "range checks")
+            if check.kind not in range(pb.CHECK_KIND_ABSENT, pb.CHECK_KIND_RANGE):
+                raise Refused(pb.CODE_INVALID_ARGUMENT, "there is no such check")
+            if check.kind == pb.CHECK_KIND_VERSION and check.version == 0:
+                raise Refused(pb.CODE_INVALID_ARGUMENT, "a check of version 0")
+        for op in request.ops:
+            if op.kind not in (pb.OP_KIND_PUT, pb.OP_KIND_DELETE, pb.OP_KIND_DELETE_RANGE):
+                raise Refused(pb.CODE_INVALID_ARGUMENT, "there is no such op")
+            if op.expires_at < 0:
+                raise Refused(pb.CODE_INVALID_ARGUMENT, "a negative expiry")
+
+
+def rpc_status(detail):
+    """A google.rpc.Status of code UNKNOWN with one detail, as bytes."""
+    inner = detail.SerializeToString()
+    length, prefix = len(inner), b""
+    while length >= 0x80:
+        prefix += bytes([length & 0x7F | 0x80])
+        length >>= 7
+    return b"\x08\x02\x1a" + prefix + bytes([length]) + inner
+
+
+def main():
+    if os.environ.get("PLINTH_PLUGIN") != "plinth.backend.v1":
+        sys.exit("This is a Plinth plugin: a host starts it. See README.md.")
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=16),
+                         options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)])
+    rpc.add_BackendServicer_to_server(Backend(), server)
+    alive = health.HealthServicer()
+    alive.set("plugin", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(alive, server)
+    path = os.path.join(os.environ["PLUGIN_UNIX_SOCKET_DIR"], "python")
+    server.add_insecure_port("unix:" + path)
+    server.start()
+    print(f"1|1|unix|{path}|grpc|", flush=True)
+    sys.stdin.read()  # it ends when the host does, or wants this process to
+    server.stop(grace=1).wait()
+    shutil.rmtree(os.environ["PLINTH_RUN_DIR"], ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
