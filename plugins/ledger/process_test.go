@@ -43,6 +43,7 @@ func processConfig(c *ledgertest.Cluster) json.RawMessage {
 	return raw
 }
 
+// Behind a prefix, as in TestConformanceBehindAPrefix: all of the contract.
 func TestConformanceAsAProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes under the race detector: each check starts a process")
@@ -73,10 +74,9 @@ func TestConformanceAsAProcess(t *testing.T) {
 			return on(ctx, last)
 		},
 	}
-	t.Run("alone", func(t *testing.T) { storagetest.Run(t, f, exceptions()...) })
-	t.Run("behind a prefix", func(t *testing.T) { storagetest.Run(t, behind(f, prefixed)) })
+	t.Run("alone", func(t *testing.T) { storagetest.Run(t, behind(f, prefixed)) })
 	t.Run("under the default pipeline", func(t *testing.T) {
-		storagetest.Run(t, behind(f, func(b storage.Backend) (storage.Backend, error) { return defaultPipeline(b, clock) }), exceptions()...)
+		storagetest.Run(t, behind(f, func(b storage.Backend) (storage.Backend, error) { return overAPrefix(b, clock) }))
 	})
 }
 
