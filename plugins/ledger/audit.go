@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/plugins/ledger/verify"
+	"github.com/plinthkv/plinth/storage"
 )
 
 // State is what came of a look at the whole state of the vault.
@@ -132,6 +134,9 @@ func (b *Backend) Verify(ctx context.Context, from, to uint64, anchor *verify.An
 	}
 	if from = max(from, 1); to == 0 || to > tip.Height {
 		to = tip.Height
+	}
+	if from > max(to, 1) {
+		return nil, &storage.Error{Code: storage.InvalidArgument, Layer: layer, Op: "verify", Msg: fmt.Sprintf("there are no heights from %d to %d", from, to)}
 	}
 	r := &Report{IDs: ids, From: from, To: to}
 	var headers []*ledgerpb.BlockHeader

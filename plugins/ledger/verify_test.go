@@ -48,6 +48,11 @@ func TestVerify(t *testing.T) {
 	if r, err = b.Verify(t.Context(), 4, 6, nil); err != nil || !r.OK() || r.Blocks != 3 || r.Walk.Begun {
 		t.Errorf("a part: %+v, %v", r, err)
 	}
+	for _, heights := range [][2]uint64{{13, 0}, {5, 4}} {
+		if _, err := b.Verify(t.Context(), heights[0], heights[1], nil); !errors.Is(err, storage.ErrInvalidArgument) {
+			t.Errorf("heights %d: %v", heights, err)
+		}
+	}
 	wrong := verify.Anchor{Height: 10, Hash: verify.Hash{1}}
 	if r, err = b.Verify(t.Context(), 0, 0, &wrong); err != nil || !errors.Is(r.Broken, verify.ErrMismatch) {
 		t.Errorf("with another anchor: %+v, %v", r, err)
