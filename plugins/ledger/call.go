@@ -86,6 +86,7 @@ func (t *tries) again(ctx context.Context, n *node, f *failure) bool {
 		}
 	case (!f.answered || f.stale || f.Code == codes.DeadlineExceeded) && ctx.Err() == nil:
 		pool.failed(n)
+		t.b.heights.failed(n)
 	case f.retryable():
 		pool.notLeader(n)
 	}

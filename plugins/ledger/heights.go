@@ -11,11 +11,13 @@ import (
 // heights are what answers say of the vault's height, which only grows: a node that
 // answers less than was seen before is behind. One that takes itself for the leader
 // although another is may be so, and would not know. Nothing is held against a node
-// before it was seen once that reads tell heights as writes do.
+// before it was seen once that reads tell heights as writes do, and nothing against
+// the one that took the last write: it has applied it, whatever height it tells.
 type heights struct {
 	wrote atomic.Uint64 // of the last write that was acknowledged
 	seen  atomic.Uint64 // the highest of any answer
 	armed atomic.Bool
+	taker atomic.Pointer[node] // who took the last write, and has not failed since; nil: nobody
 }
 
 func raise(to *atomic.Uint64, h uint64) {
@@ -27,20 +29,26 @@ func raise(to *atomic.Uint64, h uint64) {
 	}
 }
 
-// acknowledged notes the height of a write.
-func (h *heights) acknowledged(height uint64) {
+// acknowledged notes the height of a write that n took.
+func (h *heights) acknowledged(n *node, height uint64) {
+	if height >= h.wrote.Load() {
+		h.taker.Store(n)
+	}
 	raise(&h.wrote, height)
 	raise(&h.seen, height)
 }
 
-// behind notes the height of a read that began when least was the highest seen, and
-// tells whether it is of an earlier state.
-func (h *heights) behind(height, least uint64) bool {
+// failed notes that n could not be reached: it may come back with less.
+func (h *heights) failed(n *node) { h.taker.CompareAndSwap(n, nil) }
+
+// behind notes the height of a read of n that began when least was the highest seen,
+// and tells whether it is of an earlier state.
+func (h *heights) behind(n *node, height, least uint64) bool {
 	if wrote := h.wrote.Load(); wrote > 0 && height >= wrote {
 		h.armed.Store(true)
 	}
 	if height < least {
-		return h.armed.Load()
+		return h.armed.Load() && h.taker.Load() != n
 	}
 	raise(&h.seen, height)
 	return false
@@ -53,7 +61,7 @@ type heighted interface{ GetBlockHeight() uint64 }
 // not. What any node has is good enough for reads that are not linearizable.
 func (b *Backend) stale(n *node, c ledgerpb.ReadConsistency, answer any, least uint64) *failure {
 	h, ok := answer.(heighted)
-	if !ok || c != consistency || !b.heights.behind(h.GetBlockHeight(), least) {
+	if !ok || c != consistency || !b.heights.behind(n, h.GetBlockHeight(), least) {
 		return nil
 	}
 	f := &failure{sent: true, answered: true, stale: true}

@@ -80,7 +80,7 @@ func (a *attempts) answered(n *node, answer *ledgerpb.WriteResponse) (*ledgerpb.
 		if answer.GetSuccess() == nil {
 			return nil, a.unknown(n, "the answer to a write says nothing")
 		}
-		a.b.heights.acknowledged(answer.GetSuccess().BlockHeight)
+		a.b.heights.acknowledged(n, answer.GetSuccess().BlockHeight)
 		return nil, nil
 	}
 	switch e.Code {
