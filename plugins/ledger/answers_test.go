@@ -117,3 +117,34 @@ func TestCallerLeaves(t *testing.T) {
 	}
 	wantValue(t, b, "k", "v")
 }
+
+// A write that may have been done is repeated for as long as there is time, however
+// few attempts a call is worth otherwise.
+func TestUnsettledWritesAreWorthMore(t *testing.T) {
+	c := cluster(t, ledgertest.Options{})
+	b := open(t, c, func(c *ledger.Config) { c.Retry.Attempts = 1 })
+	n := 0
+	c.Hook(ledgertest.Hooks{After: func(_ context.Context, node *ledgertest.Node, m string) error {
+		if n++; n <= 3 {
+			node.Cut()
+			return errCut
+		}
+		return nil
+	}})
+	apply(t, b, storage.Put(bs("k"), bs("v")))
+	c.Hook(ledgertest.Hooks{})
+	if got := height(t, c); got != 1 {
+		t.Errorf("the write was done %d times", got)
+	}
+}
+
+// Nodes that are not there cost no attempts while another may be.
+func TestNodesThatAreNotThere(t *testing.T) {
+	c := cluster(t, ledgertest.Options{})
+	b := open(t, c, func(c *ledger.Config) {
+		c.Endpoints = append([]string{"http://127.0.0.1:1", "http://127.0.0.1:2"}, c.Endpoints...)
+		c.Retry.Attempts = 1
+	})
+	apply(t, b, storage.Put(bs("k"), bs("v")))
+	wantValue(t, b, "k", "v")
+}

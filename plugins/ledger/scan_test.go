@@ -126,3 +126,27 @@ func TestTooManyToBeSorted(t *testing.T) {
 		t.Errorf("%d keys", len(got))
 	}
 }
+
+// A page that takes several requests is of one moment, if there is one in which
+// nobody writes.
+func TestPagesOfOneMoment(t *testing.T) {
+	c := cluster(t, ledgertest.Options{})
+	b, other := open(t, c), open(t, c)
+	both := func(value string) {
+		apply(t, other, storage.Put([]byte{0x01}, bs(value)), storage.Put([]byte{0xF1}, bs(value)))
+	}
+	both("0")
+	lists := 0
+	c.Hook(ledgertest.Hooks{After: afterEach("/ListEntities", func() {
+		if lists++; lists == 8 { // between the one key and the other
+			both("1")
+		}
+	})})
+	page, err := b.Scan(t.Context(), storage.Query{})
+	if err != nil || len(page.Items) != 2 || string(page.Items[0].Value) != string(page.Items[1].Value) {
+		t.Errorf("the page is %v, %v", page, err)
+	}
+	if lists != 32 {
+		t.Errorf("it took %d requests", lists)
+	}
+}
