@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -47,7 +48,7 @@ func (n *Node) start() error {
 	if strings.HasPrefix(n.address, "/") {
 		network = "unix"
 	}
-	l, err := net.Listen(network, n.address)
+	l, err := listen(network, n.address)
 	if err != nil {
 		return err
 	}
@@ -68,6 +69,18 @@ func (n *Node) start() error {
 	n.mu.Unlock()
 	go s.Serve(&listener{l, n}) // it ends with Stop
 	return nil
+}
+
+// listen listens; where somebody else has come by the port of a node that starts
+// again, as the near end of a connection may, it waits for that to go.
+func listen(network, address string) (net.Listener, error) {
+	for try := 0; ; try++ {
+		l, err := net.Listen(network, address)
+		if err == nil || try == 100 || !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // Stop ends the node: connections break, and nobody listens.
