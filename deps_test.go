@@ -46,6 +46,10 @@ var walls = []struct {
 	{room: "sdk/guest", goos: "wasip1", allowed: []string{self + "/storage", self + "/abi", self + "/sdk"}, why: "a third party's go.mod names only us"},
 	{room: "plugins/memory", allowed: []string{self + "/storage", self + "/abi", self + "/sdk", "github.com/tidwall/btree"}, why: "a plugin is a backend and its engine"},
 	{room: "plugins/memory/wasm", goos: "wasip1", allowed: []string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory", "github.com/tidwall/btree"}, why: "a plugin is a backend and its engine"},
+	{room: "plugins/ledger", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/ledger"}, grpcRuntime, otelAPI), never: append([]string{self + "/sdk/process", self + "/sdk/guest", self + "/plugins/ledger/ledgertest"}, otelSDK...), why: "a plugin is a backend and its engine"},
+	{room: "plugins/ledger/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/ledger"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a plugin is a backend and its engine"},
+	{room: "plugins/ledger/verify", allowed: slices.Concat([]string{self + "/plugins/ledger/ledgerpb"}, grpcRuntime), why: "hashes ask nobody"},
+	{room: "plugins/ledger/ledgertest", allowed: slices.Concat([]string{self + "/plugins/ledger/ledgerpb", self + "/plugins/ledger/verify"}, grpcRuntime), why: "the server does not know the client"},
 	{room: "config", allowed: []string{"github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.yaml.in/yaml"}, why: "config builds nothing"},
 	{room: "wrappers", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "wrappers know neither host nor configuration"},
 	{room: "wrappers/sizelimits", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
@@ -81,7 +85,7 @@ var walls = []struct {
 // onlyImporters are the packages that may import something directly.
 var onlyImporters = map[string][]string{
 	"github.com/tetratelabs/wazero": {self + "/host/wasmhost"},
-	"google.golang.org/grpc":        {self + "/abi/abigrpc", self + "/server/grpcserver", self + "/client", self + "/host/procs", self + "/sdk/process"},
+	"google.golang.org/grpc":        {self + "/abi/abigrpc", self + "/server/grpcserver", self + "/client", self + "/host/procs", self + "/sdk/process", self + "/plugins/ledger"},
 	"github.com/hashicorp/go-plugin": {
 		self + "/host/procs", self + "/sdk/process"},
 	// Where spans and metrics go is for programs to say.

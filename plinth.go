@@ -81,6 +81,21 @@ func WithCacheDir(dir string) Option { return func(o *options) { o.host.CacheDir
 // plinth itself. Without it that isolation is refused.
 func WithWorker(command ...string) Option { return func(o *options) { o.host.Worker = command } }
 
+// Program is an executable that is a plugin: see [WithProgram].
+type Program = host.Program
+
+// WithProgram makes an executable the plugin of that name, without an entry in the
+// configuration: a program whose main begins with process.Serve of sdk/process.
+func WithProgram(name string, p Program) Option {
+	return func(o *options) {
+		if o.host.Programs == nil {
+			o.host.Programs = map[string]host.Program{}
+		}
+		o.host.Programs[name] = p
+		o.config.Builtins = append(o.config.Builtins, name)
+	}
+}
+
 // WithClock is the host's clock, by which items expire. Without it, time.Now.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.host.Clock = now } }
 

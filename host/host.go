@@ -25,6 +25,8 @@ type Settings struct {
 	// Builtins are the modules of plugins that need no file, by name. They are
 	// trusted.
 	Builtins map[string][]byte
+	// Programs are the executables of plugins that need no entry either, by name.
+	Programs map[string]Program
 	// CacheDir keeps compiled modules between runs; empty: only while this runs.
 	CacheDir string
 	// Worker is the command of a program that runs modules in a process of its own:
@@ -35,6 +37,14 @@ type Settings struct {
 
 	Tracer trace.TracerProvider // where spans go; nil: nowhere
 	Meter  metric.MeterProvider // where metrics go; nil: nowhere
+}
+
+// Program is an executable that is a plugin.
+type Program struct {
+	Command []string
+	Env     map[string]string // all that it sees of an environment
+	// Shared: others may write to its backends, past this host.
+	Shared bool
 }
 
 // Host owns the plugins, the backends and the stores of one configuration. It is
@@ -216,7 +226,7 @@ func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string
 	if err != nil {
 		return nil, configError(cfg, bc.Config, fmt.Sprintf("stores.%s.backend", store), err)
 	}
-	b := &backend{Backend: opened, hub: wrappers.NewHub(opened)}
+	b := &backend{Backend: opened, hub: wrappers.NewHub(opened), shared: p.shared}
 	h.backends = append(h.backends, b)
 	return b, nil
 }

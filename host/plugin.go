@@ -27,6 +27,7 @@ type plugin struct {
 	isolated    *isolate.Module  // of a process: the module that it runs; nil: none
 	remote      client.Config    // of a remote one; each backend has its own connection
 	unreachable bool             // that was found and has been reported
+	shared      bool             // others may write to its backends, past this host
 }
 
 // carrier is how the plugin is reached.
@@ -103,7 +104,7 @@ func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*pl
 			o.Memory = builtinMemory
 		}
 	case pc.Wasm == "":
-		return nil, cfg.Root().Errorf(path, "there is no plugin %q", name)
+		return h.program(cfg, name, pc)
 	default:
 		var err error
 		if binary, err = readModule(pc.Wasm); err != nil {
@@ -117,6 +118,22 @@ func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*pl
 	p := &plugin{module: m}
 	h.plugins[name] = p
 	return p, nil
+}
+
+// program is a plugin whose executable needs no entry in the configuration.
+func (h *Host) program(cfg *config.Config, name string, pc config.Plugin) (*plugin, error) {
+	program, ok := h.settings.Programs[name]
+	if !ok {
+		return nil, cfg.Root().Errorf("plugins."+name, "there is no plugin %q", name)
+	}
+	o := h.processOptions(name, pc)
+	o.Command, o.Env = program.Command, program.Env
+	process, err := procs.New(o)
+	if err != nil {
+		return nil, cfg.Root().Errorf("plugins."+name, "%v", err)
+	}
+	h.plugins[name] = &plugin{process: process, shared: program.Shared}
+	return h.plugins[name], nil
 }
 
 // readModule reads a module that is not larger than one may be.

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Generates abi/abipb from abi/proto, with the tools pinned in tools/.
+# Generates the Go of every schema, with the tools pinned in tools/: abi/abipb from
+# abi/proto, plugins/ledger/ledgerpb from plugins/ledger/proto.
 #
 #   tools/generate-proto.sh            writes the files
 #   tools/generate-proto.sh --check    fails if they are not what would be written
@@ -23,12 +24,14 @@ trap 'rm -rf "$scratch"' EXIT INT TERM
 buf lint
 buf generate -o "$scratch"
 
-if [ "${1-}" = --check ]; then
-	if ! diff -ru -x doc.go abi/abipb "$scratch/abi/abipb"; then
-		echo "abi/abipb is not what abi/proto gives: run tools/generate-proto.sh and commit what it writes" >&2
-		exit 1
+for dir in abi/abipb plugins/ledger/ledgerpb; do
+	if [ "${1-}" = --check ]; then
+		if ! diff -ru -x doc.go "$dir" "$scratch/$dir"; then
+			echo "$dir is not what its schema gives: run tools/generate-proto.sh and commit what it writes" >&2
+			exit 1
+		fi
+		continue
 	fi
-	exit 0
-fi
-find abi/abipb -name '*.pb.go' -delete 2>/dev/null || mkdir -p abi/abipb
-cp "$scratch"/abi/abipb/*.pb.go abi/abipb/
+	find "$dir" -name '*.pb.go' -delete 2>/dev/null || mkdir -p "$dir"
+	cp "$scratch/$dir"/*.pb.go "$dir/"
+done

@@ -37,6 +37,10 @@ type cli struct {
 		Test    pluginTestCmd    `cmd:"" help:"Run the conformance kit and hostile input against a plugin."`
 		New     pluginNewCmd     `cmd:"" help:"Write a plugin in Go that works, to begin with."`
 	} `cmd:"" group:"info" help:"Look at plugins, test them, begin one."`
+	Ledger struct {
+		Bootstrap ledgerBootstrapCmd `cmd:"" help:"Get an organization and a vault on a fresh cluster, and print a configuration for them."`
+		Verify    ledgerVerifyCmd    `cmd:"" help:"Check the blocks of a vault, its state, and what the server says of a key."`
+	} `cmd:"" group:"info" help:"Set up and check clusters of InferaDB Ledger."`
 	Version versionCmd `cmd:"" group:"info" help:"Print the version."`
 }
 

@@ -42,7 +42,7 @@ type configShowCmd struct {
 }
 
 func (c *configShowCmd) Run(e env) error {
-	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set})
+	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, Builtins: builtins()})
 	if err != nil {
 		return listed(err)
 	}
@@ -91,7 +91,7 @@ type source struct {
 func (s source) options(e env) []plinth.Option {
 	opts := []plinth.Option{plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e))}
 	if self, err := os.Executable(); err == nil { // it is its own worker
-		opts = append(opts, plinth.WithWorker(self))
+		opts = append(append(opts, plinth.WithWorker(self)), programs(self)...)
 	}
 	return opts
 }
@@ -161,7 +161,7 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 // telemetry is what is wrong with the section telemetry, which only the program
 // reads.
 func (c *checkCmd) telemetry(e env) error {
-	cfg, _ := config.Load(config.Options{File: c.File, Environ: e.environ, Flags: c.Set})
+	cfg, _ := config.Load(config.Options{File: c.File, Environ: e.environ, Flags: c.Set, Builtins: builtins()})
 	if cfg == nil {
 		return nil // reported
 	}
@@ -201,7 +201,7 @@ and so a state of its own.`
 }
 
 func (p *pluginListCmd) Run(ctx context.Context, e env) error {
-	cfg, err := config.Load(config.Options{File: p.Source.Config, Environ: e.environ, Flags: p.Source.Set})
+	cfg, err := config.Load(config.Options{File: p.Source.Config, Environ: e.environ, Flags: p.Source.Set, Builtins: builtins()})
 	if err != nil {
 		return listed(err)
 	}
@@ -218,8 +218,10 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	}
 	fmt.Fprintln(t, head)
 	names := slices.Collect(maps.Keys(cfg.Plugins))
-	if !slices.Contains(names, config.Memory) {
-		names = append(names, config.Memory)
+	for _, name := range append(builtins(), config.Memory) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	for _, name := range names {

@@ -19,6 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	runPlugin() // tests that run the program within theirs have it start this one
 	testscript.Main(m, map[string]func(){"plinth": main})
 }
 

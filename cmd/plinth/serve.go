@@ -103,7 +103,7 @@ const telemetryFlush = 5 * time.Second
 // telemetry starts what the configuration says of telemetry, before the host, so
 // that nothing that the host does is missing.
 func (s *serveCmd) telemetry(ctx context.Context, e env) (*setup.Telemetry, error) {
-	cfg, err := config.Load(config.Options{File: s.Source.Config, Environ: e.environ, Flags: s.Source.Set})
+	cfg, err := config.Load(config.Options{File: s.Source.Config, Environ: e.environ, Flags: s.Source.Set, Builtins: builtins()})
 	if cfg == nil {
 		return nil, err
 	}

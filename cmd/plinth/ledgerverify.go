@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/plugins/ledger"
+	"github.com/plinthkv/plinth/plugins/ledger/verify"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+type ledgerVerifyCmd struct {
+	Key string `arg:"" optional:"" help:"A key to ask for, with the server's proof."`
+
+	Source       source   `embed:""`
+	Store        string   `help:"Store of the configuration whose backend is the vault." default:"default"`
+	Endpoint     []string `help:"A node of the cluster, in place of a configuration; may be repeated." placeholder:"URL"`
+	Organization uint64   `help:"Slug of the organization; goes with --endpoint."`
+	Vault        uint64   `help:"Slug of the vault; goes with --endpoint."`
+
+	From   uint64 `help:"Height of the first block." default:"1"`
+	To     uint64 `help:"Height of the last block; 0: the tip." default:"0"`
+	Anchor string `help:"A block that was trusted before, as this command printed it." placeholder:"HEIGHT:HASH"`
+	State  bool   `help:"Compare the whole state of the vault with its tip; it is held in memory for that." default:"true" negatable:""`
+}
+
+// Help is what "plinth ledger verify --help" adds.
+func (*ledgerVerifyCmd) Help() string {
+	return `What is checked: each block holds the transactions that its header commits to; the headers are a chain
+back from the last one, through --anchor if one is given; all entities of the vault make up the state
+of its tip. What cannot be: that one value is part of a state, for the server's proofs of that are
+empty; and that anybody said so, for nothing is signed. Keep the anchor that is printed: against it, the
+next run can tell whether history was rewritten. Exit code 1 says that a check has failed.`
+}
+
+func (c *ledgerVerifyCmd) Run(ctx context.Context, e env) (err error) {
+	anchor, err := parseAnchor(c.Anchor)
+	if err != nil {
+		return err
+	}
+	settings, err := c.settings(e)
+	if err != nil {
+		return err
+	}
+	b, err := ledger.New(ctx, settings, sdk.Env{Log: slog.New(slog.NewTextHandler(e.stderr, nil))})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close(ctx)) }()
+	fmt.Fprintf(e.stdout, "vault %d of organization %d\n", settings.Vault, settings.Organization)
+	good, err := c.blocks(ctx, b, anchor, e.stdout)
+	if err != nil {
+		return err
+	}
+	if c.State {
+		a, err := b.Audit(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(e.stdout, "state:  %s (height %d, %d entities)\n", a.State, a.Tip.Height, a.Entities)
+		good = good && a.State != ledger.StateDiffers
+	}
+	if c.Key != "" {
+		fits, err := c.key(ctx, b, e.stdout)
+		if err != nil {
+			return err
+		}
+		good = good && fits
+	}
+	if !good {
+		return &exitError{exitFailed, errors.New("a check has failed")}
+	}
+	return nil
+}
+
+// settings are those of the backend: of the flags, or of a store of a configuration.
+func (c *ledgerVerifyCmd) settings(e env) (ledger.Config, error) {
+	own := ledger.DefaultConfig()
+	if len(c.Endpoint) > 0 {
+		own.Endpoints, own.Organization, own.Vault = c.Endpoint, c.Organization, c.Vault
+		return own, nil
+	}
+	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, Builtins: builtins()})
+	if err != nil {
+		return own, listed(err)
+	}
+	store, ok := cfg.Stores[c.Store]
+	if !ok {
+		return own, usagef("the configuration has no store %q: --store names one, or --endpoint, --organization and --vault a vault", c.Store)
+	}
+	raw, err := store.Backend.Config.JSON()
+	if err != nil {
+		return own, err
+	}
+	if err := sdk.DecodeConfig(raw, &own); err != nil {
+		return own, fmt.Errorf("the backend of the store %s is no ledger, or not as it should be: %w", c.Store, err)
+	}
+	return own, nil
+}
+
+// parseAnchor reads HEIGHT:HASH; nil for nothing.
+func parseAnchor(text string) (*verify.Anchor, error) {
+	if text == "" {
+		return nil, nil
+	}
+	height, hash, _ := strings.Cut(text, ":")
+	h, err := strconv.ParseUint(height, 10, 64)
+	raw, bad := hex.DecodeString(hash)
+	if err != nil || bad != nil || len(raw) != len(verify.Hash{}) {
+		return nil, usagef("--anchor is not HEIGHT:HASH with %d hexadecimal digits", 2*len(verify.Hash{}))
+	}
+	return &verify.Anchor{Height: h, Hash: verify.Hash(raw)}, nil
+}
+
+// blocks checks blocks and chain, and tells what came of it.
+func (c *ledgerVerifyCmd) blocks(ctx context.Context, b *ledger.Backend, anchor *verify.Anchor, w io.Writer) (bool, error) {
+	r, err := b.Verify(ctx, c.From, c.To, anchor)
+	if err != nil {
+		return false, err
+	}
+	fmt.Fprintf(w, "blocks: heights %d to %d, of which the server has %d", r.From, r.To, r.Blocks)
+	if n := len(r.Compacted); n > 0 {
+		fmt.Fprintf(w, "; %d were compacted, of which nothing can be told", n)
+	}
+	fmt.Fprintln(w)
+	for _, wrong := range r.Wrong {
+		fmt.Fprintf(w, "  WRONG: %v\n", wrong)
+	}
+	if len(r.Wrong) == 0 {
+		fmt.Fprintln(w, "  each holds the transactions that its header commits to")
+	}
+	if r.Broken != nil {
+		fmt.Fprintf(w, "chain:  BROKEN: %v\n", r.Broken)
+		return false, nil
+	}
+	fmt.Fprintf(w, "chain:  %d headers, back from block %d", len(r.Walk.Verified), r.Walk.Tip)
+	switch {
+	case r.Walk.Begun:
+		fmt.Fprint(w, " to the first")
+	case r.Walk.Anchored:
+		fmt.Fprintf(w, " to the trusted block %d", anchor.Height)
+	}
+	fmt.Fprintln(w)
+	if n := len(r.Walk.Missing); n > 0 {
+		fmt.Fprintf(w, "  %d heights have no block: of writes that it takes together the server keeps the last\n", n)
+	}
+	if n := len(r.Walk.Aside); n > 0 {
+		fmt.Fprintf(w, "  %d blocks are not part of it: the last block does not commit to them\n", n)
+	}
+	if anchor != nil && !r.Walk.Anchored {
+		fmt.Fprintln(w, "  the trusted block was not reached: nothing is said about it")
+	}
+	if r.Anchor.Height > 0 {
+		fmt.Fprintf(w, "anchor: %d:%x\n", r.Anchor.Height, r.Anchor.Hash)
+	}
+	return r.OK(), nil
+}
+
+// key asks for one key, and says what that is worth.
+func (c *ledgerVerifyCmd) key(ctx context.Context, b *ledger.Backend, w io.Writer) (bool, error) {
+	v, err := b.VerifiedGet(ctx, []byte(c.Key))
+	if err != nil {
+		return false, err
+	}
+	fmt.Fprintf(w, "key:    %s at height %d\n", presence(v.Value != nil, len(v.Value)), v.Height)
+	fits := v.Fits || v.Header == nil
+	switch {
+	case v.Header == nil:
+		fmt.Fprintln(w, "  there is no header at that height")
+	case v.Fits:
+		fmt.Fprintln(w, "  the header at that height is what its hash says")
+	default:
+		fmt.Fprintln(w, "  WRONG: the header at that height is not what its hash says")
+	}
+	fmt.Fprintf(w, "  NOT PROVEN: %s\n", v.Why)
+	if c.To > 0 {
+		it, _, err := b.GetAt(ctx, []byte(c.Key), c.To)
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return false, err
+		}
+		fmt.Fprintf(w, "  at height %d, by the blocks that the server kept: %s\n", c.To, presence(err == nil, len(it.Value)))
+	}
+	return fits, nil
+}
+
+func presence(there bool, bytes int) string {
+	if !there {
+		return "absent"
+	}
+	return fmt.Sprintf("present, %d bytes", bytes)
+}

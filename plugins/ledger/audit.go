@@ -1,0 +1,160 @@
+package ledger
+
+import (
+	"context"
+
+	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/plugins/ledger/verify"
+)
+
+// State is what came of a look at the whole state of the vault.
+type State uint8
+
+// The outcomes of [Backend.Audit].
+const (
+	// StateFits: the entities of the vault are those that its tip commits to.
+	StateFits State = iota + 1
+	// StateDiffers: they are not. The server removes expired entities without a
+	// block: after that they differ until the next write, and nothing is wrong.
+	StateDiffers
+	// StateMoved: the vault was written to all the time, so that nothing can be told.
+	StateMoved
+	// StateEmpty: there is no block yet that anything could be held against.
+	StateEmpty
+)
+
+// String is the outcome in words.
+func (s State) String() string {
+	switch s {
+	case StateFits:
+		return "the state is the one that the tip commits to"
+	case StateDiffers:
+		return "the state is not the one that the tip commits to: it was tampered with, or the server has removed expired entities since the last write"
+	case StateMoved:
+		return "the vault was written to all the time: nothing can be told"
+	case StateEmpty:
+		return "there is no block yet"
+	}
+	return "unknown"
+}
+
+// Audit is a look at the whole state of a vault.
+type Audit struct {
+	State    State
+	Tip      Tip
+	Entities int // that were looked at, those of the server itself and expired ones too
+}
+
+// auditTries is how often a vault that is written to is looked at.
+const auditTries = 3
+
+// Audit lists every entity of the vault, computes the state root and compares it
+// with that of the tip. All of the vault is held in memory meanwhile. Only of a vault
+// that nobody writes to can it tell something.
+func (b *Backend) Audit(ctx context.Context) (Audit, error) {
+	var a Audit
+	for range auditTries {
+		before, err := b.Tip(ctx)
+		if err != nil {
+			return Audit{}, err
+		}
+		if before.Height == 0 {
+			return Audit{State: StateEmpty, Tip: before}, nil
+		}
+		entities, err := b.everything(ctx)
+		if err != nil {
+			return Audit{}, err
+		}
+		after, err := b.Tip(ctx)
+		if err != nil {
+			return Audit{}, err
+		}
+		a = Audit{State: StateMoved, Tip: after, Entities: len(entities)}
+		if before != after {
+			continue
+		}
+		if a.State = StateDiffers; verify.StateRoot(entities) == after.StateRoot {
+			a.State = StateFits
+		}
+		return a, nil
+	}
+	return a, nil
+}
+
+// everything are all entities of the vault, those of the server too.
+func (b *Backend) everything(ctx context.Context) (all []*ledgerpb.Entity, err error) {
+	if !b.enter() {
+		return nil, errClosed("audit")
+	}
+	defer b.leave()
+	err = b.listed(ctx, "audit", consistency, func(ctx context.Context, l *lister) *failure {
+		all = nil
+		return l.entities(ctx, "", func(e *ledgerpb.Entity) bool {
+			all = append(all, e)
+			return true
+		})
+	})
+	return all, err
+}
+
+// Report is what came of [Backend.Verify].
+type Report struct {
+	IDs      verify.IDs
+	From, To uint64
+	Blocks   int // that the server has
+	// Compacted are heights whose blocks have no transactions any more, of which
+	// nothing can be told.
+	Compacted []uint64
+	// Wrong are blocks whose transactions are not those of their header, or whose
+	// header is not what it says.
+	Wrong []error
+	Walk  verify.Walk
+	// Broken is why the headers are no chain; nil: they are.
+	Broken error
+	// Anchor is the newest header of the chain, to be trusted the next time.
+	Anchor verify.Anchor
+}
+
+// OK tells whether nothing was wrong.
+func (r *Report) OK() bool { return len(r.Wrong) == 0 && r.Broken == nil }
+
+// Verify looks at the blocks from one height to another, both included; to 0: up to
+// the tip. Each must hold the transactions that its header commits to, and all of
+// them must be a chain, through anchor where one is given.
+func (b *Backend) Verify(ctx context.Context, from, to uint64, anchor *verify.Anchor) (*Report, error) {
+	ids, err := b.IDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tip, err := b.Tip(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if from = max(from, 1); to == 0 || to > tip.Height {
+		to = tip.Height
+	}
+	r := &Report{IDs: ids, From: from, To: to}
+	var headers []*ledgerpb.BlockHeader
+	err = b.Blocks(ctx, from, to, func(block *ledgerpb.Block) error {
+		r.Blocks++
+		headers = append(headers, block.GetHeader())
+		if len(block.GetTransactions()) == 0 {
+			r.Compacted = append(r.Compacted, block.GetHeader().GetHeight())
+			return nil
+		}
+		if err := verify.Transactions(block); err != nil {
+			r.Wrong = append(r.Wrong, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.Walk, r.Broken = verify.Chain(headers, ids, anchor)
+	for _, h := range headers {
+		if h.GetHeight() == r.Walk.Tip && r.Broken == nil {
+			r.Anchor = verify.Anchor{Height: h.GetHeight(), Hash: verify.Header(h, ids)}
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,196 @@
+package ledger
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// closing is the bit of calls that says that no more may begin.
+const closing = math.MinInt64
+
+// enter begins a call, with all its attempts; false: the backend is closed.
+func (b *Backend) enter() bool {
+	if b.calls.Add(1) > 0 {
+		return true
+	}
+	b.leave()
+	return false
+}
+
+func (b *Backend) leave() {
+	if b.calls.Add(-1) == closing {
+		b.idle.Do(func() { close(b.drained) })
+	}
+}
+
+func errClosed(op string) error {
+	return &storage.Error{Code: storage.ShuttingDown, Layer: layer, Op: op}
+}
+
+// named says who says so and what was tried, where nobody does.
+func named(op string, err error) error {
+	e := storage.AsError(err)
+	if e == nil || e.Layer != "" && e.Op != "" {
+		return err
+	}
+	own := *e
+	own.Layer = layer
+	if own.Op == "" {
+		own.Op = op
+	}
+	return &own
+}
+
+// tries are the attempts of one call: which node is asked next, and how long after
+// the last.
+type tries struct {
+	b     *Backend
+	tried map[*node]int
+	next  *node // a hint; nil: the pool says
+	n     int   // those that counted
+	free  int   // those that did not
+	// patient calls go on for as long as their context allows.
+	patient bool
+}
+
+func (b *Backend) tries() *tries { return &tries{b: b, tried: map[*node]int{}} }
+
+// node is the one to ask.
+func (t *tries) node() *node {
+	n := t.next
+	if t.next = nil; n == nil {
+		n = t.b.pool.pick(t.tried)
+	}
+	t.tried[n]++
+	return n
+}
+
+// again decides about another attempt after one has failed, waits for as long as it
+// takes, and tells whether there is one.
+func (t *tries) again(ctx context.Context, n *node, f *failure) bool {
+	pool := t.b.pool
+	switch {
+	case f.leader() != "":
+		pool.notLeader(n)
+		if h := pool.hint(f.leader()); h != nil && t.tried[h] == 0 {
+			t.next = h
+			return ctx.Err() == nil && t.costless()
+		}
+	case (!f.answered || f.stale || f.Code == codes.DeadlineExceeded) && ctx.Err() == nil:
+		pool.failed(n)
+	case f.retryable():
+		pool.notLeader(n)
+	}
+	if !f.retryable() || ctx.Err() != nil || t.b.calls.Load() < 0 && !t.patient {
+		return false
+	}
+	if !f.sent && t.tried[pool.pick(t.tried)] == 0 && t.costless() { // another may be there
+		return true
+	}
+	t.n++
+	if !t.patient && t.n >= t.b.config.Retry.Attempts || f.retryAfter > left(ctx) {
+		return false
+	}
+	return t.b.wait(ctx, t.n, f.retryAfter)
+}
+
+// mostFree is how many attempts of a call do not count: those after a hint, and
+// those on a node that is not there while others may be.
+const mostFree = 2 * maxHinted
+
+func (t *tries) costless() bool {
+	t.free++
+	return t.free <= mostFree
+}
+
+// jitter is how much a wait is more or less than it would be.
+const jitter = 0.25
+
+// wait waits before attempt n+1, and tells whether it did to the end.
+func (b *Backend) wait(ctx context.Context, n int, least time.Duration) bool {
+	d := b.times.retryMost
+	if n < 30 {
+		d = min(b.times.retryFirst<<(n-1), d)
+	}
+	d = max(time.Duration(float64(d)*(1-jitter+2*jitter*rand.Float64())), least)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-b.life.Done():
+		return false
+	}
+}
+
+// shares is how many attempts that hang a call survives: each has its share of the
+// call's time.
+const shares = 3
+
+// share is how long one attempt of a call may take that has all.
+func (t *times) share(all time.Duration) time.Duration {
+	if t.attempt > 0 {
+		return t.attempt
+	}
+	return max(all/shares, leastWrite)
+}
+
+// read asks until there is an answer, or it has been tried often enough. answer is
+// reset before each attempt. One that is linearizable by c is of no earlier state
+// than any before. It answers who said so.
+func (b *Backend) read(ctx context.Context, op, method string, c ledgerpb.ReadConsistency, request, answer proto.Message) (*node, error) {
+	least := b.heights.seen.Load()
+	whole, cancel := context.WithTimeout(ctx, b.times.read)
+	defer cancel()
+	t := b.tries()
+	for {
+		n := t.node()
+		f := b.ask(whole, n, b.times.read, method, request, answer)
+		if f == nil {
+			f = b.stale(n, c, answer, least)
+		}
+		if f == nil {
+			b.pool.answered(n, false)
+			return n, nil
+		}
+		if !t.again(whole, n, f) {
+			return n, b.ended(ctx, whole, op, f)
+		}
+	}
+}
+
+// ask is one attempt with its share of a call's time.
+func (b *Backend) ask(ctx context.Context, n *node, all time.Duration, method string, request, answer proto.Message) *failure {
+	ctx, cancel := context.WithTimeout(ctx, b.times.share(all))
+	defer cancel()
+	proto.Reset(answer)
+	return n.attempt(ctx, method, request, answer)
+}
+
+// ended is the error of a call that ended with f: the caller's context comes first.
+func (b *Backend) ended(ctx, whole context.Context, op string, f *failure) error {
+	switch {
+	case ctx.Err() != nil:
+		return named(op, storage.AsError(ctx.Err()))
+	case b.calls.Load() < 0 && f.retryable():
+		return errClosed(op)
+	case whole.Err() != nil && f.retryable():
+		e := f.storageError()
+		e.Code, e.Op = storage.Timeout, op
+		e.Msg += ", and the time for the call is over"
+		return e
+	case f.Code == codes.Canceled && b.life.Err() != nil:
+		return errClosed(op)
+	}
+	return named(op, f.storageError())
+}

@@ -1,0 +1,213 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Config is the configuration of a ledger backend.
+type Config struct {
+	// Endpoints are the nodes: http://HOST:PORT, https://HOST:PORT, or the absolute
+	// path of a unix socket. More than one is for when one is gone.
+	Endpoints []string `json:"endpoints"`
+	// DNS and File are other ways to name them, in place of Endpoints.
+	DNS  DNS  `json:"dns"`
+	File File `json:"file"`
+	// Organization and Vault are the slugs of what is stored in; both are required.
+	Organization uint64 `json:"organization"`
+	Vault        uint64 `json:"vault"`
+	// Caller is the slug of the user whom the server notes as the writer; 0: none.
+	Caller uint64 `json:"caller"`
+	// ClientID begins the names that the server knows this client's writes by.
+	ClientID string `json:"client_id"`
+	// ReadConsistency is "linearizable", or "eventual": what any node has.
+	ReadConsistency string `json:"read_consistency"`
+	// PageSize is how many entities are asked for at once; it shrinks by itself
+	// where they do not fit into a message.
+	PageSize int `json:"page_size"`
+	// MaxRangeResults is how many items of a range are looked at for one page at
+	// most: there is no order on the server, so that a page takes all of them.
+	MaxRangeResults int `json:"max_range_results"`
+	// MaxRangeBytes is how many bytes of items a page may hold at once.
+	MaxRangeBytes sdk.Size `json:"max_range_bytes"`
+	// MaxAnswer is the largest answer of a node, in bytes. Pages of ranges that do not
+	// fit are asked for again, smaller.
+	MaxAnswer sdk.Size `json:"max_answer"`
+	// ChunkedClear lets the delete of a range that alone makes up a write set be
+	// done in several writes where it does not fit into one. It is not atomic then.
+	ChunkedClear bool `json:"chunked_clear"`
+
+	Timeouts       Timeouts `json:"timeouts"`
+	ConnectTimeout Duration `json:"connect_timeout"`
+	Retry          Retry    `json:"retry"`
+	TLS            TLS      `json:"tls"`
+	// Compression has messages compressed with gzip.
+	Compression bool `json:"compression"`
+}
+
+// Timeouts bound calls, with all that is tried again.
+type Timeouts struct {
+	Read  Duration `json:"read"`
+	Write Duration `json:"write"`
+	List  Duration `json:"list"` // a page of a range, and the look for what a range delete removes
+	// Attempt is what one attempt of a call may take, at most; empty: a third of
+	// the call's time, so that a node that hangs leaves time for others.
+	Attempt Duration `json:"attempt"`
+}
+
+// Retry is how what failed is tried again.
+type Retry struct {
+	Attempts int      `json:"attempts"` // in all, the first included
+	Initial  Duration `json:"initial"`  // the wait before the second; it doubles from one to the other
+	Max      Duration `json:"max"`      // the longest wait
+}
+
+// TLS is how a server behind a TLS proxy is known, and where that asks for it, who
+// the client is. It goes with https endpoints.
+type TLS struct {
+	CA         string `json:"ca"`   // PEM file of who signed the certificate; empty: those the system trusts
+	Cert       string `json:"cert"` // PEM files of the client's certificate
+	Key        string `json:"key"`
+	ServerName string `json:"server_name"` // what the certificate is for; empty: the endpoint's host
+}
+
+// Duration is a time as configurations have it, such as "5s".
+type Duration string
+
+// DefaultConfig is what stands where the configuration is silent.
+func DefaultConfig() Config {
+	return Config{
+		ClientID: "plinth", ReadConsistency: Linearizable, PageSize: 10_000, MaxRangeResults: 100_000, MaxRangeBytes: 32 << 20, MaxAnswer: 64 << 20,
+		Timeouts: Timeouts{Read: "5s", Write: "10s", List: "30s"}, ConnectTimeout: "5s",
+		DNS: DNS{Port: 50051, Refresh: "30s"}, File: File{Refresh: "60s"},
+		Retry: Retry{Attempts: 5, Initial: "100ms", Max: "10s"},
+	}
+}
+
+// The values of Config.ReadConsistency.
+const (
+	Linearizable = "linearizable"
+	Eventual     = "eventual"
+)
+
+// maxClientID leaves room for what is added to it, of 256 characters.
+const maxClientID = 200
+
+// times are the durations of a configuration.
+type times struct {
+	read, write, list, connect time.Duration
+	attempt                    time.Duration // 0: a share of the call's
+	dns, file                  time.Duration
+	retryFirst, retryMost      time.Duration
+}
+
+// Validate tells whether the configuration makes sense, without a look at files
+// and without asking a server.
+func (c *Config) Validate() error {
+	_, err := c.times()
+	if err != nil {
+		return err
+	}
+	if err := c.checkSource(); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for i, e := range c.Endpoints {
+		path := fmt.Sprintf("endpoints[%d]", i)
+		a, err := parseEndpoint(e)
+		if err != nil {
+			return sdk.ConfigErrorf(path, "%v", err)
+		}
+		if seen[a.name] {
+			return sdk.ConfigErrorf(path, "the endpoint is named twice")
+		}
+		seen[a.name] = true
+	}
+	for _, slug := range []struct {
+		path string
+		is   uint64
+	}{{"organization", c.Organization}, {"vault", c.Vault}} {
+		if slug.is == 0 {
+			return sdk.ConfigErrorf(slug.path, "%s is required, and not 0: it is the slug that the cluster gave out", slug.path)
+		}
+	}
+	for _, n := range []struct {
+		path  string
+		is    int64
+		least int64
+		most  int64
+	}{
+		{"page_size", int64(c.PageSize), 1, 1 << 31}, {"max_range_results", int64(c.MaxRangeResults), 1, 1 << 40},
+		{"max_range_bytes", int64(c.MaxRangeBytes), 1 << 10, 1 << 40},
+		{"max_answer", int64(c.MaxAnswer), 8 << 20, 1<<31 - 1}, {"retry.attempts", int64(c.Retry.Attempts), 1, 1000},
+	} {
+		if n.is < n.least || n.is > n.most {
+			return sdk.ConfigErrorf(n.path, "%s is %d, it must be from %d to %d", n.path, n.is, n.least, n.most)
+		}
+	}
+	switch {
+	case c.ClientID == "":
+		return sdk.ConfigErrorf("client_id", "client_id is empty")
+	case len(c.ClientID) > maxClientID:
+		return sdk.ConfigErrorf("client_id", "client_id has %d bytes, it may have %d", len(c.ClientID), maxClientID)
+	case c.ReadConsistency != Linearizable && c.ReadConsistency != Eventual:
+		return sdk.ConfigErrorf("read_consistency", "read_consistency is neither %s nor %s", Linearizable, Eventual)
+	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
+		return sdk.ConfigErrorf("tls", "a certificate and its key belong together")
+	case c.TLS != (TLS{}) && !c.secure():
+		return sdk.ConfigErrorf("tls", "tls is set, and no endpoint begins with https://")
+	}
+	return nil
+}
+
+func (c *Config) times() (t times, err error) {
+	for _, d := range []struct {
+		path string
+		text Duration
+		into *time.Duration
+	}{
+		{"timeouts.read", c.Timeouts.Read, &t.read}, {"timeouts.write", c.Timeouts.Write, &t.write}, {"timeouts.list", c.Timeouts.List, &t.list},
+		{"timeouts.attempt", c.Timeouts.Attempt, &t.attempt}, {"connect_timeout", c.ConnectTimeout, &t.connect}, {"retry.initial", c.Retry.Initial, &t.retryFirst}, {"retry.max", c.Retry.Max, &t.retryMost},
+		{"dns.refresh", c.DNS.Refresh, &t.dns}, {"file.refresh", c.File.Refresh, &t.file},
+	} {
+		if d.text == "" && d.into == &t.attempt {
+			continue
+		}
+		v, err := time.ParseDuration(string(d.text))
+		if err != nil {
+			return t, sdk.ConfigErrorf(d.path, "%s is not a duration such as 5s or 250ms", d.path)
+		}
+		if v <= 0 || v > 24*time.Hour {
+			return t, sdk.ConfigErrorf(d.path, "%s is %s, it must be more than 0 and at most 24h", d.path, v)
+		}
+		*d.into = v
+	}
+	if t.write < 2*leastWrite {
+		return t, sdk.ConfigErrorf("timeouts.write", "timeouts.write is %s: the server refuses writes with less than %s left, it must be at least %s", t.write, leastWrite, 2*leastWrite)
+	}
+	if t.attempt > 0 && t.attempt < leastWrite {
+		return t, sdk.ConfigErrorf("timeouts.attempt", "timeouts.attempt is %s: the server refuses writes with less than %s left", t.attempt, leastWrite)
+	}
+	if t.retryMost < t.retryFirst {
+		return t, sdk.ConfigErrorf("retry.max", "retry.max is %s, less than retry.initial", t.retryMost)
+	}
+	return t, nil
+}
+
+// Open makes a backend as env says, and asks the cluster whether the vault is there
+// and is the organization's. It is an [sdk.Opener].
+func Open(ctx context.Context, env sdk.Env) (storage.Backend, error) {
+	config := DefaultConfig()
+	if err := sdk.DecodeConfig(env.Config, &config); err != nil {
+		return nil, err
+	}
+	b, err := New(ctx, config, env)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}

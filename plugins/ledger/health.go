@@ -1,0 +1,97 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Health asks every node of the configuration, but for liveness, which asks nobody.
+// It is healthy when all of them are, degraded when one serves, unhealthy when none
+// does.
+func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	if err := storage.ContextError(ctx); err != nil {
+		return storage.Health{}, named("health", err)
+	}
+	if !b.enter() {
+		return storage.Health{}, errClosed("health")
+	}
+	defer b.leave()
+	if p == storage.Liveness {
+		return storage.Health{Status: storage.Healthy, Details: map[string]string{"probe": p.String()}}, nil
+	}
+	nodes := b.pool.all()
+	states := make([]nodeState, len(nodes))
+	var all sync.WaitGroup
+	start := time.Now()
+	for i, n := range nodes {
+		all.Go(func() { states[i] = b.nodeHealth(ctx, n) })
+	}
+	all.Wait()
+	if err := storage.ContextError(ctx); err != nil {
+		return storage.Health{}, named("health", err)
+	}
+	h := summary(states)
+	h.Details["probe"] = p.String()
+	h.Details["connection_latency_ms"] = strconv.FormatInt(time.Since(start).Milliseconds(), 10)
+	return h, nil
+}
+
+// nodeState is how one node is.
+type nodeState struct {
+	name   string
+	status storage.Status
+	why    string // empty where it is healthy
+}
+
+func (b *Backend) nodeHealth(ctx context.Context, n *node) nodeState {
+	answer := new(ledgerpb.HealthCheckResponse)
+	if f := b.ask(ctx, n, b.times.read, methodCheck, &ledgerpb.HealthCheckRequest{}, answer); f != nil {
+		return nodeState{n.name, storage.Unhealthy, f.storageError().Msg}
+	}
+	s := nodeState{n.name, storage.Degraded, ""}
+	switch answer.Status {
+	case ledgerpb.HealthStatus_HEALTH_STATUS_HEALTHY:
+		s.status = storage.Healthy
+		return s
+	case ledgerpb.HealthStatus_HEALTH_STATUS_UNAVAILABLE:
+		s.status, s.why = storage.Unhealthy, n.name+": the node says that it is not available"
+	case ledgerpb.HealthStatus_HEALTH_STATUS_DEGRADED:
+		s.why = n.name + ": the node says that it is degraded"
+	default:
+		s.why = n.name + ": the node does not say how it is"
+	}
+	if phase := answer.Details["phase"]; phase != "" {
+		s.why += fmt.Sprintf(" (phase %.32q)", phase)
+	}
+	return s
+}
+
+// summary is the health of the cluster as a client sees it.
+func summary(states []nodeState) storage.Health {
+	h := storage.Health{Status: storage.Unhealthy, Details: map[string]string{}}
+	var why []string
+	healthy := 0
+	for _, s := range states {
+		h.Details["node "+s.name] = s.status.String()
+		if s.status != storage.Unhealthy {
+			h.Status = storage.Degraded
+		}
+		if s.status == storage.Healthy {
+			healthy++
+			continue
+		}
+		why = append(why, s.why)
+	}
+	if healthy == len(states) {
+		h.Status = storage.Healthy
+	}
+	h.Reason = strings.Join(why, "; ")
+	return h
+}

@@ -1,0 +1,213 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Version is that of this package's code.
+const Version = "1"
+
+// layer is who the errors of this package come from.
+const layer = "ledger"
+
+// What the server takes, and what is left of it for keys and values.
+const (
+	maxOps      = 1000              // of one Write
+	maxKeys     = 1000              // of one BatchRead
+	maxMessage  = 4_190_000         // bytes of one Write, of the 4 MiB that the server reads
+	maxValue    = maxMessage - 4096 // leaves room for a key and what is around it
+	maxWrite    = maxValue + maxKey
+	leastWrite  = 100 * time.Millisecond // with less time left the server refuses a write
+	ttlStep     = time.Second
+	consistency = ledgerpb.ReadConsistency_READ_CONSISTENCY_LINEARIZABLE
+	unspecified = ledgerpb.ReadConsistency_READ_CONSISTENCY_UNSPECIFIED // of what is no read of the vault
+)
+
+// Backend is a vault of a Ledger cluster. It is safe for concurrent use.
+type Backend struct {
+	storage.UnimplementedBackend
+	config  Config
+	times   times
+	info    storage.Info
+	clock   func() time.Time
+	last    atomic.Int64 // the latest now that was seen, in ms
+	log     *slog.Logger
+	pool    *pool
+	source  source
+	lanes   *lanes
+	gate    gate
+	heights heights
+	page    atomic.Int64 // how many entities are asked for at once
+
+	organization *ledgerpb.OrganizationSlug
+	vault        *ledgerpb.VaultSlug
+	caller       *ledgerpb.UserSlug // nil: none
+	reading      ledgerpb.ReadConsistency
+	foreign      sync.Once // tells of entities that are none of ours
+
+	calls   atomic.Int64 // that go on, and the bit closing
+	idle    sync.Once    // closes drained
+	drained chan struct{}
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	running sync.WaitGroup // goroutines
+}
+
+var (
+	_ storage.Backend = (*Backend)(nil)
+	_ sdk.Opener      = Open
+)
+
+// New makes a backend, and asks the cluster whether the vault is there and is the
+// organization's. The caller closes it.
+func New(ctx context.Context, config Config, env sdk.Env) (*Backend, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	env = env.WithDefaults()
+	b := &Backend{config: config, clock: env.Now, log: env.Log, drained: make(chan struct{})}
+	b.times, _ = config.times() // they are valid
+	b.organization = &ledgerpb.OrganizationSlug{Slug: config.Organization}
+	b.vault = &ledgerpb.VaultSlug{Slug: config.Vault}
+	if config.Caller != 0 {
+		b.caller = &ledgerpb.UserSlug{Slug: config.Caller}
+	}
+	if b.reading = consistency; config.ReadConsistency == Eventual {
+		b.reading = ledgerpb.ReadConsistency_READ_CONSISTENCY_EVENTUAL
+	}
+	b.page.Store(int64(config.PageSize))
+	if most := int64(env.MaxMessage) / 2; most > 0 && int64(b.config.MaxRangeBytes) > most {
+		b.config.MaxRangeBytes = sdk.Size(most)
+	}
+	var instance [4]byte
+	rand.Read(instance[:])
+	b.lanes = newLanes(config.ClientID + "/" + hex.EncodeToString(instance[:]))
+	b.info = storage.Info{
+		Name: "ledger", Version: Version, Incarnation: incarnation(config.Organization, config.Vault),
+		Caps: storage.CapTTL | storage.CapAtomic | storage.CapReverse | storage.CapDurable,
+		Limits: storage.Limits{Key: maxKey, Value: maxValue, Ops: maxOps, WriteBytes: maxWrite, GetKeys: maxKeys,
+			TTLPrecision: ttlStep},
+	}
+	transport, err := config.transport()
+	if err != nil {
+		return nil, err
+	}
+	b.source = config.source(b.times)
+	look, cancel := context.WithTimeout(ctx, b.times.connect)
+	defer cancel()
+	endpoints, err := b.source.nodes(look)
+	if err != nil {
+		return nil, err
+	}
+	if b.pool, err = newPool(endpoints, dialer{connect: b.times.connect, tls: transport, compress: config.Compression, answer: int(config.MaxAnswer)}); err != nil {
+		return nil, storage.Errorf(storage.InvalidArgument, "%w", err)
+	}
+	b.life, b.end = context.WithCancel(context.Background())
+	if err := b.greet(ctx); err != nil {
+		b.end()
+		b.pool.close()
+		return nil, err
+	}
+	if b.source.every > 0 {
+		b.running.Go(b.refresh)
+	}
+	return b, nil
+}
+
+// incarnation is the same for as long as the vault is: nothing is lost by a restart.
+func incarnation(organization, vault uint64) (id [16]byte) {
+	h := sha256.New()
+	h.Write([]byte("plinth ledger vault"))
+	_ = binary.Write(h, binary.BigEndian, [2]uint64{organization, vault}) // a hash takes all
+	copy(id[:], h.Sum(nil))
+	return id
+}
+
+// greet tells whether the cluster has the vault, and has it under the organization:
+// the server itself looks up the one without the other, so that a pair that does not
+// belong together would be another vault.
+func (b *Backend) greet(ctx context.Context) error {
+	request := &ledgerpb.GetVaultRequest{Organization: b.organization, Vault: b.vault, Caller: b.caller}
+	answer := new(ledgerpb.GetVaultResponse)
+	_, err := b.read(ctx, "open", methodGetVault, unspecified, request, answer)
+	var server *ServerError
+	switch {
+	case err == nil && answer.GetVault().GetSlug() == b.config.Vault:
+		return nil
+	case err == nil:
+		return sdk.ConfigErrorf("vault", "the vault is not one of the organization: the cluster has another one in its place")
+	case errors.As(err, &server) && server.Code == codes.NotFound:
+		e := storage.AsError(err)
+		return sdk.ConfigErrorf(e.ConfigPath, "the cluster knows no such organization or vault")
+	case errors.As(err, &server) && server.Code == codes.Unimplemented:
+		return sdk.ConfigErrorf("endpoints", "%s is no Ledger: it does not know its methods", server.Endpoint)
+	case errors.As(err, &server) && server.Code == codes.Unavailable:
+		if b.uninitialized(ctx) {
+			return &storage.Error{Code: storage.Unavailable, Layer: layer, Op: "open", ConfigPath: "endpoints", Err: server,
+				Msg: server.Endpoint + ": the cluster is not initialised: \"plinth ledger bootstrap\" does it"}
+		}
+	}
+	if e := storage.AsError(err); e.Code == storage.Unavailable || e.Code == storage.Timeout {
+		own := *e
+		own.ConfigPath = "endpoints"
+		return &own
+	}
+	return err
+}
+
+// uninitialized tells whether a node says that its cluster was never set up.
+func (b *Backend) uninitialized(ctx context.Context) bool {
+	answer := new(ledgerpb.GetNodeInfoResponse)
+	_, err := b.read(ctx, "open", methodGetNodeInfo, unspecified, &ledgerpb.GetNodeInfoRequest{}, answer)
+	return err == nil && answer.State == "uninitialized"
+}
+
+// now is the clock, which never goes back: what was seen to be expired stays so.
+func (b *Backend) now() time.Time {
+	now := b.clock().UnixMilli()
+	for {
+		last := b.last.Load()
+		if now <= last {
+			return time.UnixMilli(last)
+		}
+		if b.last.CompareAndSwap(last, now) {
+			return time.UnixMilli(now)
+		}
+	}
+}
+
+// Info says what the backend can do.
+func (b *Backend) Info() storage.Info { return b.info }
+
+// Close lets the calls in flight finish, for as long as ctx lasts, and ends the
+// connections. It is idempotent.
+func (b *Backend) Close(ctx context.Context) error {
+	b.calls.Or(closing)
+	b.calls.Add(1)
+	b.leave() // the last, if there is no call
+	var late error
+	select {
+	case <-b.drained:
+	case <-ctx.Done():
+		late = named("close", storage.AsError(ctx.Err()))
+	}
+	b.end()
+	b.running.Wait()
+	b.pool.close()
+	return late
+}

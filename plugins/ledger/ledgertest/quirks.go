@@ -1,0 +1,66 @@
+package ledgertest
+
+import "time"
+
+// Quirks are what a real server does that one would not expect. The zero value is a
+// server that does none of it; [Real] is the one that there is.
+type Quirks struct {
+	// BucketOrder lists entities by the hash of their key, not by the key.
+	BucketOrder bool
+	// BoundTokens makes a page token good for the node and the filters that it was
+	// made for, and only until the node starts again.
+	BoundTokens bool
+	// EarlyEnd ends a listing that leaves out expired entities at the first page of
+	// which too many were.
+	EarlyEnd bool
+	// Audit leaves an entity of the server's own in the vault with every write.
+	Audit bool
+	// RawDetails puts ErrorDetails where gRPC has its own Status.
+	RawDetails bool
+	// Redirect makes followers refuse what is the leader's, with a hint; otherwise
+	// they pass it on.
+	Redirect bool
+	// MaxOps refuses writes of more operations.
+	MaxOps bool
+	// StaleConditions judges conditions by entities that have expired, until they
+	// are collected.
+	StaleConditions bool
+	// Collection removes expired entities every [CollectEvery], and not all of them.
+	Collection bool
+	// ForgetfulFollowers makes a new leader know only the last key of each client.
+	ForgetfulFollowers bool
+	// UncheckedVault looks a vault up without the organization it belongs to.
+	UncheckedVault bool
+	// EmptyProofs gives Merkle proofs without anything in them.
+	EmptyProofs bool
+	// RandomTxID answers a write with another transaction's name than that of its
+	// block.
+	RandomTxID bool
+	// ShortDeadlines refuses a write that has less than [LeastLeft].
+	ShortDeadlines bool
+}
+
+// Real are the quirks of the real server: all of them.
+func Real() Quirks {
+	return Quirks{
+		BucketOrder: true, BoundTokens: true, EarlyEnd: true, Audit: true, RawDetails: true, Redirect: true, MaxOps: true,
+		StaleConditions: true, Collection: true, ForgetfulFollowers: true, UncheckedVault: true, EmptyProofs: true, RandomTxID: true,
+		ShortDeadlines: true,
+	}
+}
+
+// What the server has by numbers.
+const (
+	CollectEvery   = 60 * time.Second
+	collectMost    = 1000 // removals of a vault in one collection
+	collectLook    = 2000 // entities that a collection looks at
+	maxOps         = 1000 // of a Write
+	maxBatch       = 1000 // keys of a BatchRead
+	maxKey         = 1024 // bytes of an entity's key
+	maxValue       = 10 << 20
+	maxBlocks      = 1000 // of a GetBlockRange
+	defaultPage    = 100
+	keyMemory      = 24 * time.Hour // how long the key of a write is known
+	keysRemembered = 100_000        // of all clients, by the leader
+	LeastLeft      = 100 * time.Millisecond
+)

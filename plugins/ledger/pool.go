@@ -1,0 +1,233 @@
+package ledger
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// pool are the nodes of the cluster as far as they are known, and what is known of
+// them. It is safe for concurrent use.
+type pool struct {
+	dial dialer
+
+	mu     sync.Mutex
+	nodes  []*node // those of the configuration, then those that were hinted at
+	leader *node   // who took the last write, or is said to lead; nil: not known
+	next   int     // whose turn it is where no leader is known
+	gone   []*node // no longer of the configuration, and not yet closed
+	closed bool
+}
+
+// maxHinted is how many nodes are known that the configuration does not name.
+const maxHinted = 16
+
+// newPool makes a node of each endpoint, and connects to none.
+func newPool(endpoints []string, d dialer) (*pool, error) {
+	p := &pool{dial: d}
+	if err := p.set(endpoints); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// set makes endpoints the nodes of the configuration. Those that stay keep what is
+// known of them; calls at those that go may come to their end until the next set.
+func (p *pool) set(endpoints []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	known := map[string]*node{}
+	for _, n := range p.nodes {
+		known[n.network+n.dial] = n
+	}
+	var nodes []*node
+	for _, e := range endpoints {
+		a, err := parseEndpoint(e)
+		if err != nil {
+			return err
+		}
+		n := known[a.network+a.dial]
+		if n == nil {
+			if n, err = p.dial.node(a); err != nil {
+				return err
+			}
+		}
+		delete(known, a.network+a.dial)
+		if n.hinted = false; !slices.Contains(nodes, n) {
+			nodes = append(nodes, n)
+		}
+	}
+	for _, n := range p.gone {
+		_ = n.conn.Close() // it fails only when it was closed before
+	}
+	p.gone = nil
+	for _, n := range p.nodes {
+		switch {
+		case known[n.network+n.dial] == nil:
+		case n.hinted:
+			nodes = append(nodes, n)
+		default:
+			p.gone = append(p.gone, n)
+			if p.leader == n {
+				p.leader = nil
+			}
+		}
+	}
+	p.nodes, p.next = nodes, 0
+	return nil
+}
+
+func (p *pool) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for _, n := range append(p.gone, p.nodes...) {
+		_ = n.conn.Close() // it fails only when it was closed before
+	}
+}
+
+// all are the nodes of the configuration.
+func (p *pool) all() []*node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var configured []*node
+	for _, n := range p.nodes {
+		if !n.hinted {
+			configured = append(configured, n)
+		}
+	}
+	return configured
+}
+
+// pick is the node to ask next: the leader, else the first in turn that is well,
+// else the one that has been unwell for longest. Those in tried come last.
+func (p *pool) pick(tried map[*node]int) *node {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if l := p.leader; l != nil && tried[l] == 0 && !now.Before(l.notBefore) {
+		return l
+	}
+	var best *node
+	better := func(a, b *node) bool {
+		if tried[a] != tried[b] {
+			return tried[a] < tried[b]
+		}
+		if a.hinted != b.hinted {
+			return b.hinted
+		}
+		aWell, bWell := !now.Before(a.notBefore), !now.Before(b.notBefore)
+		if aWell || bWell {
+			return aWell && !bWell
+		}
+		return a.notBefore.Before(b.notBefore)
+	}
+	for i := range p.nodes {
+		if n := p.nodes[(p.next+i)%len(p.nodes)]; best == nil || better(n, best) {
+			best = n
+		}
+	}
+	return best
+}
+
+// The time for which others are preferred to a node that has failed doubles from
+// one failure to the other.
+const (
+	firstPenalty = 200 * time.Millisecond
+	mostPenalty  = 10 * time.Second
+)
+
+// failed notes that a node could not be reached, or did not answer in time.
+func (p *pool) failed(n *node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n.failures++
+	n.notBefore = time.Now().Add(min(firstPenalty<<min(n.failures-1, 10), mostPenalty))
+	if p.leader == n {
+		p.leader = nil
+	}
+	if len(p.nodes) > 0 && p.nodes[p.next%len(p.nodes)] == n {
+		p.next = (p.next + 1) % len(p.nodes)
+	}
+}
+
+// notLeader notes that a node says that it does not lead.
+func (p *pool) notLeader(n *node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n.failures, n.notBefore = 0, time.Time{}
+	if p.leader == n {
+		p.leader = nil
+	}
+}
+
+// answered notes that a node has answered; wrote, that it took a write, which only
+// the leader does.
+func (p *pool) answered(n *node, wrote bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n.failures, n.notBefore = 0, time.Time{}
+	if wrote {
+		p.leader = n
+	}
+}
+
+// hint is the node at an endpoint that another says leads, nil where there cannot
+// be one: one that is no endpoint, or would be in the clear where others are not.
+func (p *pool) hint(endpoint string) *node {
+	a, err := parseEndpoint(endpoint)
+	if err != nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	hinted := 0
+	for _, n := range p.nodes {
+		if n.network == a.network && n.dial == a.dial {
+			if time.Now().Before(n.notBefore) { // what it advertises may be out of our reach
+				return nil
+			}
+			p.leader = n
+			return n
+		}
+		if !n.hinted && n.secure && !a.secure {
+			return nil
+		}
+		if n.hinted {
+			hinted++
+		}
+	}
+	if hinted >= maxHinted {
+		p.forget()
+	}
+	n, err := p.dial.node(a)
+	if err != nil {
+		return nil
+	}
+	n.hinted = true
+	p.nodes = append(p.nodes, n)
+	p.leader = n
+	return n
+}
+
+// forget drops the node that was hinted at first. Calls over it fail, and go to
+// another.
+func (p *pool) forget() {
+	for i, n := range p.nodes {
+		if n.hinted {
+			_ = n.conn.Close() // it fails only when it was closed before
+			if p.leader == n {
+				p.leader = nil
+			}
+			p.nodes = append(p.nodes[:i:i], p.nodes[i+1:]...)
+			return
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// write sends one Write, with its operations, until it is settled: done, which is
+// neither answer, or refused because of a condition. Every attempt is the same
+// bytes under the same key, so that none is done twice.
+func (b *Backend) write(ctx context.Context, request *ledgerpb.WriteRequest) (refused *ledgerpb.WriteError, _ error) {
+	whole, cancel := context.WithTimeout(ctx, b.times.write)
+	defer cancel()
+	lane, err := b.lanes.take(whole)
+	if err != nil {
+		return nil, late(ctx)
+	}
+	settled := false
+	defer func() { b.lanes.give(lane, settled) }()
+	request.ClientId = &ledgerpb.ClientId{Id: lane}
+	request.IdempotencyKey = make([]byte, 16)
+	rand.Read(request.IdempotencyKey)
+	a := attempts{b: b, ctx: ctx, whole: whole, tries: b.tries()}
+	refused, err = a.run(request)
+	settled = err == nil || !storage.AsError(err).Unknown
+	return refused, err
+}
+
+// attempts are those of one Write.
+type attempts struct {
+	b          *Backend
+	ctx, whole context.Context
+	tries      *tries
+	maybe      *failure // an attempt that may have been done; nil: none may
+}
+
+func (a *attempts) run(request *ledgerpb.WriteRequest) (*ledgerpb.WriteError, error) {
+	answer := new(ledgerpb.WriteResponse)
+	for {
+		if left(a.whole) < leastWrite {
+			return nil, a.outcome(nil)
+		}
+		n := a.tries.node()
+		f := a.b.ask(a.whole, n, a.b.times.write, methodWrite, request, answer)
+		if f == nil {
+			a.b.pool.answered(n, true)
+			return a.answered(n, answer)
+		}
+		if !f.refused() {
+			a.maybe, a.tries.patient = f, true // it is worth all the time there is
+			if f.Code == codes.Internal {
+				// "Raft error", among others: it is repeated as the unavailable is.
+				f.Code = codes.Aborted
+			}
+		}
+		if !a.tries.again(a.whole, n, f) {
+			return nil, a.outcome(f)
+		}
+	}
+}
+
+// left is how long ctx lasts.
+func left(ctx context.Context) time.Duration {
+	at, _ := ctx.Deadline()
+	return time.Until(at)
+}
+
+// answered is what the leader's own answer means. It has looked the key of the write
+// up before: what it refuses was not done by an earlier attempt either.
+func (a *attempts) answered(n *node, answer *ledgerpb.WriteResponse) (*ledgerpb.WriteError, error) {
+	e := answer.GetError()
+	if e == nil {
+		if answer.GetSuccess() == nil {
+			return nil, a.unknown(n, "the answer to a write says nothing")
+		}
+		a.b.heights.acknowledged(answer.GetSuccess().BlockHeight)
+		return nil, nil
+	}
+	switch e.Code {
+	case ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_ALREADY_COMMITTED:
+		return nil, nil
+	case ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_KEY_EXISTS, ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_KEY_NOT_FOUND,
+		ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_VERSION_MISMATCH, ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_VALUE_MISMATCH:
+		return e, nil
+	case ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_UNSPECIFIED:
+		if a.maybe == nil {
+			return nil, &storage.Error{Code: storage.Internal, Layer: layer, Msg: n.name + ": the server could not do the write"}
+		}
+	}
+	return nil, a.unknown(n, "the server could not do the write")
+}
+
+func (a *attempts) unknown(n *node, text string) error {
+	return &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, Layer: layer, Msg: n.name + ": " + text + ": it may have been applied"}
+}
+
+// outcome is the error of a write that f ended, or, where that is nil, its time.
+func (a *attempts) outcome(f *failure) error {
+	if a.maybe == nil {
+		if f == nil {
+			return late(a.ctx)
+		}
+		return a.b.ended(a.ctx, a.whole, "apply", f)
+	}
+	e := a.maybe.storageError()
+	e.Code, e.Unknown, e.RetryAfter = storage.OutcomeUnknown, true, 0
+	e.Msg = "the write may have been applied: " + e.Msg
+	if err := a.ctx.Err(); err != nil {
+		e.Err = errors.Join(e.Err, err) // so that the end of a context is told too
+	}
+	return e
+}
+
+// late is the error of a write for which there is no time, and of which nothing was
+// sent.
+func late(ctx context.Context) error {
+	if err := storage.ContextError(ctx); err != nil {
+		return err
+	}
+	return &storage.Error{Code: storage.Timeout, Layer: layer,
+		Msg: "there is too little time left for a write: less than " + leastWrite.String() + ", with which the server refuses it"}
+}
