@@ -19,6 +19,7 @@ serve: ## Serve the built-in configuration on 127.0.0.1:7421
 test: ## Run every test of every module
 	$(GO) test ./...
 	cd examples/thirdparty-go && $(GO) test ./...
+	@command -v python3 >/dev/null || echo "python3 is not installed: the example in Python was not tested" >&2
 
 .PHONY: race
 race: ## Run the tests under the race detector; with -short, which leaves out what runs in parts as well

@@ -144,6 +144,11 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 			fmt.Fprintf(e.stdout, "note: plugin %s is trusted: it runs without interruption checks, and one that loops for ever hangs the whole process\n", name)
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
+		if len(cfg.Plugins[name].Process.Command) > 0 {
+			fmt.Fprintf(e.stdout, "note: plugin %s is a process: it may do what this user may, and no sandbox keeps files and network from it\n", name)
+		}
+	}
 	for _, s := range h.Stores() {
 		for _, warning := range s.Warnings() {
 			fmt.Fprintf(e.stdout, "warning: store %s: %s\n", s.Name(), warning)

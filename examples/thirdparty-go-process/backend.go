@@ -32,7 +32,7 @@ type backend struct {
 }
 
 func open(_ context.Context, env sdk.Env) (storage.Backend, error) {
-	c := config{Path: "journal"}
+	c := config{Path: "journal.data"}
 	if err := sdk.DecodeConfig(env.Config, &c); err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ type Backend struct {
 	store  string
 	config json.RawMessage
 	life   *supervise.Life
-	last   atomic.Int64 // the latest now, in ms
+	time   *supervise.Clock
 
 	run   atomic.Pointer[run] // nil: there is none that takes calls
 	info  atomic.Pointer[storage.Info]
@@ -47,9 +47,9 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 	if store != "" {
 		log = log.With("store", store)
 	}
-	b := &Backend{p: p, store: store, config: config, ended: make(chan struct{}), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
+	b := &Backend{p: p, store: store, config: config, ended: make(chan struct{}), time: supervise.NewClock(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
 	b.calls.init()
-	r, err := p.start(ctx, config, b.now())
+	r, err := p.start(ctx, config, b.time.Now())
 	if err != nil {
 		return nil, p.opts.wrap(err)
 	}
@@ -140,7 +140,7 @@ func (b *Backend) again(lost *run, why error) *run {
 			case <-stop:
 			}
 		}()
-		r, err := b.p.start(ctx, b.config, b.later())
+		r, err := b.p.start(ctx, b.config, b.time.Later())
 		close(stop)
 		cancel()
 		if err == nil {
@@ -195,32 +195,6 @@ func (b *Backend) watch(r *run) chan struct{} {
 		}
 	})
 	return stop
-}
-
-// now is the clock in ms, which never goes back for any run.
-func (b *Backend) now() int64 {
-	now := b.p.opts.Clock().UnixMilli()
-	for {
-		last := b.last.Load()
-		if now <= last {
-			return last
-		}
-		if b.last.CompareAndSwap(last, now) {
-			return now
-		}
-	}
-}
-
-// later is now, and later than any run was ever told: a plugin that forgets its
-// versions begins them anew at the time of its start.
-func (b *Backend) later() int64 {
-	for {
-		last := b.last.Load()
-		now := max(b.p.opts.Clock().UnixMilli(), last+1)
-		if b.last.CompareAndSwap(last, now) {
-			return now
-		}
-	}
 }
 
 // reach is the run that takes calls, which is waited for while one is started.

@@ -54,6 +54,7 @@ type Life struct {
 	losses  []time.Time // within the window
 	row     int         // of losses and failed starts, since it was steady
 	refusal string      // what callers are told while calls are not taken
+	unsaid  []change    // what the log has not heard of
 	changed chan struct{}
 }
 
@@ -69,6 +70,40 @@ func (l *Life) Status() Status {
 	return l.status
 }
 
+// change is a change of state.
+type change struct {
+	from, to State
+	reason   string
+}
+
+// unlock releases the lock, and tells the log what has changed meanwhile: nothing is
+// locked then, whatever a log does.
+func (l *Life) unlock() {
+	unsaid := l.unsaid
+	l.unsaid = nil
+	l.mu.Unlock()
+	for _, c := range unsaid {
+		l.say(c)
+	}
+}
+
+func (l *Life) say(c change) {
+	level := slog.LevelDebug // of what is as it should be
+	switch {
+	case c.to == Failed:
+		level = slog.LevelError
+	case c.to == Restarting || c.to == Degraded:
+		level = slog.LevelWarn
+	case c.from == Restarting || c.from == Degraded:
+		level = slog.LevelInfo
+	}
+	attrs := []any{"from", c.from.String(), "to", c.to.String()}
+	if c.reason != "" {
+		attrs = append(attrs, "reason", c.reason)
+	}
+	l.log.Log(context.Background(), level, "plugin state", attrs...)
+}
+
 // to changes the state. The lock is held.
 func (l *Life) to(s State, reason string) {
 	from := l.status.State
@@ -82,26 +117,13 @@ func (l *Life) to(s State, reason string) {
 	l.status.State, l.status.Since = s, l.clock()
 	close(l.changed)
 	l.changed = make(chan struct{})
-	level := slog.LevelDebug // of what is as it should be
-	switch {
-	case s == Failed:
-		level = slog.LevelError
-	case s == Restarting || s == Degraded:
-		level = slog.LevelWarn
-	case from == Restarting || from == Degraded:
-		level = slog.LevelInfo
-	}
-	attrs := []any{"from", from.String(), "to", s.String()}
-	if reason != "" {
-		attrs = append(attrs, "reason", reason)
-	}
-	l.log.Log(context.Background(), level, "plugin state", attrs...)
+	l.unsaid = append(l.unsaid, change{from, s, reason})
 }
 
 // Started says that it answers.
 func (l *Life) Started() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	if l.status.State == Restarting {
 		l.status.Restarts++
 	}
@@ -112,7 +134,7 @@ func (l *Life) Started() {
 // Is says of one that serves what is wrong with it; empty: nothing.
 func (l *Life) Is(wrong string) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	switch {
 	case !l.status.State.Serves():
 	case wrong == "":
@@ -128,7 +150,7 @@ func (l *Life) Is(wrong string) {
 // and when.
 func (l *Life) Lost(why error, what string, again bool) (bool, time.Time) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	now := l.clock()
 	if l.status.State.Serves() {
 		l.status.LastLoss = why.Error()
@@ -176,7 +198,7 @@ func (l *Life) pause() time.Duration {
 // Stop says that it is closed.
 func (l *Life) Stop() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	l.to(Stopped, "")
 }
 

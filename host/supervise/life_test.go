@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -187,6 +188,45 @@ func TestTogether(t *testing.T) {
 	} {
 		if got := of(states...); got != want {
 			t.Errorf("%v together are %s", states, got)
+		}
+	}
+}
+
+// curious is a log that asks for the state that it hears of.
+type curious struct {
+	slog.Handler
+	life *supervise.Life
+	seen []supervise.State
+}
+
+func (c *curious) Enabled(context.Context, slog.Level) bool { return true }
+func (c *curious) Handle(context.Context, slog.Record) error {
+	c.seen = append(c.seen, c.life.Status().State)
+	return nil
+}
+
+// Nothing is locked while the log hears of a change.
+func TestLogMayAsk(t *testing.T) {
+	log := &curious{Handler: slog.DiscardHandler}
+	log.life = supervise.New(supervise.Policy{}, time.Now, slog.New(log))
+	log.life.Started()
+	log.life.Is("slow")
+	log.life.Lost(errCrash, "", true)
+	log.life.Stop()
+	if want := []supervise.State{supervise.Ready, supervise.Degraded, supervise.Restarting, supervise.Stopped}; !slices.Equal(log.seen, want) {
+		t.Errorf("it saw %v, want %v", log.seen, want)
+	}
+}
+
+// What plugins are told of time never goes back, and a start is told a time that
+// none before it was.
+func TestClock(t *testing.T) {
+	ms := int64(1000)
+	c := supervise.NewClock(func() time.Time { return time.UnixMilli(ms) })
+	for _, step := range []struct{ clock, now, later int64 }{{1000, 1000, 1001}, {500, 1001, 1002}, {2000, 2000, 2001}, {2001, 2001, 2002}} {
+		ms = step.clock
+		if now, later := c.Now(), c.Later(); now != step.now || later != step.later {
+			t.Errorf("at %d: %d and %d, want %d and %d", step.clock, now, later, step.now, step.later)
 		}
 	}
 }

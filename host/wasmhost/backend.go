@@ -20,7 +20,7 @@ type Backend struct {
 	slots  []*slot
 	next   atomic.Uint32 // the slot that is tried first
 	clock  func() time.Time
-	last   atomic.Int64 // the latest now, in ms
+	time   *supervise.Clock
 
 	info   atomic.Pointer[storage.Info]
 	closed atomic.Bool
@@ -40,13 +40,13 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 	if len(config) > m.opts.MaxFrame/2 {
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
 	}
-	b := &Backend{m: m, config: config, clock: m.opts.Clock}
+	b := &Backend{m: m, config: config, clock: m.opts.Clock, time: supervise.NewClock(m.opts.Clock)}
 	log := m.opts.Log
 	if store != "" {
 		log = log.With("store", store)
 	}
 	for want := 1; len(b.slots) < want; {
-		in, err := m.open(ctx, config, b.now())
+		in, err := m.open(ctx, config, b.time.Now())
 		if err != nil {
 			b.Close(context.WithoutCancel(ctx))
 			return nil, m.opts.wrap(err)
@@ -77,32 +77,6 @@ func (b *Backend) Status() supervise.Status {
 
 // Info is what the guest said at its start, within the limits of a frame.
 func (b *Backend) Info() storage.Info { return *b.info.Load() }
-
-// now is the clock in ms, which never goes back for any instance.
-func (b *Backend) now() int64 {
-	now := b.clock().UnixMilli()
-	for {
-		last := b.last.Load()
-		if now <= last {
-			return last
-		}
-		if b.last.CompareAndSwap(last, now) {
-			return now
-		}
-	}
-}
-
-// later is now, and later than any instance was ever told: a guest that forgets
-// its versions begins them anew at the time of its start.
-func (b *Backend) later() int64 {
-	for {
-		last := b.last.Load()
-		now := max(b.clock().UnixMilli(), last+1)
-		if b.last.CompareAndSwap(last, now) {
-			return now
-		}
-	}
-}
 
 // slot is one that nobody has, else the next in turn. Those without an instance
 // are passed over while there are others, until they may have one again.
@@ -140,7 +114,7 @@ func (b *Backend) ready(s *slot) error {
 	if !s.life.Due() {
 		return b.unavailable(s)
 	}
-	in, err := b.m.open(context.Background(), b.config, b.later())
+	in, err := b.m.open(context.Background(), b.config, b.time.Later())
 	if err == nil {
 		if err = b.admits(&in.info); err != nil {
 			in.close()
@@ -281,7 +255,7 @@ func (b *Backend) hold(s *slot, r *request) {
 func (b *Backend) frame(ctx context.Context, op abi.Op) *request {
 	r := requests.Get().(*request)
 	r.write = op == abi.OpApply
-	h := abi.Header{Now: b.now(), Budget: uint32(b.m.opts.MaxFrame)}
+	h := abi.Header{Now: b.time.Now(), Budget: uint32(b.m.opts.MaxFrame)}
 	if deadline, ok := ctx.Deadline(); ok {
 		h.Deadline = max(time.Until(deadline).Milliseconds(), 1)
 	}

@@ -16,7 +16,7 @@ import (
 // there. It allocates the value and nothing else.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	// A traced get goes the other way: this one has no room for its trace context.
-	if b.m.hasGet && len(key) < b.m.opts.MaxFrame-frameReserve && ctx.Err() == nil && !b.m.traced(ctx) && !b.slots[0].down.Load() {
+	if b.m.hasGet && len(key) < b.m.opts.MaxFrame-frameReserve && ctx.Err() == nil && !b.m.traced(ctx) && b.slots[0].usable() {
 		if s, held := b.slot(); held {
 			it, code, err := b.fastGet(s, key)
 			if code != abi.CodeUseCall {
@@ -51,7 +51,7 @@ func (b *Backend) fastGet(s *slot, key []byte) (it storage.Item, code uint8, err
 	view, err := in.room(len(key))
 	if err == nil {
 		copy(view, key)
-		in.stack[0], in.stack[1] = uint64(len(key)), uint64(b.now())
+		in.stack[0], in.stack[1] = uint64(len(key)), uint64(b.time.Now())
 		in.ctx.begins()
 		if err = in.guarded(in.get, 2, 1); err != nil {
 			err = in.trapped("plinth_get", 1, err)
