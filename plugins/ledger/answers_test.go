@@ -79,7 +79,7 @@ func TestRepeatIsTheSameBytes(t *testing.T) {
 func TestUnknownOutcome(t *testing.T) {
 	c := cluster(t, ledgertest.Options{Nodes: 2})
 	b := open(t, c, func(c *ledger.Config) {
-		c.Timeouts = ledger.Timeouts{Read: "2s", Write: "1s", List: "2s", Attempt: "300ms"}
+		c.Timeouts = ledger.Timeouts{Read: "5s", Write: "2s", List: "5s", Attempt: "1s"}
 	})
 	c.Hook(ledgertest.Hooks{After: func(_ context.Context, n *ledgertest.Node, m string) error {
 		n.Cut() // nobody ever hears of it

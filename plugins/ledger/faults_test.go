@@ -23,7 +23,7 @@ import (
 // quickly has an attempt that hangs not take long, and calls that have all the time
 // there is.
 func quickly(c *ledger.Config) {
-	c.Timeouts = ledger.Timeouts{Read: "20s", Write: "20s", List: "20s", Attempt: "400ms"}
+	c.Timeouts = ledger.Timeouts{Read: "30s", Write: "30s", List: "30s", Attempt: "1s"}
 	c.Retry.Attempts = 25
 }
 

@@ -48,7 +48,7 @@ func TestHealth(t *testing.T) {
 // liveness asks nobody.
 func TestHealthOfWhatIsGone(t *testing.T) {
 	c := cluster(t, ledgertest.Options{Nodes: 2})
-	b := open(t, c, func(c *ledger.Config) { c.Timeouts.Attempt = "300ms" })
+	b := open(t, c, func(c *ledger.Config) { c.Timeouts.Attempt = "1s" })
 	c.Node(1).Hang()
 	if h, err := b.Health(t.Context(), storage.Readiness); err != nil || h.Status != storage.Degraded || !strings.Contains(h.Reason, c.Endpoints()[1]) {
 		t.Errorf("one hangs: %+v, %v", h, err)

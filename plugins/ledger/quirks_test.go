@@ -142,23 +142,24 @@ func TestVaultOfAnotherOrganization(t *testing.T) {
 func TestLongWaits(t *testing.T) {
 	c := cluster(t, ledgertest.Options{})
 	b := open(t, c)
+	asked := 0
 	c.Hook(ledgertest.Hooks{Before: func(context.Context, *ledgertest.Node, string) error {
+		asked++
 		return ledgertest.Refuse(codes.ResourceExhausted, "3204", "slow down").After(time.Hour)
 	}})
-	begin := time.Now()
 	_, err := b.Get(t.Context(), bs("k"))
 	if e := wantCode(t, err, storage.RateLimited); e.RetryAfter != time.Hour {
 		t.Errorf("the error is %+v", e)
 	}
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("it took %s", took)
+	if asked != 1 {
+		t.Errorf("the server was asked %d times", asked)
 	}
 }
 
 // A server that names ever new leaders is not followed for ever.
 func TestHintsWithoutEnd(t *testing.T) {
 	c := cluster(t, ledgertest.Options{Nodes: 2})
-	b := open(t, c, func(c *ledger.Config) { c.Timeouts.Write, c.Retry.Attempts = "2s", 3 })
+	b := open(t, c, func(c *ledger.Config) { c.Retry.Attempts = 3 })
 	var n atomic.Int64
 	c.Lead(1)
 	c.Hook(ledgertest.Hooks{Before: func(context.Context, *ledgertest.Node, string) error {
