@@ -69,8 +69,8 @@ func childPID(t *testing.T) (pid int) {
 func TestProcess(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	for name, plugins := range map[string]string{
-		"process":   fmt.Sprintf("acme: { process: { command: [%q], tls: off }, grants: { env: { PLINTH_TEST_PLUGIN: memory } }, on_loss: restart, restart: { wait: 1m } }", self(t)),
-		"gRPC":      fmt.Sprintf("acme: { process: { command: [%q], plane: grpc }, grants: { env: { PLINTH_TEST_PLUGIN: memory } }, on_loss: restart, restart: { wait: 1m } }", self(t)),
+		"process":   fmt.Sprintf("acme: { process: { command: [%q], tls: off }, grants: { env: { PLINTH_TEST_PLUGIN: memory, GORACE: atexit_sleep_ms=0 } }, on_loss: restart, restart: { wait: 1m } }", self(t)),
+		"gRPC":      fmt.Sprintf("acme: { process: { command: [%q], plane: grpc }, grants: { env: { PLINTH_TEST_PLUGIN: memory, GORACE: atexit_sleep_ms=0 } }, on_loss: restart, restart: { wait: 1m } }", self(t)),
 		"isolation": "memory: { isolation: process, on_loss: restart, restart: { wait: 1m } }",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestProcess(t *testing.T) {
 
 // What is wrong with a process is told with its place.
 func TestProcessErrors(t *testing.T) {
-	acme := fmt.Sprintf("process: { command: [%q], tls: off }, grants: { env: { PLINTH_TEST_PLUGIN: memory } }", self(t))
+	acme := fmt.Sprintf("process: { command: [%q], tls: off }, grants: { env: { PLINTH_TEST_PLUGIN: memory, GORACE: atexit_sleep_ms=0 } }", self(t))
 	for name, c := range map[string]struct{ yaml, want string }{
 		"missing":   {"plugins: { acme: { process: { command: [/none/acme] } } }\nstores: { a: { backend: { plugin: acme } } }", "plinth.yaml:1:20: plugins.acme.process: plugin acme: there is no executable /none/acme"},
 		"no plugin": {"plugins: { acme: { process: { command: [/bin/true] } } }\nstores: { a: { backend: { plugin: acme } } }", "plinth.yaml:2:16: stores.a.backend: plugin acme: it cannot be started: it said nothing of where it listens: it exited with code 0"},
