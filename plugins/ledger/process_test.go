@@ -25,7 +25,7 @@ func asProcess(t *testing.T, o procs.Options) *procs.Plugin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Name, o.Command, o.Env, o.Plaintext = "ledger", []string{self}, map[string]string{asPlugin: "1"}, true
+	o.Name, o.Command, o.Env, o.Plaintext = "ledger", []string{self}, map[string]string{asPlugin: "1", "GORACE": "atexit_sleep_ms=0"}, true
 	o.Log, o.Start = slog.New(slog.DiscardHandler), time.Minute
 	p, err := procs.New(o)
 	if err != nil {
