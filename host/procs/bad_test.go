@@ -61,6 +61,7 @@ func badPlugins() map[string]func() {
 		"flushes":    func() { flushes(false) },
 		"stuck":      func() { flushes(true) },
 		"shouts":     func() { fmt.Fprintln(os.Stderr, "x"+strings.Repeat("é", 500)); os.Exit(1) },
+		"cut error":  func() { serveFrames(cutError) },
 		"exhausted":  func() { serveFrames(nil) },
 		"no reader":  func() { serveFrames(nil) },
 	}
@@ -198,6 +199,13 @@ func (s *service) attach() (any, error) {
 		}
 	}()
 	return &abipb.AttachResponse{Path: l.Addr().String(), Token: make([]byte, abi.TokenSize)}, nil
+}
+
+// cutError is an answer whose Error ends too early.
+func cutError(id uint32) []byte {
+	b := append(frame(id, 10), 0x0a, 0xff)
+	b[8] = byte(storage.Unavailable)
+	return b
 }
 
 func frame(id, size uint32) []byte {

@@ -258,6 +258,17 @@ func TestFaultsOverGRPC(t *testing.T) {
 	}
 }
 
+// An Error that cannot be read may have said that the outcome is unknown.
+func TestErrorThatCannotBeRead(t *testing.T) {
+	b := open(t, options(t, "cut error"))
+	if err := set(b, "k", "v"); !storage.AsError(err).Unknown || storage.AsError(err).Retryable() {
+		t.Errorf("a write: %v", err)
+	}
+	if _, err := b.Get(t.Context(), []byte("k")); storage.CodeOf(err) != storage.Internal || storage.AsError(err).Unknown {
+		t.Errorf("a read: %v", err)
+	}
+}
+
 // What a plugin printed is cut between characters.
 func TestLastWordsAreText(t *testing.T) {
 	_, err := newPlugin(t, options(t, "shouts")).Open(t.Context(), "", nil)
