@@ -114,7 +114,9 @@ func (f *Frame) Err() *storage.Error {
 	}
 	e := &storage.Error{}
 	if _, err := decodeErrorFields(f.Message, e); err != nil {
-		return unreadable(err)
+		e := unreadable(err)
+		e.Unknown = true // whether something was written is lost with it
+		return e
 	}
 	return fromCode(uint32(f.Kind), e)
 }

@@ -20,7 +20,7 @@ import (
 type ClientConfig struct {
 	MaxFrame int           // largest answer taken, in bytes; 64 MiB
 	Calls    int           // most calls under way, those that were left included; more wait. 1024, at most 65536
-	Patience time.Duration // for the peer to take what it is sent; 10 s
+	Patience time.Duration // for the peer to take some of what it is sent; 10 s, negative: for ever
 	Cancels  bool          // whether the peer is told of calls that were left
 	// Ended is told once why the connection is of no use any more. It must not
 	// wait for calls. Nil: nobody is told.
@@ -249,7 +249,22 @@ func (c *Client) read(ctx context.Context, call *Call) error {
 	c.mu.Unlock()
 	for {
 		err := c.fill()
-		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
+		mine := false
+		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			mine, err = c.consume(call)
+		}
+		switch {
+		case err != nil:
+			c.fail(err)
+			<-call.done
+			return call.err
+		case mine:
+			c.mu.Lock()
+			c.rests()
+			c.handOver()
+			c.mu.Unlock()
+			return call.err
+		case ctx.Err() != nil: // also where it never sleeps, for others are answered
 			c.mu.Lock()
 			c.rests()
 			if call.taken { // the connection has failed meanwhile
@@ -261,22 +276,6 @@ func (c *Client) read(ctx context.Context, call *Call) error {
 			c.handOver()
 			c.tells(call.id)
 			return storage.ContextError(ctx)
-		}
-		mine := false
-		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			mine, err = c.consume(call)
-		}
-		if err != nil {
-			c.fail(err)
-			<-call.done
-			return call.err
-		}
-		if mine {
-			c.mu.Lock()
-			c.rests()
-			c.handOver()
-			c.mu.Unlock()
-			return call.err
 		}
 	}
 }

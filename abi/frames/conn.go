@@ -3,6 +3,7 @@
 package frames
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -147,16 +148,26 @@ func (c *Conn) offer(b []byte) (int, error) {
 	return c.written, err
 }
 
-// push writes all of b, for at most patience.
+// push writes all of b, and waits for at most patience each time that the other side
+// takes nothing; negative: for ever.
 func (c *Conn) push(b []byte, patience time.Duration) error {
-	if err := c.unix.SetWriteDeadline(time.Now().Add(patience)); err != nil {
-		return err
+	for {
+		var end time.Time
+		if patience >= 0 {
+			end = time.Now().Add(patience)
+		}
+		if err := c.unix.SetWriteDeadline(end); err != nil {
+			return err
+		}
+		n, err := c.unix.Write(b)
+		if err == nil || n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			if deadline := c.unix.SetWriteDeadline(time.Time{}); err == nil {
+				err = deadline
+			}
+			return err
+		}
+		b = b[n:]
 	}
-	_, err := c.unix.Write(b)
-	if deadline := c.unix.SetWriteDeadline(time.Time{}); err == nil {
-		err = deadline
-	}
-	return err
 }
 
 // wake has the reader that sleeps, or would, end with os.ErrDeadlineExceeded,

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -114,9 +115,9 @@ func ask(ctx context.Context, c *frames.Client, message []byte) (answer []byte, 
 // Whatever many callers do at once, calls of all sizes, slow ones, failing ones,
 // those that are left, each gets the answer to its own.
 func TestManyCallers(t *testing.T) {
-	rounds := 100
+	rounds := 50
 	if raceEnabled { // it takes ten times as long there
-		rounds = 25
+		rounds = 15
 	}
 	for _, workers := range []int{0, 1, 8} {
 		for _, calls := range []int{4, 1024} {
@@ -205,6 +206,157 @@ func TestCancel(t *testing.T) {
 	cancel()
 	if _, sent, err := ask(done, c, []byte("never")); sent || !errors.Is(err, context.Canceled) {
 		t.Errorf("a call whose caller has left: sent %v, %v", sent, err)
+	}
+}
+
+// A peer whose workers are all busy still hears that callers have left: it is not
+// the next request that waits for a worker which keeps those who could end it away.
+func TestCancelWhenAllAreBusy(t *testing.T) {
+	c, ended := serve(t, 2, frames.ClientConfig{Cancels: true})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if _, _, err := ask(ctx, c, []byte("wait")); !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "all are sent", func() bool { return c.InFlight() == 20 })
+	time.Sleep(20 * time.Millisecond) // two are with workers
+	cancel()
+	wg.Wait()
+	eventually(t, "all were answered", func() bool { return c.InFlight() == 0 })
+	if n := ended.Load(); n > 2 {
+		t.Errorf("%d calls were begun, although their callers had left", n)
+	}
+}
+
+// The time that a call has begins when it comes, not when a worker is free.
+func TestDeadlineInTheQueue(t *testing.T) {
+	c, ended := serve(t, 1, frames.ClientConfig{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			call := frames.Begin(abi.OpGet, &abi.Header{Deadline: 200})
+			call.Frame = append(call.Frame, "wait"...)
+			if _, err := c.Do(t.Context(), call); err != nil && !errors.Is(err, storage.ErrTimeout) {
+				t.Error(err)
+			}
+			call.Free()
+		})
+	}
+	wg.Wait()
+	if n := ended.Load(); n > 2 {
+		t.Errorf("%d calls were begun, after the time of the others had passed", n)
+	}
+}
+
+// When the connection ends, so do the calls on it.
+func TestConnectionEnds(t *testing.T) {
+	for name, more := range map[string]int{"under way": 0, "waiting": 5} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := pair(t)
+			ended := new(atomic.Int32)
+			there := conn(t, theirs)
+			over := make(chan error, 1)
+			go func() {
+				over <- frames.Serve(there, frames.ServerConfig{New: func() frames.Answerer { return echo{ended} }, Workers: 2})
+			}()
+			for i := range 2 + more {
+				b := append(abi.BeginFrame(nil, uint32(i), uint8(abi.OpGet), nil), "wait"...)
+				b, _ = abi.EndFrame(b, 0)
+				if _, err := ours.Write(b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(20 * time.Millisecond)
+			ours.Close()
+			select {
+			case <-over:
+			case <-time.After(10 * time.Second):
+				t.Error("it goes on")
+			}
+			if n := ended.Load(); n != 2 {
+				t.Errorf("%d calls have ended, want the two that were begun", n)
+			}
+		})
+	}
+}
+
+// A caller who reads for others leaves when it wants to, also while there is always
+// more to read.
+func TestReaderLeaves(t *testing.T) {
+	ours, theirs := pair(t)
+	c := frames.NewClient(conn(t, ours), frames.ClientConfig{})
+	defer c.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() { _, _, err := ask(ctx, c, []byte("first")); left <- err }()
+	request := make([]byte, 17)
+	if _, err := io.ReadFull(theirs, request); err != nil {
+		t.Fatal(err)
+	}
+	// A frame that comes bit by bit, as fast as it is read.
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		head := abi.BeginFrame(nil, binary.LittleEndian.Uint32(request[4:]), 0, nil)
+		binary.LittleEndian.PutUint32(head, 60<<20)
+		_, _ = theirs.Write(head)
+		for part := make([]byte, 1<<20); ; {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := theirs.Write(part); err != nil {
+				return
+			}
+		}
+	}()
+	cancel()
+	select {
+	case err := <-left:
+		if !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it cannot leave")
+	}
+}
+
+// A peer that takes what it is sent, but slowly, is waited for.
+func TestPeerThatReadsSlowly(t *testing.T) {
+	ours, theirs := pair(t)
+	c := frames.NewClient(conn(t, ours), frames.ClientConfig{Patience: 300 * time.Millisecond})
+	defer c.Close()
+	large := make([]byte, 3<<20)
+	go func() {
+		request := make([]byte, 12+len(large))
+		for rest := request; len(rest) > 0; { // it takes some three times as long as the patience
+			time.Sleep(50 * time.Millisecond)
+			n, err := io.ReadFull(theirs, rest[:min(len(rest), 160<<10)])
+			if err != nil {
+				return
+			}
+			rest = rest[n:]
+		}
+		answer := abi.BeginFrame(nil, binary.LittleEndian.Uint32(request[4:]), 0, nil)
+		answer, _ = abi.EndFrame(answer, 0)
+		_, _ = theirs.Write(answer)
+	}()
+	if _, _, err := ask(t.Context(), c, large); err != nil {
+		t.Error(err)
+	}
+}
+
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after 10 s it is not so that %s", what)
+		}
 	}
 }
 
@@ -331,6 +483,32 @@ func TestBadHosts(t *testing.T) {
 				case <-time.After(10 * time.Second):
 					t.Error("it goes on")
 				}
+			})
+		}
+	}
+}
+
+// What a call costs, with both sides in this process.
+func BenchmarkDo(b *testing.B) {
+	for _, workers := range []int{0, 8} {
+		for _, callers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%d workers, %d callers", workers, callers), func(b *testing.B) {
+				c, _ := serve(b, workers, frames.ClientConfig{})
+				key := []byte("key")
+				var asking sync.WaitGroup
+				b.ReportAllocs()
+				b.ResetTimer()
+				for i := range callers {
+					asking.Go(func() {
+						for range (b.N + i) / callers {
+							if _, _, err := ask(context.Background(), c, key); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				asking.Wait()
 			})
 		}
 	}

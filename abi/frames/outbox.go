@@ -22,7 +22,7 @@ const (
 // what others send, or by a peer that does not read.
 type outbox struct {
 	conn     *Conn
-	patience time.Duration // for the peer to take what it is sent
+	patience time.Duration // for the peer to take some of what it is sent; negative: for ever
 	crowded  func() bool   // whether others are likely to append soon
 	failed   func(error)
 

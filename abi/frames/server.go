@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
@@ -44,10 +42,7 @@ type Server struct {
 	last   int // requests of the latest read
 	buf    []byte
 	outbox
-	busy atomic.Int32
-
-	running sync.Mutex
-	cancels map[uint32]context.CancelFunc // of the calls under way, by id; nil: they cannot be ended
+	pool pool // of workers, if there are any
 }
 
 // Serve answers over conn until it ends, and closes it. Nil: the other side has
@@ -101,7 +96,7 @@ func (s *Server) requests(handle func(f abi.Frame, err error) error, after func(
 				return err
 			}
 			if err == nil && abi.Op(f.Kind) == abi.OpCancel {
-				s.cancel(f.ID)
+				s.pool.cancel(f.ID)
 			} else if err := handle(f, err); err != nil {
 				return err
 			}
@@ -115,61 +110,25 @@ func (s *Server) requests(handle func(f abi.Frame, err error) error, after func(
 	}
 }
 
-// answer appends the answer to f, or that it cannot be read.
-func (s *Server) answer(a Answerer, dst []byte, f abi.Frame, unread error) []byte {
-	if unread != nil {
-		return a.Refuse(dst, f.ID, unread)
-	}
-	budget := s.config.MaxFrame
+// told reads the header of a request: how large its answer may be, and how long it
+// has; 0: as long as it takes. What is wrong with the header the answer says.
+func (s *Server) told(f *abi.Frame) (budget int, left time.Duration) {
+	budget = s.config.MaxFrame
 	var h abi.Header
-	if h.Decode(f.Header) == nil { // else the answer says what is wrong with it
-		if h.Now > 0 && s.config.Told != nil {
-			s.config.Told(h.Now)
-		}
-		if h.Budget > 0 {
-			budget = min(budget, int(h.Budget))
-		}
+	if h.Decode(f.Header) != nil {
+		return budget, 0
 	}
-	if s.cancels == nil {
-		return a.Answer(context.Background(), dst, f, budget)
+	if h.Now > 0 && s.config.Told != nil {
+		s.config.Told(h.Now)
 	}
-	ctx, end := s.begin(f.ID, &h)
-	defer end()
-	return a.Answer(ctx, dst, f, budget)
-}
-
-// begin is the context of a call that can be ended.
-func (s *Server) begin(id uint32, h *abi.Header) (context.Context, func()) {
-	var ctx context.Context
-	var cancel context.CancelFunc
-	if h.Deadline > 0 {
-		ctx, cancel = context.WithTimeout(context.Background(), time.Duration(min(h.Deadline, maxDeadline))*time.Millisecond)
-	} else {
-		ctx, cancel = context.WithCancel(context.Background())
+	if h.Budget > 0 {
+		budget = min(budget, int(h.Budget))
 	}
-	s.running.Lock()
-	s.cancels[id] = cancel
-	s.running.Unlock()
-	return ctx, func() {
-		s.running.Lock()
-		delete(s.cancels, id)
-		s.running.Unlock()
-		cancel()
-	}
+	return budget, time.Duration(min(h.Deadline, maxDeadline)) * time.Millisecond
 }
 
 // maxDeadline is what counts as for ever, in ms.
 const maxDeadline = int64(365 * 24 * time.Hour / time.Millisecond)
-
-// cancel ends a call that is under way. One that still waits for a worker is
-// answered as if nobody had left.
-func (s *Server) cancel(id uint32) {
-	s.running.Lock()
-	defer s.running.Unlock()
-	if cancel := s.cancels[id]; cancel != nil {
-		cancel()
-	}
-}
 
 // mostAnswers is how many bytes of answers are collected before they are sent.
 const mostAnswers = 256 << 10
@@ -192,109 +151,15 @@ func (s *Server) inline() error {
 		return err
 	}
 	return s.requests(func(f abi.Frame, unread error) error {
-		out = s.answer(a, out, f, unread)
+		if unread != nil {
+			out = a.Refuse(out, f.ID, unread)
+		} else {
+			budget, _ := s.told(&f)
+			out = a.Answer(context.Background(), out, f, budget)
+		}
 		if len(out) < mostAnswers {
 			return nil
 		}
 		return send()
 	}, send)
-}
-
-// job is a request that waits for a worker, with memory of its own.
-type job struct {
-	frame  abi.Frame
-	unread error
-	copy   []byte
-}
-
-// workers answers with several goroutines, each of which is started when all
-// before it are busy. Answers go out as they come. When all are busy nothing more
-// is read, so that the other side has to wait.
-func (s *Server) workers() error {
-	jobs := make(chan *job)
-	s.cancels = map[uint32]context.CancelFunc{}
-	var running sync.WaitGroup
-	pool := sync.Pool{New: func() any { return new(job) }}
-	failed := make(chan error, 1)
-	s.start(s.conn, time.Minute, func() bool { return s.busy.Load() > 1 }, func(err error) {
-		s.mu.Lock()
-		if s.err == nil {
-			s.err = err
-		}
-		s.roomier()
-		s.mu.Unlock()
-		select {
-		case failed <- err:
-		default:
-		}
-		_ = s.conn.Close() // so that the reader ends
-	})
-	work := func(j *job) {
-		a := s.config.New()
-		var out []byte
-		for ok := true; ok; j, ok = <-jobs {
-			out = s.answer(a, out[:0], j.frame, j.unread)
-			pool.Put(j)
-			s.busy.Add(-1)
-			s.post(out)
-			if cap(out) > keptBuffer {
-				out = nil
-			}
-		}
-	}
-	started := 0
-	err := s.requests(func(f abi.Frame, unread error) error {
-		j := pool.Get().(*job)
-		j.take(f, unread)
-		s.busy.Add(1)
-		select {
-		case jobs <- j:
-			return nil
-		default:
-		}
-		if started < s.config.Workers {
-			started++
-			running.Go(func() { work(j) })
-			return nil
-		}
-		jobs <- j
-		return nil
-	}, func() error { return nil })
-	close(jobs)
-	running.Wait()
-	s.stop()
-	select {
-	case err = <-failed:
-	default:
-	}
-	return err
-}
-
-// take copies f.
-func (j *job) take(f abi.Frame, unread error) {
-	if cap(j.copy) > keptBuffer {
-		j.copy = nil
-	}
-	j.copy = append(append(j.copy[:0], f.Header...), f.Message...)
-	j.frame, j.unread = f, unread
-	n := len(f.Header)
-	j.frame.Header, j.frame.Message = j.copy[:n:n], j.copy[n:len(j.copy):len(j.copy)]
-}
-
-// post has an answer sent, and waits while the other side does not take what was
-// sent before.
-func (s *Server) post(answer []byte) {
-	s.mu.Lock()
-	for s.err == nil && !s.takes(len(answer)) {
-		room := s.wait()
-		s.mu.Unlock()
-		<-room
-		s.mu.Lock()
-	}
-	if s.err != nil {
-		s.mu.Unlock()
-		return
-	}
-	s.pending = append(s.pending, answer...)
-	s.flush()
 }

@@ -27,11 +27,12 @@ type Backend struct {
 	info  atomic.Pointer[storage.Info]
 	calls inFlight
 
-	closing sync.Mutex    // of who closes
+	closing chan struct{} // of one: of who closes
 	ended   chan struct{} // closed when nothing is to be started any more
 	end     sync.Once
 	tended  sync.WaitGroup
 	meters  *meters // nil: nobody counts
+	counted bool    // they were stopped; of who closes
 }
 
 var _ storage.Backend = (*Backend)(nil)
@@ -47,7 +48,8 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 	if store != "" {
 		log = log.With("store", store)
 	}
-	b := &Backend{p: p, store: store, config: config, ended: make(chan struct{}), time: supervise.NewClock(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
+	b := &Backend{p: p, store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
+		time: supervise.NewClock(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
 	b.calls.init()
 	r, err := p.start(ctx, config, b.time.Now())
 	if err != nil {
@@ -203,7 +205,7 @@ func (b *Backend) reach(ctx context.Context) (*run, error) {
 		if r := b.run.Load(); r != nil {
 			return r, nil
 		}
-		if err := b.life.Wait(ctx); err != nil {
+		if err := b.life.Wait(ctx, func() bool { return b.run.Load() != nil }); err != nil {
 			return nil, b.p.opts.wrap(err)
 		}
 	}
@@ -223,17 +225,21 @@ func (b *Backend) Kill() {
 // ends it. It is idempotent. Ended by ctx, or by the time that the plugin has to
 // stop, it kills the plugin, and says so.
 func (b *Backend) Close(ctx context.Context) error {
-	b.closing.Lock()
-	defer b.closing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, b.p.opts.Stop)
 	defer cancel()
+	select {
+	case b.closing <- struct{}{}:
+		defer func() { <-b.closing }()
+	case <-ctx.Done():
+		return b.p.opts.wrap(storage.ContextError(ctx))
+	}
 	b.calls.end()
 	b.end.Do(func() { close(b.ended) })
 	b.tended.Wait()
 	var err error
-	if b.meters != nil {
+	if b.meters != nil && !b.counted {
+		b.counted = true
 		err = b.meters.stop()
-		b.meters = nil
 	}
 	r := b.run.Swap(nil)
 	b.life.Stop()

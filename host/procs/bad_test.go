@@ -18,6 +18,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
@@ -55,6 +57,12 @@ func badPlugins() map[string]func() {
 		"another id": func() { serveFrames(func(id uint32) []byte { return frame(id+1, 8) }) },
 		"twice":      func() { serveFrames(func(id uint32) []byte { return append(frame(id, 8), frame(id, 8)...) }) },
 		"4 GiB":      func() { serveFrames(func(id uint32) []byte { return frame(id, 1<<32-1) }) },
+		"polite":     polite,
+		"flushes":    func() { flushes(false) },
+		"stuck":      func() { flushes(true) },
+		"shouts":     func() { fmt.Fprintln(os.Stderr, "x"+strings.Repeat("é", 500)); os.Exit(1) },
+		"cut error":  func() { serveFrames(cutError) },
+		"exhausted":  func() { serveFrames(nil) },
 		"no reader":  func() { serveFrames(nil) },
 	}
 }
@@ -158,10 +166,13 @@ func (s *service) GRPCServer(_ *plugin.GRPCBroker, srv *grpc.Server) error {
 	}
 	srv.RegisterService(&grpc.ServiceDesc{ServiceName: abigrpc.Service, Methods: []grpc.MethodDesc{
 		method("Open", func() any { return &abigrpc.Open{} }, func() (any, error) { return &abigrpc.Info{Info: storage.Info{Name: "bad"}}, nil }),
+		method("Get", func() any { return &abigrpc.Raw{} }, exhausted), method("Apply", func() any { return &abigrpc.Raw{} }, exhausted),
 		method("Attach", func() any { return &abipb.AttachRequest{} }, s.attach),
 	}}, nil)
 	return nil
 }
+
+func exhausted() (any, error) { return nil, status.Error(codes.ResourceExhausted, "too much") }
 
 func (s *service) attach() (any, error) {
 	l, err := net.Listen("unix", filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "d"))
@@ -188,6 +199,13 @@ func (s *service) attach() (any, error) {
 		}
 	}()
 	return &abipb.AttachResponse{Path: l.Addr().String(), Token: make([]byte, abi.TokenSize)}, nil
+}
+
+// cutError is an answer whose Error ends too early.
+func cutError(id uint32) []byte {
+	b := append(frame(id, 10), 0x0a, 0xff)
+	b[8] = byte(storage.Unavailable)
+	return b
 }
 
 func frame(id, size uint32) []byte {

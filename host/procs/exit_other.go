@@ -2,12 +2,13 @@
 
 package procs
 
-import "os/exec"
-
-// waitFor waits until the process has ended and calls killAll. Its number might be
-// another's by then, in theory.
-func waitFor(cmd *exec.Cmd, killAll func()) error {
-	err := cmd.Wait()
-	killAll()
+// waitFor waits until the process has ended, and ends what it has started. Its number
+// might be another's by then, in theory.
+func (r *process) waitFor() error {
+	err := r.cmd.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.killAll()
+	r.reaped = true
 	return err
 }

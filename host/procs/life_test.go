@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -343,12 +342,15 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
+// hosted says to beHost which plugin it has.
+const hosted = "PLINTH_TEST_HOSTED"
+
 // beHost is a host in a process of its own, that is killed.
 func beHost() {
 	self, err := os.Executable()
 	if err == nil {
 		var p *procs.Plugin
-		if p, err = procs.New(procs.Options{Name: "memory", Command: []string{self}, Env: map[string]string{asPlugin: "memory"}}); err == nil {
+		if p, err = procs.New(procs.Options{Name: os.Getenv(hosted), Command: []string{self}, Env: map[string]string{asPlugin: os.Getenv(hosted), marker: os.Getenv(marker)}}); err == nil {
 			_, err = p.Open(context.Background(), "", nil)
 		}
 	}
@@ -358,20 +360,8 @@ func beHost() {
 
 // A host that is killed leaves nothing behind: its plugins notice, and go.
 func TestHostIsKilled(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	host := exec.Command(self)
-	host.Env = append(os.Environ(), asPlugin+"=host", "TMPDIR="+dir)
-	out, err := host.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := host.Start(); err != nil {
-		t.Fatal(err)
-	}
+	host, out := startHost(t, dir, "memory", "")
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if line != "open <nil>\n" {
 		t.Errorf("%q, %v", line, err)

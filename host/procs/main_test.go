@@ -74,7 +74,9 @@ func options(t testing.TB, name string) procs.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return procs.Options{Name: name, Command: []string{self}, Env: map[string]string{asPlugin: name}, Plaintext: true,
+	// A program with the race detector in it takes a second to exit, otherwise.
+	env := map[string]string{asPlugin: name, "GORACE": "atexit_sleep_ms=0"}
+	return procs.Options{Name: name, Command: []string{self}, Env: env, Plaintext: true,
 		Log: slog.New(slog.DiscardHandler), Start: time.Minute}
 }
 

@@ -70,11 +70,12 @@ func readLine(r *bufio.Reader, n int) (string, error) {
 // tell logs one line: a record, where it is one in JSON as slog or hclog write
 // them, else as it is.
 func (o *output) tell(line string, level slog.Level) {
+	kept := strings.ToValidUTF8(line[:min(len(line), mostKept)], "") // a character may have been cut
 	o.mu.Lock()
 	if o.panic == "" && (strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ")) {
-		o.panic = line[:min(len(line), mostKept)]
+		o.panic = kept
 	}
-	o.last = append(o.last, line[:min(len(line), mostKept)])
+	o.last = append(o.last, kept)
 	if len(o.last) > mostWords {
 		o.last = o.last[1:]
 	}

@@ -102,13 +102,15 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 		return nil, true, false, storage.Errorf(storage.Unavailable, "the call over gRPC: %s", firstLine(err.Error()))
 	case codes.Unimplemented:
 		err = storage.Errorf(storage.Unsupported, "the plugin has no %s", op)
-	case codes.ResourceExhausted: // an answer that is too large
-		err = storage.Errorf(storage.RangeLimit, "the answer: %s", firstLine(s.Message()))
 	default: // a fault, of which nothing else is known
-		err = &storage.Error{Code: storage.Internal, Msg: fmt.Sprintf("the plugin answers the status %s without an Error: %s", s.Code(), firstLine(s.Message()))}
-		if op == abi.OpApply {
-			err = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, Msg: err.Error()}
+		e := &storage.Error{Code: storage.Internal, Msg: fmt.Sprintf("the plugin answers the status %s without an Error: %s", s.Code(), firstLine(s.Message()))}
+		switch {
+		case op == abi.OpApply:
+			e.Code, e.Unknown = storage.OutcomeUnknown, true
+		case s.Code() == codes.ResourceExhausted: // an answer that is too large
+			e.Code = storage.RangeLimit
 		}
+		err = e
 	}
 	p.answers.Add(1)
 	return nil, true, true, err

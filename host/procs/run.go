@@ -63,7 +63,7 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 		return nil, err
 	}
 	r := &run{p: p, over: make(chan struct{})}
-	if r.dir, err = os.MkdirTemp("", "plinth"); err != nil {
+	if r.dir, err = runDir(); err != nil {
 		return nil, err
 	}
 	dir := p.opts.Dir
@@ -73,6 +73,7 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 		}
 	}
 	out := &output{log: p.opts.Log}
+	r.proc = newProcess(p, out, r.dir, dir)
 	r.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},
 		VersionedPlugins: map[int]plugin.PluginSet{abi.Version: {abi.PluginKind: kind{}}},
@@ -88,7 +89,7 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 				grpc.MaxCallRecvMsgSize(p.opts.MaxFrame), grpc.MaxCallSendMsgSize(math.MaxInt32)),
 			grpc.WithDisableServiceConfig()},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
-			r.proc = newProcess(p, out, r.dir, dir, cmd.Env)
+			r.proc.cmd.Env = append(cmd.Env, r.proc.cmd.Env...)
 			return r.proc, nil
 		},
 	})
@@ -98,7 +99,10 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 	left := context.AfterFunc(ctx, r.kill)
 	defer func() {
 		timely := late.Stop()
-		if left(); err != nil {
+		if left(); err == nil && (!timely || ctx.Err() != nil) {
+			err = errors.New("it is being killed")
+		}
+		if err != nil {
 			err = r.explain(ctx, err, timely)
 			r.stop(context.Background())
 		}
@@ -118,6 +122,20 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 	within, cancel := context.WithTimeout(ctx, p.opts.Start)
 	defer cancel()
 	return r, r.open(within, config, now)
+}
+
+// runDir makes a folder for the sockets of a run. The path of a socket is short.
+func runDir() (string, error) {
+	dir, err := os.MkdirTemp("", "plinth")
+	if err != nil {
+		return "", storage.Errorf(storage.Unavailable, "it cannot be started: no folder for its sockets: %w", err)
+	}
+	const longest = len("/plugin-dir4294967295/plugin4294967295")
+	if most := len(syscall.RawSockaddrUnix{}.Path) - 1 - longest; len(dir) > most {
+		_ = os.Remove(dir) // it is empty
+		return "", storage.Errorf(storage.InvalidArgument, "it cannot be started: the folder for its sockets, %s, has a path of %d bytes, and may have %d: set TMPDIR to a shorter one", dir, len(dir), most)
+	}
+	return dir, nil
 }
 
 // open opens the backend, and the plane that its calls go by.
@@ -180,7 +198,9 @@ func (r *run) attach(ctx context.Context, at *abipb.AttachResponse) (*frames.Cli
 	if err != nil {
 		return nil, errors.Join(err, unix.Close())
 	}
-	return frames.NewClient(c, frames.ClientConfig{MaxFrame: r.p.opts.MaxFrame, Cancels: true,
+	// One that takes nothing answers nothing either, which is noticed before.
+	patience := 2 * min(r.p.opts.Call, time.Hour)
+	return frames.NewClient(c, frames.ClientConfig{MaxFrame: r.p.opts.MaxFrame, Cancels: true, Patience: patience,
 		Ended: func(err error) { r.ends(storage.AsError(err)) }}), nil
 }
 
@@ -210,31 +230,32 @@ func cut(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// kill ends the process now.
-func (r *run) kill() {
-	if r.proc != nil {
-		_ = r.proc.Kill(context.Background()) // it is only waited for
-	}
-}
+// kill ends the process now, or before it begins.
+func (r *run) kill() { _ = r.proc.Kill(context.Background()) } // it is only waited for
 
 // stop ends the process, with a word before if it still listens and there is time,
 // and gives back all that it used. The backend was closed before.
 func (r *run) stop(ctx context.Context) {
+	wait := goneWithin
+	select {
+	case <-r.over: // it is lost
+		wait = 0
+	default:
+	}
 	if r.plane != nil {
 		r.plane.close()
 	}
-	if r.proc != nil && r.proc.cmd.Process != nil {
+	if r.proc.runs() {
 		r.proc.end()
-		timer := time.NewTimer(goneWithin)
+		timer := time.NewTimer(wait)
 		select {
 		case <-r.proc.exited:
 		case <-timer.C:
 		case <-ctx.Done():
-		case <-r.over: // it is lost
 		}
 		timer.Stop()
-		r.kill()
 	}
+	r.kill()
 	r.client.Kill() // the process is gone: this is for what go-plugin holds
 	if r.conn != nil {
 		_ = r.conn.Close() // it fails only when it was closed before
@@ -252,24 +273,21 @@ func (r *run) explain(ctx context.Context, err error, timely bool) error {
 		return err // the plugin's own
 	}
 	why := firstLine(err.Error())
-	if p := r.proc; p != nil {
-		r.kill()
-		if p.cmd.Process == nil {
-			<-p.exited
-		}
-		switch {
-		case ctx.Err() != nil:
-			return storage.ContextError(ctx)
-		case !timely:
-			why = fmt.Sprintf("it was not ready within %s", r.p.opts.Start)
-		case p.greeted != nil && !errors.Is(p.greeted, io.EOF):
-			why = p.greeted.Error()
-		case p.greeted != nil && p.cmd.Process != nil:
-			why = "it said nothing of where it listens: " + p.ending()
-		}
-		if words := p.out.words(); words != "" {
-			why += "; its last output: " + words
-		}
+	p := r.proc
+	r.kill()
+	switch {
+	case ctx.Err() != nil:
+		return storage.ContextError(ctx)
+	case !timely:
+		why = fmt.Sprintf("it was not ready within %s", r.p.opts.Start)
+	case !p.runs():
+	case p.greeted != nil && !errors.Is(p.greeted, io.EOF) && !errors.Is(p.greeted, os.ErrClosed):
+		why = p.greeted.Error()
+	case p.greeted != nil:
+		why = "it said nothing of where it listens: " + p.ending()
+	}
+	if words := p.out.words(); words != "" {
+		why += "; its last output: " + words
 	}
 	return storage.Errorf(storage.Unavailable, "it cannot be started: %s", why)
 }

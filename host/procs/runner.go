@@ -35,7 +35,11 @@ type process struct {
 	greets *io.PipeReader
 	hello  *io.PipeWriter
 
-	kill    sync.Once
+	mu     sync.Mutex
+	began  bool
+	killed bool // it is not to begin
+	reaped bool // its number may be another's
+
 	readers sync.WaitGroup
 	exited  chan struct{}
 	err     error // why, after exited; nil: with code 0
@@ -47,11 +51,12 @@ var _ runner.Runner = (*process)(nil)
 // lastWords is how long the output of a process that has ended is waited for.
 const lastWords = 200 * time.Millisecond
 
-// newProcess is a process that is yet to be started: env is go-plugin's.
-func newProcess(p *Plugin, out *output, runDir, dir string, env []string) *process {
+// newProcess is a process that is yet to be started, and to be given go-plugin's
+// part of its environment.
+func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 	r := &process{out: out, exited: make(chan struct{})}
 	r.greets, r.hello = io.Pipe()
-	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: append(env, abi.RunDirKey+"="+runDir), SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: []string{abi.RunDirKey + "=" + runDir}, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
 	for name, value := range p.opts.Env {
 		r.cmd.Env = append(r.cmd.Env, name+"="+value)
 	}
@@ -95,7 +100,7 @@ func (r *process) Start(ctx context.Context) (err error) {
 		return err
 	}
 	r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = stdin, stdout, stderr
-	if err := r.cmd.Start(); err != nil {
+	if err := r.begin(); err != nil {
 		return err
 	}
 	r.readers.Go(func() { r.greeted = r.out.hello(r.stdout, r.hello) })
@@ -104,9 +109,28 @@ func (r *process) Start(ctx context.Context) (err error) {
 	return nil
 }
 
+// begin starts the process, if nobody has killed it before.
+func (r *process) begin() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.killed {
+		return errors.New("it was killed before it began")
+	}
+	err := r.cmd.Start()
+	r.began = err == nil
+	return err
+}
+
+// runs tells whether the process was started.
+func (r *process) runs() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.began
+}
+
 // reap notes the end of the process, and ends what it leaves behind.
 func (r *process) reap() {
-	r.err = waitFor(r.cmd, r.killAll)
+	r.err = r.waitFor()
 	silent := make(chan struct{})
 	go func() {
 		defer close(silent)
@@ -139,17 +163,19 @@ func (r *process) killAll() {
 // end tells the process that the host is gone, which is how it is asked to go.
 func (r *process) end() { r.stdin.Close() }
 
-// Kill ends the process at once, and waits for its end.
+// Kill ends the process at once, and waits for its end. One that has not begun will
+// not.
 func (r *process) Kill(context.Context) error {
-	select {
-	case <-r.exited:
-		return nil
-	default:
+	r.mu.Lock()
+	r.killed = true
+	began := r.began
+	if began && !r.reaped {
+		r.killAll()
 	}
-	if r.cmd.Process != nil {
-		r.kill.Do(r.killAll)
+	r.mu.Unlock()
+	if began {
+		<-r.exited
 	}
-	<-r.exited
 	return nil
 }
 
@@ -170,7 +196,7 @@ func (r *process) Name() string { return r.cmd.Path }
 
 // ID is the number of the process.
 func (r *process) ID() string {
-	if r.cmd.Process == nil {
+	if !r.runs() {
 		return ""
 	}
 	return strconv.Itoa(r.cmd.Process.Pid)

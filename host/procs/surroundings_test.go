@@ -39,7 +39,7 @@ func TestGrants(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	want := []string{"GRANTED", "PLINTH_PLUGIN", "PLINTH_RUN_DIR", asPlugin, "PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR"}
+	want := []string{"GORACE", "GRANTED", "PLINTH_PLUGIN", "PLINTH_RUN_DIR", asPlugin, "PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR"}
 	slices.Sort(want)
 	if !slices.Equal(names, want) {
 		t.Errorf("it sees %q, want %q", names, want)

@@ -252,23 +252,25 @@ func (l *Life) WaitDue(ctx context.Context) error {
 }
 
 // Wait waits until calls are taken, as long as the policy lets it and ctx lasts. The
-// error is why they are not.
-func (l *Life) Wait(ctx context.Context) error {
-	if l.policy.Wait < 0 {
-		return l.unless()
-	}
-	timer := time.NewTimer(l.policy.Wait)
+// error is why they are not. there tells whether there is something that takes them:
+// it may be gone already while what follows from that is not known yet.
+func (l *Life) Wait(ctx context.Context, there func() bool) error {
+	timer := time.NewTimer(max(l.policy.Wait, 0))
 	defer timer.Stop()
 	for {
 		l.mu.Lock()
 		state, changed := l.status.State, l.changed
 		l.mu.Unlock()
-		if state != Starting && state != Restarting {
+		gone := state.Serves() && !there()
+		if state != Starting && state != Restarting && !gone {
 			return l.unless()
 		}
 		select {
 		case <-changed:
 		case <-timer.C:
+			if gone {
+				return storage.Errorf(storage.Unavailable, "the plugin has failed just now")
+			}
 			return l.unless()
 		case <-ctx.Done():
 			return storage.ContextError(ctx)

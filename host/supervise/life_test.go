@@ -142,26 +142,39 @@ func TestFailedStart(t *testing.T) {
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := supervise.New(supervise.Policy{Wait: time.Second}, time.Now, slog.New(slog.DiscardHandler))
+		is := true
+		there := func() bool { return is }
 		l.Started()
-		if err := l.Wait(t.Context()); err != nil {
+		if err := l.Wait(t.Context(), there); err != nil {
 			t.Error(err)
 		}
+		// Until it is known what follows from a loss, nobody is told that calls are taken.
+		is = false
+		short, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer end()
+		if start, err := time.Now(), l.Wait(short, there); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 100*time.Millisecond {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+		if start, err := time.Now(), l.Wait(t.Context(), there); !errors.Is(err, storage.ErrUnavailable) || time.Since(start) != time.Second {
+			t.Errorf("after %s: %v", time.Since(start), err)
+		}
+		is = true
 		l.Lost(errCrash, "", true)
 		time.AfterFunc(500*time.Millisecond, l.Started)
-		if start, err := time.Now(), l.Wait(t.Context()); err != nil || time.Since(start) != 500*time.Millisecond {
+		if start, err := time.Now(), l.Wait(t.Context(), there); err != nil || time.Since(start) != 500*time.Millisecond {
 			t.Errorf("after %s: %v", time.Since(start), err)
 		}
 		l.Lost(errCrash, "", true)
-		if start, err := time.Now(), l.Wait(t.Context()); !errors.Is(err, storage.ErrUnavailable) || time.Since(start) != time.Second {
+		if start, err := time.Now(), l.Wait(t.Context(), there); !errors.Is(err, storage.ErrUnavailable) || time.Since(start) != time.Second {
 			t.Errorf("after %s: %v", time.Since(start), err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if err := l.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := l.Wait(ctx, there); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		time.AfterFunc(100*time.Millisecond, l.Stop)
-		if err := l.Wait(t.Context()); !errors.Is(err, storage.ErrShuttingDown) {
+		if err := l.Wait(t.Context(), there); !errors.Is(err, storage.ErrShuttingDown) {
 			t.Error(err)
 		}
 	})

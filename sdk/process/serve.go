@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -21,8 +23,12 @@ import (
 	"github.com/plinthkv/plinth/sdk"
 )
 
-// flushTime is what a backend is given to close when the host has gone.
-const flushTime = time.Second
+// flushTime is what a backend is given to close when the host has gone, and leaveTime
+// after what time the process goes all the same.
+const (
+	flushTime = time.Second
+	leaveTime = 1500 * time.Millisecond
+)
 
 // Serve serves the backend that open makes to the host that has started this
 // process, and ends the process when the host asks for it or is gone. A process
@@ -33,12 +39,21 @@ func Serve(open sdk.Opener) {
 		fmt.Fprintf(os.Stderr, "%s is a Plinth plugin: a host starts it. Name it in a configuration, as plugins: { NAME: { process: { command: [PATH] } } }, or try \"plinth plugin test PATH\".\n", os.Args[0])
 		os.Exit(1)
 	}
+	// When the host has gone nobody reads what is logged: that is no reason to end before
+	// the backend was closed. What this process starts does not inherit it.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	s := newServer(open)
 	go func() {
 		// The host holds the other end of standard input: nothing comes, and when it
 		// ends the host is gone, however it went.
 		_, _ = io.Copy(io.Discard, os.Stdin)
-		code := s.flush()
+		flushed := make(chan int, 1)
+		go func() { flushed <- s.flush() }()
+		code := 1
+		select {
+		case code = <-flushed:
+		case <-time.After(leaveTime): // it does not hear that its time is over
+		}
 		if dir := os.Getenv(abi.RunDirKey); dir != "" {
 			_ = os.RemoveAll(dir) // nobody is left to be told
 		}
