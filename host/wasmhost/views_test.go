@@ -85,6 +85,9 @@ type reentrant struct {
 func (r *reentrant) Enabled(context.Context, slog.Level) bool { return true }
 func (r *reentrant) WithAttrs([]slog.Attr) slog.Handler       { return r }
 func (r *reentrant) Handle(context.Context, slog.Record) error {
+	if r.b == nil { // it is being opened
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
 	_, r.err = r.b.Get(ctx, []byte("key"))
