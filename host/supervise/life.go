@@ -55,6 +55,7 @@ type Life struct {
 	row     int         // of losses and failed starts, since it was steady
 	refusal string      // what callers are told while calls are not taken
 	changed chan struct{}
+	said    func() // what is to be logged; nil: nothing
 }
 
 // New is a life that is Starting. clock is the host's; log hears of every change.
@@ -95,13 +96,23 @@ func (l *Life) to(s State, reason string) {
 	if reason != "" {
 		attrs = append(attrs, "reason", reason)
 	}
-	l.log.Log(context.Background(), level, "plugin state", attrs...)
+	l.said = func() { l.log.Log(context.Background(), level, "plugin state", attrs...) }
+}
+
+// unlock logs what has changed, without the lock: a log may ask how the plugin is.
+func (l *Life) unlock() {
+	said := l.said
+	l.said = nil
+	l.mu.Unlock()
+	if said != nil {
+		said()
+	}
 }
 
 // Started says that it answers.
 func (l *Life) Started() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	if l.status.State == Restarting {
 		l.status.Restarts++
 	}
@@ -112,7 +123,7 @@ func (l *Life) Started() {
 // Is says of one that serves what is wrong with it; empty: nothing.
 func (l *Life) Is(wrong string) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	switch {
 	case !l.status.State.Serves():
 	case wrong == "":
@@ -128,7 +139,7 @@ func (l *Life) Is(wrong string) {
 // and when.
 func (l *Life) Lost(why error, what string, again bool) (bool, time.Time) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	now := l.clock()
 	if l.status.State.Serves() {
 		l.status.LastLoss = why.Error()
@@ -176,7 +187,7 @@ func (l *Life) pause() time.Duration {
 // Stop says that it is closed.
 func (l *Life) Stop() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer l.unlock()
 	l.to(Stopped, "")
 }
 

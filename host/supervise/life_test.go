@@ -203,3 +203,24 @@ func TestTogether(t *testing.T) {
 		}
 	}
 }
+
+// asking is a log that asks how the plugin is.
+type asking struct {
+	slog.Handler
+	l *supervise.Life
+}
+
+func (a *asking) Enabled(context.Context, slog.Level) bool  { return true }
+func (a *asking) Handle(context.Context, slog.Record) error { a.l.Status(); return nil }
+
+// A log may ask the life that it hears of.
+func TestLogAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // which notices that all wait for each other
+		log := &asking{}
+		log.l = supervise.New(supervise.Policy{}, time.Now, slog.New(log))
+		log.l.Started()
+		log.l.Is("slow")
+		log.l.Lost(errCrash, "", true)
+		log.l.Stop()
+	})
+}
