@@ -385,7 +385,7 @@ func TestHostIsKilled(t *testing.T) {
 func TestLeavesNothing(t *testing.T) {
 	cycles := 1000
 	if testing.Short() {
-		cycles = 40
+		cycles = 24
 	}
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
