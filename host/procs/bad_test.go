@@ -113,6 +113,11 @@ func (moody) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	case "dir":
 		dir, err := os.Getwd()
 		return storage.Item{Value: []byte(dir)}, err
+	case "flood":
+		for range 3000 {
+			fmt.Fprintln(os.Stderr, "drop")
+		}
+		return storage.Item{}, storage.ErrNotFound
 	case "env":
 		return storage.Item{Value: []byte(strings.Join(os.Environ(), "\n"))}, nil
 	case "stdin":

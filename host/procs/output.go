@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -30,6 +31,9 @@ const (
 	mostWords = 8
 	// mostKept is how much of such a line is kept, in bytes.
 	mostKept = 500
+	// mostLines is how many lines are logged in a second; what comes beyond that is
+	// dropped, and counted.
+	mostLines = 1000
 )
 
 // output is what a process prints: lines that go into the host's log, the last of
@@ -40,6 +44,25 @@ type output struct {
 	mu    sync.Mutex
 	last  []string
 	panic string // the first line that tells of one; empty: none has
+
+	second  time.Time // begins the one that lines are counted in
+	logged  int       // in it
+	dropped int       // in it
+}
+
+// room tells whether another line may be logged, and how many were dropped in the
+// second before. The lock is held.
+func (o *output) room(now time.Time) (ok bool, dropped int) {
+	if now.Sub(o.second) >= time.Second {
+		dropped = o.dropped
+		o.second, o.logged, o.dropped = now, 0, 0
+	}
+	if o.logged == mostLines {
+		o.dropped++
+		return false, dropped
+	}
+	o.logged++
+	return true, dropped
 }
 
 // lines logs what comes until it ends.
@@ -79,7 +102,14 @@ func (o *output) tell(line string, level slog.Level) {
 	if len(o.last) > mostWords {
 		o.last = o.last[1:]
 	}
+	ok, dropped := o.room(time.Now())
 	o.mu.Unlock()
+	if dropped > 0 {
+		o.log.Warn("the plugin prints too much: lines were dropped", "lines", dropped, "limit_per_second", mostLines)
+	}
+	if !ok {
+		return
+	}
 	var record map[string]any
 	if line[0] != '{' || json.Unmarshal([]byte(line), &record) != nil {
 		o.log.Log(context.Background(), level, line)

@@ -127,6 +127,20 @@ func TestTelemetry(t *testing.T) {
 	}
 }
 
+// A plugin that prints without end is not logged without end, and is told of.
+func TestFloods(t *testing.T) {
+	var log lines
+	o := options(t, "panics")
+	o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	b := open(t, o)
+	eventually(t, "lines were dropped", func() bool { // those of a second in which 3000 are printed
+		if _, err := b.Get(t.Context(), []byte("flood")); !errors.Is(err, storage.ErrNotFound) {
+			t.Fatal(err)
+		}
+		return strings.Contains(log.String(), "the plugin prints too much: lines were dropped")
+	})
+}
+
 // A deadline and a caller who leaves reach the plugin, and the connection stays.
 func TestCallersLeave(t *testing.T) {
 	for _, plain := range []bool{false, true} {
