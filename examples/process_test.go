@@ -89,15 +89,15 @@ stores: { default: { backend: { plugin: acme }, pipeline: [instrument, cache, ba
 // A durable plugin in a module of its own, as a process: it passes every check, and
 // loses nothing when it is killed.
 func TestThirdPartyGoProcess(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is tried without -short: nothing of the example is compiled with the race detector")
+	}
 	const folder = "thirdparty-go-process"
 	in(t, folder, nil, "test", ".")
 	dir := t.TempDir()
 	journal := filepath.Join(dir, "journal")
 	in(t, folder, nil, "build", "-o", journal, ".")
 	use(t, filepath.Join(dir, "plinth.yaml"), "process: { command: [./journal] }, grants: { dir: . }", true)
-	if testing.Short() {
-		return // what follows has nothing in it that runs under the race detector
-	}
 	report, err := plugintest.RunProcess(t.Context(), []string{journal}, plugintest.Options{Name: "journal", Plaintext: true})
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +114,9 @@ func TestThirdPartyGoProcess(t *testing.T) {
 
 // A plugin in Python, over gRPC alone.
 func TestThirdPartyPython(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it is tried without -short: nothing of the example is compiled with the race detector")
+	}
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("python3 is not installed, which this example is for")
 	}
