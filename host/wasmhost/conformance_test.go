@@ -15,7 +15,12 @@ import (
 
 // The memory backend as a module is held to what it is held to linked in.
 
-func TestConformanceTrusted(t *testing.T) { conformance(t, true) }
+func TestConformanceTrusted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes minutes under the race detector, and its host's code is that of the interruptible one")
+	}
+	conformance(t, true)
+}
 
 func TestConformanceInterruptible(t *testing.T) { conformance(t, false) }
 
