@@ -17,6 +17,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -110,6 +112,13 @@ func (moody) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	case "trace":
 		traceparent, tracestate := sdk.TraceContext(ctx)
 		return storage.Item{Value: []byte(traceparent + " " + tracestate)}, nil
+	case "span": // one of its own, as a plugin makes it
+		traceparent, tracestate := sdk.TraceContext(ctx)
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": traceparent, "tracestate": tracestate})
+		_, span := trace.NewTracerProvider().Tracer("plugin").Start(ctx, "own")
+		defer span.End()
+		parent := span.(trace.ReadOnlySpan).Parent()
+		return storage.Item{Value: []byte(span.SpanContext().TraceID().String() + " " + parent.SpanID().String())}, nil
 	case "dir":
 		dir, err := os.Getwd()
 		return storage.Item{Value: []byte(dir)}, err

@@ -92,13 +92,17 @@ func TestTelemetry(t *testing.T) {
 		ctx, parent := tracing.Tracer("test").Start(t.Context(), "parent")
 		got := say(t, ctx, b, "trace")
 		_, _ = b.Get(ctx, []byte("none"))
+		own := say(t, ctx, b, "span")
 		parent.End()
 		all := spans.GetSpans()
-		if len(all) != 3 || all[0].Name != "plinth.process get" || all[0].Parent.SpanID() != parent.SpanContext().SpanID() || len(all[1].Attributes) != 1 {
+		if len(all) != 4 || all[0].Name != "plinth.process get" || all[0].Parent.SpanID() != parent.SpanContext().SpanID() || len(all[1].Attributes) != 1 {
 			t.Fatalf("%+v", all)
 		}
 		if want := "00-" + all[0].SpanContext.TraceID().String() + "-" + all[0].SpanContext.SpanID().String() + "-01 "; got != want {
 			t.Errorf("the plugin was told %q, want %q", got, want)
+		}
+		if want := all[2].SpanContext.TraceID().String() + " " + all[2].SpanContext.SpanID().String(); own != want {
+			t.Errorf("a span of the plugin's own is under %q, want under %q", own, want)
 		}
 		if got := say(t, t.Context(), b, "trace"); got != " " {
 			t.Errorf("without a trace it is told %q", got)
@@ -121,7 +125,7 @@ func TestTelemetry(t *testing.T) {
 				}
 			}
 		}
-		if seen["plinth.instance.calls"] != 3 || seen["plinth.plugin.state ready"] != 1 || seen["plinth.plugin.state failed"] != 0 {
+		if seen["plinth.instance.calls"] != 4 || seen["plinth.plugin.state ready"] != 1 || seen["plinth.plugin.state failed"] != 0 {
 			t.Errorf("%v", seen)
 		}
 	}

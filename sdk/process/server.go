@@ -127,7 +127,7 @@ func (s *server) newAnswerer(shared bool) *sdk.Answerer {
 // plain hides what a backend is beside the interface.
 type plain struct{ storage.Backend }
 
-// frames is an Answerer as package frames wants one.
+// framed is an Answerer as package frames wants one.
 type framed struct{ *sdk.Answerer }
 
 func (f framed) Answer(ctx context.Context, dst []byte, request abi.Frame, budget int) []byte {
