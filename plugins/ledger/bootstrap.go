@@ -60,7 +60,7 @@ func Bootstrap(ctx context.Context, o BootstrapOptions) (Bootstrapped, error) {
 	if len(o.Endpoints) == 0 {
 		return done, storage.Errorf(storage.InvalidArgument, "no endpoint is named")
 	}
-	p, err := newPool(o.Endpoints, dialer{connect: 5 * time.Second, tls: o.TLS, answer: 4 << 20})
+	p, err := newPool(o.Endpoints, dialer{connect: 5 * time.Second, tls: o.TLS, answer: 4 << 20, http2: DefaultConfig().HTTP2})
 	if err != nil {
 		return done, storage.Errorf(storage.InvalidArgument, "%w", err)
 	}

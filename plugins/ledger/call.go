@@ -64,9 +64,10 @@ type tries struct {
 func (b *Backend) tries() *tries { return &tries{b: b, tried: map[*node]int{}} }
 
 // node is the one to ask.
-func (t *tries) node() *node {
+func (t *tries) node(ctx context.Context) *node {
 	n := t.next
 	if t.next = nil; n == nil {
+		t.b.findLeader(ctx)
 		n = t.b.pool.pick(t.tried)
 	}
 	t.tried[n]++
@@ -112,16 +113,12 @@ func (t *tries) costless() bool {
 	return t.free <= mostFree
 }
 
-// jitter is how much a wait is more or less than it would be.
-const jitter = 0.25
-
 // wait waits before attempt n+1, and tells whether it did to the end.
 func (b *Backend) wait(ctx context.Context, n int, least time.Duration) bool {
-	d := b.times.retryMost
-	if n < 30 {
-		d = min(b.times.retryFirst<<(n-1), d)
-	}
-	d = max(time.Duration(float64(d)*(1-jitter+2*jitter*rand.Float64())), least)
+	r := &b.config.Retry
+	seconds := min(b.times.retryFirst.Seconds()*math.Pow(r.Multiplier, float64(n-1)), b.times.retryMost.Seconds())
+	seconds *= 1 - r.Jitter + 2*r.Jitter*rand.Float64()
+	d := max(time.Duration(seconds*float64(time.Second)), least)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -155,7 +152,7 @@ func (b *Backend) read(ctx context.Context, op, method string, c ledgerpb.ReadCo
 	defer cancel()
 	t := b.tries()
 	for {
-		n := t.node()
+		n := t.node(whole)
 		f := b.ask(whole, n, b.times.read, method, request, answer)
 		if f == nil {
 			f = b.stale(n, c, answer, least)

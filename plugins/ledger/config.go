@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/plinthkv/plinth/sdk"
@@ -47,6 +48,20 @@ type Config struct {
 	TLS            TLS      `json:"tls"`
 	// Compression has messages compressed with gzip.
 	Compression bool `json:"compression"`
+	// PreferredRegion is the region of the vault, as the cluster calls it: any node is
+	// asked for its leader, who leads the vault too. Empty: the leader is found by what
+	// nodes answer to writes.
+	PreferredRegion string `json:"preferred_region"`
+	HTTP2           HTTP2  `json:"http2"`
+	// ConnectionPoolSize is how many connections there are to each node, which take
+	// turns.
+	ConnectionPoolSize int `json:"connection_pool_size"`
+}
+
+// HTTP2 is how many bytes may be on their way before the other side has taken them.
+type HTTP2 struct {
+	StreamWindow     sdk.Size `json:"stream_window"`     // of one call
+	ConnectionWindow sdk.Size `json:"connection_window"` // of all calls over a connection
 }
 
 // Timeouts bound calls, with all that is tried again.
@@ -61,16 +76,18 @@ type Timeouts struct {
 
 // Retry is how what failed is tried again.
 type Retry struct {
-	Attempts int      `json:"attempts"` // in all, the first included
-	Initial  Duration `json:"initial"`  // the wait before the second; it doubles from one to the other
-	Max      Duration `json:"max"`      // the longest wait
+	Attempts   int      `json:"attempts"`   // in all, the first included
+	Initial    Duration `json:"initial"`    // the wait before the second
+	Max        Duration `json:"max"`        // the longest wait
+	Multiplier float64  `json:"multiplier"` // a wait is the one before times this
+	Jitter     float64  `json:"jitter"`     // a wait is up to this part of it longer or shorter, from 0 to 1
 }
 
 // TLS is how a server behind a TLS proxy is known, and where that asks for it, who
 // the client is. It goes with https endpoints.
 type TLS struct {
-	CA         string `json:"ca"`   // PEM file of who signed the certificate; empty: those the system trusts
-	Cert       string `json:"cert"` // PEM files of the client's certificate
+	CA         string `json:"ca"`   // file, PEM or DER, of who signed the certificate; empty: those the system trusts
+	Cert       string `json:"cert"` // files, PEM or DER, of the client's certificate
 	Key        string `json:"key"`
 	ServerName string `json:"server_name"` // what the certificate is for; empty: the endpoint's host
 }
@@ -84,7 +101,8 @@ func DefaultConfig() Config {
 		ClientID: "plinth", ReadConsistency: Linearizable, PageSize: 10_000, MaxRangeResults: 100_000, MaxRangeBytes: 32 << 20, MaxAnswer: 64 << 20,
 		Timeouts: Timeouts{Read: "5s", Write: "10s", List: "30s"}, ConnectTimeout: "5s",
 		DNS: DNS{Port: 50051, Refresh: "30s"}, File: File{Refresh: "60s"},
-		Retry: Retry{Attempts: 5, Initial: "100ms", Max: "10s"},
+		Retry: Retry{Attempts: 5, Initial: "100ms", Max: "10s", Multiplier: 2, Jitter: 0.25},
+		HTTP2: HTTP2{StreamWindow: 2 << 20, ConnectionWindow: 8 << 20}, ConnectionPoolSize: 1,
 	}
 }
 
@@ -93,6 +111,9 @@ const (
 	Linearizable = "linearizable"
 	Eventual     = "eventual"
 )
+
+// region is the form of a region's name.
+var region = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // maxClientID leaves room for what is added to it, of 256 characters.
 const maxClientID = 200
@@ -144,12 +165,21 @@ func (c *Config) Validate() error {
 		{"page_size", int64(c.PageSize), 1, 1 << 31}, {"max_range_results", int64(c.MaxRangeResults), 1, 1 << 40},
 		{"max_range_bytes", int64(c.MaxRangeBytes), 1 << 10, 1 << 40},
 		{"max_answer", int64(c.MaxAnswer), 8 << 20, 1<<31 - 1}, {"retry.attempts", int64(c.Retry.Attempts), 1, 1000},
+		{"http2.stream_window", int64(c.HTTP2.StreamWindow), 1<<16 - 1, 1<<31 - 1},
+		{"http2.connection_window", int64(c.HTTP2.ConnectionWindow), int64(c.HTTP2.StreamWindow), 1<<31 - 1},
+		{"connection_pool_size", int64(c.ConnectionPoolSize), 1, 100},
 	} {
 		if n.is < n.least || n.is > n.most {
 			return sdk.ConfigErrorf(n.path, "%s is %d, it must be from %d to %d", n.path, n.is, n.least, n.most)
 		}
 	}
 	switch {
+	case !(c.Retry.Multiplier >= 1 && c.Retry.Multiplier <= 100):
+		return sdk.ConfigErrorf("retry.multiplier", "retry.multiplier is %g, it must be from 1 to 100", c.Retry.Multiplier)
+	case !(c.Retry.Jitter >= 0 && c.Retry.Jitter <= 1):
+		return sdk.ConfigErrorf("retry.jitter", "retry.jitter is %g, it must be from 0 to 1", c.Retry.Jitter)
+	case c.PreferredRegion != "" && !region.MatchString(c.PreferredRegion):
+		return sdk.ConfigErrorf("preferred_region", "preferred_region is no name of a region: lower-case letters, digits and hyphens, such as us-east-va")
 	case c.ClientID == "":
 		return sdk.ConfigErrorf("client_id", "client_id is empty")
 	case len(c.ClientID) > maxClientID:

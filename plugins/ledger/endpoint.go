@@ -3,8 +3,8 @@ package ledger
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -59,33 +59,44 @@ func parseEndpoint(s string) (address, error) {
 func (c *Config) transport() (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
 	if c.TLS.CA != "" {
-		pem, err := os.ReadFile(c.TLS.CA)
+		ca, err := asPEM(c.TLS.CA, "CERTIFICATE")
 		if err != nil {
 			return nil, sdk.ConfigErrorf("tls.ca", "%v", err)
 		}
 		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
+		if !t.RootCAs.AppendCertsFromPEM(ca) {
 			return nil, sdk.ConfigErrorf("tls.ca", "the file holds no certificate")
 		}
 	}
 	if c.TLS.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+		cert, err := asPEM(c.TLS.Cert, "CERTIFICATE")
 		if err != nil {
-			return nil, sdk.ConfigErrorf("tls.cert", "the certificate and its key cannot be read: %v", unquoted(err))
+			return nil, sdk.ConfigErrorf("tls.cert", "%v", err)
 		}
-		t.Certificates = []tls.Certificate{cert}
+		key, err := asPEM(c.TLS.Key, "PRIVATE KEY")
+		if err != nil {
+			return nil, sdk.ConfigErrorf("tls.key", "%v", err)
+		}
+		pair, err := tls.X509KeyPair(cert, key)
+		if err != nil { // which might quote what the files hold
+			return nil, sdk.ConfigErrorf("tls.cert", "the certificate and the key are no pair")
+		}
+		t.Certificates = []tls.Certificate{pair}
 	}
 	return t, nil
 }
 
-// unquoted is err without what a file holds: parsers may quote that.
-func unquoted(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return path
+// asPEM reads a file of PEM, or of DER, which is given a frame of that kind then.
+func asPEM(file, kind string) ([]byte, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil || len(raw) == 0 || raw[0] != derSequence {
+		return raw, err
 	}
-	return fmt.Errorf("they are no pair of PEM files")
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: raw}), nil
 }
+
+// derSequence is the first byte of all that is DER here, and of no text that is PEM.
+const derSequence = 0x30
 
 func (a address) credentials(t *tls.Config) credentials.TransportCredentials {
 	if !a.secure {

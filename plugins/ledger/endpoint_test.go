@@ -45,9 +45,13 @@ func certificate(t *testing.T, name string) (tls.Certificate, string) {
 }
 
 // behindTLS is a proxy that ends TLS in front of a node, as deployments have it.
-func behindTLS(t *testing.T, n *ledgertest.Node, cert tls.Certificate) string {
+func behindTLS(t *testing.T, n *ledgertest.Node, cert tls.Certificate, change ...func(*tls.Config)) string {
 	t.Helper()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}
+	for _, f := range change {
+		f(config)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +107,80 @@ func TestBehindTLS(t *testing.T) {
 	wantCode(t, err, storage.Unavailable)
 	_, err = ledger.New(t.Context(), config(func(c *ledger.Config) { c.TLS.CA = filepath.Join(t.TempDir(), "none.pem") }), sdk.Env{})
 	wantCode(t, err, storage.InvalidArgument)
+	// The same certificate without PEM around it.
+	der := filepath.Join(t.TempDir(), "ca.der")
+	if err := os.WriteFile(der, cert.Certificate[0], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := ledger.New(t.Context(), config(func(c *ledger.Config) { c.TLS.CA = der }), sdk.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close(t.Context())
+}
+
+// A client that has to say who it is, by files of either form.
+func TestClientCertificates(t *testing.T) {
+	c := cluster(t, ledgertest.Options{})
+	cert, ca := certificate(t, "ledger.example")
+	clients := x509.NewCertPool()
+	own, ownFile := certificate(t, "client.example")
+	leaf, err := x509.ParseCertificate(own.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients.AddCert(leaf)
+	endpoint := behindTLS(t, c.Node(0), cert, func(s *tls.Config) { s.ClientAuth, s.ClientCAs = tls.RequireAndVerifyClientCert, clients })
+	der, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, content := range map[string][]byte{"cert.der": own.Certificate[0], "key.der": der,
+		"key.pem": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), "junk": []byte("secret-in-a-file")} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened := func(cert, key string) error {
+		b, err := ledger.New(t.Context(), settings(c, func(c *ledger.Config) {
+			c.Endpoints, c.TLS = []string{endpoint}, ledger.TLS{CA: ca, ServerName: "ledger.example", Cert: cert, Key: key}
+			c.Retry.Attempts, c.Timeouts.Read = 2, "3s"
+		}), sdk.Env{})
+		if err == nil {
+			b.Close(t.Context())
+		}
+		return err
+	}
+	if err := opened(filepath.Join(dir, "cert.der"), filepath.Join(dir, "key.der")); err != nil {
+		t.Error(err)
+	}
+	if err := opened(ownFile, filepath.Join(dir, "key.pem")); err != nil {
+		t.Error(err)
+	}
+	if err := opened("", ""); storage.CodeOf(err) != storage.Unavailable {
+		t.Errorf("nobody in particular: %v", err)
+	}
+	err = opened(filepath.Join(dir, "junk"), filepath.Join(dir, "key.pem"))
+	if e := wantCode(t, err, storage.InvalidArgument); e.ConfigPath != "tls.cert" || strings.Contains(e.Error(), "secret-in-a-file") {
+		t.Errorf("at %q: %v", e.ConfigPath, e)
+	}
+}
+
+// Connections take turns, and small windows let large values through all the same.
+func TestConnections(t *testing.T) {
+	c := cluster(t, ledgertest.Options{})
+	b := open(t, c, func(c *ledger.Config) {
+		c.ConnectionPoolSize, c.HTTP2 = 3, ledger.HTTP2{StreamWindow: 65535, ConnectionWindow: 65535}
+	})
+	large := strings.Repeat("v", 1<<20)
+	apply(t, b, storage.Put(bs("k"), bs(large)))
+	for range 5 {
+		wantValue(t, b, "k", large)
+	}
+	if n := c.Node(0).Connections(); n != 3 {
+		t.Errorf("there are %d connections", n)
+	}
 }
 
 func TestUnixSocketAndCompression(t *testing.T) {

@@ -52,6 +52,7 @@ type Backend struct {
 	lanes   *lanes
 	gate    gate
 	heights heights
+	leaders leaders
 	page    atomic.Int64 // how many entities are asked for at once
 
 	organization *ledgerpb.OrganizationSlug
@@ -114,7 +115,8 @@ func New(ctx context.Context, config Config, env sdk.Env) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.pool, err = newPool(endpoints, dialer{connect: b.times.connect, tls: transport, compress: config.Compression, answer: int(config.MaxAnswer)}); err != nil {
+	if b.pool, err = newPool(endpoints, dialer{connect: b.times.connect, tls: transport, compress: config.Compression, answer: int(config.MaxAnswer),
+		http2: config.HTTP2, conns: config.ConnectionPoolSize}); err != nil {
 		return nil, storage.Errorf(storage.InvalidArgument, "%w", err)
 	}
 	b.life, b.end = context.WithCancel(context.Background())

@@ -22,4 +22,5 @@ const (
 	methodInitiateEmail  = "/ledger.v1.UserService/InitiateEmailVerification"
 	methodVerifyEmail    = "/ledger.v1.UserService/VerifyEmailCode"
 	methodRegister       = "/ledger.v1.UserService/CompleteRegistration"
+	methodResolveLeader  = "/ledger.v1.SystemDiscoveryService/ResolveRegionLeader"
 )

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,17 +23,16 @@ import (
 const (
 	pingAfter     = 30 * time.Second
 	pingTimeout   = 10 * time.Second
-	streamWindow  = 2 << 20
-	connWindow    = 8 << 20
 	redialAtFirst = 50 * time.Millisecond
 	redialAtMost  = time.Second
 )
 
-// node is one server of the cluster. What is beside its address and connection is
+// node is one server of the cluster. What is beside its address and connections is
 // the pool's.
 type node struct {
 	address
-	conn *grpc.ClientConn
+	conns []*grpc.ClientConn
+	turn  atomic.Uint32 // of conns
 
 	failures  int
 	notBefore time.Time // until then others are better
@@ -45,29 +45,44 @@ type dialer struct {
 	tls      *tls.Config
 	compress bool
 	answer   int // the largest, in bytes
-	options  []grpc.DialOption
+	http2    HTTP2
+	conns    int // to each node
 }
 
 func (d *dialer) node(a address) (*node, error) {
-	options := append([]grpc.DialOption{
+	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(a.credentials(d.tls)), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(d.answer), grpc.MaxCallSendMsgSize(math.MaxInt32)),
-		grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithInitialWindowSize(int32(d.http2.StreamWindow)), grpc.WithInitialConnWindowSize(int32(d.http2.ConnectionWindow)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout, PermitWithoutStream: true}),
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: d.connect,
 			Backoff: backoff.Config{BaseDelay: redialAtFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: redialAtMost}}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, a.network, a.dial)
 		}),
-	}, d.options...)
+	}
 	if d.compress {
 		options = append(options, grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
 	}
-	conn, err := grpc.NewClient("passthrough:///"+a.host, options...)
-	if err != nil {
-		return nil, err
+	n := &node{address: a}
+	for range max(d.conns, 1) {
+		conn, err := grpc.NewClient("passthrough:///"+a.host, options...)
+		if err != nil {
+			n.close()
+			return nil, err
+		}
+		n.conns = append(n.conns, conn)
 	}
-	return &node{address: a, conn: conn}, nil
+	return n, nil
+}
+
+// conn is the connection whose turn it is.
+func (n *node) conn() *grpc.ClientConn { return n.conns[int(n.turn.Add(1))%len(n.conns)] }
+
+func (n *node) close() {
+	for _, c := range n.conns {
+		_ = c.Close() // it fails only when it was closed before
+	}
 }
 
 // unary is how gRPC knows a call of one message and one answer.
@@ -78,7 +93,7 @@ func unary(method string) *grpc.StreamDesc {
 // attempt sends one request and waits for the answer.
 func (n *node) attempt(ctx context.Context, method string, request, answer proto.Message) *failure {
 	ctx, end := traced(ctx, n, method)
-	stream, err := n.conn.NewStream(ctx, unary(method), method)
+	stream, err := n.conn().NewStream(ctx, unary(method), method)
 	if err != nil {
 		return end(n.failure(err, nil, nil, false))
 	}

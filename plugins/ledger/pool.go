@@ -62,7 +62,7 @@ func (p *pool) set(endpoints []string) error {
 		}
 	}
 	for _, n := range p.gone {
-		_ = n.conn.Close() // it fails only when it was closed before
+		n.close()
 	}
 	p.gone = nil
 	for _, n := range p.nodes {
@@ -86,7 +86,7 @@ func (p *pool) close() {
 	defer p.mu.Unlock()
 	p.closed = true
 	for _, n := range append(p.gone, p.nodes...) {
-		_ = n.conn.Close() // it fails only when it was closed before
+		n.close()
 	}
 }
 
@@ -176,6 +176,13 @@ func (p *pool) answered(n *node, wrote bool) {
 	}
 }
 
+// led tells whether somebody is known to lead.
+func (p *pool) led() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.leader != nil
+}
+
 // hint is the node at an endpoint that another says leads, nil where there cannot
 // be one: one that is no endpoint, or would be in the clear where others are not.
 func (p *pool) hint(endpoint string) *node {
@@ -222,7 +229,7 @@ func (p *pool) hint(endpoint string) *node {
 func (p *pool) forget() {
 	for i, n := range p.nodes {
 		if n.hinted {
-			_ = n.conn.Close() // it fails only when it was closed before
+			n.close()
 			if p.leader == n {
 				p.leader = nil
 			}

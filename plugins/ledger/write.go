@@ -47,7 +47,7 @@ func (a *attempts) run(request *ledgerpb.WriteRequest) (*ledgerpb.WriteError, er
 		if left(a.whole) < leastWrite {
 			return nil, a.outcome(nil)
 		}
-		n := a.tries.node()
+		n := a.tries.node(a.whole)
 		f := a.b.ask(a.whole, n, a.b.times.write, methodWrite, request, answer)
 		if f == nil {
 			a.b.pool.answered(n, true)

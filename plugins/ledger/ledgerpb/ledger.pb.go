@@ -4764,6 +4764,110 @@ func (x *GetVaultResponse) GetHeight() uint64 {
 	return 0
 }
 
+type ResolveRegionLeaderRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Region        string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveRegionLeaderRequest) Reset() {
+	*x = ResolveRegionLeaderRequest{}
+	mi := &file_ledger_v1_ledger_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveRegionLeaderRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveRegionLeaderRequest) ProtoMessage() {}
+
+func (x *ResolveRegionLeaderRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ledger_v1_ledger_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveRegionLeaderRequest.ProtoReflect.Descriptor instead.
+func (*ResolveRegionLeaderRequest) Descriptor() ([]byte, []int) {
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *ResolveRegionLeaderRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+type ResolveRegionLeaderResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Endpoint      string                 `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	RaftTerm      uint64                 `protobuf:"varint,2,opt,name=raft_term,json=raftTerm,proto3" json:"raft_term,omitempty"`
+	TtlSeconds    uint32                 `protobuf:"varint,3,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveRegionLeaderResponse) Reset() {
+	*x = ResolveRegionLeaderResponse{}
+	mi := &file_ledger_v1_ledger_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveRegionLeaderResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveRegionLeaderResponse) ProtoMessage() {}
+
+func (x *ResolveRegionLeaderResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ledger_v1_ledger_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveRegionLeaderResponse.ProtoReflect.Descriptor instead.
+func (*ResolveRegionLeaderResponse) Descriptor() ([]byte, []int) {
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{72}
+}
+
+func (x *ResolveRegionLeaderResponse) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *ResolveRegionLeaderResponse) GetRaftTerm() uint64 {
+	if x != nil {
+		return x.RaftTerm
+	}
+	return 0
+}
+
+func (x *ResolveRegionLeaderResponse) GetTtlSeconds() uint32 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
 var File_ledger_v1_ledger_proto protoreflect.FileDescriptor
 
 const file_ledger_v1_ledger_proto_rawDesc = "" +
@@ -5129,7 +5233,14 @@ const file_ledger_v1_ledger_proto_rawDesc = "" +
 	"\x10GetVaultResponse\x12?\n" +
 	"\forganization\x18\x01 \x01(\v2\x1b.ledger.v1.OrganizationSlugR\forganization\x12*\n" +
 	"\x05vault\x18\x02 \x01(\v2\x14.ledger.v1.VaultSlugR\x05vault\x12\x16\n" +
-	"\x06height\x18\x03 \x01(\x04R\x06height*O\n" +
+	"\x06height\x18\x03 \x01(\x04R\x06height\"4\n" +
+	"\x1aResolveRegionLeaderRequest\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\"w\n" +
+	"\x1bResolveRegionLeaderResponse\x12\x1a\n" +
+	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x1b\n" +
+	"\traft_term\x18\x02 \x01(\x04R\braftTerm\x12\x1f\n" +
+	"\vttl_seconds\x18\x03 \x01(\rR\n" +
+	"ttlSeconds*O\n" +
 	"\tDirection\x12\x19\n" +
 	"\x15DIRECTION_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eDIRECTION_LEFT\x10\x01\x12\x13\n" +
@@ -5180,7 +5291,9 @@ const file_ledger_v1_ledger_proto_rawDesc = "" +
 	"\x14CompleteRegistration\x12&.ledger.v1.CompleteRegistrationRequest\x1a'.ledger.v1.CompleteRegistrationResponse2\xa1\x01\n" +
 	"\fVaultService\x12L\n" +
 	"\vCreateVault\x12\x1d.ledger.v1.CreateVaultRequest\x1a\x1e.ledger.v1.CreateVaultResponse\x12C\n" +
-	"\bGetVault\x12\x1a.ledger.v1.GetVaultRequest\x1a\x1b.ledger.v1.GetVaultResponseB=Z;github.com/plinthkv/plinth/plugins/ledger/ledgerpb;ledgerpbb\x06proto3"
+	"\bGetVault\x12\x1a.ledger.v1.GetVaultRequest\x1a\x1b.ledger.v1.GetVaultResponse2~\n" +
+	"\x16SystemDiscoveryService\x12d\n" +
+	"\x13ResolveRegionLeader\x12%.ledger.v1.ResolveRegionLeaderRequest\x1a&.ledger.v1.ResolveRegionLeaderResponseB=Z;github.com/plinthkv/plinth/plugins/ledger/ledgerpb;ledgerpbb\x06proto3"
 
 var (
 	file_ledger_v1_ledger_proto_rawDescOnce sync.Once
@@ -5195,7 +5308,7 @@ func file_ledger_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_ledger_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_ledger_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
+var file_ledger_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
 var file_ledger_v1_ledger_proto_goTypes = []any{
 	(Direction)(0),                            // 0: ledger.v1.Direction
 	(ReadConsistency)(0),                      // 1: ledger.v1.ReadConsistency
@@ -5273,9 +5386,11 @@ var file_ledger_v1_ledger_proto_goTypes = []any{
 	(*CreateVaultResponse)(nil),               // 73: ledger.v1.CreateVaultResponse
 	(*GetVaultRequest)(nil),                   // 74: ledger.v1.GetVaultRequest
 	(*GetVaultResponse)(nil),                  // 75: ledger.v1.GetVaultResponse
-	nil,                                       // 76: ledger.v1.HealthCheckResponse.DetailsEntry
-	nil,                                       // 77: ledger.v1.ErrorDetails.ContextEntry
-	(*timestamppb.Timestamp)(nil),             // 78: google.protobuf.Timestamp
+	(*ResolveRegionLeaderRequest)(nil),        // 76: ledger.v1.ResolveRegionLeaderRequest
+	(*ResolveRegionLeaderResponse)(nil),       // 77: ledger.v1.ResolveRegionLeaderResponse
+	nil,                                       // 78: ledger.v1.HealthCheckResponse.DetailsEntry
+	nil,                                       // 79: ledger.v1.ErrorDetails.ContextEntry
+	(*timestamppb.Timestamp)(nil),             // 80: google.protobuf.Timestamp
 }
 var file_ledger_v1_ledger_proto_depIdxs = []int32{
 	6,   // 0: ledger.v1.BlockHeader.organization:type_name -> ledger.v1.OrganizationSlug
@@ -5283,7 +5398,7 @@ var file_ledger_v1_ledger_proto_depIdxs = []int32{
 	5,   // 2: ledger.v1.BlockHeader.previous_hash:type_name -> ledger.v1.Hash
 	5,   // 3: ledger.v1.BlockHeader.tx_merkle_root:type_name -> ledger.v1.Hash
 	5,   // 4: ledger.v1.BlockHeader.state_root:type_name -> ledger.v1.Hash
-	78,  // 5: ledger.v1.BlockHeader.timestamp:type_name -> google.protobuf.Timestamp
+	80,  // 5: ledger.v1.BlockHeader.timestamp:type_name -> google.protobuf.Timestamp
 	9,   // 6: ledger.v1.BlockHeader.leader_id:type_name -> ledger.v1.NodeId
 	5,   // 7: ledger.v1.BlockHeader.block_hash:type_name -> ledger.v1.Hash
 	12,  // 8: ledger.v1.Block.header:type_name -> ledger.v1.BlockHeader
@@ -5291,7 +5406,7 @@ var file_ledger_v1_ledger_proto_depIdxs = []int32{
 	11,  // 10: ledger.v1.Transaction.id:type_name -> ledger.v1.TxId
 	10,  // 11: ledger.v1.Transaction.client_id:type_name -> ledger.v1.ClientId
 	15,  // 12: ledger.v1.Transaction.operations:type_name -> ledger.v1.Operation
-	78,  // 13: ledger.v1.Transaction.timestamp:type_name -> google.protobuf.Timestamp
+	80,  // 13: ledger.v1.Transaction.timestamp:type_name -> google.protobuf.Timestamp
 	16,  // 14: ledger.v1.Operation.create_relationship:type_name -> ledger.v1.CreateRelationship
 	17,  // 15: ledger.v1.Operation.delete_relationship:type_name -> ledger.v1.DeleteRelationship
 	18,  // 16: ledger.v1.Operation.set_entity:type_name -> ledger.v1.SetEntity
@@ -5353,8 +5468,8 @@ var file_ledger_v1_ledger_proto_depIdxs = []int32{
 	6,   // 72: ledger.v1.HealthCheckRequest.organization:type_name -> ledger.v1.OrganizationSlug
 	7,   // 73: ledger.v1.HealthCheckRequest.vault:type_name -> ledger.v1.VaultSlug
 	3,   // 74: ledger.v1.HealthCheckResponse.status:type_name -> ledger.v1.HealthStatus
-	76,  // 75: ledger.v1.HealthCheckResponse.details:type_name -> ledger.v1.HealthCheckResponse.DetailsEntry
-	77,  // 76: ledger.v1.ErrorDetails.context:type_name -> ledger.v1.ErrorDetails.ContextEntry
+	78,  // 75: ledger.v1.HealthCheckResponse.details:type_name -> ledger.v1.HealthCheckResponse.DetailsEntry
+	79,  // 76: ledger.v1.ErrorDetails.context:type_name -> ledger.v1.ErrorDetails.ContextEntry
 	56,  // 77: ledger.v1.GetClusterInfoResponse.members:type_name -> ledger.v1.ClusterMember
 	4,   // 78: ledger.v1.ClusterMember.role:type_name -> ledger.v1.ClusterMemberRole
 	6,   // 79: ledger.v1.ShowVaultRequest.organization:type_name -> ledger.v1.OrganizationSlug
@@ -5398,28 +5513,30 @@ var file_ledger_v1_ledger_proto_depIdxs = []int32{
 	69,  // 117: ledger.v1.UserService.CompleteRegistration:input_type -> ledger.v1.CompleteRegistrationRequest
 	72,  // 118: ledger.v1.VaultService.CreateVault:input_type -> ledger.v1.CreateVaultRequest
 	74,  // 119: ledger.v1.VaultService.GetVault:input_type -> ledger.v1.GetVaultRequest
-	27,  // 120: ledger.v1.ReadService.Read:output_type -> ledger.v1.ReadResponse
-	29,  // 121: ledger.v1.ReadService.BatchRead:output_type -> ledger.v1.BatchReadResponse
-	34,  // 122: ledger.v1.ReadService.VerifiedRead:output_type -> ledger.v1.VerifiedReadResponse
-	36,  // 123: ledger.v1.ReadService.HistoricalRead:output_type -> ledger.v1.HistoricalReadResponse
-	38,  // 124: ledger.v1.ReadService.GetBlock:output_type -> ledger.v1.GetBlockResponse
-	40,  // 125: ledger.v1.ReadService.GetBlockRange:output_type -> ledger.v1.GetBlockRangeResponse
-	42,  // 126: ledger.v1.ReadService.GetTip:output_type -> ledger.v1.GetTipResponse
-	32,  // 127: ledger.v1.ReadService.ListEntities:output_type -> ledger.v1.ListEntitiesResponse
-	44,  // 128: ledger.v1.WriteService.Write:output_type -> ledger.v1.WriteResponse
-	48,  // 129: ledger.v1.HealthService.Check:output_type -> ledger.v1.HealthCheckResponse
-	51,  // 130: ledger.v1.AdminService.InitCluster:output_type -> ledger.v1.InitClusterResponse
-	53,  // 131: ledger.v1.AdminService.GetNodeInfo:output_type -> ledger.v1.GetNodeInfoResponse
-	55,  // 132: ledger.v1.AdminService.GetClusterInfo:output_type -> ledger.v1.GetClusterInfoResponse
-	58,  // 133: ledger.v1.AdminService.ProvisionRegion:output_type -> ledger.v1.ProvisionRegionResponse
-	61,  // 134: ledger.v1.AdminService.ShowVault:output_type -> ledger.v1.ShowVaultResponse
-	63,  // 135: ledger.v1.UserService.InitiateEmailVerification:output_type -> ledger.v1.InitiateEmailVerificationResponse
-	65,  // 136: ledger.v1.UserService.VerifyEmailCode:output_type -> ledger.v1.VerifyEmailCodeResponse
-	70,  // 137: ledger.v1.UserService.CompleteRegistration:output_type -> ledger.v1.CompleteRegistrationResponse
-	73,  // 138: ledger.v1.VaultService.CreateVault:output_type -> ledger.v1.CreateVaultResponse
-	75,  // 139: ledger.v1.VaultService.GetVault:output_type -> ledger.v1.GetVaultResponse
-	120, // [120:140] is the sub-list for method output_type
-	100, // [100:120] is the sub-list for method input_type
+	76,  // 120: ledger.v1.SystemDiscoveryService.ResolveRegionLeader:input_type -> ledger.v1.ResolveRegionLeaderRequest
+	27,  // 121: ledger.v1.ReadService.Read:output_type -> ledger.v1.ReadResponse
+	29,  // 122: ledger.v1.ReadService.BatchRead:output_type -> ledger.v1.BatchReadResponse
+	34,  // 123: ledger.v1.ReadService.VerifiedRead:output_type -> ledger.v1.VerifiedReadResponse
+	36,  // 124: ledger.v1.ReadService.HistoricalRead:output_type -> ledger.v1.HistoricalReadResponse
+	38,  // 125: ledger.v1.ReadService.GetBlock:output_type -> ledger.v1.GetBlockResponse
+	40,  // 126: ledger.v1.ReadService.GetBlockRange:output_type -> ledger.v1.GetBlockRangeResponse
+	42,  // 127: ledger.v1.ReadService.GetTip:output_type -> ledger.v1.GetTipResponse
+	32,  // 128: ledger.v1.ReadService.ListEntities:output_type -> ledger.v1.ListEntitiesResponse
+	44,  // 129: ledger.v1.WriteService.Write:output_type -> ledger.v1.WriteResponse
+	48,  // 130: ledger.v1.HealthService.Check:output_type -> ledger.v1.HealthCheckResponse
+	51,  // 131: ledger.v1.AdminService.InitCluster:output_type -> ledger.v1.InitClusterResponse
+	53,  // 132: ledger.v1.AdminService.GetNodeInfo:output_type -> ledger.v1.GetNodeInfoResponse
+	55,  // 133: ledger.v1.AdminService.GetClusterInfo:output_type -> ledger.v1.GetClusterInfoResponse
+	58,  // 134: ledger.v1.AdminService.ProvisionRegion:output_type -> ledger.v1.ProvisionRegionResponse
+	61,  // 135: ledger.v1.AdminService.ShowVault:output_type -> ledger.v1.ShowVaultResponse
+	63,  // 136: ledger.v1.UserService.InitiateEmailVerification:output_type -> ledger.v1.InitiateEmailVerificationResponse
+	65,  // 137: ledger.v1.UserService.VerifyEmailCode:output_type -> ledger.v1.VerifyEmailCodeResponse
+	70,  // 138: ledger.v1.UserService.CompleteRegistration:output_type -> ledger.v1.CompleteRegistrationResponse
+	73,  // 139: ledger.v1.VaultService.CreateVault:output_type -> ledger.v1.CreateVaultResponse
+	75,  // 140: ledger.v1.VaultService.GetVault:output_type -> ledger.v1.GetVaultResponse
+	77,  // 141: ledger.v1.SystemDiscoveryService.ResolveRegionLeader:output_type -> ledger.v1.ResolveRegionLeaderResponse
+	121, // [121:142] is the sub-list for method output_type
+	100, // [100:121] is the sub-list for method input_type
 	100, // [100:100] is the sub-list for extension type_name
 	100, // [100:100] is the sub-list for extension extendee
 	0,   // [0:100] is the sub-list for field type_name
@@ -5474,9 +5591,9 @@ func file_ledger_v1_ledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ledger_v1_ledger_proto_rawDesc), len(file_ledger_v1_ledger_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   73,
+			NumMessages:   75,
 			NumExtensions: 0,
-			NumServices:   6,
+			NumServices:   7,
 		},
 		GoTypes:           file_ledger_v1_ledger_proto_goTypes,
 		DependencyIndexes: file_ledger_v1_ledger_proto_depIdxs,

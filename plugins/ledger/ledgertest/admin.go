@@ -79,7 +79,7 @@ func (n *Node) showVault(_ context.Context, r *ledgerpb.ShowVaultRequest) (*ledg
 		return nil, err
 	}
 	return &ledgerpb.ShowVaultResponse{Info: &ledgerpb.VaultInfo{Slug: &ledgerpb.VaultSlug{Slug: n.c.names[v.ids]}, Status: "active"},
-		Region: "us-east-va", OrganizationId: uint64(v.ids.Organization), VaultId: uint64(v.ids.Vault)}, nil
+		Region: Region, OrganizationId: uint64(v.ids.Organization), VaultId: uint64(v.ids.Vault)}, nil
 }
 
 // getVault carries the slug of the record that the numbers lead to, and no height.
@@ -165,4 +165,14 @@ func (n *Node) createVault(_ context.Context, r *ledgerpb.CreateVaultRequest) (*
 		n.c.addVault(r.Organization.GetSlug(), r.Slug.GetSlug())
 	}
 	return &ledgerpb.CreateVaultResponse{Vault: r.Slug, Genesis: &ledgerpb.BlockHeader{}}, nil
+}
+
+// resolveRegionLeader is answered by any node. Every vault is of the one region.
+func (n *Node) resolveRegionLeader(_ context.Context, r *ledgerpb.ResolveRegionLeaderRequest) (*ledgerpb.ResolveRegionLeaderResponse, error) {
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	if r.Region != Region && !n.c.regions[r.Region] {
+		return nil, plainly(codes.NotFound, "region not found")
+	}
+	return &ledgerpb.ResolveRegionLeaderResponse{Endpoint: n.c.nodes[n.c.leader].advertised(), RaftTerm: uint64(n.c.term), TtlSeconds: 10}, nil
 }

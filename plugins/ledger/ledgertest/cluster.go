@@ -36,6 +36,9 @@ const (
 	User              uint64 = 270_000_000_000_000_006
 )
 
+// Region is the region of all vaults.
+const Region = "us-east-va"
+
 // Cluster is nodes with one state. It is safe for concurrent use.
 type Cluster struct {
 	quirks   Quirks

@@ -124,6 +124,13 @@ func (n *Node) Cut() {
 	}
 }
 
+// Connections is how many there are to the node.
+func (n *Node) Connections() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.conns)
+}
+
 // Hang has requests wait for Resume, or for their own end.
 func (n *Node) Hang() {
 	n.mu.Lock()

@@ -3,7 +3,9 @@ package ledgertest
 import "time"
 
 // Quirks are what a real server does that one would not expect. The zero value is a
-// server that does none of it; [Real] is the one that there is.
+// server that does none of it; [Real] is the one that there is. That expiries are
+// whole seconds is no quirk that could be left out: it is the unit of the field, and
+// by a clock with more digits the same entities have expired.
 type Quirks struct {
 	// BucketOrder lists entities by the hash of their key, not by the key.
 	BucketOrder bool

@@ -78,6 +78,8 @@ func handlers() map[string]handler {
 		"UserService/CompleteRegistration":      on((*Node).completeRegistration),
 		"VaultService/CreateVault":              on((*Node).createVault),
 		"VaultService/GetVault":                 on((*Node).getVault),
+
+		"SystemDiscoveryService/ResolveRegionLeader": on((*Node).resolveRegionLeader),
 	}
 }
 
