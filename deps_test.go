@@ -18,6 +18,11 @@ var (
 	otelSDK = []string{"go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters"}
 )
 
+// otelProgram is what a program's telemetry brings in: the SDK, the exporters, and what
+// they stand on.
+var otelProgram = slices.Concat(otelAPI, grpcRuntime, []string{"go.opentelemetry.io/contrib/otelconf", "go.opentelemetry.io/contrib/propagators", "go.opentelemetry.io/proto/otlp",
+	"github.com/cenkalti/backoff", "github.com/google/uuid", "github.com/grpc-ecosystem/grpc-gateway", "go.uber.org/multierr", "go.yaml.in/yaml", "golang.org/x/exp", "google.golang.org/genproto/googleapis/api"})
+
 // grpcRuntime is what gRPC brings in.
 var grpcRuntime = []string{"google.golang.org/grpc", "google.golang.org/protobuf", "google.golang.org/genproto/googleapis/rpc", "golang.org/x/net", "golang.org/x/sys", "golang.org/x/text",
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"}
@@ -47,7 +52,8 @@ var walls = []struct {
 	{room: "plugins/memory", allowed: []string{self + "/storage", self + "/abi", self + "/sdk", "github.com/tidwall/btree"}, why: "a plugin is a backend and its engine"},
 	{room: "plugins/memory/wasm", goos: "wasip1", allowed: []string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory", "github.com/tidwall/btree"}, why: "a plugin is a backend and its engine"},
 	{room: "plugins/ledger", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/ledger"}, grpcRuntime, otelAPI), never: append([]string{self + "/sdk/process", self + "/sdk/guest", self + "/plugins/ledger/ledgertest"}, otelSDK...), why: "a plugin is a backend and its engine"},
-	{room: "plugins/ledger/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/ledger"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a plugin is a backend and its engine"},
+	{room: "plugins/ledger/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/ledger", self + "/otel/plugin"}, goPlugin, otelProgram), why: "a plugin is a backend and its engine, and its program's telemetry"},
+	{room: "otel/plugin", allowed: otelProgram, why: "a plugin's program knows no host"},
 	{room: "plugins/ledger/verify", allowed: slices.Concat([]string{self + "/plugins/ledger/ledgerpb"}, grpcRuntime), why: "hashes ask nobody"},
 	{room: "plugins/ledger/ledgertest", allowed: slices.Concat([]string{self + "/plugins/ledger/ledgerpb", self + "/plugins/ledger/verify"}, grpcRuntime), why: "the server does not know the client"},
 	{room: "config", allowed: []string{"github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.yaml.in/yaml"}, why: "config builds nothing"},
@@ -91,7 +97,7 @@ var onlyImporters = map[string][]string{
 	// Where spans and metrics go is for programs to say.
 	"go.opentelemetry.io/otel/sdk":         {self + "/otel/setup", self + "/otel/snapshot", self + "/examples/embed"},
 	"go.opentelemetry.io/otel/exporters":   {self + "/otel/setup", self + "/examples/embed"},
-	"go.opentelemetry.io/contrib/otelconf": {self + "/otel/setup"},
+	"go.opentelemetry.io/contrib/otelconf": {self + "/otel/setup", self + "/otel/plugin"},
 	"github.com/prometheus":                {self + "/otel/setup"},
 	"testing":                              {self + "/storage/storagetest"},
 }

@@ -96,6 +96,14 @@ func WithProgram(name string, p Program) Option {
 	}
 }
 
+// WithPluginTelemetry is OpenTelemetry's declarative configuration for plugins that run
+// as processes, and for those alone that grants: { telemetry: true } is said of, or that
+// [WithProgram] names: their spans go where it says. Without it they have none of their
+// own.
+func WithPluginTelemetry(yaml []byte) Option {
+	return func(o *options) { o.host.PluginTelemetry = yaml }
+}
+
 // WithClock is the host's clock, by which items expire. Without it, time.Now.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.host.Clock = now } }
 

@@ -83,6 +83,9 @@ type PluginLimits struct {
 type Grants struct {
 	Env map[string]string `yaml:"env"` // its environment, as names and values
 	Dir string            `yaml:"dir"` // the working directory of a process, from the folder of the file; "": an empty one
+	// Telemetry hands a process what telemetry says of traces, with all that is in it,
+	// so that its own spans go to the same place.
+	Telemetry bool `yaml:"telemetry"`
 
 	_ unsupported `yaml:"fs"`
 	_ unsupported `yaml:"network"`

@@ -122,6 +122,7 @@ func (p *Plugin) carrierFields() []carrierField {
 		{"limits.max_frame", p.Limits.MaxFrame != 0, runs | ofBuiltin},
 		{"grants.env", p.Grants.Env != nil, runs},
 		{"grants.dir", p.Grants.Dir != "", ofProcess},
+		{"grants.telemetry", p.Grants.Telemetry, ofProcess},
 		{"token", p.Token != "", ofRemote},
 		{"tls", p.TLS != RemoteTLS{}, ofRemote},
 		{"connect_timeout", p.ConnectTimeout != 0, ofRemote},

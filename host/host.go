@@ -35,11 +35,16 @@ type Settings struct {
 	Clock  func() time.Time // nil: time.Now
 	Log    *slog.Logger     // nil: slog.Default()
 
+	// PluginTelemetry is OpenTelemetry's declarative configuration for plugins that are
+	// processes and are granted it; nil: there is none.
+	PluginTelemetry []byte
+
 	Tracer trace.TracerProvider // where spans go; nil: nowhere
 	Meter  metric.MeterProvider // where metrics go; nil: nowhere
 }
 
-// Program is an executable that is a plugin.
+// Program is an executable that is a plugin. It may see what there is of telemetry
+// for plugins.
 type Program struct {
 	Command []string
 	Env     map[string]string // all that it sees of an environment

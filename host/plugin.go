@@ -127,7 +127,7 @@ func (h *Host) program(cfg *config.Config, name string, pc config.Plugin) (*plug
 		return nil, cfg.Root().Errorf("plugins."+name, "there is no plugin %q", name)
 	}
 	o := h.processOptions(name, pc)
-	o.Command, o.Env = program.Command, program.Env
+	o.Command, o.Env, o.Telemetry = program.Command, program.Env, h.settings.PluginTelemetry
 	process, err := procs.New(o)
 	if err != nil {
 		return nil, cfg.Root().Errorf("plugins."+name, "%v", err)
@@ -156,10 +156,14 @@ func restartPolicy(pc config.Plugin) supervise.Policy {
 
 // processOptions is how an executable is run.
 func (h *Host) processOptions(name string, pc config.Plugin) procs.Options {
+	var telemetry []byte
+	if pc.Grants.Telemetry {
+		telemetry = h.settings.PluginTelemetry
+	}
 	return procs.Options{
 		Name: name, Command: pc.Process.Command, SHA256: pc.SHA256, Files: pc.Process.Files,
 		Plaintext: pc.Process.TLS == "off", Plain: pc.Process.Plane == "grpc",
-		Env: pc.Grants.Env, Dir: pc.Grants.Dir,
+		Env: pc.Grants.Env, Dir: pc.Grants.Dir, Telemetry: telemetry,
 		Start: time.Duration(pc.Process.StartTimeout), Stop: time.Duration(pc.Process.StopTimeout), Call: time.Duration(pc.Limits.Call),
 		MaxFrame: int(pc.Limits.MaxFrame), Restart: restartPolicy(pc), RestartEmpty: pc.OnLoss == "restart",
 		Log: h.settings.Log, Clock: h.settings.Clock, Tracer: h.settings.Tracer, Meter: h.settings.Meter,

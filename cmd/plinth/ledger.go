@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/otel/plugin"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/sdk/process"
 )
@@ -19,7 +20,8 @@ const ledgerPlugin = "ledger"
 // return.
 func runPlugin() {
 	if os.Getenv(pluginVariable) == ledgerPlugin {
-		process.Serve(ledger.Open)
+		tracer, stop := plugin.Traces()
+		process.Serve(ledger.Opener(tracer), stop)
 	}
 }
 

@@ -39,7 +39,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	if s.Log == "json" {
 		handler = slog.NewJSONHandler(e.stderr, nil)
 	}
-	tel, err := s.telemetry(ctx, e)
+	tel, forPlugins, err := s.telemetry(ctx, e)
 	if err != nil {
 		return listed(err)
 	}
@@ -48,7 +48,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 		slog.New(handler).Warn("telemetry", "error", err)
 	}))
 	defer func() { err = errors.Join(err, shutTelemetry(tel)) }() // last: what ends before it is told too
-	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter))
+	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter), plinth.WithPluginTelemetry(forPlugins))
 	h, cfg, err := plinth.OpenConfig(ctx, s.Source.Config, opts...)
 	if err != nil {
 		return listed(err)
@@ -101,21 +101,26 @@ func serverConfig(c config.Server) server.Config {
 const telemetryFlush = 5 * time.Second
 
 // telemetry starts what the configuration says of telemetry, before the host, so
-// that nothing that the host does is missing.
-func (s *serveCmd) telemetry(ctx context.Context, e env) (*setup.Telemetry, error) {
+// that nothing that the host does is missing. forPlugins is what plugins are handed of
+// it.
+func (s *serveCmd) telemetry(ctx context.Context, e env) (_ *setup.Telemetry, forPlugins []byte, _ error) {
 	cfg, err := config.Load(config.Options{File: s.Source.Config, Environ: e.environ, Flags: s.Source.Set, Builtins: builtins()})
 	if cfg == nil {
-		return nil, err
+		return nil, nil, err
 	}
-	tel, err := setup.Setup(ctx, cfg.Telemetry, setup.Settings{Service: "plinth", Version: version()})
+	settings := setup.Settings{Service: "plinth", Version: version()}
+	tel, err := setup.Setup(ctx, cfg.Telemetry, settings)
 	if err != nil { // what else is wrong is told with it
 		h, _, more := plinth.OpenConfig(ctx, s.Source.Config, append(s.Source.options(e), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
 		if h != nil {
 			more = h.Close(ctx)
 		}
-		return nil, config.Join(err, more)
+		return nil, nil, config.Join(err, more)
 	}
-	return tel, nil // what is wrong elsewhere, the host finds again
+	if forPlugins, err = setup.ForPlugins(cfg.Telemetry, settings); err != nil {
+		return nil, nil, errors.Join(err, shutTelemetry(tel))
+	}
+	return tel, forPlugins, nil // what is wrong elsewhere, the host finds again
 }
 
 func shutTelemetry(t *setup.Telemetry) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,14 +18,20 @@ import (
 
 	collogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	coltrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
 )
 
 // collector is one of OpenTelemetry's that keeps names and traces.
 type collector struct {
-	mu          sync.Mutex
-	spans, logs map[string]string // to their trace
+	mu    sync.Mutex
+	spans map[string]span   // by name; the first of each
+	logs  map[string]string // to their trace
 }
+
+type span struct{ trace, id, parent, service string }
 
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	raw, _ := io.ReadAll(r.Body)
@@ -38,9 +45,17 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		for _, rs := range q.ResourceSpans {
+			service := ""
+			for _, a := range rs.Resource.Attributes {
+				if a.Key == "service.name" {
+					service = a.Value.GetStringValue()
+				}
+			}
 			for _, ss := range rs.ScopeSpans {
 				for _, s := range ss.Spans {
-					c.spans[s.Name] = hex.EncodeToString(s.TraceId)
+					if _, ok := c.spans[s.Name]; !ok {
+						c.spans[s.Name] = span{hex.EncodeToString(s.TraceId), hex.EncodeToString(s.SpanId), hex.EncodeToString(s.ParentSpanId), service}
+					}
 				}
 			}
 		}
@@ -59,6 +74,35 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Content-Type", "application/x-protobuf")
+}
+
+func newCollector(t *testing.T) (c *collector, url string) {
+	c = &collector{spans: map[string]span{}, logs: map[string]string{}}
+	s := httptest.NewServer(c)
+	t.Cleanup(s.Close)
+	return c, s.URL
+}
+
+const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+// tracedCall is a request that is part of that trace, and its body.
+func tracedCall(t *testing.T, method, url string) string {
+	t.Helper()
+	req, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("traceparent", "00-"+traceID+"-00f067aa0ba902b7-01")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 // serving runs "plinth serve" until end is called, and tells where.
@@ -93,9 +137,7 @@ func serving(t *testing.T, yaml string, args ...string) (url string, log *output
 // collector before the program ends, under the trace of the caller, whose id is
 // in the local log too; and Prometheus finds its page.
 func TestServeTelemetry(t *testing.T) {
-	c := &collector{spans: map[string]string{}, logs: map[string]string{}}
-	otlp := httptest.NewServer(c)
-	defer otlp.Close()
+	c, otlp := newCollector(t)
 	url, log, end := serving(t, `
 allow_faults: true
 stores:
@@ -103,28 +145,13 @@ stores:
 server: { http: 127.0.0.1:0, grpc: "" }
 telemetry:
   file_format: "1.0"
-  tracer_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "`+otlp.URL+`/v1/traces" } } } } ] }
-  logger_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "`+otlp.URL+`/v1/logs" } } } } ] }
+  tracer_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "`+otlp+`/v1/traces" } } } } ] }
+  logger_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "`+otlp+`/v1/logs" } } } } ] }
 `, "--log", "json")
-	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
-	call := func(method, path string) string {
-		req, err := http.NewRequest(method, url+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("traceparent", "00-"+traceID+"-00f067aa0ba902b7-01")
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		body, _ := io.ReadAll(res.Body)
-		return string(body)
-	}
-	call(http.MethodGet, "/v1/stores/default/keys/k")
-	call(http.MethodPut, "/v1/stores/default/keys/k")
-	call(http.MethodGet, "/v1/stores/default/keys/broken")
-	page := call(http.MethodGet, "/metrics")
+	tracedCall(t, http.MethodGet, url+"/v1/stores/default/keys/k")
+	tracedCall(t, http.MethodPut, url+"/v1/stores/default/keys/k")
+	tracedCall(t, http.MethodGet, url+"/v1/stores/default/keys/broken")
+	page := tracedCall(t, http.MethodGet, url+"/metrics")
 	if code := end(); code != 0 {
 		t.Fatalf("it ended with %d: %s", code, log)
 	}
@@ -136,8 +163,8 @@ telemetry:
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, name := range []string{"GET /v1/stores/{store}/keys/{key}", "get default", "set default", "plinth.wasm get", "plinth.wasm apply"} {
-		if c.spans[name] != traceID {
-			t.Errorf("the collector has %s under %q", name, c.spans[name])
+		if c.spans[name].trace != traceID {
+			t.Errorf("the collector has %s as %+v", name, c.spans[name])
 		}
 	}
 	if c.logs["request failed"] != traceID {
@@ -152,6 +179,51 @@ telemetry:
 	}
 	if !found {
 		t.Errorf("the local log has %s", log)
+	}
+}
+
+// The trace goes on into a plugin's process, whose own spans reach the collector
+// under those of the host, and from there into what the plugin asks.
+func TestServeTelemetryOfAPlugin(t *testing.T) {
+	c, otlp := newCollector(t)
+	cluster := ledgerCluster(t, ledgertest.Options{})
+	var mu sync.Mutex
+	var heard []string
+	cluster.Hook(ledgertest.Hooks{Before: func(ctx context.Context, _ *ledgertest.Node, method string) error {
+		if md, _ := metadata.FromIncomingContext(ctx); strings.HasSuffix(method, "/Read") {
+			mu.Lock()
+			defer mu.Unlock()
+			heard = md.Get("traceparent")
+		}
+		return nil
+	}})
+	url, log, end := serving(t, fmt.Sprintf(`
+stores:
+  default: { backend: { plugin: ledger, config: { endpoints: [%s], organization: %d, vault: %d } }, pipeline: [ instrument ] }
+server: { http: 127.0.0.1:0, grpc: "" }
+telemetry:
+  file_format: "1.0"
+  resource: { attributes: [ { name: service.name, value: "shop $$ {1}" } ] }
+  tracer_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "%s/v1/traces" } } } } ] }
+`, cluster.Endpoints()[0], ledgertest.Organization, ledgertest.Vault, otlp))
+	tracedCall(t, http.MethodGet, url+"/v1/stores/default/keys/k")
+	if code := end(); code != 0 {
+		t.Fatalf("it ended with %d: %s", code, log)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	parent := "00f067aa0ba902b7"
+	for _, name := range []string{"GET /v1/stores/{store}/keys/{key}", "get default", "plinth.process get", "ledger.v1.ReadService/Read"} {
+		s, ok := c.spans[name]
+		if !ok || s.trace != traceID || s.parent != parent || s.service != "shop $ {1}" {
+			t.Errorf("the collector has %s as %+v, its parent is to be %s", name, s, parent)
+		}
+		parent = s.id
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if want := "00-" + traceID + "-" + parent + "-01"; len(heard) != 1 || heard[0] != want {
+		t.Errorf("the cluster hears of %q, want %q", heard, want)
 	}
 }
 

@@ -52,6 +52,9 @@ type Options struct {
 	Plain bool
 	// Env is the environment that the plugin sees, beside what go-plugin tells it.
 	Env map[string]string
+	// Telemetry is OpenTelemetry's declarative configuration as the plugin is handed
+	// it, in a file that its variable OTEL_CONFIG_FILE names; nil: it is handed none.
+	Telemetry []byte
 	// Dir is its working directory; empty: an empty one, removed afterwards.
 	Dir string
 	// Start is how long it may take to start, Stop to flush and end, and Call to

@@ -72,6 +72,12 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 			dir = r.dir
 		}
 	}
+	if p.opts.Telemetry != nil {
+		if err := os.WriteFile(filepath.Join(r.dir, telemetryFile), p.opts.Telemetry, 0o600); err != nil {
+			_ = os.RemoveAll(r.dir)
+			return nil, storage.Errorf(storage.Unavailable, "it cannot be started: what it is told of telemetry: %w", err)
+		}
+	}
 	out := &output{log: p.opts.Log}
 	r.proc = newProcess(p, out, r.dir, dir)
 	r.client = plugin.NewClient(&plugin.ClientConfig{

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -51,12 +52,18 @@ var _ runner.Runner = (*process)(nil)
 // lastWords is how long the output of a process that has ended is waited for.
 const lastWords = 200 * time.Millisecond
 
+// telemetryFile is in the folder of a run, which goes with the process.
+const telemetryFile = "telemetry.yaml"
+
 // newProcess is a process that is yet to be started, and to be given go-plugin's
 // part of its environment.
 func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 	r := &process{out: out, exited: make(chan struct{})}
 	r.greets, r.hello = io.Pipe()
 	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: []string{abi.RunDirKey + "=" + runDir}, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+	if p.opts.Telemetry != nil {
+		r.cmd.Env = append(r.cmd.Env, "OTEL_CONFIG_FILE="+filepath.Join(runDir, telemetryFile))
+	}
 	for name, value := range p.opts.Env {
 		r.cmd.Env = append(r.cmd.Env, name+"="+value)
 	}

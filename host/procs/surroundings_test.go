@@ -58,6 +58,24 @@ func TestGrants(t *testing.T) {
 	if dir := say(t, t.Context(), open(t, o), "dir"); dir != o.Dir {
 		t.Errorf("it runs in %s, want %s", dir, o.Dir)
 	}
+	// What is said of telemetry is in a file for the user alone, which goes with the
+	// process.
+	o.Telemetry = []byte(`file_format: "1.0"`)
+	told := open(t, o)
+	_, rest, _ := strings.Cut(say(t, t.Context(), told, "env"), "OTEL_CONFIG_FILE=")
+	file, _, _ := strings.Cut(rest, "\n")
+	if raw, err := os.ReadFile(file); err != nil || string(raw) != string(o.Telemetry) {
+		t.Errorf("%q in %s, %v", raw, file, err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := told.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is still there: %v", err)
+	}
 	if err := b.Close(t.Context()); err != nil {
 		t.Error(err)
 	}

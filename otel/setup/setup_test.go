@@ -40,6 +40,8 @@ type collector struct {
 	metrics []string
 	logs    []string // text and trace
 	service string
+
+	authorization string // of the last request over HTTP
 }
 
 func (c *collector) Export(_ context.Context, r *coltrace.ExportTraceServiceRequest) (*coltrace.ExportTraceServiceResponse, error) {
@@ -103,7 +105,12 @@ func (c *collector) overHTTP(t *testing.T) (url string) {
 	handle(mux, "/v1/traces", c.Export)
 	handle(mux, "/v1/metrics", metricsCollector{collector: c}.Export)
 	handle(mux, "/v1/logs", logsCollector{collector: c}.Export)
-	s := httptest.NewServer(mux)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.mu.Lock()
+		c.authorization = r.Header.Get("Authorization")
+		c.mu.Unlock()
+		mux.ServeHTTP(w, r)
+	}))
 	t.Cleanup(s.Close)
 	return s.URL
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -231,13 +233,23 @@ func (c *Config) times() (t times, err error) {
 // Open makes a backend as env says, and asks the cluster whether the vault is there
 // and is the organization's. It is an [sdk.Opener].
 func Open(ctx context.Context, env sdk.Env) (storage.Backend, error) {
-	config := DefaultConfig()
-	if err := sdk.DecodeConfig(env.Config, &config); err != nil {
-		return nil, err
+	return Opener(nil)(ctx, env)
+}
+
+// Opener is [Open] with requests to the cluster as spans of tracer, where what they
+// are part of is recorded in another process. In the process where it is, they are
+// spans of the same provider as what they are part of. Nil: there are none of the
+// former.
+func Opener(tracer trace.TracerProvider) sdk.Opener {
+	return func(ctx context.Context, env sdk.Env) (storage.Backend, error) {
+		config := DefaultConfig()
+		if err := sdk.DecodeConfig(env.Config, &config); err != nil {
+			return nil, err
+		}
+		b, err := newBackend(ctx, config, env, tracer)
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
 	}
-	b, err := New(ctx, config, env)
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
 }

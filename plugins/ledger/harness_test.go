@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/plinthkv/plinth/otel/plugin"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
@@ -29,7 +30,8 @@ const asPlugin = "PLINTH_TEST_PLUGIN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asPlugin) != "" {
-		process.Serve(ledger.Open)
+		tracer, stop := plugin.Traces()
+		process.Serve(ledger.Opener(tracer), stop)
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/codes"
 
 	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
@@ -77,6 +78,10 @@ var (
 // New makes a backend, and asks the cluster whether the vault is there and is the
 // organization's. The caller closes it.
 func New(ctx context.Context, config Config, env sdk.Env) (*Backend, error) {
+	return newBackend(ctx, config, env, nil)
+}
+
+func newBackend(ctx context.Context, config Config, env sdk.Env, tracer trace.TracerProvider) (*Backend, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
@@ -116,7 +121,7 @@ func New(ctx context.Context, config Config, env sdk.Env) (*Backend, error) {
 		return nil, err
 	}
 	if b.pool, err = newPool(endpoints, dialer{connect: b.times.connect, tls: transport, compress: config.Compression, answer: int(config.MaxAnswer),
-		http2: config.HTTP2, conns: config.ConnectionPoolSize}); err != nil {
+		http2: config.HTTP2, conns: config.ConnectionPoolSize, tracer: tracer}); err != nil {
 		return nil, storage.Errorf(storage.InvalidArgument, "%w", err)
 	}
 	b.life, b.end = context.WithCancel(context.Background())

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
@@ -34,6 +35,8 @@ type node struct {
 	conns []*grpc.ClientConn
 	turn  atomic.Uint32 // of conns
 
+	tracer trace.TracerProvider // of spans whose parents are in another process; nil: there are none
+
 	failures  int
 	notBefore time.Time // until then others are better
 	hinted    bool      // it is not of the configuration
@@ -47,6 +50,7 @@ type dialer struct {
 	answer   int // the largest, in bytes
 	http2    HTTP2
 	conns    int // to each node
+	tracer   trace.TracerProvider
 }
 
 func (d *dialer) node(a address) (*node, error) {
@@ -64,7 +68,7 @@ func (d *dialer) node(a address) (*node, error) {
 	if d.compress {
 		options = append(options, grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
 	}
-	n := &node{address: a}
+	n := &node{address: a, tracer: d.tracer}
 	for range max(d.conns, 1) {
 		conn, err := grpc.NewClient("passthrough:///"+a.host, options...)
 		if err != nil {

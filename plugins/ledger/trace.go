@@ -28,14 +28,30 @@ const (
 )
 
 // traced is ctx for one attempt: with the headers that every request has, those of
-// the trace, and a span of its own where the caller's is recorded, by whatever
-// records that. end takes how the attempt ended, and answers it.
+// the trace, and a span of its own where what it is part of is recorded, by whatever
+// records that, or by the node's tracer where that is in another process. end takes
+// how the attempt ended, and answers it.
 func traced(ctx context.Context, n *node, method string) (_ context.Context, end func(*failure) *failure) {
 	end = func(f *failure) *failure { return f }
-	if parent := trace.SpanFromContext(ctx); parent.IsRecording() {
+	parent, recorder := trace.SpanFromContext(ctx), trace.TracerProvider(nil)
+	switch sc := parent.SpanContext(); {
+	case parent.IsRecording():
+		recorder = parent.TracerProvider()
+	case !sc.IsValid():
+		md := metadata.MD{}
+		if text, state := sdk.TraceContext(ctx); text != "" {
+			md.Set(traceparent, text)
+			md.Set(tracestate, state)
+		}
+		ctx = propagation.TraceContext{}.Extract(ctx, carrier(md))
+		if trace.SpanContextFromContext(ctx).IsSampled() {
+			recorder = n.tracer
+		}
+	}
+	if recorder != nil {
 		service, name, _ := strings.Cut(method[1:], "/")
 		var span trace.Span
-		ctx, span = parent.TracerProvider().Tracer(scope).Start(ctx, service+"/"+name, trace.WithSpanKind(trace.SpanKindClient),
+		ctx, span = recorder.Tracer(scope).Start(ctx, service+"/"+name, trace.WithSpanKind(trace.SpanKindClient),
 			trace.WithAttributes(attribute.String("rpc.system", "grpc"), attribute.String("rpc.service", service),
 				attribute.String("rpc.method", name), attribute.String("server.address", n.name)))
 		end = func(f *failure) *failure {
@@ -51,11 +67,6 @@ func traced(ctx context.Context, n *node, method string) (_ context.Context, end
 	}
 	md := metadata.MD{metaAPIVersion: {apiVersion}, metaSDKVersion: {sdkVersion}}
 	propagation.TraceContext{}.Inject(ctx, carrier(md))
-	if parent, state := sdk.TraceContext(ctx); len(md[traceparent]) == 0 && parent != "" { // of a host in another process
-		if md[traceparent] = []string{parent}; state != "" {
-			md[tracestate] = []string{state}
-		}
-	}
 	return metadata.NewOutgoingContext(ctx, md), end
 }
 

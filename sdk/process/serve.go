@@ -33,8 +33,10 @@ const (
 // Serve serves the backend that open makes to the host that has started this
 // process, and ends the process when the host asks for it or is gone. A process
 // that no host has started says so and exits with code 1. A main does nothing
-// else before it that takes time or writes to standard output.
-func Serve(open sdk.Opener) {
+// else before it that takes time or writes to standard output. The functions of
+// atEnd are called once, after the backend was closed, in what is left of a second:
+// they send what was not sent yet, or remove what nobody needs any more.
+func Serve(open sdk.Opener, atEnd ...func(context.Context) error) {
 	if os.Getenv(abi.CookieKey) != abi.CookieValue {
 		fmt.Fprintf(os.Stderr, "%s is a Plinth plugin: a host starts it. Name it in a configuration, as plugins: { NAME: { process: { command: [PATH] } } }, or try \"plinth plugin test PATH\".\n", os.Args[0])
 		os.Exit(1)
@@ -43,6 +45,7 @@ func Serve(open sdk.Opener) {
 	// the backend was closed. What this process starts does not inherit it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	s := newServer(open)
+	s.atEnd = atEnd
 	go func() {
 		// The host holds the other end of standard input: nothing comes, and when it
 		// ends the host is gone, however it went.
@@ -71,15 +74,23 @@ func Serve(open sdk.Opener) {
 	os.Exit(s.flush())
 }
 
-// flush closes the backend if the host has not, and is the exit code.
+// flush closes the backend if the host has not, does what is to be done at the end,
+// and is the exit code.
 func (s *server) flush() int {
-	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
-	defer cancel()
-	if err := s.close(ctx); err != nil && !errors.Is(err, errNotOpen) {
-		s.log.Error("the backend could not be closed", "error", err)
-		return 1
-	}
-	return 0
+	s.flushed.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+		defer cancel()
+		if err := s.close(ctx); err != nil && !errors.Is(err, errNotOpen) {
+			s.log.Error("the backend could not be closed", "error", err)
+			s.code = 1
+		}
+		for _, f := range s.atEnd {
+			if err := f(ctx); err != nil {
+				s.log.Warn("what is done at the end was not done", "error", err)
+			}
+		}
+	})
+	return s.code
 }
 
 // kind is what go-plugin knows the service as.

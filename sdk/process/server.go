@@ -30,6 +30,10 @@ type server struct {
 	quick    bool
 	backend  atomic.Pointer[storage.Backend]
 
+	atEnd   []func(context.Context) error
+	flushed sync.Once
+	code    int // of the exit, after flushed
+
 	answerers sync.Pool // of *sdk.Answerer, for gRPC
 }
 
