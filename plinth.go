@@ -92,7 +92,7 @@ func WithProgram(name string, p Program) Option {
 			o.host.Programs = map[string]host.Program{}
 		}
 		o.host.Programs[name] = p
-		o.config.Builtins = append(o.config.Builtins, name)
+		o.config.Programs = append(o.config.Programs, name)
 	}
 }
 

@@ -30,9 +30,10 @@ type Options struct {
 	Environ []string
 	// Flags are values by dotted path: "server.http", "stores.default.pipeline.cache.ttl".
 	Flags map[string]string
-	// Builtins are the plugins that stores may name without an entry in the
-	// configuration, because the program has them linked in. Memory is always one.
-	Builtins []string
+	// Programs are the plugins that stores may name without an entry in the
+	// configuration, because the program brings their executables. Memory needs none
+	// either, whose module the host has.
+	Programs []string
 }
 
 // Load reads all layers and decodes them. What is wrong is reported all at once as
@@ -64,7 +65,7 @@ func Load(o Options) (*Config, error) {
 	}
 
 	env := newEnviron(o.Environ)
-	builtins := append(slices.Clone(o.Builtins), Memory)
+	builtins := append(slices.Clone(o.Programs), Memory)
 	root, err := merge(defaults, file, env, o.Flags, builtins, p)
 	if err != nil {
 		return nil, err
@@ -75,6 +76,7 @@ func Load(o Options) (*Config, error) {
 
 	cfg := &Config{root: &Node{v: root}}
 	d.decodeInto(cfg, root, "")
+	cfg.checkPlugins(o.Programs, &d)
 	cfg.checkBackends(builtins, &d)
 	cfg.resolvePaths(dir)
 	if err := p.err(); err != nil {

@@ -164,13 +164,39 @@ stores:
 	}
 }
 
-func TestBuiltins(t *testing.T) {
-	const content = "stores: { a: { backend: { plugin: linked } } }"
+func TestPrograms(t *testing.T) {
+	const content = "stores: { a: { backend: { plugin: own } } }"
 	if _, err := Load(Options{File: "a.yaml", Content: []byte(content)}); err == nil {
 		t.Error("a plugin that nobody has was accepted")
 	}
-	load(t, Options{Builtins: []string{"linked"}}, content)
+	o := Options{Programs: []string{"own"}}
+	load(t, o, content)
+	// What any process takes, it takes without a command, also from the environment.
+	o.Environ = []string{"PLINTH_PLUGINS__OWN__LIMITS__CALL=7s"}
+	p := load(t, o, `
+plugins: { own: { limits: { max_frame: 1MiB }, on_loss: restart, restart: { budget: 3 }, process: { stop_timeout: 3s, plane: grpc }, grants: { env: { A: b }, dir: ., telemetry: true } } }
+`+content).Plugins["own"]
+	if p.Limits.Call != Duration(7*time.Second) || p.Process.StopTimeout != Duration(3*time.Second) || !p.Grants.Telemetry {
+		t.Errorf("%+v", p)
+	}
+	o.Environ = nil
+	load(t, o, "plugins: { own: { process: { command: [./another] } } }\n"+content)
+	for setting, want := range map[string]string{
+		"trust: trusted":              "a.yaml:1:26: plugins.own.trust: cannot be set: own is built in, and takes only limits.call",
+		"isolation: process":          "plugins.own.isolation: cannot be set",
+		"limits: { memory: 1MiB }":    "plugins.own.limits.memory: cannot be set",
+		`sha256: "` + zeros + `"`:     "plugins.own.sha256: cannot be set",
+		"process: { command: [\"\"]}": "plugins.own.process.command[0]: is empty",
+		"attempts: 3":                 "plugins.own.attempts: ",
+	} {
+		o.File, o.Content = "a.yaml", []byte("plugins: { own: { "+setting+" } }\n"+content)
+		if _, err := Load(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", setting, err)
+		}
+	}
 }
+
+var zeros = strings.Repeat("0", 64)
 
 // TestFiles reads real files, and what is no file.
 func TestFiles(t *testing.T) {

@@ -31,18 +31,6 @@ func (c *Config) Validate() error {
 		if !validName(name) {
 			errs = append(errs, fieldErrorf(path, "the name of a plugin %s", nameHelp))
 		}
-		p := c.Plugins[name]
-		if name != Memory {
-			if p.Wasm == "" && p.Remote == "" && len(p.Process.Command) == 0 {
-				errs = append(errs, fieldErrorf(path+".wasm", "is missing: a plugin is a WebAssembly module, a process, or the remote that serves it"))
-			}
-			continue
-		}
-		for _, f := range p.carrierFields() {
-			if f.set && f.of&ofBuiltin == 0 {
-				errs = append(errs, fieldErrorf(path+"."+f.name, "cannot be set: %s is built in, and takes only limits, on_loss, isolation and restart", Memory))
-			}
-		}
 	}
 	if len(c.Stores) == 0 {
 		errs = append(errs, fieldErrorf("stores", "is empty: name at least one store, or leave the key out for the built-in one"))
@@ -97,6 +85,7 @@ const (
 	ofProcess
 	ofRemote
 	ofBuiltin // a module without a file
+	ofProgram // an executable without a command
 )
 
 // carrierField is a setting of a plugin, and the carriers that it belongs to.
@@ -108,21 +97,22 @@ type carrierField struct {
 
 func (p *Plugin) carrierFields() []carrierField {
 	const runs = ofModule | ofProcess
+	const anyRuns = runs | ofBuiltin | ofProgram
 	return []carrierField{
 		{"wasm", p.Wasm != "", ofModule},
-		{"process", p.Process.set(), ofProcess},
+		{"process", p.Process.set(), ofProcess | ofProgram},
 		{"remote", p.Remote != "", ofRemote},
 		{"sha256", p.SHA256 != "", runs},
 		{"trust", p.Trust != "", ofModule},
 		{"isolation", p.Isolation != "", ofModule | ofBuiltin},
-		{"on_loss", p.OnLoss != "", runs | ofBuiltin},
-		{"restart", p.Restart != Restart{}, runs | ofBuiltin},
+		{"on_loss", p.OnLoss != "", anyRuns},
+		{"restart", p.Restart != Restart{}, anyRuns},
 		{"limits.memory", p.Limits.Memory != 0, ofModule | ofBuiltin},
-		{"limits.call", p.Limits.Call != 0, runs | ofBuiltin},
-		{"limits.max_frame", p.Limits.MaxFrame != 0, runs | ofBuiltin},
-		{"grants.env", p.Grants.Env != nil, runs},
-		{"grants.dir", p.Grants.Dir != "", ofProcess},
-		{"grants.telemetry", p.Grants.Telemetry, ofProcess},
+		{"limits.call", p.Limits.Call != 0, anyRuns},
+		{"limits.max_frame", p.Limits.MaxFrame != 0, anyRuns},
+		{"grants.env", p.Grants.Env != nil, runs | ofProgram},
+		{"grants.dir", p.Grants.Dir != "", ofProcess | ofProgram},
+		{"grants.telemetry", p.Grants.Telemetry, ofProcess | ofProgram},
 		{"token", p.Token != "", ofRemote},
 		{"tls", p.TLS != RemoteTLS{}, ofRemote},
 		{"connect_timeout", p.ConnectTimeout != 0, ofRemote},
@@ -178,11 +168,12 @@ func (p *Process) set() bool {
 	return p.Command != nil || p.Files != nil || p.TLS != "" || p.Plane != "" || p.StartTimeout != 0 || p.StopTimeout != 0
 }
 
-// Validate checks everything but what is on the disk.
+// Validate checks everything but whether there is a command, which depends on the
+// plugin's name, and what is on the disk.
 func (p *Process) Validate() error {
 	var errs []error
-	if p.set() && (len(p.Command) == 0 || p.Command[0] == "") {
-		errs = append(errs, fieldErrorf("command", "is missing: the executable, and its arguments"))
+	if len(p.Command) > 0 && p.Command[0] == "" {
+		errs = append(errs, fieldErrorf("command[0]", "is empty: it is the executable"))
 	}
 	for i, arg := range p.Command {
 		if strings.ContainsRune(arg, 0) {
@@ -369,6 +360,38 @@ func (l *ServerLimits) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkPlugins reports plugins that nothing carries, and settings that those do not
+// take which bring their own. programs are the executables that need no command.
+func (c *Config) checkPlugins(programs []string, d *decoder) {
+	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
+		p := c.Plugins[name]
+		path := join("plugins", name)
+		report := func(field, format string, args ...any) {
+			d.invalid(FieldError{path + "." + field, fmt.Sprintf(format, args...)}, c.root.v, "")
+		}
+		own, takes := 0, ""
+		switch {
+		case name == Memory:
+			own, takes = ofBuiltin, "limits, on_loss, isolation and restart"
+		case p.Wasm != "" || p.Remote != "" || len(p.Process.Command) > 0:
+		case slices.Contains(programs, name):
+			own, takes = ofProgram, "limits.call, limits.max_frame, on_loss, restart, grants, and process without a command"
+		case p.Process.set():
+			report("process.command", "is missing: the executable, and its arguments")
+		default:
+			report("wasm", "is missing: a plugin is a WebAssembly module, a process, or the remote that serves it")
+		}
+		if own == 0 {
+			continue
+		}
+		for _, f := range p.carrierFields() {
+			if f.set && f.of&own == 0 {
+				report(f.name, "cannot be set: %s is built in, and takes only %s", name, takes)
+			}
+		}
+	}
 }
 
 // checkBackends reports stores whose plugin nobody has.

@@ -47,7 +47,7 @@ type Settings struct {
 // for plugins.
 type Program struct {
 	Command []string
-	Env     map[string]string // all that it sees of an environment
+	Env     map[string]string // what it sees of an environment, beside what the configuration grants
 	// Shared: others may write to its backends, past this host.
 	Shared bool
 }

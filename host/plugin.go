@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -127,7 +128,12 @@ func (h *Host) program(cfg *config.Config, name string, pc config.Plugin) (*plug
 		return nil, cfg.Root().Errorf("plugins."+name, "there is no plugin %q", name)
 	}
 	o := h.processOptions(name, pc)
-	o.Command, o.Env, o.Telemetry = program.Command, program.Env, h.settings.PluginTelemetry
+	o.Command, o.Telemetry = program.Command, h.settings.PluginTelemetry
+	o.Env = maps.Clone(pc.Grants.Env)
+	if o.Env == nil {
+		o.Env = map[string]string{}
+	}
+	maps.Copy(o.Env, program.Env)
 	process, err := procs.New(o)
 	if err != nil {
 		return nil, cfg.Root().Errorf("plugins."+name, "%v", err)

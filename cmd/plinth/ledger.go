@@ -25,9 +25,9 @@ func runPlugin() {
 	}
 }
 
-// builtins are the plugins that a configuration may name without an entry, beside
-// memory.
-func builtins() []string { return []string{ledgerPlugin} }
+// builtinPrograms are the plugins that a configuration may name without an entry,
+// beside memory.
+func builtinPrograms() []string { return []string{ledgerPlugin} }
 
 // programs are the plugins that the program is itself. Clusters have other clients.
 func programs(self string) []plinth.Option {

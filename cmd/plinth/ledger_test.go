@@ -156,6 +156,19 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 		t.Fatal(code, errs)
 	}
 	wantAll(t, out, "ledger")
+	// An entry changes how it is run, and no more than that.
+	for set, says := range map[string]string{
+		"plugins.ledger.restart.wait=9s":           "",
+		"plugins.ledger.limits.call=10s":           "",
+		"plugins.ledger.process.plane=grpc":        "",
+		"plugins.ledger.grants.dir=" + t.TempDir(): "",
+		"plugins.ledger.isolation=process":         "plugins.ledger.isolation: cannot be set",
+		"plugins.ledger.process.start_timeout=1ns": "not ready within 1ns",
+	} {
+		if _, errs, code = program(t, "check", "--set", set, file); (code == exitDone) != (says == "") || !strings.Contains(errs, says) {
+			t.Errorf("%s: %d, %s", set, code, errs)
+		}
+	}
 	h, _, err := plinth.OpenConfig(t.Context(), file, source{}.options(env{environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}})...)
 	if err != nil {
 		t.Fatal(err)

@@ -88,7 +88,7 @@ func (c *ledgerVerifyCmd) settings(e env) (ledger.Config, error) {
 		own.Endpoints, own.Organization, own.Vault = c.Endpoint, c.Organization, c.Vault
 		return own, nil
 	}
-	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, Builtins: builtins()})
+	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, Programs: builtinPrograms()})
 	if err != nil {
 		return own, listed(err)
 	}

@@ -42,7 +42,7 @@ type configShowCmd struct {
 }
 
 func (c *configShowCmd) Run(e env) error {
-	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, Builtins: builtins()})
+	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, Programs: builtinPrograms()})
 	if err != nil {
 		return listed(err)
 	}
@@ -166,7 +166,7 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 // telemetry is what is wrong with the section telemetry, which only the program
 // reads.
 func (c *checkCmd) telemetry(e env) error {
-	cfg, _ := config.Load(config.Options{File: c.File, Environ: e.environ, Flags: c.Set, Builtins: builtins()})
+	cfg, _ := config.Load(config.Options{File: c.File, Environ: e.environ, Flags: c.Set, Programs: builtinPrograms()})
 	if cfg == nil {
 		return nil // reported
 	}
@@ -206,7 +206,7 @@ and so a state of its own.`
 }
 
 func (p *pluginListCmd) Run(ctx context.Context, e env) error {
-	cfg, err := config.Load(config.Options{File: p.Source.Config, Environ: e.environ, Flags: p.Source.Set, Builtins: builtins()})
+	cfg, err := config.Load(config.Options{File: p.Source.Config, Environ: e.environ, Flags: p.Source.Set, Programs: builtinPrograms()})
 	if err != nil {
 		return listed(err)
 	}
@@ -223,7 +223,7 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	}
 	fmt.Fprintln(t, head)
 	names := slices.Collect(maps.Keys(cfg.Plugins))
-	for _, name := range append(builtins(), config.Memory) {
+	for _, name := range append(builtinPrograms(), config.Memory) {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
@@ -231,7 +231,7 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	slices.Sort(names)
 	for _, name := range names {
 		pc := cfg.Plugins[name]
-		carrier, file, trust := described(pc)
+		carrier, file, trust := described(name, pc)
 		var users, is []string
 		for _, store := range slices.Sorted(maps.Keys(cfg.Stores)) {
 			if cfg.Stores[store].Backend.Plugin == name {
@@ -282,12 +282,14 @@ func pluginStates(ctx context.Context, addr string) (map[string]string, error) {
 
 // described is how a plugin is reached, from which file or address, and how far it
 // is trusted.
-func described(pc config.Plugin) (carrier, file, trust string) {
+func described(name string, pc config.Plugin) (carrier, file, trust string) {
 	switch {
 	case pc.Remote != "":
 		return host.CarrierRemote, pc.Remote, "-"
 	case len(pc.Process.Command) > 0:
 		return host.CarrierProcess, strings.Join(pc.Process.Command, " "), "can be killed"
+	case pc.Wasm == "" && slices.Contains(builtinPrograms(), name):
+		return host.CarrierProcess, "built in", "can be killed"
 	}
 	carrier, file, trust = host.CarrierWasm, cmp.Or(pc.Wasm, "built in"), cmp.Or(pc.Trust, "interruptible")
 	if pc.Wasm == "" {
