@@ -32,6 +32,9 @@ func builtinPrograms() []string { return []string{ledgerPlugin} }
 // programs are the plugins that the program is itself. Clusters have other clients.
 func programs(self string) []plinth.Option {
 	return []plinth.Option{plinth.WithProgram(ledgerPlugin, plinth.Program{
-		Command: []string{self}, Env: map[string]string{pluginVariable: ledgerPlugin}, Shared: true,
+		Command: []string{self}, Env: programEnv(ledgerPlugin), Shared: true,
 	})}
 }
+
+// programEnv is what has this program be that plugin.
+func programEnv(name string) map[string]string { return map[string]string{pluginVariable: name} }

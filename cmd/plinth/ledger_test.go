@@ -156,6 +156,17 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 		t.Fatal(code, errs)
 	}
 	wantAll(t, out, "ledger")
+	raw := fmt.Sprintf(`{"endpoints": ["%s"], "organization": %d, "vault": %d}`, c.Endpoints()[0], ledgertest.Organization, ledgertest.Vault)
+	if out, errs, code = program(t, "plugin", "inspect", "ledger", "--config", raw); code != exitDone {
+		t.Fatal(code, errs)
+	}
+	wantAll(t, out, "name:         ledger", "asked by frames", "versions        no", "limits:")
+	if _, errs, code = program(t, "plugin", "inspect", "ledger"); code != exitFailed || !strings.Contains(errs, "endpoints is empty") {
+		t.Errorf("%d, %s", code, errs)
+	}
+	if _, errs, code = program(t, "plugin", "test", "ledger"); code != exitUsage || !strings.Contains(errs, "a clock of its own") {
+		t.Errorf("%d, %s", code, errs)
+	}
 	// An entry changes how it is run, and no more than that.
 	for set, says := range map[string]string{
 		"plugins.ledger.restart.wait=9s":           "",

@@ -302,7 +302,7 @@ func described(name string, pc config.Plugin) (carrier, file, trust string) {
 }
 
 type pluginInspectCmd struct {
-	File   string            `arg:"" help:"The module, or an executable; \"memory\" is the built-in module."`
+	File   string            `arg:"" help:"The module, or an executable; \"memory\" and \"ledger\" are the built-in ones."`
 	Args   []string          `arg:"" optional:"" help:"Arguments of an executable, after --."`
 	Config string            `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
 	Env    map[string]string `help:"A variable that the plugin sees; may be repeated." placeholder:"NAME=VALUE"`
@@ -317,6 +317,10 @@ func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
 	log := slog.New(slog.NewTextHandler(e.stderr, nil))
 	if t.module == nil {
 		o := procs.Options{Name: filepath.Base(p.File), Command: append([]string{t.path}, p.Args...), Env: p.Env, Plaintext: p.NoTLS, Log: log}
+		if t.env != nil {
+			o.Env = maps.Clone(t.env)
+			maps.Copy(o.Env, p.Env)
+		}
 		process, err := procs.New(o)
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/plinthkv/plinth/config"
@@ -41,6 +42,9 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 	t, err := pluginAt(p.File)
 	if err != nil {
 		return err
+	}
+	if t.env != nil {
+		return usagef("%s keeps what it stores in a cluster that goes by a clock of its own: the kit needs an empty store for each check, and moves the clock. Its own tests run the kit over a cluster of theirs", p.File)
 	}
 	o := plugintest.Options{Name: filepath.Base(p.File), Env: p.Env, Plaintext: p.NoTLS, Plain: p.Plain}
 	if p.Config != "" {
@@ -85,14 +89,19 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 
 // pluginFile is what a command is to look at: a module, or an executable.
 type pluginFile struct {
-	module []byte // nil: an executable
-	path   string // of that, with a separator in it
+	module []byte            // nil: an executable
+	path   string            // of that, with a separator in it
+	env    map[string]string // what it takes for the executable to be a plugin; nil: nothing
 }
 
 // pluginAt is the plugin that a command's argument names.
 func pluginAt(file string) (pluginFile, error) {
 	if file == config.Memory {
 		return pluginFile{module: module.Wasm}, nil
+	}
+	if slices.Contains(builtinPrograms(), file) {
+		self, err := os.Executable()
+		return pluginFile{path: self, env: programEnv(file)}, err
 	}
 	f, err := os.Open(file)
 	if err != nil {
