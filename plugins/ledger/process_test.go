@@ -43,7 +43,8 @@ func processConfig(c *ledgertest.Cluster) json.RawMessage {
 	return raw
 }
 
-// Behind a prefix, as in TestConformanceBehindAPrefix: all of the contract.
+// Alone with the same exceptions as in the host's own process, and over a prefix, as
+// in TestConformanceBehindAPrefix, with none.
 func TestConformanceAsAProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes under the race detector: each check starts a process")
@@ -74,7 +75,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 			return on(ctx, last)
 		},
 	}
-	t.Run("alone", func(t *testing.T) { storagetest.Run(t, behind(f, prefixed)) })
+	t.Run("alone", func(t *testing.T) { storagetest.Run(t, f, exceptions()...) })
 	t.Run("under the default pipeline", func(t *testing.T) {
 		storagetest.Run(t, behind(f, func(b storage.Backend) (storage.Backend, error) { return overAPrefix(b, clock) }))
 	})
