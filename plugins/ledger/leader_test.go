@@ -107,3 +107,39 @@ func TestPreferredRegionOfANodeThatHangs(t *testing.T) {
 	wantValue(t, b, "k", "w")
 	c.Node(1).Resume()
 }
+
+// A request that went by what is no longer so is sent to where it belongs.
+func TestRoutedByWhatIsOutOfDate(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Nodes: 3})
+	b := open(t, c)
+	for _, method := range []string{"/Write", "/Read"} {
+		c.Lead(0)
+		apply(t, b, storage.Put(bs("k"), bs("v")))
+		c.Lead(2)
+		c.Hook(ledgertest.Hooks{Before: once(method, func(*ledgertest.Node) error {
+			return ledgertest.Refuse(codes.FailedPrecondition, "3103", "stale routing").Leader(c.Node(2).Endpoint()).Retryable()
+		})})
+		apply(t, b, storage.Put(bs("k"), bs("w")))
+		wantValue(t, b, "k", "w")
+		c.Hook(ledgertest.Hooks{})
+	}
+}
+
+// A server that tells only members of a vault is asked as an administrator does, and
+// a pair that does not belong together is found out all the same.
+func TestVaultIsShownToAdministratorsOnly(t *testing.T) {
+	c := cluster(t, ledgertest.Options{})
+	c.Hook(ledgertest.Hooks{Before: func(_ context.Context, _ *ledgertest.Node, m string) error {
+		if strings.HasSuffix(m, "/GetVault") {
+			return ledgertest.Refuse(codes.InvalidArgument, "3203", "Missing caller")
+		}
+		return nil
+	}})
+	open(t, c)
+	_, err := ledger.New(t.Context(), settings(c, func(l *ledger.Config) { l.Vault = ledgertest.OtherVault }), sdk.Env{})
+	if e := wantCode(t, err, storage.InvalidArgument); e.ConfigPath != "vault" || !strings.Contains(e.Error(), "not one of the organization") {
+		t.Errorf("at %q: %v", e.ConfigPath, e)
+	}
+	_, err = ledger.New(t.Context(), settings(c, func(l *ledger.Config) { l.Caller = 7 }), sdk.Env{})
+	wantCode(t, err, storage.Serialization) // it was told who asks, and means something else
+}

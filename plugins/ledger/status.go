@@ -131,6 +131,12 @@ func (f *failure) migrating() bool {
 	return f.Code == codes.FailedPrecondition && (n == codeOrgMigrating || n == codeUserMigrating)
 }
 
+// misrouted tells of a request that went by what is no longer so, as of who leads:
+// the server says that it is worth another attempt.
+func (f *failure) misrouted() bool {
+	return f.Code == codes.FailedPrecondition && f.Details.GetIsRetryable() && !f.migrating()
+}
+
 // retryable tells whether another attempt may end better.
 func (f *failure) retryable() bool {
 	switch f.Code {
@@ -139,7 +145,7 @@ func (f *failure) retryable() bool {
 	case codes.ResourceExhausted:
 		return !f.tooLarge()
 	}
-	return f.migrating()
+	return f.migrating() || f.misrouted()
 }
 
 // tooLarge tells whether a message did not fit: which side says so, and how, is a
@@ -182,7 +188,7 @@ func (f *failure) refused() bool {
 
 // leader is the endpoint that the node takes for the leader's; empty: not said.
 func (f *failure) leader() string {
-	if f.Code != codes.Unavailable {
+	if f.Code != codes.Unavailable && !f.misrouted() {
 		return ""
 	}
 	return f.Details.GetContext()["leader_endpoint"]
@@ -231,6 +237,10 @@ func (f *failure) storageError() *storage.Error {
 	case codes.FailedPrecondition:
 		if f.migrating() {
 			say(storage.Unavailable, "the organization is moving to another region")
+			break
+		}
+		if f.misrouted() {
+			say(storage.Unavailable, "the node does not serve the vault any more")
 			break
 		}
 		say(storage.Internal, "the server is not in a state to do it")

@@ -179,6 +179,12 @@ func (r *Refusal) After(d time.Duration) *Refusal {
 	return r
 }
 
+// Retryable is r, said to be worth another attempt.
+func (r *Refusal) Retryable() *Refusal {
+	r.details.IsRetryable = true
+	return r
+}
+
 // Leader is r with the hint that another node leads.
 func (r *Refusal) Leader(endpoint string) *Refusal {
 	r.details.Context = map[string]string{"leader_endpoint": endpoint}
