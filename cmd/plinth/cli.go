@@ -39,6 +39,7 @@ type cli struct {
 	} `cmd:"" group:"info" help:"Look at plugins, test them, begin one."`
 	Ledger struct {
 		Bootstrap ledgerBootstrapCmd `cmd:"" help:"Get an organization and a vault on a fresh cluster, and print a configuration for them."`
+		Try       ledgerTryCmd       `cmd:"" help:"Try on a cluster what the backend counts on."`
 		Verify    ledgerVerifyCmd    `cmd:"" help:"Check the blocks of a vault, its state, and what the server says of a key."`
 	} `cmd:"" group:"info" help:"Set up and check clusters of InferaDB Ledger."`
 	Version versionCmd `cmd:"" group:"info" help:"Print the version."`

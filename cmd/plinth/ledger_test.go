@@ -107,6 +107,17 @@ func TestLedgerVerify(t *testing.T) {
 	wantAll(t, out, "WRONG: block 4")
 }
 
+func TestLedgerTry(t *testing.T) {
+	c := ledgerCluster(t, ledgertest.Options{Nodes: 2})
+	c.Node(0).Advertise("http://127.0.0.1:1")
+	out, errs, code := program(t, "ledger", "try", "--endpoint", c.Endpoints()[0], "--endpoint", c.Endpoints()[1],
+		"--organization", fmt.Sprint(ledgertest.Organization), "--vault", fmt.Sprint(ledgertest.Vault))
+	if code != exitFailed || !strings.Contains(errs, "not as the backend counts on") {
+		t.Error(code, errs)
+	}
+	wantAll(t, out, "holds   a write that is repeated is done once (", "BREAKS  a node that does not lead says who does (", "--advertise")
+}
+
 // From an empty cluster to a store whose configuration is what was printed.
 func TestLedgerBootstrap(t *testing.T) {
 	if testing.Short() {

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/ledger/verify"
 	"github.com/plinthkv/plinth/sdk"
@@ -20,11 +19,7 @@ import (
 type ledgerVerifyCmd struct {
 	Key string `arg:"" optional:"" help:"A key to ask for, with the server's proof."`
 
-	Source       source   `embed:""`
-	Store        string   `help:"Store of the configuration whose backend is the vault." default:"default"`
-	Endpoint     []string `help:"A node of the cluster, in place of a configuration; may be repeated." placeholder:"URL"`
-	Organization uint64   `help:"Slug of the organization; goes with --endpoint."`
-	Vault        uint64   `help:"Slug of the vault; goes with --endpoint."`
+	At ledgerVault `embed:""`
 
 	From   uint64 `help:"Height of the first block." default:"1"`
 	To     uint64 `help:"Height of the last block; 0: the tip." default:"0"`
@@ -46,7 +41,7 @@ func (c *ledgerVerifyCmd) Run(ctx context.Context, e env) (err error) {
 	if err != nil {
 		return err
 	}
-	settings, err := c.settings(e)
+	settings, err := c.At.settings(e)
 	if err != nil {
 		return err
 	}
@@ -79,31 +74,6 @@ func (c *ledgerVerifyCmd) Run(ctx context.Context, e env) (err error) {
 		return &exitError{exitFailed, errors.New("a check has failed")}
 	}
 	return nil
-}
-
-// settings are those of the backend: of the flags, or of a store of a configuration.
-func (c *ledgerVerifyCmd) settings(e env) (ledger.Config, error) {
-	own := ledger.DefaultConfig()
-	if len(c.Endpoint) > 0 {
-		own.Endpoints, own.Organization, own.Vault = c.Endpoint, c.Organization, c.Vault
-		return own, nil
-	}
-	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, Programs: builtinPrograms()})
-	if err != nil {
-		return own, listed(err)
-	}
-	store, ok := cfg.Stores[c.Store]
-	if !ok {
-		return own, usagef("the configuration has no store %q: --store names one, or --endpoint, --organization and --vault a vault", c.Store)
-	}
-	raw, err := store.Backend.Config.JSON()
-	if err != nil {
-		return own, err
-	}
-	if err := sdk.DecodeConfig(raw, &own); err != nil {
-		return own, fmt.Errorf("the backend of the store %s is no ledger, or not as it should be: %w", c.Store, err)
-	}
-	return own, nil
 }
 
 // parseAnchor reads HEIGHT:HASH; nil for nothing.

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/plinthkv/plinth/plugins/ledger"
+	"github.com/plinthkv/plinth/sdk"
+)
+
+type ledgerTryCmd struct {
+	At ledgerVault `embed:""`
+}
+
+// Help is what "plinth ledger try --help" adds.
+func (*ledgerTryCmd) Help() string {
+	return `It tries on your cluster what the backend counts on: that a write which is repeated is done once, that
+nodes which do not lead say who does, that ranges are whole among expired items, and more. It
+writes about a thousand keys below plinth-trial/ into the vault, some 20 MB, and removes them; the
+blocks stay. It takes about ten seconds. Exit code 1 says that something is not as it is counted on.`
+}
+
+func (c *ledgerTryCmd) Run(ctx context.Context, e env) error {
+	settings, err := c.At.settings(e)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "vault %d of organization %d\n", settings.Vault, settings.Organization)
+	broken := 0
+	trial := ledger.Trial{Config: settings, Env: sdk.Env{Log: slog.New(slog.NewTextHandler(e.stderr, nil))}, Each: func(f ledger.Finding) {
+		fmt.Fprintf(e.stdout, "%-7s %s (%s)\n", f.Verdict, f.Check, f.Took.Round(time.Millisecond))
+		if f.Text != "" {
+			fmt.Fprintf(e.stdout, "        %s\n", f.Text)
+		}
+		if f.Verdict == ledger.TrialBreaks {
+			broken++
+		}
+	}}
+	if _, err := trial.Run(ctx); err != nil {
+		return err
+	}
+	if broken > 0 {
+		return &exitError{exitFailed, errors.New("the cluster is not as the backend counts on")}
+	}
+	return nil
+}

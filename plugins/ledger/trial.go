@@ -1,0 +1,141 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Verdict is what came of one check of a [Trial].
+type Verdict uint8
+
+// The verdicts.
+const (
+	TrialHolds  Verdict = iota + 1 // it is as the backend counts on
+	TrialBreaks                    // it is not: the backend does wrong on such a cluster
+	TrialOpen                      // it cannot be told here
+)
+
+// String is the verdict in a word.
+func (v Verdict) String() string {
+	switch v {
+	case TrialHolds:
+		return "holds"
+	case TrialBreaks:
+		return "BREAKS"
+	case TrialOpen:
+		return "open"
+	}
+	return "unknown"
+}
+
+// Finding is what came of one check.
+type Finding struct {
+	Check   string
+	Verdict Verdict
+	Text    string // what was seen; empty: nothing to add
+	Took    time.Duration
+}
+
+// Trial tries on a cluster what the backend counts on, which is known from the
+// protocol's description: reads and writes, checks, ranges, expiry, repeats of
+// writes, redirection. It writes about a thousand keys below one of its own in the
+// vault, some 20 MB, and removes them at the end; the blocks stay.
+type Trial struct {
+	Config Config
+	Env    sdk.Env
+	// Each is told each finding as it comes; nil: nobody.
+	Each func(Finding)
+
+	// ttl is how long items live that expire, and slack for how much longer they may be
+	// there: expiries are rounded up, and clocks differ. 0: 2 s, 3 s.
+	ttl, slack time.Duration
+}
+
+// trial is one on its way.
+type trial struct {
+	Trial
+	b      *Backend
+	small  *Backend // the same with pages of a few entities
+	s      *storage.Store
+	prefix string
+}
+
+// Run does the checks, each on its own, and answers what they found. An error says
+// that nothing could be tried: the cluster cannot be opened, or ctx has ended.
+func (t Trial) Run(ctx context.Context) (findings []Finding, err error) {
+	if t.ttl == 0 {
+		t.ttl, t.slack = 2*time.Second, 3*time.Second
+	}
+	var name [8]byte
+	rand.Read(name[:])
+	r := &trial{Trial: t, prefix: "plinth-trial/" + hex.EncodeToString(name[:]) + "/"}
+	if r.b, err = New(ctx, t.Config, t.Env); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.b.Close(ctx)) }()
+	small := t.Config
+	small.PageSize, small.ChunkedClear = 7, true
+	if r.small, err = New(ctx, small, t.Env); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.small.Close(ctx)) }()
+	r.s = storage.New(r.b, storage.Settings{Clock: t.Env.Now})
+	for _, c := range trials {
+		start := time.Now()
+		f := Finding{Check: c.name, Verdict: TrialHolds}
+		switch note, err := c.run(r, ctx); {
+		case storage.ContextError(ctx) != nil:
+			return findings, errors.Join(storage.ContextError(ctx), r.sweep(context.WithoutCancel(ctx)))
+		case err != nil:
+			f.Verdict, f.Text = TrialBreaks, err.Error()
+		case note != "":
+			f.Verdict, f.Text = TrialOpen, note
+		}
+		f.Took = time.Since(start)
+		findings = append(findings, f)
+		if t.Each != nil {
+			t.Each(f)
+		}
+	}
+	return findings, r.sweep(ctx)
+}
+
+// sweep removes what the trial has written.
+func (r *trial) sweep(ctx context.Context) error {
+	_, err := r.small.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.DeleteRange([]byte(r.prefix), storage.PrefixEnd([]byte(r.prefix)))}})
+	if err != nil {
+		return fmt.Errorf("what was written below %s could not be removed: %w", r.prefix, err)
+	}
+	return nil
+}
+
+func (r *trial) key(name string) []byte { return []byte(r.prefix + name) }
+
+// want tells whether a key has a value; nil: none.
+func (r *trial) want(ctx context.Context, name string, value []byte) error {
+	it, err := r.b.Get(ctx, r.key(name))
+	switch {
+	case value == nil && errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("a get of %s: %w", name, err)
+	case value == nil || string(it.Value) != string(value):
+		return fmt.Errorf("a get of %s answers %d bytes, which are not those that are there", name, len(it.Value))
+	}
+	return nil
+}
+
+// wantCode tells whether an error has a code.
+func wantCode(what string, err error, want storage.Code) error {
+	if got := storage.CodeOf(err); got != want {
+		return fmt.Errorf("%s: %s, %v; it is to be %s", what, got, err, want)
+	}
+	return nil
+}
