@@ -6,8 +6,9 @@
 // What belongs here is the client of that protocol, as a storage.Backend and, beyond
 // that, what no other backend has: blocks, tips, reads of the past and the checks
 // that hold on them ([Backend.Audit], package verify), how a fresh cluster gets its
-// first vault ([Bootstrap]), and whether one is as all of that counts on ([Trial]). ledgertest is a server of the same protocol for
-// tests. The package knows storage and sdk, and neither the host nor its carriers.
+// first vault ([Bootstrap]), and whether one is as all of that counts on ([Trial]).
+// ledgertest is a server of the same protocol for tests. The package knows storage
+// and sdk, and neither the host nor its carriers.
 //
 // README.md has a section "Caveats": where this differs from the memory backend, and
 // why.
