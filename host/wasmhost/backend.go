@@ -96,10 +96,22 @@ func (b *Backend) slot() (s *slot, held bool) {
 		s = at
 	}
 	if s == nil {
-		s = b.slots[first%len(b.slots)]
+		s = b.soonest()
 		return s, s.try()
 	}
 	return s, false
+}
+
+// soonest is the slot that is started again before the others, when all are lost;
+// the first where none is.
+func (b *Backend) soonest() *slot {
+	best, at := b.slots[0], time.Time{}
+	for _, s := range b.slots {
+		if is := s.life.Status(); is.State == supervise.Restarting && (at.IsZero() || is.RetryAt.Before(at)) {
+			best, at = s, is.RetryAt
+		}
+	}
+	return best
 }
 
 // ready gives the held slot an instance, if it has lost its own and may have
@@ -174,7 +186,7 @@ func (b *Backend) awaits(ctx context.Context) error {
 			return nil
 		}
 	}
-	if err := b.slots[0].life.WaitDue(ctx); err != nil {
+	if err := b.soonest().life.WaitDue(ctx); err != nil {
 		return b.error(err)
 	}
 	return nil

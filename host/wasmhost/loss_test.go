@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -180,6 +182,42 @@ func TestPool(t *testing.T) {
 		if _, err := b.Get(ctx, []byte("k")); !errors.Is(err, storage.ErrNotFound) {
 			t.Error(err)
 		}
+	}
+}
+
+// While any instance of a pool is started again soon, callers wait for that one,
+// although others have failed for good.
+func TestPoolWaitsForWhatComesBack(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	ctx, c := context.Background(), newHandClock()
+	o := hostileOptions
+	o.Clock, o.Call, o.Restart = c.now, time.Minute, supervise.Policy{Budget: 2, Wait: 10 * time.Second}
+	b := openGuest(t, "hostile", `{"do": "!stateless"}`, o)
+	get := func() error {
+		_, err := b.Get(ctx, []byte("k"))
+		return err
+	}
+	lose := func() {
+		t.Helper()
+		if _, err := b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("!call:trap"), nil)}}); !errors.Is(err, storage.ErrOutcomeUnknown) {
+			t.Fatal(err)
+		}
+	}
+	for range 3 { // in turn: the second instance works, the first is lost
+		if err := get(); !errors.Is(err, storage.ErrNotFound) {
+			t.Fatal(err)
+		}
+		lose()
+		c.advance(time.Second)
+	}
+	if s := b.Status(); s.State != supervise.Degraded {
+		t.Fatalf("one of two has failed, and it is %s", s.State)
+	}
+	lose() // the second, twice: it has to wait before it is started again
+	lose()
+	time.AfterFunc(time.Millisecond, func() { c.advance(time.Second) })
+	if err := get(); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("nobody waited for the one that comes back: %v", err)
 	}
 }
 
