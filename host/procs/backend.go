@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/abi/frames"
 	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -164,8 +166,9 @@ func (b *Backend) admits(info *storage.Info) error {
 	return nil
 }
 
-// watch ends a run that answers nothing for too long while calls are under way. It
-// stops when the channel that it answers is closed.
+// watch ends a run that answers nothing for too long while calls are under way. Where
+// callers leave before it could be told, it has a call of its own under way. It stops
+// when the channel that it answers is closed.
 func (b *Backend) watch(r *run) chan struct{} {
 	stop := make(chan struct{})
 	most := b.p.opts.Call
@@ -176,7 +179,10 @@ func (b *Backend) watch(r *run) chan struct{} {
 	b.tended.Go(func() {
 		ticker := time.NewTicker(max(most/looks, time.Millisecond))
 		defer ticker.Stop()
-		var before uint64
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var before, missed uint64
+		var asks atomic.Bool
 		idle := 0
 		for {
 			select {
@@ -184,7 +190,14 @@ func (b *Backend) watch(r *run) chan struct{} {
 				return
 			case <-ticker.C:
 			}
-			answers, inFlight := r.plane.progress()
+			answers, inFlight, left := r.plane.progress()
+			if answers == before && left != missed && !asks.Swap(true) {
+				b.tended.Go(func() {
+					defer asks.Store(false)
+					b.lives(ctx, r)
+				})
+			}
+			missed = left
 			if answers != before || inFlight == 0 {
 				before, idle = answers, 0
 				continue
@@ -197,6 +210,13 @@ func (b *Backend) watch(r *run) chan struct{} {
 		}
 	})
 	return stop
+}
+
+// lives asks the plugin how it is, and waits for the answer, whatever that says.
+func (b *Backend) lives(ctx context.Context, r *run) {
+	c := frames.Begin(abi.OpHealth, &abi.Header{Now: b.time.Now()})
+	c.Frame = abi.AppendProbe(c.Frame, storage.Liveness)
+	_, _, _, _ = r.plane.ask(ctx, abi.OpHealth, c) // that it comes is what counts
 }
 
 // reach is the run that takes calls, which is waited for while one is started.

@@ -27,6 +27,7 @@ import (
 	"github.com/plinthkv/plinth/abi/abigrpc"
 	"github.com/plinthkv/plinth/abi/abipb"
 	"github.com/plinthkv/plinth/host/procs"
+	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
@@ -355,6 +356,38 @@ func TestHangs(t *testing.T) {
 				t.Errorf("afterwards: %v", err)
 			}
 		})
+	}
+}
+
+// One that hangs is noticed although no caller has the patience to wait for that; one
+// whose calls all take longer than their callers wait is left alone.
+func TestHangsBehindImpatience(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		o := options(t, "panics")
+		o.Plain, o.Call = plain, 200*time.Millisecond
+		b := open(t, o)
+		impatient := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			_, err := b.Get(ctx, []byte("wait"))
+			return err
+		}
+		for end := time.Now().Add(5 * o.Call); time.Now().Before(end); {
+			if err := impatient(); !errors.Is(err, storage.ErrTimeout) {
+				t.Fatalf("plain %t: one that is slow: %v", plain, err)
+			}
+			time.Sleep(30 * time.Millisecond)
+		}
+		if err := syscall.Kill(b.PID(), syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "one that hangs is ended", func() bool {
+			_ = impatient()
+			return b.Status().State == supervise.Failed
+		})
+		if s := b.Status(); !strings.Contains(s.LastLoss, "has answered none of") {
+			t.Errorf("plain %t: %s", plain, s.LastLoss)
+		}
 	}
 }
 

@@ -25,8 +25,9 @@ type plane interface {
 	// Of an error sent tells whether the plugin may have the request, and answered
 	// whether the error is the plugin's answer.
 	ask(ctx context.Context, op abi.Op, c *frames.Call) (message []byte, sent, answered bool, err error)
-	// progress is how many calls were answered, and how many are under way.
-	progress() (answers uint64, inFlight int)
+	// progress is how many calls were answered, how many are under way, and how many
+	// ended without an answer because their callers had left.
+	progress() (answers uint64, inFlight int, left uint64)
 	close()
 }
 
@@ -40,14 +41,16 @@ func (p framePlane) ask(ctx context.Context, _ abi.Op, c *frames.Call) ([]byte, 
 	return message, sent, answered, err
 }
 
-func (p framePlane) progress() (uint64, int) { return p.Answers(), p.InFlight() }
-func (p framePlane) close()                  { p.Close() }
+// progress: what a caller has left is under way until its answer comes.
+func (p framePlane) progress() (uint64, int, uint64) { return p.Answers(), p.InFlight(), 0 }
+func (p framePlane) close()                          { p.Close() }
 
 // grpcPlane asks over gRPC.
 type grpcPlane struct {
 	conn     *grpc.ClientConn
 	answers  atomic.Uint64
 	inFlight atomic.Int64
+	left     atomic.Uint64
 }
 
 var methods = map[abi.Op]string{abi.OpGet: abigrpc.MethodGet, abi.OpGetMany: abigrpc.MethodGetMany, abi.OpScan: abigrpc.MethodScan,
@@ -95,10 +98,14 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 		return nil, true, true, e
 	}
 	if ctx.Err() != nil {
+		p.left.Add(1)
 		return nil, true, false, storage.ContextError(ctx)
 	}
 	switch s := status.Convert(err); s.Code() {
-	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded: // the connection's
+	case codes.DeadlineExceeded: // the caller's, which passes there too, and may do so first
+		p.left.Add(1)
+		return nil, true, false, storage.AsError(context.DeadlineExceeded)
+	case codes.Unavailable, codes.Canceled: // the connection's
 		return nil, true, false, storage.Errorf(storage.Unavailable, "the call over gRPC: %s", firstLine(err.Error()))
 	case codes.Unimplemented:
 		err = storage.Errorf(storage.Unsupported, "the plugin has no %s", op)
@@ -116,5 +123,7 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 	return nil, true, true, err
 }
 
-func (p *grpcPlane) progress() (uint64, int) { return p.answers.Load(), int(p.inFlight.Load()) }
-func (p *grpcPlane) close()                  {}
+func (p *grpcPlane) progress() (uint64, int, uint64) {
+	return p.answers.Load(), int(p.inFlight.Load()), p.left.Load()
+}
+func (p *grpcPlane) close() {}
