@@ -1,7 +1,8 @@
-// Package answer judges answers that come from outside: whether they can be ones
-// to what was asked. Guests, subprocesses and servers are not believed.
+// Package answer reads answers that come from outside, and judges whether they can
+// be ones to what was asked. Guests, subprocesses and servers are not believed.
 //
-// What belongs here is the same for every carrier, and on the contract alone.
+// What belongs here is the same for every carrier, and on the contract and its ABI
+// alone.
 package answer
 
 import (

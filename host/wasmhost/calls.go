@@ -30,13 +30,9 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if err != nil {
 		return storage.Item{}, err
 	}
-	var it storage.Item
-	if err := abi.DecodeItem(message, &it); err != nil {
-		return storage.Item{}, b.unreadable("get", err)
-	}
-	it.Key = nil
-	if it.Value == nil {
-		it.Value = []byte{}
+	it, err := answer.ReadItem(message)
+	if err != nil {
+		return it, b.unreadable("get", err)
 	}
 	return it, nil
 }
@@ -107,14 +103,10 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 	if err != nil {
 		return nil, err
 	}
-	items, err := abi.DecodeItems(message, make([]storage.Item, 0, len(keys)))
-	if err == nil {
-		err = answer.Items(items, keys)
-	}
+	items, err := answer.ReadItems(message, keys)
 	if err != nil {
 		return nil, b.unreadable("get_many", err)
 	}
-	answer.Present(items)
 	return items, nil
 }
 
@@ -129,16 +121,9 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	if err != nil {
 		return storage.Page{}, err
 	}
-	var page storage.Page
-	err = abi.DecodePage(message, &page)
-	if err == nil {
-		err = answer.Page(&q, &page)
-	}
+	page, err := answer.ReadPage(message, &q)
 	if err != nil {
-		return storage.Page{}, b.unreadable("scan", err)
-	}
-	if !q.KeysOnly {
-		answer.Present(page.Items)
+		return page, b.unreadable("scan", err)
 	}
 	return page, nil
 }
