@@ -38,6 +38,8 @@ func TestSchema(t *testing.T) {
 			faults: { rules: [{ calls: [get], rate: 0.5, error: timeout }] }, instrument: { tenant: { prefix: x, max: 5 } }] } }`, ""},
 		{"references", `stores: { a: { pipeline: [cache: { ttl: "${env:TTL:-30s}", max_bytes: "${file:./size}" }] } }`, ""},
 		{"a plugin's own settings", "stores: { a: { backend: { plugin: acme, config: { whatever: [1, 2] } } } }", ""},
+		{"a ledger", "stores: { a: { backend: { plugin: ledger, config: { endpoints: [http://a:1], organization: 18446744073709551615, vault: 2, timeouts: { read: 5s }, http2: { stream_window: 1MiB } } } } }", ""},
+		{"a setting of ledger that there is not", "stores: { a: { backend: { plugin: ledger, config: { timeouts: { reed: 5s } } } } }", "reed"},
 		{"sizes and durations", "plugins: { a: { limits: { memory: 64MiB, call: 500ms, max_frame: 1048576 } } }", ""},
 		{"an unknown section", "storse: {}", "storse"},
 		{"an unknown setting of a stage", "stores: { a: { pipeline: [cache: { tll: 1m }] } }", "pipeline"},

@@ -14,15 +14,15 @@ import (
 
 // Config is the configuration of a ledger backend.
 type Config struct {
-	// Endpoints are the nodes: http://HOST:PORT, https://HOST:PORT, or the absolute
-	// path of a unix socket. More than one is for when one is gone.
+	// Endpoints are the nodes: http://HOST:PORT, https://HOST:PORT behind a proxy,
+	// or the absolute path of a unix socket. More than one is for when one is gone.
 	Endpoints []string `json:"endpoints"`
-	// DNS and File are other ways to name them, in place of Endpoints.
-	DNS  DNS  `json:"dns"`
-	File File `json:"file"`
-	// Organization and Vault are the slugs of what is stored in; both are required.
+	DNS       DNS      `json:"dns"`  // another way to name the nodes
+	File      File     `json:"file"` // another way to name the nodes
+	// Organization is the slug of whose vault it is, as the cluster gave it out. It is
+	// required; that the two belong together is checked at the start.
 	Organization uint64 `json:"organization"`
-	Vault        uint64 `json:"vault"`
+	Vault        uint64 `json:"vault"` // the vault's slug, required
 	// Caller is the slug of the user whom the server notes as the writer; 0: none.
 	Caller uint64 `json:"caller"`
 	// ClientID begins the names that the server knows this client's writes by.
@@ -33,7 +33,8 @@ type Config struct {
 	// where they do not fit into a message.
 	PageSize int `json:"page_size"`
 	// MaxRangeResults is how many items of a range are looked at for one page at
-	// most: there is no order on the server, so that a page takes all of them.
+	// most: there is no order on the server, so that a page takes all of them. More are
+	// a range_limit.
 	MaxRangeResults int `json:"max_range_results"`
 	// MaxRangeBytes is how many bytes of items a page may hold at once.
 	MaxRangeBytes sdk.Size `json:"max_range_bytes"`
@@ -41,20 +42,21 @@ type Config struct {
 	// fit are asked for again, smaller.
 	MaxAnswer sdk.Size `json:"max_answer"`
 	// ChunkedClear lets the delete of a range that alone makes up a write set be
-	// done in several writes where it does not fit into one. It is not atomic then.
+	// done in several writes where it does not fit into one. It is not atomic then: a
+	// failure after the first is an outcome_unknown.
 	ChunkedClear bool `json:"chunked_clear"`
 
-	Timeouts       Timeouts `json:"timeouts"`
-	ConnectTimeout Duration `json:"connect_timeout"`
-	Retry          Retry    `json:"retry"`
-	TLS            TLS      `json:"tls"`
+	Timeouts       Timeouts `json:"timeouts"`        // of calls
+	ConnectTimeout Duration `json:"connect_timeout"` // to reach a node, and to look nodes up
+	Retry          Retry    `json:"retry"`           // what is done about failures
+	TLS            TLS      `json:"tls"`             // with https endpoints
 	// Compression has messages compressed with gzip.
 	Compression bool `json:"compression"`
 	// PreferredRegion is the region of the vault, as the cluster calls it: any node is
 	// asked for its leader, who leads the vault too. Empty: the leader is found by what
 	// nodes answer to writes.
 	PreferredRegion string `json:"preferred_region"`
-	HTTP2           HTTP2  `json:"http2"`
+	HTTP2           HTTP2  `json:"http2"` // flow control
 	// ConnectionPoolSize is how many connections there are to each node, which take
 	// turns.
 	ConnectionPoolSize int `json:"connection_pool_size"`
@@ -68,9 +70,9 @@ type HTTP2 struct {
 
 // Timeouts bound calls, with all that is tried again.
 type Timeouts struct {
-	Read  Duration `json:"read"`
-	Write Duration `json:"write"`
-	List  Duration `json:"list"` // a page of a range, and the look for what a range delete removes
+	Read  Duration `json:"read"`  // of a get, and of health checks of nodes
+	Write Duration `json:"write"` // of an apply
+	List  Duration `json:"list"`  // a page of a range, and the look for what a range delete removes
 	// Attempt is what one attempt of a call may take, at most; empty: a third of
 	// the call's time, so that a node that hangs leaves time for others.
 	Attempt Duration `json:"attempt"`
@@ -86,11 +88,12 @@ type Retry struct {
 }
 
 // TLS is how a server behind a TLS proxy is known, and where that asks for it, who
-// the client is. It goes with https endpoints.
+// the client is. It goes with https endpoints. Paths are absolute: the plugin has a
+// folder of its own.
 type TLS struct {
-	CA         string `json:"ca"`   // file, PEM or DER, of who signed the certificate; empty: those the system trusts
-	Cert       string `json:"cert"` // files, PEM or DER, of the client's certificate
-	Key        string `json:"key"`
+	CA         string `json:"ca"`          // file, PEM or DER, of who signed the certificate; empty: those the system trusts
+	Cert       string `json:"cert"`        // files, PEM or DER, of the client's certificate
+	Key        string `json:"key"`         // of its private key
 	ServerName string `json:"server_name"` // what the certificate is for; empty: the endpoint's host
 }
 

@@ -16,16 +16,16 @@ import (
 
 // DNS is a name whose addresses are the nodes.
 type DNS struct {
-	Name    string   `json:"name"`
+	Name    string   `json:"name"` // which is looked up
 	Port    int      `json:"port"`
 	Refresh Duration `json:"refresh"` // how often it is looked up
-	TLS     bool     `json:"tls"`     // the nodes are behind TLS
+	TLS     bool     `json:"tls"`     // https, and not http
 }
 
 // File is a file that lists the nodes:
 // {"servers": [{"address": "host:port", "tls": false}]}.
 type File struct {
-	Path    string   `json:"path"`
+	Path    string   `json:"path"`    // of the file
 	Refresh Duration `json:"refresh"` // how often it is read
 }
 

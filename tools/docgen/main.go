@@ -13,6 +13,7 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory"
 )
 
@@ -36,7 +37,10 @@ func run(check bool) error {
 		return err
 	}
 	c := m.describe(reflect.ValueOf(*cfg), "yaml")
-	mem := m.describe(reflect.ValueOf(memory.DefaultConfig()), "json")
+	plugins := []plugin{
+		{"ledger", m.describe(reflect.ValueOf(ledger.DefaultConfig()), "json")},
+		{"memory", m.describe(reflect.ValueOf(memory.DefaultConfig()), "json")},
+	}
 	var kinds []wrapper
 	for _, f := range plinth.Wrappers() {
 		kinds = append(kinds, m.wrapper(f))
@@ -44,13 +48,13 @@ func run(check bool) error {
 	if m.err != nil {
 		return m.err
 	}
-	schema, err := schemaOf(c, mem, kinds)
+	schema, err := schemaOf(c, plugins, kinds)
 	if err != nil {
 		return err
 	}
 	for name, content := range map[string][]byte{
 		"cmd/plinth/schema.json": schema,
-		"docs/config.md":         configPage(c, mem),
+		"docs/config.md":         configPage(c, plugins),
 		"docs/wrappers.md":       wrappersPage(kinds),
 	} {
 		path := filepath.Join(root, filepath.FromSlash(name))

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/wrappers"
 )
@@ -50,6 +51,12 @@ type field struct {
 	described
 }
 
+// plugin is a built-in one.
+type plugin struct {
+	name   string
+	config described
+}
+
 // wrapper is a kind of stage.
 type wrapper struct {
 	kind, doc   string // the package's comment
@@ -78,6 +85,8 @@ func (m *model) describe(v reflect.Value, tag string) described {
 	switch t {
 	case reflect.TypeFor[time.Duration](), reflect.TypeFor[config.Duration]():
 		return described{kind: duration, def: shortDuration(time.Duration(v.Int()))}
+	case reflect.TypeFor[ledger.Duration]():
+		return described{kind: duration, def: v.String()}
 	case reflect.TypeFor[config.Bytes](), reflect.TypeFor[sdk.Size]():
 		return described{kind: size, def: shortSize(v.Int())}
 	case reflect.TypeFor[*config.Node]():

@@ -9,7 +9,7 @@ import (
 const generated = "<!-- Written by tools/docgen from the source: change that, and run make generate. -->\n\n"
 
 // configPage is docs/config.md.
-func configPage(c, memory described) []byte {
+func configPage(c described, plugins []plugin) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Configuration: every setting\n\n" + generated)
 	b.WriteString(`What settings mean together, how layers, references and the environment work, and what errors look like, is in
@@ -20,29 +20,30 @@ A **size** is a number of bytes or has a unit (512, 4KiB, 64MiB), a **duration**
 0 or nothing is explained by the text beside it.
 
 `)
-	section(&b, "the file", c, true)
-	b.WriteString("## plugin memory, under stores.NAME.backend.config\n\n" + sentence(memory.doc) + "\n\n")
-	table(&b, memory.fields)
+	section(&b, "the file", "", c)
+	for _, p := range plugins {
+		section(&b, "plugin "+p.name+", under stores.NAME.backend.config", p.name, p.config)
+	}
 	return b.Bytes()
 }
 
-// section is a struct, and then those within it.
-func section(b *bytes.Buffer, title string, d described, top bool) {
+// section is a struct, whose path is empty for the whole file, and then those within it.
+func section(b *bytes.Buffer, title, path string, d described) {
 	fmt.Fprintf(b, "## %s\n\n", title)
 	if d.doc != "" {
 		b.WriteString(sentence(d.doc) + "\n\n")
 	}
 	table(b, d.fields)
 	for _, f := range d.fields {
-		path := f.name
-		if !top {
-			path = title + "." + f.name
+		inner := f.name
+		if path != "" {
+			inner = path + "." + f.name
 		}
 		switch {
 		case f.kind == object:
-			section(b, path, f.described, false)
+			section(b, inner, inner, f.described)
 		case f.element != nil && f.element.kind == object:
-			section(b, path+"."+strings.ToUpper("name"), *f.element, false)
+			section(b, inner+".NAME", inner+".NAME", *f.element)
 		}
 	}
 }

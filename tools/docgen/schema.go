@@ -13,7 +13,7 @@ type schema = map[string]any
 var reference = schema{"type": "string", "pattern": `\$\{(env|file):[^}]+\}`}
 
 // schemaOf is the JSON Schema of a configuration file.
-func schemaOf(c, memory described, kinds []wrapper) ([]byte, error) {
+func schemaOf(c described, plugins []plugin, kinds []wrapper) ([]byte, error) {
 	stages := []any{}
 	var bare []any
 	for _, k := range kinds {
@@ -29,11 +29,18 @@ func schemaOf(c, memory described, kinds []wrapper) ([]byte, error) {
 	root := schemaFor(c)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "Plinth configuration"
-	root["$defs"] = schema{"stage": schema{"oneOf": stages}, "memory": schemaFor(memory)}
-	// The configuration of the built-in plugin is known, that of any other is its own.
-	backend := root["properties"].(schema)["stores"].(schema)["additionalProperties"].(schema)["properties"].(schema)["backend"].(schema)
-	backend["if"] = schema{"required": []string{"plugin"}, "properties": schema{"plugin": schema{"const": "memory"}}}
-	backend["then"] = schema{"properties": schema{"config": schema{"$ref": "#/$defs/memory"}}}
+	defs := schema{"stage": schema{"oneOf": stages}}
+	root["$defs"] = defs
+	// The configurations of built-in plugins are known, that of any other is its own.
+	var known []any
+	for _, p := range plugins {
+		defs[p.name] = schemaFor(p.config)
+		known = append(known, schema{
+			"if":   schema{"required": []string{"plugin"}, "properties": schema{"plugin": schema{"const": p.name}}},
+			"then": schema{"properties": schema{"config": schema{"$ref": "#/$defs/" + p.name}}},
+		})
+	}
+	root["properties"].(schema)["stores"].(schema)["additionalProperties"].(schema)["properties"].(schema)["backend"].(schema)["allOf"] = known
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
