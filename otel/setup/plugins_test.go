@@ -45,6 +45,25 @@ logger_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "
 	}
 }
 
+// A plugin has a working directory of its own: paths of files are absolute for it.
+func TestFilesForPlugins(t *testing.T) {
+	raw, err := setup.ForPlugins(section(t, `
+file_format: "1.0"
+tracer_provider: { processors: [ { batch: { exporter: { otlp_grpc: { endpoint: "https://localhost:4317", tls: { ca_file: certs/ca.pem, cert_file: /etc/cert.pem, key_file: key.pem } } } } } ] }`), setup.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"ca_file":"` + here + `/certs/ca.pem"`, `"cert_file":"/etc/cert.pem"`, `"key_file":"` + here + `/key.pem"`} {
+		if !strings.Contains(string(raw), want) {
+			t.Errorf("%s is not in %s", want, raw)
+		}
+	}
+}
+
 // Where nothing is said of traces, plugins are handed nothing.
 func TestNothingForPlugins(t *testing.T) {
 	for name, yaml := range map[string]string{
