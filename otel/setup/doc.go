@@ -1,7 +1,8 @@
 // Package setup makes a program's telemetry of its configuration: the SDK, the
-// exporters, the page for Prometheus, and the way of the logs. It is the only
-// room that knows OpenTelemetry's SDK, and nothing but programs imports it: who
-// embeds the host brings providers of its own.
+// exporters, the page for Prometheus, the way of the logs, and what plugins are
+// handed of it. Beside otel/plugin and otel/snapshot it is the only room that knows
+// OpenTelemetry's SDK, and nothing but programs imports it: who embeds the host
+// brings providers of its own.
 //
 // The section telemetry is OpenTelemetry's declarative configuration, as it is.
 // It is checked strictly against what otelconf understands before anything is
