@@ -3,6 +3,7 @@ package storagetest
 import (
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/plinthkv/plinth/storage"
@@ -170,11 +171,15 @@ func remembered(t *T) {
 	first, err := t.b.Apply(t.ctx, w)
 	t.must(err)
 	t.set("k", "later")
-	for i := range tryable(min(t.info.Limits.IDCount, 50_000), 1000) - 1 {
-		if _, err := t.b.Apply(t.ctx, identified(uint64(i)+2, storage.Put(bs("x"), nil))); err != nil {
-			t.Fatalf("write %d: %v", i, err)
+	others := tryable(min(t.info.Limits.IDCount, 1<<16), 1000) - 2 // but w and what was set: a layer may have given that an ID
+	var next atomic.Int64
+	t.parallel(16, func(int) { // alone, each waits for the way there and back
+		for i := next.Add(1); i <= int64(others); i = next.Add(1) {
+			if _, err := t.b.Apply(t.ctx, identified(uint64(i)+1, storage.Put(bs("x"), nil))); err != nil {
+				t.Fatalf("write %d: %v", i, err)
+			}
 		}
-	}
+	})
 	if window := t.info.Limits.IDWindow; window > 0 {
 		t.clock.Advance(window - t.step())
 	} else {
