@@ -2,8 +2,10 @@ package storagetest
 
 import (
 	"encoding/binary"
+	"flag"
 	"sync"
 	"sync/atomic"
+	"testing"
 	"time"
 
 	"github.com/plinthkv/plinth/storage"
@@ -165,13 +167,18 @@ func anotherContent(t *T) {
 	t.repeats(make(), first)
 }
 
-// remembered goes to the ends of the window, in number and in time.
+// remembered goes to the ends of the window, in number and in time; with -short not
+// to the end of a large number.
 func remembered(t *T) {
 	w := identified(1, storage.Put(bs("k"), bs("v")))
 	first, err := t.b.Apply(t.ctx, w)
 	t.must(err)
 	t.set("k", "later")
-	others := tryable(min(t.info.Limits.IDCount, 1<<16), 1000) - 2 // but w and what was set: a layer may have given that an ID
+	most := 1 << 16
+	if testing.Testing() && flag.Parsed() && testing.Short() {
+		most = 5000
+	}
+	others := tryable(min(t.info.Limits.IDCount, most), 1000) - 2 // but w and what was set: a layer may have given that an ID
 	var next atomic.Int64
 	t.parallel(16, func(int) { // alone, each waits for the way there and back
 		for i := next.Add(1); i <= int64(others); i = next.Add(1) {
