@@ -43,7 +43,7 @@ func conformance(t *testing.T, trusted bool) {
 
 // compiled is where compiled modules are kept between runs: compiling a Go guest
 // takes seconds, under the race detector a minute.
-func compiled(t *testing.T) string {
+func compiled(t testing.TB) string {
 	dir, err := os.UserCacheDir()
 	if dir = filepath.Join(dir, "plinth-test", "compiled"); err != nil || wasmhost.CheckCacheDir(dir) != nil {
 		return t.TempDir()

@@ -24,10 +24,22 @@ func committed(tb testing.TB, name string) []byte {
 	return binary
 }
 
-// newRuntime is a Runtime that is closed when the test ends.
+// newRuntime is a Runtime that is closed when the test ends. It compiles all that it
+// loads.
 func newRuntime(tb testing.TB) *wasmhost.Runtime {
 	tb.Helper()
-	r, err := wasmhost.NewRuntime(context.Background(), "")
+	return runtimeAt(tb, "")
+}
+
+// warmRuntime is one that finds the committed guests compiled, but for the first time.
+func warmRuntime(tb testing.TB) *wasmhost.Runtime {
+	tb.Helper()
+	return runtimeAt(tb, compiled(tb))
+}
+
+func runtimeAt(tb testing.TB, cacheDir string) *wasmhost.Runtime {
+	tb.Helper()
+	r, err := wasmhost.NewRuntime(context.Background(), cacheDir)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -69,7 +81,7 @@ func openModule(tb testing.TB, m *wasmhost.Module, config string) *wasmhost.Back
 // openGuest opens a committed guest in a runtime of its own.
 func openGuest(tb testing.TB, name, config string, o wasmhost.Options) *wasmhost.Backend {
 	tb.Helper()
-	return openModule(tb, load(tb, newRuntime(tb), committed(tb, name), o), config)
+	return openModule(tb, load(tb, warmRuntime(tb), committed(tb, name), o), config)
 }
 
 // apply does one write set that has to work.

@@ -92,7 +92,7 @@ var inCall = map[string]string{
 // one in another of the same host, which must notice nothing.
 func hostile(t *testing.T, config string, o wasmhost.Options) (b *wasmhost.Backend, neighbours func()) {
 	t.Helper()
-	r := newRuntime(t)
+	r := warmRuntime(t)
 	m := load(t, r, committed(t, "hostile"), o)
 	same := openModule(t, m, "")
 	other := openModule(t, load(t, r, committed(t, "kv"), wasmhost.Options{Name: "kv"}), "")

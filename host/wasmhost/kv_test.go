@@ -24,7 +24,7 @@ func TestConformanceOfC(t *testing.T) {
 			if !trusted {
 				o.Call = time.Minute
 			}
-			m := load(t, newRuntime(t), committed(t, "kv"), o)
+			m := load(t, warmRuntime(t), committed(t, "kv"), o)
 			storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(ctx context.Context) (storage.Backend, error) {
 				return m.Open(ctx, nil)
 			}})

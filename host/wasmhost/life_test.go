@@ -71,6 +71,9 @@ func (p process) grown(since process) error {
 
 // Each time around something is opened, used, and ended in one of all ways.
 func TestNothingStays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it weighs this process, which is another one under the race detector, and has one caller: it runs without -short")
+	}
 	ctx := context.Background()
 	r := newRuntime(t)
 	// A MiB is used each time, of 256 that are reserved.

@@ -23,11 +23,19 @@ type Runtime struct {
 	err     error
 }
 
+// knowVersion has wazero look up its own version before anybody asks for it beside
+// somebody else: the first who asks notes it for all, without a lock.
+var knowVersion = sync.OnceFunc(func() {
+	ctx := context.Background()
+	_ = wazero.NewRuntime(ctx).Close(ctx) // nothing is in it
+})
+
 // NewRuntime makes a Runtime. Compiled code is kept in cacheDir, so that the
 // next start needs not compile again; empty: in memory only. The cache is
 // native code that is run as it is found: a directory that others than this
 // user can write to is refused.
 func NewRuntime(ctx context.Context, cacheDir string) (*Runtime, error) {
+	knowVersion()
 	r := &Runtime{cache: wazero.NewCompilationCache()}
 	if cacheDir != "" {
 		if err := CheckCacheDir(cacheDir); err != nil {

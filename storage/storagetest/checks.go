@@ -11,6 +11,9 @@ type Check struct {
 	Category, Name string
 	// Needs are the capabilities without which the check does not apply.
 	Needs storage.Caps
+	// Long says that it takes long, and makes one call at a time: a run for the race
+	// detector learns little from it. [Run] leaves it out with -short.
+	Long bool
 
 	run func(t *T)
 }
@@ -35,4 +38,9 @@ func in(category string, checks ...Check) []Check {
 // is makes the check called name.
 func is(name string, needs storage.Caps, run func(t *T)) Check {
 	return Check{Name: name, Needs: needs, run: run}
+}
+
+// long makes the check called name, which is one for a run without -short.
+func long(name string, needs storage.Caps, run func(t *T)) Check {
+	return Check{Name: name, Needs: needs, Long: true, run: run}
 }

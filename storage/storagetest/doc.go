@@ -24,6 +24,9 @@
 //
 // An exception that matches no failing check is a failure itself.
 //
+// With -short, as one runs it under the race detector, the few checks that take
+// long and make one call at a time are left out.
+//
 // Outside of "go test", [Report] runs the same checks and answers what came of
 // each.
 //

@@ -2,6 +2,7 @@ package storagetest_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +26,23 @@ func TestChecks(t *testing.T) {
 	}
 	if len(seen) < 150 {
 		t.Errorf("only %d checks are left", len(seen))
+	}
+}
+
+// What -short leaves out is nothing that has several callers.
+func TestLongChecks(t *testing.T) {
+	n := 0
+	for _, c := range storagetest.Checks() {
+		if !c.Long {
+			continue
+		}
+		n++
+		if slices.Contains([]string{"errors", "idempotency", "atomicity", "concurrency", "linearizability"}, c.Category) {
+			t.Errorf("%s/%s has several callers", c.Category, c.Name)
+		}
+	}
+	if n == 0 || n > 12 {
+		t.Errorf("%d checks are left out with -short", n)
 	}
 }
 

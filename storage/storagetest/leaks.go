@@ -15,7 +15,7 @@ import (
 func leakChecks() []Check {
 	return in("leaks",
 		is("goroutines", 0, noGoroutineStays),
-		is("memory", 0, noMemoryStays),
+		long("memory", 0, noMemoryStays),
 	)
 }
 

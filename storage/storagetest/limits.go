@@ -14,10 +14,10 @@ const saneLimit = 32 << 20
 func limitChecks() []Check {
 	return in("limits",
 		is("key", 0, keyLimit),
-		is("value", 0, valueLimit),
-		is("ops", storage.CapAtomic, opsLimit),
-		is("write_bytes", storage.CapAtomic, writeBytesLimit),
-		is("ops_and_write_bytes_at_once", storage.CapAtomic, func(t *T) {
+		long("value", 0, valueLimit),
+		long("ops", storage.CapAtomic, opsLimit),
+		long("write_bytes", storage.CapAtomic, writeBytesLimit),
+		long("ops_and_write_bytes_at_once", storage.CapAtomic, func(t *T) {
 			ops, bytes := tryable(t.info.Limits.Ops, 20_000), tryable(t.info.Limits.WriteBytes, 4<<20)
 			w := storage.WriteSet{Ops: manyOps(ops)}
 			fill(&w, min(bytes, ops*100))
@@ -25,7 +25,7 @@ func limitChecks() []Check {
 			t.must(err)
 		}),
 		is("get_keys", 0, getKeysLimit),
-		is("large_answers", storage.CapAtomic, largeAnswers),
+		long("large_answers", storage.CapAtomic, largeAnswers),
 		is("size_comes_before_conflict", 0, func(t *T) {
 			most := t.info.Limits.Value
 			if most == 0 || most > saneLimit {

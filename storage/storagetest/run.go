@@ -33,7 +33,8 @@ type Result struct {
 	Took           time.Duration
 }
 
-// Run runs every check as a subtest "category/name" of t.
+// Run runs every check as a subtest "category/name" of t; with -short all but those
+// that are Long.
 func Run(t *testing.T, f Factory, exceptions ...Exception) {
 	t.Helper()
 	k := newKit(f, exceptions)
@@ -41,7 +42,7 @@ func Run(t *testing.T, f Factory, exceptions ...Exception) {
 	for _, checks := range byCategory(Checks()) {
 		complete = runCategory(t, k, checks) && complete
 	}
-	if complete { // nothing was left out by -run
+	if complete { // nothing was left out by -run or -short
 		for _, r := range k.exceptions() {
 			t.Errorf("%s: %s", r.Name, r.Text)
 		}
@@ -55,6 +56,9 @@ func runCategory(t *testing.T, k *kit, checks []Check) bool {
 	t.Run(checks[0].Category, func(t *testing.T) {
 		for _, c := range checks {
 			t.Run(c.Name, func(t *testing.T) {
+				if c.Long && testing.Short() {
+					t.Skip("it takes long, and makes one call at a time, of which a race detector learns little: it runs without -short")
+				}
 				ran++
 				switch r := k.run(t.Context(), c); r.Outcome {
 				case Failed:

@@ -15,8 +15,8 @@ import (
 // modelChecks run the same script on the backend and on the model: equal output.
 func modelChecks() []Check {
 	return in("model",
-		is("short_scripts", 0, shortScripts),
-		is("long_script", 0, longScript),
+		long("short_scripts", 0, shortScripts),
+		long("long_script", 0, longScript),
 	)
 }
 

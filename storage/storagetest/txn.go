@@ -75,7 +75,7 @@ func transactionChecks() []Check {
 		}),
 		is("over_means_over", 0, transactionIsOver),
 		is("empty_commit", 0, func(t *T) { t.begin().commit() }),
-		is("same_key_in_every_order", storage.CapAtomic, sameKeySequences),
+		long("same_key_in_every_order", storage.CapAtomic, sameKeySequences),
 		is("own_conditional_writes_are_seen", storage.CapAtomic, func(t *T) {
 			tx := t.begin()
 			t.must(tx.cas("k", storage.ExpectAbsent(), "a"))
@@ -156,7 +156,7 @@ func transactionChecks() []Check {
 			t.wantKeys(nil, nil, "a", "c", "d")
 			t.wantValue("c", "again")
 		}),
-		is("too_large_is_refused_at_once", 0, tooLargeInTransaction),
+		long("too_large_is_refused_at_once", 0, tooLargeInTransaction),
 		is("commit_after_cancel_applies_nothing", 0, func(t *T) {
 			ctx, cancel := context.WithCancel(t.ctx)
 			tx := t.begin()
