@@ -16,12 +16,12 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	if err := storage.ContextError(ctx); err != nil {
 		return 0, err
 	}
-	now := b.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return 0, errClosed()
 	}
+	now := b.now()
 	digest, version, err := b.ids.find(w)
 	if err != nil || version != 0 {
 		return version, err

@@ -260,3 +260,48 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("GetEncoded allocates %.0f times", n)
 	}
 }
+
+// Whatever is judged by the time is judged by a time at which it was there: while
+// nobody has the lock, others renew an item and its old end passes.
+func TestRenewedItemsAreNeverAbsent(t *testing.T) {
+	key, renewed := []byte("k"), 0
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var b *Backend
+	renew := func() {
+		renewed++
+		b.clock = func() time.Time { return start.Add(time.Duration(renewed) * time.Minute) }
+		apply(t, b, storage.PutUntil(key, []byte("v"), b.clock().Add(time.Minute+time.Second)))
+	}
+	meddling := func() time.Time {
+		if b.mu.TryLock() {
+			b.mu.Unlock()
+			renew()
+			renew()
+		}
+		return start.Add(time.Duration(renewed) * time.Minute)
+	}
+	for name, call := range map[string]func() (found bool){
+		"get": func() bool { _, err := b.Get(ctx, key); return err == nil },
+		"get_many": func() bool {
+			items, err := b.GetMany(ctx, [][]byte{key})
+			return err == nil && len(items) == 1
+		},
+		"scan": func() bool {
+			page, err := b.Scan(ctx, storage.Query{})
+			return err == nil && len(page.Items) == 1
+		},
+		"apply": func() bool {
+			_, err := b.Apply(ctx, &storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckPresent, Key: key}}})
+			return err == nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ = clocked(1 << 20)
+			renew()
+			b.clock = meddling
+			if !call() {
+				t.Errorf("absent, although it was renewed before its end")
+			}
+		})
+	}
+}
