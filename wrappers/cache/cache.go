@@ -129,6 +129,7 @@ func (e *entry) answer() (storage.Item, error) {
 
 // miss reads from below. Of those who miss a key together, one reads.
 func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
+	asked := b.now()
 	f, leads := b.guard.begin(key)
 	switch {
 	case f == nil: // the key is being written: nothing that is read now can be kept
@@ -139,13 +140,14 @@ func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
 		case <-ctx.Done():
 			return storage.Item{}, storage.ContextError(ctx)
 		}
-		if f.entry == nil { // it failed, perhaps for a reason of its caller's own
+		if f.entry == nil || asked > f.until { // it failed, perhaps for a reason of its caller's own, or began too long ago
 			return b.next.Get(ctx, key)
 		}
 		return f.entry.answer()
 	}
 	defer b.guard.end(f) // also when next panics: others wait for it
 	started := b.now()
+	f.until = started
 	if e, ok := b.entries.GetIfPresent(f.key); ok && started < e.until { // filled since the caller looked
 		f.entry = e
 		return e.answer()

@@ -26,11 +26,13 @@ type guard struct {
 }
 
 // flight is a read from below that others may wait for. One that a write has
-// overtaken is no longer among the guard's flights, and is not kept.
+// overtaken is no longer among the guard's flights, and is not kept. What it has
+// read may have ended when it answers, which is nothing to those who came later.
 type flight struct {
 	key   string
 	done  chan struct{}
 	entry *entry // set before done is closed; nil: the read failed
+	until int64  // likewise; ms since 1970: whoever asks later reads itself
 }
 
 // held are the keys and ranges of a write that may still be going on.
@@ -71,24 +73,26 @@ func (g *guard) begin(key []byte) (f *flight, leads bool) {
 // end keeps what f has read, unless a write came in between.
 func (g *guard) end(f *flight) {
 	g.mu.Lock()
-	if g.flights[f.key] == f {
-		delete(g.flights, f.key)
-		if f.entry != nil && g.keepable(f) {
+	if f.entry != nil && g.endKnown(f) {
+		f.until = max(f.until, f.entry.until-1)
+		if g.flights[f.key] == f && g.now() < f.entry.until {
 			g.entries.Set(f.key, f.entry)
 		}
+	}
+	if g.flights[f.key] == f {
+		delete(g.flights, f.key)
 	}
 	g.mu.Unlock()
 	close(f.done)
 }
 
-// keepable tells whether the entry's end is known, and is to come.
-func (g *guard) keepable(f *flight) bool {
-	if g.permanent != nil && f.entry.present {
-		if _, ok := g.permanent[f.key]; !ok {
-			return false
-		}
+// endKnown tells whether it is known when the item that f has read ends.
+func (g *guard) endKnown(f *flight) bool {
+	if g.permanent == nil || !f.entry.present {
+		return true
 	}
-	return g.now() < f.entry.until
+	_, ok := g.permanent[f.key]
+	return ok
 }
 
 // Begin takes the keys of w out until its End.
