@@ -161,7 +161,12 @@ func TestRetryOnConflict(t *testing.T) {
 		// The deadline ends it, however many attempts are left.
 		start := time.Now()
 		_, err := storage.RetryOnConflict(t.Context(), storage.Backoff{Attempts: 1 << 30, Base: time.Second, Cap: time.Second, Deadline: time.Minute},
-			func(context.Context) (int, error) { return 0, storage.ErrConflict })
+			func(context.Context) (int, error) {
+				if late := time.Since(start); late >= time.Minute {
+					t.Errorf("an attempt begins after %s", late)
+				}
+				return 0, storage.ErrConflict
+			})
 		if took := time.Since(start); storage.CodeOf(err) != storage.RetriesExhausted || took < time.Minute || took > 61*time.Second {
 			t.Errorf("after %s: %v", took, err)
 		}
