@@ -459,6 +459,27 @@ func TestManyNewTenants(t *testing.T) {
 	}
 }
 
+// Where there is room for one more, one of those who come together has it.
+func TestRoomForOneMore(t *testing.T) {
+	for range 2000 {
+		l := open(t, func(c *ratelimit.Config) { c.MaxTenants = 1 })
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for g := range 4 {
+			key := fmt.Appendf(nil, "org/%d/k", g)
+			wg.Go(func() {
+				<-start
+				l.Backend().Get(t.Context(), key)
+			})
+		}
+		close(start)
+		wg.Wait()
+		if n := l.metric(t, "plinth.rate_limit.tenants"); n > 1 {
+			t.Fatalf("%d have", n)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for _, c := range []struct {
 		change func(*ratelimit.Config)
