@@ -212,10 +212,11 @@ func (w *BatchWriter) send(ctx context.Context) error {
 	n := int64(len(w.ops))
 	if err != nil {
 		failed := &BatchError{First: w.first, Last: w.first + n - 1, Err: err}
+		if left(ctx, AsError(err)) {
+			return failed // the next call goes on with it
+		}
 		if !w.o.Continue {
-			if e := AsError(err); ctx.Err() == nil || e.Unknown {
-				w.stopped = failed
-			}
+			w.stopped = failed
 			return failed
 		}
 		w.stats.Failed += n
@@ -229,6 +230,12 @@ func (w *BatchWriter) send(ctx context.Context) error {
 	w.stats.Bytes += int64(w.bytes)
 	w.settle(nil)
 	return nil
+}
+
+// left tells whether a call failed only because its caller left, before anything
+// was done.
+func left(ctx context.Context, e *Error) bool {
+	return ctx.Err() != nil && !e.Unknown && (e.Code == Canceled || e.Code == Timeout)
 }
 
 // settle tells the outcome of all that was sent and forgets it.

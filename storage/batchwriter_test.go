@@ -261,3 +261,32 @@ func TestBatchWriterContinueTells(t *testing.T) {
 	must(t, w.Flush(t.Context()))
 	l.has(t, "a", "-", "c")
 }
+
+// A caller who leaves while a write set is being applied, and is told that it was
+// not, loses nothing, whether failures stop the writer or not.
+func TestBatchWriterLeftWhileSending(t *testing.T) {
+	for _, goOn := range []bool{false, true} {
+		var outcomes []string
+		l := &ledger{}
+		own, leave := context.WithCancel(t.Context())
+		w := storage.NewBatchWriter(func(ctx context.Context, set *storage.WriteSet) (uint64, error) {
+			if ctx == own {
+				leave()
+				return 0, storage.ContextError(ctx)
+			}
+			return l.apply(ctx, set)
+		}, storage.Limits{}, storage.BatchOptions{Continue: goOn, Outcome: func(n int64, err error) { outcomes = append(outcomes, fmt.Sprint(n, err)) }})
+		put(t, w, "ab")
+		if err := w.Flush(own); !errors.Is(err, context.Canceled) {
+			t.Errorf("continue %v: %v", goOn, err)
+		}
+		if s := w.Stats(); s.Pending != 2 || s.Failed != 0 || len(outcomes) != 0 {
+			t.Errorf("continue %v: %+v, outcomes %q", goOn, s, outcomes)
+		}
+		must(t, w.Flush(t.Context()))
+		l.has(t, "ab")
+		if got := strings.Join(outcomes, ", "); got != "0 <nil>, 1 <nil>" {
+			t.Errorf("continue %v: outcomes %s", goOn, got)
+		}
+	}
+}
