@@ -154,6 +154,9 @@ func TestCosts(t *testing.T) {
 		{"compare and set", func(l limited) error {
 			return l.CompareAndSet(t.Context(), []byte("org/a/k"), storage.ExpectAbsent(), small)
 		}, 2},
+		{"compare and delete of a large value", func(l limited) error {
+			return l.CompareAndDelete(t.Context(), []byte("org/a/large"), storage.ExpectValue(large))
+		}, 2 + 5},
 		{"a transaction", func(l limited) error {
 			return l.UpdateIn(t.Context(), storage.ReadCommitted, func(tx *storage.Txn) error {
 				return errors.Join(tx.Set(t.Context(), []byte("org/a/1"), small), tx.Set(t.Context(), []byte("org/a/2"), large), tx.Delete(t.Context(), []byte("org/a/3")))
