@@ -103,7 +103,8 @@ func TestExpiredItemsMakeRoom(t *testing.T) {
 	}
 }
 
-// Each write takes some expired items out, so that they never pile up.
+// Each write takes some expired items out, so that they never pile up, and few, so
+// that none takes long.
 func TestReaping(t *testing.T) {
 	b, now := clocked(64 << 20)
 	for i := range 1000 {
@@ -111,10 +112,68 @@ func TestReaping(t *testing.T) {
 	}
 	*now = now.Add(time.Second)
 	for range 1000/reapPerApply + 1 {
+		before := b.tree.Len()
 		apply(t, b, storage.Delete([]byte("none")))
+		if gone := before - b.tree.Len(); gone > reapPerApply+1 {
+			t.Fatalf("one write takes %d out: others wait for it", gone)
+		}
 	}
 	if b.tree.Len() != 0 || b.deadlines.Len() != 0 || b.used != 0 {
 		t.Errorf("%d entries, %d deadlines, %d bytes are left", b.tree.Len(), b.deadlines.Len(), b.used)
+	}
+}
+
+// A page is bounded whatever it was asked for, and in what it looks at: writers wait
+// for no more than that.
+func TestPagesAreBounded(t *testing.T) {
+	b, now := clocked(64 << 20)
+	var ops []storage.Op
+	for i := range maxLooks + 1000 {
+		ops = append(ops, storage.PutUntil(fmt.Appendf(nil, "k%05d", i), nil, now.Add(time.Second)))
+	}
+	apply(t, b, ops...)
+	all := storage.Query{Limit: 1 << 62, MaxBytes: 1 << 62}
+	scan := func(q storage.Query) storage.Page {
+		page, err := b.Scan(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page
+	}
+	for _, reverse := range []bool{false, true} {
+		q := all
+		q.Reverse = reverse
+		if page := scan(q); len(page.Items) != maxItems || page.Next == nil {
+			t.Errorf("a page of %d items", len(page.Items))
+		}
+	}
+	*now = now.Add(time.Second)
+	for _, reverse := range []bool{false, true} {
+		q, pages := all, 0
+		q.Reverse = reverse
+		for more := true; more; pages++ {
+			page := scan(q)
+			if more = page.Next != nil; reverse {
+				q.End = page.Next
+			} else {
+				q.Start = page.Next
+			}
+		}
+		if pages != 2 {
+			t.Errorf("%d expired entries are looked at by %d pages, want 2", len(ops), pages)
+		}
+	}
+
+	b, _ = clocked(64 << 20)
+	for i := range 20 {
+		apply(t, b, storage.Put(fmt.Appendf(nil, "k%d", i), make([]byte, 1<<20)))
+	}
+	size := 0
+	for _, it := range scan(all).Items {
+		size += len(it.Key) + len(it.Value)
+	}
+	if size > maxBytes || size < maxBytes/2 {
+		t.Errorf("a page of %d bytes", size)
 	}
 }
 
