@@ -132,7 +132,7 @@ func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
 	asked := b.now()
 	f, leads := b.guard.begin(key)
 	switch {
-	case f == nil: // the key is being written: nothing that is read now can be kept
+	case f == nil: // nothing that is read now can be kept
 		return b.next.Get(ctx, key)
 	case !leads:
 		select {
@@ -199,11 +199,12 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 // Info is the next's.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
-// Close forgets everything. It is idempotent.
+// Close forgets everything. What reads come after it, from a caller who was late,
+// the backend answers. It is idempotent.
 func (b *Backend) Close(context.Context) error {
 	b.stop()
 	b.unmeasure()
-	b.guard.Lost()
+	b.guard.close()
 	b.entries.StopAllGoroutines()
 	return nil
 }

@@ -559,6 +559,30 @@ func TestBytesAndOwnership(t *testing.T) {
 	b.sees("v")
 }
 
+// A cache that is closed hears of no writes any more: it keeps nothing, neither what
+// it had nor what late callers read.
+func TestClosed(t *testing.T) {
+	b := setUp(t, nil)
+	b.set("old")
+	b.sees("old")
+	b.cached(true)
+	for range 2 {
+		if err := b.cache.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, value := range []string{"new", "newer"} {
+		if _, err := b.hub.Backend().Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put(key, []byte(value))}}); err != nil {
+			t.Fatal(err)
+		}
+		b.sees(value)
+		b.cached(false)
+	}
+	if s := b.cache.Stats(); s.Entries != 0 {
+		t.Errorf("%d entries are kept", s.Entries)
+	}
+}
+
 func TestConfig(t *testing.T) {
 	if err := cache.DefaultConfig().Validate(); err != nil {
 		t.Error(err)

@@ -19,6 +19,7 @@ type guard struct {
 	writing touched
 	flights map[string]*flight
 	held    []held // of unknown outcome, the first to end first
+	closed  bool   // nothing is kept any more: writes are not heard of
 	// permanent are keys that were written without expiry through this host; nil
 	// where reads tell the expiry, or nothing ever expires. contended are those
 	// that several writes in flight touch: which of them was last is not known.
@@ -54,12 +55,12 @@ func newGuard(entries *otter.Cache[string, *entry], hold time.Duration, now func
 }
 
 // begin registers a read of key, or joins one: then leads is false. Nil: the key
-// is being written.
+// is being written, or the cache closed.
 func (g *guard) begin(key []byte) (f *flight, leads bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.letGo()
-	if g.writing.has(key) {
+	if g.closed || g.writing.has(key) {
 		return nil, false
 	}
 	if f, ok := g.flights[borrow(key)]; ok {
@@ -202,6 +203,14 @@ func (g *guard) Lost() {
 		g.release(h)
 	}
 	g.held = nil
+}
+
+// close empties the cache for good.
+func (g *guard) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.Lost()
 }
 
 func (g *guard) drop(key string) {
