@@ -378,6 +378,36 @@ func TestManyUnknown(t *testing.T) {
 	b.cached(true)
 }
 
+// A backend whose answers are all lost, for however long and while nobody reads,
+// has the cache grow no more than that.
+func TestUnknownIsBounded(t *testing.T) {
+	b := setUp(t, nil)
+	b.below.beforeApply = func(err *error) { *err = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true} }
+	most := 0
+	for set := range 300 {
+		w := &storage.WriteSet{}
+		for i := range 1000 {
+			w.Ops = append(w.Ops, storage.Put(fmt.Appendf(nil, "%d/%d", set, i), nil))
+		}
+		for range 300 {
+			b.Apply(ctx, &storage.WriteSet{Ops: w.Ops[:1]})
+		}
+		b.Apply(ctx, w)
+		most = max(most, b.cache.Held())
+		if set%100 == 99 { // some of it is over
+			b.advance(time.Minute)
+		}
+	}
+	if most > 1<<17 {
+		t.Errorf("%d keys are held at once", most)
+	}
+	b.advance(time.Minute)
+	b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("one"), nil)}})
+	if left := b.cache.Held(); left != 2 {
+		t.Errorf("%d are still held, want the last", left)
+	}
+}
+
 // A write through one store reaches the cache of another store over the same
 // backend, also one that was built while the write was under way.
 func TestTwoStoresOnOneBackend(t *testing.T) {

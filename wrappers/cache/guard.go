@@ -19,6 +19,7 @@ type guard struct {
 	writing touched
 	flights map[string]*flight
 	held    []held // of unknown outcome, the first to end first
+	all     int64  // ms since 1970: until then, all keys are held
 	closed  bool   // nothing is kept any more: writes are not heard of
 	// permanent are keys that were written without expiry through this host; nil
 	// where reads tell the expiry, or nothing ever expires. contended are those
@@ -60,7 +61,7 @@ func (g *guard) begin(key []byte) (f *flight, leads bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.letGo()
-	if g.closed || g.writing.has(key) {
+	if g.closed || g.now() < g.all || g.writing.has(key) {
 		return nil, false
 	}
 	if f, ok := g.flights[borrow(key)]; ok {
@@ -140,13 +141,14 @@ func (g *guard) End(w *storage.WriteSet, err error) {
 	}
 }
 
-// contend notes the keys of w that another write in flight touches.
+// contend notes the keys of w that another write in flight touches, or may.
 func (g *guard) contend(w *storage.WriteSet) {
 	if g.permanent == nil {
 		return
 	}
+	all := g.now() < g.all
 	for i := range w.Ops {
-		if o := &w.Ops[i]; o.Kind != storage.OpDeleteRange && g.writing.keys[string(o.Key)] > 0 {
+		if o := &w.Ops[i]; o.Kind != storage.OpDeleteRange && (all || g.writing.keys[string(o.Key)] > 0) {
 			g.contended[string(o.Key)] = struct{}{}
 		}
 	}
@@ -202,7 +204,7 @@ func (g *guard) Lost() {
 	for _, h := range g.held {
 		g.release(h)
 	}
-	g.held = nil
+	g.held, g.all = nil, 0
 }
 
 // close empties the cache for good.
@@ -250,6 +252,7 @@ func (g *guard) dropChecked(w *storage.WriteSet) {
 // keepHeld leaves the keys of w among those being written for a while. Too many
 // of them count as all keys there are.
 func (g *guard) keepHeld(w *storage.WriteSet) {
+	g.letGo()
 	h := held{until: g.now() + g.hold.Milliseconds()}
 	for i := range w.Ops {
 		o := &w.Ops[i]
@@ -264,10 +267,9 @@ func (g *guard) keepHeld(w *storage.WriteSet) {
 	}
 	if len(g.writing.keys)+len(g.writing.ranges) > maxKnown {
 		g.release(h)
-		all := storage.DeleteRange(nil, nil)
-		g.writing.ranges = append(g.writing.ranges, all)
-		h.keys, h.ranges = nil, []storage.Op{all}
+		g.all = h.until
 		g.dropRange(nil, nil)
+		return
 	}
 	g.held = append(g.held, h)
 }
