@@ -290,3 +290,61 @@ func TestBatchWriterLeftWhileSending(t *testing.T) {
 		}
 	}
 }
+
+// A Retry that its caller leaves has sent nothing: the writer stays stopped, and what
+// may have been applied is not sent again by a mere Flush.
+func TestBatchWriterRetryThatIsLeft(t *testing.T) {
+	l := &ledger{fail: func(int) error { return &storage.Error{Code: storage.OutcomeUnknown, Unknown: true} }}
+	w := storage.NewBatchWriter(l.apply, storage.Limits{}, storage.BatchOptions{})
+	put(t, w, "a")
+	if err := w.Flush(t.Context()); !errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Fatal(err)
+	}
+	l.fail = nil
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	for range 20 { // the end of a context and a free writer are chosen from at random
+		if err := w.Retry(left); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if err := w.Flush(t.Context()); !errors.Is(err, storage.ErrOutcomeUnknown) {
+			t.Fatalf("a Flush after it: %v", err)
+		}
+	}
+	l.has(t)
+	must(t, w.Retry(t.Context()))
+	l.has(t, "a")
+}
+
+// What a left call could not send is sent by time all the same.
+func TestBatchWriterFlushesByTimeWhatWasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own, leave := context.WithCancel(t.Context())
+		l := &ledger{}
+		w := storage.NewBatchWriter(func(ctx context.Context, set *storage.WriteSet) (uint64, error) {
+			if ctx == own {
+				leave()
+			}
+			return l.apply(ctx, set)
+		}, storage.Limits{}, storage.BatchOptions{MaxAge: time.Second})
+		put(t, w, "a")
+		for range 20 { // while it is sent, and then before
+			if err := w.Flush(own); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+		}
+		l.has(t)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		l.has(t, "a")
+
+		w = storage.NewBatchWriter(l.apply, storage.Limits{}, storage.BatchOptions{MaxAge: time.Second, MaxOps: 1})
+		for w.Stats().Added == 0 { // the end of a context and a free writer are chosen from at random
+			_ = w.Put(own, []byte("b"), nil)
+		}
+		l.has(t, "a")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		l.has(t, "a", "b")
+	})
+}

@@ -389,7 +389,7 @@ func TestUnknownIsBounded(t *testing.T) {
 		for i := range 1000 {
 			w.Ops = append(w.Ops, storage.Put(fmt.Appendf(nil, "%d/%d", set, i), nil))
 		}
-		for range 300 {
+		for range 50 {
 			b.Apply(ctx, &storage.WriteSet{Ops: w.Ops[:1]})
 		}
 		b.Apply(ctx, w)
