@@ -75,8 +75,10 @@ func (s *state) newer(c *storage.Check, now int64) (found bool) {
 
 // run does ops in order at the next version, or nothing where they do not fit.
 func (b *Backend) run(ops []storage.Op, now int64) error {
-	if b.used+atMost(ops) > b.max {
-		b.reap(now, b.tree.Len())
+	most := atMost(ops)
+	for b.used+most > b.max && b.reap(now, 1) { // no more than makes room
+	}
+	if b.used+most > b.max {
 		if used := b.usedAfter(ops, now); used > b.max {
 			e := storage.LimitError(storage.NoSpace, "stored bytes", b.max, used)
 			e.Layer = "memory"
@@ -254,15 +256,17 @@ func (b *Backend) removeRange(start, end []byte, now int64) (changed bool) {
 // work: more than it can add, so that they never pile up.
 const reapPerApply = 16
 
-// reap takes out at most n expired entries. Nothing that anyone can see changes.
-func (b *Backend) reap(now int64, n int) {
+// reap takes out at most n expired entries, and tells whether there were as many.
+// Nothing that anyone can see changes.
+func (b *Backend) reap(now int64, n int) bool {
 	for ; n > 0; n-- {
 		e, ok := b.deadlines.Min()
 		if !ok || !e.expiredAt(now) {
-			return
+			return false
 		}
 		b.remove(e)
 	}
+	return true
 }
 
 // millis is at in ms since 1970, rounded up; 0: never.
