@@ -244,12 +244,44 @@ func (b *Backend) removeRange(start, end []byte, now int64) (changed bool) {
 		return changed
 	}
 	var gone []*entry
-	b.ascend(start, end, func(e *entry) { gone = append(gone, e) })
-	for _, e := range gone {
+	b.ascend(start, end, func(e *entry) {
+		gone = append(gone, e)
 		changed = changed || !e.expiredAt(now)
+	})
+	if len(gone) > b.tree.Len()-len(gone) {
+		b.keepOutside(start, end)
+		return changed
+	}
+	for _, e := range gone {
 		b.remove(e)
 	}
 	return changed
+}
+
+// keepOutside makes the state anew of what is not in [start, end), which takes less
+// than to take the rest out where that is more.
+func (b *Backend) keepOutside(start, end []byte) {
+	rest := newState(b.version)
+	b.tree.Scan(func(key string, e *entry) bool {
+		if !inRange(key, start, end) {
+			rest.index[key] = e
+			rest.tree.Load(key, e)
+			rest.used += e.size()
+		}
+		return true
+	})
+	b.deadlines.Scan(func(e *entry) bool {
+		if !inRange(e.key, start, end) {
+			rest.deadlines.Load(e)
+		}
+		return true
+	})
+	b.snapshots.retain(b.used - rest.used)
+	b.state = rest
+}
+
+func inRange(key string, start, end []byte) bool {
+	return key >= borrow(start) && (end == nil || key < borrow(end))
 }
 
 // reapPerApply is how many expired entries each Apply takes out beside its own

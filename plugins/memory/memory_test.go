@@ -128,6 +128,43 @@ func TestReaping(t *testing.T) {
 	}
 }
 
+// Whether a cleared range is most of the store or little of it, the rest stays as it
+// was, and so does what an earlier page has seen.
+func TestClearingMuchAndLittle(t *testing.T) {
+	for _, size := range []int{1, 49, 50, 51, 99, 100} {
+		b, now := clocked(64 << 20)
+		for i := range 100 {
+			op := storage.Put(fmt.Appendf(nil, "k%02d", i), []byte("v"))
+			if i%3 == 0 {
+				op.ExpiresAt = now.Add(time.Duration(200-i) * time.Second)
+			}
+			apply(t, b, op)
+		}
+		before, err := b.Scan(ctx, storage.Query{Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, b, storage.DeleteRange([]byte("k"), fmt.Appendf(nil, "k%02d\x00", size-1)))
+		consistent(t, b)
+		page, err := b.Scan(ctx, storage.Query{})
+		if err != nil || len(page.Items) != 100-size || page.Version != before.Version+1 {
+			t.Errorf("%d of 100: %d are left at %d, %v", size, len(page.Items), page.Version, err)
+		}
+		if page, err = b.Scan(ctx, storage.Query{AtVersion: before.Version}); err != nil || len(page.Items) != 100 {
+			t.Errorf("%d of 100: %d are seen at the version before, %v", size, len(page.Items), err)
+		}
+		*now = now.Add(time.Hour)
+		apply(t, b, storage.Put([]byte("k00"), nil))
+		for range 100 {
+			apply(t, b, storage.Delete([]byte("none")))
+		}
+		consistent(t, b)
+		if b.deadlines.Len() != 0 {
+			t.Errorf("%d of 100: %d that have expired are left", size, b.deadlines.Len())
+		}
+	}
+}
+
 // A page is bounded whatever it was asked for, and in what it looks at: writers wait
 // for no more than that.
 func TestPagesAreBounded(t *testing.T) {
