@@ -80,11 +80,18 @@ func RetryOnConflict[T any](ctx context.Context, b Backoff, try func(context.Con
 		if err == nil || !errors.Is(err, ErrConflict) || AsError(err).Unknown {
 			return answer, err
 		}
-		if n+1 >= b.Attempts || b.Deadline > 0 && time.Since(start) >= b.Deadline {
-			return answer, &Error{Code: RetriesExhausted, Msg: fmt.Sprintf("conflict on each of %d attempts", n+1), Err: err}
+		over := n+1 >= b.Attempts || b.over(start)
+		if !over {
+			if err := b.Wait(ctx, n, 0); err != nil {
+				return answer, err
+			}
+			over = b.over(start) // the wait took a while
 		}
-		if err := b.Wait(ctx, n, 0); err != nil {
-			return answer, err
+		if over {
+			return answer, &Error{Code: RetriesExhausted, Msg: fmt.Sprintf("conflict on each of %d attempts", n+1), Err: err}
 		}
 	}
 }
+
+// over tells whether no attempt may begin any more.
+func (b Backoff) over(start time.Time) bool { return b.Deadline > 0 && time.Since(start) >= b.Deadline }

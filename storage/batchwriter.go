@@ -136,9 +136,8 @@ func (w *BatchWriter) Add(ctx context.Context, op Op) error {
 	if len(w.ops) >= w.o.MaxOps || w.bytes >= w.o.MaxBytes {
 		// The op is in: an error of the write set is told by the next call.
 		_ = w.send(ctx)
-		return nil
 	}
-	if w.o.MaxAge > 0 && w.timer == nil {
+	if w.o.MaxAge > 0 && w.timer == nil && len(w.ops) > 0 {
 		w.timer = time.AfterFunc(w.o.MaxAge, w.tick)
 	}
 	return nil
@@ -166,11 +165,16 @@ func (w *BatchWriter) flush(ctx context.Context, again bool) error {
 		return err
 	}
 	defer w.unlock()
-	if w.stopped != nil && !again {
-		return w.stopped
+	stopped := w.stopped
+	if stopped != nil && !again {
+		return stopped
 	}
 	w.stopped = nil
-	return w.sendAll(ctx)
+	err := w.sendAll(ctx)
+	if err != nil && w.stopped == nil && len(w.ops) > 0 { // the caller has left
+		w.stopped = stopped
+	}
+	return err
 }
 
 // sendAll is send for Flush and Close: a failure that was not told comes first.
@@ -195,10 +199,6 @@ func (w *BatchWriter) tick() {
 // send applies all that waits as one write set. What fails stops the writer,
 // but for an end of ctx before anything was done.
 func (w *BatchWriter) send(ctx context.Context) error {
-	if w.timer != nil {
-		w.timer.Stop()
-		w.timer = nil
-	}
 	if len(w.ops) == 0 {
 		return nil
 	}
@@ -212,10 +212,11 @@ func (w *BatchWriter) send(ctx context.Context) error {
 	n := int64(len(w.ops))
 	if err != nil {
 		failed := &BatchError{First: w.first, Last: w.first + n - 1, Err: err}
+		if left(ctx, AsError(err)) {
+			return failed // the next call goes on with it
+		}
 		if !w.o.Continue {
-			if e := AsError(err); ctx.Err() == nil || e.Unknown {
-				w.stopped = failed
-			}
+			w.stopped = failed
 			return failed
 		}
 		w.stats.Failed += n
@@ -231,6 +232,12 @@ func (w *BatchWriter) send(ctx context.Context) error {
 	return nil
 }
 
+// left tells whether a call failed only because its caller left, before anything
+// was done.
+func left(ctx context.Context, e *Error) bool {
+	return ctx.Err() != nil && !e.Unknown && (e.Code == Canceled || e.Code == Timeout)
+}
+
 // settle tells the outcome of all that was sent and forgets it.
 func (w *BatchWriter) settle(err error) {
 	if w.o.Outcome != nil {
@@ -242,6 +249,10 @@ func (w *BatchWriter) settle(err error) {
 }
 
 func (w *BatchWriter) forget() {
+	if w.timer != nil {
+		w.timer.Stop()
+		w.timer = nil
+	}
 	w.first += int64(len(w.ops))
 	w.ops, w.bytes = nil, 0 // not reused: what applied them may have kept them
 }

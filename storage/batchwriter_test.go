@@ -261,3 +261,90 @@ func TestBatchWriterContinueTells(t *testing.T) {
 	must(t, w.Flush(t.Context()))
 	l.has(t, "a", "-", "c")
 }
+
+// A caller who leaves while a write set is being applied, and is told that it was
+// not, loses nothing, whether failures stop the writer or not.
+func TestBatchWriterLeftWhileSending(t *testing.T) {
+	for _, goOn := range []bool{false, true} {
+		var outcomes []string
+		l := &ledger{}
+		own, leave := context.WithCancel(t.Context())
+		w := storage.NewBatchWriter(func(ctx context.Context, set *storage.WriteSet) (uint64, error) {
+			if ctx == own {
+				leave()
+				return 0, storage.ContextError(ctx)
+			}
+			return l.apply(ctx, set)
+		}, storage.Limits{}, storage.BatchOptions{Continue: goOn, Outcome: func(n int64, err error) { outcomes = append(outcomes, fmt.Sprint(n, err)) }})
+		put(t, w, "ab")
+		if err := w.Flush(own); !errors.Is(err, context.Canceled) {
+			t.Errorf("continue %v: %v", goOn, err)
+		}
+		if s := w.Stats(); s.Pending != 2 || s.Failed != 0 || len(outcomes) != 0 {
+			t.Errorf("continue %v: %+v, outcomes %q", goOn, s, outcomes)
+		}
+		must(t, w.Flush(t.Context()))
+		l.has(t, "ab")
+		if got := strings.Join(outcomes, ", "); got != "0 <nil>, 1 <nil>" {
+			t.Errorf("continue %v: outcomes %s", goOn, got)
+		}
+	}
+}
+
+// A Retry that its caller leaves has sent nothing: the writer stays stopped, and what
+// may have been applied is not sent again by a mere Flush.
+func TestBatchWriterRetryThatIsLeft(t *testing.T) {
+	l := &ledger{fail: func(int) error { return &storage.Error{Code: storage.OutcomeUnknown, Unknown: true} }}
+	w := storage.NewBatchWriter(l.apply, storage.Limits{}, storage.BatchOptions{})
+	put(t, w, "a")
+	if err := w.Flush(t.Context()); !errors.Is(err, storage.ErrOutcomeUnknown) {
+		t.Fatal(err)
+	}
+	l.fail = nil
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	for range 20 { // the end of a context and a free writer are chosen from at random
+		if err := w.Retry(left); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if err := w.Flush(t.Context()); !errors.Is(err, storage.ErrOutcomeUnknown) {
+			t.Fatalf("a Flush after it: %v", err)
+		}
+	}
+	l.has(t)
+	must(t, w.Retry(t.Context()))
+	l.has(t, "a")
+}
+
+// What a left call could not send is sent by time all the same.
+func TestBatchWriterFlushesByTimeWhatWasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own, leave := context.WithCancel(t.Context())
+		l := &ledger{}
+		w := storage.NewBatchWriter(func(ctx context.Context, set *storage.WriteSet) (uint64, error) {
+			if ctx == own {
+				leave()
+			}
+			return l.apply(ctx, set)
+		}, storage.Limits{}, storage.BatchOptions{MaxAge: time.Second})
+		put(t, w, "a")
+		for range 20 { // while it is sent, and then before
+			if err := w.Flush(own); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+		}
+		l.has(t)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		l.has(t, "a")
+
+		w = storage.NewBatchWriter(l.apply, storage.Limits{}, storage.BatchOptions{MaxAge: time.Second, MaxOps: 1})
+		for w.Stats().Added == 0 { // the end of a context and a free writer are chosen from at random
+			_ = w.Put(own, []byte("b"), nil)
+		}
+		l.has(t, "a")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		l.has(t, "a", "b")
+	})
+}

@@ -6,7 +6,8 @@ import (
 )
 
 // Range iterates over [start, end) as [Store.Range] does, with the
-// transaction's own writes; items that it wrote have no version yet. With
+// transaction's own writes; items that it wrote have no version yet. What the
+// loop's body writes to the part that is still to come, the loop may see or not. With
 // Serializable, what the loop has seen becomes checks: the part of the range up
 // to where it was left must not have changed at the commit. That needs
 // [CapRangeCheck], without which it yields Unsupported.

@@ -260,3 +260,43 @@ func TestTxnLimits(t *testing.T) {
 	must(t, tx.Set(t.Context(), []byte("k"), []byte("abc")))
 	must(t, tx.Commit(t.Context()))
 }
+
+// The limit of a range in a transaction counts what it sees: what it has removed
+// itself takes no place, what it has added does. An empty or inverted range is
+// empty, also over what it has written.
+func TestTxnRangeLimits(t *testing.T) {
+	s, _ := newModel(t)
+	fill(t, s, "a", "b", "c", "e", "f")
+	tx := s.Begin(storage.ReadCommitted)
+	defer tx.Rollback()
+	must(t, tx.Delete(t.Context(), []byte("a")))
+	must(t, tx.ClearRange(t.Context(), []byte("b"), []byte("c")))
+	must(t, tx.Set(t.Context(), []byte("d"), nil))
+	for _, c := range []struct {
+		start, end []byte
+		o          storage.RangeOptions
+		want       string
+	}{
+		{nil, nil, storage.RangeOptions{}, "cdef"},
+		{nil, nil, storage.RangeOptions{Limit: 1}, "c"},
+		{nil, nil, storage.RangeOptions{Limit: 2}, "cd"},
+		{nil, nil, storage.RangeOptions{Limit: 3, PageItems: 1}, "cde"},
+		{nil, nil, storage.RangeOptions{Limit: 3, Reverse: true}, "fed"},
+		{nil, []byte("c"), storage.RangeOptions{Limit: 1}, ""},
+		{nil, nil, storage.RangeOptions{Limit: 1, After: []byte("c")}, "d"},
+		{nil, nil, storage.RangeOptions{After: []byte("d"), Reverse: true}, "c"},
+		{[]byte("d"), []byte("d"), storage.RangeOptions{}, ""},
+		{[]byte("f"), []byte("a"), storage.RangeOptions{}, ""},
+		{[]byte("f"), []byte("a"), storage.RangeOptions{Reverse: true}, ""},
+		{nil, []byte{}, storage.RangeOptions{}, ""},
+	} {
+		got := ""
+		for it, err := range tx.Range(t.Context(), c.start, c.end, c.o) {
+			must(t, err)
+			got += string(it.Key)
+		}
+		if got != c.want {
+			t.Errorf("[%s, %s) %+v: %q, want %q", c.start, c.end, c.o, got, c.want)
+		}
+	}
+}

@@ -24,36 +24,41 @@ func loser(n int, retry storage.Backoff) (s *storage.Store, commits *int) {
 
 func write(tx *storage.Txn) error { return tx.Set(context.Background(), []byte("k"), nil) }
 
-// Waits are drawn from [0, min(Cap, Base·2ⁿ)): never longer, and not all alike.
+// Waits are drawn from [0, min(Cap, Base·2ⁿ)): never longer, and not all alike, also
+// where they are shorter than a millisecond.
 func TestUpdateBacksOffWithFullJitter(t *testing.T) {
-	retry := storage.Backoff{Attempts: 12, Base: 10 * time.Millisecond, Cap: 300 * time.Millisecond}
-	synctest.Test(t, func(t *testing.T) {
-		var total, most time.Duration
-		const runs = 50
-		for range runs {
-			s, commits := loser(11, retry)
-			var before time.Time
-			attempt := 0
-			must(t, s.Update(t.Context(), func(tx *storage.Txn) error {
-				if attempt > 0 {
-					wait, ceiling := time.Since(before), min(retry.Cap, retry.Base<<(attempt-1))
-					if wait >= ceiling {
-						t.Errorf("%s before attempt %d, want less than %s", wait, attempt+1, ceiling)
+	for _, retry := range []storage.Backoff{
+		{Attempts: 12, Base: 10 * time.Millisecond, Cap: 300 * time.Millisecond},
+		{Attempts: 12, Base: 50 * time.Microsecond, Cap: 500 * time.Microsecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var total, most time.Duration
+			const runs = 50
+			for range runs {
+				s, commits := loser(11, retry)
+				var before time.Time
+				attempt := 0
+				must(t, s.Update(t.Context(), func(tx *storage.Txn) error {
+					if attempt > 0 {
+						wait, ceiling := time.Since(before), min(retry.Cap, retry.Base<<(attempt-1))
+						if wait >= ceiling {
+							t.Errorf("%s before attempt %d, want less than %s", wait, attempt+1, ceiling)
+						}
+						total += wait
+						most += ceiling
 					}
-					total += wait
-					most += ceiling
+					attempt, before = attempt+1, time.Now()
+					return write(tx)
+				}))
+				if *commits != 12 {
+					t.Fatalf("%d commits", *commits)
 				}
-				attempt, before = attempt+1, time.Now()
-				return write(tx)
-			}))
-			if *commits != 12 {
-				t.Fatalf("%d commits", *commits)
 			}
-		}
-		if ratio := float64(total) / float64(most); ratio < 0.4 || ratio > 0.6 {
-			t.Errorf("waits are %.2f of their ceilings, want about half", ratio)
-		}
-	})
+			if ratio := float64(total) / float64(most); ratio < 0.4 || ratio > 0.6 {
+				t.Errorf("waits are %.2f of their ceilings, want about half", ratio)
+			}
+		})
+	}
 }
 
 func TestUpdateGivesUp(t *testing.T) {
@@ -161,7 +166,12 @@ func TestRetryOnConflict(t *testing.T) {
 		// The deadline ends it, however many attempts are left.
 		start := time.Now()
 		_, err := storage.RetryOnConflict(t.Context(), storage.Backoff{Attempts: 1 << 30, Base: time.Second, Cap: time.Second, Deadline: time.Minute},
-			func(context.Context) (int, error) { return 0, storage.ErrConflict })
+			func(context.Context) (int, error) {
+				if late := time.Since(start); late >= time.Minute {
+					t.Errorf("an attempt begins after %s", late)
+				}
+				return 0, storage.ErrConflict
+			})
 		if took := time.Since(start); storage.CodeOf(err) != storage.RetriesExhausted || took < time.Minute || took > 61*time.Second {
 			t.Errorf("after %s: %v", took, err)
 		}

@@ -16,12 +16,12 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	if err := storage.ContextError(ctx); err != nil {
 		return 0, err
 	}
-	now := b.now()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
 		return 0, errClosed()
 	}
+	now := b.now()
 	digest, version, err := b.ids.find(w)
 	if err != nil || version != 0 {
 		return version, err
@@ -75,8 +75,10 @@ func (s *state) newer(c *storage.Check, now int64) (found bool) {
 
 // run does ops in order at the next version, or nothing where they do not fit.
 func (b *Backend) run(ops []storage.Op, now int64) error {
-	if b.used+atMost(ops) > b.max {
-		b.reap(now, b.tree.Len())
+	most := atMost(ops)
+	for b.used+most > b.max && b.reap(now, 1) { // no more than makes room
+	}
+	if b.used+most > b.max {
 		if used := b.usedAfter(ops, now); used > b.max {
 			e := storage.LimitError(storage.NoSpace, "stored bytes", b.max, used)
 			e.Layer = "memory"
@@ -242,27 +244,61 @@ func (b *Backend) removeRange(start, end []byte, now int64) (changed bool) {
 		return changed
 	}
 	var gone []*entry
-	b.ascend(start, end, func(e *entry) { gone = append(gone, e) })
-	for _, e := range gone {
+	b.ascend(start, end, func(e *entry) {
+		gone = append(gone, e)
 		changed = changed || !e.expiredAt(now)
+	})
+	if len(gone) > b.tree.Len()-len(gone) {
+		b.keepOutside(start, end)
+		return changed
+	}
+	for _, e := range gone {
 		b.remove(e)
 	}
 	return changed
+}
+
+// keepOutside makes the state anew of what is not in [start, end), which takes less
+// than to take the rest out where that is more.
+func (b *Backend) keepOutside(start, end []byte) {
+	rest := newState(b.version)
+	b.tree.Scan(func(key string, e *entry) bool {
+		if !inRange(key, start, end) {
+			rest.index[key] = e
+			rest.tree.Load(key, e)
+			rest.used += e.size()
+		}
+		return true
+	})
+	b.deadlines.Scan(func(e *entry) bool {
+		if !inRange(e.key, start, end) {
+			rest.deadlines.Load(e)
+		}
+		return true
+	})
+	b.snapshots.retain(b.used - rest.used)
+	b.state = rest
+}
+
+func inRange(key string, start, end []byte) bool {
+	return key >= borrow(start) && (end == nil || key < borrow(end))
 }
 
 // reapPerApply is how many expired entries each Apply takes out beside its own
 // work: more than it can add, so that they never pile up.
 const reapPerApply = 16
 
-// reap takes out at most n expired entries. Nothing that anyone can see changes.
-func (b *Backend) reap(now int64, n int) {
+// reap takes out at most n expired entries, and tells whether there were as many.
+// Nothing that anyone can see changes.
+func (b *Backend) reap(now int64, n int) bool {
 	for ; n > 0; n-- {
 		e, ok := b.deadlines.Min()
 		if !ok || !e.expiredAt(now) {
-			return
+			return false
 		}
 		b.remove(e)
 	}
+	return true
 }
 
 // millis is at in ms since 1970, rounded up; 0: never.

@@ -144,15 +144,16 @@ func (b *Backend) Get(_ context.Context, key []byte) (storage.Item, error) {
 }
 
 // find is the live entry at key, or ErrNotFound. The clock is not looked at for
-// a key that never expires.
+// a key that never expires, else, as everywhere here, with the lock held: by a
+// time from before or after, a key that others renew would seem to be absent.
 func (b *Backend) find(key []byte) (*entry, error) {
 	b.mu.RLock()
-	e, closed := b.index[string(key)], b.closed
-	b.mu.RUnlock()
-	switch {
-	case closed:
+	defer b.mu.RUnlock()
+	if b.closed {
 		return nil, errClosed()
-	case e == nil || e.expires != 0 && e.expiredAt(b.now()):
+	}
+	e := b.index[string(key)]
+	if e == nil || e.expires != 0 && e.expiredAt(b.now()) {
 		return nil, storage.ErrNotFound
 	}
 	return e, nil
@@ -184,12 +185,12 @@ func (b *Backend) many(keys [][]byte, emit func(*entry)) error {
 	if err := b.info.Limits.CheckGetKeys(len(keys)); err != nil {
 		return err
 	}
-	now := b.now()
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if b.closed {
 		return errClosed()
 	}
+	now := b.now()
 	for _, key := range keys {
 		if e := b.live(key, now); e != nil {
 			emit(e)

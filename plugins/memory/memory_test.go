@@ -86,7 +86,7 @@ func consistent(t rapid.TB, b *Backend) {
 	}
 }
 
-// Expired items make room: nobody has to read them first.
+// Expired items make room, as many as it takes: nobody has to read them first.
 func TestExpiredItemsMakeRoom(t *testing.T) {
 	b, now := clocked(minBytes)
 	for i := range 100 {
@@ -97,13 +97,19 @@ func TestExpiredItemsMakeRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	*now = now.Add(time.Second)
+	apply(t, b, storage.Put([]byte("new"), make([]byte, 500_000)))
+	if left := b.tree.Len() - 1; left < 60 || left > 70 {
+		t.Errorf("%d of 100 expired items are left, want as many as there is room for", left)
+	}
 	apply(t, b, full)
-	if b.tree.Len() != 1 {
-		t.Errorf("%d entries", b.tree.Len())
+	consistent(t, b)
+	if left := b.tree.Len() - 1; left > 15 {
+		t.Errorf("%d expired items are left", left)
 	}
 }
 
-// Each write takes some expired items out, so that they never pile up.
+// Each write takes some expired items out, so that they never pile up, and few, so
+// that none takes long.
 func TestReaping(t *testing.T) {
 	b, now := clocked(64 << 20)
 	for i := range 1000 {
@@ -111,10 +117,105 @@ func TestReaping(t *testing.T) {
 	}
 	*now = now.Add(time.Second)
 	for range 1000/reapPerApply + 1 {
+		before := b.tree.Len()
 		apply(t, b, storage.Delete([]byte("none")))
+		if gone := before - b.tree.Len(); gone > reapPerApply+1 {
+			t.Fatalf("one write takes %d out: others wait for it", gone)
+		}
 	}
 	if b.tree.Len() != 0 || b.deadlines.Len() != 0 || b.used != 0 {
 		t.Errorf("%d entries, %d deadlines, %d bytes are left", b.tree.Len(), b.deadlines.Len(), b.used)
+	}
+}
+
+// Whether a cleared range is most of the store or little of it, the rest stays as it
+// was, and so does what an earlier page has seen.
+func TestClearingMuchAndLittle(t *testing.T) {
+	for _, size := range []int{1, 49, 50, 51, 99, 100} {
+		b, now := clocked(64 << 20)
+		for i := range 100 {
+			op := storage.Put(fmt.Appendf(nil, "k%02d", i), []byte("v"))
+			if i%3 == 0 {
+				op.ExpiresAt = now.Add(time.Duration(200-i) * time.Second)
+			}
+			apply(t, b, op)
+		}
+		before, err := b.Scan(ctx, storage.Query{Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, b, storage.DeleteRange([]byte("k"), fmt.Appendf(nil, "k%02d\x00", size-1)))
+		consistent(t, b)
+		page, err := b.Scan(ctx, storage.Query{})
+		if err != nil || len(page.Items) != 100-size || page.Version != before.Version+1 {
+			t.Errorf("%d of 100: %d are left at %d, %v", size, len(page.Items), page.Version, err)
+		}
+		if page, err = b.Scan(ctx, storage.Query{AtVersion: before.Version}); err != nil || len(page.Items) != 100 {
+			t.Errorf("%d of 100: %d are seen at the version before, %v", size, len(page.Items), err)
+		}
+		*now = now.Add(time.Hour)
+		apply(t, b, storage.Put([]byte("k00"), nil))
+		for range 100 {
+			apply(t, b, storage.Delete([]byte("none")))
+		}
+		consistent(t, b)
+		if b.deadlines.Len() != 0 {
+			t.Errorf("%d of 100: %d that have expired are left", size, b.deadlines.Len())
+		}
+	}
+}
+
+// A page is bounded whatever it was asked for, and in what it looks at: writers wait
+// for no more than that.
+func TestPagesAreBounded(t *testing.T) {
+	b, now := clocked(64 << 20)
+	var ops []storage.Op
+	for i := range maxLooks + 1000 {
+		ops = append(ops, storage.PutUntil(fmt.Appendf(nil, "k%05d", i), nil, now.Add(time.Second)))
+	}
+	apply(t, b, ops...)
+	all := storage.Query{Limit: 1 << 62, MaxBytes: 1 << 62}
+	scan := func(q storage.Query) storage.Page {
+		page, err := b.Scan(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page
+	}
+	for _, reverse := range []bool{false, true} {
+		q := all
+		q.Reverse = reverse
+		if page := scan(q); len(page.Items) != maxItems || page.Next == nil {
+			t.Errorf("a page of %d items", len(page.Items))
+		}
+	}
+	*now = now.Add(time.Second)
+	for _, reverse := range []bool{false, true} {
+		q, pages := all, 0
+		q.Reverse = reverse
+		for more := true; more; pages++ {
+			page := scan(q)
+			if more = page.Next != nil; reverse {
+				q.End = page.Next
+			} else {
+				q.Start = page.Next
+			}
+		}
+		if pages != 2 {
+			t.Errorf("%d expired entries are looked at by %d pages, want 2", len(ops), pages)
+		}
+	}
+
+	b, _ = clocked(64 << 20)
+	for i := range 20 {
+		apply(t, b, storage.Put(fmt.Appendf(nil, "k%d", i), make([]byte, 1<<20)))
+	}
+	size := 0
+	for _, it := range scan(all).Items {
+		size += len(it.Key) + len(it.Value)
+	}
+	if size > maxBytes || size < maxBytes/2 {
+		t.Errorf("a page of %d bytes", size)
 	}
 }
 
@@ -258,5 +359,50 @@ func TestAllocations(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(1000, func() { b.GetEncoded(ctx, key) }); n > 0 {
 		t.Errorf("GetEncoded allocates %.0f times", n)
+	}
+}
+
+// Whatever is judged by the time is judged by a time at which it was there: while
+// nobody has the lock, others renew an item and its old end passes.
+func TestRenewedItemsAreNeverAbsent(t *testing.T) {
+	key, renewed := []byte("k"), 0
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var b *Backend
+	renew := func() {
+		renewed++
+		b.clock = func() time.Time { return start.Add(time.Duration(renewed) * time.Minute) }
+		apply(t, b, storage.PutUntil(key, []byte("v"), b.clock().Add(time.Minute+time.Second)))
+	}
+	meddling := func() time.Time {
+		if b.mu.TryLock() {
+			b.mu.Unlock()
+			renew()
+			renew()
+		}
+		return start.Add(time.Duration(renewed) * time.Minute)
+	}
+	for name, call := range map[string]func() (found bool){
+		"get": func() bool { _, err := b.Get(ctx, key); return err == nil },
+		"get_many": func() bool {
+			items, err := b.GetMany(ctx, [][]byte{key})
+			return err == nil && len(items) == 1
+		},
+		"scan": func() bool {
+			page, err := b.Scan(ctx, storage.Query{})
+			return err == nil && len(page.Items) == 1
+		},
+		"apply": func() bool {
+			_, err := b.Apply(ctx, &storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckPresent, Key: key}}})
+			return err == nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ = clocked(1 << 20)
+			renew()
+			b.clock = meddling
+			if !call() {
+				t.Errorf("absent, although it was renewed before its end")
+			}
+		})
 	}
 }

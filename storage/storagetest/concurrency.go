@@ -67,6 +67,7 @@ func concurrencyChecks() []Check {
 		is("transfers_keep_the_sum", storage.CapAtomic|storage.CapCheckOnly, transfersKeepTheSum),
 		is("mixed_work", 0, mixedWork),
 		is("expiry_beside_reads", storage.CapTTL, expiryBesideReads),
+		is("renewed_in_time_is_never_absent", storage.CapTTL, renewedInTime),
 		is("delete_beside_reads", 0, func(t *T) {
 			stop := t.background(4, func(i int) {
 				k := fmt.Sprint("k", time.Now().Nanosecond()%20)
@@ -262,4 +263,38 @@ func expiryBesideReads(t *T) {
 	})
 	t.clock.Advance(time.Minute)
 	t.wantKeys(nil, nil)
+}
+
+// renewedInTime has others read a key that is kept alive, each time shortly before
+// its end, as the holder of a lease does: none of them finds it absent.
+func renewedInTime(t *T) {
+	const lease = 10 * time.Minute
+	t.setTTL("k", "v", lease)
+	stop := t.background(1, func(int) {
+		t.clock.Advance(lease - time.Minute)
+		t.setTTL("k", "v", lease)
+	})
+	defer stop()
+	t.parallel(3, func(i int) {
+		for range 300 {
+			found := 1
+			var err error
+			switch i {
+			case 0:
+				_, err = t.b.Get(t.ctx, bs("k"))
+			case 1:
+				var items []storage.Item
+				items, err = t.b.GetMany(t.ctx, [][]byte{bs("k")})
+				found = len(items)
+			default:
+				var page storage.Page
+				page, err = t.b.Scan(t.ctx, storage.Query{Start: bs("k"), End: bs("l")})
+				found = len(page.Items)
+			}
+			if storage.CodeOf(err) == storage.NotFound || err == nil && found == 0 {
+				t.Fatalf("a key that was renewed before its end is absent")
+			}
+			t.must(err)
+		}
+	})
 }

@@ -82,6 +82,18 @@ var readFaults = []fault{
 		}
 		p.scan = forever.Scan
 	}},
+	{"expiry judged later than what was read", []string{"concurrency/renewed_in_time_is_never_absent"}, func(p *planted, clock *storagetest.Clock) {
+		p.get = func(ctx context.Context, key []byte) (storage.Item, error) {
+			it, err := p.Backend.Get(ctx, key)
+			for n := 0; err == nil && n < 1000 && !storage.Expired(it.ExpiresAt, clock.Now()); n++ {
+				runtime.Gosched()
+			}
+			if err == nil && storage.Expired(it.ExpiresAt, clock.Now()) {
+				return storage.Item{}, storage.ErrNotFound
+			}
+			return it, err
+		}
+	}},
 	{"aliased results", []string{"ownership/results_are_the_callers"}, func(p *planted, _ *storagetest.Clock) {
 		given := map[uint64]storage.Item{}
 		p.get = func(ctx context.Context, key []byte) (storage.Item, error) {

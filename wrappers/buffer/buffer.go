@@ -150,9 +150,10 @@ func holds(c storage.Check, p pending, now time.Time) bool {
 // where there was nothing. Where it fails, everything stays buffered, and the
 // buffer can be read, written to, committed again or discarded. After an unknown
 // outcome the same write set is what the next Commit applies first: over an
-// idempotent backend under the same ID, so that it settles; over any other it may
-// be applied twice, which is for the caller to decide. What is written while a
-// commit is under way comes with the next one.
+// idempotent backend under the same ID, which settles it while the backend
+// remembers that. Later, and over any other, it may be applied twice, which is for
+// the caller to decide. What is written while a commit is under way comes with the
+// next one.
 func (b *Buffer) Commit(ctx context.Context) (version uint64, err error) {
 	if err := b.lock(ctx); err != nil {
 		return 0, err

@@ -129,9 +129,10 @@ func (e *entry) answer() (storage.Item, error) {
 
 // miss reads from below. Of those who miss a key together, one reads.
 func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
+	asked := b.now()
 	f, leads := b.guard.begin(key)
 	switch {
-	case f == nil: // the key is being written: nothing that is read now can be kept
+	case f == nil: // nothing that is read now can be kept
 		return b.next.Get(ctx, key)
 	case !leads:
 		select {
@@ -139,13 +140,14 @@ func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
 		case <-ctx.Done():
 			return storage.Item{}, storage.ContextError(ctx)
 		}
-		if f.entry == nil { // it failed, perhaps for a reason of its caller's own
+		if f.entry == nil || asked > f.until { // it failed, perhaps for a reason of its caller's own, or began too long ago
 			return b.next.Get(ctx, key)
 		}
 		return f.entry.answer()
 	}
 	defer b.guard.end(f) // also when next panics: others wait for it
 	started := b.now()
+	f.until = started
 	if e, ok := b.entries.GetIfPresent(f.key); ok && started < e.until { // filled since the caller looked
 		f.entry = e
 		return e.answer()
@@ -197,11 +199,12 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 // Info is the next's.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
-// Close forgets everything. It is idempotent.
+// Close forgets everything. What reads come after it, from a caller who was late,
+// the backend answers. It is idempotent.
 func (b *Backend) Close(context.Context) error {
 	b.stop()
 	b.unmeasure()
-	b.guard.Lost()
+	b.guard.close()
 	b.entries.StopAllGoroutines()
 	return nil
 }

@@ -19,6 +19,8 @@ type guard struct {
 	writing touched
 	flights map[string]*flight
 	held    []held // of unknown outcome, the first to end first
+	all     int64  // ms since 1970: until then, all keys are held
+	closed  bool   // nothing is kept any more: writes are not heard of
 	// permanent are keys that were written without expiry through this host; nil
 	// where reads tell the expiry, or nothing ever expires. contended are those
 	// that several writes in flight touch: which of them was last is not known.
@@ -26,11 +28,13 @@ type guard struct {
 }
 
 // flight is a read from below that others may wait for. One that a write has
-// overtaken is no longer among the guard's flights, and is not kept.
+// overtaken is no longer among the guard's flights, and is not kept. What it has
+// read may have ended when it answers, which is nothing to those who came later.
 type flight struct {
 	key   string
 	done  chan struct{}
 	entry *entry // set before done is closed; nil: the read failed
+	until int64  // likewise; ms since 1970: whoever asks later reads itself
 }
 
 // held are the keys and ranges of a write that may still be going on.
@@ -52,12 +56,12 @@ func newGuard(entries *otter.Cache[string, *entry], hold time.Duration, now func
 }
 
 // begin registers a read of key, or joins one: then leads is false. Nil: the key
-// is being written.
+// is being written, or the cache closed.
 func (g *guard) begin(key []byte) (f *flight, leads bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.letGo()
-	if g.writing.has(key) {
+	if g.closed || g.now() < g.all || g.writing.has(key) {
 		return nil, false
 	}
 	if f, ok := g.flights[borrow(key)]; ok {
@@ -71,24 +75,26 @@ func (g *guard) begin(key []byte) (f *flight, leads bool) {
 // end keeps what f has read, unless a write came in between.
 func (g *guard) end(f *flight) {
 	g.mu.Lock()
-	if g.flights[f.key] == f {
-		delete(g.flights, f.key)
-		if f.entry != nil && g.keepable(f) {
+	if f.entry != nil && g.endKnown(f) {
+		f.until = max(f.until, f.entry.until-1)
+		if g.flights[f.key] == f && g.now() < f.entry.until {
 			g.entries.Set(f.key, f.entry)
 		}
+	}
+	if g.flights[f.key] == f {
+		delete(g.flights, f.key)
 	}
 	g.mu.Unlock()
 	close(f.done)
 }
 
-// keepable tells whether the entry's end is known, and is to come.
-func (g *guard) keepable(f *flight) bool {
-	if g.permanent != nil && f.entry.present {
-		if _, ok := g.permanent[f.key]; !ok {
-			return false
-		}
+// endKnown tells whether it is known when the item that f has read ends.
+func (g *guard) endKnown(f *flight) bool {
+	if g.permanent == nil || !f.entry.present {
+		return true
 	}
-	return g.now() < f.entry.until
+	_, ok := g.permanent[f.key]
+	return ok
 }
 
 // Begin takes the keys of w out until its End.
@@ -135,13 +141,14 @@ func (g *guard) End(w *storage.WriteSet, err error) {
 	}
 }
 
-// contend notes the keys of w that another write in flight touches.
+// contend notes the keys of w that another write in flight touches, or may.
 func (g *guard) contend(w *storage.WriteSet) {
 	if g.permanent == nil {
 		return
 	}
+	all := g.now() < g.all
 	for i := range w.Ops {
-		if o := &w.Ops[i]; o.Kind != storage.OpDeleteRange && g.writing.keys[string(o.Key)] > 0 {
+		if o := &w.Ops[i]; o.Kind != storage.OpDeleteRange && (all || g.writing.keys[string(o.Key)] > 0) {
 			g.contended[string(o.Key)] = struct{}{}
 		}
 	}
@@ -197,7 +204,15 @@ func (g *guard) Lost() {
 	for _, h := range g.held {
 		g.release(h)
 	}
-	g.held = nil
+	g.held, g.all = nil, 0
+}
+
+// close empties the cache for good.
+func (g *guard) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.Lost()
 }
 
 func (g *guard) drop(key string) {
@@ -237,6 +252,7 @@ func (g *guard) dropChecked(w *storage.WriteSet) {
 // keepHeld leaves the keys of w among those being written for a while. Too many
 // of them count as all keys there are.
 func (g *guard) keepHeld(w *storage.WriteSet) {
+	g.letGo()
 	h := held{until: g.now() + g.hold.Milliseconds()}
 	for i := range w.Ops {
 		o := &w.Ops[i]
@@ -251,10 +267,9 @@ func (g *guard) keepHeld(w *storage.WriteSet) {
 	}
 	if len(g.writing.keys)+len(g.writing.ranges) > maxKnown {
 		g.release(h)
-		all := storage.DeleteRange(nil, nil)
-		g.writing.ranges = append(g.writing.ranges, all)
-		h.keys, h.ranges = nil, []storage.Op{all}
+		g.all = h.until
 		g.dropRange(nil, nil)
+		return
 	}
 	g.held = append(g.held, h)
 }

@@ -25,6 +25,7 @@ type buckets struct {
 	seeds    [2]maphash.Seed
 	shards   [shardCount]shard
 	overflow [overflowCount]*bucket
+	swept    atomic.Uint32 // shards that were looked into for want of room
 }
 
 type shard struct {
@@ -55,22 +56,35 @@ func (b *buckets) of(tenant []byte, now time.Time) (_ *bucket, shared bool) {
 		return own, false
 	}
 	known := name{maphash.Bytes(b.seeds[0], tenant), maphash.Bytes(b.seeds[1], tenant)}
-	s := &b.shards[known[0]%shardCount]
+	if own := b.kept(known, now); own != nil {
+		return own, false
+	}
+	// For the next call: what is kept in other shards nobody may ask for any more.
+	other := &b.shards[b.swept.Add(1)%shardCount]
+	other.mu.Lock()
+	b.sweep(other, now)
+	other.mu.Unlock()
+	return b.overflow[known[0]/shardCount%overflowCount], true
+}
+
+// kept is the tenant's own bucket, made where there is room; else nil.
+func (b *buckets) kept(tenant name, now time.Time) *bucket {
+	s := &b.shards[tenant[0]%shardCount]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if have, ok := s.tenants[known]; ok {
+	if have, ok := s.tenants[tenant]; ok {
 		have.seen = now
-		return have, false
+		return have
 	}
 	b.sweep(s, now)
 	if b.count.Add(1) > b.max { // reserved before it is made
 		b.count.Add(-1)
-		return b.overflow[known[0]/shardCount%overflowCount], true
+		return nil
 	}
 	made := newBucket(b.quota)
 	made.seen = now
-	s.tenants[known] = made
-	return made, false
+	s.tenants[tenant] = made
+	return made
 }
 
 // sweep forgets full buckets that nobody uses, among a few, which a map gives in

@@ -17,7 +17,7 @@ type Config struct {
 	Burst int     `yaml:"burst"` // tokens that a bucket holds; 0: as many as come in a second
 
 	RowsPerToken  int `yaml:"rows_per_token"`        // items of a page that cost one more; 0: they cost nothing
-	BytesPerToken int `yaml:"bytes_per_token,bytes"` // bytes of values, read or written, that cost one more; 0: they cost nothing
+	BytesPerToken int `yaml:"bytes_per_token,bytes"` // bytes of values, read, written or compared with, that cost one more; 0: they cost nothing
 
 	Tenant     tenant.Config    `yaml:"tenant"`      // where in a key its tenant stands; none: one bucket for all
 	Tenants    map[string]Quota `yaml:"tenants"`     // those that differ, by name

@@ -6,7 +6,7 @@
 // Keys without a tenant share one bucket. Tenants beyond max_tenants share a
 // fixed number of buckets, by a hash of their name, so that a loud one disturbs
 // few others. A bucket is forgotten only when it is full, which gives nothing
-// away; every call that brings a new tenant looks for such ones.
+// away; every call that brings a new tenant, or finds no room, looks for such ones.
 //
 // Needs: nothing. Preserves: everything; of a call that is refused nothing was
 // done. Weakens: nothing.

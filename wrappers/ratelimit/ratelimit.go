@@ -164,8 +164,9 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	return page, err
 }
 
-// Apply costs a token for each op and check, and the bytes that are written, of
-// the tenants whose keys they are. All of them can pay, or nothing is done.
+// Apply costs a token for each op and check, and the bytes of values that are
+// written and compared with, of the tenants whose keys they are. All of them can
+// pay, or nothing is done.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	now := b.clock()
 	var due bill
@@ -182,7 +183,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 		if c.Kind == storage.CheckRange {
 			due.add(b.bucketOfRange(c.Key, c.End, now), 1)
 		} else {
-			due.add(b.bucketOf(c.Key, now), 1)
+			due.add(b.bucketOf(c.Key, now), 1+b.weight(len(c.Value)))
 		}
 	}
 	if err := b.enterAll(due, now, "apply"); err != nil {

@@ -6,11 +6,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
@@ -24,8 +28,10 @@ import (
 // limited is a store with a limit, over one without.
 type limited struct {
 	*storage.Store
-	below *storage.Store
-	clock *storagetest.Clock
+	below  *storage.Store
+	clock  *storagetest.Clock
+	reader *sdkmetric.ManualReader
+	log    *bytes.Buffer
 }
 
 func open(t *testing.T, change func(*ratelimit.Config)) limited {
@@ -44,15 +50,43 @@ func openOver(t *testing.T, change func(*ratelimit.Config), between func(storage
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	clock := storagetest.NewClock()
+	clock, reader, log := storagetest.NewClock(), sdkmetric.NewManualReader(), &bytes.Buffer{}
 	m := memory.New(memory.DefaultConfig(), sdk.Env{Now: clock.Now})
-	b, err := ratelimit.New(between(m), c, wrappers.Settings{Stage: "rate_limit", Clock: clock.Now})
+	b, err := ratelimit.New(between(m), c, wrappers.Settings{Stage: "rate_limit", Clock: clock.Now,
+		Log: slog.New(slog.NewTextHandler(log, nil)), Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close(t.Context()) })
 	s := storage.Settings{Clock: clock.Now}
-	return limited{storage.New(b, s), storage.New(m, s), clock}
+	return limited{storage.New(b, s), storage.New(m, s), clock, reader, log}
+}
+
+// metric is the sum of all points of a metric.
+func (l limited) metric(t *testing.T, name string) (sum int64) {
+	t.Helper()
+	var rm metricdata.ResourceMetrics
+	if err := l.reader.Collect(t.Context(), &rm); err != nil {
+		t.Fatal(err)
+	}
+	for _, scope := range rm.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			if m.Name != name {
+				continue
+			}
+			switch data := m.Data.(type) {
+			case metricdata.Sum[int64]:
+				for _, p := range data.DataPoints {
+					sum += p.Value
+				}
+			case metricdata.Gauge[int64]:
+				for _, p := range data.DataPoints {
+					sum += p.Value
+				}
+			}
+		}
+	}
+	return sum
 }
 
 // drain makes sets until one is refused, and tells how many were not.
@@ -120,6 +154,9 @@ func TestCosts(t *testing.T) {
 		{"compare and set", func(l limited) error {
 			return l.CompareAndSet(t.Context(), []byte("org/a/k"), storage.ExpectAbsent(), small)
 		}, 2},
+		{"compare and delete of a large value", func(l limited) error {
+			return l.CompareAndDelete(t.Context(), []byte("org/a/large"), storage.ExpectValue(large))
+		}, 2 + 5},
 		{"a transaction", func(l limited) error {
 			return l.UpdateIn(t.Context(), storage.ReadCommitted, func(tx *storage.Txn) error {
 				return errors.Join(tx.Set(t.Context(), []byte("org/a/1"), small), tx.Set(t.Context(), []byte("org/a/2"), large), tx.Delete(t.Context(), []byte("org/a/3")))
@@ -358,9 +395,58 @@ func TestForgetting(t *testing.T) {
 	}
 }
 
+// However few buckets there are, one that nobody uses any more goes to the tenant
+// that comes, wherever it is kept.
+func TestForgettingForAnyone(t *testing.T) {
+	l := open(t, func(c *ratelimit.Config) { c.MaxTenants = 1 })
+	const calls = 20
+	for i := range 50 {
+		shared := l.metric(t, "plinth.rate_limit.overflow")
+		for range calls {
+			l.Set(t.Context(), fmt.Appendf(nil, "org/%d/k", i), nil)
+		}
+		if l.metric(t, "plinth.rate_limit.overflow") == shared+calls {
+			t.Errorf("tenant %d still shares a bucket after %d calls, although one is free", i, calls)
+		}
+		l.clock.Advance(time.Hour)
+	}
+}
+
+// That tenants share is counted each time, and logged once a minute.
+func TestOverflowIsLoggedOnceAMinute(t *testing.T) {
+	l := open(t, func(c *ratelimit.Config) { c.MaxTenants = 1; c.Rate, c.Burst = 0.001, 1 })
+	l.Set(t.Context(), []byte("org/own/k"), nil)
+	for minute := range 3 {
+		for i := range 100 {
+			l.Set(t.Context(), fmt.Appendf(nil, "org/%d/k", i), nil)
+		}
+		if n := strings.Count(l.log.String(), "max_tenants=1"); n != minute+1 {
+			t.Errorf("minute %d: logged %d times:\n%s", minute, n, l.log)
+		}
+		l.clock.Advance(time.Minute)
+	}
+	if n := l.metric(t, "plinth.rate_limit.overflow"); n != 300 {
+		t.Errorf("%d calls are counted, want 300", n)
+	}
+}
+
 // Thousands of new tenants from many sides neither hang nor pass the bound.
 func TestManyNewTenants(t *testing.T) {
-	l := open(t, func(c *ratelimit.Config) { c.MaxTenants = 100 })
+	l := open(t, func(c *ratelimit.Config) { c.MaxTenants, c.Rate = 100, 0.001 })
+	over := make(chan struct{})
+	bound := make(chan int64)
+	go func() {
+		most := int64(0)
+		for {
+			select {
+			case <-over:
+				bound <- most
+				return
+			default:
+				most = max(most, l.metric(t, "plinth.rate_limit.tenants"))
+			}
+		}
+	}()
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
@@ -370,6 +456,31 @@ func TestManyNewTenants(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	close(over)
+	if most := <-bound; most > 100+8 || l.metric(t, "plinth.rate_limit.tenants") != 100 { // each of 8 may be about to be refused one
+		t.Errorf("%d tenants have buckets of their own, in the end %d, want 100", most, l.metric(t, "plinth.rate_limit.tenants"))
+	}
+}
+
+// Where there is room for one more, one of those who come together has it.
+func TestRoomForOneMore(t *testing.T) {
+	for range 2000 {
+		l := open(t, func(c *ratelimit.Config) { c.MaxTenants = 1 })
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for g := range 4 {
+			key := fmt.Appendf(nil, "org/%d/k", g)
+			wg.Go(func() {
+				<-start
+				l.Backend().Get(t.Context(), key)
+			})
+		}
+		close(start)
+		wg.Wait()
+		if n := l.metric(t, "plinth.rate_limit.tenants"); n > 1 {
+			t.Fatalf("%d have", n)
+		}
+	}
 }
 
 func TestValidate(t *testing.T) {

@@ -35,17 +35,25 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 }
 
 // repeat makes a call until it succeeds, fails for good, or no attempt is left.
-// The error is that of the last attempt.
-func repeat[A any](ctx context.Context, b *Backend, again func(*storage.Error) bool, call func() (A, error)) (A, error) {
+// The error is that of the last attempt. again tells of an error whether another
+// attempt may begin, and until when; the zero time: whenever.
+func repeat[A any](ctx context.Context, b *Backend, again func(*storage.Error) (until time.Time, ok bool), call func() (A, error)) (A, error) {
 	answer, err := call()
 	if err == nil {
 		return answer, nil // nearly always
 	}
-	start := time.Now()
+	var deadline time.Time
+	if b.config.Deadline > 0 {
+		deadline = time.Now().Add(b.config.Deadline)
+	}
 	n := 0
-	for ; err != nil && again(storage.AsError(err)); n++ {
-		if n+1 >= b.config.Attempts || !b.leaves(ctx, start, storage.AsError(err).RetryAfter) ||
-			b.backoff.Wait(ctx, n, storage.AsError(err).RetryAfter) != nil {
+	for ; err != nil; n++ {
+		e := storage.AsError(err)
+		until, ok := again(e)
+		if !ok || n+1 >= b.config.Attempts || !b.wait(ctx, n, e.RetryAfter, earlier(deadline, until)) {
+			break
+		}
+		if _, ok := again(e); !ok { // it took a while
 			break
 		}
 		b.retries.Add(1)
@@ -57,18 +65,30 @@ func repeat[A any](ctx context.Context, b *Backend, again func(*storage.Error) b
 	return answer, err
 }
 
-// leaves tells whether there is time for another attempt after a wait.
-func (b *Backend) leaves(ctx context.Context, start time.Time, wait time.Duration) bool {
-	now := time.Now()
-	if end, ok := ctx.Deadline(); ok && end.Sub(now) <= wait {
+// wait waits before another attempt, and tells whether there is time for it.
+func (b *Backend) wait(ctx context.Context, n int, atLeast time.Duration, until time.Time) bool {
+	if !until.IsZero() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= atLeast {
 		return false
 	}
-	return ctx.Err() == nil && (b.config.Deadline == 0 || wait < b.config.Deadline-now.Sub(start))
+	return b.backoff.Wait(ctx, n, atLeast) == nil && ctx.Err() == nil
+}
+
+// earlier is the earlier of two times; a zero one is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // passing tells whether the reason of a read's failure may pass.
-func passing(e *storage.Error) bool {
-	return e.Retryable() || e.Code == storage.OutcomeUnknown
+func passing(e *storage.Error) (until time.Time, ok bool) {
+	return time.Time{}, e.Retryable() || e.Code == storage.OutcomeUnknown
 }
 
 // Get asks the next, again where that may help.
@@ -108,14 +128,14 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 		own.ID = newID()
 		w = &own
 	}
-	start, unknown := time.Now(), false
-	version, err := repeat(ctx, b, func(e *storage.Error) bool {
+	remembered, unknown := time.Now().Add(window), false
+	version, err := repeat(ctx, b, func(e *storage.Error) (until time.Time, ok bool) {
 		unknown = unknown || e.Unknown
 		if !unknown {
-			return e.Retryable()
+			return time.Time{}, e.Retryable()
 		}
 		// What has lost its state does not remember IDs either.
-		return (e.Unknown || e.Retryable()) && time.Since(start) < window && b.next.Info().Incarnation == info.Incarnation
+		return remembered, (e.Unknown || e.Retryable()) && time.Now().Before(remembered) && b.next.Info().Incarnation == info.Incarnation
 	}, func() (uint64, error) { return b.next.Apply(ctx, w) })
 	if unknown && err != nil && !storage.AsError(err).Unknown {
 		// The last error is no cause, only text: whoever looks for a Conflict must not find one.

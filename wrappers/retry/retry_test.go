@@ -131,33 +131,37 @@ func TestUnknownStays(t *testing.T) {
 	}
 }
 
-// lossy loses its state with the first answer.
+// lossy loses its state some time after the first answer.
 type lossy struct {
 	storage.Backend
-	lost bool
+	after    time.Duration
+	answered time.Time
 }
 
 func (l *lossy) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
-	l.lost = true
-	return 0, unknown
+	l.answered = time.Now()
+	return 0, &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, RetryAfter: 2 * l.after}
 }
 
 func (l *lossy) Info() storage.Info {
 	i := l.Backend.Info()
-	if l.lost {
+	if !l.answered.IsZero() && time.Since(l.answered) >= l.after {
 		i.Incarnation[0]++
 	}
 	return i
 }
 
-// What has lost its state does not know IDs any more.
+// What has lost its state does not know IDs any more, also where that happens
+// during the wait.
 func TestLostState(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, faults := over(t, &lossy{Backend: newMemory()}, retry.DefaultConfig())
-		if err := s.Set(t.Context(), []byte("k"), nil); !errors.Is(err, storage.ErrOutcomeUnknown) || faults.Made(storagetest.CallApply) != 1 {
-			t.Errorf("%v after %d attempts", err, faults.Made(storagetest.CallApply))
-		}
-	})
+	for _, after := range []time.Duration{0, 100 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			s, faults := over(t, &lossy{Backend: newMemory(), after: after}, retry.DefaultConfig())
+			if err := s.Set(t.Context(), []byte("k"), nil); !errors.Is(err, storage.ErrOutcomeUnknown) || faults.Made(storagetest.CallApply) != 1 {
+				t.Errorf("%v after %d attempts", err, faults.Made(storagetest.CallApply))
+			}
+		})
+	}
 }
 
 // The time that it takes: attempts, deadline, the caller's own, retry-after.
@@ -264,6 +268,53 @@ func TestWindow(t *testing.T) {
 			if took := time.Since(start); took > c.most+config.BaseDelay || took < c.most/2 {
 				t.Errorf("%+v: repeated for %s, want %s", c.limits, took, c.most)
 			}
+		})
+	}
+}
+
+// begun notes when each write begins.
+type begun struct {
+	storage.Backend
+	at []time.Time
+}
+
+func (b *begun) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	b.at = append(b.at, time.Now())
+	return b.Backend.Apply(ctx, w)
+}
+
+// However long the wait before an attempt is, none begins when the time for it is
+// over: the backend may have forgotten the ID of the first by then.
+func TestNoneBeginsTooLate(t *testing.T) {
+	wait := &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, RetryAfter: 3 * time.Second}
+	for _, c := range []struct {
+		name   string
+		change func(*retry.Config)
+		err    error
+		most   time.Duration // after the first
+		code   storage.Code
+	}{
+		{"the ID, long waits", func(c *retry.Config) { c.BaseDelay, c.MaxDelay = time.Minute, time.Minute; c.Deadline = 0 }, unknown, time.Second, storage.OutcomeUnknown},
+		{"the ID, told to wait", nil, wait, time.Second, storage.OutcomeUnknown},
+		{"the deadline, long waits", func(c *retry.Config) { c.BaseDelay, c.MaxDelay = time.Minute, time.Minute }, storage.ErrUnavailable, 10 * time.Second, storage.Unavailable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for range 20 { // waits are drawn
+					config := retry.DefaultConfig()
+					if c.change != nil {
+						c.change(&config)
+					}
+					below := &begun{Backend: storagetest.NewFaults(newMemory(), storagetest.Fault{Err: c.err})}
+					s, _ := over(t, below, config)
+					if err := s.Set(t.Context(), []byte("k"), nil); storage.CodeOf(err) != c.code {
+						t.Errorf("%v, want %s", err, c.code)
+					}
+					if last := below.at[len(below.at)-1].Sub(below.at[0]); last >= c.most {
+						t.Errorf("attempt %d begins %s after the first, want none after %s", len(below.at), last, c.most)
+					}
+				}
+			})
 		})
 	}
 }

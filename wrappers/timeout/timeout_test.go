@@ -91,3 +91,26 @@ func TestOtherErrors(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// silent does not know what came of a write when its context ends.
+type silent struct{ storage.Backend }
+
+func (silent) Apply(ctx context.Context, _ *storage.WriteSet) (uint64, error) {
+	<-ctx.Done()
+	return 0, storage.Errorf(storage.OutcomeUnknown, "no answer: %w", ctx.Err())
+}
+
+// A write that was cut off, and of which the backend does not know what came, is one
+// of unknown outcome and not merely late.
+func TestUnknownStaysUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, err := timeout.New(silent{}, timeout.DefaultConfig(), wrappers.Settings{Stage: "limit"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = apply(t.Context(), b)
+		if e := storage.AsError(err); e.Code != storage.OutcomeUnknown || !e.Unknown || e.Layer != "limit" || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+	})
+}

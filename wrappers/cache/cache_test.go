@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -154,7 +155,7 @@ func (s *still) Info() storage.Info {
 	return i
 }
 
-// W5a: a read that began before a write and ends after it does not bring the old
+// A read that began before a write and ends after it does not bring the old
 // value back.
 func TestSlowFillDoesNotOutliveAWrite(t *testing.T) {
 	b := setUp(t, nil)
@@ -176,7 +177,7 @@ func TestSlowFillDoesNotOutliveAWrite(t *testing.T) {
 	b.sees("new")
 }
 
-// W5a: a read in the middle of a write keeps nothing, whether it has seen the old
+// A read in the middle of a write keeps nothing, whether it has seen the old
 // value or the new.
 func TestFillDuringAWriteIsNotKept(t *testing.T) {
 	b := setUp(t, nil)
@@ -190,7 +191,7 @@ func TestFillDuringAWriteIsNotKept(t *testing.T) {
 	b.cached(true)
 }
 
-// W5b: the commit of a transaction takes its keys out, also deletes and ranges.
+// The commit of a transaction takes its keys out, also deletes and ranges.
 func TestCommitInvalidates(t *testing.T) {
 	b := setUp(t, nil)
 	b.set("old")
@@ -216,7 +217,29 @@ func TestCommitInvalidates(t *testing.T) {
 	}
 }
 
-// W5c: an entry never outlives its item, to the millisecond.
+// What a cleared range does not hold stays kept.
+func TestClearingARangeKeepsTheRest(t *testing.T) {
+	b := setUp(t, nil)
+	b.set("v")
+	if err := b.Set(ctx, []byte("m"), []byte("other")); err != nil {
+		t.Fatal(err)
+	}
+	b.sees("v")
+	if _, err := b.Get(ctx, []byte("m")); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range [][2][]byte{{[]byte("l"), nil}, {nil, []byte("k")}, {key, key}, {[]byte("z"), []byte("a")}} {
+		if err := b.ClearRange(ctx, r[0], r[1]); err != nil {
+			t.Fatal(err)
+		}
+		b.cached(true)
+	}
+	if _, err := b.Get(ctx, []byte("m")); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("a key that was cleared: %v", err)
+	}
+}
+
+// An entry never outlives its item, to the millisecond.
 func TestEntryEndsWithItsItem(t *testing.T) {
 	b := setUp(t, nil)
 	if err := b.SetWithTTL(ctx, key, []byte("v"), 50*time.Millisecond); err != nil {
@@ -231,7 +254,7 @@ func TestEntryEndsWithItsItem(t *testing.T) {
 	b.sees("")
 }
 
-// W5c where reads do not tell the expiry: only keys that were written without one
+// Where reads do not tell the expiry: only keys that were written without one
 // through this host are kept.
 func TestExpiryThatReadsDoNotTell(t *testing.T) {
 	b := setUp(t, nil)
@@ -255,7 +278,7 @@ func TestExpiryThatReadsDoNotTell(t *testing.T) {
 	b.sees("")
 }
 
-// W5d: that a key is absent is forgotten when it is written through this host,
+// That a key is absent is forgotten when it is written through this host,
 // and soon when others write it.
 func TestAbsenceIsNotKept(t *testing.T) {
 	b := setUp(t, nil)
@@ -355,6 +378,36 @@ func TestManyUnknown(t *testing.T) {
 	b.cached(true)
 }
 
+// A backend whose answers are all lost, for however long and while nobody reads,
+// has the cache grow no more than that.
+func TestUnknownIsBounded(t *testing.T) {
+	b := setUp(t, nil)
+	b.below.beforeApply = func(err *error) { *err = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true} }
+	most := 0
+	for set := range 300 {
+		w := &storage.WriteSet{}
+		for i := range 1000 {
+			w.Ops = append(w.Ops, storage.Put(fmt.Appendf(nil, "%d/%d", set, i), nil))
+		}
+		for range 50 {
+			b.Apply(ctx, &storage.WriteSet{Ops: w.Ops[:1]})
+		}
+		b.Apply(ctx, w)
+		most = max(most, b.cache.Held())
+		if set%100 == 99 { // some of it is over
+			b.advance(time.Minute)
+		}
+	}
+	if most > 1<<17 {
+		t.Errorf("%d keys are held at once", most)
+	}
+	b.advance(time.Minute)
+	b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("one"), nil)}})
+	if left := b.cache.Held(); left != 2 {
+		t.Errorf("%d are still held, want the last", left)
+	}
+}
+
 // A write through one store reaches the cache of another store over the same
 // backend, also one that was built while the write was under way.
 func TestTwoStoresOnOneBackend(t *testing.T) {
@@ -448,6 +501,68 @@ func TestFillAndContexts(t *testing.T) {
 	}
 }
 
+// Who asks after an item has ended does not get it from another's fill that began
+// before; nor what is older than it may be kept.
+func TestFillDoesNotOutliveItsItem(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		ttl     time.Duration // of the item; negative: absent at first
+		blind   bool          // reads do not tell expiries
+		negTTL  time.Duration
+		advance time.Duration
+		want    string
+	}{
+		{"an item that has ended", time.Second, false, time.Minute, time.Second, ""},
+		{"an item whose end is not known", time.Second, true, time.Minute, time.Second, ""},
+		{"an item that others have changed since", time.Hour, false, time.Minute, cache.DefaultConfig().TTL, "by others"},
+		{"a key that others have written since", -1, false, time.Second, time.Second, "by others"},
+		{"absence that is not kept at all", -1, false, 0, time.Millisecond, "by others"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := setUp(t, nil)
+			if c.blind {
+				b.below.caps = storage.CapExpiryOnRead
+			}
+			over := b.over(func(config *cache.Config) { config.NegativeTTL = c.negTTL })
+			if c.ttl > 0 {
+				if err := b.SetWithTTL(ctx, key, []byte("v"), c.ttl); err != nil {
+					t.Fatal(err)
+				}
+			}
+			read, let := make(chan struct{}), make(chan struct{})
+			b.below.mu.Lock()
+			b.below.afterGet = func() { close(read); <-let }
+			b.below.mu.Unlock()
+			first := make(chan struct{})
+			go func() { defer close(first); over.Get(ctx, key) }()
+			<-read
+			b.below.mu.Lock()
+			b.below.afterGet = nil
+			b.below.mu.Unlock()
+			b.advance(c.advance)
+			if c.want != "" {
+				if _, err := b.below.Backend.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put(key, []byte(c.want))}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			second := make(chan struct{})
+			var got storage.Item
+			var err error
+			before := over.Stats().Misses
+			go func() { defer close(second); got, err = over.Get(ctx, key) }()
+			for over.Stats().Misses == before {
+				runtime.Gosched()
+			}
+			close(let)
+			<-first
+			<-second
+			if err != nil && !errors.Is(err, storage.ErrNotFound) || string(got.Value) != c.want {
+				t.Errorf("%q, %v, want %q", got.Value, err, c.want)
+			}
+		})
+	}
+}
+
 // Entries are bounded by bytes, and an item that is handed out is the caller's.
 func TestBytesAndOwnership(t *testing.T) {
 	b := setUp(t, func(c *cache.Config) { c.MaxBytes = 1 << 20 })
@@ -472,6 +587,30 @@ func TestBytesAndOwnership(t *testing.T) {
 		v[0] = 'X'
 	}
 	b.sees("v")
+}
+
+// A cache that is closed hears of no writes any more: it keeps nothing, neither what
+// it had nor what late callers read.
+func TestClosed(t *testing.T) {
+	b := setUp(t, nil)
+	b.set("old")
+	b.sees("old")
+	b.cached(true)
+	for range 2 {
+		if err := b.cache.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, value := range []string{"new", "newer"} {
+		if _, err := b.hub.Backend().Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put(key, []byte(value))}}); err != nil {
+			t.Fatal(err)
+		}
+		b.sees(value)
+		b.cached(false)
+	}
+	if s := b.cache.Stats(); s.Entries != 0 {
+		t.Errorf("%d entries are kept", s.Entries)
+	}
 }
 
 func TestConfig(t *testing.T) {
