@@ -56,6 +56,7 @@ func sameKeySequences(t *T) {
 		ClearRange(context.Context, []byte, []byte) error
 	}
 	k := bs("k")
+	there := storage.Query{Start: k, End: bs("l")}
 	writes := []struct {
 		name string
 		do   func(kv) error
@@ -66,7 +67,7 @@ func sameKeySequences(t *T) {
 		{"a→c", func(s kv) error { return s.CompareAndSet(t.ctx, k, storage.ExpectValue(bs("a")), bs("c")) }},
 		{"present→a", func(s kv) error { return s.CompareAndSet(t.ctx, k, storage.ExpectPresent(), bs("a")) }},
 		{"delete if c", func(s kv) error { return s.CompareAndDelete(t.ctx, k, storage.ExpectValue(bs("c"))) }},
-		{"clear", func(s kv) error { return s.ClearRange(t.ctx, nil, nil) }},
+		{"clear", func(s kv) error { return s.ClearRange(t.ctx, there.Start, there.End) }},
 	}
 	n := len(writes)
 	for i := range n * n * n * 2 {
@@ -84,9 +85,9 @@ func sameKeySequences(t *T) {
 		for _, w := range seq {
 			conflict = conflict || writes[w].do(t.s) != nil
 		}
-		want := showItems(t.all(storage.Query{}))
+		want := showItems(t.all(there))
 		reset()
-		before := showItems(t.all(storage.Query{}))
+		before := showItems(t.all(there))
 		tx := t.s.Begin(storage.ReadCommitted)
 		var failed error
 		for _, w := range seq {
@@ -99,7 +100,7 @@ func sameKeySequences(t *T) {
 		} else {
 			tx.Rollback()
 		}
-		got := showItems(t.all(storage.Query{}))
+		got := showItems(t.all(there))
 		if conflict {
 			if storage.CodeOf(failed) != storage.Conflict || got != before {
 				t.Errorf("%s: %v, %s; want a conflict and %s", name, failed, got, before)
