@@ -205,7 +205,7 @@ telemetry:
   file_format: "1.0"
   resource: { attributes: [ { name: service.name, value: "shop $$ {1}" } ] }
   tracer_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "%s/v1/traces" } } } } ] }
-`, cluster.Endpoints()[0], ledgertest.Organization, ledgertest.Vault, otlp))
+`, cluster.Endpoints()[0], ledgertest.Organization, ledgertest.Vault, otlp)+soonGone)
 	tracedCall(t, http.MethodGet, url+"/v1/stores/default/keys/k")
 	if code := end(); code != 0 {
 		t.Fatalf("it ended with %d: %s", code, log)
