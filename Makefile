@@ -15,19 +15,21 @@ build: ## Build the program into bin/
 serve: ## Serve the built-in configuration on 127.0.0.1:7421
 	$(GO) run ./cmd/plinth serve
 
-# The packages whose tests take longest, which begin first: the last one has no other
-# beside it.
+# Packages are tested at once, one more than there are processors: those that start
+# processes wait for them, half of the time. Those that take longest begin first: the last
+# one has no other beside it.
+AT_ONCE = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 LONGEST = ./plugins/ledger ./host/wasmhost ./host/isolate ./host/procs ./cmd/plinth
 
 .PHONY: test
 test: ## Run every test of every module
-	$(GO) test $(LONGEST) ./...
+	$(GO) test -p $(AT_ONCE) $(LONGEST) ./...
 	cd examples/thirdparty-go && $(GO) test ./...
 	@command -v python3 >/dev/null || echo "python3 is not installed: the example in Python was not tested" >&2
 
 .PHONY: race
 race: ## Run the tests under the race detector; with -short, which leaves out what runs in parts as well
-	$(GO) test -race -short $(LONGEST) ./...
+	$(GO) test -p $(AT_ONCE) -race -short $(LONGEST) ./...
 
 .PHONY: lint
 lint: ## gofmt, vet and staticcheck, for this system and for guests
