@@ -364,7 +364,7 @@ func TestHangs(t *testing.T) {
 func TestHangsBehindImpatience(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		o := options(t, "panics")
-		o.Plain, o.Call = plain, 200*time.Millisecond
+		o.Plain, o.Call = plain, 600*time.Millisecond
 		b := open(t, o)
 		impatient := func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -372,7 +372,7 @@ func TestHangsBehindImpatience(t *testing.T) {
 			_, err := b.Get(ctx, []byte("wait"))
 			return err
 		}
-		for end := time.Now().Add(5 * o.Call); time.Now().Before(end); {
+		for end := time.Now().Add(3 * o.Call); time.Now().Before(end); {
 			if err := impatient(); !errors.Is(err, storage.ErrTimeout) {
 				t.Fatalf("plain %t: one that is slow: %v", plain, err)
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -78,6 +79,7 @@ func TestPreferredRegionThatIsNotTold(t *testing.T) {
 			var resolving atomic.Int64
 			asked(c, &resolving, func(*ledgertest.Node) error { return refusal })
 			var log bytes.Buffer
+			begin := time.Now()
 			b, err := ledger.New(t.Context(), settings(c, inRegion), sdk.Env{Log: slog.New(slog.NewTextHandler(&log, nil))})
 			if err != nil {
 				t.Fatal(err)
@@ -85,8 +87,8 @@ func TestPreferredRegionThatIsNotTold(t *testing.T) {
 			defer b.Close(t.Context())
 			apply(t, b, storage.Put(bs("k"), bs("v")))
 			wantValue(t, b, "k", "v")
-			if resolving.Load() != 1 { // and not with every call
-				t.Errorf("the leader was asked for %d times", resolving.Load())
+			if n, most := resolving.Load(), 1+int64(time.Since(begin)/time.Second); n < 1 || n > most { // and not with every call
+				t.Errorf("the leader was asked for %d times", n)
 			}
 			if told := strings.Contains(log.String(), "does not say who leads"); told == (name == "no leader so far") {
 				t.Errorf("the log is %q", log.String())
