@@ -38,11 +38,19 @@ func steady(clock *storagetest.Clock) func() time.Time {
 	}
 }
 
-// factory opens backends on clusters of one node.
+// factory opens backends on clusters of one node, in this process.
 func factory(clock *storagetest.Clock) storagetest.Factory {
+	return factoryOf(clock, func(ctx context.Context, c *ledgertest.Cluster) (storage.Backend, error) {
+		return ledger.New(ctx, settings(c), sdk.Env{Now: clock.Now})
+	})
+}
+
+// factoryOf opens backends as open does, each on a cluster of its own, with which it
+// ends; one that is opened again is on the last, whose node was started again.
+func factoryOf(clock *storagetest.Clock, open func(context.Context, *ledgertest.Cluster) (storage.Backend, error)) storagetest.Factory {
 	var last *ledgertest.Cluster
 	on := func(ctx context.Context, c *ledgertest.Cluster) (storage.Backend, error) {
-		b, err := ledger.New(ctx, settings(c), sdk.Env{Now: clock.Now})
+		b, err := open(ctx, c)
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
 		}

@@ -3,7 +3,6 @@ package ledger_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"os"
 	"testing"
@@ -51,30 +50,9 @@ func TestConformanceAsAProcess(t *testing.T) {
 	}
 	clock := wholeSecond()
 	p := asProcess(t, procs.Options{Clock: clock.Now})
-	var last *ledgertest.Cluster
-	on := func(ctx context.Context, c *ledgertest.Cluster) (storage.Backend, error) {
-		b, err := p.Open(ctx, "s", processConfig(c))
-		if err != nil {
-			return nil, errors.Join(err, c.Close())
-		}
-		return storagetest.WithClose(b, func(ctx context.Context) error { return errors.Join(b.Close(ctx), c.Close()) }), nil
-	}
-	f := storagetest.Factory{Clock: clock,
-		Open: func(ctx context.Context) (storage.Backend, error) {
-			c, err := ledgertest.Start(ledgertest.Options{Clock: steady(clock)})
-			if err != nil {
-				return nil, err
-			}
-			last = c
-			return on(ctx, c)
-		},
-		Reopen: func(ctx context.Context) (storage.Backend, error) {
-			if err := last.Node(0).Restart(); err != nil {
-				return nil, err
-			}
-			return on(ctx, last)
-		},
-	}
+	f := factoryOf(clock, func(ctx context.Context, c *ledgertest.Cluster) (storage.Backend, error) {
+		return p.Open(ctx, "s", processConfig(c))
+	})
 	t.Run("alone", func(t *testing.T) { storagetest.Run(t, f, exceptions()...) })
 	t.Run("under the default pipeline", func(t *testing.T) {
 		storagetest.Run(t, behind(f, func(b storage.Backend) (storage.Backend, error) { return overAPrefix(b, clock) }))

@@ -44,6 +44,15 @@ func (n *Node) vault(organization *ledgerpb.OrganizationSlug, slug *ledgerpb.Vau
 	return v, nil
 }
 
+// led is vault for what only the leader answers.
+func (n *Node) led(organization *ledgerpb.OrganizationSlug, slug *ledgerpb.VaultSlug) (*vault, error) {
+	v, err := n.vault(organization, slug)
+	if err == nil {
+		err = n.leads()
+	}
+	return v, err
+}
+
 // visible is the entity at key as reads have it; nil: there is none.
 func (n *Node) visible(v *vault, key string) *ledgerpb.Entity {
 	if e := v.get(key); e != nil && !expired(e, n.c.clock()) {
@@ -115,11 +124,8 @@ func (n *Node) verifiedRead(_ context.Context, r *ledgerpb.VerifiedReadRequest) 
 func (n *Node) historicalRead(_ context.Context, r *ledgerpb.HistoricalReadRequest) (*ledgerpb.HistoricalReadResponse, error) {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
-	v, err := n.vault(r.Organization, r.Vault)
+	v, err := n.led(r.Organization, r.Vault)
 	if err != nil {
-		return nil, err
-	}
-	if err := n.leads(); err != nil {
 		return nil, err
 	}
 	if r.AtHeight == 0 || r.AtHeight > v.height {
@@ -153,10 +159,7 @@ func clone[M proto.Message](m M) M { return proto.Clone(m).(M) }
 func (n *Node) getBlock(_ context.Context, r *ledgerpb.GetBlockRequest) (*ledgerpb.GetBlockResponse, error) {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
-	v, err := n.vault(r.Organization, r.Vault)
-	if err == nil {
-		err = n.leads()
-	}
+	v, err := n.led(r.Organization, r.Vault)
 	if err != nil {
 		return nil, err
 	}
@@ -170,10 +173,7 @@ func (n *Node) getBlock(_ context.Context, r *ledgerpb.GetBlockRequest) (*ledger
 func (n *Node) getBlockRange(_ context.Context, r *ledgerpb.GetBlockRangeRequest) (*ledgerpb.GetBlockRangeResponse, error) {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
-	v, err := n.vault(r.Organization, r.Vault)
-	if err == nil {
-		err = n.leads()
-	}
+	v, err := n.led(r.Organization, r.Vault)
 	if err != nil {
 		return nil, err
 	}
@@ -189,10 +189,7 @@ func (n *Node) getBlockRange(_ context.Context, r *ledgerpb.GetBlockRangeRequest
 func (n *Node) getTip(_ context.Context, r *ledgerpb.GetTipRequest) (*ledgerpb.GetTipResponse, error) {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
-	v, err := n.vault(r.Organization, r.Vault)
-	if err == nil {
-		err = n.leads()
-	}
+	v, err := n.led(r.Organization, r.Vault)
 	if err != nil {
 		return nil, err
 	}

@@ -44,10 +44,7 @@ func (n *Node) write(ctx context.Context, r *ledgerpb.WriteRequest) (*ledgerpb.W
 	}
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
-	v, err := n.vault(r.Organization, r.Vault)
-	if err == nil {
-		err = n.leads()
-	}
+	v, err := n.led(r.Organization, r.Vault)
 	if err != nil {
 		return nil, err
 	}
