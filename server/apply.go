@@ -251,8 +251,8 @@ func parseDeleteRange(o *object) (op storage.Op, err error) {
 		return op, badRequest("JSON: %s must be true or false", o.at("all"))
 	case all && (start != nil || end != nil):
 		return op, badRequest("JSON: %s excludes start and end", o.at("all"))
-	case !all && start == nil && end == nil:
-		return op, badRequest("JSON: %s has neither start nor end; to remove everything takes \"all\": true", o.path)
+	case !all && len(start) == 0 && end == nil:
+		return op, badRequest("JSON: %s: refusing to delete the whole store; set \"all\": true to confirm", o.path)
 	}
 	return storage.DeleteRange(start, end), nil
 }

@@ -73,13 +73,15 @@ func (q query) base64(name string) ([]byte, error) {
 	return b, nil
 }
 
-// decode64 is strict: no line ends, no bits left over.
+// decode64 is strict: no line ends, no bits left over. The result is not nil, so that
+// an empty text stays apart from an absent one.
 func decode64(s string) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") {
-		return nil, base64.CorruptInputError(strings.IndexAny(s, "\r\n"))
+	if i := strings.IndexAny(s, "\r\n"); i >= 0 {
+		return nil, base64.CorruptInputError(i)
 	}
-	b, err := base64.StdEncoding.Strict().DecodeString(s)
-	return slices.Concat([]byte{}, b), err
+	b := make([]byte, base64.StdEncoding.DecodedLen(len(s)))
+	n, err := base64.StdEncoding.Strict().Decode(b, []byte(s))
+	return b[:n], err
 }
 
 // bytes is a parameter or its form in base64; nil: neither is there.
