@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"time"
 
@@ -60,7 +61,7 @@ func (c *Client) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 	if err := w.Validate(info); err != nil {
 		return 0, c.error("apply", storage.AsError(err))
 	}
-	a := write{c: c, given: w}
+	a := write{c: c, given: w, expires: slices.ContainsFunc(w.Ops, func(o storage.Op) bool { return !o.ExpiresAt.IsZero() })}
 	a.request.WriteSet = *w
 	if c.config.Attempts > 1 && abigrpc.Size(&a.request) <= repeatBytes {
 		if a.repeats = horizon(info); a.repeats > 0 {
@@ -83,12 +84,14 @@ func (c *Client) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 type write struct {
 	c       *Client
 	given   *storage.WriteSet
+	expires bool             // an op has an expiry
 	request abigrpc.WriteSet // by the server's clock
 	repeats time.Duration    // how long it may be begun; 0: it is not repeated once it was sent
 	begun   bool             // an attempt was made
 	start   time.Time        // of the first
 	until   string           // when, by the server's clock, it may not be begun any more; empty: always
 	name    string           // what the server knows all attempts by; empty: the ID
+	sure    bool             // the clocks were compared: the server is not asked to
 	maybe   *storage.Error   // what became of an attempt that may have been applied; nil: none may have
 	server  string           // which one all of those were sent to; empty: not one, or not known
 }
@@ -136,21 +139,25 @@ func (a *write) outcome(err *storage.Error) *storage.Error {
 	return e
 }
 
-// once is one attempt, or two if the first only learns that the connection is
-// gone.
+// once is one attempt, or more if the first only learns that the connection is gone,
+// or that a clock was set.
 func (a *write) once(ctx context.Context) (version uint64, again bool, _ *storage.Error) {
 	if ctx.Err() != nil {
 		return 0, false, storage.AsError(ctx.Err())
 	}
-	for range 2 {
+	for range 3 {
 		l, err := a.c.acquire(ctx)
 		if err != nil {
 			e := storage.AsError(err)
 			return 0, e.Code == storage.Unavailable, e
 		}
-		version, sent, err := a.send(ctx, l)
+		version, sent, set, err := a.send(ctx, l)
 		server := *l.server.Load()
 		l.release()
+		if set { // refused, for a clock was set: it goes again, by the new difference
+			a.begun, a.sure = a.maybe != nil, true
+			continue
+		}
 		if err == nil {
 			return version, false, nil
 		}
@@ -192,7 +199,9 @@ func applyStream() *grpc.StreamDesc { return &grpc.StreamDesc{StreamName: "Apply
 
 // send sends the write over l and waits for the answer. It tells whether the
 // message was given away, after which nobody knows how far it came.
-func (a *write) send(ctx context.Context, l *link) (version uint64, sent bool, err error) {
+// It reports in set that a clock was set since they were compared: the difference was
+// noted anew, and nothing was applied.
+func (a *write) send(ctx context.Context, l *link) (version uint64, sent, set bool, err error) {
 	if a.c.config.AttemptTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, a.c.config.AttemptTimeout)
@@ -206,18 +215,22 @@ func (a *write) send(ctx context.Context, l *link) (version uint64, sent bool, e
 			md[abigrpc.MetaWrite] = []string{a.name}
 		}
 	}
+	before := a.c.settings.Clock()
+	if a.expires && !a.sure {
+		md = metadata.Join(md, metadata.MD{abigrpc.MetaClock: {strconv.FormatInt(max(before.Add(l.ahead()).UnixMilli(), 1), 10)}})
+	}
 	stream, err := l.conn.NewStream(metadata.NewOutgoingContext(ctx, md), applyStream(), abigrpc.MethodApply)
 	if err != nil {
-		return 0, false, err
+		return 0, false, false, err
 	}
 	if err := stream.SendMsg(&a.request); err != nil && !errors.Is(err, io.EOF) {
-		return 0, true, err
+		return 0, true, false, err
 	}
 	var applied abigrpc.ApplyResponse
 	if err := stream.RecvMsg(&applied); err != nil {
-		return 0, true, err
+		return 0, true, !a.sure && l.note(stream.Trailer(), before, a.c.settings.Clock()), err
 	}
-	return applied.Version, true, nil
+	return applied.Version, true, false, nil
 }
 
 // begin fixes, once, what all attempts send: times by the server's clock, in ops of
@@ -226,10 +239,13 @@ func (a *write) begin(ahead time.Duration) {
 	if a.begun {
 		return
 	}
-	a.begun, a.start = true, time.Now()
+	if a.begun = true; a.start.IsZero() {
+		a.start = time.Now()
+	}
 	if a.repeats > 0 {
 		a.until = strconv.FormatInt(max(a.c.settings.Clock().Add(ahead+a.repeats).UnixMilli(), 1), 10)
 	}
+	a.request.Ops = a.given.Ops
 	if ahead == 0 {
 		return
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // Client is a store of another host. It is safe for concurrent use.
@@ -66,7 +67,7 @@ func Dial(ctx context.Context, c Config, s Settings) (*Client, error) {
 		return nil, storage.Errorf(storage.InvalidArgument, "%w", err)
 	}
 	if s.Clock == nil {
-		s.Clock = time.Now
+		s.Clock = clock.System().Now
 	}
 	if s.Log == nil {
 		s.Log = slog.Default()

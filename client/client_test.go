@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
 
@@ -302,6 +304,54 @@ func TestClocks(t *testing.T) {
 		}
 	}
 }
+
+// A clock that is set while they are connected, on either side and in either direction,
+// changes no time to live.
+func TestClockIsSetWhileConnected(t *testing.T) {
+	for _, side := range []string{"ours", "theirs"} {
+		for _, by := range []time.Duration{time.Hour, -time.Hour, 30 * time.Second, -30 * time.Second} {
+			t.Run(side+" "+by.String(), func(t *testing.T) {
+				clocks := map[string]*settable{"ours": newSettable(), "theirs": newSettable()}
+				ours, theirs := clock.New(clocks["ours"].now), clock.New(clocks["theirs"].now)
+				srv := start(t, grpcserver.Config{}, mem(theirs.Now), theirs.Now)
+				c := dial(t, client.Config{Address: srv.address}, client.Settings{Clock: ours.Now})
+				s := storage.New(c, storage.Settings{Clock: ours.Now})
+				must(t, s.Set(t.Context(), []byte("other"), nil))
+				clocks[side].set(by)
+				for _, key := range []string{"a", "b"} { // the second by the difference that the first learned
+					must(t, s.SetWithTTL(t.Context(), []byte(key), []byte("v"), 10*time.Second))
+				}
+				pass := func(d time.Duration) { clocks["ours"].set(d); clocks["theirs"].set(d) }
+				pass(9 * time.Second)
+				for _, key := range []string{"a", "b"} {
+					if it, err := s.GetItem(t.Context(), []byte(key)); err != nil {
+						t.Errorf("%s is gone after 9 s of 10: %v", key, err)
+					} else if left := it.ExpiresAt.Sub(ours.Now()); left < 0 || left > 4*time.Second {
+						t.Errorf("%s expires in %v", key, left)
+					}
+				}
+				pass(3 * time.Second) // a clock that was set back runs a little slower
+				for _, key := range []string{"a", "b"} {
+					if _, err := s.Get(t.Context(), []byte(key)); !errors.Is(err, storage.ErrNotFound) {
+						t.Errorf("%s is there after 12 s of 10: %v", key, err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// settable is a clock that tests set.
+type settable struct{ at atomic.Int64 }
+
+func newSettable() *settable {
+	s := &settable{}
+	s.at.Store(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixNano())
+	return s
+}
+
+func (s *settable) now() time.Time       { return time.Unix(0, s.at.Load()) }
+func (s *settable) set(by time.Duration) { s.at.Add(int64(by)) }
 
 // A caller that leaves is let go at once, also from a server that hangs.
 func TestCancel(t *testing.T) {

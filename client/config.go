@@ -43,7 +43,7 @@ type TLS struct {
 
 // Settings are what code hands to a client beside its configuration.
 type Settings struct {
-	Clock func() time.Time // nil: time.Now
+	Clock func() time.Time // must not go back; nil: the clock of package clock
 	Log   *slog.Logger     // nil: slog.Default()
 
 	Tracer trace.TracerProvider // where spans go; nil: nowhere

@@ -134,15 +134,25 @@ func (l *link) ask(ctx context.Context) (storage.Info, error) {
 		server = v[0]
 	}
 	l.server.Store(&server)
-	if now := header.Get(abigrpc.MetaNow); len(now) == 1 {
-		if ms, err := strconv.ParseInt(now[0], 10, 64); err == nil && ms > 0 {
-			l.clocks(ms, before.UnixMilli(), after.UnixMilli())
-		}
-	}
+	l.note(header, before, after)
 	const frameReserve = 16 << 10
 	most := max(l.c.config.MessageBytes-frameReserve, frameReserve)
 	answer.Limits = answer.Limits.Tighten(storage.Limits{Value: most, GetKeys: abi.MaxElements, Ops: abi.MaxElements})
 	return answer.Info, nil
+}
+
+// note notes the server's clock, if md has it. It was read between before and after.
+func (l *link) note(md metadata.MD, before, after time.Time) bool {
+	now := md.Get(abigrpc.MetaNow)
+	if len(now) != 1 {
+		return false
+	}
+	ms, err := strconv.ParseInt(now[0], 10, 64)
+	if err != nil || ms < 1 {
+		return false
+	}
+	l.clocks(ms, before.UnixMilli(), after.UnixMilli())
+	return true
 }
 
 // drift is how far two looks at the difference of clocks may be apart, in ms,

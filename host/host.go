@@ -15,6 +15,7 @@ import (
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 	"github.com/plinthkv/plinth/wrappers"
 )
 
@@ -32,8 +33,10 @@ type Settings struct {
 	// Worker is the command of a program that runs modules in a process of its own:
 	// one that calls isolate.Run first of all. Empty: there is none.
 	Worker []string
-	Clock  func() time.Time // nil: time.Now
-	Log    *slog.Logger     // nil: slog.Default()
+	// Clock is what the host's clock follows, by which items expire. It may jump: the
+	// host's clock never goes back. If nil, it is time.Now.
+	Clock func() time.Time
+	Log   *slog.Logger // nil: slog.Default()
 
 	// PluginTelemetry is OpenTelemetry's declarative configuration for plugins that are
 	// processes and are granted it; nil: there is none.
@@ -56,6 +59,7 @@ type Program struct {
 // safe for concurrent use.
 type Host struct {
 	settings Settings
+	clock    *clock.Clock // the one by which expiries are made and judged
 	runtime  *wasmhost.Runtime
 	plugins  map[string]*plugin
 	backends []*backend
@@ -121,13 +125,10 @@ func (b *backend) below() wrappers.Below { return wrappers.Below{Info: b.Info(),
 // Open builds everything that cfg says. What is wrong is reported all at once,
 // with its position in the configuration; then nothing stays open.
 func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err error) {
-	if s.Clock == nil {
-		s.Clock = time.Now
-	}
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	h := &Host{settings: s, plugins: map[string]*plugin{}, stores: map[string]*Store{}}
+	h := &Host{settings: s, clock: newClock(s.Clock, s.Log), plugins: map[string]*plugin{}, stores: map[string]*Store{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close(context.WithoutCancel(ctx)))
@@ -188,7 +189,7 @@ func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) e
 	if p := h.plugins[s.plugin]; p != nil {
 		s.carrier = p.carrier()
 	}
-	s.Store = storage.New(s.top(), storage.Settings{Clock: h.settings.Clock})
+	s.Store = storage.New(s.top(), storage.Settings{Clock: h.clock.Now})
 	h.stores[name] = s
 	return nil
 }
@@ -231,7 +232,7 @@ func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string
 	if err != nil {
 		return nil, configError(cfg, bc.Config, fmt.Sprintf("stores.%s.backend", store), err)
 	}
-	b := &backend{Backend: opened, hub: wrappers.NewHub(opened), shared: p.shared}
+	b := &backend{Backend: opened, hub: h.hub(opened), shared: p.shared}
 	h.backends = append(h.backends, b)
 	return b, nil
 }

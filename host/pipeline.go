@@ -28,7 +28,7 @@ func (h *Host) pipeline(cfg *config.Config, sc config.Store, s *Store) error {
 			continue
 		}
 		built, err := factory.Build(next, stage.Config, wrappers.Settings{
-			Store: s.name, Stage: stage.Name, Clock: h.settings.Clock, Hub: watch,
+			Store: s.name, Stage: stage.Name, Clock: h.clock.Now, Hub: watch,
 			Log:    h.settings.Log.With("store", s.name, "stage", stage.Name),
 			Tracer: h.settings.Tracer, Meter: h.settings.Meter})
 		if err != nil {

@@ -66,7 +66,7 @@ func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*pl
 	o := wasmhost.Options{
 		Name: name, SHA256: pc.SHA256, Trusted: pc.Trust == "trusted",
 		Memory: uint64(pc.Limits.Memory), Call: time.Duration(pc.Limits.Call), MaxFrame: int(pc.Limits.MaxFrame),
-		Env: pc.Grants.Env, Log: h.settings.Log, Clock: h.settings.Clock,
+		Env: pc.Grants.Env, Log: h.settings.Log, Clock: h.clock.Now,
 		Tracer: h.settings.Tracer, Meter: h.settings.Meter, Restart: restartPolicy(pc),
 	}
 	if pc.OnLoss == "restart" {
@@ -172,7 +172,7 @@ func (h *Host) processOptions(name string, pc config.Plugin) procs.Options {
 		Env: pc.Grants.Env, Dir: pc.Grants.Dir, Telemetry: telemetry,
 		Start: time.Duration(pc.Process.StartTimeout), Stop: time.Duration(pc.Process.StopTimeout), Call: time.Duration(pc.Limits.Call),
 		MaxFrame: int(pc.Limits.MaxFrame), Restart: restartPolicy(pc), RestartEmpty: pc.OnLoss == "restart",
-		Log: h.settings.Log, Clock: h.settings.Clock, Tracer: h.settings.Tracer, Meter: h.settings.Meter,
+		Log: h.settings.Log, Clock: h.clock.Now, Tracer: h.settings.Tracer, Meter: h.settings.Meter,
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/wrappers"
 )
 
 // The carriers of a backend.
@@ -37,12 +36,12 @@ func (h *Host) openRemote(ctx context.Context, cfg *config.Config, store string,
 	}
 	c := p.remote
 	c.Store = own.Store
-	b, err := client.Dial(ctx, c, client.Settings{Clock: h.settings.Clock, Log: h.settings.Log.With("store", store),
+	b, err := client.Dial(ctx, c, client.Settings{Clock: h.clock.Now, Log: h.settings.Log.With("store", store),
 		Tracer: h.settings.Tracer, Meter: h.settings.Meter})
 	if err != nil {
 		return nil, p.refused(cfg, bc, store, err)
 	}
-	opened := &backend{Backend: b, hub: wrappers.NewHub(b), shared: true}
+	opened := &backend{Backend: b, hub: h.hub(b), shared: true}
 	h.backends = append(h.backends, opened)
 	return opened, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // Opener makes the backend of one instance. It is called once. An error about
@@ -21,7 +22,7 @@ type Env struct {
 	// Config is the backend's own configuration as JSON; empty: none was given.
 	Config json.RawMessage
 	// Now is the host's clock, the only one that expiry may go by. It never goes
-	// back. Nil counts as time.Now.
+	// back. If nil, it is [clock.System].
 	Now func() time.Time
 	// Log arrives in the host's log, with the plugin's name. Nil: nowhere.
 	Log *slog.Logger
@@ -38,7 +39,7 @@ type Env struct {
 // WithDefaults is e with something in Now and Log.
 func (e Env) WithDefaults() Env {
 	if e.Now == nil {
-		e.Now = time.Now
+		e.Now = clock.System().Now
 	}
 	if e.Log == nil {
 		e.Log = slog.New(slog.DiscardHandler)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // Store is an application's view of a backend: every verb, on top of the narrow
@@ -20,8 +22,9 @@ type Store struct {
 
 // Settings are what code hands to [New].
 type Settings struct {
-	// Clock turns TTLs into expiries; nil: time.Now. It must be the clock of the
-	// backend's host.
+	// Clock turns TTLs into expiries. It must be the one that the backend judges them
+	// by, and must not go back: see package clock. If nil, it is [clock.System], which
+	// backends use by default.
 	Clock func() time.Time
 	// Retry is how Update and Touch repeat on Conflict; zero: [DefaultBackoff].
 	Retry Backoff
@@ -30,7 +33,7 @@ type Settings struct {
 // New is the Store over b, which it closes when it is closed.
 func New(b Backend, s Settings) *Store {
 	if s.Clock == nil {
-		s.Clock = time.Now
+		s.Clock = clock.System().Now
 	}
 	return &Store{b: b, clock: s.Clock, retry: s.Retry.orDefault()}
 }

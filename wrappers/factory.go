@@ -25,7 +25,7 @@ type Decoder interface {
 type Settings struct {
 	Store string           // the store's name
 	Stage string           // the stage's name in it
-	Clock func() time.Time // the host's clock
+	Clock func() time.Time // the host's clock, which never goes back
 	Log   *slog.Logger
 	Hub   Watchable // the writes to the backend at the bottom, as this stage names their keys
 

@@ -37,6 +37,7 @@ type Hub struct {
 	watchers []Watcher
 	applies  map[*storage.WriteSet]struct{} // those in flight
 	known    atomic.Pointer[[16]byte]       // the incarnation that watchers know
+	worry    func() string
 }
 
 // NewHub is the hub over b. It never closes b.
@@ -70,6 +71,10 @@ func (h *Hub) unwatch(w Watcher) {
 	}
 	h.watched.Store(len(h.watchers) > 0)
 }
+
+// Worry has f asked at each health call: what it returns degrades a healthy backend, with
+// that reason. It is called before the hub is used.
+func (h *Hub) Worry(f func() string) { h.worry = f }
 
 // Backend is the backend below, with every write told. Pipelines are built on it.
 func (h *Hub) Backend() storage.Backend { return (*hubBackend)(h) }
@@ -148,7 +153,13 @@ func (b *hubBackend) Apply(ctx context.Context, w *storage.WriteSet) (version ui
 
 func (b *hubBackend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	defer b.hub().same()
-	return b.next.Health(ctx, p)
+	health, err := b.next.Health(ctx, p)
+	if err == nil && health.Status == storage.Healthy && p != storage.Liveness && b.worry != nil {
+		if reason := b.worry(); reason != "" {
+			health.Status, health.Reason = storage.Degraded, reason
+		}
+	}
+	return health, err
 }
 
 func (b *hubBackend) Info() storage.Info { return b.next.Info() }

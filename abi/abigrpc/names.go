@@ -2,6 +2,7 @@ package abigrpc
 
 import (
 	"strings"
+	"time"
 
 	"github.com/plinthkv/plinth/abi/abipb"
 )
@@ -35,6 +36,11 @@ const (
 	// is too late to be begun: it is then refused. A caller who repeats a write with
 	// its ID gives all attempts the same, within which the ID is remembered.
 	MetaUntil = "plinth-until"
+	// MetaClock is what the caller believes the time of the call's clock is at the
+	// server, in ms. An Apply is refused as Unavailable if that is off by more than
+	// [ClockTolerance]; the trailer then has the server's clock as [MetaNow]. A caller
+	// that has measured the server's clock notices that way that one of them was set.
+	MetaClock = "plinth-clock"
 	// MetaWrite names a write, as 32 hex digits, in all of its attempts; without it
 	// the ID of its write set does. It counts together with [MetaUntil].
 	MetaWrite = "plinth-write"
@@ -50,6 +56,9 @@ const (
 	// MetaAuthorization is "Bearer " and a token.
 	MetaAuthorization = "authorization"
 )
+
+// ClockTolerance is how far [MetaClock] may be off.
+const ClockTolerance = time.Second
 
 // File is the file that describes the service, for reflection.
 func File() string { return abipb.File_plinth_backend_v1_backend_proto.Path() }

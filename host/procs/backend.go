@@ -14,6 +14,7 @@ import (
 	"github.com/plinthkv/plinth/abi/frames"
 	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // Backend is an opened plugin: a storage.Backend whose state is in a process of
@@ -23,7 +24,7 @@ type Backend struct {
 	store  string
 	config json.RawMessage
 	life   *supervise.Life
-	time   *supervise.Clock
+	time   *clock.Clock
 
 	run   atomic.Pointer[run] // nil: there is none that takes calls
 	info  atomic.Pointer[storage.Info]
@@ -51,9 +52,9 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 		log = log.With("store", store)
 	}
 	b := &Backend{p: p, store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
-		time: supervise.NewClock(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
+		time: clock.New(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
 	b.calls.init()
-	r, err := p.start(ctx, config, b.time.Now())
+	r, err := p.start(ctx, config, b.time.Millis())
 	if err != nil {
 		return nil, p.opts.wrap(err)
 	}
@@ -214,7 +215,7 @@ func (b *Backend) watch(r *run) chan struct{} {
 
 // lives asks the plugin how it is, and waits for the answer, whatever that says.
 func (b *Backend) lives(ctx context.Context, r *run) {
-	c := frames.Begin(abi.OpHealth, &abi.Header{Now: b.time.Now()})
+	c := frames.Begin(abi.OpHealth, &abi.Header{Now: b.time.Millis()})
 	c.Frame = abi.AppendProbe(c.Frame, storage.Liveness)
 	_, _, _, _ = r.plane.ask(ctx, abi.OpHealth, c) // that it comes is what counts
 }

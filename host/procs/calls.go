@@ -24,7 +24,7 @@ type call struct {
 // begin begins a call: the message is appended to its frame, then send sends it.
 func (b *Backend) begin(ctx context.Context, op abi.Op) call {
 	c := call{op: op}
-	h := abi.Header{Now: b.time.Now(), Budget: uint32(b.p.opts.MaxFrame)}
+	h := abi.Header{Now: b.time.Millis(), Budget: uint32(b.p.opts.MaxFrame)}
 	if deadline, ok := ctx.Deadline(); ok {
 		h.Deadline = max(time.Until(deadline).Milliseconds(), 1)
 	}

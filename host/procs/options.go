@@ -23,6 +23,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // The times of a plugin where its Options say nothing.
@@ -71,7 +72,7 @@ type Options struct {
 	RestartEmpty bool
 
 	Log    *slog.Logger     // gets what the plugin logs and prints; nil: slog.Default()
-	Clock  func() time.Time // the host's; nil: time.Now
+	Clock  func() time.Time // the host's; nil: the clock of package clock
 	Tracer trace.TracerProvider
 	Meter  metric.MeterProvider
 }
@@ -133,7 +134,7 @@ func (o *Options) complete() error {
 	}
 	o.Log = o.Log.With("plugin", o.Name)
 	if o.Clock == nil {
-		o.Clock = time.Now
+		o.Clock = clock.System().Now
 	}
 	return nil
 }

@@ -230,16 +230,3 @@ func TestLogMayAsk(t *testing.T) {
 		t.Errorf("it saw %v, want %v", log.seen, want)
 	}
 }
-
-// What plugins are told of time never goes back, and a start is told a time that
-// none before it was.
-func TestClock(t *testing.T) {
-	ms := int64(1000)
-	c := supervise.NewClock(func() time.Time { return time.UnixMilli(ms) })
-	for _, step := range []struct{ clock, now, later int64 }{{1000, 1000, 1001}, {500, 1001, 1002}, {2000, 2000, 2001}, {2001, 2001, 2002}} {
-		ms = step.clock
-		if now, later := c.Now(), c.Later(); now != step.now || later != step.later {
-			t.Errorf("at %d: %d and %d, want %d and %d", step.clock, now, later, step.now, step.later)
-		}
-	}
-}

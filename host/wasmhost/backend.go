@@ -10,6 +10,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // Backend is an opened plugin: a storage.Backend whose state is in a guest. It
@@ -20,7 +21,7 @@ type Backend struct {
 	slots  []*slot
 	next   atomic.Uint32 // the slot that is tried first
 	clock  func() time.Time
-	time   *supervise.Clock
+	time   *clock.Clock
 
 	info   atomic.Pointer[storage.Info]
 	closed atomic.Bool
@@ -40,13 +41,13 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 	if len(config) > m.opts.MaxFrame/2 {
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
 	}
-	b := &Backend{m: m, config: config, clock: m.opts.Clock, time: supervise.NewClock(m.opts.Clock)}
+	b := &Backend{m: m, config: config, clock: m.opts.Clock, time: clock.New(m.opts.Clock)}
 	log := m.opts.Log
 	if store != "" {
 		log = log.With("store", store)
 	}
 	for want := 1; len(b.slots) < want; {
-		in, err := m.open(ctx, config, b.time.Now())
+		in, err := m.open(ctx, config, b.time.Millis())
 		if err != nil {
 			b.Close(context.WithoutCancel(ctx))
 			return nil, m.opts.wrap(err)
@@ -267,7 +268,7 @@ func (b *Backend) hold(s *slot, r *request) {
 func (b *Backend) frame(ctx context.Context, op abi.Op) *request {
 	r := requests.Get().(*request)
 	r.write = op == abi.OpApply
-	h := abi.Header{Now: b.time.Now(), Budget: uint32(b.m.opts.MaxFrame)}
+	h := abi.Header{Now: b.time.Millis(), Budget: uint32(b.m.opts.MaxFrame)}
 	if deadline, ok := ctx.Deadline(); ok {
 		h.Deadline = max(time.Until(deadline).Milliseconds(), 1)
 	}

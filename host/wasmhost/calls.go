@@ -47,7 +47,7 @@ func (b *Backend) fastGet(s *slot, key []byte) (it storage.Item, code uint8, err
 	view, err := in.room(len(key))
 	if err == nil {
 		copy(view, key)
-		in.stack[0], in.stack[1] = uint64(len(key)), uint64(b.time.Now())
+		in.stack[0], in.stack[1] = uint64(len(key)), uint64(b.time.Millis())
 		in.ctx.begins()
 		if err = in.guarded(in.get, 2, 1); err != nil {
 			err = in.trapped("plinth_get", 1, err)

@@ -18,6 +18,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // The limits of a module where its Options say nothing.
@@ -59,7 +60,7 @@ type Options struct {
 	Lost func(why error)
 	// Log gets what the guest logs and writes; nil: slog.Default().
 	Log *slog.Logger
-	// Clock is the host's clock; nil: time.Now.
+	// Clock is the host's clock; nil: the clock of package clock.
 	Clock func() time.Time
 	// Tracer is where the spans of calls go, Meter what counts; nil: nowhere.
 	Tracer trace.TracerProvider
@@ -176,7 +177,7 @@ func (o *Options) complete() error {
 	}
 	o.Log = o.Log.With("plugin", o.Name)
 	if o.Clock == nil {
-		o.Clock = time.Now
+		o.Clock = clock.System().Now
 	}
 	return nil
 }

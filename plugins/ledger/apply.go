@@ -59,7 +59,7 @@ func (b *Backend) apply(ctx context.Context, w *storage.WriteSet) error {
 	if len(inRanges) > maxOps { // allowed, or it would have been refused
 		return b.chunks(ctx, inRanges)
 	}
-	p := newPlan(n, inRanges, b.now())
+	p := newPlan(n, inRanges, b.clock.Now())
 	if len(p.steps) == 0 {
 		return nil
 	}
@@ -98,7 +98,7 @@ func (b *Backend) inRanges(ctx context.Context, w, n *storage.WriteSet) ([][]byt
 func (b *Backend) chunks(ctx context.Context, keys [][]byte) error {
 	for done := 0; done < len(keys); {
 		n := min(maxOps, len(keys)-done)
-		p := newPlan(&storage.WriteSet{}, keys[done:done+n], b.now())
+		p := newPlan(&storage.WriteSet{}, keys[done:done+n], b.clock.Now())
 		if err := b.carryOut(ctx, p); err != nil {
 			if done == 0 {
 				return err

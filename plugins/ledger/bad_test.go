@@ -21,6 +21,7 @@ import (
 	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
 
@@ -195,6 +196,34 @@ func TestClockThatJumps(t *testing.T) {
 		t.Errorf("%q are there a day later", got)
 	}
 	wantValue(t, b, "a", "v") // to a read the server's clock counts
+}
+
+// The host's clock is an hour ahead for one call: an item that is set afterwards lives
+// no shorter than it was given.
+func TestClockThatIsSetBack(t *testing.T) {
+	source, server := storagetest.NewClock(), storagetest.NewClock()
+	host := clock.New(source.Now)
+	c := cluster(t, ledgertest.Options{Clock: server.Now})
+	b, err := ledger.New(t.Context(), settings(c), sdk.Env{Now: host.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close(context.Background()) })
+	s := storage.New(b, storage.Settings{Clock: host.Now})
+	source.Advance(time.Hour)
+	keys(t, b, nil, nil)
+	source.Advance(-time.Hour)
+	if err := s.SetWithTTL(t.Context(), bs("k"), bs("v"), 10*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		wantValue(t, b, "k", "v")
+		if got := keys(t, b, nil, nil); !slices.Equal(got, []string{"k"}) {
+			t.Errorf("a scan gives %q", got)
+		}
+		source.Advance(9 * time.Minute)
+		server.Advance(9 * time.Minute)
+	}
 }
 
 func TestBadConfigurations(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // Version is that of this package's code.
@@ -46,8 +47,7 @@ type Backend struct {
 	config  Config
 	times   times
 	info    storage.Info
-	clock   func() time.Time
-	last    atomic.Int64 // the latest now that was seen, in ms
+	clock   *clock.Clock
 	log     *slog.Logger
 	pool    *pool
 	source  source
@@ -87,7 +87,7 @@ func newBackend(ctx context.Context, config Config, env sdk.Env, tracer trace.Tr
 		return nil, err
 	}
 	env = env.WithDefaults()
-	b := &Backend{config: config, clock: env.Now, log: env.Log, drained: make(chan struct{})}
+	b := &Backend{config: config, clock: clock.New(env.Now), log: env.Log, drained: make(chan struct{})}
 	b.times, _ = config.times() // they are valid
 	b.organization = &ledgerpb.OrganizationSlug{Slug: config.Organization}
 	b.vault = &ledgerpb.VaultSlug{Slug: config.Vault}
@@ -190,20 +190,6 @@ func (b *Backend) uninitialized(ctx context.Context) bool {
 	answer := new(ledgerpb.GetNodeInfoResponse)
 	_, err := b.read(ctx, "open", methodGetNodeInfo, unspecified, &ledgerpb.GetNodeInfoRequest{}, answer)
 	return err == nil && answer.State == "uninitialized"
-}
-
-// now is the clock, which never goes back: what was seen to be expired stays so.
-func (b *Backend) now() time.Time {
-	now := b.clock().UnixMilli()
-	for {
-		last := b.last.Load()
-		if now <= last {
-			return time.UnixMilli(last)
-		}
-		if b.last.CompareAndSwap(last, now) {
-			return time.UnixMilli(now)
-		}
-	}
 }
 
 // Info says what the backend can do.

@@ -39,7 +39,7 @@ func (b *Backend) listed(ctx context.Context, op string, c ledgerpb.ReadConsiste
 	t := b.tries()
 	refused, least := 0, b.heights.seen.Load()
 	for view := 1; ; {
-		l := &lister{b: b, node: t.node(whole), reading: c, now: b.now(), least: least}
+		l := &lister{b: b, node: t.node(whole), reading: c, now: b.clock.Now(), least: least}
 		f := do(whole, l)
 		switch {
 		case f == nil && l.torn && view < views:

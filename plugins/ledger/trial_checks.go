@@ -142,7 +142,7 @@ func (r *trial) expiry(ctx context.Context) (string, error) {
 			w.Ops = append(w.Ops, storage.Put(r.key(name), []byte(name)))
 			continue
 		}
-		w.Ops = append(w.Ops, storage.PutUntil(r.key(name), []byte(name), r.b.now().Add(r.ttl)))
+		w.Ops = append(w.Ops, storage.PutUntil(r.key(name), []byte(name), r.b.clock.Now().Add(r.ttl)))
 	}
 	start := time.Now()
 	if _, err := r.b.Apply(ctx, w); err != nil {

@@ -156,6 +156,22 @@ func number(ctx context.Context, name string) (int64, error) {
 	return n, nil
 }
 
+// sameClock refuses a write whose caller is wrong about the clock: its expiries would be
+// off by as much.
+func (c *call) sameClock() error {
+	believed, err := number(c.ctx, abigrpc.MetaClock)
+	if err != nil || believed == 0 {
+		return err
+	}
+	now := c.store.Now()
+	off := now.Sub(time.UnixMilli(believed)) - c.offset
+	if off.Abs() <= abigrpc.ClockTolerance {
+		return nil
+	}
+	c.stream.SetTrailer(metadata.Pairs(abigrpc.MetaNow, strconv.FormatInt(now.UnixMilli(), 10)))
+	return storage.Errorf(storage.Unavailable, "%s is off by %s: one of the clocks was set; nothing was applied", abigrpc.MetaClock, -off.Round(time.Millisecond))
+}
+
 // mostAhead is how far ahead the time may be until which a write may be begun: for
 // so long its refusal is remembered.
 const mostAhead = time.Minute

@@ -92,6 +92,9 @@ func (c *call) apply() error {
 	if n := len(w.Ops) + len(w.Checks); n > c.s.limits.Ops {
 		return storage.LimitError(storage.SizeLimit, "ops", int64(c.s.limits.Ops), int64(n))
 	}
+	if err := c.sameClock(); err != nil {
+		return err
+	}
 	if c.offset != 0 {
 		for i := range w.Ops {
 			w.Ops[i].ExpiresAt = abigrpc.Shift(w.Ops[i].ExpiresAt, c.offset)

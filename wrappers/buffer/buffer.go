@@ -10,12 +10,13 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // Buffer is a unit of work. It is safe for concurrent use.
 type Buffer struct {
 	next  storage.Backend
-	clock func() time.Time
+	clock *clock.Clock
 	turn  chan struct{} // held while a commit is under way
 
 	mu     sync.Mutex
@@ -23,16 +24,12 @@ type Buffer struct {
 	frozen *layer // what is being committed, or whose commit has an unknown outcome
 	begun  int    // commits, so that a read below can tell whether one came in between
 	closed bool
-	last   time.Time // the latest now that was seen
 }
 
-// New is an empty buffer over next, which it never closes. clock, by which
-// buffered items expire, is that of next; nil: time.Now.
-func New(next storage.Backend, clock func() time.Time) *Buffer {
-	if clock == nil {
-		clock = time.Now
-	}
-	return &Buffer{next: next, clock: clock, turn: make(chan struct{}, 1), top: &layer{}}
+// New is an empty buffer over next, which it never closes. source, by which
+// buffered items expire, is that of next; nil: the clock of package clock.
+func New(next storage.Backend, source func() time.Time) *Buffer {
+	return &Buffer{next: next, clock: clock.New(source), turn: make(chan struct{}, 1), top: &layer{}}
 }
 
 func (b *Buffer) view() view {
@@ -44,10 +41,7 @@ func (b *Buffer) view() view {
 // viewed is view with the lock held. Its now never goes back: what has expired
 // stays so.
 func (b *Buffer) viewed() view {
-	if now := b.clock(); now.After(b.last) {
-		b.last = now
-	}
-	return view{b.top, b.frozen, b.begun, b.last}
+	return view{b.top, b.frozen, b.begun, b.clock.Now()}
 }
 
 // beneath makes a read below that belongs with what the buffer holds. What was

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/maypok86/otter/v2"
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 	"github.com/plinthkv/plinth/wrappers"
 )
 
@@ -18,8 +18,7 @@ import (
 type Backend struct {
 	next    storage.Backend
 	config  Config
-	clock   func() time.Time
-	last    atomic.Int64 // the latest now that was seen, in ms
+	clock   *clock.Clock
 	entries *otter.Cache[string, *entry]
 	guard   *guard
 	stop    func()   // stops watching the hub
@@ -47,7 +46,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	if s.Hub == nil {
 		return nil, errors.New("a cache needs the hub of its backend")
 	}
-	b := &Backend{next: next, config: c, clock: s.Clock}
+	b := &Backend{next: next, config: c, clock: clock.New(s.Clock)}
 	entries, err := otter.New(&otter.Options[string, *entry]{MaximumWeight: uint64(c.MaxBytes), Weigher: weight,
 		OnAtomicDeletion: func(e otter.DeletionEvent[string, *entry]) {
 			if e.Cause == otter.CauseOverflow {
@@ -58,14 +57,11 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 		return nil, err
 	}
 	b.entries = entries
-	if b.clock == nil {
-		b.clock = time.Now
-	}
 	if err := b.measure(s); err != nil {
 		b.unmeasure()
 		return nil, err
 	}
-	b.guard = newGuard(entries, c.UnknownHold, b.now, next.Info().Caps)
+	b.guard = newGuard(entries, c.UnknownHold, b.clock.Millis, next.Info().Caps)
 	b.stop = s.Hub.Watch(b.guard)
 	return b, nil
 }
@@ -89,27 +85,12 @@ func (b *Backend) unmeasure() {
 	}
 }
 
-// now is the clock in ms, which never goes back: an item that was seen to be
-// expired stays so.
-func (b *Backend) now() int64 {
-	now := b.clock().UnixMilli()
-	for {
-		last := b.last.Load()
-		if now <= last {
-			return last
-		}
-		if b.last.CompareAndSwap(last, now) {
-			return now
-		}
-	}
-}
-
 // borrow is key as a string for a lookup, which does not keep it.
 func borrow(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
 
 // Get answers from memory, else from below. A hit allocates the value only.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
-	if e, ok := b.entries.GetIfPresent(borrow(key)); ok && b.now() < e.until {
+	if e, ok := b.entries.GetIfPresent(borrow(key)); ok && b.clock.Millis() < e.until {
 		b.hits.Add(1)
 		return e.answer()
 	}
@@ -129,7 +110,7 @@ func (e *entry) answer() (storage.Item, error) {
 
 // miss reads from below. Of those who miss a key together, one reads.
 func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
-	asked := b.now()
+	asked := b.clock.Millis()
 	f, leads := b.guard.begin(key)
 	switch {
 	case f == nil: // nothing that is read now can be kept
@@ -146,7 +127,7 @@ func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
 		return f.entry.answer()
 	}
 	defer b.guard.end(f) // also when next panics: others wait for it
-	started := b.now()
+	started := b.clock.Millis()
 	f.until = started
 	if e, ok := b.entries.GetIfPresent(f.key); ok && started < e.until { // filled since the caller looked
 		f.entry = e
@@ -176,13 +157,13 @@ func (b *Backend) entry(it storage.Item, present bool, now int64) *entry {
 
 // GetMany is answered from below: it is one view there.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
-	b.now() // what it shows to be expired, Get does not bring back
+	b.clock.Millis() // what it shows to be expired, Get does not bring back
 	return b.next.GetMany(ctx, keys)
 }
 
 // Scan is answered from below: it is one view there.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
-	b.now() // as in GetMany
+	b.clock.Millis() // as in GetMany
 	return b.next.Scan(ctx, q)
 }
 

@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 	"github.com/plinthkv/plinth/wrappers"
 )
 
@@ -31,7 +32,7 @@ type Backend struct {
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
 	b := &Backend{next: next, config: c, clock: s.Clock, log: s.Log, layer: s.Stage, common: newBucket(Quota{c.Rate, c.Burst}), buckets: newBuckets(c)}
 	if b.clock == nil {
-		b.clock = time.Now
+		b.clock = clock.System().Now
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
