@@ -104,6 +104,10 @@ func WithPluginTelemetry(yaml []byte) Option {
 	return func(o *options) { o.host.PluginTelemetry = yaml }
 }
 
+// WithTrial has Open judge a configuration without opening what a running host may have
+// open, as "plinth check" does: see [host.Settings].
+func WithTrial() Option { return func(o *options) { o.host.Trial = true } }
+
 // WithClock is the host's clock, by which items expire. Without it, time.Now.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.host.Clock = now } }
 

@@ -82,7 +82,7 @@ type PluginLimits struct {
 // Grants are what a plugin may use of its surroundings: by default nothing.
 type Grants struct {
 	Env map[string]string `yaml:"env"` // its environment, as names and values
-	Dir string            `yaml:"dir"` // the working directory of a process, from the folder of the file; "": an empty one
+	Dir string            `yaml:"dir"` // where a process keeps its files, from the folder of the file: each store has a folder of its own in it, its working directory; "": an empty one
 	// Telemetry hands a process what telemetry says of traces, with all that is in it,
 	// so that its own spans go to the same place.
 	Telemetry bool `yaml:"telemetry"`

@@ -98,6 +98,7 @@ func TestThirdPartyGoProcess(t *testing.T) {
 	journal := filepath.Join(dir, "journal")
 	in(t, folder, nil, "build", "-o", journal, ".")
 	use(t, filepath.Join(dir, "plinth.yaml"), "process: { command: [./journal] }, grants: { dir: . }", true)
+	lookingTouchesNothing(t, filepath.Join(dir, "plinth.yaml"))
 	report, err := plugintest.RunProcess(t.Context(), []string{journal}, plugintest.Options{Name: "journal", Plaintext: true})
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +110,81 @@ func TestThirdPartyGoProcess(t *testing.T) {
 	}
 	if !report.Caps.Has(storage.CapDurable) || report.Count(storagetest.Passed) < 150 {
 		t.Errorf("%d checks passed, of one that can %s", report.Count(storagetest.Passed), report.Caps)
+	}
+}
+
+// While a host runs, its file is checked, and a second host is started on it by mistake:
+// what was acknowledged is there after a restart, in each of two stores.
+func lookingTouchesNothing(t *testing.T, path string) {
+	t.Helper()
+	ctx := t.Context()
+	content := plinth.WithContent([]byte(`
+plugins: { acme: { process: { command: [./journal] }, grants: { dir: . } } }
+stores: { one: { backend: { plugin: acme }, pipeline: [] }, two: { backend: { plugin: acme }, pipeline: [] } }`))
+	silent := plinth.WithLogger(slog.New(slog.DiscardHandler))
+	start := func(more ...plinth.Option) (*plinth.Host, error) {
+		return plinth.Open(ctx, path, append(more, content, silent)...)
+	}
+	h, err := start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := make(chan error, 1)
+	go func() {
+		for range 3 {
+			trial, err := start(plinth.WithTrial())
+			if err == nil {
+				if !trial.Store("one").Info().Caps.Has(storage.CapDurable) || trial.Store("one").Untried() != nil {
+					err = errors.New("the check does not know what the store would be")
+				}
+				err = errors.Join(err, trial.Close(ctx))
+			}
+			if err != nil {
+				checked <- err
+				return
+			}
+		}
+		second, err := start()
+		if err == nil {
+			err = errors.Join(errors.New("a second host opened the same folder"), second.Close(ctx))
+		} else if strings.Contains(err.Error(), "in use by another process") {
+			err = nil
+		}
+		checked <- err
+	}()
+	writes := 0
+	for done := false; !done; writes++ {
+		for _, name := range []string{"one", "two"} {
+			if err := h.Store(name).Set(ctx, fmt.Appendf(nil, "%06d", writes), []byte(name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case err := <-checked:
+			if done = true; err != nil {
+				t.Error(err)
+			}
+		default:
+		}
+	}
+	if err := h.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if h, err = start(); err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(ctx)
+	for _, name := range []string{"one", "two"} {
+		n := 0
+		for it, err := range h.Store(name).Prefix(ctx, nil, storage.RangeOptions{}) {
+			if err != nil || string(it.Value) != name {
+				t.Fatalf("%s: %q: %q, %v", name, it.Key, it.Value, err)
+			}
+			n++
+		}
+		if n != writes {
+			t.Errorf("%s has %d of %d acknowledged writes after a restart", name, n, writes)
+		}
 	}
 }
 

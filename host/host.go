@@ -38,6 +38,11 @@ type Settings struct {
 	Clock func() time.Time
 	Log   *slog.Logger // nil: slog.Default()
 
+	// Trial opens no backend that another host may have open: processes judge their
+	// configuration, in an empty folder, and say what they would be. What cannot be told
+	// that way is in [Store.Untried]. The stores of such a host serve nothing.
+	Trial bool
+
 	// PluginTelemetry is OpenTelemetry's declarative configuration for plugins that are
 	// processes and are granted it; nil: there is none.
 	PluginTelemetry []byte
@@ -76,7 +81,11 @@ type Store struct {
 	pipeline []storage.Backend // innermost first
 	declared []wrappers.Stage  // outermost first
 	backend  *backend
+	untried  error
 }
+
+// Untried is why a trial host cannot tell what the store would be; nil: it can.
+func (s *Store) Untried() error { return s.untried }
 
 // Name is the store's name in the configuration.
 func (s *Store) Name() string { return s.name }
@@ -115,8 +124,9 @@ func (s *Store) Close(context.Context) error { return nil }
 // backend is an opened plugin, with the hub that all stores over it share.
 type backend struct {
 	storage.Backend
-	hub    *wrappers.Hub
-	shared bool // others may write to it, past this host
+	hub     *wrappers.Hub
+	shared  bool  // others may write to it, past this host
+	untried error // why it is not known what it would be; nil: it is
 }
 
 // below is what the innermost stage stands on.
@@ -180,7 +190,7 @@ func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) e
 	}
 	missing := s.backend == nil
 	if missing {
-		s.backend = &backend{Backend: anything{}, hub: wrappers.NewHub(anything{})}
+		s.backend = &backend{Backend: would{info: anything}, hub: wrappers.NewHub(would{info: anything})}
 	}
 	err = config.Join(err, h.pipeline(cfg, sc, s), require(cfg, path, sc.Require, s.top().Info().Caps))
 	if missing || err != nil {
@@ -189,6 +199,7 @@ func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) e
 	if p := h.plugins[s.plugin]; p != nil {
 		s.carrier = p.carrier()
 	}
+	s.untried = s.backend.untried
 	s.Store = storage.New(s.top(), storage.Settings{Clock: h.clock.Now})
 	h.stores[name] = s
 	return nil
@@ -206,11 +217,17 @@ func (h *Host) share(cfg *config.Config, path, other string, s *Store) error {
 	return cfg.Root().Errorf(path+".backend.store", "there is no store %q with a backend of its own", other)
 }
 
-// anything stands for a backend that could not be opened, while the stages over
-// it are checked. It has what any of them needs, and nothing that makes one wrong.
-type anything struct{ storage.UnimplementedBackend }
+// anything is a backend that is not known, while the stages over it are checked. It has
+// what any of them needs, and nothing that makes one wrong.
+var anything = storage.Info{Caps: ^storage.CapIdempotent}
 
-func (anything) Info() storage.Info { return storage.Info{Caps: ^storage.CapIdempotent} }
+// would stands for a backend that is not open.
+type would struct {
+	storage.UnimplementedBackend
+	info storage.Info
+}
+
+func (w would) Info() storage.Info { return w.info }
 
 func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string) (*backend, error) {
 	bc := cfg.Stores[store].Backend
@@ -227,6 +244,13 @@ func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string
 	raw, err := bc.Config.JSON()
 	if err != nil {
 		return nil, err
+	}
+	if h.settings.Trial && p.process != nil {
+		b, err := p.try(ctx, raw)
+		if err != nil && !errors.Is(err, storage.ErrUnsupported) {
+			return nil, configError(cfg, bc.Config, fmt.Sprintf("stores.%s.backend", store), err)
+		}
+		return &backend{Backend: b, hub: wrappers.NewHub(b), shared: p.shared, untried: err}, nil
 	}
 	opened, err := p.open(ctx, store, raw)
 	if err != nil {

@@ -55,6 +55,22 @@ func (p *plugin) open(ctx context.Context, store string, raw json.RawMessage) (_
 	return p.process.Open(ctx, store, raw)
 }
 
+// try has a process say what its backend would be. If the error is Unsupported, it could
+// not, and the backend stands for any.
+func (p *plugin) try(ctx context.Context, raw json.RawMessage) (storage.Backend, error) {
+	if p.isolated != nil {
+		var err error
+		if raw, err = p.isolated.With(raw); err != nil {
+			return nil, err
+		}
+	}
+	info, err := p.process.Try(ctx, raw)
+	if err != nil {
+		info = anything
+	}
+	return would{info: info}, err
+}
+
 // plugin loads the plugin of that name, once. Nil without an error: it failed
 // before, and has been reported.
 func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*plugin, error) {

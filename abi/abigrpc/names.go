@@ -13,6 +13,7 @@ const Service = "plinth.backend.v1.Backend"
 // The methods, as requests name them.
 const (
 	MethodOpen    = "/" + Service + "/Open"   // of subprocesses alone
+	MethodTry     = "/" + Service + "/Try"    // of subprocesses alone
 	MethodAttach  = "/" + Service + "/Attach" // of subprocesses alone
 	MethodGet     = "/" + Service + "/Get"
 	MethodGetMany = "/" + Service + "/GetMany"

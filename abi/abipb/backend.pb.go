@@ -2029,9 +2029,10 @@ const file_plinth_backend_v1_backend_proto_rawDesc = "" +
 	"\x12STATUS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTATUS_HEALTHY\x10\x01\x12\x13\n" +
 	"\x0fSTATUS_DEGRADED\x10\x02\x12\x14\n" +
-	"\x10STATUS_UNHEALTHY\x10\x032\xf6\x04\n" +
+	"\x10STATUS_UNHEALTHY\x10\x032\xaf\x05\n" +
 	"\aBackend\x128\n" +
-	"\x04Open\x12\x17.plinth.backend.v1.Open\x1a\x17.plinth.backend.v1.Info\x12M\n" +
+	"\x04Open\x12\x17.plinth.backend.v1.Open\x1a\x17.plinth.backend.v1.Info\x127\n" +
+	"\x03Try\x12\x17.plinth.backend.v1.Open\x1a\x17.plinth.backend.v1.Info\x12M\n" +
 	"\x06Attach\x12 .plinth.backend.v1.AttachRequest\x1a!.plinth.backend.v1.AttachResponse\x12=\n" +
 	"\x03Get\x12\x1d.plinth.backend.v1.GetRequest\x1a\x17.plinth.backend.v1.Item\x12F\n" +
 	"\aGetMany\x12!.plinth.backend.v1.GetManyRequest\x1a\x18.plinth.backend.v1.Items\x12?\n" +
@@ -2099,25 +2100,27 @@ var file_plinth_backend_v1_backend_proto_depIdxs = []int32{
 	0,  // 10: plinth.backend.v1.Error.code:type_name -> plinth.backend.v1.Code
 	27, // 11: plinth.backend.v1.Error.limit:type_name -> plinth.backend.v1.Error.Limit
 	5,  // 12: plinth.backend.v1.Backend.Open:input_type -> plinth.backend.v1.Open
-	23, // 13: plinth.backend.v1.Backend.Attach:input_type -> plinth.backend.v1.AttachRequest
-	10, // 14: plinth.backend.v1.Backend.Get:input_type -> plinth.backend.v1.GetRequest
-	11, // 15: plinth.backend.v1.Backend.GetMany:input_type -> plinth.backend.v1.GetManyRequest
-	12, // 16: plinth.backend.v1.Backend.Scan:input_type -> plinth.backend.v1.ScanRequest
-	14, // 17: plinth.backend.v1.Backend.Apply:input_type -> plinth.backend.v1.WriteSet
-	18, // 18: plinth.backend.v1.Backend.Health:input_type -> plinth.backend.v1.HealthRequest
-	20, // 19: plinth.backend.v1.Backend.Info:input_type -> plinth.backend.v1.InfoRequest
-	21, // 20: plinth.backend.v1.Backend.Close:input_type -> plinth.backend.v1.CloseRequest
-	6,  // 21: plinth.backend.v1.Backend.Open:output_type -> plinth.backend.v1.Info
-	24, // 22: plinth.backend.v1.Backend.Attach:output_type -> plinth.backend.v1.AttachResponse
-	8,  // 23: plinth.backend.v1.Backend.Get:output_type -> plinth.backend.v1.Item
-	9,  // 24: plinth.backend.v1.Backend.GetMany:output_type -> plinth.backend.v1.Items
-	13, // 25: plinth.backend.v1.Backend.Scan:output_type -> plinth.backend.v1.Page
-	17, // 26: plinth.backend.v1.Backend.Apply:output_type -> plinth.backend.v1.ApplyResponse
-	19, // 27: plinth.backend.v1.Backend.Health:output_type -> plinth.backend.v1.Health
-	6,  // 28: plinth.backend.v1.Backend.Info:output_type -> plinth.backend.v1.Info
-	22, // 29: plinth.backend.v1.Backend.Close:output_type -> plinth.backend.v1.CloseResponse
-	21, // [21:30] is the sub-list for method output_type
-	12, // [12:21] is the sub-list for method input_type
+	5,  // 13: plinth.backend.v1.Backend.Try:input_type -> plinth.backend.v1.Open
+	23, // 14: plinth.backend.v1.Backend.Attach:input_type -> plinth.backend.v1.AttachRequest
+	10, // 15: plinth.backend.v1.Backend.Get:input_type -> plinth.backend.v1.GetRequest
+	11, // 16: plinth.backend.v1.Backend.GetMany:input_type -> plinth.backend.v1.GetManyRequest
+	12, // 17: plinth.backend.v1.Backend.Scan:input_type -> plinth.backend.v1.ScanRequest
+	14, // 18: plinth.backend.v1.Backend.Apply:input_type -> plinth.backend.v1.WriteSet
+	18, // 19: plinth.backend.v1.Backend.Health:input_type -> plinth.backend.v1.HealthRequest
+	20, // 20: plinth.backend.v1.Backend.Info:input_type -> plinth.backend.v1.InfoRequest
+	21, // 21: plinth.backend.v1.Backend.Close:input_type -> plinth.backend.v1.CloseRequest
+	6,  // 22: plinth.backend.v1.Backend.Open:output_type -> plinth.backend.v1.Info
+	6,  // 23: plinth.backend.v1.Backend.Try:output_type -> plinth.backend.v1.Info
+	24, // 24: plinth.backend.v1.Backend.Attach:output_type -> plinth.backend.v1.AttachResponse
+	8,  // 25: plinth.backend.v1.Backend.Get:output_type -> plinth.backend.v1.Item
+	9,  // 26: plinth.backend.v1.Backend.GetMany:output_type -> plinth.backend.v1.Items
+	13, // 27: plinth.backend.v1.Backend.Scan:output_type -> plinth.backend.v1.Page
+	17, // 28: plinth.backend.v1.Backend.Apply:output_type -> plinth.backend.v1.ApplyResponse
+	19, // 29: plinth.backend.v1.Backend.Health:output_type -> plinth.backend.v1.Health
+	6,  // 30: plinth.backend.v1.Backend.Info:output_type -> plinth.backend.v1.Info
+	22, // 31: plinth.backend.v1.Backend.Close:output_type -> plinth.backend.v1.CloseResponse
+	22, // [22:32] is the sub-list for method output_type
+	12, // [12:22] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
 	12, // [12:12] is the sub-list for extension extendee
 	0,  // [0:12] is the sub-list for field type_name

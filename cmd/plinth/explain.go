@@ -12,6 +12,10 @@ import (
 func printExplained(w io.Writer, h *plinth.Host) {
 	for _, s := range h.Stores() {
 		fmt.Fprintf(w, "store %s: %s\n", s.Name(), pipelineOf(s))
+		if s.Untried() != nil {
+			fmt.Fprintf(w, "  %-18s%s\n", "can:", "unknown: the backend was not opened")
+			continue
+		}
 		for _, p := range s.Promises() {
 			fmt.Fprintf(w, "  %-18s%s\n", p.Of.String()+":", p.Backend)
 			for _, c := range p.Changes {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/plinthkv/plinth"
@@ -21,7 +22,8 @@ const ledgerPlugin = "ledger"
 func runPlugin() {
 	if os.Getenv(pluginVariable) == ledgerPlugin {
 		tracer, stop := plugin.Traces()
-		process.Serve(ledger.Opener(tracer), stop)
+		open := ledger.Opener(tracer) // asks the cluster, and changes nothing
+		process.Plugin{Open: open, Try: process.TryByOpening(open), AtEnd: []func(context.Context) error{stop}}.Serve()
 	}
 }
 

@@ -121,11 +121,15 @@ type checkCmd struct {
 	File string            `arg:"" help:"The configuration file." type:"path"`
 	Set  map[string]string `help:"Set one value of the configuration; may be repeated." placeholder:"PATH=VALUE"`
 
+	Deep    bool `help:"Open the backends of processes too. Not while a host with this configuration runs."`
 	Explain bool `help:"Print what each store guarantees, and which stage changes what about it."`
 }
 
 func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	opts := source{Config: c.File, Set: c.Set}.options(e)
+	if !c.Deep {
+		opts = append(opts, plinth.WithTrial())
+	}
 	h, cfg, err := plinth.OpenConfig(ctx, c.File, append(opts, plinth.WithLogger(slog.New(slog.NewTextHandler(e.stderr, nil))))...)
 	err = config.Join(err, c.telemetry(e))
 	if h != nil {
@@ -150,6 +154,9 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 		}
 	}
 	for _, s := range h.Stores() {
+		if why := s.Untried(); why != nil {
+			fmt.Fprintf(e.stdout, "note: store %s: its configuration and its capabilities were not checked: %v; --deep opens it, while no host that uses it runs\n", s.Name(), why)
+		}
 		for _, warning := range s.Warnings() {
 			fmt.Fprintf(e.stdout, "warning: store %s: %s\n", s.Name(), warning)
 		}
@@ -185,7 +192,11 @@ func listed(err error) error {
 func printStores(w io.Writer, h *plinth.Host) {
 	for _, s := range h.Stores() {
 		fmt.Fprintf(w, "store %s: %s\n", s.Name(), pipelineOf(s))
-		fmt.Fprintf(w, "  can: %s\n", s.Info().Caps)
+		can := s.Info().Caps.String()
+		if s.Untried() != nil {
+			can = "unknown: the backend was not opened"
+		}
+		fmt.Fprintf(w, "  can: %s\n", can)
 	}
 }
 
@@ -307,6 +318,7 @@ type pluginInspectCmd struct {
 	Config string            `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
 	Env    map[string]string `help:"A variable that the plugin sees; may be repeated." placeholder:"NAME=VALUE"`
 	NoTLS  bool              `name:"no-tls" help:"Start an executable without go-plugin's AutoMTLS."`
+	Deep   bool              `help:"Open the backend of an executable too, in an empty folder."`
 }
 
 func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
@@ -324,6 +336,17 @@ func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
 		process, err := procs.New(o)
 		if err != nil {
 			return err
+		}
+		if !p.Deep { // what its configuration names may be open elsewhere
+			info, err := process.Try(ctx, []byte(p.Config))
+			if errors.Is(err, storage.ErrUnsupported) {
+				return fmt.Errorf("%w; --deep opens it", err)
+			} else if err != nil {
+				return err
+			}
+			fmt.Fprintf(e.stdout, "ABI:          v%d\n", abi.Version)
+			printInfo(e.stdout, info)
+			return nil
 		}
 		b, err := process.Open(ctx, "", []byte(p.Config))
 		if err != nil {

@@ -18,7 +18,14 @@ import (
 	"github.com/plinthkv/plinth/host/wasmhost"
 )
 
+// asProgram has the test program be plinth.
+const asProgram = "PLINTH_TEST_PROGRAM"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		os.Unsetenv(asProgram)
+		main()
+	}
 	runPlugin() // tests that run the program within theirs have it start this one
 	testscript.Main(m, map[string]func(){"plinth": main})
 }
@@ -32,7 +39,7 @@ func TestScripts(t *testing.T) { runScripts(t, false) }
 
 // Data commands do the same over gRPC.
 func TestScriptsOverGRPC(t *testing.T) {
-	runScripts(t, true, "testdata/script/data.txtar", "testdata/script/import.txtar")
+	runScripts(t, true, "testdata/script/data.txtar", "testdata/script/import.txtar", "testdata/script/empty.txtar")
 }
 
 // runScripts runs all scripts, or those given, with data commands over HTTP or gRPC.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	otelapi "go.opentelemetry.io/otel"
@@ -35,6 +38,11 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 		}
 		s.Source.Set[name] = address
 	}
+	// A reader of its output that goes away ends no server: only what it would have read is
+	// lost. What this process starts does not inherit it.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 	var handler slog.Handler = slog.NewTextHandler(e.stderr, nil)
 	if s.Log == "json" {
 		handler = slog.NewJSONHandler(e.stderr, nil)

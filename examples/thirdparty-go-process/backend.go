@@ -31,19 +31,43 @@ type backend struct {
 	broken  error // the journal is not what the map is; nil: all is well
 }
 
-func open(_ context.Context, env sdk.Env) (storage.Backend, error) {
+func configured(env sdk.Env) (config, error) {
 	c := config{Path: "journal.data"}
 	if err := sdk.DecodeConfig(env.Config, &c); err != nil {
-		return nil, err
+		return c, err
 	}
 	if c.Path == "" {
-		return nil, sdk.ConfigErrorf("path", "is empty")
+		return c, sdk.ConfigErrorf("path", "is empty")
+	}
+	return c, nil
+}
+
+// info is what every backend of this kind is, but for its incarnation.
+func info() storage.Info {
+	return storage.Info{
+		Name: "journal", Version: "1",
+		Caps: storage.CapVersions | storage.CapTTL | storage.CapExpiryOnRead | storage.CapAtomic | storage.CapCheckOnly |
+			storage.CapReverse | storage.CapSnapshotGet | storage.CapDurable,
+		Limits: storage.Limits{Key: 1 << 10, Value: 1 << 20, Ops: 1000, WriteBytes: 4 << 20, GetKeys: 1000},
+	}
+}
+
+// try judges a configuration without looking for the journal, which may be open.
+func try(_ context.Context, env sdk.Env) (storage.Info, error) {
+	_, err := configured(env)
+	return info(), err
+}
+
+func open(_ context.Context, env sdk.Env) (storage.Backend, error) {
+	c, err := configured(env)
+	if err != nil {
+		return nil, err
 	}
 	b := &backend{env: env.WithDefaults(), items: map[string]storage.Item{}}
 	b.version = storage.FirstVersion(b.env.Now())
-	var incarnation [16]byte
-	var err error
-	b.journal, incarnation, err = openJournal(c.Path, env.Incarnation, func(version uint64, w *storage.WriteSet) {
+	b.info = info()
+	// The incarnation is the file's: nothing is lost with the process.
+	b.journal, b.info.Incarnation, err = openJournal(c.Path, env.Incarnation, func(version uint64, w *storage.WriteSet) {
 		b.version = version
 		for _, o := range w.Ops {
 			b.do(o)
@@ -51,12 +75,6 @@ func open(_ context.Context, env sdk.Env) (storage.Backend, error) {
 	})
 	if err != nil {
 		return nil, sdk.ConfigErrorf("path", "%v", err)
-	}
-	b.info = storage.Info{
-		Name: "journal", Version: "1", Incarnation: incarnation, // that of the file: nothing is lost with the process
-		Caps: storage.CapVersions | storage.CapTTL | storage.CapExpiryOnRead | storage.CapAtomic | storage.CapCheckOnly |
-			storage.CapReverse | storage.CapSnapshotGet | storage.CapDurable,
-		Limits: storage.Limits{Key: 1 << 10, Value: 1 << 20, Ops: 1000, WriteBytes: 4 << 20, GetKeys: 1000},
 	}
 	b.env.Log.Info("opened", "journal", filepath.Base(c.Path), "items", len(b.items))
 	return b, nil

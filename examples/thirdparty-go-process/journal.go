@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -39,6 +40,9 @@ func openJournal(path string, fresh [16]byte, replay func(version uint64, w *sto
 			err = errors.Join(err, f.Close())
 		}
 	}()
+	if err := process.Lock(f); err != nil { // two writers would overwrite each other
+		return nil, incarnation, err
+	}
 	r := bufio.NewReader(f)
 	if _, err := io.ReadFull(r, incarnation[:]); err != nil { // a new one
 		j := &journal{file: f, size: int64(len(fresh))}

@@ -6,4 +6,4 @@ package main
 
 import "github.com/plinthkv/plinth/sdk/process"
 
-func main() { process.Serve(open) }
+func main() { process.Plugin{Open: open, Try: try}.Serve() }

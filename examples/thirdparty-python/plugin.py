@@ -6,6 +6,7 @@ and 8; backend_pb2 is generated from the schema there.
 
 import os
 import shutil
+import signal
 import sys
 import threading
 from concurrent import futures
@@ -42,10 +43,14 @@ class Backend(rpc.BackendServicer):
     # The calls.
 
     def Open(self, request, context):
-        if request.config not in (b"", b"{}", b"null"):
-            return self.fail(context, Refused(pb.CODE_INVALID_ARGUMENT, "this plugin has no settings"))
         self.now = request.now
         self.version = request.now << 20  # it forgets: no version of an earlier life comes again
+        return self.Try(request, context)
+
+    def Try(self, request, context):
+        """Judges the configuration and says what a backend with it is, and opens nothing."""
+        if request.config not in (b"", b"{}", b"null"):
+            return self.fail(context, Refused(pb.CODE_INVALID_ARGUMENT, "this plugin has no settings"))
         return pb.Info(
             name="python", version="1", incarnation=request.incarnation,
             caps=VERSIONS | TTL | EXPIRY_ON_READ | ATOMIC | CHECK_ONLY | REVERSE | SNAPSHOT_GET,
@@ -209,6 +214,8 @@ def main():
     alive = health.HealthServicer()
     alive.set("plugin", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(alive, server)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)  # the host ends it, by the end of standard input
     path = os.path.join(os.environ["PLUGIN_UNIX_SOCKET_DIR"], "python")
     server.add_insecure_port("unix:" + path)
     server.start()

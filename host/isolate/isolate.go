@@ -101,7 +101,8 @@ func Run(builtins map[string][]byte) {
 	if os.Getenv(Variable) == "" {
 		return
 	}
-	process.Serve(func(ctx context.Context, env sdk.Env) (storage.Backend, error) { return open(ctx, env, builtins) })
+	opener := func(ctx context.Context, env sdk.Env) (storage.Backend, error) { return open(ctx, env, builtins) }
+	process.Plugin{Open: opener, Try: process.TryByOpening(opener)}.Serve() // a module keeps nothing elsewhere
 }
 
 // lossCode is the exit code of a worker whose instance was lost.

@@ -23,6 +23,7 @@ type Backend struct {
 	p      *Plugin
 	store  string
 	config json.RawMessage
+	folder *folder
 	life   *supervise.Life
 	time   *clock.Clock
 
@@ -54,18 +55,29 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 	b := &Backend{p: p, store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
 		time: clock.New(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
 	b.calls.init()
-	r, err := p.start(ctx, config, b.time.Millis())
+	var err error
+	if b.folder, err = p.claim(ctx, store); err != nil {
+		return nil, p.opts.wrap(err)
+	}
+	r, err := p.start(ctx, b.opening(b.time.Millis()))
 	if err != nil {
+		b.folder.release()
 		return nil, p.opts.wrap(err)
 	}
 	b.info.Store(&r.info)
 	if b.meters, err = b.meter(); err != nil {
 		r.stop(context.WithoutCancel(ctx))
+		b.folder.release()
 		return nil, p.opts.wrap(err)
 	}
 	b.serves(r)
 	b.tended.Go(func() { b.tend(r) })
 	return b, nil
+}
+
+// opening is what a process of the backend is started with, at a time in ms.
+func (b *Backend) opening(now int64) opening {
+	return opening{config: b.config, now: now, folder: b.folder}
 }
 
 // Status is how the plugin is.
@@ -145,7 +157,7 @@ func (b *Backend) again(lost *run, why error) *run {
 			case <-stop:
 			}
 		}()
-		r, err := b.p.start(ctx, b.config, b.time.Later())
+		r, err := b.p.start(ctx, b.opening(b.time.Later()))
 		close(stop)
 		cancel()
 		if err == nil {
@@ -240,6 +252,7 @@ func (b *Backend) Kill() {
 		r.kill()
 	}
 	b.tended.Wait()
+	b.folder.release()
 }
 
 // Close takes no more calls, lets those in flight finish, has the plugin flush, and
@@ -264,6 +277,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	}
 	r := b.run.Swap(nil)
 	b.life.Stop()
+	defer b.folder.release()
 	if r == nil {
 		return err
 	}

@@ -56,7 +56,9 @@ type Options struct {
 	// Telemetry is OpenTelemetry's declarative configuration as the plugin is handed
 	// it, in a file that its variable OTEL_CONFIG_FILE names; nil: it is handed none.
 	Telemetry []byte
-	// Dir is its working directory; empty: an empty one, removed afterwards.
+	// Dir is where its processes keep their files: each store has a folder of its own in
+	// it, which is their working directory, and which no other host can open meanwhile. If
+	// empty, the working directory is an empty one, removed afterwards.
 	Dir string
 	// Start is how long it may take to start, Stop to flush and end, and Call to
 	// answer anything at all while calls are under way, before it counts as hanging.

@@ -5,6 +5,7 @@ package procs
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,9 +57,33 @@ func (r *run) ends(why *storage.Error) {
 	})
 }
 
+// opening is what a process is started with.
+type opening struct {
+	config []byte
+	now    int64 // in ms
+	folder *folder
+	try    bool // it judges the configuration, and opens nothing
+}
+
+// errNoTry is that a plugin cannot judge a configuration without opening its backend.
+var errNoTry = storage.Errorf(storage.Unsupported, "the plugin cannot judge its configuration without opening the backend (it does not implement Try)")
+
+// Try starts a process that judges the configuration, in an empty folder, and says what
+// the backend would be. Nothing is opened that a running host may have open. An error of
+// the plugin's own is passed on with its ConfigPath; one that cannot judge without opening
+// is Unsupported.
+func (p *Plugin) Try(ctx context.Context, config json.RawMessage) (storage.Info, error) {
+	r, err := p.start(ctx, opening{config: config, now: p.opts.Clock().UnixMilli(), folder: &folder{}, try: true})
+	if err != nil {
+		return storage.Info{}, p.opts.wrap(err)
+	}
+	r.stop(context.WithoutCancel(ctx))
+	return r.info, nil
+}
+
 // start starts a process and opens its backend. An error of the plugin's own about
 // its configuration is passed on.
-func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, err error) {
+func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	if err := p.pinned(); err != nil {
 		return nil, err
 	}
@@ -66,7 +91,7 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 	if r.dir, err = runDir(); err != nil {
 		return nil, err
 	}
-	dir := p.opts.Dir
+	dir := o.folder.path
 	if dir == "" {
 		if dir = filepath.Join(r.dir, "work"); os.Mkdir(dir, 0o700) != nil {
 			dir = r.dir
@@ -80,6 +105,7 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 	}
 	out := &output{log: p.opts.Log}
 	r.proc = newProcess(p, out, r.dir, dir)
+	r.proc.cmd.ExtraFiles = o.folder.inherited()
 	r.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},
 		VersionedPlugins: map[int]plugin.PluginSet{abi.Version: {abi.PluginKind: kind{}}},
@@ -127,7 +153,7 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 	r.conn = conn.(*grpc.ClientConn)
 	within, cancel := context.WithTimeout(ctx, p.opts.Start)
 	defer cancel()
-	return r, r.open(within, config, now)
+	return r, r.open(within, o)
 }
 
 // runDir makes a folder for the sockets of a run. The path of a socket is short.
@@ -145,12 +171,19 @@ func runDir() (string, error) {
 }
 
 // open opens the backend, and the plane that its calls go by.
-func (r *run) open(ctx context.Context, config []byte, now int64) error {
-	o := abigrpc.Open{Open: abi.Open{Name: r.p.opts.Name, Config: config, Minor: abi.Minor, MaxFrame: uint32(r.p.opts.MaxFrame),
-		Memory: r.p.opts.Memory, Now: now}}
+func (r *run) open(ctx context.Context, with opening) error {
+	o := abigrpc.Open{Open: abi.Open{Name: r.p.opts.Name, Config: with.config, Minor: abi.Minor, MaxFrame: uint32(r.p.opts.MaxFrame),
+		Memory: r.p.opts.Memory, Now: with.now}}
 	rand.Read(o.Incarnation[:])
+	method := abigrpc.MethodOpen
+	if with.try {
+		method = abigrpc.MethodTry
+	}
 	var info abigrpc.Info
-	if err := r.conn.Invoke(ctx, abigrpc.MethodOpen, &o, &info); err != nil {
+	if err := r.conn.Invoke(ctx, method, &o, &info); err != nil {
+		if with.try && status.Code(err) == codes.Unimplemented {
+			return errNoTry
+		}
 		if e := abigrpc.FromStatus(err); e != nil {
 			return e
 		}
@@ -160,6 +193,9 @@ func (r *run) open(ctx context.Context, config []byte, now int64) error {
 	r.info.Name, r.info.Version = strings.Clone(r.info.Name), strings.Clone(r.info.Version)
 	frame := r.p.opts.MaxFrame - frameReserve
 	r.info.Limits = r.info.Limits.Tighten(storage.Limits{Key: frame / 4, Value: frame / 2, WriteBytes: frame, GetKeys: abi.MaxElements, Ops: abi.MaxElements})
+	if with.try {
+		return nil
+	}
 	go func() { // a process that ends is noticed, also when nobody asks it anything
 		<-r.proc.exited
 		r.ends(&storage.Error{Code: storage.Unavailable, Msg: r.proc.ending()})

@@ -55,8 +55,12 @@ func TestGrants(t *testing.T) {
 		t.Errorf("its standard input is %s, not a pipe", kind)
 	}
 	o.Dir = t.TempDir()
-	if dir := say(t, t.Context(), open(t, o), "dir"); dir != o.Dir {
+	granted := open(t, o)
+	if dir := say(t, t.Context(), granted, "dir"); dir != o.Dir {
 		t.Errorf("it runs in %s, want %s", dir, o.Dir)
+	}
+	if err := granted.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 	// What is said of telemetry is in a file for the user alone, which goes with the
 	// process.

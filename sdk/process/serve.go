@@ -21,6 +21,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
 )
 
 // flushTime is what a backend is given to close when the host has gone, and leaveTime
@@ -36,16 +37,50 @@ const (
 // else before it that takes time or writes to standard output. The functions of
 // atEnd are called once, after the backend was closed, in what is left of a second:
 // they send what was not sent yet, or remove what nobody needs any more.
+//
+// A plugin whose configuration can be judged without opening anything says so with
+// [Plugin.Serve].
 func Serve(open sdk.Opener, atEnd ...func(context.Context) error) {
+	Plugin{Open: open, AtEnd: atEnd}.Serve()
+}
+
+// Plugin is what a process serves.
+type Plugin struct {
+	// Open makes the backend.
+	Open sdk.Opener
+	// Try judges a configuration and returns what a backend with it would be. It must
+	// open, create and lock nothing: a running host may have it open. It runs in an
+	// empty folder, in place of Open, for "plinth check". If nil, a check cannot say
+	// more of the plugin than that it starts. See [TryByOpening].
+	Try func(ctx context.Context, env sdk.Env) (storage.Info, error)
+	// AtEnd is as the atEnd of [Serve].
+	AtEnd []func(context.Context) error
+}
+
+// TryByOpening returns a Try for a backend that keeps nothing outside its process, or
+// changes nothing by being opened: it opens one and closes it.
+func TryByOpening(open sdk.Opener) func(context.Context, sdk.Env) (storage.Info, error) {
+	return func(ctx context.Context, env sdk.Env) (storage.Info, error) {
+		b, err := open(ctx, env)
+		if err != nil {
+			return storage.Info{}, err
+		}
+		return b.Info(), b.Close(ctx)
+	}
+}
+
+// Serve serves p as the function [Serve] does.
+func (p Plugin) Serve() {
 	if os.Getenv(abi.CookieKey) != abi.CookieValue {
 		fmt.Fprintf(os.Stderr, "%s is a Plinth plugin: a host starts it. Name it in a configuration, as plugins: { NAME: { process: { command: [PATH] } } }, or try \"plinth plugin test PATH\".\n", os.Args[0])
 		os.Exit(1)
 	}
 	// When the host has gone nobody reads what is logged: that is no reason to end before
 	// the backend was closed. What this process starts does not inherit it.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-	s := newServer(open)
-	s.atEnd = atEnd
+	// A signal to all processes of a service, as systemd sends, is the host's to follow:
+	// it closes the backend when nothing is in flight any more, and then ends this process.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	s := newServer(p)
 	go func() {
 		// The host holds the other end of standard input: nothing comes, and when it
 		// ends the host is gone, however it went.
@@ -84,7 +119,7 @@ func (s *server) flush() int {
 			s.log.Error("the backend could not be closed", "error", err)
 			s.code = 1
 		}
-		for _, f := range s.atEnd {
+		for _, f := range s.plugin.AtEnd {
 			if err := f(ctx); err != nil {
 				s.log.Warn("what is done at the end was not done", "error", err)
 			}

@@ -18,10 +18,10 @@ import (
 
 // server is the backend of this process, as a host reaches it.
 type server struct {
-	open sdk.Opener
-	out  [2]*os.File // standard output and standard error, as the host gave them
-	log  *slog.Logger
-	last atomic.Int64 // the host's clock, in ms; never goes back
+	plugin Plugin
+	out    [2]*os.File // standard output and standard error, as the host gave them
+	log    *slog.Logger
+	last   atomic.Int64 // the host's clock, in ms; never goes back
 
 	mu       sync.Mutex
 	opening  bool
@@ -30,7 +30,6 @@ type server struct {
 	quick    bool
 	backend  atomic.Pointer[storage.Backend]
 
-	atEnd   []func(context.Context) error
 	flushed sync.Once
 	code    int // of the exit, after flushed
 
@@ -39,8 +38,8 @@ type server struct {
 
 var errNotOpen = storage.Errorf(storage.Unavailable, "the plugin is not open")
 
-func newServer(open sdk.Opener) *server {
-	s := &server{open: open, out: [2]*os.File{os.Stdout, os.Stderr}, log: newLog(os.Stderr)}
+func newServer(p Plugin) *server {
+	s := &server{plugin: p, out: [2]*os.File{os.Stdout, os.Stderr}, log: newLog(os.Stderr)}
 	s.answerers.New = func() any { return s.newAnswerer(true) }
 	return s
 }
@@ -63,13 +62,8 @@ func (s *server) now() time.Time {
 	return time.Now()
 }
 
-// start makes the backend.
-func (s *server) start(ctx context.Context, o *abigrpc.Open) (any, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.opening || s.closed {
-		return nil, storage.Errorf(storage.InvalidArgument, "the plugin was opened before")
-	}
+// env is what the backend is made with.
+func (s *server) env(o *abigrpc.Open) sdk.Env {
 	// go-plugin has put pipes in their place, which lose what a process says when it
 	// ends. Nothing has been able to print before this.
 	os.Stdout, os.Stderr = s.out[0], s.out[1]
@@ -77,10 +71,34 @@ func (s *server) start(ctx context.Context, o *abigrpc.Open) (any, error) {
 	if s.maxFrame = int(o.MaxFrame); s.maxFrame == 0 {
 		s.maxFrame = abi.DefaultMaxFrame
 	}
-	b, err := s.open(ctx, sdk.Env{
+	return sdk.Env{
 		Name: o.Name, Config: append([]byte(nil), o.Config...), Now: s.now, Log: s.log,
 		Incarnation: o.Incarnation, MaxMessage: s.maxFrame, Memory: int64(o.Memory),
-	})
+	}
+}
+
+// try judges a configuration.
+func (s *server) try(ctx context.Context, o *abigrpc.Open) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opening || s.closed {
+		return nil, storage.Errorf(storage.InvalidArgument, "the plugin was opened before")
+	}
+	info, err := s.plugin.Try(ctx, s.env(o))
+	if err != nil {
+		return nil, err
+	}
+	return &abigrpc.Info{Info: info}, nil
+}
+
+// start makes the backend.
+func (s *server) start(ctx context.Context, o *abigrpc.Open) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opening || s.closed {
+		return nil, storage.Errorf(storage.InvalidArgument, "the plugin was opened before")
+	}
+	b, err := s.plugin.Open(ctx, s.env(o))
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,7 @@ import (
 // service describes the service to gRPC. What asks the backend is answered by the
 // same code as frames are.
 func (s *server) service() *grpc.ServiceDesc {
-	return &grpc.ServiceDesc{ServiceName: abigrpc.Service, Metadata: abigrpc.File(), Methods: []grpc.MethodDesc{
+	d := &grpc.ServiceDesc{ServiceName: abigrpc.Service, Metadata: abigrpc.File(), Methods: []grpc.MethodDesc{
 		method("Open", s.start),
 		method("Attach", s.attach),
 		method("Get", s.asking(abi.OpGet)), method("GetMany", s.asking(abi.OpGetMany)), method("Scan", s.asking(abi.OpScan)),
@@ -36,6 +36,10 @@ func (s *server) service() *grpc.ServiceDesc {
 			return &abigrpc.Empty{}, s.close(ctx)
 		}),
 	}}
+	if s.plugin.Try != nil {
+		d.Methods = append(d.Methods, method("Try", s.try))
+	}
+	return d
 }
 
 // method is f as gRPC calls it.

@@ -2,6 +2,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/plinthkv/plinth/otel/plugin"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/sdk/process"
@@ -9,5 +11,6 @@ import (
 
 func main() {
 	tracer, stop := plugin.Traces()
-	process.Serve(ledger.Opener(tracer), stop)
+	open := ledger.Opener(tracer) // asks the cluster, and changes nothing
+	process.Plugin{Open: open, Try: process.TryByOpening(open), AtEnd: []func(context.Context) error{stop}}.Serve()
 }

@@ -7,4 +7,4 @@ import (
 	"github.com/plinthkv/plinth/sdk/process"
 )
 
-func main() { process.Serve(memory.Open) }
+func main() { process.Plugin{Open: memory.Open, Try: process.TryByOpening(memory.Open)}.Serve() }
