@@ -257,6 +257,7 @@ func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string
 		return nil, configError(cfg, bc.Config, fmt.Sprintf("stores.%s.backend", store), err)
 	}
 	b := &backend{Backend: opened, hub: h.hub(opened), shared: p.shared}
+	opened.WhenLost(b.hub.StateLost)
 	h.backends = append(h.backends, b)
 	return b, nil
 }

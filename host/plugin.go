@@ -42,8 +42,14 @@ func (p *plugin) carrier() string {
 	return CarrierRemote
 }
 
+// supervised is a backend whose carrier notices when its state is lost.
+type supervised interface {
+	storage.Backend
+	WhenLost(func())
+}
+
 // open makes the backend of a store, with its configuration as JSON.
-func (p *plugin) open(ctx context.Context, store string, raw json.RawMessage) (_ storage.Backend, err error) {
+func (p *plugin) open(ctx context.Context, store string, raw json.RawMessage) (_ supervised, err error) {
 	if p.process == nil {
 		return p.module.OpenFor(ctx, store, raw)
 	}

@@ -79,8 +79,17 @@ func (h *Hub) Worry(f func() string) { h.worry = f }
 // Backend is the backend below, with every write told. Pipelines are built on it.
 func (h *Hub) Backend() storage.Backend { return (*hubBackend)(h) }
 
-// same notices that the backend has lost its state, which it can only have done
-// in a call.
+// StateLost tells watchers that the backend has lost its state, for who supervises it: it
+// knows before any call does.
+func (h *Hub) StateLost() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range h.watchers {
+		w.Lost()
+	}
+}
+
+// same notices in a call that the backend has lost its state.
 func (h *Hub) same() {
 	if !h.watched.Load() {
 		return

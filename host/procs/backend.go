@@ -27,6 +27,8 @@ type Backend struct {
 	life   *supervise.Life
 	time   *clock.Clock
 
+	whenLost atomic.Pointer[func()]
+
 	run   atomic.Pointer[run] // nil: there is none that takes calls
 	info  atomic.Pointer[storage.Info]
 	calls inFlight
@@ -80,6 +82,10 @@ func (b *Backend) opening(now int64) opening {
 	return opening{config: b.config, now: now, folder: b.folder}
 }
 
+// WhenLost has f called as soon as a process has ended whose state went with it. f must
+// not call the backend.
+func (b *Backend) WhenLost(f func()) { b.whenLost.Store(&f) }
+
 // Status is how the plugin is.
 func (b *Backend) Status() supervise.Status { return b.life.Status() }
 
@@ -127,6 +133,9 @@ func (b *Backend) tend(r *run) {
 			close(hung)
 		}
 		b.run.Store(nil)
+		if f := b.whenLost.Load(); f != nil && r.info.Caps&(storage.CapDurable|storage.CapStateless) == 0 {
+			(*f)()
+		}
 		lost, why := r, r.cause()
 		lost.stop(context.Background())
 		if r = b.again(lost, why); r == nil {

@@ -23,6 +23,8 @@ type Backend struct {
 	clock  func() time.Time
 	time   *clock.Clock
 
+	whenLost atomic.Pointer[func()]
+
 	info   atomic.Pointer[storage.Info]
 	closed atomic.Bool
 	meters *meters // nil: nobody counts
@@ -66,6 +68,10 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 	}
 	return b, nil
 }
+
+// WhenLost has f called as soon as an instance is lost whose state went with it. f must
+// not call the backend.
+func (b *Backend) WhenLost(f func()) { b.whenLost.Store(&f) }
 
 // Status is how the plugin is.
 func (b *Backend) Status() supervise.Status {
@@ -162,7 +168,11 @@ func (b *Backend) discard(s *slot, reason error) {
 	in := s.in
 	s.in = nil
 	s.down.Store(true)
-	restarts := in.info.Caps&(storage.CapDurable|storage.CapStateless) != 0 || b.m.opts.OnLoss == RestartOnLoss
+	survives := in.info.Caps&(storage.CapDurable|storage.CapStateless) != 0
+	if f := b.whenLost.Load(); f != nil && !survives {
+		(*f)()
+	}
+	restarts := survives || b.m.opts.OnLoss == RestartOnLoss
 	if b.m.opts.Lost != nil {
 		b.m.opts.Lost(reason)
 	}
