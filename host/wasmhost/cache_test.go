@@ -1,14 +1,20 @@
 package wasmhost_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/storage"
 )
 
 // The compilation cache is native code that is run as it is found: a place that
@@ -48,7 +54,7 @@ func TestCacheDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			return name
-		}, "compilation cache: mkdir DIR/a: not a directory"},
+		}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := t.TempDir()
@@ -116,6 +122,168 @@ func TestCacheIsUsed(t *testing.T) {
 			m.Close(context.Background())
 			r.Close(context.Background())
 		})
+	}
+}
+
+// The cache is only a cache: whatever has become of it, the module is loaded and works,
+// the log has a word of it, and the next start has a whole cache again if it can.
+func TestCacheThatIsDamaged(t *testing.T) {
+	each := func(t *testing.T, dir string, do func(path string, size int64) error) {
+		t.Helper()
+		n := 0
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || strings.HasSuffix(path, ".sum") {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			n++
+			return do(path, info.Size())
+		})
+		if err != nil || n == 0 {
+			t.Fatalf("%d files, %v", n, err)
+		}
+	}
+	flip := func(at func(size int64) int64) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			each(t, dir, func(path string, size int64) error {
+				b, err := os.ReadFile(path)
+				if err != nil {
+					return err
+				}
+				b[at(size)] ^= 0x40
+				return os.WriteFile(path, b, 0o600)
+			})
+		}
+	}
+	cut := func(n int64) func(*testing.T, string) {
+		return func(t *testing.T, dir string) {
+			each(t, dir, func(path string, size int64) error { return os.Truncate(path, min(n, size-1)) })
+		}
+	}
+	damages := map[string]func(*testing.T, string){
+		"emptied": cut(0), "cut in the header": cut(10), "cut in the code": cut(1000),
+		"its last byte flipped": flip(func(size int64) int64 { return size - 1 }),
+		"replaced by a folder": func(t *testing.T, dir string) {
+			each(t, dir, func(path string, _ int64) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) })
+		},
+		"a list that is cut": func(t *testing.T, dir string) {
+			lists, _ := filepath.Glob(filepath.Join(dir, "*.sum"))
+			if len(lists) == 0 {
+				t.Fatal("there is no list")
+			}
+			for _, l := range lists {
+				if err := os.Truncate(l, 5); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"a list that is gone": func(t *testing.T, dir string) {
+			lists, _ := filepath.Glob(filepath.Join(dir, "*.sum"))
+			for _, l := range lists {
+				if err := os.Remove(l); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	}
+	for at := range int64(48) { // the header, where a count is that wazero makes room for
+		damages[fmt.Sprintf("its byte %d flipped", at)] = flip(func(int64) int64 { return at })
+	}
+	whole := filepath.Join(t.TempDir(), "cache")
+	loadKV(t, whole, nil)
+	for name, damage := range damages {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "cache")
+			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			damage(t, dir)
+			var log bytes.Buffer
+			loadKV(t, dir, &log)
+			if isFile := strings.Contains(name, "flipped") || strings.Contains(name, "cut in"); isFile && !strings.Contains(log.String(), "damaged") {
+				t.Errorf("the log has no word of it: %s", &log)
+			}
+			log.Reset()
+			loadKV(t, dir, &log)
+			if name != "replaced by a folder" && log.Len() > 0 {
+				t.Errorf("the next start: %s", &log)
+			}
+		})
+	}
+}
+
+// A folder that takes no files is done without: read-only, full, or not to be made at all.
+func TestCacheThatCannotBeWritten(t *testing.T) {
+	for name, dir := range map[string]func(t *testing.T) string{
+		"a file": func(t *testing.T) string {
+			name := filepath.Join(t.TempDir(), "a")
+			if err := os.WriteFile(name, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return name
+		},
+		"below a file":  func(t *testing.T) string { return "/dev/null/cache" },
+		"one of /proc":  func(t *testing.T) string { return "/proc/cache" },
+		"a full device": fullDevice,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			loadKV(t, dir(t), &log)
+			if !strings.Contains(log.String(), "compiled code cannot be kept") {
+				t.Errorf("the log has no word of it: %s", &log)
+			}
+		})
+	}
+}
+
+// fullDevice is a folder on a file system without a free byte.
+func fullDevice(t *testing.T) string {
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=8k,mode=0700", "none", dir).CombinedOutput(); err != nil {
+		t.Skipf("a full device takes the right to mount one: %s", out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+			t.Errorf("umount: %s", out)
+		}
+	})
+	return dir
+}
+
+// loadKV loads a module with the cache and uses it.
+func loadKV(t *testing.T, dir string, log *bytes.Buffer) {
+	t.Helper()
+	ctx := context.Background()
+	r, err := wasmhost.NewRuntime(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := wasmhost.Options{Name: "kv", Log: slog.New(slog.DiscardHandler)}
+	if log != nil {
+		o.Log = slog.New(slog.NewTextHandler(log, nil))
+	}
+	m, err := r.Load(ctx, committed(t, "kv"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := m.Open(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, b, storage.Put([]byte("k"), []byte("v")))
+	if it, err := b.Get(ctx, []byte("k")); err != nil || string(it.Value) != "v" {
+		t.Fatalf("%q, %v", it.Value, err)
+	}
+	for _, c := range []interface{ Close(context.Context) error }{b, m, r} {
+		if err := c.Close(ctx); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

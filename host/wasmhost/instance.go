@@ -116,7 +116,7 @@ func (in *instance) instantiate() error {
 			kind = withGet
 		}
 		shimCtx := experimental.WithImportResolver(context.Background(), func(string) api.Module { return guest })
-		in.shim, err = m.runtime.InstantiateModule(shimCtx, m.host.shims[kind], wazero.NewModuleConfig().WithName(""))
+		in.shim, err = m.runtime.InstantiateModule(shimCtx, m.shims[kind], wazero.NewModuleConfig().WithName(""))
 		if err != nil {
 			return fmt.Errorf("shim: %w", err)
 		}

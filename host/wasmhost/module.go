@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -82,12 +81,10 @@ const (
 
 // Module is a plugin, compiled and checked. It is safe for concurrent use.
 type Module struct {
-	opts     Options
-	host     *Runtime
-	digest   string
-	runtime  wazero.Runtime
-	compiled wazero.CompiledModule
-	hasGet   bool
+	opts   Options
+	digest string
+	*engine
+	hasGet bool
 
 	tracer     trace.Tracer         // nil: no spans
 	attributes []attribute.KeyValue // of everything that is emitted
@@ -100,7 +97,7 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 		return nil, o.wrap(err)
 	}
 	sum := sha256.Sum256(binary)
-	m := &Module{opts: o, host: r, digest: hex.EncodeToString(sum[:]),
+	m := &Module{opts: o, digest: hex.EncodeToString(sum[:]),
 		attributes: []attribute.KeyValue{attribute.String("plinth.plugin", o.Name)}}
 	if o.Tracer != nil {
 		m.tracer = o.Tracer.Tracer(scope)
@@ -120,21 +117,14 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 	if binary, err = guard(binary, !o.Trusted); err != nil {
 		return nil, o.wrap(err)
 	}
-	m.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().
-		WithCompilationCache(r.cache).
-		WithMemoryLimitPages(uint32(o.Memory/pageSize)).
-		WithCloseOnContextDone(!o.Trusted))
-	defer func() {
-		if err != nil {
-			m.runtime.Close(ctx)
-		}
-	}()
-	if err := alignTypes(ctx, m.runtime); err != nil {
-		return nil, o.wrap(err)
-	}
-	if m.compiled, err = m.runtime.CompileModule(ctx, binary); err != nil {
+	if m.engine, err = r.compile(ctx, binary, &o); err != nil {
 		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "the module cannot be compiled: %v", err))
 	}
+	defer func() {
+		if err != nil {
+			_ = m.engine.close(ctx) // what was made of it is of no use
+		}
+	}()
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, m.runtime); err != nil {
 		return nil, o.wrap(err)
 	}
@@ -194,4 +184,4 @@ func (o *Options) wrap(err error) error {
 func (m *Module) Digest() string { return m.digest }
 
 // Close releases the module. Every Backend must be closed before.
-func (m *Module) Close(ctx context.Context) error { return m.runtime.Close(ctx) }
+func (m *Module) Close(ctx context.Context) error { return m.engine.close(ctx) }

@@ -7,20 +7,17 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 )
 
-// Runtime is what modules share: the cache of compiled code. It is safe for
+// Runtime is what modules share: where their compiled code is kept. It is safe for
 // concurrent use.
 type Runtime struct {
-	cache wazero.CompilationCache
-	// plain compiles the shims: without the checks that make loops interruptible.
-	plain wazero.Runtime
-	shims [2]wazero.CompiledModule
-
-	closing sync.Once
-	err     error
+	dir    string // empty: nothing is kept
+	unkept error  // why, although a directory was given
+	warned sync.Once
 }
 
 // knowVersion has wazero look up its own version before anybody asks for it beside
@@ -33,46 +30,57 @@ var knowVersion = sync.OnceFunc(func() {
 // NewRuntime makes a Runtime. Compiled code is kept in cacheDir, so that the
 // next start needs not compile again; empty: in memory only. The cache is
 // native code that is run as it is found: a directory that others than this
-// user can write to is refused.
-func NewRuntime(ctx context.Context, cacheDir string) (*Runtime, error) {
+// user can write to is refused. One that cannot be used otherwise is done without.
+func NewRuntime(_ context.Context, cacheDir string) (*Runtime, error) {
 	knowVersion()
-	r := &Runtime{cache: wazero.NewCompilationCache()}
-	if cacheDir != "" {
-		if err := CheckCacheDir(cacheDir); err != nil {
-			return nil, err
-		}
-		cache, err := wazero.NewCompilationCacheWithDir(cacheDir)
-		if err != nil {
-			return nil, fmt.Errorf("compilation cache: %w", err)
-		}
-		r.cache = cache
+	r := &Runtime{dir: cacheDir}
+	if cacheDir == "" {
+		return r, nil
 	}
-	r.plain = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCompilationCache(r.cache))
-	if err := alignTypes(ctx, r.plain); err != nil {
-		r.Close(ctx)
+	if err := os.MkdirAll(cacheDir, 0o700); err != nil {
+		r.dir, r.unkept = "", err
+		return r, nil
+	}
+	if err := CheckCacheDir(cacheDir); err != nil {
 		return nil, err
 	}
-	for i := range r.shims {
-		shim, err := r.plain.CompileModule(ctx, shimModule(i == withGet))
-		if err != nil {
-			r.Close(ctx)
-			return nil, fmt.Errorf("shim: %w", err)
-		}
-		r.shims[i] = shim
-	}
+	forget(cacheDir, time.Now())
 	return r, nil
 }
 
-// Close releases the compiled code. Every Module must be closed before.
-func (r *Runtime) Close(ctx context.Context) error {
-	r.closing.Do(func() {
-		r.err = r.plain.Close(ctx)
-		if err := r.cache.Close(ctx); r.err == nil {
-			r.err = err
+// compile compiles binary, or reads what was kept of it. The cache is only a cache:
+// where it cannot be read or written, that is logged, and the module compiled.
+func (r *Runtime) compile(ctx context.Context, binary []byte, o *Options) (*engine, error) {
+	if r.unkept != nil {
+		r.warned.Do(func() { o.Log.Warn("compiled code cannot be kept: every start compiles", "error", r.unkept) })
+	}
+	if r.dir == "" {
+		return compile(ctx, binary, o, "")
+	}
+	k := keptIn(r.dir, binary, o.Trusted)
+	damaged, err := k.verify()
+	if damaged {
+		o.Log.Warn("compiled code in the cache was damaged: it was removed, and the module is compiled again", "folder", k.dir)
+	}
+	if err == nil {
+		var e *engine
+		if e, err = compile(ctx, binary, o, k.dir); err == nil {
+			if err := k.list(); err != nil {
+				o.Log.Warn("compiled code cannot be kept: the next start compiles again", "error", err)
+			}
+			return e, nil
 		}
-	})
-	return r.err
+	}
+	// It may be the cache, or the module.
+	e, failed := compile(ctx, binary, o, "")
+	if failed == nil {
+		o.Log.Warn("compiled code cannot be kept: every start compiles", "error", err)
+	}
+	return e, failed
 }
+
+// Close does nothing more: modules close what they are compiled to.
+func (r *Runtime) Close(context.Context) error { return nil }
 
 // CheckCacheDir makes dir, and refuses one that others can write to, or could put
 // another in the place of: no directory above it may be theirs to write, but for
