@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/host/isolate"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/clock"
@@ -146,6 +147,9 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 	}()
 	if h.runtime, err = wasmhost.NewRuntime(ctx, s.CacheDir); err != nil {
 		return nil, err
+	}
+	if len(s.Worker) > 0 {
+		h.runtime.CompileBy(isolate.Compiler(s.Worker, isolate.DefaultBounds()))
 	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) { // also those that no store uses

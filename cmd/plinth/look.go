@@ -22,6 +22,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host"
+	"github.com/plinthkv/plinth/host/isolate"
 	"github.com/plinthkv/plinth/host/procs"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/otel/setup"
@@ -359,6 +360,9 @@ func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
 	r, err := wasmhost.NewRuntime(ctx, cacheDir(e))
 	if err != nil {
 		return err
+	}
+	if self, err := os.Executable(); err == nil {
+		r.CompileBy(isolate.Compiler([]string{self}, isolate.DefaultBounds()))
 	}
 	defer func() { err = errors.Join(err, r.Close(ctx)) }()
 	m, err := r.Load(ctx, t.module, wasmhost.Options{Name: filepath.Base(p.File), Memory: 1 << 30, Env: p.Env, Log: log})

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/host/isolate"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugintest"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -66,6 +67,9 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 	var report *plugintest.Report
 	if t.module != nil {
 		o.CacheDir = cacheDir(e)
+		if self, err := os.Executable(); err == nil {
+			o.Compiler = isolate.Compiler([]string{self}, isolate.DefaultBounds())
+		}
 		report, err = plugintest.Run(ctx, t.module, o)
 	} else {
 		report, err = plugintest.RunProcess(ctx, append([]string{t.path}, p.Args...), o)

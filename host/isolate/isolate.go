@@ -98,8 +98,11 @@ func (m *Module) read(builtins map[string][]byte) ([]byte, error) {
 // Run is the worker, if this process was started as one: then it does not return.
 // builtins are the modules that need no file, by name. A main calls it first of all.
 func Run(builtins map[string][]byte) {
-	if os.Getenv(Variable) == "" {
+	switch os.Getenv(Variable) {
+	case "":
 		return
+	case compiles:
+		runCompiler()
 	}
 	opener := func(ctx context.Context, env sdk.Env) (storage.Backend, error) { return open(ctx, env, builtins) }
 	process.Plugin{Open: opener, Try: process.TryByOpening(opener)}.Serve() // a module keeps nothing elsewhere
@@ -130,7 +133,7 @@ func open(ctx context.Context, env sdk.Env, builtins map[string][]byte) (_ stora
 	}()
 	b.module, err = r.Load(ctx, binary, wasmhost.Options{
 		// It needs no interruption: who interrupts is the host, by killing this process.
-		Name: m.Name, BuiltIn: true, Trusted: true, Memory: m.Memory, MaxFrame: m.MaxFrame, Env: m.Env,
+		Name: m.Name, BuiltIn: true, Trusted: true, Isolated: m.File != "", Memory: m.Memory, MaxFrame: m.MaxFrame, Env: m.Env,
 		Log: env.Log, Clock: env.Now, TraceContext: sdk.TraceContext,
 		Lost: func(why error) {
 			// The state is gone, and what follows from that is for the host to say.

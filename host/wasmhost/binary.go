@@ -16,7 +16,10 @@ const (
 	sectionCustom = 0
 	sectionImport = 2
 	sectionTable  = 4
+	sectionStart  = 8
 	sectionCode   = 10
+
+	sectionDataCount = 12
 )
 
 // wasmReader reads from b.
@@ -25,8 +28,10 @@ type wasmReader struct {
 	i   int
 	bad bool
 	// branches is how many places of the instructions passed over the flow of
-	// control splits or joins at.
-	branches int
+	// control splits or joins at, calls how many of them are calls; locals is how many
+	// a body declares.
+	branches, calls int
+	locals          uint64
 }
 
 func (r *wasmReader) done() bool { return r.bad || r.i >= len(r.b) }
@@ -98,15 +103,18 @@ func unreadableModule(what string, args ...any) error {
 var sectionNames = [...]string{1: "type", 3: "function", 5: "memory", 6: "global", 7: "export", 8: "start", 9: "element", 11: "data", 12: "data count"}
 
 // section passes over a section that stays as it is.
-func (r *wasmReader) section(id byte) error {
+func (r *wasmReader) section(id byte, c *cost) error {
 	switch id {
 	case 1:
 		r.each(func() {
 			if r.byte() != 0x60 { // a function's
 				r.fail()
 			}
-			r.skip(r.u32())
-			r.skip(r.u32())
+			params := r.u32()
+			r.skip(params)
+			results := r.u32()
+			r.skip(results)
+			c.signature(uint64(params) + uint64(results))
 		})
 	case 3:
 		r.each(func() { r.leb(5) })
@@ -116,10 +124,10 @@ func (r *wasmReader) section(id byte) error {
 		r.each(func() { r.skip(2); r.expression() })
 	case 7:
 		r.each(func() { r.sized(); r.byte(); r.leb(5) })
-	case 8, 12:
+	case sectionStart, sectionDataCount:
 		r.leb(5)
 	case 9:
-		r.each(r.element)
+		r.each(func() { c.section(id, r.element()) })
 	case 11:
 		r.each(r.data)
 	default:
@@ -150,8 +158,9 @@ func (r *wasmReader) expression() {
 	r.byte()
 }
 
-// element passes over one part of the element section, of eight forms.
-func (r *wasmReader) element() {
+// element passes over one part of the element section, of eight forms, and counts what
+// is in it.
+func (r *wasmReader) element() (items uint32) {
 	flags := r.u32()
 	if flags > 7 {
 		r.fail()
@@ -165,11 +174,12 @@ func (r *wasmReader) element() {
 	if flags&3 != 0 {
 		r.byte() // of what kind or type
 	}
+	one := func() { r.leb(5) }
 	if flags&4 != 0 {
-		r.each(r.expression)
-	} else {
-		r.each(func() { r.leb(5) })
+		one = r.expression
 	}
+	r.each(func() { items++; one() })
+	return items
 }
 
 // data passes over one part of the data section, of three forms.

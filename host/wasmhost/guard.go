@@ -20,9 +20,7 @@ import (
 // Go do, and small ones that call nothing stay as they are. Host functions and
 // operations on a whole memory, which cannot be interrupted, get one now and then.
 //
-// wazero takes the square of a function's branches to compile it: a file of a few
-// hundred kilobytes takes minutes, and one as large as a module may be, days. So
-// their sum is bounded, far above what the Go compiler itself has.
+// wazero compiles without bounds: see cost.
 //
 // wazero makes room for as many parts as a module says that it has, before it
 // reads the first: a file of twenty bytes asks for all memory there is. So every
@@ -37,21 +35,19 @@ const (
 	// slowRun is how many host functions and operations on a whole memory may
 	// stand in a body without a look between them.
 	slowRun = 16
-	// maxBranches is the most that the squares of the functions' branches may add
-	// up to. It takes minutes to compile; the memory plugin, of 4 MB, has a
-	// hundredth of it.
-	maxBranches = 1e10
 )
 
 // look is an empty loop: block type none, end.
 var look = []byte{0x03, 0x40, 0x0B}
 
-// guard gives the module with its bounds built in. Errors are InvalidArgument.
-func guard(module []byte, interruptible bool) ([]byte, error) {
+// guard gives the module with its bounds built in. If it is costed, one that would take
+// too much to compile is refused; what is interruptible always is. Errors are InvalidArgument.
+func guard(module []byte, interruptible, costed bool) ([]byte, error) {
 	out := make([]byte, 0, len(module)+len(module)/32+64)
 	out = append(out, module[:8]...)
 	r := wasmReader{b: module, i: 8}
 	imported := uint32(0)
+	c := &cost{}
 	for !r.done() {
 		at := r.i
 		id := r.byte()
@@ -61,6 +57,10 @@ func guard(module []byte, interruptible bool) ([]byte, error) {
 		}
 		var body []byte
 		var err error
+		if id != sectionCustom && id != sectionStart && id != sectionDataCount {
+			peek := *s
+			c.section(id, peek.u32())
+		}
 		switch id {
 		case sectionCustom:
 			continue
@@ -69,9 +69,12 @@ func guard(module []byte, interruptible bool) ([]byte, error) {
 		case sectionTable:
 			body, err = boundTables(s)
 		case sectionCode:
-			body, err = checkCode(s, imported, interruptible)
+			body, err = checkCode(s, imported, interruptible, costed, c)
 		default:
-			err = s.section(id)
+			err = s.section(id, c)
+		}
+		if err == nil && (interruptible || costed) {
+			err = c.check()
 		}
 		if err != nil {
 			return nil, err
@@ -144,21 +147,20 @@ func boundTables(r *wasmReader) ([]byte, error) {
 }
 
 // checkCode is the section of all functions' bodies with looks, or as it is.
-func checkCode(r *wasmReader, imported uint32, interruptible bool) ([]byte, error) {
+func checkCode(r *wasmReader, imported uint32, interruptible, costed bool, c *cost) ([]byte, error) {
 	n := r.u32()
 	out := binary.AppendUvarint(make([]byte, 0, len(r.b)+len(r.b)/32), uint64(n))
 	var body []byte
-	branches := int64(0)
 	for i := uint32(0); i < n && !r.bad; i++ {
 		b := r.sized()
-		if !interruptible {
+		if !interruptible && !costed {
 			continue
 		}
 		if body = withLooks(body[:0], b, imported); b.bad {
 			return nil, unreadableModule("the function %d of those with a body has an instruction that is cut or unknown here", i)
 		}
-		if branches += int64(b.branches) * int64(b.branches); branches > maxBranches {
-			return nil, storage.LimitError(storage.InvalidArgument, "the sum of its functions' branches squared", maxBranches, branches)
+		if c.body(len(b.b), b.locals, b.calls, b.branches); c.check() != nil {
+			return nil, c.check()
 		}
 		out = append(binary.AppendUvarint(out, uint64(len(body))), body...)
 	}
@@ -172,7 +174,7 @@ func checkCode(r *wasmReader, imported uint32, interruptible bool) ([]byte, erro
 // and others between what is slow.
 func withLooks(dst []byte, r *wasmReader, imported uint32) []byte {
 	for n := r.u32(); n > 0 && !r.bad; n-- { // locals: how many, of what type
-		r.leb(5)
+		r.locals += uint64(r.u32())
 		r.leb(5)
 	}
 	dst = append(dst, r.b[:r.i]...)

@@ -90,7 +90,7 @@ func FuzzGuard(f *testing.F) {
 		if len(module) < 8 {
 			return
 		}
-		guarded, err := guard(module, interruptible)
+		guarded, err := guard(module, interruptible, true)
 		if len(guarded) > 4*len(module)+64 {
 			t.Fatalf("%d bytes have become %d", len(module), len(guarded))
 		}

@@ -32,8 +32,10 @@ func (r *wasmReader) instruction() (k instructionKind, callee uint32) {
 		r.branches++
 		return opLeaves, 0
 	case op == 0x10: // call
+		r.calls++
 		return opCall, r.u32()
 	case op == 0x11: // call_indirect
+		r.calls++
 		r.leb(5)
 		r.leb(5)
 		return opCallAny, 0

@@ -33,11 +33,12 @@ func keptIn(dir string, binary []byte, trusted bool) kept {
 	return kept{filepath.Join(dir, hex.EncodeToString(h.Sum(nil)[:16]))}
 }
 
-// verify removes what is not as it was written. damaged reports whether a file was.
-func (k kept) verify() (damaged bool, err error) {
+// verify removes what is not as it was written. whole reports whether all that was written
+// is there, damaged whether a file of it is another one now.
+func (k kept) verify() (whole, damaged bool, err error) {
 	sums, err := k.sums()
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	seen := 0
 	err = k.files(func(name, path string) error {
@@ -53,7 +54,7 @@ func (k kept) verify() (damaged bool, err error) {
 		now := time.Now()
 		_ = os.Chtimes(k.dir+listName, now, now) // when it was used last: see forget
 	}
-	return damaged, err
+	return seen > 0 && seen == len(sums), damaged, err
 }
 
 // list writes the list of what is there now.

@@ -42,6 +42,9 @@ type Options struct {
 	// one that does not end hangs the whole process. It needs SHA256, unless the
 	// module is BuiltIn.
 	Trusted, BuiltIn bool
+	// Isolated says of a module that is run without interruption checks, in a process of
+	// its own, that it is not trusted: what compiling it may take is bounded all the same.
+	Isolated bool
 	// Memory is the most linear memory of an instance, in bytes; 0: DefaultMemory.
 	Memory uint64
 	// Call is how long one request may take; 0: DefaultCall. Not with Trusted.
@@ -114,7 +117,7 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 	if string(binary[4:8]) != "\x01\x00\x00\x00" {
 		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "not a core WebAssembly module of version 1, but % x: components are not taken", binary[4:8]))
 	}
-	if binary, err = guard(binary, !o.Trusted); err != nil {
+	if binary, err = guard(binary, !o.Trusted, o.Isolated); err != nil {
 		return nil, o.wrap(err)
 	}
 	if m.engine, err = r.compile(ctx, binary, &o); err != nil {

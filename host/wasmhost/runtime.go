@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/tetratelabs/wazero"
+
+	"github.com/plinthkv/plinth/storage"
 )
 
 // Runtime is what modules share: where their compiled code is kept. It is safe for
@@ -18,6 +21,8 @@ type Runtime struct {
 	dir    string // empty: nothing is kept
 	unkept error  // why, although a directory was given
 	warned sync.Once
+
+	compiler Compiler // nil: this process compiles
 }
 
 // knowVersion has wazero look up its own version before anybody asks for it beside
@@ -54,13 +59,29 @@ func (r *Runtime) compile(ctx context.Context, binary []byte, o *Options) (*engi
 	if r.unkept != nil {
 		r.warned.Do(func() { o.Log.Warn("compiled code cannot be kept: every start compiles", "error", r.unkept) })
 	}
-	if r.dir == "" {
+	dir, elsewhere := r.dir, r.compiler != nil && !o.Trusted
+	if dir == "" && elsewhere {
+		tmp, err := os.MkdirTemp("", "plinth-compile")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(tmp)
+		dir = tmp
+	}
+	if dir == "" {
 		return compile(ctx, binary, o, "")
 	}
-	k := keptIn(r.dir, binary, o.Trusted)
-	damaged, err := k.verify()
+	k := keptIn(dir, binary, o.Trusted)
+	whole, damaged, err := k.verify()
 	if damaged {
 		o.Log.Warn("compiled code in the cache was damaged: it was removed, and the module is compiled again", "folder", k.dir)
+	}
+	if err == nil && elsewhere && !whole {
+		if err := r.elsewhere(ctx, binary, o, k.dir); errors.Is(err, storage.ErrInvalidArgument) {
+			return nil, err
+		} else if err != nil {
+			o.Log.Warn("the module is compiled in this process: no other could", "error", err)
+		}
 	}
 	if err == nil {
 		var e *engine
