@@ -57,7 +57,7 @@ type Process struct {
 // Restart is how a plugin that was lost is started again, if on_loss or its
 // capabilities have it started at all. Zero is the default, each.
 type Restart struct {
-	Budget int      `yaml:"budget"` // losses and failed starts within window, beyond which it has failed; 0: 5
+	Budget int      `yaml:"budget"` // losses and failed starts within window, beyond which it has failed and is tried rarely; 0: 5
 	Window Duration `yaml:"window"` // 0: 1m
 	Wait   Duration `yaml:"wait"`   // how long calls wait for it meanwhile; 0: 2s
 }

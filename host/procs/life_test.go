@@ -167,7 +167,7 @@ func TestOnLoss(t *testing.T) {
 	})
 }
 
-// A plugin that ends again and again is given up, with its last words.
+// A plugin that ends again and again has failed, with its last words.
 func TestCrashLoop(t *testing.T) {
 	o := options(t, "panics")
 	o.RestartEmpty, o.Restart = true, supervise.Policy{Budget: 2, First: time.Millisecond, Wait: time.Minute}
@@ -179,7 +179,7 @@ func TestCrashLoop(t *testing.T) {
 		eventually(t, "its end was noticed", func() bool { s := b.Status(); return s.Restarts == i+1 || s.State == supervise.Failed })
 	}
 	s := b.Status()
-	if s.State != supervise.Failed || !strings.HasPrefix(s.Reason, "lost, or not started, 3 times within 1m0s, the last time: it ended: exit status 9; its last output: good bye") {
+	if s.State != supervise.Failed || !strings.HasPrefix(s.Reason, "lost, or not started, 3 times in a row, the last time: it ended: exit status 9; its last output: good bye") {
 		t.Errorf("%+v", s)
 	}
 	if _, err := b.Get(t.Context(), []byte("k")); !errors.Is(err, storage.ErrUnavailable) || strings.Contains(err.Error(), "good bye") {
@@ -236,6 +236,33 @@ func TestCallersWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it was restarted", func() bool { return b.Status().Restarts == 1 })
+}
+
+// A plugin whose file is gone for a moment, as while it is being replaced, is back soon after
+// the file is.
+func TestFileIsReplaced(t *testing.T) {
+	o := options(t, "durable")
+	script := filepath.Join(t.TempDir(), "start")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+o.Command[0]+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o.Command = []string{script}
+	b := open(t, o)
+	if err := os.Rename(script, script+".old"); err != nil {
+		t.Fatal(err)
+	}
+	killPlugin(t)
+	time.Sleep(time.Second) // in which a budget of quick tries would be used up
+	if s := b.Status(); s.State != supervise.Restarting || !strings.Contains(s.Reason, "no such file") {
+		t.Errorf("after a second: %+v", s)
+	}
+	if h, err := b.Health(t.Context(), storage.Readiness); err != nil || h.Details["next_try"] == "" {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if err := os.Rename(script+".old", script); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is back", func() bool { return b.Status().State == supervise.Ready })
 }
 
 // Close takes no more calls, waits for those in flight, and has the plugin flush;

@@ -15,11 +15,12 @@ import (
 // defaults named here.
 type Policy struct {
 	// Budget is how often it may be lost, or fail to start, within Window: the next
-	// time it has failed. 5; negative: without end.
+	// time it has failed, and is tried rarely. 5; negative: without end.
 	Budget int
 	Window time.Duration // 1 minute
 	// First and Most bound the wait before a start: none before the first after a
-	// loss, then random up to First, which doubles up to Most. 100 ms and 30 s.
+	// loss, then random up to First, which doubles up to Most. 100 ms and 30 s. After a
+	// start that failed the wait is longer, so that the budget lasts for most of Window.
 	First, Most time.Duration
 	// Wait is how long a call waits for a plugin that is being started again. 2 s;
 	// negative: not at all.
@@ -53,6 +54,7 @@ type Life struct {
 	status  Status
 	losses  []time.Time // within the window
 	row     int         // of losses and failed starts, since it was steady
+	starts  int         // that failed, since it served
 	refusal string      // what callers are told while calls are not taken
 	unsaid  []change    // what the log has not heard of
 	changed chan struct{}
@@ -124,7 +126,7 @@ func (l *Life) to(s State, reason string) {
 func (l *Life) Started() {
 	l.mu.Lock()
 	defer l.unlock()
-	if l.status.State == Restarting {
+	if l.tries() {
 		l.status.Restarts++
 	}
 	l.status.RetryAt = time.Time{}
@@ -154,10 +156,12 @@ func (l *Life) Lost(why error, what string, again bool) (bool, time.Time) {
 	now := l.clock()
 	if l.status.State.Serves() {
 		l.status.LastLoss = why.Error()
+		l.starts = -1
 		if now.Sub(l.status.Since) > l.policy.Window {
 			l.row, l.losses = 0, nil
 		}
 	}
+	l.starts++
 	told := why.Error()
 	if l.status.State == Restarting && l.status.LastLoss != "" {
 		told += "; before that: " + l.status.LastLoss
@@ -173,26 +177,55 @@ func (l *Life) Lost(why error, what string, again bool) (bool, time.Time) {
 	}
 	switch {
 	case !again:
+		l.status.RetryAt = time.Time{}
 		l.refusal = "the plugin has failed and its state is lost: " + told
 		l.to(Failed, "its state is lost: "+reason)
-	case l.policy.Budget > 0 && len(l.losses) > l.policy.Budget:
-		often := fmt.Sprintf("lost, or not started, %d times within %s, the last time: ", len(l.losses), l.policy.Window)
-		l.refusal = "the plugin has failed, until an operator acts: " + often + told
+	case l.policy.Budget > 0 && len(l.losses) > l.policy.Budget, l.status.State == Failed:
+		often := fmt.Sprintf("lost, or not started, %d times in a row, the last time: ", l.row)
+		l.status.RetryAt = now.Add(l.rare())
+		l.refusal = "the plugin has failed, and is tried again now and then: " + often + told
 		l.to(Failed, often+reason)
 	default:
 		l.refusal = "the plugin has failed and is being restarted: " + told
 		l.status.RetryAt = now.Add(l.pause())
 		l.to(Restarting, reason)
 	}
-	return l.status.State == Restarting, l.status.RetryAt
+	return l.tries(), l.status.RetryAt
+}
+
+// tries reports whether it is or will be started again. The lock is held.
+func (l *Life) tries() bool {
+	return l.status.State == Restarting || l.status.State == Failed && !l.status.RetryAt.IsZero()
 }
 
 // pause is how long the next start waits. The lock is held.
 func (l *Life) pause() time.Duration {
+	if l.starts > 0 {
+		// Window/240, then four times as long: five of them take a third to two thirds of
+		// Window. A file that is being replaced is there again by then.
+		longest := min(l.policy.Window/240<<min(2*(l.starts-1), 30), l.policy.Most)
+		return longest/2 + rand.N(longest/2+1)
+	}
 	if l.row < 2 {
 		return 0
 	}
 	return rand.N(min(l.policy.First<<min(l.row-2, 30), l.policy.Most)) + 1
+}
+
+// Once it has failed it is tried after rareFirst, and after twice as long each time, up to
+// rareMost.
+const (
+	rareFirst = 30 * time.Second
+	rareMost  = 5 * time.Minute
+)
+
+// rare is how long the next try waits once it has failed. The lock is held.
+func (l *Life) rare() time.Duration {
+	longest := rareFirst
+	for n := l.row - l.policy.Budget; n > 1 && longest < rareMost; n-- {
+		longest = min(2*longest, rareMost)
+	}
+	return longest/2 + rand.N(longest/2+1)
 }
 
 // Stop says that it is closed.
@@ -202,11 +235,11 @@ func (l *Life) Stop() {
 	l.to(Stopped, "")
 }
 
-// Due tells whether it is time to start it again.
+// Due tells whether it is time to start it again, or to try it once more.
 func (l *Life) Due() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.status.State == Restarting && !l.clock().Before(l.status.RetryAt)
+	return l.tries() && !l.clock().Before(l.status.RetryAt)
 }
 
 // Error is why calls are not taken. Nil: they are.
@@ -221,7 +254,11 @@ func (l *Life) Error() *storage.Error {
 		e.RetryAfter = max(s.RetryAt.Sub(l.clock()), 0).Truncate(time.Millisecond) + time.Millisecond
 		return e
 	case Failed:
-		return &storage.Error{Code: storage.Unavailable, Msg: l.refusal}
+		e := &storage.Error{Code: storage.Unavailable, Msg: l.refusal}
+		if l.tries() {
+			e.RetryAfter = max(s.RetryAt.Sub(l.clock()), 0).Truncate(time.Millisecond) + time.Millisecond
+		}
+		return e
 	case Stopped:
 		return &storage.Error{Code: storage.ShuttingDown}
 	}

@@ -114,12 +114,62 @@ func TestPausesAndBudget(t *testing.T) {
 		}{{0, true}, {30 * time.Second, true}, {31 * time.Second, true}, {10 * time.Second, false}} { // the first is out of the window by the third
 			time.Sleep(c.after)
 			l.Started()
-			if again, _ := l.Lost(errCrash, "", true); again != c.again {
+			l.Lost(errCrash, "", true)
+			if again := l.Status().State == supervise.Restarting; again != c.again {
 				t.Fatalf("loss %d: %v", i+1, again)
 			}
 		}
-		if s := l.Status(); s.State != supervise.Failed || !strings.Contains(s.Reason, "3 times within 1m0s") {
+		if s := l.Status(); s.State != supervise.Failed || !strings.Contains(s.Reason, "4 times in a row") {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A plugin that cannot be started for a while, because its file is being replaced or there
+// is no room for it, is tried for most of the window, then rarely but for as long as it
+// takes; when it is there again, all is well.
+func TestGoneForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 50 {
+			l := supervise.New(supervise.Policy{}, time.Now, slog.New(slog.DiscardHandler))
+			l.Started()
+			begin := time.Now()
+			again, at := l.Lost(errCrash, "", true)
+			tries := 0
+			for ; l.Status().State == supervise.Restarting; tries++ {
+				if !again || tries == 1 && time.Until(at) > time.Second {
+					t.Fatalf("the first try after a failed start is in %s, %v", time.Until(at), again)
+				}
+				time.Sleep(time.Until(at))
+				again, at = l.Lost(errors.New("text file busy"), "", true)
+			}
+			if took := time.Since(begin); tries != 5 || took < 9*time.Second || took > time.Minute {
+				t.Fatalf("%d tries in %s, want 5 in most of a minute", tries, took)
+			}
+			for n, most := range []time.Duration{30, 60, 120, 240, 300, 300, 300} {
+				pause := time.Until(at)
+				if !again || l.Status().State != supervise.Failed || pause < most*time.Second/2 || pause > most*time.Second+1 {
+					t.Fatalf("failed, try %d: %v in %s, %+v", n, again, pause, l.Status())
+				}
+				if e := l.Error(); e == nil || e.RetryAfter < pause || !strings.Contains(e.Error(), "text file busy") {
+					t.Fatalf("%v", e)
+				}
+				if l.Due() {
+					t.Fatal("it is due before its time")
+				}
+				time.Sleep(pause)
+				if !l.Due() {
+					t.Fatal("it is not due when it is time")
+				}
+				again, at = l.Lost(errors.New("text file busy"), "", true)
+			}
+			l.Started()
+			if s := l.Status(); s.State != supervise.Ready || l.Error() != nil || !s.RetryAt.IsZero() || s.Restarts != 1 {
+				t.Fatalf("%+v", s)
+			}
+			if again, at := l.Lost(errCrash, "", true); !again || time.Until(at) > 30*time.Second {
+				t.Fatalf("a loss afterwards: %v, in %s", again, time.Until(at))
+			}
 		}
 	})
 }

@@ -12,13 +12,13 @@ type State uint8
 
 // The states. Starting leads to Ready, or to the end of the plugin; Ready and
 // Degraded to each other, to Restarting and to Failed; Restarting to Ready and to
-// Failed. All lead to Stopped, which is the last.
+// Failed; Failed to Ready where it is tried again. All lead to Stopped, which is the last.
 const (
 	Starting   State = iota // it has not answered yet
 	Ready                   // it takes calls
 	Degraded                // it takes calls, but something is wrong
 	Restarting              // it was lost, and is or will be started again
-	Failed                  // it was lost and stays so until an operator acts
+	Failed                  // it was lost, or could not be started, too often; or its state is lost for good
 	Stopped                 // it was closed
 
 	statesEnd
@@ -42,7 +42,7 @@ type Status struct {
 	Reason   string    // why it is not Ready; empty: there is nothing to say
 	Restarts int       // how often it was started again
 	LastLoss string    // why it was lost last; empty: it never was
-	RetryAt  time.Time // of Restarting: when it is started again
+	RetryAt  time.Time // of Restarting and Failed: when it is started again; zero: never
 }
 
 // worst are states by how little they serve.
@@ -83,6 +83,9 @@ func (s *Status) Describe(h storage.Health) storage.Health {
 	if s.LastLoss != "" {
 		h.Details["restarts"] = strconv.Itoa(s.Restarts)
 		h.Details["last_loss"] = s.LastLoss
+	}
+	if !s.RetryAt.IsZero() {
+		h.Details["next_try"] = s.RetryAt.UTC().Format(time.RFC3339)
 	}
 	return h
 }

@@ -114,7 +114,7 @@ func (b *Backend) slot() (s *slot, held bool) {
 func (b *Backend) soonest() *slot {
 	best, at := b.slots[0], time.Time{}
 	for _, s := range b.slots {
-		if is := s.life.Status(); is.State == supervise.Restarting && (at.IsZero() || is.RetryAt.Before(at)) {
+		if is := s.life.Status(); !is.RetryAt.IsZero() && (at.IsZero() || is.RetryAt.Before(at)) {
 			best, at = s, is.RetryAt
 		}
 	}
