@@ -95,6 +95,7 @@ type Grants struct {
 type Store struct {
 	Backend  Backend  `yaml:"backend"`  // what is at the bottom
 	Require  []string `yaml:"require"`  // capabilities without which the store is refused
+	Start    string   `yaml:"start"`    // "" or "required": the host does not start without it; "optional": it does, and tries on
 	Pipeline []Stage  `yaml:"pipeline"` // outermost first; may be empty
 }
 

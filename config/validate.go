@@ -12,6 +12,12 @@ import (
 	"strings"
 )
 
+// The values of a store's start. The empty one is StartRequired.
+const (
+	StartRequired = "required"
+	StartOptional = "optional"
+)
+
 // Memory is the name of the built-in plugin.
 const Memory = "memory"
 
@@ -38,6 +44,9 @@ func (c *Config) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
 		if !validName(name) {
 			errs = append(errs, fieldErrorf(join("stores", name), "the name of a store %s", nameHelp))
+		}
+		if start := c.Stores[name].Start; start != "" && start != StartRequired && start != StartOptional {
+			errs = append(errs, fieldErrorf(join(join("stores", name), "start"), "is %q, it must be %s or %s", start, StartRequired, StartOptional))
 		}
 	}
 	return errors.Join(errs...)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -67,6 +68,7 @@ type Host struct {
 	settings Settings
 	clock    *clock.Clock // the one by which expiries are made and judged
 	runtime  *wasmhost.Runtime
+	opening  sync.Mutex // guards plugins and backends while optional stores are opened
 	plugins  map[string]*plugin
 	backends []*backend
 	stores   map[string]*Store
@@ -83,6 +85,7 @@ type Store struct {
 	declared []wrappers.Stage  // outermost first
 	backend  *backend
 	untried  error
+	later    *later // nil: it was open from the start
 }
 
 // Untried is why a trial host cannot tell what the store would be; nil: it can.
@@ -153,8 +156,11 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) { // also those that no store uses
-		_, err := h.plugin(ctx, cfg, name)
-		errs = append(errs, err)
+		if _, err := h.plugin(ctx, cfg, name); err != nil && h.optionalOnly(cfg, name) {
+			delete(h.plugins, name) // its stores say what is wrong
+		} else {
+			errs = append(errs, err)
+		}
 	}
 	names := slices.Sorted(maps.Keys(cfg.Stores))
 	// Those that name another store's backend come after it.
@@ -177,13 +183,60 @@ func btoi(b bool) int {
 	return 0
 }
 
-// openStore opens the backend of a store and builds its pipeline. Where there is
-// no backend, the pipeline is built all the same, for the errors in it.
+// optionalOnly reports whether all stores on a plugin are optional.
+func (h *Host) optionalOnly(cfg *config.Config, plugin string) (only bool) {
+	for _, sc := range cfg.Stores {
+		if sc.Backend.Plugin == plugin {
+			if only = h.optional(sc); !only {
+				return false
+			}
+		}
+	}
+	return only
+}
+
+// optional reports whether the host serves without the store. A trial wants to know all
+// that is wrong.
+func (h *Host) optional(sc config.Store) bool {
+	return sc.Start == config.StartOptional && !h.settings.Trial
+}
+
+// openStore opens a store. An optional one whose backend cannot be opened is opened later.
 func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) error {
+	h.opening.Lock()
+	defer h.opening.Unlock()
+	optional := h.optional(cfg.Stores[name])
+	if optional {
+		h.forget(cfg.Stores[name].Backend.Plugin)
+	}
+	s, err, more := h.build(ctx, cfg, name)
+	switch {
+	case err != nil && more == nil && optional:
+		h.openLater(cfg, name, err)
+	case err != nil || more != nil:
+		return config.Join(err, more)
+	case s != nil:
+		h.stores[name] = s
+	}
+	return nil
+}
+
+// forget has a plugin that failed tried again, and what is wrong with it said again.
+func (h *Host) forget(plugin string) {
+	if p := h.plugins[plugin]; p == nil {
+		delete(h.plugins, plugin)
+	} else {
+		p.unreachable = false
+	}
+}
+
+// build opens the backend of a store and builds its pipeline. Where there is no backend,
+// the pipeline is built all the same, for the errors in it: those are more. A nil store
+// without errors is one whose errors were reported before.
+func (h *Host) build(ctx context.Context, cfg *config.Config, name string) (_ *Store, err, more error) {
 	sc := cfg.Stores[name]
 	path := fmt.Sprintf("stores.%s", name)
 	s := &Store{name: name, plugin: sc.Backend.Plugin}
-	var err error
 	switch other := sc.Backend.Store; {
 	case sc.Backend.Plugin == "" && other == "": // reported
 	case cfg.Broken(path+".backend.plugin") || cfg.Broken(path+".backend.store"):
@@ -196,22 +249,29 @@ func (h *Host) openStore(ctx context.Context, cfg *config.Config, name string) e
 	if missing {
 		s.backend = &backend{Backend: would{info: anything}, hub: wrappers.NewHub(would{info: anything})}
 	}
-	err = config.Join(err, h.pipeline(cfg, sc, s), require(cfg, path, sc.Require, s.top().Info().Caps))
-	if missing || err != nil {
-		return config.Join(err, s.close(ctx))
+	more = config.Join(h.pipeline(cfg, sc, s), require(cfg, path, sc.Require, s.top().Info().Caps))
+	if missing || more != nil {
+		return nil, err, config.Join(more, s.close(ctx))
 	}
 	if p := h.plugins[s.plugin]; p != nil {
 		s.carrier = p.carrier()
 	}
 	s.untried = s.backend.untried
 	s.Store = storage.New(s.top(), storage.Settings{Clock: h.clock.Now})
-	h.stores[name] = s
-	return nil
+	return s, nil, nil
 }
 
 // share gives s the backend of another store.
 func (h *Host) share(cfg *config.Config, path, other string, s *Store) error {
-	if shared, ok := h.stores[other]; ok {
+	shared, ok := h.stores[other]
+	if ok && shared.later != nil {
+		o := shared.later.open.Load()
+		if o == nil {
+			return cfg.Root().Errorf(path+".backend.store", "the store %q, whose backend it shares, is not open", other)
+		}
+		shared = o.Store
+	}
+	if ok {
 		s.plugin, s.carrier, s.backend = shared.plugin, shared.carrier, shared.backend
 		return nil
 	}
@@ -303,6 +363,11 @@ func (h *Host) Stores() []*Store {
 func (h *Host) Close(ctx context.Context) error {
 	var errs []error
 	for _, s := range h.Stores() {
+		if s.later != nil {
+			if s = s.later.stop(); s == nil {
+				continue
+			}
+		}
 		errs = append(errs, s.close(ctx))
 	}
 	for _, b := range slices.Backward(h.backends) {

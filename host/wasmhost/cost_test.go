@@ -34,12 +34,12 @@ func bombs() map[string]bomb {
 		"functions": {func(n int) []byte {
 			return binaryModule(plain, section(3, vector(n, 0)), section(10, vector(n, 2, 0, 0x0B)))
 		}, 8_000_000, 1000},
-		"types":       {func(n int) []byte { return binaryModule(section(1, vector(n, 0x60, 0, 0))) }, 8_000_000, 1000},
-		"parameters":  {func(n int) []byte { return binaryModule(section(1, []byte{1, 0x60}, i32s(n), none)) }, 1001, 1000},
-		"results":     {func(n int) []byte { return binaryModule(section(1, []byte{1, 0x60, 0}, i32s(n))) }, 1 << 20, 1000},
-		"globals":     {func(n int) []byte { return binaryModule(section(6, vector(n, 0x7F, 0, 0x41, 0, 0x0B))) }, 13_000_000, 1000},
-		"data":        {func(n int) []byte { return binaryModule(section(5, []byte{1, 0, 1}), section(11, vector(n, 1, 0))) }, 30_000_000, 1000},
-		"elements":    {func(n int) []byte { return binaryModule(section(9, []byte{1, 1, 0}, vector(n, 0))) }, 40_000_000, 0},
+		"types":      {func(n int) []byte { return binaryModule(section(1, vector(n, 0x60, 0, 0))) }, 8_000_000, 1000},
+		"parameters": {func(n int) []byte { return binaryModule(section(1, []byte{1, 0x60}, i32s(n), none)) }, 1001, 1000},
+		"results":    {func(n int) []byte { return binaryModule(section(1, []byte{1, 0x60, 0}, i32s(n))) }, 1 << 20, 1000},
+		"globals":    {func(n int) []byte { return binaryModule(section(6, vector(n, 0x7F, 0, 0x41, 0, 0x0B))) }, 13_000_000, 1000},
+		"data":       {func(n int) []byte { return binaryModule(section(5, []byte{1, 0, 1}), section(11, vector(n, 1, 0))) }, 30_000_000, 1000},
+		"elements":   {func(n int) []byte { return binaryModule(section(9, []byte{1, 1, 0}, vector(n, 0))) }, 40_000_000, 0},
 		"locals": {func(n int) []byte {
 			return binaryModule(plain, section(3, vector(n, 0)), section(10, vector(n, function(locals(50_000))...)))
 		}, 10_000, 10},
