@@ -79,14 +79,15 @@ var walls = []struct {
 	{room: "abi/abigrpc", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime), why: "both sides of gRPC, and no more"},
 	{room: "server/grpcserver", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/server/door"}, grpcRuntime, otelAPI), never: otelSDK, why: "the server serves stores, whoever built them"},
 	{room: "client", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime, otelAPI), never: otelSDK, why: "a client is a backend, and knows no server"},
-	{room: "plugintest", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/host/wasmhost", self + "/host/procs", self + "/host/supervise", "github.com/tetratelabs/wazero", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "it tries plugins, as they are"},
+	{room: "plugintest", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/host/wasmhost", self + "/host/procs", self + "/host/supervise", self + "/host/private", "github.com/tetratelabs/wazero", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "it tries plugins, as they are"},
 	{room: "abi/frames", allowed: []string{self + "/storage", self + "/abi"}, why: "both sides of a data socket, and no more"},
 	{room: "sdk/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk"}, grpcRuntime, goPlugin), why: "it is the half of the SDK that sees gRPC, and no host"},
 	{room: "plugins/memory/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory", "github.com/tidwall/btree"}, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
+	{room: "host/private", why: "it looks at folders alone"},
 	{room: "host/supervise", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "it keeps books, whatever the carrier"},
-	{room: "host/procs", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/host/supervise"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a carrier knows the contract and its engine"},
-	{room: "host/isolate", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/host/supervise", self + "/host/wasmhost", "github.com/tetratelabs/wazero"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a worker is a plugin that runs a module"},
-	{room: "host/wasmhost", allowed: append([]string{self + "/storage", self + "/abi", self + "/host/supervise", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "a carrier knows the contract and its engine"},
+	{room: "host/procs", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/host/supervise", self + "/host/private"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a carrier knows the contract and its engine"},
+	{room: "host/isolate", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/host/supervise", self + "/host/private", self + "/host/wasmhost", "github.com/tetratelabs/wazero"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a worker is a plugin that runs a module"},
+	{room: "host/wasmhost", allowed: append([]string{self + "/storage", self + "/abi", self + "/host/supervise", self + "/host/private", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "a carrier knows the contract and its engine"},
 }
 
 // onlyImporters are the packages that may import something directly.

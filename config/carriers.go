@@ -35,7 +35,7 @@ func (p *Plugin) carrierFields() []carrierField {
 		{"isolation", p.Isolation != "", ofModule | ofBuiltin},
 		{"on_loss", p.OnLoss != "", anyRuns},
 		{"restart", p.Restart != Restart{}, anyRuns},
-		{"limits.memory", p.Limits.Memory != 0, ofModule | ofBuiltin},
+		{"limits.memory", p.Limits.Memory != 0, anyRuns},
 		{"limits.call", p.Limits.Call != 0, anyRuns},
 		{"limits.max_frame", p.Limits.MaxFrame != 0, anyRuns},
 		{"grants.env", p.Grants.Env != nil, runs | ofProgram},

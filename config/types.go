@@ -74,7 +74,7 @@ type RemoteTLS struct {
 
 // PluginLimits bound what a plugin may use. Zero is the host's default, each.
 type PluginLimits struct {
-	Memory   Bytes    `yaml:"memory"`    // linear memory of an instance of a module
+	Memory   Bytes    `yaml:"memory"`    // linear memory of an instance of a module; of a process, what it may use of its own (Linux alone)
 	Call     Duration `yaml:"call"`      // one call, until it is interrupted; of a process: how long it may leave all calls without an answer, until it is killed
 	MaxFrame Bytes    `yaml:"max_frame"` // one message across the boundary
 }

@@ -194,6 +194,7 @@ func (h *Host) processOptions(name string, pc config.Plugin) procs.Options {
 		Env: pc.Grants.Env, Dir: pc.Grants.Dir, Telemetry: telemetry,
 		Start: time.Duration(pc.Process.StartTimeout), Stop: time.Duration(pc.Process.StopTimeout), Call: time.Duration(pc.Limits.Call),
 		MaxFrame: int(pc.Limits.MaxFrame), Restart: restartPolicy(pc), RestartEmpty: pc.OnLoss == "restart",
+		Memory: uint64(pc.Limits.Memory), Limit: uint64(pc.Limits.Memory),
 		Log: h.settings.Log, Clock: h.clock.Now, Tracer: h.settings.Tracer, Meter: h.settings.Meter,
 	}
 }
@@ -213,7 +214,7 @@ func (h *Host) isolate(name string, pc config.Plugin, builtin bool) (*plugin, er
 	}
 	o := h.processOptions(name, pc)
 	o.Command, o.SHA256, o.Env = h.settings.Worker, "", map[string]string{isolate.Variable: "1"}
-	o.Memory = m.Memory
+	o.Memory, o.Limit = m.Memory, 0 // its runtime takes more, which the module cannot choose
 	if o.Call == 0 {
 		o.Call = wasmhost.DefaultCall
 	}

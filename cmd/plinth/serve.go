@@ -43,6 +43,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
+	go reapOrphans(ctx)
 	var handler slog.Handler = slog.NewTextHandler(e.stderr, nil)
 	if s.Log == "json" {
 		handler = slog.NewJSONHandler(e.stderr, nil)

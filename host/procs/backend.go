@@ -287,6 +287,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	r := b.run.Swap(nil)
 	b.life.Stop()
 	defer b.folder.release()
+	defer b.p.sweep()
 	if r == nil {
 		return err
 	}

@@ -62,6 +62,7 @@ func badPlugins() map[string]func() {
 		"4 GiB":      func() { serveFrames(func(id uint32) []byte { return frame(id, 1<<32-1) }) },
 		"polite":     polite,
 		"flushes":    func() { flushes(false) },
+		"spawns":     spawns,
 		"stuck":      func() { flushes(true) },
 		"shouts":     func() { fmt.Fprintln(os.Stderr, "x"+strings.Repeat("é", 500)); os.Exit(1) },
 		"cut error":  func() { serveFrames(cutError) },

@@ -11,14 +11,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/sdk/metric"
 
+	"github.com/plinthkv/plinth/host/procs"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
@@ -179,6 +184,157 @@ func TestCloseIsBounded(t *testing.T) {
 	}
 	if n := len(children(t)); n > 0 {
 		t.Errorf("%d plugins still run", n)
+	}
+}
+
+// spawns is a plugin that has started another process, which outlives it if it may.
+func spawns() {
+	process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) {
+		child := exec.Command("sleep", "600")
+		child.Stdout = nil
+		if err := child.Start(); err != nil {
+			return nil, err
+		}
+		return moody{}, os.WriteFile(os.Getenv(marker), []byte(strconv.Itoa(child.Process.Pid)), 0o600)
+	})
+}
+
+// Nothing is left of a plugin and of what it has started, whoever ends first.
+func TestChildrenOfPlugins(t *testing.T) {
+	gone := func(file string) func() bool {
+		return func() bool {
+			pid, err := os.ReadFile(file)
+			if err != nil {
+				return false
+			}
+			stat, err := os.ReadFile("/proc/" + string(pid) + "/stat")
+			return err != nil || strings.Contains(string(stat), ") Z ")
+		}
+	}
+	t.Run("host", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "pid")
+		host, out := startHost(t, t.TempDir(), "spawns", file)
+		if line, err := bufio.NewReader(out).ReadString('\n'); line != "open <nil>\n" {
+			t.Errorf("%q, %v", line, err)
+		}
+		if gone(file)() {
+			t.Fatal("the child does not run: the test says nothing")
+		}
+		if err := host.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = host.Wait() // it was killed
+		eventually(t, "the child has gone", gone(file))
+	})
+	for name, end := range map[string]func(b *procs.Backend) error{
+		"closed": func(b *procs.Backend) error { return b.Close(context.Background()) },
+		"killed": func(b *procs.Backend) error { return syscall.Kill(b.PID(), syscall.SIGKILL) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options(t, "spawns")
+			file := filepath.Join(t.TempDir(), "pid")
+			o.Env[marker], o.Env["PATH"] = file, os.Getenv("PATH")
+			b := open(t, o)
+			if err := end(b); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the child has gone", gone(file))
+		})
+	}
+}
+
+// The system ends a plugin before its host when memory is short, and refuses it more than
+// its limit.
+func TestMemoryOfProcesses(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the system has no such thing")
+	}
+	o := options(t, "panics")
+	o.Limit = 2 << 30
+	b := open(t, o)
+	own, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", b.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, _ := strconv.Atoi(strings.TrimSpace(string(own)))
+	if got, _ := strconv.Atoi(strings.TrimSpace(string(theirs))); got <= mine && mine < 1000 {
+		t.Errorf("oom_score_adj is %d, and the host's %d", got, mine)
+	}
+	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", b.PID()))
+	if err != nil || !regexp.MustCompile(`Max data size +2147483648 +2147483648`).Match(limits) {
+		t.Errorf("%s, %v", limits, err)
+	}
+	o.Limit, o.Start = 1<<20, 10*time.Second // too little to start with
+	if _, err := newPlugin(t, o).Open(t.Context(), "", nil); err == nil || !strings.Contains(err.Error(), "cannot be started") {
+		t.Errorf("a limit of 1 MiB: %v", err)
+	}
+}
+
+// A folder for sockets that others could put another in the place of is refused.
+func TestPlaceForSocketsOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	for mode, want := range map[os.FileMode]string{0o777: "can be written by others", 0o777 | os.ModeSticky: "", 0o700: ""} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("TMPDIR", dir)
+		b, err := newPlugin(t, options(t, "memory")).Open(t.Context(), "", nil)
+		if err == nil {
+			err = b.Close(t.Context())
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("mode %v: %v, want %q", mode, err, want)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
+
+// A folder of a run that cannot be removed, as without a free descriptor, is removed later.
+func TestFolderIsRemovedLater(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	o := options(t, "memory")
+	p := newPlugin(t, o)
+	var old, none syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old)
+	failed := 0
+	for n := uint64(8); n < 64; n += 3 { // a start fails somewhere else for each
+		none = old
+		none.Cur = n
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+			t.Fatal(err)
+		}
+		b, err := p.Open(context.Background(), "", nil)
+		if err != nil {
+			failed++
+		} else if err := b.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if failed == 0 {
+		t.Error("no start has failed: the test says nothing")
+	}
+	b, err := p.Open(t.Context(), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
 	}
 }
 

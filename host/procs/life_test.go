@@ -377,7 +377,7 @@ func beHost() {
 	self, err := os.Executable()
 	if err == nil {
 		var p *procs.Plugin
-		if p, err = procs.New(procs.Options{Name: os.Getenv(hosted), Command: []string{self}, Env: map[string]string{asPlugin: os.Getenv(hosted), marker: os.Getenv(marker)}}); err == nil {
+		if p, err = procs.New(procs.Options{Name: os.Getenv(hosted), Command: []string{self}, Env: map[string]string{asPlugin: os.Getenv(hosted), marker: os.Getenv(marker), "PATH": os.Getenv("PATH")}}); err == nil {
 			_, err = p.Open(context.Background(), "", nil)
 		}
 	}

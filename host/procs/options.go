@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-plugin"
@@ -68,6 +69,9 @@ type Options struct {
 	MaxFrame int
 	// Memory is told to the plugin as what it may use, in bytes; 0: nothing is.
 	Memory uint64
+	// Limit is how many bytes of memory of its own it may use: the system refuses it more.
+	// 0: no limit. On Linux alone.
+	Limit uint64
 	// Restart is what follows when it is lost. RestartEmpty starts one again whose
 	// state was lost with it.
 	Restart      supervise.Policy
@@ -84,6 +88,9 @@ type Plugin struct {
 	opts   Options
 	path   string
 	tracer trace.Tracer // nil: no spans
+
+	mu   sync.Mutex
+	left []string // folders of runs that could not be removed
 }
 
 // New checks what can be before anything is started: that the executable is there
@@ -130,6 +137,11 @@ func (o *Options) complete() error {
 	}
 	if o.MaxFrame < 64<<10 || o.MaxFrame > 1<<30 {
 		return storage.Errorf(storage.InvalidArgument, "max_frame is %d, it must be between 64 KiB and 1 GiB", o.MaxFrame)
+	}
+	if o.Limit != 0 {
+		if err := canLimit(); err != nil {
+			return err
+		}
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

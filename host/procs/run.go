@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +31,7 @@ import (
 	"github.com/plinthkv/plinth/abi/abigrpc"
 	"github.com/plinthkv/plinth/abi/abipb"
 	"github.com/plinthkv/plinth/abi/frames"
+	"github.com/plinthkv/plinth/host/private"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -87,6 +89,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	if err := p.pinned(); err != nil {
 		return nil, err
 	}
+	p.sweep()
 	r := &run{p: p, over: make(chan struct{})}
 	if r.dir, err = runDir(); err != nil {
 		return nil, err
@@ -99,7 +102,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	}
 	if p.opts.Telemetry != nil {
 		if err := os.WriteFile(filepath.Join(r.dir, telemetryFile), p.opts.Telemetry, 0o600); err != nil {
-			_ = os.RemoveAll(r.dir)
+			p.remove(r.dir)
 			return nil, storage.Errorf(storage.Unavailable, "it cannot be started: what it is told of telemetry: %w", err)
 		}
 	}
@@ -161,6 +164,10 @@ func runDir() (string, error) {
 	dir, err := os.MkdirTemp("", "plinth")
 	if err != nil {
 		return "", storage.Errorf(storage.Unavailable, "it cannot be started: no folder for its sockets: %w", err)
+	}
+	if err := private.Dir(dir); err != nil {
+		_ = os.Remove(dir) // it is empty
+		return "", storage.Errorf(storage.InvalidArgument, "it cannot be started: the folder for its sockets: %w: set TMPDIR to another one", err)
 	}
 	const longest = len("/plugin-dir4294967295/plugin4294967295")
 	if most := len(syscall.RawSockaddrUnix{}.Path) - 1 - longest; len(dir) > most {
@@ -302,7 +309,25 @@ func (r *run) stop(ctx context.Context) {
 	if r.conn != nil {
 		_ = r.conn.Close() // it fails only when it was closed before
 	}
-	_ = os.RemoveAll(r.dir) // what cannot be removed is not ours any more
+	r.p.remove(r.dir)
+}
+
+// remove removes the folder of a run that has ended, now or as soon as it can be: to remove
+// a folder takes a descriptor, which there may be none of.
+func (p *Plugin) remove(dir string) {
+	if os.RemoveAll(dir) == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = append(p.left, dir)
+}
+
+// sweep removes what could not be removed before.
+func (p *Plugin) sweep() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = slices.DeleteFunc(p.left, func(dir string) bool { return os.RemoveAll(dir) == nil })
 }
 
 // goneWithin is how long a process that was told to go may take.

@@ -30,6 +30,7 @@ import (
 type process struct {
 	out    *output
 	cmd    *exec.Cmd
+	memory uint64   // that it may use, in bytes; 0: no limit
 	stdin  *os.File // its end is the end of the host
 	stdout *os.File
 	stderr *os.File
@@ -59,8 +60,9 @@ const telemetryFile = "telemetry.yaml"
 // part of its environment.
 func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 	r := &process{out: out, exited: make(chan struct{})}
+	r.memory = p.opts.Limit
 	r.greets, r.hello = io.Pipe()
-	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: []string{abi.RunDirKey + "=" + runDir}, SysProcAttr: &syscall.SysProcAttr{Setpgid: true}}
+	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: []string{abi.RunDirKey + "=" + runDir}, SysProcAttr: attributes()}
 	if p.opts.Telemetry != nil {
 		r.cmd.Env = append(r.cmd.Env, "OTEL_CONFIG_FILE="+filepath.Join(runDir, telemetryFile))
 	}
@@ -123,9 +125,15 @@ func (r *process) begin() error {
 	if r.killed {
 		return errors.New("it was killed before it began")
 	}
-	err := r.cmd.Start()
-	r.began = err == nil
-	return err
+	if err := r.cmd.Start(); err != nil {
+		return err
+	}
+	r.began = true
+	if err := r.limit(r.memory); err != nil {
+		r.killAll()
+		return fmt.Errorf("limits.memory: %w", err)
+	}
+	return nil
 }
 
 // runs tells whether the process was started.

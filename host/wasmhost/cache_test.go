@@ -82,7 +82,7 @@ func TestCacheDirectoryOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := wasmhost.NewRuntime(context.Background(), dir)
-	if want := "compilation cache: " + dir + " belongs to another user (uid 12345)"; err == nil || err.Error() != want {
+	if want := "compilation cache: " + dir + " belongs to another user (uid 12345): it holds native code that is run as it is found"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
 	"github.com/tetratelabs/wazero"
 
+	"github.com/plinthkv/plinth/host/private"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -103,32 +102,14 @@ func (r *Runtime) compile(ctx context.Context, binary []byte, o *Options) (*engi
 // Close does nothing more: modules close what they are compiled to.
 func (r *Runtime) Close(context.Context) error { return nil }
 
-// CheckCacheDir makes dir, and refuses one that others can write to, or could put
-// another in the place of: no directory above it may be theirs to write, but for
-// those like /tmp, where each can rename only what is their own.
+// CheckCacheDir makes dir, and refuses one that is not this user's alone: see
+// [private.Dir].
 func CheckCacheDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("compilation cache: %w", err)
 	}
-	dir, err := filepath.EvalSymlinks(dir)
-	if err == nil {
-		dir, err = filepath.Abs(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("compilation cache: %w", err)
-	}
-	for d, last := dir, ""; d != last; d, last = filepath.Dir(d), d {
-		info, err := os.Stat(d)
-		if err != nil {
-			return fmt.Errorf("compilation cache: %w", err)
-		}
-		sticky := info.Mode()&os.ModeSticky != 0 && d != dir
-		if runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 && !sticky {
-			return fmt.Errorf("compilation cache: %s can be written by others (mode %v): it holds native code that is run as it is found", d, info.Mode().Perm())
-		}
-		if err := ownedByUs(d, info); err != nil && d == dir {
-			return fmt.Errorf("compilation cache: %w", err)
-		}
+	if err := private.Dir(dir); err != nil {
+		return fmt.Errorf("compilation cache: %w: it holds native code that is run as it is found", err)
 	}
 	return nil
 }

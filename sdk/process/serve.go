@@ -80,11 +80,13 @@ func (p Plugin) Serve() {
 	// A signal to all processes of a service, as systemd sends, is the host's to follow:
 	// it closes the backend when nothing is in flight any more, and then ends this process.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	host := os.Getppid()
 	s := newServer(p)
 	go func() {
 		// The host holds the other end of standard input: nothing comes, and when it
 		// ends the host is gone, however it went.
 		_, _ = io.Copy(io.Discard, os.Stdin)
+		told := s.told.Load()
 		flushed := make(chan int, 1)
 		go func() { flushed <- s.flush() }()
 		code := 1
@@ -94,6 +96,9 @@ func (p Plugin) Serve() {
 		}
 		if dir := os.Getenv(abi.RunDirKey); dir != "" {
 			_ = os.RemoveAll(dir) // nobody is left to be told
+		}
+		if pid := os.Getpid(); syscall.Getpgrp() == pid && orphaned(host, told) {
+			_ = syscall.Kill(-pid, syscall.SIGKILL) // with all that it has started: nobody else ends it
 		}
 		os.Exit(code)
 	}()
@@ -107,6 +112,21 @@ func (p Plugin) Serve() {
 		Logger: hclog.NewNullLogger(),
 	})
 	os.Exit(s.flush())
+}
+
+// orphaned reports whether the host has ended. Its pipes end before its children are
+// another's, so that this waits a moment, unless the host has told this process to close.
+func orphaned(host int, told bool) bool {
+	for range 20 {
+		if os.Getppid() != host {
+			return true
+		}
+		if told {
+			return false
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return false
 }
 
 // flush closes the backend if the host has not, does what is to be done at the end,

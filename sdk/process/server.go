@@ -30,6 +30,7 @@ type server struct {
 	quick    bool
 	backend  atomic.Pointer[storage.Backend]
 
+	told    atomic.Bool // it was closed
 	flushed sync.Once
 	code    int // of the exit, after flushed
 
@@ -130,6 +131,7 @@ func (s *server) close(ctx context.Context) error {
 		return nil
 	}
 	s.closed = true
+	s.told.Store(true)
 	return b.Close(ctx)
 }
 

@@ -1,0 +1,17 @@
+//go:build unix && !linux
+
+package procs
+
+import (
+	"syscall"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+func (r *process) limit(uint64) error { return nil }
+
+func canLimit() *storage.Error {
+	return storage.Errorf(storage.Unsupported, "limits.memory of a process is supported on Linux alone")
+}
