@@ -78,6 +78,7 @@ func Load(o Options) (*Config, error) {
 	d.decodeInto(cfg, root, "")
 	cfg.checkPlugins(o.Programs, &d)
 	cfg.checkBackends(builtins, &d)
+	cfg.checkTokens(file, &d)
 	cfg.resolvePaths(dir)
 	if err := p.err(); err != nil {
 		errors.As(err, &cfg.problems)

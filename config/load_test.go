@@ -184,7 +184,6 @@ plugins: { own: { limits: { max_frame: 1MiB }, on_loss: restart, restart: { budg
 	for setting, want := range map[string]string{
 		"trust: trusted":              "a.yaml:1:26: plugins.own.trust: cannot be set: own is built in, and takes only limits.call",
 		"isolation: process":          "plugins.own.isolation: cannot be set",
-		"limits: { memory: 1MiB }":    "plugins.own.limits.memory: cannot be set",
 		`sha256: "` + zeros + `"`:     "plugins.own.sha256: cannot be set",
 		"process: { command: [\"\"]}": "plugins.own.process.command[0]: is empty",
 		"attempts: 3":                 "plugins.own.attempts: ",

@@ -254,7 +254,7 @@ func TestJSON(t *testing.T) {
 		{`["1", 'true', "null", ""]`, `["1","true","null",""]`},
 		{"a: |\n  line\n  \"two\"\n", `{"a":"line\n\"two\"\n"}`},
 		{`["${env:N}", "x${env:N}"]`, `["5","x5"]`},
-		{"- ${env:N}\n- ${env:Z}\n- ${env:T}\n- ${env:E}\n- a$b\n- $$\n- $${env:N}\n", `[5,"007",true,"","a$b","$","${env:N}"]`},
+		{"- ${env:N}\n- ${env:Z}\n- ${env:T}\n- ${env:E:-}\n- a$b\n- $$\n- $${env:N}\n", `[5,"007",true,"","a$b","$","${env:N}"]`},
 		{`["😀é<"]`, `["😀é` + `\u003c"]`},
 		{"[.inf]", "n.yaml:1:2: n[0]: \".inf\" is no finite number"},
 		{"[-.Inf, .nan, 010, 1e999, 0x10000000000000000]", "n.yaml:1:2: n[0]: \"-.Inf\" is no finite number\n" +

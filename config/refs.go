@@ -141,6 +141,8 @@ func (r *resolver) variable(arg string) (string, error) {
 		return otherwise, nil
 	case !set:
 		return "", errors.New("names a variable that is not set")
+	case text == "":
+		return "", fmt.Errorf("names a variable that is empty: ${env:%s:-} allows that", name)
 	case !utf8.ValidString(text):
 		return "", errors.New("names a variable that is not UTF-8")
 	}
@@ -185,6 +187,9 @@ func readRef(path string) (string, error) {
 		return "", errors.New("names a file that is not UTF-8")
 	}
 	text := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	if text == "" {
+		return "", errors.New("names a file that is empty")
+	}
 	return text, noReference(text, "names a file that")
 }
 

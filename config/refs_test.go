@@ -69,7 +69,8 @@ func TestReferences(t *testing.T) {
 	tests := []struct{ in, want string }{
 		{"env:SET", "value"},
 		{"env:SET:-other", "value"},
-		{"env:EMPTY", ""},
+		{"env:EMPTY", "names a variable that is empty: ${env:EMPTY:-} allows that"},
+		{"env:EMPTY:-", ""},
 		{"env:EMPTY:-other", "other"},
 		{"env:NO:-other", "other"},
 		{"env:NO:-", ""},
@@ -84,7 +85,7 @@ func TestReferences(t *testing.T) {
 		{"file:line", "text"},
 		{"file:crlf", "text"},
 		{"file:lines", "a\n"},
-		{"file:empty", ""},
+		{"file:empty", "names a file that is empty"},
 		{"file:dollar", "pa$$word${"},
 		{"file:./plain", "text"},
 		{"file:" + filepath.Join(dir, "plain"), "text"},

@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -12,8 +11,8 @@ const hidden = "(hidden)"
 
 // YAML is the configuration as it came out of all layers, without comments. A
 // value from a reference is shown as that reference, one from the environment as a
-// reference to its variable, and what is a secret by its name as "(hidden)" where it
-// is written out. A Config that was not loaded has none.
+// reference to its variable, and what is a secret by its name or its form as "(hidden)"
+// where it is written out. A Config that was not loaded has none.
 func (c *Config) YAML() ([]byte, error) {
 	if c.root == nil {
 		return nil, nil
@@ -39,7 +38,11 @@ func (v *value) yaml(path string) *yaml.Node {
 	case list:
 		n := &yaml.Node{Kind: yaml.SequenceNode}
 		for i, item := range v.items {
-			n.Content = append(n.Content, item.yaml(index(path, i)))
+			shown := item.yaml(index(path, i))
+			if i > 0 && item.kind == scalar && secretFlag(v.items[i-1].data) {
+				shown.Value = hidden
+			}
+			n.Content = append(n.Content, shown)
 			if item.origin == environment {
 				break // the variable stands for all of them
 			}
@@ -54,21 +57,11 @@ func (v *value) yaml(path string) *yaml.Node {
 		n.Value = "${" + v.pos.File[:3] + ":" + v.pos.File[4:] + "}"
 	case v.origin == document && v.data != "" && secret(path):
 		n.Value = hidden
+	default:
+		n.Value = masked(n.Value)
 	}
 	if !v.plain || v.core() == coreString {
 		n.Tag = "!!str"
 	}
 	return n
-}
-
-// secret tells whether a value is one by its name: tokens, passwords and keys of
-// plugins, and what they are granted of the environment.
-func secret(path string) bool {
-	name := strings.ToLower(path[strings.LastIndexByte(path, '.')+1:])
-	for _, word := range []string{"token", "password", "passwd", "secret", "credential", "api_key", "apikey", "private_key"} {
-		if strings.Contains(name, word) && !strings.HasSuffix(name, "per_token") {
-			return true
-		}
-	}
-	return strings.HasPrefix(path, "plugins.") && strings.Contains(path, ".grants.env.")
 }

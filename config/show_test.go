@@ -1,6 +1,8 @@
 package config
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -43,6 +45,79 @@ stores: { a: { backend: { plugin: acme, config: { a: "5", b: 5, c: ~, d: "~", e:
 	}
 	if out, err := new(Config).YAML(); out != nil || err != nil {
 		t.Errorf("not loaded: %s, %v", out, err)
+	}
+}
+
+// Whatever is a secret by its name, by where it is or by its form is not shown; what is none is.
+func TestSecretsAreHidden(t *testing.T) {
+	c := load(t, Options{Environ: []string{"PW=hunter2"}}, `
+plugins:
+  acme:
+    process: { command: [./acme, --password, hunter2, "--api-key=hunter2", -v, "--url=postgres://app:hunter2@db/x?sslmode=on", -H, "Authorization: Bearer hunter2"] }
+stores:
+  a:
+    backend:
+      plugin: acme
+      config:
+        dsn: "host=db user=app password=hunter2 sslmode=require"
+        mysql: "app:hunter2@tcp(db:3306)/x"
+        url: "https://app:hunter2@db/x"
+        query: "https://db/x?token=hunter2&user=app"
+        reference: "postgres://app:${env:PW}@db/x"
+        mixed: "postgres://${env:PW}:hunter2@db/x"
+        credentials: { user: hunter2, list: [hunter2, { deep: hunter2 }] }
+        aws_secret_access_key: hunter2
+        headers: { x-key: hunter2 }
+        key: plain
+        port: 5432
+        address: "db:5432"
+    pipeline: []
+telemetry:
+  tracer_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "https://hunter2@otel/v1", headers: [ { name: api-key, value: hunter2 } ], headers_list: "k=hunter2" } } } } ] }
+`)
+	out, err := c.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "hunter2") {
+			t.Errorf("a secret is shown: %s", line)
+		}
+	}
+	for _, want := range []string{"--password", "-v", "postgres://(hidden)@db/x?sslmode=on", "host=db user=app password=(hidden) sslmode=require", "app:(hidden)@tcp(db:3306)/x",
+		"https://(hidden)@db/x", "token=(hidden)&user=app", "${env:PW}", "key: plain", "port: 5432", "db:5432", "name: api-key"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+}
+
+// A token that is written has to be one, from wherever it comes.
+func TestEmptyTokens(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "empty"), []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const stores = "\nstores: { a: { backend: { plugin: memory } } }"
+	for name, c := range map[string]struct {
+		yaml    string
+		environ []string
+		flags   map[string]string
+	}{
+		"written":       {yaml: `server: { token: "" }`},
+		"null":          {yaml: `server: { token: }`},
+		"a variable":    {yaml: `server: { token: "${env:TOK}" }`, environ: []string{"TOK="}},
+		"a default":     {yaml: `server: { token: "${env:TOK:-}" }`, environ: []string{"TOK="}},
+		"a file":        {yaml: `server: { token: "${file:empty}" }`},
+		"environment":   {environ: []string{"PLINTH_SERVER__TOKEN="}},
+		"a flag":        {flags: map[string]string{"server.token": ""}},
+		"of a remote":   {yaml: `plugins: { hq: { remote: "127.0.0.1:1", token: "" } }`},
+		"of one, by it": {yaml: `plugins: { hq: { remote: "127.0.0.1:1", token: "${env:TOK}" } }`, environ: []string{"TOK="}},
+	} {
+		_, err := Load(Options{File: filepath.Join(dir, "a.yaml"), Content: []byte(c.yaml + stores), Environ: c.environ, Flags: c.flags})
+		if err == nil || !strings.Contains(err.Error(), "token") || !strings.Contains(err.Error(), "empty") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

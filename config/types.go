@@ -33,7 +33,7 @@ type Plugin struct {
 	// Remote, instead of Wasm, is another host that serves stores over gRPC:
 	// "host:port" or "unix:/path". Which of its stores, the backend's config says.
 	Remote         string    `yaml:"remote"`
-	Token          string    `yaml:"token"`           // bearer token for Remote; "" for none
+	Token          string    `yaml:"token"`           // bearer token for Remote; absent: none
 	TLS            RemoteTLS `yaml:"tls"`             // to Remote
 	ConnectTimeout Duration  `yaml:"connect_timeout"` // to reach Remote; 0: the client's default
 	Attempts       int       `yaml:"attempts"`        // of a call to Remote, the first included; 0: the client's default
@@ -126,7 +126,7 @@ type Server struct {
 	HTTP            string       `yaml:"http"`             // "host:port", "unix:/path", or "" for none
 	GRPC            string       `yaml:"grpc"`             // as HTTP
 	Hosts           []string     `yaml:"hosts"`            // Host names answered to, besides the listener's own and loopback's
-	Token           string       `yaml:"token"`            // bearer token that callers must send; "" for none
+	Token           string       `yaml:"token"`            // bearer token that callers must send; absent: none. An empty one is an error
 	TLS             TLS          `yaml:"tls"`              // certificates; needed beyond loopback
 	Limits          ServerLimits `yaml:"limits"`           // what a caller may ask for
 	ShutdownTimeout Duration     `yaml:"shutdown_timeout"` // how long requests in flight may take to end

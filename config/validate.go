@@ -306,3 +306,24 @@ func (c *Config) checkBackends(builtins []string, d *decoder) {
 		d.invalid(FieldError{path, message}, c.root.v, "")
 	}
 }
+
+// checkTokens refuses a token that is written and empty: without one nobody is asked for
+// any, which is no way to say so.
+func (c *Config) checkTokens(file *value, d *decoder) {
+	paths := []string{"server.token"}
+	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
+		paths = append(paths, joinPath(join("plugins", name), "token"))
+	}
+	for _, path := range paths {
+		at, ok := c.root.v.find(path)
+		empty := ok && !at.broken && at.kind == scalar && at.data == ""
+		if !ok && file != nil { // a key without a value is left out, elsewhere
+			if at, ok = file.find(path); ok {
+				empty = at.kind == null
+			}
+		}
+		if empty {
+			d.problems.add(at.where(), path, "is empty, which would turn authentication off: leave the key out if nobody has to have a token")
+		}
+	}
+}

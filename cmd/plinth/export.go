@@ -59,7 +59,8 @@ func (x *exportCmd) Run(ctx context.Context, e env) (err error) {
 }
 
 // createOutput gives what to write to, and how to finish: without an error a file
-// takes its name, with one nothing is left of it. What is no file, such as a pipe,
+// takes its name, with one nothing is left of it. A new file is for this user alone: it
+// holds what a store holds. What is no file, such as a pipe,
 // is written to as it is.
 func createOutput(name string, stdout io.Writer) (io.Writer, func(error) error, error) {
 	if name == "-" {
@@ -76,9 +77,14 @@ func createOutput(name string, stdout io.Writer) (io.Writer, func(error) error, 
 		return f, func(err error) error { return errors.Join(err, f.Close()) }, nil
 	}
 	part := filepath.Join(filepath.Dir(name), fmt.Sprintf(".%s.%d.part", filepath.Base(name), os.Getpid()))
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, nil, err
+	}
+	if info, err := os.Stat(name); err == nil { // what is replaced keeps its mode
+		if err := f.Chmod(info.Mode().Perm()); err != nil {
+			return nil, nil, errors.Join(err, f.Close(), os.Remove(part))
+		}
 	}
 	return f, func(err error) error {
 		if err == nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -28,7 +29,7 @@ type httpStore struct {
 }
 
 func (t target) overHTTP() (*httpStore, error) {
-	c := &httpStore{http: &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: time.Minute}}, token: t.Token}
+	c := &httpStore{http: &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: time.Minute}, CheckRedirect: noRedirects}, token: t.Token}
 	base := strings.TrimSuffix(t.Addr, "/")
 	if path, ok := strings.CutPrefix(base, "unix:"); ok {
 		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -43,9 +44,16 @@ func (t target) overHTTP() (*httpStore, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, usagef("--addr %q is not http://HOST:PORT, https://HOST:PORT, unix:PATH, or the same with grpc://, grpcs:// and grpc+unix:", t.Addr)
 	}
+	if t.Token != "" && u.Scheme == "http" && !door.Loopback(u.Hostname()) {
+		return nil, usagef("--addr %q: the token would go to %s in the clear: use https://", t.Addr, u.Host)
+	}
 	c.base = base + "/v1/stores/" + url.PathEscape(t.Store)
 	return c, nil
 }
+
+// noRedirects leaves a redirect to the caller, for whom it is an error: a Plinth server sends
+// none, and the request, with its token, is for that server alone.
+func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // keyPath is the path and query of one key. What a proxy or a client might fold
 // or cannot be written in a path goes as base64.
@@ -129,6 +137,9 @@ func failure(res *http.Response) error {
 			text = p.Title
 		}
 		text = fmt.Sprintf("%s (%s)", text, p.Code)
+	}
+	if res.StatusCode/100 == 3 {
+		text += ": the server redirects, which no Plinth server does; redirects are not followed"
 	}
 	code := exitFailed
 	switch {
@@ -247,12 +258,12 @@ func (c *httpStore) scan(ctx context.Context, s scanQuery, each func(line) error
 	defer res.Body.Close()
 	r := bufio.NewReaderSize(res.Body, 64<<10)
 	for {
-		raw, err := r.ReadBytes('\n')
-		if err == io.EOF && len(raw) == 0 {
+		raw, err := readLine(r)
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("the answer was cut short: %w", err)
+			return fmt.Errorf("read the server's answer: %w", err)
 		}
 		l, err := parseLine(raw, s.keysOnly)
 		if err != nil {

@@ -22,21 +22,21 @@ import (
 )
 
 type serveCmd struct {
-	Source source `embed:""`
-	HTTP   string `name:"http" help:"Address to serve HTTP on, HOST:PORT or unix:PATH; over the configuration's." placeholder:"ADDR"`
-	GRPC   string `name:"grpc" help:"Address to serve gRPC on, in the same way." placeholder:"ADDR"`
-	Log    string `help:"How to log: text or json." enum:"text,json" default:"text"`
+	Source source  `embed:""`
+	HTTP   *string `name:"http" help:"Address to serve HTTP on, HOST:PORT or unix:PATH, instead of the configuration's; '' for none." placeholder:"ADDR"`
+	GRPC   *string `name:"grpc" help:"Address to serve gRPC on, in the same way." placeholder:"ADDR"`
+	Log    string  `help:"How to log: text or json." enum:"text,json" default:"text"`
 }
 
 func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
-	for name, address := range map[string]string{"server.http": s.HTTP, "server.grpc": s.GRPC} {
-		if address == "" {
+	for name, address := range map[string]*string{"server.http": s.HTTP, "server.grpc": s.GRPC} {
+		if address == nil {
 			continue
 		}
 		if s.Source.Set == nil {
 			s.Source.Set = map[string]string{}
 		}
-		s.Source.Set[name] = address
+		s.Source.Set[name] = *address
 	}
 	// A reader of its output that goes away ends no server: only what it would have read is
 	// lost. What this process starts does not inherit it.
@@ -54,7 +54,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	log := slog.New(tel.Handler(handler))
 	otelapi.SetErrorHandler(otelapi.ErrorHandlerFunc(func(err error) { // not by way of OpenTelemetry itself
-		slog.New(handler).Warn("telemetry", "error", err)
+		slog.New(handler).Warn("telemetry", "error", withoutSecrets(err.Error()))
 	}))
 	defer func() { err = errors.Join(err, shutTelemetry(tel)) }() // last: what ends before it is told too
 	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter), plinth.WithPluginTelemetry(forPlugins))
