@@ -9,6 +9,7 @@ import (
 	"net"
 	netrpc "net/rpc"
 	"os"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -31,6 +32,9 @@ func child() {
 		return
 	case "memory":
 		process.Serve(memory.Open)
+	case "burn":
+		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); { // should nobody end it
+		}
 	case "raw":
 		err = rawChild()
 	case "gRPC", "net/rpc":

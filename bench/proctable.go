@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -27,7 +29,7 @@ type measured struct {
 
 // processTable measures calls to other processes, and prints them beside the floor:
 // for this, what both processes did counts, and how long the slowest took.
-func processTable(ctx context.Context, rounds int, each time.Duration) (err error) {
+func processTable(ctx context.Context, filter *regexp.Regexp, rounds int, each time.Duration) (err error) {
 	dir, err := os.MkdirTemp("", "plinth-bench-")
 	if err != nil {
 		return err
@@ -38,6 +40,8 @@ func processTable(ctx context.Context, rounds int, each time.Duration) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, o.end()) }()
+	endBurning := func() {}
+	defer func() { endBurning() }()
 	t := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "\t\t\t\t\t\t\t\t")
 	fmt.Fprintln(t, "work in another process\tsubject\tns\tratio\tgoal\tallocs\tCPU here\tCPU there\tp99")
@@ -46,8 +50,19 @@ func processTable(ctx context.Context, rounds int, each time.Duration) (err erro
 		callers int
 		many    bool
 		goal    float64
-	}{{"get, 1 caller", 1, false, 0.4}, {"get, 64 callers", mostCallers, false, 0.32},
-		{"GetMany of 256, 1 caller", 1, true, 0}, {"GetMany of 256, 64 callers", mostCallers, true, 0}} {
+		busy    bool // two other processes burn the processors
+	}{{"get, 1 caller", 1, false, 0.4, false}, {"get, 1 caller, processors busy", 1, false, 0.8, true}, {"get, 64 callers", mostCallers, false, 0.32, false},
+		{"GetMany of 256, 1 caller", 1, true, 0, false}, {"GetMany of 256, 64 callers", mostCallers, true, 0, false}} {
+		if !filter.MatchString(w.name) {
+			continue
+		}
+		if w.busy {
+			stop, err := burn()
+			if err != nil {
+				return err
+			}
+			endBurning = stop
+		}
 		best := map[*other]*measured{}
 		for range rounds {
 			for _, s := range o.list {
@@ -78,10 +93,36 @@ func processTable(ctx context.Context, rounds int, each time.Duration) (err erro
 			}
 			fmt.Fprintf(t, "%s\t%s\t%.0f\t%.2f\t%s\t%.1f\t%.0f\t%.0f\t%v\n", w.name, s.name, m.ns, m.ns/floor, goal, m.allocs, m.hostCPU, m.otherCPU, m.p99.Round(100*time.Nanosecond))
 		}
+		endBurning()
 		fmt.Fprintln(t, "\t\t\t\t\t\t\t\t")
 	}
 	t.Flush()
 	return lifeTimes(ctx)
+}
+
+// burn starts a process for each processor that uses all of it, until stop is called.
+func burn() (stop func(), err error) {
+	var all []*exec.Cmd
+	stop = sync.OnceFunc(func() {
+		for _, c := range all {
+			_ = c.Process.Kill()
+			_ = c.Wait() // it was killed
+		}
+	})
+	self, err := os.Executable()
+	if err != nil {
+		return stop, err
+	}
+	for range runtime.NumCPU() {
+		c := exec.Command(self)
+		c.Env = append(os.Environ(), asChild+"=burn", "GOMAXPROCS=1")
+		if err := c.Start(); err != nil {
+			stop()
+			return stop, err
+		}
+		all = append(all, c)
+	}
+	return stop, nil
 }
 
 func metOr(met bool) string {
