@@ -23,8 +23,12 @@ type instance struct {
 	request []byte // what the host writes into
 	out     []byte // what it reads
 	now     int64  // ms; never goes back
-	max     int    // bytes of an answer
+	max     int    // bytes of the answers of one call
 	broken  *storage.Error
+
+	fixed   sdk.Fixed // nil: the backend is none
+	largest int       // bytes of a request, where it is
+	paced   int64     // what it held when the collector was set last
 }
 
 // result is what an export answers: bytes that stay valid until the next call,
@@ -35,8 +39,20 @@ type result struct {
 	isErr bool
 }
 
-// buffer gives a request buffer of at least n bytes.
+// buffer gives a request buffer of at least n bytes, nil for more than a fixed
+// backend has room for.
 func (i *instance) buffer(n int) []byte {
+	if i.fixed != nil {
+		if n > i.largest {
+			return nil
+		}
+		if n > cap(i.request) { // the first that is not small; there are no others
+			i.request = make([]byte, i.largest)
+			i.pace()
+		}
+		i.request = i.request[:cap(i.request)]
+		return i.request
+	}
 	if n > cap(i.request) || cap(i.request) > keptBuffer && n <= keptBuffer {
 		i.request = make([]byte, max(n, 4096))
 	}
@@ -73,19 +89,32 @@ func (i *instance) doOpen(n int) (r result) {
 		return i.fail(storage.AsError(err))
 	}
 	i.backend, i.answers = b, sdk.NewAnswerer(b)
+	if i.fixed, _ = b.(sdk.Fixed); i.fixed != nil {
+		i.largest, i.max = limits(i.fixed, i.max)
+		i.out = make([]byte, 0, i.max)
+		i.pace()
+	}
 	info := b.Info()
 	i.out = abi.AppendInfo(i.out[:0], &info)
 	return result{bytes: i.out}
 }
 
+// limits are what a fixed backend says of its messages, as far as the host goes.
+func limits(f sdk.Fixed, frame int) (request, answers int) {
+	request, answers = f.Messages()
+	return min(request, frame), min(answers, frame)
+}
+
 // doCall answers the first frames of the n bytes of request: as many as the
-// budget of the first allows, and at least one.
+// budget of the first allows, and at least one. All answers together are within that
+// one budget; beside the first, they are no more than a buffer that is kept has room
+// for, so that callers who are combined cannot make a module grow.
 func (i *instance) doCall(n int) (r result) {
 	defer i.recovered(&r)
 	if err := i.usable(); err != nil {
 		return i.fail(err)
 	}
-	if cap(i.out) > keptBuffer {
+	if i.fixed == nil && cap(i.out) > keptBuffer {
 		i.out = nil
 	}
 	out, budget := i.out[:0], 0
@@ -104,8 +133,10 @@ func (i *instance) doCall(n int) (r result) {
 			}
 		}
 		start := len(out)
-		if start > 0 && budget-start < sdk.AnswerReserve {
-			break
+		if start > 0 {
+			if budget = min(budget, combined); budget-start < room(f) {
+				break
+			}
 		}
 		if err != nil {
 			out = sdk.AppendError(out, f.ID, err)
@@ -119,7 +150,33 @@ func (i *instance) doCall(n int) (r result) {
 		rest = after
 	}
 	i.out = out
+	i.pace()
 	return result{bytes: out}
+}
+
+// combined is the most bytes that all answers of one call have together, but for a
+// first one that alone has more.
+const combined = keptBuffer
+
+// room is what has to be left of the budget for f to be begun behind others. A scan
+// that had less would answer a shorter page than it was asked for.
+func room(f abi.Frame) int {
+	if abi.Op(f.Kind) == abi.OpScan {
+		return combined / 2
+	}
+	return sdk.AnswerReserve
+}
+
+// pace has the collector run when there is as much garbage as a fixed backend has
+// room for beside what it holds.
+func (i *instance) pace() {
+	if i.fixed == nil {
+		return
+	}
+	if held := i.fixed.Held() + int64(cap(i.request)+cap(i.out)); held != i.paced {
+		i.paced = held
+		limitHeap(held)
+	}
 }
 
 // tooLarge tells whether an answer is the refusal of one that did not fit what
@@ -136,9 +193,12 @@ func (i *instance) doGet(n int, now int64) (r result) {
 		return i.fail(i.usable())
 	}
 	i.tell(now)
-	message, err := i.answers.Get(i.out, i.request[:min(n, len(i.request))])
+	message, err := i.answers.Get(i.out[:0], i.request[:min(n, len(i.request))])
 	switch {
 	case err == nil && len(message) <= i.max:
+		if cap(message) <= keptBuffer || i.fixed != nil {
+			i.out = message
+		}
 		return result{bytes: message}
 	case err == storage.ErrNotFound || err != nil && errors.Is(err, storage.ErrNotFound):
 		return result{code: uint8(storage.NotFound)}
