@@ -93,9 +93,32 @@ func AppendItemHead(dst []byte, s *ItemShape) []byte {
 // Get it comes first.
 func AppendItemValue(dst []byte, s *ItemShape) []byte { return appendLen(dst, itemValue, s.Value) }
 
-// AppendValue appends the answer to a Get of an item that never expires.
+// AppendValue appends the answer to a Get of an item that never expires. It is hot
+// in modules, where every append is dear: with room in dst there is none.
 func AppendValue(dst, value []byte, version uint64) []byte {
+	const most = 2 * 11 // tags and varints
+	start := len(dst)
+	if b := dst[start:cap(dst)]; len(b) >= len(value)+most {
+		b[0] = itemValue
+		i := putUvarint(b[1:], uint64(len(value))) + 1
+		i += copy(b[i:], value)
+		if version != 0 {
+			b[i] = itemVersion
+			i += putUvarint(b[i+1:], version) + 1
+		}
+		return dst[:start+i]
+	}
 	return appendUint(append(appendLen(dst, itemValue, len(value)), value...), itemVersion, version)
+}
+
+// putUvarint writes v to b, which has room, and answers how many bytes it took.
+func putUvarint(b []byte, v uint64) (n int) {
+	for ; v >= 0x80; n++ {
+		b[n] = byte(v) | 0x80
+		v >>= 7
+	}
+	b[n] = byte(v)
+	return n + 1
 }
 
 // AppendItemTail appends what is after the value.

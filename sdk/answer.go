@@ -45,11 +45,32 @@ func (a *Answerer) Answer(dst []byte, f abi.Frame, budget int) []byte {
 // with ctx. The deadline is the request's own.
 func (a *Answerer) AnswerIn(ctx context.Context, dst []byte, f abi.Frame, budget int) []byte {
 	a.ctx.Context = ctx
-	defer func() { a.ctx.Context = context.Background() }()
+	var h abi.Header
+	dst = a.AnswerRead(dst, f, &h, h.Decode(f.Header), budget)
+	a.ctx.Context = context.Background()
+	return dst
+}
+
+// AnswerRead is Answer for a carrier that has read the header, which may have failed.
+func (a *Answerer) AnswerRead(dst []byte, f abi.Frame, h *abi.Header, err error, budget int) []byte {
 	start := len(dst)
+	if abi.Op(f.Kind) == abi.OpApply && err == nil { // hot, and the shortest way to it
+		a.ctx.set(h)
+		version, err := a.apply(f.Message)
+		a.ctx.forgetTrace()
+		if err != nil {
+			return AppendError(dst, f.ID, err)
+		}
+		dst, _ = abi.EndFrame(abi.AppendVersion(abi.BeginFrame(dst, f.ID, uint8(storage.OK), nil), version), start)
+		return dst
+	}
 	dst = abi.BeginFrame(dst, f.ID, uint8(storage.OK), nil)
 	head := len(dst)
-	dst, err := a.message(dst, f, budget-(head-start))
+	if err == nil {
+		a.ctx.set(h)
+		dst, err = a.message(dst, f, budget-(head-start))
+		a.ctx.forgetTrace()
+	}
 	if err == nil && len(dst)-start > budget {
 		err = storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(len(dst)-start))
 	}
@@ -71,7 +92,7 @@ func AppendError(dst []byte, id uint32, err error) []byte {
 // Get appends the item at key to dst as a message, without the key itself. It is a
 // request without a header: no deadline, no trace.
 func (a *Answerer) Get(dst, key []byte) ([]byte, error) {
-	a.ctx.set(&abi.Header{})
+	a.ctx.deadline = time.Time{} // no trace is left from the request before
 	return a.get(dst, key)
 }
 
@@ -93,12 +114,6 @@ func (a *Answerer) get(dst, key []byte) ([]byte, error) {
 
 // message appends the message of the answer to dst.
 func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) {
-	var h abi.Header
-	if err := h.Decode(f.Header); err != nil {
-		return dst, err
-	}
-	a.ctx.set(&h)
-	defer a.ctx.forgetTrace()
 	switch abi.Op(f.Kind) {
 	case abi.OpGet:
 		key, err := abi.DecodeGet(f.Message)
@@ -110,15 +125,6 @@ func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) 
 		return a.getMany(dst, f.Message, budget)
 	case abi.OpScan:
 		return a.scan(dst, f.Message, budget)
-	case abi.OpApply:
-		if err := abi.DecodeWriteSet(f.Message, &a.write); err != nil {
-			return dst, err
-		}
-		version, err := a.b.Apply(&a.ctx, &a.write)
-		if err != nil {
-			return dst, err
-		}
-		return abi.AppendVersion(dst, version), nil
 	case abi.OpHealth:
 		probe, err := abi.DecodeProbe(f.Message)
 		if err != nil {
@@ -135,6 +141,13 @@ func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) 
 		return abi.AppendHealth(dst, &health), nil
 	}
 	return dst, storage.Errorf(storage.Unsupported, "op %d is not known here", f.Kind)
+}
+
+func (a *Answerer) apply(message []byte) (version uint64, err error) {
+	if err := abi.DecodeWriteSet(message, &a.write); err != nil {
+		return 0, err
+	}
+	return a.b.Apply(&a.ctx, &a.write)
 }
 
 // What a Health may say, in bytes: together far less than AnswerReserve.
@@ -297,7 +310,11 @@ func TraceContext(ctx context.Context) (traceparent, tracestate string) {
 }
 
 // forgetTrace is for what is done between requests, and is part of none.
-func (c *callContext) forgetTrace() { c.traceparent, c.tracestate = nil, nil }
+func (c *callContext) forgetTrace() {
+	if c.traceparent != nil || c.tracestate != nil {
+		c.traceparent, c.tracestate = nil, nil
+	}
+}
 
 func (c *callContext) set(h *abi.Header) {
 	c.traceparent, c.tracestate = h.Traceparent, h.Tracestate

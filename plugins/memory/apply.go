@@ -49,11 +49,11 @@ func most(n int) int64 { return 2*int64(n) + 256 }
 // onePut tells whether w is one put of an item that never expires, within the limits,
 // and nothing else: the usual one, of which there is nothing else to look at.
 func (b *Backend) onePut(w *storage.WriteSet) bool {
-	if len(w.Ops) != 1 || len(w.Checks) != 0 || w.ID != [16]byte{} {
+	if len(w.Ops) != 1 || len(w.Checks) != 0 {
 		return false
 	}
 	o := &w.Ops[0]
-	return o.Kind == storage.OpPut && o.End == nil && o.ExpiresAt.IsZero() && len(o.Key) <= mostKey && len(o.Value) <= mostValue
+	return o.Kind == storage.OpPut && o.End == nil && len(o.Key) <= mostKey && len(o.Value) <= mostValue && w.ID == [16]byte{} && o.ExpiresAt.IsZero()
 }
 
 // apply is the rest of Apply, for all that there may be to a write set.

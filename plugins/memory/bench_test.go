@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -43,31 +42,6 @@ func BenchmarkParts(b *testing.B) {
 		{"get", func(i int) { m.AppendGet(ctx, buf, benchKeys[i]) }},
 		{"validate", func(i int) { w.Ops[0].Key = benchKeys[i]; _ = w.Validate(&m.info) }},
 		{"put", func(i int) { m.put(benchKeys[i], value, 0, m.version+1) }},
-		{"locked", func(i int) { w.Ops[0].Key = benchKeys[i]; m.locked(w, true) }},
-		{"apply", func(i int) { w.Ops[0].Key = benchKeys[i]; m.Apply(ctx, w) }},
-		{"op", func(i int) { w.Ops[0] = storage.Put(benchKeys[i], value) }},
-		{"lock", func(int) { m.mu.Lock(); m.mu.Unlock() }},
-		{"rlock", func(int) { m.mu.RLock(); m.mu.RUnlock() }},
-		{"deferlock", func(int) { m.mu.Lock(); defer m.mu.Unlock() }},
-		{"now", func(int) { m.now() }},
-		{"reap", func(int) { m.reap(5, 17) }},
-		{"trim", func(int) { m.trim(5) }},
-		{"ctxerr", func(int) { storage.ContextError(ctx) }},
-		{"atMost", func(int) { atMost(w.Ops) }},
-		{"run", func(i int) { w.Ops[0].Key = benchKeys[i]; m.run(w, 5) }},
-		{"do", func(i int) { w.Ops[0].Key = benchKeys[i]; m.do(w.Ops, 5) }},
-		{"ids", func(i int) { m.ids.find(w) }},
-		{"gone", func(i int) { gone(&w.Ops[0], 5) }},
-		{"overwrite", func(i int) {
-			r := m.find(benchKeys[i])
-			m.overwrite(r, benchKeys[i], value, 0, m.version)
-		}},
-		{"live", func(i int) { m.live(benchKeys[i], 5) }},
-		{"look", func(i int) { m.look(benchKeys[i]) }},
-		{"onePut", func(int) { m.onePut(w) }},
-		{"AppendValue", func(int) { abi.AppendValue(buf, value, 1<<60) }},
-		{"wire", func(i int) { m.wire(m.item(m.first(0))) }},
-		{"append", func(i int) { m.append(buf, m.item(m.first(0)), 16, 100) }},
 		{"set", set},
 	} {
 		b.Run(part.name, func(b *testing.B) {

@@ -3,7 +3,6 @@ package memory
 import (
 	"context"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +17,7 @@ type Backend struct {
 	clock func() time.Time
 	last  atomic.Int64 // the latest now that was seen, in ms
 
-	mu sync.RWMutex
+	mu lock
 	*store
 	ids    ids
 	closed bool
@@ -187,6 +186,7 @@ func (b *Backend) Messages() (request, answers int) {
 // Held is how many bytes are held: see [sdk.Fixed].
 func (b *Backend) Held() int64 {
 	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return b.held() + int64(cap(b.index.pages))*4 + b.ids.held()
+	n := b.held() + int64(cap(b.index.pages))*4 + b.ids.held()
+	b.mu.RUnlock()
+	return n
 }

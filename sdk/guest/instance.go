@@ -26,9 +26,10 @@ type instance struct {
 	max     int    // bytes of the answers of one call
 	broken  *storage.Error
 
-	fixed   sdk.Fixed // nil: the backend is none
-	largest int       // bytes of a request, where it is
-	paced   int64     // what it held when the collector was set last
+	encoded sdk.Encoded // nil: the backend is none
+	fixed   sdk.Fixed   // nil: the backend is none
+	largest int         // bytes of a request, where it is
+	paced   int64       // what it held when the collector was set last
 }
 
 // result is what an export answers: bytes that stay valid until the next call,
@@ -90,6 +91,7 @@ func (i *instance) doOpen(n int) (r result) {
 	}
 	i.backend, i.answers = b, sdk.NewAnswerer(b)
 	if i.fixed, _ = b.(sdk.Fixed); i.fixed != nil {
+		i.encoded, _ = b.(sdk.Encoded) // its answers go into a buffer that has room for all
 		i.largest, i.max = limits(i.fixed, i.max)
 		i.out = make([]byte, 0, i.max)
 		i.pace()
@@ -124,7 +126,8 @@ func (i *instance) doCall(n int) (r result) {
 			return i.fail(storage.AsError(err))
 		}
 		var h abi.Header
-		if h.Decode(f.Header) == nil { // else the answer says what is wrong with it
+		unread := h.Decode(f.Header)
+		if unread == nil { // else the answer says what is wrong with it
 			i.tell(h.Now)
 		}
 		if budget == 0 {
@@ -141,7 +144,7 @@ func (i *instance) doCall(n int) (r result) {
 		if err != nil {
 			out = sdk.AppendError(out, f.ID, err)
 		} else {
-			out = i.answers.Answer(out, f, budget-start)
+			out = i.answers.AnswerRead(out, f, &h, unread, budget-start)
 		}
 		if start > 0 && abi.Op(f.Kind) != abi.OpApply && tooLarge(out[start:]) {
 			out = out[:start] // alone, in the next call, it may fit
@@ -186,8 +189,43 @@ func tooLarge(answer []byte) bool {
 	return err == nil && storage.Code(f.Kind) == storage.RangeLimit
 }
 
-// doGet is the fast path: n bytes of request are the key.
+// doGet is the fast path: n bytes of request are the key. A backend that is encoded
+// is asked without anything in between.
 func (i *instance) doGet(n int, now int64) (r result) {
+	if i.encoded != nil && i.broken == nil && n <= len(i.request) {
+		if now > i.now {
+			i.now = now
+		}
+		message, absent := i.encodedGet(i.request[:n])
+		if message != nil {
+			return result{bytes: message}
+		}
+		if absent {
+			return result{code: uint8(storage.NotFound)}
+		}
+	}
+	return i.anyGet(n, now)
+}
+
+// encodedGet is the item, or that it is absent; neither: there is more to say, of
+// which anyGet knows.
+func (i *instance) encodedGet(key []byte) (message []byte, absent bool) {
+	defer i.panicked()
+	message, err := i.encoded.AppendGet(context.Background(), i.out[:0], key)
+	if err != nil || len(message) > i.max {
+		return nil, err == storage.ErrNotFound
+	}
+	return message, false
+}
+
+// panicked notes a panic, after which nothing can be trusted.
+func (i *instance) panicked() {
+	if v := recover(); v != nil {
+		i.broken = sdk.PanicError(v)
+	}
+}
+
+func (i *instance) anyGet(n int, now int64) (r result) {
 	defer i.recovered(&r)
 	if i.broken != nil || i.backend == nil {
 		return i.fail(i.usable())

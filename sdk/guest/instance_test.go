@@ -201,8 +201,8 @@ func TestGet(t *testing.T) {
 	if answers := i.call(t, frame(0, abi.OpGet, nil, abi.AppendGet(nil, []byte("a")))); storage.Code(answers[0].Kind) != storage.ShuttingDown {
 		t.Error(answers[0].Err())
 	}
-	if n := testing.AllocsPerRun(1000, func() { i.doGet(1, 5) }); n > 1 {
-		t.Errorf("%.0f allocations", n) // closed: one for the error
+	if n := testing.AllocsPerRun(1000, func() { i.doGet(1, 5) }); n > 2 {
+		t.Errorf("%.0f allocations", n) // closed: an error each for the fast way and the one behind it
 	}
 }
 
