@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -214,4 +215,95 @@ func TestWhatAnItemTakes(t *testing.T) {
 		t.Errorf("%d bytes are held for a budget of %d", held, max)
 	}
 	consistent(t, b)
+}
+
+// Everything that can be in a slot may be moved: items large and small, live and dead,
+// that expire and that do not, the segments of large ones, nodes of both trees, and
+// pages of buckets.
+func TestEverythingMoves(t *testing.T) {
+	b, now := clocked(256 << 20)
+	model := map[string]kept{}
+	r := rand.New(rand.NewPCG(1, 2))
+	put := func(i int) {
+		size, key := i%90, fmt.Appendf(nil, "%06d", i)
+		if i%40 == 0 {
+			size = 3000 + i
+		}
+		op := storage.Put(key, bytes.Repeat([]byte{byte(i)}, size))
+		if i%3 == 0 {
+			op.ExpiresAt = now.Add(time.Hour + time.Duration(i%1000)*time.Millisecond)
+		}
+		version, err := b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{op}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		model[string(key)] = kept{op.Value, version, millis(op.ExpiresAt)}
+	}
+	for i := range 20_000 {
+		put(i)
+	}
+	page, err := b.Scan(ctx, storage.Query{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := maps.Clone(model)
+	for i := range 4000 {
+		put(i * 5)
+	}
+	moved := map[byte]int{}
+	for range 3 {
+		for c := range classes {
+			for b.freeSlots[c] >= classes[c].slots && b.some[c] != 0 {
+				sl := b.lists[c][bits.TrailingZeros8(b.some[c])]
+				for slot := range uint32(b.slabs[sl].carved) {
+					moved[kindOf(b.at(ref(sl<<slabShift)+ref(slot*classes[c].size/granule)))]++
+				}
+				b.evacuate(uint8(c))
+			}
+		}
+		move := func(at ref) { // of what there are few, among much that is not moved
+			b.reserve(1)
+			moved[kindOf(b.at(at))]++
+			b.relocate(at, b.slabs[at>>slabShift].class)
+			b.give(at)
+		}
+		for _, at := range b.pages {
+			move(at)
+		}
+		for i := range b.snapshots.lists {
+			for range 3 {
+				if at := b.snapshots.lists[i]; at != 0 {
+					next := b.item(at).next()
+					move(at)
+					if next != 0 {
+						move(next)
+					}
+				}
+			}
+		}
+		consistent(t, b)
+		same(t, b, 0, model, *now)
+		if b.snapshots.find(page.Version, b.now()) >= 0 {
+			same(t, b, page.Version, seen, *now)
+		}
+		for _, key := range slices.Sorted(maps.Keys(model)) {
+			if r.IntN(10) > 0 {
+				delete(model, key)
+				apply(t, b, storage.Delete([]byte(key)))
+			}
+		}
+	}
+	for _, kind := range []byte{kindSegment, kindNode, kindBuckets, kindItem, kindItem | flagExpires, kindItem | flagDead, kindItem | flagDead | flagExpires} {
+		if moved[kind] == 0 {
+			t.Errorf("nothing of the kind %#x was moved: %v", kind, moved)
+		}
+	}
+}
+
+// kindOf is what is in a slot.
+func kindOf(slot []byte) byte {
+	if slot[0]&kindItem != 0 {
+		return slot[0] & (kindItem | flagDead | flagExpires)
+	}
+	return slot[0]
 }
