@@ -54,6 +54,10 @@ check-generated: ## Fail if generated code and pages have drifted from their sou
 fuzz: ## Run each fuzz target for FUZZTIME (30s)
 	tools/fuzz.sh $(or $(FUZZTIME),30s)
 
+.PHONY: soak
+soak: ## Run for SOAK (3m) each what make test runs for seconds: stores that are full and asked for everything
+	PLINTH_SOAK=$(or $(SOAK),3m) $(GO) test -count=1 -timeout 1h -run TestFullToTheBrim -v ./host/wasmhost
+
 .PHONY: bench
 bench: ## Print the benchmark table: ours, the floor, the peers
 	cd bench && $(GO) run .

@@ -80,13 +80,69 @@ func AppendItems(dst []byte, items []storage.Item) []byte {
 	return dst
 }
 
-// AppendEncodedItem appends one more item to a page or to the answer of a GetMany:
-// the message of an item that was encoded before, in two parts, so that what is
-// between them may be left out.
-func AppendEncodedItem(dst, head, tail []byte) []byte {
-	dst = appendLen(dst, pageItem, len(head)+len(tail))
-	return append(append(dst, head...), tail...)
+// AppendItemHead appends an item to a page or to the answer of a GetMany, up to the
+// bytes of its key: they follow, then what [AppendItemValue] appends, and the bytes
+// of the value, then what [AppendItemTail] does. It is for a backend that keeps keys
+// and values in pieces.
+func AppendItemHead(dst []byte, s *ItemShape) []byte {
+	dst = appendLen(dst, pageItem, s.size())
+	return appendLen(dst, itemKey, s.Key)
 }
+
+// AppendItemValue appends what is between the key and the value. In the answer to a
+// Get it comes first.
+func AppendItemValue(dst []byte, s *ItemShape) []byte { return appendLen(dst, itemValue, s.Value) }
+
+// AppendValue appends the answer to a Get of an item that never expires. It is hot
+// in modules, where every append is dear: with room in dst there is none.
+func AppendValue(dst, value []byte, version uint64) []byte {
+	const most = 2 * 11 // tags and varints
+	start := len(dst)
+	if b := dst[start:cap(dst)]; len(b) >= len(value)+most {
+		b[0] = itemValue
+		i := putUvarint(b[1:], uint64(len(value))) + 1
+		i += copy(b[i:], value)
+		if version != 0 {
+			b[i] = itemVersion
+			i += putUvarint(b[i+1:], version) + 1
+		}
+		return dst[:start+i]
+	}
+	return appendUint(append(appendLen(dst, itemValue, len(value)), value...), itemVersion, version)
+}
+
+// putUvarint writes v to b, which has room, and answers how many bytes it took.
+func putUvarint(b []byte, v uint64) (n int) {
+	for ; v >= 0x80; n++ {
+		b[n] = byte(v) | 0x80
+		v >>= 7
+	}
+	b[n] = byte(v)
+	return n + 1
+}
+
+// AppendItemTail appends what is after the value.
+func AppendItemTail(dst []byte, s *ItemShape) []byte {
+	return appendUint(appendUint(dst, itemVersion, s.Version), itemExpires, uint64(s.Expires))
+}
+
+// ItemShape is an item without its bytes.
+type ItemShape struct {
+	Key, Value int    // bytes; a Value of -1: left out
+	Version    uint64 // of the write
+	Expires    int64  // ms since 1970; 0: never
+}
+
+func (s *ItemShape) size() int {
+	n := sizeBytes(s.Key) + sizeUint(s.Version) + sizeUint(uint64(s.Expires))
+	if s.Value >= 0 {
+		n += sizeBytes(s.Value)
+	}
+	return n
+}
+
+// Size is how many bytes the item adds to a page, or to the answer of a GetMany.
+func (s *ItemShape) Size() int { return sizeBytes(s.size()) }
 
 // DecodeItems reads the answer of a GetMany, over the capacity of dst.
 func DecodeItems(b []byte, dst []storage.Item) ([]storage.Item, error) {
@@ -100,6 +156,15 @@ func AppendPage(dst []byte, p *storage.Page) []byte {
 	dst = AppendItems(dst, p.Items)
 	dst = appendOptional(dst, pageNext, p.Next)
 	return appendUint(dst, pageVersion, p.Version)
+}
+
+// PageSize is how many bytes [AppendPage] appends.
+func PageSize(p *storage.Page) int {
+	n := sizeOptional(p.Next) + sizeUint(p.Version)
+	for i := range p.Items {
+		n += ItemSize(&p.Items[i])
+	}
+	return n
 }
 
 // DecodePage reads a page, over the capacity of p.Items. Keys, values and Next

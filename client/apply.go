@@ -61,6 +61,7 @@ func (c *Client) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 	if err := w.Validate(info); err != nil {
 		return 0, c.error("apply", storage.AsError(err))
 	}
+	w = w.Cut(info.Limits)
 	a := write{c: c, given: w, expires: slices.ContainsFunc(w.Ops, func(o storage.Op) bool { return !o.ExpiresAt.IsZero() })}
 	a.request.WriteSet = *w
 	if c.config.Attempts > 1 && abigrpc.Size(&a.request) <= repeatBytes {

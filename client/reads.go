@@ -25,6 +25,9 @@ var getCalls = sync.Pool{New: func() any { return new(getCall) }}
 
 // Get asks the server.
 func (c *Client) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	if c.info.Load().Limits.TooLong(key) { // and so absent, at whatever length
+		return storage.Item{}, storage.ErrNotFound
+	}
 	g := getCalls.Get().(*getCall)
 	g.request.Key = key
 	ahead, err := c.read(ctx, "get", abigrpc.MethodGet, &g.request, &g.answer)
@@ -43,9 +46,11 @@ func (c *Client) Get(ctx context.Context, key []byte) (storage.Item, error) {
 
 // GetMany asks the server. The items share one copy of the answer.
 func (c *Client) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
-	if err := c.info.Load().Limits.CheckGetKeys(len(keys)); err != nil {
+	limits := &c.info.Load().Limits
+	if err := limits.CheckGetKeys(len(keys)); err != nil {
 		return nil, c.error("get_many", storage.AsError(err))
 	}
+	keys = limits.Possible(keys)
 	request := abigrpc.GetManyRequest{Keys: keys}
 	if n := abigrpc.Size(&request); n > c.config.MessageBytes { // fewer keys may fit
 		return nil, c.error("get_many", storage.LimitError(storage.RangeLimit, "request bytes", int64(c.config.MessageBytes), int64(n)))
@@ -69,13 +74,15 @@ func (c *Client) Scan(ctx context.Context, q storage.Query) (storage.Page, error
 		return storage.Page{}, c.error("scan", storage.AsError(err))
 	}
 	var page abigrpc.Page
-	ahead, err := c.read(ctx, "scan", abigrpc.MethodScan, &abigrpc.ScanRequest{Query: q}, &page)
+	cut := q.Cut(c.info.Load().Limits)
+	ahead, err := c.read(ctx, "scan", abigrpc.MethodScan, &abigrpc.ScanRequest{Query: cut}, &page)
 	if err != nil {
 		return storage.Page{}, err
 	}
-	if err := answer.Page(&q, &page.Page); err != nil {
+	if err := answer.Page(&cut, &page.Page); err != nil {
 		return storage.Page{}, c.unreadable("scan", err)
 	}
+	q.Resume(&page.Page)
 	if !q.KeysOnly {
 		answer.Present(page.Items)
 	}

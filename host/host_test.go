@@ -119,7 +119,7 @@ stores:
 		"limits": {`
 plugins: { memory: { limits: { memory: 64MiB } } }
 stores: { a: { backend: { plugin: memory, config: { max_bytes: 64MiB } } } }`,
-			[]string{"stores.a.backend.config.max_bytes: plugin memory: max_bytes is 67108864, with a memory limit of 67108864 it can be at most 22369621"}},
+			[]string{"stores.a.backend.config.max_bytes: plugin memory: max_bytes is 67108864, with limits.memory of 67108864 it must be at most 0: the module needs 134217728 beside it"}},
 		"misspelt": {`
 stores: { a: { backend: { plugn: memory } } }`,
 			[]string{"stores.a.backend.plugn: unknown key \"plugn\": did you mean \"plugin\"?"}},

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -24,7 +25,6 @@ type Answerer struct {
 	encoded Encoded // nil: b is none
 	ctx     callContext
 	keys    [][]byte
-	item    []byte // of the last Get
 	write   storage.WriteSet
 }
 
@@ -45,11 +45,32 @@ func (a *Answerer) Answer(dst []byte, f abi.Frame, budget int) []byte {
 // with ctx. The deadline is the request's own.
 func (a *Answerer) AnswerIn(ctx context.Context, dst []byte, f abi.Frame, budget int) []byte {
 	a.ctx.Context = ctx
-	defer func() { a.ctx.Context = context.Background() }()
+	var h abi.Header
+	dst = a.AnswerRead(dst, f, &h, h.Decode(f.Header), budget)
+	a.ctx.Context = context.Background()
+	return dst
+}
+
+// AnswerRead is Answer for a carrier that has read the header, which may have failed.
+func (a *Answerer) AnswerRead(dst []byte, f abi.Frame, h *abi.Header, err error, budget int) []byte {
 	start := len(dst)
+	if abi.Op(f.Kind) == abi.OpApply && err == nil { // hot, and the shortest way to it
+		a.ctx.set(h)
+		version, err := a.apply(f.Message)
+		a.ctx.forgetTrace()
+		if err != nil {
+			return AppendError(dst, f.ID, err)
+		}
+		dst, _ = abi.EndFrame(abi.AppendVersion(abi.BeginFrame(dst, f.ID, uint8(storage.OK), nil), version), start)
+		return dst
+	}
 	dst = abi.BeginFrame(dst, f.ID, uint8(storage.OK), nil)
 	head := len(dst)
-	dst, err := a.message(dst, f, budget-(head-start))
+	if err == nil {
+		a.ctx.set(h)
+		dst, err = a.message(dst, f, budget-(head-start))
+		a.ctx.forgetTrace()
+	}
 	if err == nil && len(dst)-start > budget {
 		err = storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(len(dst)-start))
 	}
@@ -68,65 +89,42 @@ func AppendError(dst []byte, id uint32, err error) []byte {
 	return dst
 }
 
-// Get answers the item at key as a message, without the key itself: in buf, or
-// where the backend keeps it, valid until the next call. It is a request without
-// a header: no deadline, no trace.
-func (a *Answerer) Get(buf, key []byte) ([]byte, error) {
-	a.ctx.set(&abi.Header{})
-	return a.get(buf, key)
+// Get appends the item at key to dst as a message, without the key itself. It is a
+// request without a header: no deadline, no trace.
+func (a *Answerer) Get(dst, key []byte) ([]byte, error) {
+	a.ctx.deadline = time.Time{} // no trace is left from the request before
+	return a.get(dst, key)
 }
 
 // Traceparent is the trace context of the request that is being answered, as W3C
 // has it; empty: there is none. It is a view.
 func (a *Answerer) Traceparent() []byte { return a.ctx.traceparent }
 
-func (a *Answerer) get(buf, key []byte) ([]byte, error) {
+func (a *Answerer) get(dst, key []byte) ([]byte, error) {
 	if a.encoded != nil {
-		return a.encoded.GetEncoded(&a.ctx, key)
+		return a.encoded.AppendGet(&a.ctx, dst, key)
 	}
 	it, err := a.b.Get(&a.ctx, key)
 	if err != nil {
-		return nil, err
+		return dst, err
 	}
 	it.Key = nil
-	return abi.AppendItem(buf[:0], &it), nil
+	return abi.AppendItem(dst, &it), nil
 }
 
 // message appends the message of the answer to dst.
 func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) {
-	var h abi.Header
-	if err := h.Decode(f.Header); err != nil {
-		return dst, err
-	}
-	a.ctx.set(&h)
-	defer a.ctx.forgetTrace()
 	switch abi.Op(f.Kind) {
 	case abi.OpGet:
 		key, err := abi.DecodeGet(f.Message)
 		if err != nil {
 			return dst, err
 		}
-		message, err := a.get(a.item, key)
-		if err != nil {
-			return dst, err
-		}
-		if a.encoded == nil {
-			a.item = message
-		}
-		return append(dst, message...), nil
+		return a.get(dst, key)
 	case abi.OpGetMany:
-		return a.getMany(dst, f.Message)
+		return a.getMany(dst, f.Message, budget)
 	case abi.OpScan:
 		return a.scan(dst, f.Message, budget)
-	case abi.OpApply:
-		if err := abi.DecodeWriteSet(f.Message, &a.write); err != nil {
-			return dst, err
-		}
-		version, err := a.b.Apply(&a.ctx, &a.write)
-		if err != nil {
-			return dst, err
-		}
-		return abi.AppendVersion(dst, version), nil
 	case abi.OpHealth:
 		probe, err := abi.DecodeProbe(f.Message)
 		if err != nil {
@@ -143,6 +141,13 @@ func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) 
 		return abi.AppendHealth(dst, &health), nil
 	}
 	return dst, storage.Errorf(storage.Unsupported, "op %d is not known here", f.Kind)
+}
+
+func (a *Answerer) apply(message []byte) (version uint64, err error) {
+	if err := abi.DecodeWriteSet(message, &a.write); err != nil {
+		return 0, err
+	}
+	return a.b.Apply(&a.ctx, &a.write)
 }
 
 // What a Health may say, in bytes: together far less than AnswerReserve.
@@ -168,20 +173,69 @@ func cutHealth(h *storage.Health) {
 	}
 }
 
-func (a *Answerer) getMany(dst, message []byte) ([]byte, error) {
+// getMany asks a backend for each key once: what repeats is written as often as it
+// was asked for, which is counted before it is.
+func (a *Answerer) getMany(dst, message []byte, budget int) ([]byte, error) {
 	keys, err := abi.DecodeGetMany(message, a.keys[:0])
 	if err != nil {
 		return dst, err
 	}
 	a.keys = keys
 	if a.encoded != nil {
-		return a.encoded.AppendMany(&a.ctx, dst, keys)
+		return a.encoded.AppendMany(&a.ctx, dst, keys, budget)
 	}
-	items, err := a.b.GetMany(&a.ctx, keys)
+	distinct, at := keys, map[string]int{} // where in distinct a key is
+	for i, key := range keys {
+		if _, repeats := at[string(key)]; !repeats {
+			at[string(key)] = len(at)
+		} else {
+			distinct = unique(slices.Clone(keys[:i]), keys[i+1:], at)
+			break
+		}
+	}
+	items, err := a.b.GetMany(&a.ctx, distinct)
 	if err != nil {
 		return dst, err
 	}
-	return abi.AppendItems(dst, items), nil
+	if len(distinct) < len(keys) {
+		items = repeated(items, keys, distinct, at)
+	}
+	size := 0
+	for i := range items {
+		size += abi.ItemSize(&items[i])
+	}
+	if size > budget {
+		return dst, storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(size))
+	}
+	return abi.AppendItems(slices.Grow(dst, size), items), nil
+}
+
+// unique appends those of keys that are not in at, and says there where they are.
+func unique(distinct, keys [][]byte, at map[string]int) [][]byte {
+	for _, key := range keys {
+		if _, repeats := at[string(key)]; !repeats {
+			at[string(key)] = len(distinct)
+			distinct = append(distinct, key)
+		}
+	}
+	return distinct
+}
+
+// repeated is items, of distinct keys, for all keys. Repeats share their bytes.
+func repeated(items []storage.Item, keys, distinct [][]byte, at map[string]int) []storage.Item {
+	found := make([]*storage.Item, len(distinct))
+	for i, key := range distinct {
+		if len(items) > 0 && bytes.Equal(items[0].Key, key) {
+			found[i], items = &items[0], items[1:]
+		}
+	}
+	all := make([]storage.Item, 0, len(keys))
+	for _, key := range keys {
+		if it := found[at[string(key)]]; it != nil {
+			all = append(all, *it)
+		}
+	}
+	return all
 }
 
 // What a page has, in bytes and items, where the query does not say; and what an
@@ -208,11 +262,14 @@ func (a *Answerer) scan(dst, message []byte, budget int) ([]byte, error) {
 		q.Limit = items
 	}
 	if a.encoded != nil {
-		return a.encoded.AppendScan(&a.ctx, dst, q)
+		return a.encoded.AppendScan(&a.ctx, dst, q, budget)
 	}
 	page, err := a.b.Scan(&a.ctx, q)
 	if err != nil {
 		return dst, err
+	}
+	if size := abi.PageSize(&page); size > budget {
+		return dst, storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(size))
 	}
 	return abi.AppendPage(dst, &page), nil
 }
@@ -253,7 +310,11 @@ func TraceContext(ctx context.Context) (traceparent, tracestate string) {
 }
 
 // forgetTrace is for what is done between requests, and is part of none.
-func (c *callContext) forgetTrace() { c.traceparent, c.tracestate = nil, nil }
+func (c *callContext) forgetTrace() {
+	if c.traceparent != nil || c.tracestate != nil {
+		c.traceparent, c.tracestate = nil, nil
+	}
+}
 
 func (c *callContext) set(h *abi.Header) {
 	c.traceparent, c.tracestate = h.Traceparent, h.Tracestate

@@ -109,7 +109,7 @@ func TestBudget(t *testing.T) {
 		}
 		raw = a.Answer(nil, request(t, abi.OpGetMany, nil, abi.AppendGetMany(nil, keys)), small)
 		f := answer(t, raw)
-		if e := f.Err(); e == nil || e.Code != storage.RangeLimit || e.Limit.Max != small || e.Limit.Actual < 200_000 {
+		if e := f.Err(); e == nil || e.Code != storage.RangeLimit || e.Limit.Max > small || e.Limit.Max < small-100 || e.Limit.Actual < 200_000 {
 			t.Errorf("%s: %v", name, f.Err())
 		}
 	}

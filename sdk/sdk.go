@@ -47,18 +47,31 @@ func (e Env) WithDefaults() Env {
 	return e
 }
 
-// Encoded is a backend that keeps items as the ABI has them, so that the carriers
-// can answer reads without decoding, copying and encoding. Each method answers
-// what the one of storage.Backend does, as the message of abi/SPEC.md; the
-// carriers use them in place of those where a backend has them.
+// Encoded is a backend that writes its answers as the ABI has them, so that the
+// carriers can answer reads without copying and encoding once more. Each method
+// answers what the one of storage.Backend does, as the message of abi/SPEC.md,
+// appended to dst. The carriers use them in place of those where a backend has them.
 type Encoded interface {
-	// GetEncoded answers the Item, without its key. The bytes must stay as they
-	// are until the next call.
-	GetEncoded(ctx context.Context, key []byte) ([]byte, error)
-	// AppendMany appends the Items of a GetMany to dst.
-	AppendMany(ctx context.Context, dst []byte, keys [][]byte) ([]byte, error)
-	// AppendScan appends the Page of a Scan to dst.
-	AppendScan(ctx context.Context, dst []byte, q storage.Query) ([]byte, error)
+	// AppendGet appends the Item, without its key.
+	AppendGet(ctx context.Context, dst, key []byte) ([]byte, error)
+	// AppendMany appends the Items of a GetMany. What would be more than budget
+	// bytes is RangeLimit before any of it is appended; repeats count each time.
+	AppendMany(ctx context.Context, dst []byte, keys [][]byte, budget int) ([]byte, error)
+	// AppendScan appends the Page of a Scan. A first item of more than budget bytes
+	// is RangeLimit.
+	AppendScan(ctx context.Context, dst []byte, q storage.Query, budget int) ([]byte, error)
+}
+
+// Fixed is a backend that lives in a fixed amount of memory, which it holds without
+// pointers and never gives back. In a WebAssembly module, the carrier keeps to it
+// too: one buffer each for requests and answers, for good, and a garbage collector
+// that lets no more garbage be than a few MiB beside what is held.
+type Fixed interface {
+	// Messages are the most bytes of a request, which the backend's Limits have to
+	// imply, and of the answers of one call. They are asked for once, after the start.
+	Messages() (request, answers int)
+	// Held is how many bytes the backend holds now.
+	Held() int64
 }
 
 // Quick is a backend that says whether its calls wait for anything: a disk, the

@@ -87,6 +87,9 @@ type Limits struct {
 	IDCount  int
 }
 
+// TooLong tells whether no item can have this key.
+func (l *Limits) TooLong(key []byte) bool { return l.Key > 0 && len(key) > l.Key }
+
 // CheckKey tells whether key is within the limit.
 func (l Limits) CheckKey(key []byte) error { return checkLimit("key", l.Key, len(key)) }
 

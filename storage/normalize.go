@@ -11,7 +11,8 @@ import (
 // order; and no range covers a key that has an op of its own. In any order the
 // ops of the result do what those of w do in theirs. Inverted and empty ranges
 // are gone. Checks stay as they are, so that an index still names the caller's
-// check. Keys and values are shared with w, which is left as it is.
+// check. Bounds are cut to what tells keys apart ([CutBound]). Keys and values are
+// shared with w, which is left as it is.
 //
 // Cutting ranges may give more ops than w had: a backend whose wire has a limit
 // of its own checks the result again.
@@ -19,6 +20,7 @@ func Normalize(w *WriteSet, info *Info) (*WriteSet, error) {
 	if err := w.Validate(info); err != nil {
 		return nil, err
 	}
+	w = w.Cut(info.Limits)
 	n := &WriteSet{ID: w.ID, Checks: w.Checks}
 	single, ranges := lastOps(w.Ops)
 	for _, r := range mergeRanges(ranges) {

@@ -120,7 +120,8 @@ func (w *WriteSet) Validate(info *Info) error {
 
 // CheckSizes tells whether w is within l: the number of its ops and checks, each
 // key and value that it would store, then all of it. Bounds of ranges may have
-// any length, and so may a value that is only compared with.
+// any length, and count as much as [CutBound] leaves of them; a value that is only
+// compared with counts in full.
 func (w *WriteSet) CheckSizes(l Limits) error {
 	if err := checkLimit("ops", l.Ops, len(w.Ops)+len(w.Checks)); err != nil {
 		return err
@@ -134,14 +135,14 @@ func (w *WriteSet) CheckSizes(l Limits) error {
 		if l.Value > 0 && len(o.Value) > l.Value {
 			return l.CheckValue(o.Value)
 		}
-		total += len(o.Key) + len(o.End) + len(o.Value)
+		total += len(CutBound(o.Key, l.Key)) + len(CutBound(o.End, l.Key)) + len(o.Value)
 	}
 	for i := range w.Checks {
 		c := &w.Checks[i]
 		if l.Key > 0 && len(c.Key) > l.Key && c.Kind != CheckRange {
 			return l.CheckKey(c.Key)
 		}
-		total += len(c.Key) + len(c.End) + len(c.Value)
+		total += len(CutBound(c.Key, l.Key)) + len(CutBound(c.End, l.Key)) + len(c.Value)
 	}
 	return checkLimit("write set bytes", l.WriteBytes, total)
 }

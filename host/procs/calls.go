@@ -96,6 +96,9 @@ func (b *Backend) error(err error) error {
 
 // Get asks the plugin. It allocates the value and nothing else.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	if b.info.Load().Limits.TooLong(key) { // and so absent, at whatever length
+		return storage.Item{}, storage.ErrNotFound
+	}
 	c := b.begin(ctx, abi.OpGet)
 	c.frame.Frame = abi.AppendGet(c.frame.Frame, key)
 	message, err := b.send(ctx, &c)
@@ -111,9 +114,11 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 
 // GetMany asks the plugin. The items share one copy of the answer.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
-	if err := b.info.Load().Limits.CheckGetKeys(len(keys)); err != nil {
+	limits := &b.info.Load().Limits
+	if err := limits.CheckGetKeys(len(keys)); err != nil {
 		return nil, b.error(err)
 	}
+	keys = limits.Possible(keys)
 	c := b.begin(ctx, abi.OpGetMany)
 	c.frame.Frame = abi.AppendGetMany(c.frame.Frame, keys)
 	if n, most := len(c.frame.Frame), b.p.opts.MaxFrame; n > most { // fewer keys may fit
@@ -139,23 +144,27 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 		return storage.Page{}, b.error(err)
 	}
 	c := b.begin(ctx, abi.OpScan)
-	c.frame.Frame = abi.AppendQuery(c.frame.Frame, &q)
+	cut := q.Cut(b.info.Load().Limits)
+	c.frame.Frame = abi.AppendQuery(c.frame.Frame, &cut)
 	message, err := b.send(ctx, &c)
 	if err != nil {
 		return storage.Page{}, err
 	}
-	page, err := answer.ReadPage(message, &q)
+	page, err := answer.ReadPage(message, &cut)
 	if err != nil {
 		return page, b.unreadable("scan", err)
 	}
+	q.Resume(&page)
 	return page, nil
 }
 
 // Apply asks the plugin, after what can be checked here has been.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
-	if err := w.Validate(b.info.Load()); err != nil {
+	info := b.info.Load()
+	if err := w.Validate(info); err != nil {
 		return 0, b.error(err)
 	}
+	w = w.Cut(info.Limits)
 	c := b.begin(ctx, abi.OpApply)
 	c.frame.Frame = abi.AppendWriteSet(c.frame.Frame, w)
 	message, err := b.send(ctx, &c)

@@ -210,10 +210,20 @@ func (b *Backend) error(err error) error {
 	return b.m.opts.wrap(err)
 }
 
+// request is the most bytes of a request frame: what a guest with limits l has a
+// buffer for, which is one write set of all that they allow, with its wrapping. A
+// get or scan is not longer than that: a read must not end a guest that takes any
+// write.
+func (b *Backend) request(l *storage.Limits) int {
+	const wrapping = 48 // of an op, a check or a key
+	elements := min(max(l.Ops, l.GetKeys), abi.MaxElements)
+	return min(b.m.opts.MaxFrame, max(l.WriteBytes, 2*(l.Key+1))+wrapping*elements+frameReserve)
+}
+
 // do sends one request and waits for its answer.
 func (b *Backend) do(ctx context.Context, r *request) error {
-	if len(r.frame) > b.m.opts.MaxFrame {
-		return b.error(storage.LimitError(storage.SizeLimit, "request frame", int64(b.m.opts.MaxFrame), int64(len(r.frame))))
+	if most := b.request(&b.info.Load().Limits); len(r.frame) > most {
+		return b.error(storage.LimitError(storage.SizeLimit, "request frame", int64(most), int64(len(r.frame))))
 	}
 	if err := ctx.Err(); err != nil {
 		return storage.ContextError(ctx)
@@ -278,7 +288,7 @@ func (b *Backend) hold(s *slot, r *request) {
 func (b *Backend) frame(ctx context.Context, op abi.Op) *request {
 	r := requests.Get().(*request)
 	r.write = op == abi.OpApply
-	h := abi.Header{Now: b.time.Millis(), Budget: uint32(b.m.opts.MaxFrame)}
+	h := abi.Header{Now: b.time.Millis(), Budget: uint32(b.m.message())}
 	if deadline, ok := ctx.Deadline(); ok {
 		h.Deadline = max(time.Until(deadline).Milliseconds(), 1)
 	}

@@ -15,8 +15,11 @@ import (
 // Get asks the guest, on the fast path where it has one and nobody else is
 // there. It allocates the value and nothing else.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	if b.info.Load().Limits.TooLong(key) { // and so absent, at whatever length
+		return storage.Item{}, storage.ErrNotFound
+	}
 	// A traced get goes the other way: this one has no room for its trace context.
-	if b.m.hasGet && len(key) < b.m.opts.MaxFrame-frameReserve && ctx.Err() == nil && !b.m.traced(ctx) && b.slots[0].usable() {
+	if b.m.hasGet && ctx.Err() == nil && !b.m.traced(ctx) && b.slots[0].usable() {
 		if s, held := b.slot(); held {
 			it, code, err := b.fastGet(s, key)
 			if code != abi.CodeUseCall {
@@ -88,12 +91,14 @@ func copied(view []byte) []byte {
 
 // GetMany asks the guest. The items share one copy of the answer.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
-	if err := b.info.Load().Limits.CheckGetKeys(len(keys)); err != nil {
+	limits := &b.info.Load().Limits
+	if err := limits.CheckGetKeys(len(keys)); err != nil {
 		return nil, b.error(err)
 	}
+	keys = limits.Possible(keys)
 	r := b.frame(ctx, abi.OpGetMany)
 	r.frame = abi.AppendGetMany(r.frame, keys)
-	if n, most := len(r.frame), b.m.opts.MaxFrame; n > most { // fewer keys may fit
+	if n, most := len(r.frame), b.request(limits); n > most { // fewer keys may fit
 		err := b.error(storage.LimitError(storage.RangeLimit, "request frame", int64(most), int64(n)))
 		r.ends(err)
 		r.free()
@@ -115,24 +120,28 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	if err := q.Validate(); err != nil {
 		return storage.Page{}, b.error(err)
 	}
+	cut := q.Cut(b.info.Load().Limits)
 	r := b.frame(ctx, abi.OpScan)
-	r.frame = abi.AppendQuery(r.frame, &q)
+	r.frame = abi.AppendQuery(r.frame, &cut)
 	message, err := b.send(ctx, r)
 	if err != nil {
 		return storage.Page{}, err
 	}
-	page, err := answer.ReadPage(message, &q)
+	page, err := answer.ReadPage(message, &cut)
 	if err != nil {
 		return page, b.unreadable("scan", err)
 	}
+	q.Resume(&page)
 	return page, nil
 }
 
 // Apply asks the guest, after what can be checked here has been.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
-	if err := w.Validate(b.info.Load()); err != nil {
+	info := b.info.Load()
+	if err := w.Validate(info); err != nil {
 		return 0, b.error(err)
 	}
+	w = w.Cut(info.Limits)
 	r := b.frame(ctx, abi.OpApply)
 	r.frame = abi.AppendWriteSet(r.frame, w)
 	message, err := b.send(ctx, r)

@@ -1,6 +1,7 @@
 package wasmhost_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -291,13 +292,13 @@ func TestHostileBuffer(t *testing.T) {
 			o.MaxFrame = 8 << 20
 			b, neighbours := hostile(t, `{"do": "!buffer:`+act+`"}`, o)
 			apply(t, b, storage.Put([]byte("key"), []byte("value")))
-			_, err := b.Get(context.Background(), make([]byte, 1_200_027))
+			_, err := b.Raw(context.Background(), make([]byte, 1_200_027)) // more than any caller can ask for
 			lost(t, b, err, storage.Unavailable, reason)
 			neighbours()
 		})
 	}
 	b, _ := hostile(t, `{"do": "!buffer:tiny"}`, hostileOptions)
-	_, err := b.Scan(context.Background(), storage.Query{Start: make([]byte, 1_300_000)})
+	_, err := b.Raw(context.Background(), make([]byte, 1_300_000))
 	if storage.CodeOf(err) != storage.Unavailable || storage.AsError(err).Unknown {
 		t.Errorf("a request that never reached the guest: %v", err)
 	}
@@ -324,11 +325,26 @@ func TestRequestsBeyondTheGuestsLimits(t *testing.T) {
 	if _, err := b.GetMany(context.Background(), make([][]byte, 513)); !errors.Is(err, storage.ErrSizeLimit) {
 		t.Errorf("keys: %v", err)
 	}
-	if _, err := b.Scan(context.Background(), storage.Query{Start: make([]byte, 3<<20)}); !errors.Is(err, storage.ErrSizeLimit) {
-		t.Errorf("a frame above max_frame: %v", err)
-	}
 	apply(t, b, storage.Put([]byte("key"), []byte("value")))
 	expectValue(t, b, "key", "value")
+	// Reads of any length are answered: a bound is cut to what tells keys apart, and a
+	// key that cannot be there is absent.
+	low, high := make([]byte, 60<<20), bytes.Repeat([]byte{0xFF}, 60<<20)
+	if page, err := b.Scan(context.Background(), storage.Query{Start: low, End: high}); err != nil || len(page.Items) != 1 {
+		t.Errorf("a scan with bounds of 60 MiB: %d items, %v", len(page.Items), err)
+	}
+	if _, err := b.Get(context.Background(), low); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("a key of 60 MiB: %v", err)
+	}
+	if items, err := b.GetMany(context.Background(), [][]byte{low, []byte("key"), high}); err != nil || len(items) != 1 {
+		t.Errorf("among keys of 60 MiB: %d items, %v", len(items), err)
+	}
+	if _, err := b.Apply(context.Background(), &storage.WriteSet{Ops: []storage.Op{storage.DeleteRange(low, high)}}); err != nil {
+		t.Errorf("a range delete with bounds of 60 MiB: %v", err)
+	}
+	if _, err := get(b, "key"); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("what was in the range is there: %v", err)
+	}
 }
 
 // What closing fails of is said, and everything is released all the same.

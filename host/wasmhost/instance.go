@@ -79,7 +79,7 @@ func (m *Module) open(ctx context.Context, config []byte, now int64) (_ *instanc
 	}
 	in.info.Name = strings.Clone(in.info.Name)
 	in.info.Version = strings.Clone(in.info.Version)
-	frame := m.opts.MaxFrame - frameReserve
+	frame := m.message() - frameReserve
 	in.info.Limits = in.info.Limits.Tighten(storage.Limits{Key: frame / 4, Value: frame / 2, WriteBytes: frame, GetKeys: abi.MaxElements, Ops: abi.MaxElements})
 	in.combine = min(maxBytes, in.info.Limits.WriteBytes)
 	return in, ctx.Err()
@@ -88,6 +88,18 @@ func (m *Module) open(ctx context.Context, config []byte, now int64) (_ *instanc
 // frameReserve is what the head, the header and the wrapping of a message's
 // parts may take of a frame.
 const frameReserve = 16 << 10
+
+// message is the most bytes of one request of a guest that states no limits of its
+// own, and of the answers of one call: a frame, or what its memory has room for
+// beside what it keeps.
+func (m *Module) message() int {
+	return int(min(uint64(m.opts.MaxFrame), max(m.opts.Memory/memoryShare, minMessage)))
+}
+
+const (
+	memoryShare = 4
+	minMessage  = 256 << 10
+)
 
 func (in *instance) instantiate() error {
 	m := in.m

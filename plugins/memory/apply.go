@@ -4,88 +4,124 @@ import (
 	"context"
 	"time"
 
-	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/storage"
 )
 
 // Apply does all of w or nothing: see [storage.Backend].
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
-	if err := w.Validate(&b.info); err != nil {
-		return 0, err
+	one := b.onePut(w)
+	if !one {
+		if err := w.Validate(&b.info); err != nil {
+			return 0, err
+		}
 	}
-	if err := storage.ContextError(ctx); err != nil {
-		return 0, err
+	if err := ctx.Err(); err != nil {
+		return 0, storage.ContextError(ctx)
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	version, err := b.locked(w, one)
+	b.mu.Unlock()
+	return version, err
+}
+
+// locked is Apply with the lock held.
+func (b *Backend) locked(w *storage.WriteSet, one bool) (uint64, error) {
 	if b.closed {
 		return 0, errClosed()
 	}
-	now := b.now()
+	if one && b.deadlines.root == 0 && len(b.snapshots.kept) == 0 && b.dead == 0 {
+		o := &w.Ops[0]
+		if b.used+most(len(o.Key)+len(o.Value)) <= b.max {
+			b.version++
+			b.put(o.Key, o.Value, 0, b.version)
+			return b.version, nil
+		}
+	}
+	now := b.clock.Millis()
+	b.reap(now, reapPerApply+len(w.Ops))
+	b.trim(now)
+	return b.apply(w, now)
+}
+
+// most is more than the charge of an item with so many bytes of key and value.
+func most(n int) int64 { return 2*int64(n) + 256 }
+
+// onePut tells whether w is one put of an item that never expires, within the limits,
+// and nothing else: the usual one, of which there is nothing else to look at.
+func (b *Backend) onePut(w *storage.WriteSet) bool {
+	if len(w.Ops) != 1 || len(w.Checks) != 0 {
+		return false
+	}
+	o := &w.Ops[0]
+	return o.Kind == storage.OpPut && o.End == nil && len(o.Key) <= mostKey && len(o.Value) <= mostValue && w.ID == [16]byte{} && o.ExpiresAt.IsZero()
+}
+
+// apply is the rest of Apply, for all that there may be to a write set.
+func (b *Backend) apply(w *storage.WriteSet, now int64) (uint64, error) {
 	digest, version, err := b.ids.find(w)
 	if err != nil || version != 0 {
 		return version, err
 	}
-	b.reap(now, reapPerApply+len(w.Ops))
 	for i := range w.Checks {
-		if !b.holds(&w.Checks[i], now) {
+		if !b.meets(&w.Checks[i], now) {
 			return 0, storage.ConflictAt(i)
 		}
 	}
-	if err := b.run(w.Ops, now); err != nil {
+	if err := b.run(w, now); err != nil {
 		return 0, err
 	}
 	b.ids.keep(w.ID, digest, b.version)
-	b.snapshots.trim(now, b.max-b.used)
 	return b.version, nil
 }
 
-func (s *state) holds(c *storage.Check, now int64) bool {
+// meets tells whether a check holds.
+func (s *store) meets(c *storage.Check, now int64) bool {
 	if c.Kind == storage.CheckRange {
 		return !s.newer(c, now)
 	}
-	e := s.live(c.Key, now)
+	r := s.live(c.Key, now)
 	switch c.Kind {
 	case storage.CheckAbsent:
-		return e == nil
+		return r == 0
 	case storage.CheckPresent:
-		return e != nil
+		return r != 0
 	case storage.CheckValue:
-		return e != nil && e.equal(c.Value)
+		return r != 0 && s.holds(s.item(r), c.Value)
 	default:
-		return e != nil && e.version == c.Version
+		return r != 0 && s.base+s.item(r).version() == c.Version
 	}
 }
 
 // newer tells whether a live key of the range is newer than the check's version.
-func (s *state) newer(c *storage.Check, now int64) (found bool) {
-	if c.Version >= s.version {
+func (s *store) newer(c *storage.Check, now int64) (found bool) {
+	if c.Version >= s.version || storage.EmptyRange(c.Key, c.End) {
 		return false
 	}
-	end := borrow(c.End)
-	s.tree.Ascend(borrow(c.Key), func(key string, e *entry) bool {
-		if c.End != nil && key >= end {
-			return false
-		}
-		found = e.version > c.Version && !e.expiredAt(now)
+	s.ascend(keyTarget(c.Key, 0), c.End, func(_ ref, b item) bool {
+		found = s.base+b.version() > c.Version && !b.expiredAt(now)
 		return !found
 	})
 	return found
 }
 
-// run does ops in order at the next version, or nothing where they do not fit.
-func (b *Backend) run(ops []storage.Op, now int64) error {
-	most := atMost(ops)
+// run does the ops in order at the next version, or nothing where they do not fit.
+func (b *Backend) run(w *storage.WriteSet, now int64) error {
+	most := atMost(w.Ops)
 	for b.used+most > b.max && b.reap(now, 1) { // no more than makes room
 	}
 	if b.used+most > b.max {
-		if used := b.usedAfter(ops, now); used > b.max {
+		used, err := b.usedAfter(w, now)
+		if err != nil {
+			return err
+		}
+		if used > b.max {
 			e := storage.LimitError(storage.NoSpace, "stored bytes", b.max, used)
 			e.Layer = "memory"
 			return e
 		}
 	}
-	b.do(ops, now)
+	b.room(b.max - b.used - most)
+	b.do(w.Ops, now)
 	return nil
 }
 
@@ -93,79 +129,81 @@ func (b *Backend) run(ops []storage.Op, now int64) error {
 func atMost(ops []storage.Op) (n int64) {
 	for i := range ops {
 		if o := &ops[i]; o.Kind == storage.OpPut {
-			n += sizeOf(o)
+			n += chargeOf(o)
 		}
 	}
 	return n
 }
 
-// sizeOf is the size of the entry that a put makes.
-func sizeOf(o *storage.Op) int64 {
-	n := int64(len(o.Key)) + int64(len(o.Value)) + entryOverhead
-	if !o.ExpiresAt.IsZero() {
-		n += deadlineOverhead
-	}
-	return n
+// chargeOf is the charge of the item that a put makes.
+func chargeOf(o *storage.Op) int64 {
+	s := shape{len(o.Key), len(o.Value), millis(o.ExpiresAt)}
+	return s.charge()
 }
 
-// usedAfter is what would be used after ops, which it does not do.
-func (s *state) usedAfter(ops []storage.Op, now int64) int64 {
-	used, touched := s.used, map[string]int64{} // the sizes of the keys that ops touch
-	set := func(key string, size int64) {
-		before, ok := touched[key]
-		if e := s.index[key]; !ok && e != nil {
-			before = e.size()
-		}
-		used += size - before
-		touched[key] = size
+// chargeAt is the charge of the item at key, live or expired; 0: there is none.
+func (s *store) chargeAt(key []byte) int64 {
+	r := s.find(key)
+	if r == 0 {
+		return 0
 	}
-	for i := range ops {
-		o := &ops[i]
-		switch {
-		case o.Kind == storage.OpDeleteRange:
-			for key := range touched {
-				if storage.InRange([]byte(key), o.Key, o.End) {
-					set(key, 0)
-				}
+	have := s.item(r).shape()
+	return have.charge()
+}
+
+// usedAfter is what would be used after w, which it does not do.
+func (b *Backend) usedAfter(w *storage.WriteSet, now int64) (int64, error) {
+	if len(w.Ops) > 1 {
+		n, err := storage.Normalize(&storage.WriteSet{Ops: w.Ops}, &b.info)
+		if err != nil {
+			return 0, err
+		}
+		w = n
+	}
+	used := b.used
+	for i := range w.Ops {
+		o := &w.Ops[i]
+		if o.Kind == storage.OpDeleteRange {
+			if storage.EmptyRange(o.Key, o.End) {
+				continue
 			}
-			s.ascend(o.Key, o.End, func(e *entry) { set(e.key, 0) })
-		case o.Kind == storage.OpDelete, !o.ExpiresAt.IsZero() && millis(o.ExpiresAt) <= now:
-			set(string(o.Key), 0)
-		default:
-			set(string(o.Key), sizeOf(o))
+			b.ascend(keyTarget(o.Key, 0), o.End, func(_ ref, it item) bool {
+				have := it.shape()
+				used -= have.charge()
+				return true
+			})
+			continue
+		}
+		used -= b.chargeAt(o.Key)
+		if o.Kind == storage.OpPut && !gone(o, now) {
+			used += chargeOf(o)
 		}
 	}
-	return used
+	return used, nil
 }
 
-// ascend visits the entries in [start, end), expired ones too.
-func (s *state) ascend(start, end []byte, visit func(*entry)) {
-	if storage.EmptyRange(start, end) {
-		return
-	}
-	s.tree.Ascend(borrow(start), func(key string, e *entry) bool {
-		if end != nil && key >= borrow(end) {
-			return false
-		}
-		visit(e)
-		return true
-	})
+// gone tells whether a put's item has expired already: it removes the key.
+func gone(o *storage.Op, now int64) bool {
+	return !o.ExpiresAt.IsZero() && millis(o.ExpiresAt) != 0 && millis(o.ExpiresAt) <= now
 }
 
 func (b *Backend) do(ops []storage.Op, now int64) {
 	version, changed := b.version+1, false
 	for i := range ops {
 		o := &ops[i]
-		switch o.Kind {
-		case storage.OpPut:
-			changed = b.put(o, version, now) || changed
-		case storage.OpDelete:
-			if e := b.index[string(o.Key)]; e != nil {
-				b.remove(e)
-				changed = changed || !e.expiredAt(now)
+		switch {
+		case o.Kind == storage.OpPut && !gone(o, now):
+			b.put(o.Key, o.Value, millis(o.ExpiresAt), version)
+			changed = true
+		case o.Kind == storage.OpDeleteRange:
+			if !storage.EmptyRange(o.Key, o.End) {
+				changed = b.removeRange(o.Key, o.End, now) || changed
 			}
-		case storage.OpDeleteRange:
-			changed = b.removeRange(o.Key, o.End, now) || changed
+		default:
+			if r := b.find(o.Key); r != 0 {
+				changed = changed || !b.item(r).expiredAt(now)
+				b.remove(r)
+			}
 		}
 	}
 	if changed {
@@ -173,136 +211,15 @@ func (b *Backend) do(ops []storage.Op, now int64) {
 	}
 }
 
-// put stores o. One that is already expired removes the key.
-func (b *Backend) put(o *storage.Op, version uint64, now int64) (changed bool) {
-	expires := millis(o.ExpiresAt)
-	old := b.index[string(o.Key)]
-	if expires != 0 && expires <= now {
-		if old != nil {
-			b.remove(old)
-		}
-		return old != nil && !old.expiredAt(now)
-	}
-	e := newEntry(o, version, expires)
-	if old != nil {
-		b.forget(old)
-	}
-	b.index[e.key] = e
-	b.tree.Set(e.key, e)
-	b.used += e.size()
-	if expires != 0 {
-		b.deadlines.Set(e)
-	}
-	return true
-}
-
-// newEntry copies key and value into an encoded item.
-func newEntry(o *storage.Op, version uint64, expires int64) *entry {
-	e := &entry{version: version, expires: expires}
-	end := storage.Item{Version: version, ExpiresAt: e.expiresAt()}
-	const wrapping = 40 // the tags and lengths of four fields, and the numbers
-	b := make([]byte, 0, len(o.Key)+len(o.Value)+wrapping)
-	b = abi.AppendItem(b, &storage.Item{Key: notNil(o.Key)})
-	e.keyEnd = uint32(len(b))
-	e.key = borrow(b[len(b)-len(o.Key):])
-	b = abi.AppendItem(b, &storage.Item{Value: notNil(o.Value)})
-	e.value, e.valueEnd = uint32(len(b)-len(o.Value)), uint32(len(b))
-	e.item = abi.AppendItem(b, &end)
-	return e
-}
-
-// notNil is b, which is there also when it is empty.
-func notNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
-}
-
-// remove takes e out.
-func (b *Backend) remove(e *entry) {
-	delete(b.index, e.key)
-	b.tree.Delete(e.key)
-	b.forget(e)
-}
-
-// forget is the bookkeeping for an entry that is no longer among the current.
-func (b *Backend) forget(e *entry) {
-	if e.expires != 0 {
-		b.deadlines.Delete(e)
-	}
-	b.used -= e.size()
-	b.snapshots.retain(e.size())
-}
-
-func (b *Backend) removeRange(start, end []byte, now int64) (changed bool) {
-	if len(start) == 0 && end == nil {
-		b.reap(now, b.tree.Len())
-		changed = b.tree.Len() > 0
-		b.snapshots.retain(b.used)
-		b.state = newState(b.version)
-		return changed
-	}
-	var gone []*entry
-	b.ascend(start, end, func(e *entry) {
-		gone = append(gone, e)
-		changed = changed || !e.expiredAt(now)
-	})
-	if len(gone) > b.tree.Len()-len(gone) {
-		b.keepOutside(start, end)
-		return changed
-	}
-	for _, e := range gone {
-		b.remove(e)
-	}
-	return changed
-}
-
-// keepOutside makes the state anew of what is not in [start, end), which takes less
-// than to take the rest out where that is more.
-func (b *Backend) keepOutside(start, end []byte) {
-	rest := newState(b.version)
-	b.tree.Scan(func(key string, e *entry) bool {
-		if !inRange(key, start, end) {
-			rest.index[key] = e
-			rest.tree.Load(key, e)
-			rest.used += e.size()
-		}
-		return true
-	})
-	b.deadlines.Scan(func(e *entry) bool {
-		if !inRange(e.key, start, end) {
-			rest.deadlines.Load(e)
-		}
-		return true
-	})
-	b.snapshots.retain(b.used - rest.used)
-	b.state = rest
-}
-
-func inRange(key string, start, end []byte) bool {
-	return key >= borrow(start) && (end == nil || key < borrow(end))
-}
-
 // reapPerApply is how many expired entries each Apply takes out beside its own
 // work: more than it can add, so that they never pile up.
 const reapPerApply = 16
 
-// reap takes out at most n expired entries, and tells whether there were as many.
-// Nothing that anyone can see changes.
-func (b *Backend) reap(now int64, n int) bool {
-	for ; n > 0; n-- {
-		e, ok := b.deadlines.Min()
-		if !ok || !e.expiredAt(now) {
-			return false
-		}
-		b.remove(e)
-	}
-	return true
-}
-
 // millis is at in ms since 1970, rounded up; 0: never.
 func millis(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
 	if at = storage.ClampExpiry(at); at.IsZero() {
 		return 0
 	}

@@ -9,29 +9,39 @@ import (
 
 // Config is the configuration of a memory backend.
 type Config struct {
-	// MaxBytes is how much may be stored, in bytes: keys, values and what it
-	// takes to keep them. A write beyond it is refused with NoSpace.
+	// MaxBytes is how much may be stored, in bytes: keys, values and at most 70 for
+	// each item, 110 for one that expires. A write beyond it is refused with NoSpace.
+	// As a module, the backend needs Beside more than that of limits.memory, whatever
+	// is asked of it.
 	MaxBytes sdk.Size `json:"max_bytes"`
 }
 
 // DefaultConfig is what stands where the configuration is silent.
 func DefaultConfig() Config { return Config{MaxBytes: 256 << 20} }
 
-// minBytes holds one item of the largest size.
+// minBytes is what is of any use.
 const minBytes = 1 << 20
 
-// reserve is how many bytes of memory a stored byte may take at worst, in the
-// middle of a garbage collection.
-const reserve = 3
+// Beside is the most bytes of memory that a module takes beside MaxBytes: for Go's
+// runtime and its garbage, for a request and an answer of the largest size, for the
+// IDs that are remembered, and for what a write set adds before what it replaces is
+// gone. Linked in, a backend holds at most half of it, without what callers are given.
+const Beside = 128 << 20
+
+// mostBytes is what can be addressed.
+const mostBytes = 30 << 30
 
 // Validate tells whether a backend can be made of c with memory bytes to live
 // in; 0: no limit.
 func (c Config) Validate(memory int64) error {
-	if c.MaxBytes < minBytes {
+	switch most := memory - Beside; {
+	case c.MaxBytes < minBytes:
 		return sdk.ConfigErrorf("max_bytes", "max_bytes is %d, it must be at least %d", c.MaxBytes, int64(minBytes))
-	}
-	if most := memory / reserve; memory > 0 && int64(c.MaxBytes) > most {
-		return sdk.ConfigErrorf("max_bytes", "max_bytes is %d, with a memory limit of %d it can be at most %d", c.MaxBytes, memory, most)
+	case c.MaxBytes > mostBytes:
+		return sdk.ConfigErrorf("max_bytes", "max_bytes is %d, it must be at most %d", c.MaxBytes, int64(mostBytes))
+	case memory > 0 && int64(c.MaxBytes) > most:
+		return sdk.ConfigErrorf("max_bytes", "max_bytes is %d, with limits.memory of %d it must be at most %d: the module needs %d beside it",
+			c.MaxBytes, memory, max(most, 0), int64(Beside))
 	}
 	return nil
 }

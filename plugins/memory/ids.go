@@ -10,16 +10,25 @@ import (
 // idsKept is how many of the latest IDs are remembered.
 const idsKept = 65536
 
-// ids remembers what the latest identified write sets were and answered.
+// ids remembers what the latest identified write sets were and answered: a ring of
+// them, and for each hash of an ID the latest that has it. Both are made at once, for
+// all that there may be.
 type ids struct {
-	seen map[[16]byte]answer
-	ring [][16]byte
-	next int // the oldest of a full ring
+	ring  []answer
+	first []uint32 // 1 + where in the ring; 0: none
+	n     int      // how many there are
+	next  int      // the oldest of a full ring
 }
 
 type answer struct {
-	digest  [16]byte
-	version uint64
+	id, digest [16]byte
+	version    uint64
+	older      uint32 // the one of this hash that came before: 1 + where
+}
+
+// bucket is the hash of an ID: IDs are random, but anybody may choose them.
+func (s *ids) bucket(id *[16]byte) *uint32 {
+	return &s.first[maphash.Bytes(seeds[0], id[:])%idsKept]
 }
 
 // find tells w's digest, and the version that it was answered with when it was
@@ -29,29 +38,49 @@ func (s *ids) find(w *storage.WriteSet) (digest [16]byte, version uint64, err er
 		return digest, 0, nil
 	}
 	digest = digestOf(w)
-	a, ok := s.seen[w.ID]
-	if ok && a.digest != digest {
-		return digest, 0, storage.Errorf(storage.InvalidArgument, "the ID of the write set was used for another content")
+	if s.n == 0 {
+		return digest, 0, nil
 	}
-	return digest, a.version, nil
+	for at := *s.bucket(&w.ID); at != 0; at = s.ring[at-1].older {
+		if a := &s.ring[at-1]; a.id == w.ID {
+			if a.digest != digest {
+				return digest, 0, storage.Errorf(storage.InvalidArgument, "the ID of the write set was used for another content")
+			}
+			return digest, a.version, nil
+		}
+	}
+	return digest, 0, nil
 }
 
 func (s *ids) keep(id, digest [16]byte, version uint64) {
 	if id == [16]byte{} {
 		return
 	}
-	if s.seen == nil {
-		s.seen = map[[16]byte]answer{}
+	if s.ring == nil {
+		s.ring, s.first = make([]answer, idsKept), make([]uint32, idsKept)
 	}
-	if len(s.ring) < idsKept {
-		s.ring = append(s.ring, id)
+	if s.n == idsKept {
+		s.forget(uint32(s.next) + 1)
 	} else {
-		delete(s.seen, s.ring[s.next])
-		s.ring[s.next] = id
-		s.next = (s.next + 1) % idsKept
+		s.n++
 	}
-	s.seen[id] = answer{digest, version}
+	first := s.bucket(&id)
+	s.ring[s.next] = answer{id, digest, version, *first}
+	*first = uint32(s.next) + 1
+	s.next = (s.next + 1) % idsKept
 }
+
+// forget takes one out of the list of its hash, of which it is the oldest.
+func (s *ids) forget(at uint32) {
+	link := s.bucket(&s.ring[at-1].id)
+	for *link != at {
+		link = &s.ring[*link-1].older
+	}
+	*link = 0
+}
+
+// held is the bytes of it.
+func (s *ids) held() int64 { return int64(len(s.ring))*48 + int64(len(s.first))*4 }
 
 // seeds make digests that nobody outside can aim at; they live as long as the IDs.
 var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/clock"
 )
 
 var ctx = context.Background()
@@ -36,9 +38,13 @@ func TestBudget(t *testing.T) {
 		for range rapid.IntRange(1, 30).Draw(t, "writes") {
 			*now = now.Add(time.Duration(rapid.IntRange(0, 50).Draw(t, "ms")) * time.Millisecond)
 			ops := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) storage.Op { return drawOp(t, *now) }), 1, 6).Draw(t, "ops")
-			b.reap(b.now(), b.tree.Len())
-			before, foreseen := b.used, b.usedAfter(ops, b.now())
-			_, err := b.Apply(ctx, &storage.WriteSet{Ops: ops})
+			b.reap(b.clock.Millis(), b.index.count)
+			before := b.used
+			foreseen, err := b.usedAfter(&storage.WriteSet{Ops: ops}, b.clock.Millis())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = b.Apply(ctx, &storage.WriteSet{Ops: ops})
 			var e *storage.Error
 			switch {
 			case foreseen > b.max && (!errors.As(err, &e) || e.Code != storage.NoSpace || e.Limit.Max != b.max || e.Limit.Actual != foreseen || b.used != before):
@@ -64,31 +70,122 @@ func drawOp(t *rapid.T, now time.Time) storage.Op {
 	return storage.Put(key("key"), make([]byte, rapid.IntRange(0, 3000).Draw(t, "size")))
 }
 
-// consistent holds index, tree, deadlines and the count of bytes together.
+// consistent holds index, trees, lists and the counts of bytes together.
 func consistent(t rapid.TB, b *Backend) {
 	t.Helper()
-	used, expiring := int64(0), 0
-	for key, e := range b.index {
-		if inTree, ok := b.tree.Get(key); !ok || inTree != e || e.key != key {
-			t.Fatalf("%q: index and tree differ", key)
+	used, dead, live, expiring, total := int64(0), int64(0), 0, 0, 0
+	var before *target
+	for c := b.all.seek(keyTarget(nil, 0)); c.item() != 0; c.next() {
+		it := b.item(c.item())
+		have, key := it.shape(), b.key(it)
+		if before != nil && b.all.compare(before.number, c.item(), before) <= 0 && prefix(key) <= before.number {
+			t.Fatalf("%.40q: out of order", key)
 		}
-		used += e.size()
-		if e.expires != 0 {
+		before = keyTarget(append([]byte(nil), key...), it.version())
+		if total++; it.dead() {
+			dead += have.charge()
+			continue
+		}
+		live++
+		used += have.charge()
+		if b.find(key) != c.item() {
+			t.Fatalf("%.40q: index and tree differ", key)
+		}
+		if have.expires != 0 {
 			expiring++
-			if _, ok := b.deadlines.Get(e); !ok {
-				t.Fatalf("%q expires and is not among the deadlines", key)
+			var p path
+			if !b.deadlines.find(deadline(have.expires, key, it.version()), &p) {
+				t.Fatalf("%.40q expires and is not among the deadlines", key)
 			}
 		}
 	}
-	if used != b.used || len(b.index) != b.tree.Len() || expiring != b.deadlines.Len() {
-		t.Fatalf("used %d, counted %d; %d in the index, %d in the tree; %d expire, %d deadlines",
-			b.used, used, len(b.index), b.tree.Len(), expiring, b.deadlines.Len())
+	inLists := 0
+	for _, r := range b.snapshots.lists {
+		for prev := ref(0); r != 0; prev, r = r, b.item(r).next() {
+			if it := b.item(r); !it.dead() || it.before() != prev {
+				t.Fatal("a list of dead items is broken")
+			}
+			inLists++
+		}
 	}
+	if used != b.used || dead != b.dead || live != b.index.count || total != b.all.count || expiring != b.deadlines.count || inLists != total-live {
+		t.Fatalf("used %d, counted %d; dead %d, counted %d; %d in the index, %d live; %d in the tree, %d walked; %d expire, %d deadlines; %d dead, %d in lists",
+			b.used, used, b.dead, dead, b.index.count, live, b.all.count, total, expiring, b.deadlines.count, total-live, inLists)
+	}
+	if b.used+b.dead > b.max {
+		t.Fatalf("%d and %d bytes of %d", b.used, b.dead, b.max)
+	}
+	for _, tr := range []*tree{&b.all, &b.deadlines} {
+		if tr.root != 0 {
+			wellFormed(t, tr, tr.root, tr.depth)
+		}
+	}
+	slots := uint32(0)
+	for at := uint32(1); at < b.arena.next; at++ {
+		slots += uint32(b.slabs[at].used)
+	}
+	if n := b.reachable(); n != slots {
+		t.Fatalf("%d slots are used, %d are reachable", slots, n)
+	}
+}
+
+// wellFormed holds a node and all below it to the rules of the tree.
+func wellFormed(t rapid.TB, tr *tree, r ref, level int) {
+	t.Helper()
+	n := tr.node(r)
+	if n.kind != kindNode || int(n.level) != level || n.tree != tr.id {
+		t.Fatalf("a node of level %d says %+v", level, *n)
+	}
+	least := innerCap / 2
+	if level == 0 {
+		least = leafCap / 2
+	}
+	if r != tr.root && int(n.n) < least {
+		t.Fatalf("a node of level %d has %d entries", level, n.n)
+	}
+	numbers, items, children := tr.entries(r)
+	for i, c := range children {
+		first, its, _ := tr.entries(c)
+		if first[0] != numbers[i] || its[0] != items[i] {
+			t.Fatalf("entry %d of a node of level %d is not the first of its child", i, level)
+		}
+		wellFormed(t, tr, c, level-1)
+	}
+}
+
+// reachable is how many slots there is a way to.
+func (s *store) reachable() (n uint32) {
+	n = uint32(len(s.pages))
+	for _, tr := range []*tree{&s.all, &s.deadlines} {
+		if tr.root != 0 {
+			n += tr.nodes(tr.root)
+		}
+	}
+	for c := s.all.seek(keyTarget(nil, 0)); c.item() != 0; c.next() {
+		n++
+		b := s.item(c.item())
+		have := b.shape()
+		if head, large := have.head(); large {
+			for at := ref(binary.LittleEndian.Uint32(b[head-4:])); at != 0; at = ref(binary.LittleEndian.Uint32(s.at(at)[4:])) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (t *tree) nodes(r ref) uint32 {
+	n := uint32(1)
+	_, _, children := t.entries(r)
+	for _, c := range children {
+		n += t.nodes(c)
+	}
+	return n
 }
 
 // Expired items make room, as many as it takes: nobody has to read them first.
 func TestExpiredItemsMakeRoom(t *testing.T) {
-	b, now := clocked(minBytes)
+	b, now := clocked(1 << 20)
 	for i := range 100 {
 		apply(t, b, storage.PutUntil(fmt.Appendf(nil, "k%d", i), make([]byte, 8000), now.Add(time.Second)))
 	}
@@ -98,12 +195,12 @@ func TestExpiredItemsMakeRoom(t *testing.T) {
 	}
 	*now = now.Add(time.Second)
 	apply(t, b, storage.Put([]byte("new"), make([]byte, 500_000)))
-	if left := b.tree.Len() - 1; left < 60 || left > 70 {
+	if left := b.index.count - 1; left < 60 || left > 70 {
 		t.Errorf("%d of 100 expired items are left, want as many as there is room for", left)
 	}
 	apply(t, b, full)
 	consistent(t, b)
-	if left := b.tree.Len() - 1; left > 15 {
+	if left := b.index.count - 1; left > 15 {
 		t.Errorf("%d expired items are left", left)
 	}
 }
@@ -117,14 +214,14 @@ func TestReaping(t *testing.T) {
 	}
 	*now = now.Add(time.Second)
 	for range 1000/reapPerApply + 1 {
-		before := b.tree.Len()
+		before := b.index.count
 		apply(t, b, storage.Delete([]byte("none")))
-		if gone := before - b.tree.Len(); gone > reapPerApply+1 {
+		if gone := before - b.index.count; gone > reapPerApply+1 {
 			t.Fatalf("one write takes %d out: others wait for it", gone)
 		}
 	}
-	if b.tree.Len() != 0 || b.deadlines.Len() != 0 || b.used != 0 {
-		t.Errorf("%d entries, %d deadlines, %d bytes are left", b.tree.Len(), b.deadlines.Len(), b.used)
+	if b.index.count != 0 || b.deadlines.count != 0 || b.used != 0 {
+		t.Errorf("%d entries, %d deadlines, %d bytes are left", b.index.count, b.deadlines.count, b.used)
 	}
 }
 
@@ -159,8 +256,8 @@ func TestClearingMuchAndLittle(t *testing.T) {
 			apply(t, b, storage.Delete([]byte("none")))
 		}
 		consistent(t, b)
-		if b.deadlines.Len() != 0 {
-			t.Errorf("%d of 100: %d that have expired are left", size, b.deadlines.Len())
+		if b.deadlines.count != 0 {
+			t.Errorf("%d of 100: %d that have expired are left", size, b.deadlines.count)
 		}
 	}
 }
@@ -255,13 +352,24 @@ func TestSnapshotsAreBounded(t *testing.T) {
 		t.Errorf("an old one: %v, %d are kept", err, len(b.snapshots.kept))
 	}
 
+	fill := func() {
+		for i := range 150 {
+			apply(t, b, storage.Put(fmt.Appendf(nil, "k%03d", i), make([]byte, 4000+i)))
+		}
+	}
+	fill()
 	held := page().Version
-	for i := range 300 { // what only the snapshot holds grows
-		apply(t, b, storage.Put([]byte("b"), make([]byte, 5000+i)))
+	for range 10 { // what no snapshot sees is not kept for any
+		apply(t, b, storage.Put([]byte("k000"), make([]byte, 5000)))
 	}
-	if err := at(held); !errors.Is(err, storage.ErrConflict) || b.snapshots.retained > b.max {
-		t.Errorf("one that holds much: %v, %d bytes", err, b.snapshots.retained)
+	if err := at(held); err != nil || b.dead > 6000 {
+		t.Errorf("%v, %d bytes are kept for a snapshot that sees 4000 of them", err, b.dead)
 	}
+	fill() // what only the snapshot sees grows
+	if err := at(held); !errors.Is(err, storage.ErrConflict) || b.used+b.dead > b.max {
+		t.Errorf("one that holds much: %v, %d and %d bytes", err, b.used, b.dead)
+	}
+	consistent(t, b)
 }
 
 // The latest IDs are remembered, and no more.
@@ -280,8 +388,8 @@ func TestIDsAreBounded(t *testing.T) {
 		}
 		versions[n] = v
 	}
-	if len(b.ids.seen) != idsKept || len(b.ids.ring) != idsKept {
-		t.Errorf("%d and %d IDs are kept", len(b.ids.seen), len(b.ids.ring))
+	if b.ids.n != idsKept || len(b.ids.ring) != idsKept {
+		t.Errorf("%d of %d IDs are kept", b.ids.n, len(b.ids.ring))
 	}
 	for _, n := range []int{10, 11, idsKept, idsKept + 9} {
 		if v, err := write(n); err != nil || v != versions[n] {
@@ -304,7 +412,7 @@ func TestEncoded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := b.AppendMany(ctx, []byte("x"), keys)
+	raw, err := b.AppendMany(ctx, []byte("x"), keys, 1<<20)
 	if want := abi.AppendItems([]byte("x"), items); err != nil || string(raw) != string(want) {
 		t.Errorf("%x, %v, want %x", raw, err, want)
 	}
@@ -313,14 +421,14 @@ func TestEncoded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, err := b.AppendScan(ctx, []byte("x"), q)
+		raw, err := b.AppendScan(ctx, []byte("x"), q, 1<<20)
 		if want := abi.AppendPage([]byte("x"), &page); err != nil || string(raw) != string(want) {
 			t.Errorf("%+v: %x, %v, want %x", q, raw, err, want)
 		}
 	}
 	for _, key := range keys {
 		it, err := b.Get(ctx, key)
-		raw, rawErr := b.GetEncoded(ctx, key)
+		raw, rawErr := b.AppendGet(ctx, nil, key)
 		if fmt.Sprint(err) != fmt.Sprint(rawErr) || err == nil && string(raw) != string(abi.AppendItem(nil, &it)) {
 			t.Errorf("%q: %x, %v; %v, %v", key, raw, rawErr, it, err)
 		}
@@ -328,18 +436,18 @@ func TestEncoded(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	for _, good := range []string{``, `{}`, `{"max_bytes":"1MiB"} `, `{"max_bytes":1048576}`} {
+	for _, good := range []string{``, `{}`, `{"max_bytes":"1MiB"} `, `{"max_bytes":1048576}`, `{"max_bytes":"896MiB"}`} {
 		if _, err := Open(ctx, sdk.Env{Config: []byte(good), Memory: 1 << 30}); err != nil {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
 	for bad, path := range map[string]string{
-		`{"max_bytes":"1MB"}`:  "max_bytes", // less than the largest item
-		`{"max_bytes":"1GiB"}`: "max_bytes", // more than the memory allows
-		`{"max_byte":1}`:       "max_byte",
-		`{"max_bytes":"x"}`:    "max_bytes",
-		`{"max_bytes":1}{}`:    "",
-		`[]`:                   "",
+		`{"max_bytes":"1MB"}`:    "max_bytes", // too little
+		`{"max_bytes":"897MiB"}`: "max_bytes", // more than the memory allows
+		`{"max_byte":1}`:         "max_byte",
+		`{"max_bytes":"x"}`:      "max_bytes",
+		`{"max_bytes":1}{}`:      "",
+		`[]`:                     "",
 	} {
 		_, err := Open(ctx, sdk.Env{Config: []byte(bad), Memory: 1 << 30})
 		var e *storage.Error
@@ -357,8 +465,9 @@ func TestAllocations(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() { b.Get(ctx, key) }); n > 1 {
 		t.Errorf("Get allocates %.0f times", n)
 	}
-	if n := testing.AllocsPerRun(1000, func() { b.GetEncoded(ctx, key) }); n > 0 {
-		t.Errorf("GetEncoded allocates %.0f times", n)
+	buf := make([]byte, 0, 100)
+	if n := testing.AllocsPerRun(1000, func() { b.AppendGet(ctx, buf, key) }); n > 0 {
+		t.Errorf("AppendGet allocates %.0f times", n)
 	}
 }
 
@@ -370,8 +479,8 @@ func TestRenewedItemsAreNeverAbsent(t *testing.T) {
 	var b *Backend
 	renew := func() {
 		renewed++
-		b.clock = func() time.Time { return start.Add(time.Duration(renewed) * time.Minute) }
-		apply(t, b, storage.PutUntil(key, []byte("v"), b.clock().Add(time.Minute+time.Second)))
+		b.clock = clock.New(func() time.Time { return start.Add(time.Duration(renewed) * time.Minute) })
+		apply(t, b, storage.PutUntil(key, []byte("v"), b.clock.Now().Add(time.Minute+time.Second)))
 	}
 	meddling := func() time.Time {
 		if b.mu.TryLock() {
@@ -399,7 +508,7 @@ func TestRenewedItemsAreNeverAbsent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, _ = clocked(1 << 20)
 			renew()
-			b.clock = meddling
+			b.clock = clock.New(meddling)
 			if !call() {
 				t.Errorf("absent, although it was renewed before its end")
 			}

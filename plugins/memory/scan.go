@@ -1,9 +1,8 @@
 package memory
 
 import (
+	"bytes"
 	"context"
-
-	"github.com/tidwall/btree"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -22,14 +21,17 @@ const (
 // snapshot for those that follow it with AtVersion.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	var items []storage.Item
-	page, err := b.page(ctx, &q, func() { items = nil }, func(e *entry) { items = append(items, e.copied(q.KeysOnly)) })
+	page, err := b.page(ctx, &q, func() { items = nil }, func(it item) bool {
+		items = append(items, b.copied(it, q.KeysOnly))
+		return true
+	})
 	page.Items = items
 	return page, err
 }
 
 // page walks the range, twice where a write comes between the page and its
 // snapshot: then begin is called again.
-func (b *Backend) page(ctx context.Context, q *storage.Query, begin func(), emit func(*entry)) (storage.Page, error) {
+func (b *Backend) page(ctx context.Context, q *storage.Query, begin func(), emit func(item) bool) (storage.Page, error) {
 	if err := q.Validate(); err != nil {
 		return storage.Page{}, err
 	}
@@ -37,38 +39,41 @@ func (b *Backend) page(ctx context.Context, q *storage.Query, begin func(), emit
 		return storage.Page{}, err
 	}
 	b.mu.RLock()
-	page, err := b.scan(q, b.now(), emit)
+	page, err := b.scan(q, b.clock.Millis(), emit)
 	b.mu.RUnlock()
 	if err != nil || page.Next == nil || q.AtVersion != 0 {
 		return page, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.now()
+	now := b.clock.Millis()
 	if b.version != page.Version || b.closed { // a write came in between
 		begin()
 		if page, err = b.scan(q, now, emit); err != nil || page.Next == nil {
 			return page, err
 		}
 	}
-	b.snapshots.keep(page.Version, now, b.tree)
+	b.keep(now)
 	return page, nil
 }
 
-func (b *Backend) scan(q *storage.Query, now int64, emit func(*entry)) (storage.Page, error) {
+func (b *Backend) scan(q *storage.Query, now int64, emit func(item) bool) (storage.Page, error) {
 	if b.closed {
 		return storage.Page{}, errClosed()
 	}
-	tree, version := b.tree, b.version
+	at, version := -1, b.version
 	if q.AtVersion != 0 && q.AtVersion != version {
-		if tree = b.snapshots.find(q.AtVersion, now); tree == nil {
+		if at = b.snapshots.find(q.AtVersion, now); at < 0 {
 			return storage.Page{}, storage.Errorf(storage.Conflict, "the version to scan is not kept (any more)")
 		}
 		version = q.AtVersion
 	}
-	p := pager{q: q, now: now, emit: emit, items: limit(q.Limit, pageItems, maxItems), bytes: limit(q.MaxBytes, pageBytes, maxBytes), looks: maxLooks}
+	p := pager{b: b, q: q, now: now, at: at, emit: emit, items: limit(q.Limit, pageItems, maxItems), bytes: limit(q.MaxBytes, pageBytes, maxBytes), looks: maxLooks}
 	if !storage.EmptyRange(q.Start, q.End) {
-		p.walk(tree)
+		p.walk()
+	}
+	if p.err != nil {
+		return storage.Page{}, p.err
 	}
 	return storage.Page{Next: p.next, Version: version}, nil
 }
@@ -80,61 +85,92 @@ func limit(asked, usual, most int) int {
 	return min(asked, most)
 }
 
-// pager fills a page from a tree until something runs out.
+// pager fills a page until something runs out.
 type pager struct {
+	b                   *Backend
 	q                   *storage.Query
 	now                 int64
-	emit                func(*entry)
-	items, bytes, looks int  // what is left
-	some                bool // there is an item
+	at                  int             // the snapshot; -1: the present
+	emit                func(item) bool // puts it onto the page, if there is room
+	items, bytes, looks int             // what is left
+	some                bool            // there is an item
 	next                []byte
+	err                 error
 }
 
-func (p *pager) walk(tree *btree.Map[string, *entry]) {
+func (p *pager) walk() {
 	q := p.q
-	switch {
-	case !q.Reverse:
-		tree.Ascend(borrow(q.Start), func(key string, e *entry) bool {
-			if q.End != nil && key >= borrow(q.End) {
-				return false
+	if !q.Reverse {
+		for c := p.b.all.seek(keyTarget(q.Start, 0)); ; c.next() {
+			r := c.item()
+			if r == 0 {
+				return
 			}
-			return p.take(e)
-		})
-	case q.End == nil:
-		tree.Reverse(p.back)
-	default:
-		tree.Descend(borrow(q.End), p.back)
-	}
-}
-
-func (p *pager) back(key string, e *entry) bool {
-	if p.q.End != nil && key == borrow(p.q.End) {
-		return true
-	}
-	return key >= borrow(p.q.Start) && p.take(e)
-}
-
-// take puts e onto the page, or ends it before e.
-func (p *pager) take(e *entry) bool {
-	expired := e.expiredAt(p.now)
-	size := len(e.key)
-	if !p.q.KeysOnly {
-		size += len(e.bytes())
-	}
-	full := !expired && (p.items == 0 || p.some && size > p.bytes)
-	if full || p.looks == 0 {
-		p.next = []byte(e.key)
-		if p.q.Reverse {
-			p.next = storage.After(p.next)
+			it := p.b.item(r)
+			key := p.b.key(it)
+			if q.End != nil && bytes.Compare(key, q.End) >= 0 || !p.take(it, key) {
+				return
+			}
 		}
+	}
+	c := p.b.all.end()
+	if q.End != nil {
+		c = p.b.all.seek(keyTarget(q.End, 0))
+	}
+	for c.prev() {
+		it := p.b.item(c.item())
+		key := p.b.key(it)
+		if bytes.Compare(key, q.Start) < 0 || !p.take(it, key) {
+			return
+		}
+	}
+}
+
+// visible tells whether the page shows an item.
+func (p *pager) visible(it item) bool {
+	if it.expiredAt(p.now) {
 		return false
 	}
+	if p.at < 0 {
+		return !it.dead()
+	}
+	return p.b.sees(p.at, it)
+}
+
+// take puts an item onto the page, or ends it before that.
+func (p *pager) take(it item, key []byte) bool {
+	visible := p.visible(it)
+	size := len(key)
+	if !p.q.KeysOnly {
+		size += it.valueLen()
+	}
+	full := visible && (p.items == 0 || p.some && size > p.bytes)
+	if full || p.looks == 0 {
+		return p.end(key)
+	}
 	p.looks--
-	if !expired {
+	if visible {
+		if !p.emit(it) {
+			if p.some {
+				return p.end(key)
+			}
+			p.err = storage.LimitError(storage.RangeLimit, "answer bytes", int64(p.bytes), int64(size))
+			return false
+		}
 		p.items--
 		p.bytes -= size
 		p.some = true
-		p.emit(e)
 	}
 	return true
+}
+
+// end ends the page before an item of this key.
+func (p *pager) end(key []byte) bool {
+	if p.next = bytes.Clone(key); p.next == nil {
+		p.next = []byte{}
+	}
+	if p.q.Reverse {
+		p.next = storage.After(p.next)
+	}
+	return false
 }

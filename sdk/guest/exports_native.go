@@ -9,3 +9,5 @@ import "log/slog"
 func hostLog(slog.Level, []byte) {}
 
 func limitMemory(int64) {}
+
+func limitHeap(int64) {}

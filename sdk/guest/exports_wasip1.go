@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/storage"
 )
 
 //go:wasmexport plinth_abi_v1
@@ -17,6 +18,9 @@ func exportBuffer(n int32) int64 {
 		return int64(abi.PackCode(abi.CodeUseCall))
 	}
 	b := self.buffer(int(n))
+	if b == nil {
+		return int64(abi.PackCode(uint8(storage.SizeLimit)))
+	}
 	return int64(abi.PackResult(address(b), uint32(len(b)), false))
 }
 
@@ -57,3 +61,16 @@ func limitMemory(bytes int64) {
 		debug.SetMemoryLimit(bytes / 8 * 7)
 	}
 }
+
+// limitHeap has the collector run whenever there are garbageRoom bytes beside those
+// that are held, and never before: there is next to nothing to trace.
+func limitHeap(held int64) {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(held + runtimeRoom + garbageRoom)
+}
+
+// What Go's runtime takes for itself in a module, and what may be garbage, in bytes.
+const (
+	runtimeRoom = 6 << 20
+	garbageRoom = 10 << 20
+)

@@ -23,8 +23,13 @@ type instance struct {
 	request []byte // what the host writes into
 	out     []byte // what it reads
 	now     int64  // ms; never goes back
-	max     int    // bytes of an answer
+	max     int    // bytes of the answers of one call
 	broken  *storage.Error
+
+	encoded sdk.Encoded // nil: the backend is none
+	fixed   sdk.Fixed   // nil: the backend is none
+	largest int         // bytes of a request, where it is
+	paced   int64       // what it held when the collector was set last
 }
 
 // result is what an export answers: bytes that stay valid until the next call,
@@ -35,8 +40,20 @@ type result struct {
 	isErr bool
 }
 
-// buffer gives a request buffer of at least n bytes.
+// buffer gives a request buffer of at least n bytes, nil for more than a fixed
+// backend has room for.
 func (i *instance) buffer(n int) []byte {
+	if i.fixed != nil {
+		if n > i.largest {
+			return nil
+		}
+		if n > cap(i.request) { // the first that is not small; there are no others
+			i.request = make([]byte, i.largest)
+			i.pace()
+		}
+		i.request = i.request[:cap(i.request)]
+		return i.request
+	}
 	if n > cap(i.request) || cap(i.request) > keptBuffer && n <= keptBuffer {
 		i.request = make([]byte, max(n, 4096))
 	}
@@ -73,19 +90,33 @@ func (i *instance) doOpen(n int) (r result) {
 		return i.fail(storage.AsError(err))
 	}
 	i.backend, i.answers = b, sdk.NewAnswerer(b)
+	if i.fixed, _ = b.(sdk.Fixed); i.fixed != nil {
+		i.encoded, _ = b.(sdk.Encoded) // its answers go into a buffer that has room for all
+		i.largest, i.max = limits(i.fixed, i.max)
+		i.out = make([]byte, 0, i.max)
+		i.pace()
+	}
 	info := b.Info()
 	i.out = abi.AppendInfo(i.out[:0], &info)
 	return result{bytes: i.out}
 }
 
+// limits are what a fixed backend says of its messages, as far as the host goes.
+func limits(f sdk.Fixed, frame int) (request, answers int) {
+	request, answers = f.Messages()
+	return min(request, frame), min(answers, frame)
+}
+
 // doCall answers the first frames of the n bytes of request: as many as the
-// budget of the first allows, and at least one.
+// budget of the first allows, and at least one. All answers together are within that
+// one budget; beside the first, they are no more than a buffer that is kept has room
+// for, so that callers who are combined cannot make a module grow.
 func (i *instance) doCall(n int) (r result) {
 	defer i.recovered(&r)
 	if err := i.usable(); err != nil {
 		return i.fail(err)
 	}
-	if cap(i.out) > keptBuffer {
+	if i.fixed == nil && cap(i.out) > keptBuffer {
 		i.out = nil
 	}
 	out, budget := i.out[:0], 0
@@ -95,7 +126,8 @@ func (i *instance) doCall(n int) (r result) {
 			return i.fail(storage.AsError(err))
 		}
 		var h abi.Header
-		if h.Decode(f.Header) == nil { // else the answer says what is wrong with it
+		unread := h.Decode(f.Header)
+		if unread == nil { // else the answer says what is wrong with it
 			i.tell(h.Now)
 		}
 		if budget == 0 {
@@ -104,13 +136,15 @@ func (i *instance) doCall(n int) (r result) {
 			}
 		}
 		start := len(out)
-		if start > 0 && budget-start < sdk.AnswerReserve {
-			break
+		if start > 0 {
+			if budget = min(budget, combined); budget-start < room(f) {
+				break
+			}
 		}
 		if err != nil {
 			out = sdk.AppendError(out, f.ID, err)
 		} else {
-			out = i.answers.Answer(out, f, budget-start)
+			out = i.answers.AnswerRead(out, f, &h, unread, budget-start)
 		}
 		if start > 0 && abi.Op(f.Kind) != abi.OpApply && tooLarge(out[start:]) {
 			out = out[:start] // alone, in the next call, it may fit
@@ -119,7 +153,33 @@ func (i *instance) doCall(n int) (r result) {
 		rest = after
 	}
 	i.out = out
+	i.pace()
 	return result{bytes: out}
+}
+
+// combined is the most bytes that all answers of one call have together, but for a
+// first one that alone has more.
+const combined = keptBuffer
+
+// room is what has to be left of the budget for f to be begun behind others. A scan
+// that had less would answer a shorter page than it was asked for.
+func room(f abi.Frame) int {
+	if abi.Op(f.Kind) == abi.OpScan {
+		return combined / 2
+	}
+	return sdk.AnswerReserve
+}
+
+// pace has the collector run when there is as much garbage as a fixed backend has
+// room for beside what it holds.
+func (i *instance) pace() {
+	if i.fixed == nil {
+		return
+	}
+	if held := i.fixed.Held() + int64(cap(i.request)+cap(i.out)); held != i.paced {
+		i.paced = held
+		limitHeap(held)
+	}
 }
 
 // tooLarge tells whether an answer is the refusal of one that did not fit what
@@ -129,16 +189,54 @@ func tooLarge(answer []byte) bool {
 	return err == nil && storage.Code(f.Kind) == storage.RangeLimit
 }
 
-// doGet is the fast path: n bytes of request are the key.
+// doGet is the fast path: n bytes of request are the key. A backend that is encoded
+// is asked without anything in between.
 func (i *instance) doGet(n int, now int64) (r result) {
+	if i.encoded != nil && i.broken == nil && n <= len(i.request) {
+		if now > i.now {
+			i.now = now
+		}
+		message, absent := i.encodedGet(i.request[:n])
+		if message != nil {
+			return result{bytes: message}
+		}
+		if absent {
+			return result{code: uint8(storage.NotFound)}
+		}
+	}
+	return i.anyGet(n, now)
+}
+
+// encodedGet is the item, or that it is absent; neither: there is more to say, of
+// which anyGet knows.
+func (i *instance) encodedGet(key []byte) (message []byte, absent bool) {
+	defer i.panicked()
+	message, err := i.encoded.AppendGet(context.Background(), i.out[:0], key)
+	if err != nil || len(message) > i.max {
+		return nil, err == storage.ErrNotFound
+	}
+	return message, false
+}
+
+// panicked notes a panic, after which nothing can be trusted.
+func (i *instance) panicked() {
+	if v := recover(); v != nil {
+		i.broken = sdk.PanicError(v)
+	}
+}
+
+func (i *instance) anyGet(n int, now int64) (r result) {
 	defer i.recovered(&r)
 	if i.broken != nil || i.backend == nil {
 		return i.fail(i.usable())
 	}
 	i.tell(now)
-	message, err := i.answers.Get(i.out, i.request[:min(n, len(i.request))])
+	message, err := i.answers.Get(i.out[:0], i.request[:min(n, len(i.request))])
 	switch {
 	case err == nil && len(message) <= i.max:
+		if cap(message) <= keptBuffer || i.fixed != nil {
+			i.out = message
+		}
 		return result{bytes: message}
 	case err == storage.ErrNotFound || err != nil && errors.Is(err, storage.ErrNotFound):
 		return result{code: uint8(storage.NotFound)}

@@ -55,6 +55,15 @@ func limitChecks() []Check {
 			t.wantKeys(nil, long, "a")
 			t.must(t.s.ClearRange(t.ctx, long, append(long, 'x')))
 			t.wantKeys(nil, nil, "a", "z")
+			if t.info.Limits.Key == 0 {
+				return
+			}
+			// Those that are far longer than any key, and than any request, select as much.
+			long = bytes.Repeat(bs("m"), 20<<20)
+			t.wantKeys(long, nil, "z")
+			t.wantKeys(nil, long, "a")
+			t.must(t.s.ClearRange(t.ctx, long, append(long, 'x')))
+			t.wantKeys(nil, nil, "a", "z")
 		}),
 	)
 }
