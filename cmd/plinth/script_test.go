@@ -15,6 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/host/wasmhost"
 )
 
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(asProgram)
 		main()
 	}
+	plinth.RunWorker()
 	runPlugin() // tests that run the program within theirs have it start this one
 	testscript.Main(m, map[string]func(){"plinth": main})
 }

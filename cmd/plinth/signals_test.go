@@ -2,10 +2,15 @@ package main
 
 import (
 	"bufio"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -65,6 +70,74 @@ func TestSignalsEndServing(t *testing.T) {
 		if code := ends(t, serve); code != 0 {
 			t.Errorf("after %v: exit code %d", s, code)
 		}
+	}
+}
+
+// A service manager sends SIGTERM to all processes of a service at once, under load: every
+// write is either done or refused, and the plugin ends after its host has closed it.
+func TestSignalToAllProcesses(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "plinth.yaml")
+	if err := os.WriteFile(config, []byte("plugins: { memory: { isolation: process } }\nstores: { default: { backend: { plugin: memory } } }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serve, _, url := startServe(t, "--config", config)
+	var wg sync.WaitGroup
+	var written atomic.Int64
+	stop := make(chan struct{})
+	for range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				req, err := http.NewRequest(http.MethodPut, url+"/v1/stores/default/keys/k", strings.NewReader("v"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				res, err := http.DefaultClient.Do(req)
+				if err != nil {
+					return // it takes no more connections
+				}
+				body, _ := io.ReadAll(res.Body)
+				res.Body.Close()
+				switch {
+				case res.StatusCode == http.StatusNoContent:
+					written.Add(1)
+				case res.StatusCode != http.StatusServiceUnavailable:
+					t.Errorf("a write: %s: %s", res.Status, body)
+					return
+				}
+			}
+		})
+	}
+	for end := time.Now().Add(10 * time.Second); written.Load() < 100 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	children, err := exec.Command("pgrep", "--parent", strconv.Itoa(serve.Process.Pid)).Output()
+	if err != nil {
+		t.Skipf("the processes of the host cannot be listed: %v", err)
+	}
+	pids := strings.Fields(string(children))
+	if len(pids) != 1 || written.Load() == 0 {
+		t.Fatalf("%d plugins run, %d writes were done: the test says nothing", len(pids), written.Load())
+	}
+	plugin, _ := strconv.Atoi(pids[0])
+	for _, pid := range []int{plugin, serve.Process.Pid} { // the plugin first
+		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code := ends(t, serve); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	close(stop)
+	wg.Wait()
+	if err := syscall.Kill(plugin, 0); err == nil {
+		t.Error("the plugin is still there")
 	}
 }
 
