@@ -33,15 +33,16 @@ type Client struct {
 	transport credentials.TransportCredentials
 	metadata  metadata.MD
 
-	calls   atomic.Int64    // that go on, and the bit closing
-	idle    sync.Once       // closes drained
-	drained chan struct{}   // closed after the last call
-	life    context.Context // ends with Close
-	end     context.CancelFunc
-	ended   sync.WaitGroup // goroutines
-	info    atomic.Pointer[storage.Info]
-	current atomic.Pointer[link]
-	caps    storage.Caps // what was there at Dial
+	calls    atomic.Int64    // that go on, and the bit closing
+	idle     sync.Once       // closes drained
+	drained  chan struct{}   // closed after the last call
+	life     context.Context // ends with Close
+	end      context.CancelFunc
+	ended    sync.WaitGroup // goroutines
+	info     atomic.Pointer[storage.Info]
+	whenLost atomic.Pointer[func()]
+	current  atomic.Pointer[link]
+	caps     storage.Caps // what was there at Dial
 
 	mu        sync.Mutex
 	closed    bool               // after the calls
@@ -172,10 +173,16 @@ func (c *Client) refresh() {
 		case <-ticker.C:
 		}
 		l := c.current.Load()
-		if l == nil || l.dead.Load() || !l.hold() {
+		ctx, cancel := context.WithTimeout(c.life, c.config.ConnectTimeout)
+		if l != nil && l.dead.Load() { // it is not left to a call, which a cache may keep away
+			_ = c.renew(ctx, l) // the next time, or the next call, tries again
+			cancel()
 			continue
 		}
-		ctx, cancel := context.WithTimeout(c.life, c.config.ConnectTimeout)
+		if l == nil || !l.hold() {
+			cancel()
+			continue
+		}
 		info, err := l.ask(ctx)
 		cancel()
 		switch {
@@ -184,9 +191,21 @@ func (c *Client) refresh() {
 		case c.admits(&info) != nil:
 			l.dead.Store(true) // the next call connects anew, and is told
 		default:
-			c.info.Store(&info)
+			c.learned(&info)
 		}
 		l.release()
+	}
+}
+
+// WhenLost has f called when the server's backend turns out to have lost its state, which
+// is noticed within [Config].Refresh. f must not call the client.
+func (c *Client) WhenLost(f func()) { c.whenLost.Store(&f) }
+
+// learned is what the server says of itself now.
+func (c *Client) learned(info *storage.Info) {
+	before := c.info.Swap(info)
+	if f := c.whenLost.Load(); f != nil && before != nil && before.Incarnation != info.Incarnation {
+		(*f)()
 	}
 }
 

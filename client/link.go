@@ -270,7 +270,7 @@ func (c *Client) connect(a *attempt, old *link) {
 	if old == nil {
 		c.caps = info.Caps
 	}
-	c.info.Store(&info)
+	c.learned(&info)
 	c.links[l] = struct{}{}
 	c.current.Store(l)
 	c.connected++

@@ -42,6 +42,7 @@ func (h *Host) openRemote(ctx context.Context, cfg *config.Config, store string,
 		return nil, p.refused(cfg, bc, store, err)
 	}
 	opened := &backend{Backend: b, hub: h.hub(b), shared: true}
+	b.WhenLost(opened.hub.StateLost)
 	h.backends = append(h.backends, opened)
 	return opened, nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,6 +67,60 @@ func TestRemoteConformance(t *testing.T) {
 		}), nil
 	}})
 }
+
+// A remote that has lost its state, or was started anew, is noticed although a cache answers
+// all reads.
+func TestRemoteThatLostItsState(t *testing.T) {
+	t.Parallel()
+	fresh := func() *storage.Store {
+		env := sdk.Env{}
+		rand.Read(env.Incarnation[:])
+		return storage.New(memory.New(memory.DefaultConfig(), env), storage.Settings{})
+	}
+	behind := &swapped{}
+	behind.b.Store(fresh())
+	address, stop, err := serveGRPC(map[string]*storage.Store{"kept": storage.New(behind, storage.Settings{})}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	h := mustOpen(t, fmt.Sprintf(remoteYAML, address, "cache: { ttl: 1h }"))
+	defer h.Close(ctx)
+	key := []byte("k")
+	if err := h.Store("a").Set(ctx, key, key); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // from the cache, in the end
+		if _, err := h.Store("a").Get(ctx, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	behind.b.Store(fresh())
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := h.Store("a").Get(ctx, key); errors.Is(err, storage.ErrNotFound) {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("what the lost one held is still served")
+		}
+	}
+}
+
+// swapped is a backend in whose place another one may come.
+type swapped struct {
+	storage.UnimplementedBackend
+	b atomic.Pointer[storage.Store]
+}
+
+func (s *swapped) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	return s.b.Load().Backend().Get(ctx, key)
+}
+
+func (s *swapped) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	return s.b.Load().Apply(ctx, w)
+}
+
+func (s *swapped) Info() storage.Info { return s.b.Load().Info() }
 
 // A remote of a remote: what is written at one end is there at the other, and the
 // carrier is told.
