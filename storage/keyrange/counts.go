@@ -22,9 +22,9 @@ func (c *Counts) Add(start, end []byte, n int) {
 }
 
 func (c *Counts) change(key []byte, by int) {
-	switch n := c.bounds.find(key); {
+	switch n := find(c.bounds.root, key); {
 	case n == nil:
-		c.bounds.add(key, struct{}{}, by)
+		c.bounds.add(string(key), struct{}{}, by)
 	case n.weight+by == 0:
 		c.bounds.Delete(key)
 	default:

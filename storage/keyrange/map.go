@@ -28,7 +28,7 @@ func (n *node[V]) total() int {
 func (n *node[V]) update() { n.sum = n.weight + n.left.total() + n.right.total() }
 
 // split gives the nodes before key and those from it on.
-func split[V any](n *node[V], key []byte) (before, from *node[V]) {
+func split[V any, K string | []byte](n *node[V], key K) (before, from *node[V]) {
 	if n == nil {
 		return nil, nil
 	}
@@ -59,24 +59,24 @@ func merge[V any](a, b *node[V]) *node[V] {
 	return b
 }
 
-func insert[V any](n, add *node[V], key []byte) *node[V] {
+func insert[V any](n, add *node[V]) *node[V] {
 	switch {
 	case n == nil:
 		return add
 	case add.priority > n.priority:
-		add.left, add.right = split(n, key)
+		add.left, add.right = split(n, add.key)
 		add.update()
 		return add
 	case add.key < n.key:
-		n.left = insert(n.left, add, key)
+		n.left = insert(n.left, add)
 	default:
-		n.right = insert(n.right, add, key)
+		n.right = insert(n.right, add)
 	}
 	n.update()
 	return n
 }
 
-func remove[V any](n *node[V], key []byte) *node[V] {
+func remove[V any, K string | []byte](n *node[V], key K) *node[V] {
 	switch {
 	case n == nil:
 		return nil
@@ -91,8 +91,7 @@ func remove[V any](n *node[V], key []byte) *node[V] {
 	return n
 }
 
-func (m *Map[V]) find(key []byte) *node[V] {
-	n := m.root
+func find[V any, K string | []byte](n *node[V], key K) *node[V] {
 	for n != nil && n.key != string(key) {
 		if string(key) < n.key {
 			n = n.left
@@ -103,8 +102,8 @@ func (m *Map[V]) find(key []byte) *node[V] {
 	return n
 }
 
-func (m *Map[V]) add(key []byte, value V, weight int) {
-	m.root = insert(m.root, &node[V]{key: string(key), value: value, weight: weight, sum: weight, priority: rand.Uint32()}, key)
+func (m *Map[V]) add(key string, value V, weight int) {
+	m.root = insert(m.root, &node[V]{key: key, value: value, weight: weight, sum: weight, priority: rand.Uint32()})
 	m.size++
 }
 
@@ -113,7 +112,15 @@ func (m *Map[V]) Len() int { return m.size }
 
 // Get answers the value at key.
 func (m *Map[V]) Get(key []byte) (value V, ok bool) {
-	if n := m.find(key); n != nil {
+	if n := find(m.root, key); n != nil {
+		return n.value, true
+	}
+	return value, false
+}
+
+// GetString is Get for a string.
+func (m *Map[V]) GetString(key string) (value V, ok bool) {
+	if n := find(m.root, key); n != nil {
 		return n.value, true
 	}
 	return value, false
@@ -121,16 +128,30 @@ func (m *Map[V]) Get(key []byte) (value V, ok bool) {
 
 // Set stores a value at key.
 func (m *Map[V]) Set(key []byte, value V) {
-	if n := m.find(key); n != nil {
+	if n := find(m.root, key); n != nil {
+		n.value = value
+		return
+	}
+	m.add(string(key), value, 0)
+}
+
+// SetString is Set with a key that is kept as it is.
+func (m *Map[V]) SetString(key string, value V) {
+	if n := find(m.root, key); n != nil {
 		n.value = value
 		return
 	}
 	m.add(key, value, 0)
 }
 
+// DeleteString is Delete for a string.
+func (m *Map[V]) DeleteString(key string) bool { return drop(m, key) }
+
 // Delete removes key and tells whether it was there.
-func (m *Map[V]) Delete(key []byte) bool {
-	if m.find(key) == nil {
+func (m *Map[V]) Delete(key []byte) bool { return drop(m, key) }
+
+func drop[V any, K string | []byte](m *Map[V], key K) bool {
+	if find(m.root, key) == nil {
 		return false
 	}
 	m.root = remove(m.root, key)

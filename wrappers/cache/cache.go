@@ -20,7 +20,7 @@ type Backend struct {
 	config  Config
 	clock   func() time.Time
 	last    atomic.Int64 // the latest now that was seen, in ms
-	entries *otter.Cache[string, *entry]
+	entries kept
 	guard   *guard
 	stop    func()   // stops watching the hub
 	meters  []func() // stop being observed
@@ -36,7 +36,7 @@ type entry struct {
 }
 
 // entryOverhead is what an entry takes beyond its key and value, in bytes.
-const entryOverhead = 160
+const entryOverhead = 240
 
 func weight(key string, e *entry) uint32 {
 	return uint32(len(key) + len(e.item.Value) + entryOverhead)
@@ -47,17 +47,20 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	if s.Hub == nil {
 		return nil, errors.New("a cache needs the hub of its backend")
 	}
-	b := &Backend{next: next, config: c, clock: s.Clock}
+	b := &Backend{next: next, config: c, clock: s.Clock, entries: kept{index: &index{}}}
 	entries, err := otter.New(&otter.Options[string, *entry]{MaximumWeight: uint64(c.MaxBytes), Weigher: weight,
 		OnAtomicDeletion: func(e otter.DeletionEvent[string, *entry]) {
 			if e.Cause == otter.CauseOverflow {
 				b.evictions.Add(1)
 			}
+			if e.Cause != otter.CauseReplacement {
+				b.entries.index.remove(e.Key)
+			}
 		}})
 	if err != nil {
 		return nil, err
 	}
-	b.entries = entries
+	b.entries.Cache = entries
 	if b.clock == nil {
 		b.clock = time.Now
 	}
@@ -65,7 +68,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 		b.unmeasure()
 		return nil, err
 	}
-	b.guard = newGuard(entries, c.UnknownHold, b.now, next.Info().Caps)
+	b.guard = newGuard(b.entries, c.UnknownHold, b.now, next.Info().Caps)
 	b.stop = s.Hub.Watch(b.guard)
 	return b, nil
 }
