@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -29,6 +30,7 @@ type Server struct {
 	address  atomic.Pointer[string]
 	origins  *http.CrossOriginProtection
 	tells    *telemetry
+	guesses  map[*storage.Store]*budget.Guess
 }
 
 // New checks the configuration. An address beyond loopback without TLS and a
@@ -51,7 +53,10 @@ func New(c Config, s Settings) (*Server, error) {
 		return nil, err
 	}
 	srv := &Server{config: c, settings: s, door: d, tls: t, tells: tells, hosts: map[string]bool{"localhost": true},
-		slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
+		guesses: map[*storage.Store]*budget.Guess{}, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
+	for _, store := range s.Stores {
+		srv.guesses[store] = &budget.Guess{}
+	}
 	for _, h := range c.Hosts {
 		srv.hosts[strings.ToLower(h)] = true
 	}
@@ -99,6 +104,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	web := &http.Server{
 		Handler:           s.Handler(),
 		ConnState:         unheard.state,
+		ConnContext:       withConn,
 		ReadHeaderTimeout: s.config.HeaderTimeout,
 		IdleTimeout:       s.config.IdleTimeout,
 		MaxHeaderBytes:    s.config.HeaderBytes,
@@ -164,15 +170,12 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 		s.settings.Metrics.ServeHTTP(w, r) // not one of those that are counted below: it tells why there are too many
 		return nil
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		e := storage.Errorf(storage.Unavailable, "too many requests at once, the limit is %d", s.config.MaxConcurrent)
-		e.RetryAfter = time.Second
-		return e
+	in, err := s.enter(r)
+	if err != nil {
+		return err
 	}
-	return s.route(w, r)
+	defer in.leave()
+	return s.route(w, r, in)
 }
 
 // knownHost tells whether a request's Host is loopback's or a configured one,

@@ -16,6 +16,9 @@ type RangeOptions struct {
 	After []byte
 	// PageItems is how many items are asked for at once; 0: the backend's size.
 	PageItems int
+	// PageBytes is how many bytes of keys and values are asked for at once, though one
+	// item comes however large it is; 0: the backend's size.
+	PageBytes int
 	// Snapshot reads all pages at the version of the first; it needs
 	// [CapSnapshotScan], and fails once the backend has let that version go.
 	Snapshot bool
@@ -81,7 +84,7 @@ func newCursor(info Info, start, end []byte, o RangeOptions) (cursor, error) {
 		return cursor{}, Errorf(InvalidArgument, "a range limit is negative")
 	}
 	c := cursor{left: o.Limit, snapshot: o.Snapshot,
-		q: Query{Start: start, End: end, Reverse: o.Reverse, KeysOnly: o.KeysOnly, Limit: o.PageItems}}
+		q: Query{Start: start, End: end, Reverse: o.Reverse, KeysOnly: o.KeysOnly, Limit: o.PageItems, MaxBytes: max(o.PageBytes, 0)}}
 	if o.After != nil {
 		if o.Reverse {
 			if end == nil || bytes.Compare(o.After, end) < 0 {
