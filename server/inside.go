@@ -160,35 +160,7 @@ func (c *call) receive(most int64) ([]byte, error) {
 	}
 }
 
-// itemBytes is what an item takes beside its key and value.
-const itemBytes = 128
-
-func sizeOf(it *storage.Item) int64 { return int64(len(it.Key)+len(it.Value)) + itemBytes }
-
-// fetch reads at most so many items, with room for as much as they may take. What
-// turns out larger than was thought is dropped, and read again once there is room.
+// fetch reads at most so many items, with room for as much as they may take.
 func (c *call) fetch(items int, read func() (n int64, err error), drop func()) error {
-	guess, account, ctx := c.server.guesses[c.store], c.in.account, c.r.Context()
-	held := account.Held()
-	room := int64(items) * guess.Item()
-	if share := c.server.settings.Memory.Share(); share > 0 {
-		room = min(room, share/2) // more than that at once is read in parts
-	}
-	const tries = 3
-	for try := 1; ; try++ {
-		if err := account.Resize(ctx, held+room); err != nil {
-			return err
-		}
-		n, err := read()
-		if err != nil {
-			account.Give(room)
-			return err
-		}
-		guess.Saw(n / int64(max(items, 1)))
-		if n <= room || try == tries {
-			return account.Resize(ctx, held+n)
-		}
-		drop()
-		room = n
-	}
+	return budget.Fetch(c.r.Context(), c.in.account, c.server.guesses[c.store], items, read, drop)
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -19,7 +20,7 @@ func (c *call) get() error {
 	var it storage.Item
 	err = c.fetch(1, func() (_ int64, err error) {
 		it, err = c.store.GetItem(c.r.Context(), c.key)
-		return sizeOf(&it), err
+		return budget.ItemBytes(&it), err
 	}, func() { it = storage.Item{} })
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -43,7 +44,7 @@ func (c *call) scan() (err error) {
 		if err != nil {
 			return out.failed(err)
 		}
-		if n := sizeOf(&it); n > pageBytes { // a page of its own
+		if n := budget.ItemBytes(&it); n > pageBytes { // a page of its own
 			if err := c.in.account.Resize(c.r.Context(), held+2*n); err != nil {
 				return out.failed(err)
 			}
@@ -138,7 +139,7 @@ func (c *call) read(keys [][]byte) (found map[string]storage.Item, err error) {
 		items, err := c.store.Backend().GetMany(c.r.Context(), once)
 		for i := range items {
 			found[string(items[i].Key)] = items[i]
-			n += sizeOf(&items[i])
+			n += budget.ItemBytes(&items[i])
 		}
 		return n, err
 	}, func() { clear(found) })
