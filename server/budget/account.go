@@ -19,7 +19,9 @@ type Account struct {
 	held   int64 // the budget's lock guards it while the request arrives
 
 	at      *list.Element // in the budget's arriving
-	since   time.Time
+	since   time.Time     // it begins to arrive; without the time that it waited for room
+	moved   time.Time     // some of it arrived last
+	waits   *waiter       // for room; nil: it does not
 	slow    bool
 	abandon func()
 }
@@ -36,12 +38,26 @@ func (a *Account) Take(ctx context.Context, n int64) error {
 	if a.held+n > a.b.share {
 		return storage.LimitError(storage.SizeLimit, "bytes of one client (server.limits.memory)", a.b.share, a.held+n)
 	}
-	if err := a.b.take(ctx, a.client, n); err != nil {
+	a.b.mu.Lock()
+	if a.b.fits(a.client, n) { // nearly always, and without a look at a clock
+		a.held += n
+		if a.at != nil {
+			a.moved = time.Now()
+		}
+		a.b.mu.Unlock()
+		return nil
+	}
+	a.b.mu.Unlock()
+	start := time.Now()
+	err := a.b.take(ctx, a, n)
+	a.b.mu.Lock()
+	defer a.b.mu.Unlock()
+	a.waits = nil
+	if err != nil {
 		return err
 	}
-	a.b.mu.Lock()
 	a.held += n
-	a.b.mu.Unlock()
+	a.since, a.moved = a.since.Add(time.Since(start)), time.Now()
 	return nil
 }
 
@@ -87,11 +103,12 @@ func (a *Account) Arrive(abandon func()) {
 	a.b.mu.Lock()
 	defer a.b.mu.Unlock()
 	a.since, a.abandon = time.Now(), abandon
+	a.moved = a.since
 	a.at = a.b.arriving.PushBack(a)
 }
 
-// Reading calls wait, which sets until when the next part may come, unless the request
-// has been abandoned.
+// Reading says that some has arrived, and calls wait, which sets until when the next
+// part may come, unless the request has been abandoned.
 func (a *Account) Reading(wait func()) {
 	if a == nil {
 		wait()
@@ -100,6 +117,7 @@ func (a *Account) Reading(wait func()) {
 	a.b.mu.Lock()
 	defer a.b.mu.Unlock()
 	if !a.slow {
+		a.moved = time.Now()
 		wait()
 	}
 }

@@ -1,8 +1,10 @@
 package budget
 
 import (
+	"cmp"
 	"container/list"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +20,8 @@ const (
 	maxWaiting = 4096
 )
 
-// While somebody waits for room, requests that arrive more slowly than rate, after
-// grace, are given up: what they hold is nobody else's.
+// While somebody waits for room, requests of which nothing arrives for grace, or less
+// than rate on the whole, are given up: what they hold is nobody else's.
 const (
 	grace = time.Second
 	rate  = 256 << 10 // bytes per second
@@ -34,8 +36,9 @@ type Budget struct {
 	clients   map[any]*client
 	queue     list.List // of *waiter, whose share is taken already
 	waiting   int       // those whose share is not included
-	arriving  list.List // of *Account, the oldest first
+	arriving  list.List // of *Account
 	pressing  bool      // somebody looks at arriving soon
+	stuck     bool      // nobody has got room since then
 	refused   int64
 	abandoned int64
 }
@@ -53,6 +56,7 @@ type waiter struct {
 	at     *list.Element
 	in     *list.List // where at is
 	ready  chan struct{}
+	gone   bool // it is not to wait any more
 }
 
 // New is a budget of max bytes; 0: Default.
@@ -108,20 +112,19 @@ func (b *Budget) Open(key any) *Account {
 }
 
 // take waits for n bytes of a client.
-func (b *Budget) take(ctx context.Context, c *client, n int64) error {
+func (b *Budget) take(ctx context.Context, a *Account, n int64) error {
+	c := a.client
 	b.mu.Lock()
 	w := &waiter{client: c, n: n}
 	switch {
-	case c.queue.Len() > 0 || c.used+n > b.share:
-		w.in = &c.queue
-	case b.queue.Len() > 0 || b.used+n > b.max:
-		c.used += n
-		w.in = &b.queue
-	default:
-		c.used += n
-		b.used += n
+	case b.fits(c, n):
 		b.mu.Unlock()
 		return nil
+	case c.queue.Len() > 0 || c.used+n > b.share:
+		w.in = &c.queue
+	default:
+		c.used += n
+		w.in = &b.queue
 	}
 	if b.waiting >= maxWaiting {
 		if w.in == &b.queue {
@@ -130,6 +133,7 @@ func (b *Budget) take(ctx context.Context, c *client, n int64) error {
 		return b.refuse(n)
 	}
 	b.waiting++
+	a.waits = w
 	w.ready = make(chan struct{})
 	w.at = w.in.PushBack(w)
 	b.press()
@@ -139,12 +143,20 @@ func (b *Budget) take(ctx context.Context, c *client, n int64) error {
 	var left error
 	select {
 	case <-w.ready:
+		b.mu.Lock()
+		if w.gone {
+			return b.refuse(n)
+		}
+		b.mu.Unlock()
 		return nil
 	case <-ctx.Done():
 		left = storage.ContextError(ctx)
 	case <-timer.C:
 	}
 	b.mu.Lock()
+	if w.gone {
+		return b.refuse(n)
+	}
 	if w.in == nil { // there was room meanwhile
 		if left != nil {
 			b.give(c, n)
@@ -158,6 +170,16 @@ func (b *Budget) take(ctx context.Context, c *client, n int64) error {
 		return left
 	}
 	return b.refuse(n)
+}
+
+// fits takes n bytes if there is room and nobody waits for it. The lock is held.
+func (b *Budget) fits(c *client, n int64) bool {
+	if c.queue.Len() > 0 || c.used+n > b.share || b.queue.Len() > 0 || b.used+n > b.max {
+		return false
+	}
+	c.used += n
+	b.used += n
+	return true
 }
 
 // refuse unlocks the budget.
@@ -205,19 +227,20 @@ func (b *Budget) advance(c *client) {
 		}
 		b.queue.Remove(at)
 		b.used += w.n
+		b.stuck = false
 		w.in = nil
 		b.waiting--
 		close(w.ready)
 	}
 }
 
-// press has requests given up that arrive too slowly, now and for as long as
-// somebody waits. The lock is held.
+// press has requests given up that arrive too slowly, now and for as long as somebody
+// waits. The lock is held.
 func (b *Budget) press() {
 	if b.pressing {
 		return
 	}
-	b.pressing = true
+	b.pressing, b.stuck = true, true
 	time.AfterFunc(grace/4, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -225,22 +248,48 @@ func (b *Budget) press() {
 		if b.queue.Len() == 0 {
 			return
 		}
+		var arriving []*Account
 		now := time.Now()
 		for at := b.arriving.Front(); at != nil; {
 			a := at.Value.(*Account)
 			at = at.Next()
 			age := now.Sub(a.since)
-			if age < grace {
-				break // those that follow began later
+			if a.waits == nil && age >= grace && (now.Sub(a.moved) >= grace || float64(a.held) < age.Seconds()*rate) {
+				b.giveUp(a)
+				continue
 			}
-			if float64(a.held) < age.Seconds()*rate {
-				b.arriving.Remove(a.at)
-				a.at = nil
-				a.slow = true
-				b.abandoned++
-				a.abandon()
-			}
+			arriving = append(arriving, a)
+		}
+		if b.stuck {
+			b.unstick(arriving)
 		}
 		b.press()
 	})
+}
+
+// unstick gives up those that hold most, of those that have a part and may all be
+// waiting for another, until a part of the budget is free. The lock is held.
+func (b *Budget) unstick(arriving []*Account) {
+	slices.SortFunc(arriving, func(x, y *Account) int { return cmp.Compare(y.held, x.held) })
+	freed := int64(0)
+	for _, a := range arriving {
+		if freed += a.held; freed > b.max/4 && a != arriving[0] {
+			return
+		}
+		b.giveUp(a)
+	}
+}
+
+// giveUp has whoever reads the request of a stop, or whoever waits for room for it. The
+// lock is held.
+func (b *Budget) giveUp(a *Account) {
+	b.arriving.Remove(a.at)
+	a.at, a.slow = nil, true
+	b.abandoned++
+	if w := a.waits; w != nil && w.in != nil {
+		w.gone = true
+		b.drop(w)
+		close(w.ready)
+	}
+	a.abandon()
 }

@@ -29,7 +29,7 @@ type parts interface {
 const (
 	callBytes = 4 << 10
 	firstPart = 64 << 10
-	mostPart  = 1 << 20
+	mostPart  = 256 << 10
 )
 
 // receive reads the request, and gives the call its place among those that run.
