@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
+	judge "github.com/plinthkv/plinth/abi/answer"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -138,6 +141,9 @@ func (l *link) ask(ctx context.Context) (storage.Info, error) {
 		if ms, err := strconv.ParseInt(now[0], 10, 64); err == nil && ms > 0 {
 			l.clocks(ms, before.UnixMilli(), after.UnixMilli())
 		}
+	}
+	if err := judge.Info(&answer.Info); err != nil {
+		return storage.Info{}, status.Error(codes.Internal, err.Error())
 	}
 	const frameReserve = 16 << 10
 	most := max(l.c.config.MessageBytes-frameReserve, frameReserve)

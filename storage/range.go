@@ -74,7 +74,13 @@ type cursor struct {
 	// from and to bound the page that next answered last, version is its own.
 	from, to []byte
 	version  uint64
+	empty    int // pages without items, in a row
 }
+
+// mostEmpty is how many pages in a row may be without items. A backend that passes over
+// more than that has to do so in longer steps: one that goes on for ever would hold up
+// whoever reads.
+const mostEmpty = 4096
 
 func newCursor(info Info, start, end []byte, o RangeOptions) (cursor, error) {
 	if o.Snapshot && !info.Caps.Has(CapSnapshotScan) {
@@ -111,6 +117,11 @@ func (c *cursor) next(ctx context.Context, b Backend) ([]Item, error) {
 	c.from, c.to, c.version = q.Start, q.End, page.Version
 	if err := c.advance(page.Next); err != nil {
 		return nil, err
+	}
+	if c.empty++; len(page.Items) > 0 {
+		c.empty = 0
+	} else if !c.done && c.empty >= mostEmpty {
+		return nil, Errorf(Internal, "the backend's scan gave %d pages in a row without an item", c.empty)
 	}
 	if c.snapshot && q.AtVersion == 0 {
 		c.q.AtVersion = page.Version

@@ -28,6 +28,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
 	"github.com/plinthkv/plinth/abi/abipb"
+	"github.com/plinthkv/plinth/abi/answer"
 	"github.com/plinthkv/plinth/abi/frames"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -78,7 +79,7 @@ func (p *Plugin) start(ctx context.Context, config []byte, now int64) (_ *run, e
 			return nil, storage.Errorf(storage.Unavailable, "it cannot be started: what it is told of telemetry: %w", err)
 		}
 	}
-	out := &output{log: p.opts.Log}
+	out := &output{log: p.opts.Log, rate: &p.logged}
 	r.proc = newProcess(p, out, r.dir, dir)
 	r.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},
@@ -152,9 +153,12 @@ func (r *run) open(ctx context.Context, config []byte, now int64) error {
 	var info abigrpc.Info
 	if err := r.conn.Invoke(ctx, abigrpc.MethodOpen, &o, &info); err != nil {
 		if e := abigrpc.FromStatus(err); e != nil {
-			return e
+			return answer.Clean(e)
 		}
 		return err
+	}
+	if err := answer.Info(&info.Info); err != nil {
+		return storage.Errorf(storage.Internal, "the plugin's answer to Open cannot be used: %v", err)
 	}
 	r.info = info.Info
 	r.info.Name, r.info.Version = strings.Clone(r.info.Name), strings.Clone(r.info.Version)

@@ -87,6 +87,7 @@ type Module struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	hasGet   bool
+	logged   supervise.LogRate // by all of its instances
 
 	tracer     trace.Tracer         // nil: no spans
 	attributes []attribute.KeyValue // of everything that is emitted
