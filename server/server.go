@@ -23,6 +23,7 @@ type Server struct {
 	config   Config
 	settings Settings
 	door     door.Door
+	guard    *door.Guard
 	tls      *tls.Config
 	hosts    map[string]bool
 	slots    chan struct{} // one per request that runs
@@ -48,11 +49,12 @@ func New(c Config, s Settings) (*Server, error) {
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	tells, err := newTelemetry(s, t != nil)
+	guard := &door.Guard{Log: s.Log}
+	tells, err := newTelemetry(s, t != nil, guard)
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{config: c, settings: s, door: d, tls: t, tells: tells, hosts: map[string]bool{"localhost": true},
+	srv := &Server{config: c, settings: s, door: d, guard: guard, tls: t, tells: tells, hosts: map[string]bool{"localhost": true},
 		guesses: map[*storage.Store]*budget.Guess{}, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
 	for _, store := range s.Stores {
 		srv.guesses[store] = &budget.Guess{}
@@ -162,7 +164,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 	if err := s.origins.Check(r); err != nil {
 		return httpError(http.StatusForbidden, "permission_denied", "cross-origin requests are refused")
 	}
-	if !s.door.Opens(r.Header.Get("Authorization")) {
+	if !s.known(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
 	}
@@ -176,6 +178,19 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer in.leave()
 	return s.route(w, r, in)
+}
+
+// known tells whether a request has the token that it needs. One that is wrong costs
+// time.
+func (s *Server) known(r *http.Request) bool {
+	authorization := r.Header.Get("Authorization")
+	if s.door.Opens(authorization) {
+		return true
+	}
+	if authorization != "" {
+		s.guard.Failed(r.Context(), r.RemoteAddr)
+	}
+	return false
 }
 
 // knownHost tells whether a request's Host is loopback's or a configured one,

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/server/door"
 )
 
 // scope is the instrumentation scope of what the server emits.
@@ -46,7 +47,7 @@ type label struct {
 	status        int
 }
 
-func newTelemetry(s Settings, tls bool) (*telemetry, error) {
+func newTelemetry(s Settings, tls bool, guard *door.Guard) (*telemetry, error) {
 	t := &telemetry{propagator: s.Propagator, scheme: "http"}
 	if tls {
 		t.scheme = "https"
@@ -77,6 +78,13 @@ func newTelemetry(s Settings, tls bool) (*telemetry, error) {
 	for _, m := range slices.Concat(methods, []string{other}) {
 		t.activeBy[m] = []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(
 			attribute.String("http.request.method", m), attribute.String("url.scheme", t.scheme)))}
+	}
+	if _, err := meter.Int64ObservableCounter("plinth.server.auth.failures", metric.WithUnit("{request}"), metric.WithDescription("Requests with a wrong token."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(guard.Failures(), metric.WithAttributes(attribute.String("network.protocol.name", "http")))
+			return nil
+		})); err != nil {
+		return nil, err
 	}
 	if s.Memory != nil {
 		if err := observeMemory(meter, s.Memory); err != nil {

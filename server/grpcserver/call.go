@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
@@ -107,6 +108,9 @@ func (s *Server) admit(ctx context.Context) error {
 	}
 	authorization, err := one(ctx, abigrpc.MetaAuthorization)
 	if err == nil && !s.config.Door.Opens(authorization) {
+		if p, ok := peer.FromContext(ctx); ok && authorization != "" {
+			s.guard.Failed(ctx, p.Addr.String())
+		}
 		err = storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
 	}
 	return err

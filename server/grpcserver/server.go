@@ -27,6 +27,7 @@ import (
 
 	"github.com/plinthkv/plinth/abi/abigrpc"
 	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -43,6 +44,7 @@ type Server struct {
 	codec    encoding.CodecV2
 	stats    stats.Handler // nil: none
 	fence    *fence
+	guard    door.Guard
 	instance string        // of this server, random
 	draining chan struct{} // closed when the end begins
 	drain    sync.Once
@@ -69,6 +71,10 @@ func New(c Config, s Settings) (*Server, error) {
 	}
 	srv := &Server{config: c, settings: s, tls: t, limits: c.limits(), slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent),
 		guesses: map[*storage.Store]*budget.Guess{}, codec: abigrpc.NewCodec(), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}
+	srv.guard.Log = s.Log
+	if err := srv.countFailures(); err != nil {
+		return nil, err
+	}
 	for _, store := range s.Stores {
 		srv.guesses[store] = &budget.Guess{}
 	}
