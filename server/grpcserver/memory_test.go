@@ -4,18 +4,14 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
-	"net"
 	"net/http"
 	"runtime/debug"
 	"runtime/metrics"
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-
-	"crypto/tls"
 
 	"github.com/plinthkv/plinth/abi/abigrpc"
 	"github.com/plinthkv/plinth/server/budget"
@@ -58,10 +54,9 @@ const memoryOfTests = 64 << 20
 
 // endless is an upload that says how long it is and sends so much of it.
 func endless(t *testing.T, s *served, says, sends int) {
-	// One connection each, in plain text.
-	web := &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, addr)
-	}}
+	// One connection each, HTTP/2 in plain text.
+	web := &http.Transport{Protocols: new(http.Protocols)}
+	web.Protocols.SetUnencryptedHTTP2(true)
 	body, send := io.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.addr+abigrpc.MethodApply, body)
