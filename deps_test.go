@@ -44,8 +44,9 @@ var walls = []struct {
 	never   []string // prefixes that even an allowed one must not bring in
 	why     string
 }{
-	{room: "storage", allowed: []string{self + "/storage/clock"}, why: "the contract is on the standard library alone"},
+	{room: "storage", allowed: []string{self + "/storage/clock", self + "/storage/keyrange"}, why: "the contract is on the standard library alone"},
 	{room: "storage/clock", why: "the contract stands on it"},
+	{room: "storage/keyrange", why: "it only looks at keys"},
 	{room: "abi", allowed: []string{self + "/storage"}, why: "guests compile it"},
 	{room: "sdk", allowed: []string{self + "/storage", self + "/abi"}, why: "a third party's go.mod names only us"},
 	{room: "sdk/guest", allowed: []string{self + "/storage", self + "/abi", self + "/sdk"}, why: "a third party's go.mod names only us"},
@@ -73,11 +74,12 @@ var walls = []struct {
 	{room: "wrappers/tenant", why: "it only looks at keys"},
 	{room: "otel", allowed: append([]string{self + "/storage", self + "/wrappers", self + "/wrappers/tenant"}, otelAPI...), never: otelSDK, why: "the library uses the API alone"},
 	{room: "otel/snapshot", allowed: []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/auto/sdk", "github.com/cespare/xxhash", "github.com/go-logr", "github.com/google/uuid", "golang.org/x/sys"}, why: "it reads what the SDK keeps, and knows nothing of hosts"},
-	{room: "server", allowed: append([]string{self + "/storage", self + "/server/door", "golang.org/x/"}, otelAPI...), never: otelSDK, why: "the server serves stores, whoever built them"},
+	{room: "server", allowed: append([]string{self + "/storage", self + "/server/door", self + "/server/budget", "golang.org/x/"}, otelAPI...), never: otelSDK, why: "the server serves stores, whoever built them"},
+	{room: "server/budget", allowed: []string{self + "/storage"}, why: "it only counts"},
 	{room: "server/door", why: "it is the same for every protocol"},
 	{room: "abi/answer", allowed: []string{self + "/storage", self + "/abi"}, why: "answers are judged by the contract alone"},
 	{room: "abi/abigrpc", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime), why: "both sides of gRPC, and no more"},
-	{room: "server/grpcserver", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/server/door"}, grpcRuntime, otelAPI), never: otelSDK, why: "the server serves stores, whoever built them"},
+	{room: "server/grpcserver", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/server/door", self + "/server/budget"}, grpcRuntime, otelAPI), never: otelSDK, why: "the server serves stores, whoever built them"},
 	{room: "client", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime, otelAPI), never: otelSDK, why: "a client is a backend, and knows no server"},
 	{room: "plugintest", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/host/wasmhost", self + "/host/procs", self + "/host/supervise", self + "/host/private", "github.com/tetratelabs/wazero", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "it tries plugins, as they are"},
 	{room: "abi/frames", allowed: []string{self + "/storage", self + "/abi"}, why: "both sides of a data socket, and no more"},

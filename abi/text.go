@@ -2,6 +2,7 @@ package abi
 
 import (
 	"math"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -21,6 +22,30 @@ func mend(s string) string {
 
 // mendCut is mend, of at most MaxErrorText bytes.
 func mendCut(s string) string { return cutText(mend(cutText(s))) }
+
+// Printable is a text from outside as it may be logged and shown: valid UTF-8 of at
+// most [MaxErrorText] bytes on one line, without control characters and whatever else
+// would change what is around it. Blanks stand for ends of lines and tabs, U+FFFD for
+// the rest.
+func Printable(s string) string {
+	s = mendCut(s)
+	ok := true
+	for _, r := range s {
+		ok = ok && strconv.IsPrint(r)
+	}
+	if ok {
+		return s
+	}
+	return mendCut(strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			return ' '
+		case !strconv.IsPrint(r):
+			return utf8.RuneError
+		}
+		return r
+	}, s))
+}
 
 func cutText(s string) string {
 	if len(s) <= MaxErrorText {

@@ -77,6 +77,7 @@ func main() {
 			fatal(err)
 		}
 	}
+	growthTable(filter, *rounds)
 	if filter.MatchString("serve ready") {
 		if err := startup(ctx); err != nil {
 			fatal(err)

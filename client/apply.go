@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/abi/answer"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -166,6 +167,7 @@ func (a *write) once(ctx context.Context) (version uint64, again bool, _ *storag
 			continue
 		}
 		e, answered := a.c.failure(ctx, "apply", err)
+		e = answer.Failure(e, true, len(a.given.Checks))
 		switch {
 		case answered && e.Unknown:
 			return 0, false, e // the server does not know either, and has asked

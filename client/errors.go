@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -61,7 +62,7 @@ func (c *Client) failure(ctx context.Context, op string, err error) (e *storage.
 	case codes.PermissionDenied:
 		code, answered = storage.PermissionDenied, true
 	}
-	return c.error(op, &storage.Error{Code: code, Msg: c.config.Address + ": " + plain(s.Message())}), answered || code == storage.Unsupported
+	return c.error(op, &storage.Error{Code: code, Msg: c.config.Address + ": " + abi.Printable(plain(s.Message()))}), answered || code == storage.Unsupported
 }
 
 // plain is what gRPC says, without how it came to know of it.

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +16,18 @@ type liar struct {
 	storage.Backend
 	items []storage.Item
 	page  storage.Page
+	err   error
+	name  string
+}
+
+func (l *liar) Apply(context.Context, *storage.WriteSet) (uint64, error) { return 0, l.err }
+
+func (l *liar) Info() storage.Info {
+	info := l.Backend.Info()
+	if l.name != "" {
+		info.Name = l.name
+	}
+	return info
 }
 
 func (l *liar) GetMany(context.Context, [][]byte) ([]storage.Item, error) { return l.items, nil }
@@ -42,6 +55,34 @@ func TestServerIsNotBelieved(t *testing.T) {
 		l.page = page
 		if _, err := c.Scan(t.Context(), storage.Query{Start: []byte("a"), End: []byte("c"), Limit: 2}); storage.CodeOf(err) != storage.Internal {
 			t.Errorf("a page %s: %v", name, err)
+		}
+	}
+}
+
+// What a server's errors and names say is bounded, changes nothing around it, and is of
+// what was sent.
+func TestServerErrorsAndNames(t *testing.T) {
+	l := &liar{Backend: mem(time.Now)}
+	srv := start(t, grpcserver.Config{}, l, time.Now)
+	c := dial(t, client.Config{Address: srv.address}, client.Settings{})
+	w := storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("k")}}, Ops: []storage.Op{storage.Put([]byte("k"), nil)}}
+	l.err = storage.ConflictAt(0)
+	if _, err := c.Apply(t.Context(), &w); storage.CodeOf(err) != storage.Conflict {
+		t.Errorf("a check that was sent: %v", err)
+	}
+	l.err = storage.ConflictAt(7)
+	if _, err := c.Apply(t.Context(), &w); storage.CodeOf(err) == storage.Conflict || !storage.AsError(err).Unknown {
+		t.Errorf("a check that was not sent: %v", err)
+	}
+	l.err = &storage.Error{Code: storage.NoSpace, Msg: "no\x1b[2J such\nplinth: ok"}
+	if _, err := c.Apply(t.Context(), &w); storage.CodeOf(err) != storage.NoSpace || strings.ContainsAny(err.Error(), "\n\x1b") {
+		t.Errorf("%q", err)
+	}
+	for _, name := range []string{strings.Repeat("x", 2<<20), "a\nb"} {
+		l.name = name
+		if c, err := client.Dial(t.Context(), client.Config{Address: srv.address}, client.Settings{}); err == nil {
+			c.Close(t.Context())
+			t.Errorf("a server with a name of %d bytes is believed", len(name))
 		}
 	}
 }

@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
+	judge "github.com/plinthkv/plinth/abi/answer"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -135,6 +138,9 @@ func (l *link) ask(ctx context.Context) (storage.Info, error) {
 	}
 	l.server.Store(&server)
 	l.note(header, before, after)
+	if err := judge.Info(&answer.Info); err != nil {
+		return storage.Info{}, status.Error(codes.Internal, err.Error())
+	}
 	const frameReserve = 16 << 10
 	most := max(l.c.config.MessageBytes-frameReserve, frameReserve)
 	answer.Limits = answer.Limits.Tighten(storage.Limits{Value: most, GetKeys: abi.MaxElements, Ops: abi.MaxElements})

@@ -112,6 +112,7 @@ func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 		}
 		return storage.Health{}, err
 	}
+	answer.Health(&h.Health)
 	return h.Health, nil
 }
 
@@ -156,6 +157,7 @@ func (c *Client) readOnce(ctx context.Context, op, method string, request, reply
 			continue
 		}
 		e, answered := c.failure(ctx, op, err)
+		e = answer.Failure(e, false, 0)
 		return 0, e.Code == storage.Unavailable || !answered && e.Code == storage.Timeout && ctx.Err() == nil, e
 	}
 	return 0, true, c.error(op, &storage.Error{Code: storage.Unavailable, Msg: c.config.Address + ": the connection is lost again and again"})

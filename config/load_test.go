@@ -56,7 +56,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := ServerLimits{
 		Header: 16 << 10, HeaderTimeout: Duration(5 * time.Second), IdleTimeout: Duration(2 * time.Minute),
-		Message: 64 << 20, MaxOps: 10_000, MaxKeys: 1000, MaxConcurrent: 1024,
+		Message: 64 << 20, Memory: 512 << 20, MaxOps: 10_000, MaxKeys: 1000, MaxConcurrent: 1024,
 	}
 	if c.Server.HTTP != "127.0.0.1:7421" || c.Server.GRPC != "127.0.0.1:7420" || c.Server.Limits != want || c.Server.ShutdownTimeout != Duration(15*time.Second) {
 		t.Errorf("server: %+v", c.Server)

@@ -147,6 +147,7 @@ type ServerLimits struct {
 	IdleTimeout   Duration `yaml:"idle_timeout"`   // between two requests of a connection
 	Body          Bytes    `yaml:"body"`           // 0: from the store's own limits
 	Message       Bytes    `yaml:"message"`        // one of gRPC, either way
+	Memory        Bytes    `yaml:"memory"`         // of requests and answers in flight, over HTTP and gRPC together; a client has a quarter at most
 	MaxOps        int      `yaml:"max_ops"`        // per apply
 	MaxKeys       int      `yaml:"max_keys"`       // per get of several keys
 	MaxConcurrent int      `yaml:"max_concurrent"` // requests at a time

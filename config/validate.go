@@ -284,8 +284,14 @@ func (l *ServerLimits) Validate() error {
 			errs = append(errs, fieldErrorf(f.name, "must be more than 0"))
 		}
 	}
+	if l.Memory < leastMemory {
+		errs = append(errs, fieldErrorf("memory", "must be at least %d bytes", int64(leastMemory)))
+	}
 	return errors.Join(errs...)
 }
+
+// leastMemory is the least that requests and answers in flight need.
+const leastMemory = 16 << 20
 
 // checkBackends reports stores whose plugin nobody has.
 func (c *Config) checkBackends(builtins []string, d *decoder) {

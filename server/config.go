@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -25,6 +26,7 @@ type Config struct {
 	HeaderBytes     int           // of a request; 0: 16 KiB
 	HeaderTimeout   time.Duration // to send the header; 0: 5 s
 	BodyTimeout     time.Duration // to send the body; 0: 1 min
+	PartTimeout     time.Duration // to send the next part of it; 0: 10 s
 	WriteTimeout    time.Duration // for a caller to take a part of the answer; 0: 30 s
 	IdleTimeout     time.Duration // between requests; 0: 2 min
 	BodyBytes       int64         // of a request; 0: as the store's limits ask
@@ -38,6 +40,9 @@ type Config struct {
 type Settings struct {
 	Stores map[string]*storage.Store // by the name in the path
 	Log    *slog.Logger              // nil: slog.Default()
+	// Memory is what requests and answers in flight may take, on this listener and
+	// others. Nil: there is no bound.
+	Memory *budget.Budget
 
 	Metrics    http.Handler                  // what /metrics shows, to those who may ask; nil: nothing
 	Tracer     trace.TracerProvider          // where spans go; nil: nowhere
@@ -52,7 +57,7 @@ func (c *Config) defaults() {
 	for _, d := range []struct {
 		have *time.Duration
 		want time.Duration
-	}{{&c.HeaderTimeout, 5 * time.Second}, {&c.BodyTimeout, time.Minute}, {&c.WriteTimeout, 30 * time.Second},
+	}{{&c.HeaderTimeout, 5 * time.Second}, {&c.BodyTimeout, time.Minute}, {&c.PartTimeout, 10 * time.Second}, {&c.WriteTimeout, 30 * time.Second},
 		{&c.IdleTimeout, 2 * time.Minute}, {&c.ShutdownTimeout, 15 * time.Second}} {
 		if *d.have <= 0 {
 			*d.have = d.want

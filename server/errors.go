@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -135,29 +134,4 @@ func bodyError(err error) error {
 		return badRequest("the body ended early; nothing was applied")
 	}
 	return badRequest("the body could not be read; nothing was applied: %v", err)
-}
-
-// readBody reads a body of at most max bytes. One that says beforehand that it is
-// larger is refused before it is sent.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, error) {
-	if r.ContentLength > max {
-		return nil, storage.LimitError(storage.SizeLimit, "body", max, r.ContentLength)
-	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(s.config.BodyTimeout)) // not every test's writer has one
-	body := http.MaxBytesReader(w, r.Body, max)
-	if r.ContentLength >= 0 {
-		b := make([]byte, r.ContentLength)
-		if _, err := io.ReadFull(body, b); err != nil {
-			return nil, bodyError(err)
-		}
-		_ = control.SetReadDeadline(time.Time{})
-		return b, nil
-	}
-	b, err := io.ReadAll(body)
-	if err != nil {
-		return nil, bodyError(err)
-	}
-	_ = control.SetReadDeadline(time.Time{})
-	return b, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -30,6 +31,8 @@ type served struct {
 	now   *time.Time
 	stop  context.CancelFunc
 	ended chan error
+
+	memory *budget.Budget // that it was made with, if any
 }
 
 // serve starts a server; edit changes what it is made with.
@@ -45,6 +48,7 @@ func serve(t *testing.T, edit func(*server.Config, *server.Settings)) *served {
 	if edit != nil {
 		edit(&config, &settings)
 	}
+	s.memory = settings.Memory
 	srv, err := server.New(config, settings)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -16,7 +17,11 @@ func (c *call) get() error {
 	if err != nil {
 		return err
 	}
-	it, err := c.store.GetItem(c.r.Context(), c.key)
+	var it storage.Item
+	err = c.fetch(1, func() (_ int64, err error) {
+		it, err = c.store.GetItem(c.r.Context(), c.key)
+		return budget.ItemBytes(&it), err
+	}, func() { it = storage.Item{} })
 	if err != nil {
 		return err
 	}
@@ -82,7 +87,7 @@ func (c *call) put() error {
 	if err := limits.CheckKey(c.key); err != nil {
 		return err
 	}
-	value, err := c.server.readBody(c.w, c.r, c.valueLimit(limits))
+	value, err := c.readBody(c.valueLimit(limits))
 	if err != nil {
 		return err
 	}

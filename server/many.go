@@ -3,11 +3,13 @@ package server
 import (
 	"bufio"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"unicode/utf8"
 
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -32,10 +34,20 @@ func (c *call) scan() (err error) {
 	if o.KeysOnly, err = c.query.bool("keys_only"); err != nil {
 		return err
 	}
+	o.PageBytes = pageBytes
+	held := c.in.account.Held() + 2*pageBytes // a page, and as much of the answer
+	if err := c.in.account.Resize(c.r.Context(), held); err != nil {
+		return err
+	}
 	out := c.lines()
 	for it, err := range c.store.Range(c.r.Context(), start, end, o) {
 		if err != nil {
 			return out.failed(err)
+		}
+		if n := budget.ItemBytes(&it); n > pageBytes { // a page of its own
+			if err := c.in.account.Resize(c.r.Context(), held+2*n); err != nil {
+				return out.failed(err)
+			}
 		}
 		if err := out.item(it, o.KeysOnly); err != nil {
 			return err
@@ -43,6 +55,9 @@ func (c *call) scan() (err error) {
 	}
 	return out.end()
 }
+
+// pageBytes is how much of a range is read at once.
+const pageBytes = 256 << 10
 
 // clear answers DELETE of keys: it removes a range in one apply.
 func (c *call) clear() (err error) {
@@ -72,23 +87,63 @@ func (c *call) clear() (err error) {
 	return nil
 }
 
-// getMany answers POST of get: the items of several keys, a line each.
+// getMany answers POST of get: the items of several keys, a line each. They are read
+// at once where the answer is not too large for the backend or for a client's share of
+// the memory, else in parts. What is asked for several times is read once.
 func (c *call) getMany() error {
 	keys, err := c.readKeys()
 	if err != nil {
 		return err
 	}
-	items, err := c.store.GetMany(c.r.Context(), keys)
-	if err != nil {
-		return err
-	}
 	out := c.lines()
-	for _, it := range items {
-		if err := out.item(it, false); err != nil {
-			return err
+	most := len(keys) // at once
+	for len(keys) > 0 {
+		n := min(most, len(keys))
+		if limit := c.store.Info().Limits.GetKeys; limit > 0 {
+			n = min(n, limit)
 		}
+		found, err := c.read(keys[:n])
+		if n > 1 && (errors.Is(err, storage.ErrRangeLimit) || errors.Is(err, storage.ErrSizeLimit)) {
+			most = n / 2
+			continue
+		}
+		if err != nil {
+			return out.failed(err)
+		}
+		for _, key := range keys[:n] {
+			it, ok := found[string(key)]
+			if !ok {
+				continue
+			}
+			if err := out.item(it, false); err != nil {
+				return err
+			}
+		}
+		keys = keys[n:]
 	}
 	return out.end()
+}
+
+// read reads keys, each once.
+func (c *call) read(keys [][]byte) (found map[string]storage.Item, err error) {
+	once := make([][]byte, 0, len(keys))
+	found = make(map[string]storage.Item, len(keys))
+	for _, key := range keys {
+		if _, asked := found[string(key)]; !asked {
+			found[string(key)] = storage.Item{}
+			once = append(once, key)
+		}
+	}
+	clear(found)
+	err = c.fetch(len(once), func() (n int64, err error) {
+		items, err := c.store.Backend().GetMany(c.r.Context(), once)
+		for i := range items {
+			found[string(items[i].Key)] = items[i]
+			n += budget.ItemBytes(&items[i])
+		}
+		return n, err
+	}, func() { clear(found) })
+	return found, err
 }
 
 // lines writes items as NDJSON. Nothing is sent before the first buffer is full,

@@ -11,7 +11,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// probes are the paths of the probes. They need no token.
+// probes are the paths of the probes. They need no token; without one the answer is
+// short.
 var probes = map[string]storage.Probe{
 	"/livez":    storage.Liveness,
 	"/readyz":   storage.Readiness,
@@ -52,6 +53,9 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request, p storage.Probe) 
 	status := http.StatusOK
 	if answer.Status == storage.Unhealthy.String() {
 		status = http.StatusServiceUnavailable
+	}
+	if !s.known(r) { // names and reasons are not for everybody
+		answer = probeAnswer{Status: answer.Status}
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

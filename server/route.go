@@ -4,13 +4,14 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/plinthkv/plinth/storage"
 )
 
 // route finds what a request is about in its escaped path. Nothing is cleaned or
 // redirected: after /keys/ every byte belongs to the key.
-func (s *Server) route(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error {
 	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1/stores/")
 	if !ok {
 		return httpError(http.StatusNotFound, "not_found", "there is nothing at this path")
@@ -24,7 +25,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return httpError(http.StatusNotFound, "unknown_store", "there is no store of this name")
 	}
-	c := &call{server: s, store: store, w: w, r: r}
+	c := &call{server: s, in: in, store: store, w: w, r: r}
 	if key, ok := strings.CutPrefix(rest, "keys/"); ok {
 		if c.key, err = unescape(key); err != nil {
 			return badRequest("the key cannot be unescaped: %s", "a % must be followed by two hex digits")
@@ -51,11 +52,15 @@ func unescape(key string) ([]byte, error) {
 // call is one request to one store.
 type call struct {
 	server *Server
+	in     *inside
 	store  *storage.Store
 	w      http.ResponseWriter
 	r      *http.Request
 	key    []byte
 	query  query
+
+	sent int64         // bytes of the answer
+	took time.Duration // that the caller took for them
 }
 
 // methods runs what answers the request's method.
@@ -92,14 +97,25 @@ func (c *call) parseItem(names ...string) (err error) {
 // part is how much of an answer is sent at once.
 const part = 64 << 10
 
+// leastRate is how fast a caller has to take an answer on the whole, in bytes per
+// second: as long as it does not, the answer is kept.
+const leastRate = 64 << 10
+
 // send writes a part of the answer after the other, each within the time that a
 // caller has to take one: a caller that does not is cut off.
 func (c *call) send(p []byte) (n int, err error) {
 	for err == nil && n < len(p) {
-		c.server.patience(c.w)
+		patience := c.server.config.WriteTimeout
+		if due := patience + time.Duration(c.sent/leastRate)*time.Second - c.took; due < patience {
+			patience = due
+		}
+		start := time.Now()
+		_ = http.NewResponseController(c.w).SetWriteDeadline(start.Add(patience)) // as in Server.patience
 		var sent int
 		sent, err = c.w.Write(p[n:min(n+part, len(p))])
 		n += sent
+		c.sent += int64(sent)
+		c.took += time.Since(start)
 	}
 	return n, err
 }

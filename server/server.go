@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -22,6 +23,7 @@ type Server struct {
 	config   Config
 	settings Settings
 	door     door.Door
+	guard    *door.Guard
 	tls      *tls.Config
 	hosts    map[string]bool
 	slots    chan struct{} // one per request that runs
@@ -29,6 +31,7 @@ type Server struct {
 	address  atomic.Pointer[string]
 	origins  *http.CrossOriginProtection
 	tells    *telemetry
+	guesses  map[*storage.Store]*budget.Guess
 }
 
 // New checks the configuration. An address beyond loopback without TLS and a
@@ -46,12 +49,16 @@ func New(c Config, s Settings) (*Server, error) {
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	tells, err := newTelemetry(s, t != nil)
+	guard := &door.Guard{Log: s.Log}
+	tells, err := newTelemetry(s, t != nil, guard)
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{config: c, settings: s, door: d, tls: t, tells: tells, hosts: map[string]bool{"localhost": true},
-		slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
+	srv := &Server{config: c, settings: s, door: d, guard: guard, tls: t, tells: tells, hosts: map[string]bool{"localhost": true},
+		guesses: map[*storage.Store]*budget.Guess{}, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
+	for _, store := range s.Stores {
+		srv.guesses[store] = &budget.Guess{}
+	}
 	for _, h := range c.Hosts {
 		srv.hosts[strings.ToLower(h)] = true
 	}
@@ -99,6 +106,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	web := &http.Server{
 		Handler:           s.Handler(),
 		ConnState:         unheard.state,
+		ConnContext:       withConn,
 		ReadHeaderTimeout: s.config.HeaderTimeout,
 		IdleTimeout:       s.config.IdleTimeout,
 		MaxHeaderBytes:    s.config.HeaderBytes,
@@ -156,7 +164,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 	if err := s.origins.Check(r); err != nil {
 		return httpError(http.StatusForbidden, "permission_denied", "cross-origin requests are refused")
 	}
-	if !s.door.Opens(r.Header.Get("Authorization")) {
+	if !s.known(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
 	}
@@ -164,15 +172,25 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 		s.settings.Metrics.ServeHTTP(w, r) // not one of those that are counted below: it tells why there are too many
 		return nil
 	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		e := storage.Errorf(storage.Unavailable, "too many requests at once, the limit is %d", s.config.MaxConcurrent)
-		e.RetryAfter = time.Second
-		return e
+	in, err := s.enter(r)
+	if err != nil {
+		return err
 	}
-	return s.route(w, r)
+	defer in.leave()
+	return s.route(w, r, in)
+}
+
+// known tells whether a request has the token that it needs. One that is wrong costs
+// time.
+func (s *Server) known(r *http.Request) bool {
+	authorization := r.Header.Get("Authorization")
+	if s.door.Opens(authorization) {
+		return true
+	}
+	if authorization != "" {
+		s.guard.Failed(r.Context(), r.RemoteAddr)
+	}
+	return false
 }
 
 // knownHost tells whether a request's Host is loopback's or a configured one,

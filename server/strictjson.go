@@ -44,8 +44,11 @@ func (c *call) readJSON(max int64, items int) (*object, error) {
 	if c.r.Header.Get("Content-Encoding") != "" {
 		return nil, httpError(http.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Encoding is not supported")
 	}
-	body, err := c.server.readBody(c.w, c.r, max)
+	body, err := c.readBody(max)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.in.account.Take(c.r.Context(), 2*int64(len(body))); err != nil { // for what is made of it
 		return nil, err
 	}
 	o, err := parseJSON(body, nodesOf(items))

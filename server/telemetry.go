@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,6 +15,9 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/server/door"
 )
 
 // scope is the instrumentation scope of what the server emits.
@@ -43,7 +47,7 @@ type label struct {
 	status        int
 }
 
-func newTelemetry(s Settings, tls bool) (*telemetry, error) {
+func newTelemetry(s Settings, tls bool, guard *door.Guard) (*telemetry, error) {
 	t := &telemetry{propagator: s.Propagator, scheme: "http"}
 	if tls {
 		t.scheme = "https"
@@ -75,9 +79,39 @@ func newTelemetry(s Settings, tls bool) (*telemetry, error) {
 		t.activeBy[m] = []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(
 			attribute.String("http.request.method", m), attribute.String("url.scheme", t.scheme)))}
 	}
+	if _, err := meter.Int64ObservableCounter("plinth.server.auth.failures", metric.WithUnit("{request}"), metric.WithDescription("Requests with a wrong token."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(guard.Failures(), metric.WithAttributes(attribute.String("network.protocol.name", "http")))
+			return nil
+		})); err != nil {
+		return nil, err
+	}
+	if s.Memory != nil {
+		if err := observeMemory(meter, s.Memory); err != nil {
+			return nil, err
+		}
+	}
 	t.active, err = meter.Int64UpDownCounter("http.server.active_requests", metric.WithUnit("{request}"),
 		metric.WithDescription("HTTP requests that are being answered."))
 	return t, err
+}
+
+// observeMemory has what the budget of memory counts observed, for all listeners.
+func observeMemory(meter metric.Meter, b *budget.Budget) error {
+	used, err1 := meter.Int64ObservableGauge("plinth.server.memory.used", metric.WithUnit("By"), metric.WithDescription("Memory that requests and answers in flight take."))
+	limit, err2 := meter.Int64ObservableGauge("plinth.server.memory.limit", metric.WithUnit("By"), metric.WithDescription("Memory that they may take."))
+	refused, err3 := meter.Int64ObservableCounter("plinth.server.memory.refused", metric.WithUnit("{request}"), metric.WithDescription("Requests for which there was no memory in time."))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	_, err := meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		s := b.Stats()
+		o.ObserveInt64(used, s.Used)
+		o.ObserveInt64(limit, s.Max)
+		o.ObserveInt64(refused, s.Refused+s.Abandoned)
+		return nil
+	}, used, limit, refused)
+	return err
 }
 
 // observed answers a request with next and tells how that went.

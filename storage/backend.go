@@ -78,7 +78,8 @@ func (q *Query) Validate() error {
 type Page struct {
 	Items []Item // in byte order, or its reverse
 	// Next is the bound to go on from: the Start of the next page, its End in a
-	// reverse scan. Nil: done. A page may be empty and go on.
+	// reverse scan. Nil: done. A page may be empty and go on, though
+	// not for ever: whoever reads gives up after some thousand in a row.
 	Next []byte
 	// Version is the store's at the view; 0 without [CapVersions].
 	Version uint64

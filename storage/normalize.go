@@ -3,6 +3,8 @@ package storage
 import (
 	"bytes"
 	"slices"
+
+	"github.com/plinthkv/plinth/storage/keyrange"
 )
 
 // Normalize validates w against info and gives it in the canonical form, for
@@ -23,12 +25,13 @@ func Normalize(w *WriteSet, info *Info) (*WriteSet, error) {
 	w = w.Cut(info.Limits)
 	n := &WriteSet{ID: w.ID, Checks: w.Checks}
 	single, ranges := lastOps(w.Ops)
-	for _, r := range mergeRanges(ranges) {
-		n.Ops = append(n.Ops, cutRange(r, single)...)
-	}
+	ranges.All(func(start, end []byte) bool {
+		n.Ops = append(n.Ops, cutRange(DeleteRange(start, end), single)...)
+		return true
+	})
 	for i := range single {
 		o := &single[i]
-		if o.Kind == OpDelete && coveredBy(ranges, o.Key) {
+		if o.Kind == OpDelete && ranges.Contains(o.Key) {
 			continue
 		}
 		n.Ops = append(n.Ops, *o)
@@ -36,21 +39,20 @@ func Normalize(w *WriteSet, info *Info) (*WriteSet, error) {
 	return n, nil
 }
 
-// lastOps gives the surviving op of each key, sorted by key, and all range
-// deletes that cover anything. A put or delete that a later range covers is gone.
-func lastOps(ops []Op) (single, ranges []Op) {
+// lastOps gives the surviving op of each key, sorted by key, and the union of all
+// range deletes. A put or delete that a later range covers is gone: going backwards,
+// the ranges that were seen are the later ones.
+func lastOps(ops []Op) (single []Op, ranges keyrange.Set) {
 	type indexed struct {
 		Op
 		at int
 	}
 	var keyed []indexed
-	for i := range ops {
-		o := ops[i]
-		if o.Kind != OpDeleteRange {
+	for i := len(ops) - 1; i >= 0; i-- {
+		if o := ops[i]; o.Kind == OpDeleteRange {
+			ranges.Add(o.Key, o.End)
+		} else if !ranges.Contains(o.Key) {
 			keyed = append(keyed, indexed{o, i})
-		} else if !EmptyRange(o.Key, o.End) {
-			ranges = append(ranges, o)
-			keyed = slices.DeleteFunc(keyed, func(k indexed) bool { return InRange(k.Key, o.Key, o.End) })
 		}
 	}
 	slices.SortFunc(keyed, func(a, b indexed) int {
@@ -65,26 +67,6 @@ func lastOps(ops []Op) (single, ranges []Op) {
 		}
 	}
 	return single, ranges
-}
-
-// mergeRanges sorts ranges and joins those that overlap or touch.
-func mergeRanges(ranges []Op) []Op {
-	sorted := slices.Clone(ranges)
-	slices.SortFunc(sorted, func(a, b Op) int { return bytes.Compare(a.Key, b.Key) })
-	merged := sorted[:0]
-	for _, r := range sorted {
-		if len(merged) > 0 {
-			last := &merged[len(merged)-1]
-			if last.End == nil || bytes.Compare(r.Key, last.End) <= 0 {
-				if last.End != nil && (r.End == nil || bytes.Compare(r.End, last.End) > 0) {
-					last.End = r.End
-				}
-				continue
-			}
-		}
-		merged = append(merged, r)
-	}
-	return merged
 }
 
 // cutRange is r without the keys that are put after it. Deletes inside are left
@@ -110,8 +92,4 @@ func cutRange(r Op, single []Op) []Op {
 		parts = append(parts, DeleteRange(start, r.End))
 	}
 	return parts
-}
-
-func coveredBy(ranges []Op, key []byte) bool {
-	return slices.ContainsFunc(ranges, func(r Op) bool { return InRange(key, r.Key, r.End) })
 }

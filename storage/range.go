@@ -16,6 +16,9 @@ type RangeOptions struct {
 	After []byte
 	// PageItems is how many items are asked for at once; 0: the backend's size.
 	PageItems int
+	// PageBytes is how many bytes of keys and values are asked for at once, though one
+	// item comes however large it is; 0: the backend's size.
+	PageBytes int
 	// Snapshot reads all pages at the version of the first; it needs
 	// [CapSnapshotScan], and fails once the backend has let that version go.
 	Snapshot bool
@@ -71,7 +74,13 @@ type cursor struct {
 	// from and to bound the page that next answered last, version is its own.
 	from, to []byte
 	version  uint64
+	empty    int // pages without items, in a row
 }
+
+// mostEmpty is how many pages in a row may be without items. A backend that passes over
+// more than that has to do so in longer steps: one that goes on for ever would hold up
+// whoever reads.
+const mostEmpty = 4096
 
 func newCursor(info Info, start, end []byte, o RangeOptions) (cursor, error) {
 	if o.Snapshot && !info.Caps.Has(CapSnapshotScan) {
@@ -81,7 +90,7 @@ func newCursor(info Info, start, end []byte, o RangeOptions) (cursor, error) {
 		return cursor{}, Errorf(InvalidArgument, "a range limit is negative")
 	}
 	c := cursor{left: o.Limit, snapshot: o.Snapshot,
-		q: Query{Start: start, End: end, Reverse: o.Reverse, KeysOnly: o.KeysOnly, Limit: o.PageItems}}
+		q: Query{Start: start, End: end, Reverse: o.Reverse, KeysOnly: o.KeysOnly, Limit: o.PageItems, MaxBytes: max(o.PageBytes, 0)}}
 	if o.After != nil {
 		if o.Reverse {
 			if end == nil || bytes.Compare(o.After, end) < 0 {
@@ -108,6 +117,11 @@ func (c *cursor) next(ctx context.Context, b Backend) ([]Item, error) {
 	c.from, c.to, c.version = q.Start, q.End, page.Version
 	if err := c.advance(page.Next); err != nil {
 		return nil, err
+	}
+	if c.empty++; len(page.Items) > 0 {
+		c.empty = 0
+	} else if !c.done && c.empty >= mostEmpty {
+		return nil, Errorf(Internal, "the backend's scan gave %d pages in a row without an item", c.empty)
 	}
 	if c.snapshot && q.AtVersion == 0 {
 		c.q.AtVersion = page.Version

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"testing"
 
@@ -191,5 +192,36 @@ func TestRangeEndsWithTheError(t *testing.T) {
 	}
 	if got != "12!" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A backend whose pages are empty and go on for ever ends the loop with an error, in
+// every place that reads pages.
+func TestRangeOverEmptyPagesWithoutEnd(t *testing.T) {
+	for _, reverse := range []bool{false, true} {
+		pages := 0
+		b := &stub{info: *able(), scan: func(q storage.Query) (storage.Page, error) {
+			if pages++; pages > 1_000_000 {
+				t.Fatal("it goes on for ever")
+			}
+			if !reverse {
+				return storage.Page{Next: fmt.Appendf(nil, "a%08d", pages)}, nil
+			}
+			return storage.Page{Next: fmt.Appendf(nil, "a%08d", 99_999_999-pages)}, nil
+		}}
+		s := storage.New(b, storage.Settings{})
+		o := storage.RangeOptions{Reverse: reverse}
+		for name, items := range map[string]iter.Seq2[storage.Item, error]{
+			"store": s.Range(t.Context(), []byte("a"), []byte("b"), o), "transaction": s.Begin(storage.ReadCommitted).Range(t.Context(), []byte("a"), []byte("b"), o),
+		} {
+			pages = 0
+			var failed error
+			for _, err := range items {
+				failed = err
+			}
+			if storage.CodeOf(failed) != storage.Internal {
+				t.Errorf("%s, reverse %v: %v after %d pages", name, reverse, failed, pages)
+			}
+		}
 	}
 }

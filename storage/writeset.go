@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"slices"
 	"time"
 )
 
@@ -163,6 +164,7 @@ func (w *WriteSet) supported(caps Caps) error {
 			}
 		}
 	}
+	written := written{ops: w.Ops}
 	for i := range w.Checks {
 		c := &w.Checks[i]
 		switch {
@@ -172,18 +174,35 @@ func (w *WriteSet) supported(caps Caps) error {
 			}
 		case c.Kind == CheckVersion && !caps.Has(CapVersions):
 			return Errorf(Unsupported, "the backend has no versions (check %d)", i)
-		case !caps.Has(CapCheckOnly) && !w.writes(c.Key):
+		case !caps.Has(CapCheckOnly) && !written.has(c.Key):
 			return Errorf(Unsupported, "the backend cannot check a key that is not written (check %d)", i)
 		}
 	}
 	return nil
 }
 
-func (w *WriteSet) writes(key []byte) bool {
-	for i := range w.Ops {
-		if o := &w.Ops[i]; o.Kind != OpDeleteRange && bytes.Equal(o.Key, key) {
-			return true
+// written finds the keys of ops, which it indexes once it is asked for more than a few.
+type written struct {
+	ops   []Op
+	asked int
+	keys  map[string]struct{}
+}
+
+// askedEach is how many keys are looked for one by one.
+const askedEach = 4
+
+func (w *written) has(key []byte) bool {
+	if w.asked++; w.asked <= askedEach {
+		return slices.ContainsFunc(w.ops, func(o Op) bool { return o.Kind != OpDeleteRange && bytes.Equal(o.Key, key) })
+	}
+	if w.keys == nil {
+		w.keys = make(map[string]struct{}, len(w.ops))
+		for i := range w.ops {
+			if o := &w.ops[i]; o.Kind != OpDeleteRange {
+				w.keys[string(o.Key)] = struct{}{}
+			}
 		}
 	}
-	return false
+	_, ok := w.keys[string(key)]
+	return ok
 }

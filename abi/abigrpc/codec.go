@@ -22,6 +22,28 @@ type borrower interface {
 	failed(error)
 }
 
+// Tracked is m with a function that is called when its encoded bytes are no longer
+// needed: they were sent, or never will be. It is not called for messages of less than
+// TrackedFrom bytes.
+func Tracked(m Message, done func()) Message { return &tracked{m, done} }
+
+// TrackedFrom is the least size of a message, by Size, of which Tracked tells.
+const TrackedFrom = 4 << 10
+
+type tracked struct {
+	Message
+	done func()
+}
+
+// Get takes a buffer from the pool.
+func (t *tracked) Get(n int) *[]byte { return mem.DefaultBufferPool().Get(n) }
+
+// Put gives it back, which is when it is no longer needed.
+func (t *tracked) Put(b *[]byte) {
+	mem.DefaultBufferPool().Put(b)
+	t.done()
+}
+
 // NewCodec is the codec of both sides: the messages of this package as abi
 // writes them, all others, those of health and reflection, as protocol buffers.
 // On the wire it is "proto", because the bytes are.
@@ -41,9 +63,17 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 		return mem.BufferSlice{mem.SliceBuffer(m.append(make([]byte, 0, size)))}, nil
 	}
 	pool := mem.DefaultBufferPool()
+	t, isTracked := m.(*tracked)
+	if isTracked && size >= TrackedFrom {
+		pool = t
+	}
 	pooled := pool.Get(size)
 	b := m.append((*pooled)[:0])
 	if cap(b) != cap(*pooled) { // it has outgrown what it was given
+		if isTracked && size >= TrackedFrom {
+			*pooled = b
+			return mem.BufferSlice{mem.NewBuffer(pooled, pool)}, nil
+		}
 		pool.Put(pooled)
 		return mem.BufferSlice{mem.SliceBuffer(b)}, nil
 	}

@@ -17,7 +17,7 @@ type getCmd struct {
 
 func (g *getCmd) Run(ctx context.Context, e env) error {
 	return g.Target.with(ctx, func(s served) error {
-		err := s.get(ctx, []byte(g.Key), e.stdout)
+		err := s.get(ctx, []byte(g.Key), forPeople(e.stdout))
 		if err == nil && isTerminal(e.stdout) {
 			fmt.Fprintln(e.stdout)
 		}
@@ -95,7 +95,7 @@ func (s *scanCmd) Run(ctx context.Context, e env) error {
 		return usagef("--limit is negative")
 	}
 	return s.Target.with(ctx, func(from served) error {
-		return from.scan(ctx, scanQuery{s.Bounds, s.Limit, s.Reverse, s.Keys}, func(l line) error { return s.write(e.stdout, l) })
+		return from.scan(ctx, scanQuery{s.Bounds, s.Limit, s.Reverse, s.Keys}, func(l line) error { return s.write(forPeople(e.stdout), l) })
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -91,8 +92,12 @@ func run(ctx context.Context, args []string, e env) int {
 		return left
 	}
 	if err != nil {
-		fmt.Fprintf(e.stderr, "plinth: %v\nplinth: try \"plinth --help\"\n", err)
+		fmt.Fprintf(screen{e.stderr}, "plinth: %v\nplinth: try \"plinth --help\"\n", err)
 		return exitUsage
+	}
+	if word, _, _ := strings.Cut(command.Command(), " "); !printsBytes[word] {
+		e.stdout = screen{e.stdout}
+		command.Bind(e)
 	}
 	if err = command.Run(); err == nil {
 		return exitDone
@@ -103,10 +108,13 @@ func run(ctx context.Context, args []string, e env) int {
 		code = exit.code
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(e.stderr, "plinth:", text)
+		fmt.Fprintln(screen{e.stderr}, "plinth:", text)
 	}
 	return code
 }
+
+// printsBytes are the commands whose output is what it is, and not for people alone.
+var printsBytes = map[string]bool{"get": true, "scan": true, "export": true, "config": true}
 
 // asItIs takes a text as it was given: keys and values are bytes, and kong's own
 // mapper passes them through JSON, which puts U+FFFD for what is not UTF-8.

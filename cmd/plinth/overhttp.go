@@ -17,6 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -148,7 +149,7 @@ func failure(res *http.Response) error {
 	case res.StatusCode == http.StatusPreconditionFailed:
 		code = exitConflict
 	}
-	e := &storage.Error{Code: codeCalled(p.Code), Msg: text, Unknown: p.Code == storage.OutcomeUnknown.String()}
+	e := &storage.Error{Code: codeCalled(p.Code), Msg: abi.Printable(text), Unknown: p.Code == storage.OutcomeUnknown.String()}
 	if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		e.RetryAfter = time.Duration(seconds) * time.Second // its text says so too
 		e.Msg, _, _ = strings.Cut(text, ", retry after ")

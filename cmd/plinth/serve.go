@@ -17,6 +17,7 @@ import (
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -65,8 +66,9 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	// The signal that ends serving must not cut short what it leaves to do.
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
 	web := serverSettings(h, log, tel)
+	web.Memory = budget.New(int64(cfg.Server.Limits.Memory))
 	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: func(name string) bool { return h.Store(name).Shared() },
-		Log: log, Tracer: tel.Tracer, Meter: tel.Meter})
+		Log: log, Memory: web.Memory, Tracer: tel.Tracer, Meter: tel.Meter})
 	if err != nil {
 		return err
 	}

@@ -61,13 +61,21 @@ func badPlugins() map[string]func() {
 		"twice":      func() { serveFrames(func(id uint32) []byte { return append(frame(id, 8), frame(id, 8)...) }) },
 		"4 GiB":      func() { serveFrames(func(id uint32) []byte { return frame(id, 1<<32-1) }) },
 		"polite":     polite,
-		"flushes":    func() { flushes(false) },
-		"spawns":     spawns,
-		"stuck":      func() { flushes(true) },
-		"shouts":     func() { fmt.Fprintln(os.Stderr, "x"+strings.Repeat("é", 500)); os.Exit(1) },
-		"cut error":  func() { serveFrames(cutError) },
-		"exhausted":  func() { serveFrames(nil) },
-		"no reader":  func() { serveFrames(nil) },
+		"long name": func() {
+			process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) {
+				return named{name: strings.Repeat("x", 2<<20)}, nil
+			})
+		},
+		"two lines": func() {
+			process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) { return named{name: "a\nplinth: ok"}, nil })
+		},
+		"flushes":   func() { flushes(false) },
+		"spawns":    spawns,
+		"stuck":     func() { flushes(true) },
+		"shouts":    func() { fmt.Fprintln(os.Stderr, "x"+strings.Repeat("é", 500)); os.Exit(1) },
+		"cut error": func() { serveFrames(cutError) },
+		"exhausted": func() { serveFrames(nil) },
+		"no reader": func() { serveFrames(nil) },
 	}
 }
 
@@ -93,6 +101,14 @@ func forks(detached bool) {
 	fmt.Fprintln(os.Stderr, "child", child.Process.Pid)
 	process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) { return moody{}, nil })
 }
+
+// named is a backend with that name.
+type named struct {
+	storage.UnimplementedBackend
+	name string
+}
+
+func (n named) Info() storage.Info { return storage.Info{Name: n.name} }
 
 // moody does what a key says.
 type moody struct{ storage.UnimplementedBackend }
@@ -399,5 +415,22 @@ func eventually(t testing.TB, what string, is func() bool) {
 		if time.Now().After(end) {
 			t.Fatalf("after 20 s it is not so that %s", what)
 		}
+	}
+}
+
+// A name that is too long or could forge a line is refused when the plugin is opened.
+func TestNames(t *testing.T) {
+	for _, name := range []string{"long name", "two lines"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, err := newPlugin(t, options(t, name)).Open(t.Context(), "", nil)
+			if err == nil {
+				b.Close(context.Background())
+				t.Fatal("it is opened")
+			}
+			if text := err.Error(); len(text) > 400 || strings.ContainsAny(text, "\n\x1b") || !strings.Contains(text, "the backend's name") {
+				t.Errorf("%.500q", text)
+			}
+		})
 	}
 }

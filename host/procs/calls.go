@@ -84,6 +84,9 @@ func (b *Backend) failure(ctx context.Context, r *run, write, sent, answered boo
 		default:
 		}
 	}
+	if !write {
+		return b.error(answer.Refused(&e, nil))
+	}
 	return b.error(&e)
 }
 
@@ -169,7 +172,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	c.frame.Frame = abi.AppendWriteSet(c.frame.Frame, w)
 	message, err := b.send(ctx, &c)
 	if err != nil {
-		return 0, err
+		return 0, answer.Refused(err, w)
 	}
 	version, err := abi.DecodeVersion(message)
 	if err != nil {
@@ -218,6 +221,7 @@ func (b *Backend) askHealth(ctx context.Context, p storage.Probe) (h storage.Hea
 	if err := abi.DecodeHealth(message, &h); err != nil {
 		return h, b.unreadable("health", err)
 	}
+	answer.Health(&h)
 	return h, nil
 }
 

@@ -85,6 +85,7 @@ type Options struct {
 
 // Plugin is an executable that can be started. It is safe for concurrent use.
 type Plugin struct {
+	logged supervise.LogRate // by all of its processes
 	opts   Options
 	path   string
 	tracer trace.Tracer // nil: no spans

@@ -19,6 +19,9 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/host/supervise"
 )
 
 const (
@@ -31,38 +34,17 @@ const (
 	mostWords = 8
 	// mostKept is how much of such a line is kept, in bytes.
 	mostKept = 500
-	// mostLines is how many lines are logged in a second; what comes beyond that is
-	// dropped, and counted.
-	mostLines = 1000
 )
 
 // output is what a process prints: lines that go into the host's log, the last of
 // which are kept.
 type output struct {
-	log *slog.Logger
+	log  *slog.Logger
+	rate *supervise.LogRate // of the plugin
 
 	mu    sync.Mutex
 	last  []string
 	panic string // the first line that tells of one; empty: none has
-
-	second  time.Time // begins the one that lines are counted in
-	logged  int       // in it
-	dropped int       // in it
-}
-
-// room tells whether another line may be logged, and how many were dropped in the
-// second before. The lock is held.
-func (o *output) room(now time.Time) (ok bool, dropped int) {
-	if now.Sub(o.second) >= time.Second {
-		dropped = o.dropped
-		o.second, o.logged, o.dropped = now, 0, 0
-	}
-	if o.logged == mostLines {
-		o.dropped++
-		return false, dropped
-	}
-	o.logged++
-	return true, dropped
 }
 
 // lines logs what comes until it ends.
@@ -93,7 +75,7 @@ func readLine(r *bufio.Reader, n int) (string, error) {
 // tell logs one line: a record, where it is one in JSON as slog or hclog write
 // them, else as it is.
 func (o *output) tell(line string, level slog.Level) {
-	kept := strings.ToValidUTF8(line[:min(len(line), mostKept)], "") // a character may have been cut
+	kept := strings.ToValidUTF8(atMost(abi.Printable(line), mostKept), "") // a character may have been cut
 	o.mu.Lock()
 	if o.panic == "" && (strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ")) {
 		o.panic = kept
@@ -102,10 +84,10 @@ func (o *output) tell(line string, level slog.Level) {
 	if len(o.last) > mostWords {
 		o.last = o.last[1:]
 	}
-	ok, dropped := o.room(time.Now())
 	o.mu.Unlock()
+	ok, dropped := o.rate.Room(time.Now(), len(line))
 	if dropped > 0 {
-		o.log.Warn("the plugin prints too much: lines were dropped", "lines", dropped, "limit_per_second", mostLines)
+		o.log.Warn("the plugin prints too much: lines were dropped", "lines", dropped, "limit_per_second", supervise.LogRecords, "limit_bytes_per_second", supervise.LogBytes)
 	}
 	if !ok {
 		return
@@ -220,3 +202,6 @@ func (s *sink) Write(b []byte) (int, error) {
 	}
 	return len(b), nil
 }
+
+// atMost is at most n bytes of a text.
+func atMost(s string, n int) string { return s[:min(len(s), n)] }

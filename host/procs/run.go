@@ -30,6 +30,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
 	"github.com/plinthkv/plinth/abi/abipb"
+	"github.com/plinthkv/plinth/abi/answer"
 	"github.com/plinthkv/plinth/abi/frames"
 	"github.com/plinthkv/plinth/host/private"
 	"github.com/plinthkv/plinth/storage"
@@ -106,7 +107,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 			return nil, storage.Errorf(storage.Unavailable, "it cannot be started: what it is told of telemetry: %w", err)
 		}
 	}
-	out := &output{log: p.opts.Log}
+	out := &output{log: p.opts.Log, rate: &p.logged}
 	r.proc = newProcess(p, out, r.dir, dir)
 	r.proc.cmd.ExtraFiles = o.folder.inherited()
 	r.client = plugin.NewClient(&plugin.ClientConfig{
@@ -192,9 +193,12 @@ func (r *run) open(ctx context.Context, with opening) error {
 			return errNoTry
 		}
 		if e := abigrpc.FromStatus(err); e != nil {
-			return e
+			return answer.Clean(e)
 		}
 		return err
+	}
+	if err := answer.Info(&info.Info); err != nil {
+		return storage.Errorf(storage.Internal, "the plugin's answer to Open cannot be used: %v", err)
 	}
 	r.info = info.Info
 	r.info.Name, r.info.Version = strings.Clone(r.info.Name), strings.Clone(r.info.Version)

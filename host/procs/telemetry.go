@@ -78,6 +78,11 @@ func (b *Backend) meter() (*meters, error) {
 	if err != nil {
 		return nil, err
 	}
+	unlog, err := b.p.logged.Measure(p, own[0])
+	if err != nil {
+		return nil, errors.Join(err, unstate())
+	}
+	unstate = both(unstate, unlog)
 	ms := &meters{}
 	with := metric.WithAttributeSet(attribute.NewSet(own...))
 	m := p.Meter(scope)
@@ -96,4 +101,8 @@ func (b *Backend) meter() (*meters, error) {
 	}
 	ms.stop = func() error { return errors.Join(registered.Unregister(), unstate()) }
 	return ms, nil
+}
+
+func both(a, b func() error) func() error {
+	return func() error { return errors.Join(a(), b()) }
 }

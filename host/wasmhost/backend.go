@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/abi/answer"
 	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/clock"
@@ -255,6 +256,9 @@ func (b *Backend) do(ctx context.Context, r *request) error {
 		b.hold(s, r)
 	}
 	if r.err != nil {
+		if !r.write {
+			return b.error(answer.Refused(r.err, nil))
+		}
 		return b.error(r.err)
 	}
 	return nil

@@ -146,7 +146,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	r.frame = abi.AppendWriteSet(r.frame, w)
 	message, err := b.send(ctx, r)
 	if err != nil {
-		return 0, err
+		return 0, answer.Refused(err, w)
 	}
 	version, err := abi.DecodeVersion(message)
 	if err != nil {
@@ -193,6 +193,7 @@ func (b *Backend) askHealth(ctx context.Context, p storage.Probe) (h storage.Hea
 	if err := abi.DecodeHealth(message, &h); err != nil {
 		return h, b.unreadable("health", err)
 	}
+	answer.Health(&h)
 	return h, nil
 }
 

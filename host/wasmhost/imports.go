@@ -9,11 +9,13 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/tetratelabs/wazero/api"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/host/supervise"
 )
 
 // What a guest may put into the host's log: records of one call, bytes of one
@@ -51,7 +53,8 @@ func guestLog(ctx context.Context, guest api.Module, stack []uint64) {
 // to the log, and no end: a caller that leaves must not close the module.
 type callContext struct {
 	context.Context
-	log *slog.Logger
+	log  *slog.Logger
+	rate *supervise.LogRate // of the plugin
 	// Of the call that runs: records, bytes of output, and what a runtime says on
 	// standard error before it ends itself.
 	records, written int
@@ -65,12 +68,16 @@ func (c *callContext) begins() { c.records, c.written, c.lastWords = 0, 0, "" }
 // record logs what a guest said: a JSON object with msg and attributes, or text.
 func (c *callContext) record(level slog.Level, record []byte) {
 	if c.records++; c.records > maxRecords {
-		if c.records == maxRecords+1 {
+		c.rate.Drop()
+		if c.records == maxRecords+1 && c.logs(0) {
 			c.log.Warn("the plugin logs too much in one call; the rest is dropped", "limit", maxRecords)
 		}
 		return
 	}
 	if !c.log.Enabled(context.Background(), level) {
+		return
+	}
+	if !c.logs(len(record)) {
 		return
 	}
 	var fields map[string]any
@@ -90,6 +97,16 @@ func (c *callContext) record(level slog.Level, record []byte) {
 		attrs = append(attrs, slog.Any(k, fields[k]))
 	}
 	c.log.LogAttrs(c.caller(span), level, msg, attrs...)
+}
+
+// logs tells whether there is room for a record of so many bytes, and tells the log of
+// those for which there was none.
+func (c *callContext) logs(bytes int) bool {
+	ok, dropped := c.rate.Room(time.Now(), bytes)
+	if dropped > 0 {
+		c.log.Warn("the plugin logs too much: records were dropped", "records", dropped, "limit_per_second", supervise.LogRecords, "limit_bytes_per_second", supervise.LogBytes)
+	}
+	return ok
 }
 
 // What a record may say of the call that it was made in, and what the host's log

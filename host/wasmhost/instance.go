@@ -16,6 +16,7 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/plinthkv/plinth/abi"
+	answers "github.com/plinthkv/plinth/abi/answer"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -47,7 +48,7 @@ func (m *Module) open(ctx context.Context, config []byte, now int64) (_ *instanc
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	in := &instance{m: m, ctx: &callContext{Context: context.Background(), log: m.opts.Log}}
+	in := &instance{m: m, ctx: &callContext{Context: context.Background(), log: m.opts.Log, rate: &m.logged}}
 	defer func() {
 		if r := recover(); r != nil {
 			e, ok := r.(memoryError)
@@ -76,6 +77,9 @@ func (m *Module) open(ctx context.Context, config []byte, now int64) (_ *instanc
 	}
 	if err := abi.DecodeInfo(answer, &in.info); err != nil {
 		return nil, in.garbage("plinth_open answered no Info: %v", err)
+	}
+	if err := answers.Info(&in.info); err != nil {
+		return nil, in.garbage("plinth_open: %v", err)
 	}
 	in.info.Name = strings.Clone(in.info.Name)
 	in.info.Version = strings.Clone(in.info.Version)
@@ -154,7 +158,7 @@ func (in *instance) bounded() (*callContext, context.CancelFunc) {
 		return in.ctx, func() {}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openBudget*in.m.opts.Call)
-	return &callContext{Context: ctx, log: in.ctx.log}, cancel
+	return &callContext{Context: ctx, log: in.ctx.log, rate: in.ctx.rate}, cancel
 }
 
 // once calls a function that is called once in an instance's life.
@@ -230,7 +234,7 @@ func (in *instance) answer(what string, result uint64) ([]byte, error) {
 		return nil, in.garbage("%s answered bytes outside of its memory", what)
 	}
 	if isErr {
-		return nil, abi.DecodeError(view)
+		return nil, answers.Clean(abi.DecodeError(view))
 	}
 	return view, nil
 }

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/plinthkv/plinth/host/supervise"
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -134,6 +136,28 @@ func TestLogFloods(t *testing.T) {
 	do("say") // and after it, all is as before
 	if lines := log.take(); len(lines) != 1 {
 		t.Errorf("%q", lines)
+	}
+}
+
+// Nor do many calls: what a plugin logs in a second is bounded, and what was dropped is
+// told.
+func TestLogRate(t *testing.T) {
+	log, do := talking(t, nil)
+	start := time.Now()
+	for range 50 { // 5,000 records
+		do("flood")
+	}
+	most := supervise.LogRecords * (2 + int(time.Since(start)/time.Second))
+	if n := len(log.take()); n > most {
+		t.Errorf("%d lines", n)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		do("say")
+		if lines := strings.Join(log.take(), "\n"); strings.Contains(lines, "WARN the plugin logs too much: records were dropped plugin=acme records=") {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatal(lines)
+		}
 	}
 }
 

@@ -88,6 +88,7 @@ type Module struct {
 	digest string
 	*engine
 	hasGet bool
+	logged supervise.LogRate // by all of its instances
 
 	tracer     trace.Tracer         // nil: no spans
 	attributes []attribute.KeyValue // of everything that is emitted

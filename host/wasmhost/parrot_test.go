@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,6 +107,39 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 	tell(t, b, "m\x08")
 	if _, err := b.Health(ctx, storage.Readiness); !errors.Is(err, storage.ErrInternal) {
 		t.Errorf("a health that is cut: %v", err)
+	}
+}
+
+// What a guest's errors say is bounded, changes nothing around it, and is of what was
+// sent.
+func TestParrotErrors(t *testing.T) {
+	ctx := context.Background()
+	b := openGuest(t, "parrot", "", wasmhost.Options{Name: "parrot"})
+	fails := func(id uint32, e *storage.Error) string {
+		frame, err := abi.EndFrame(append(abi.BeginFrame(nil, id, uint8(e.Code), nil), abi.AppendError(nil, e)...), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "a" + string(frame)
+	}
+	w := &storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("k")}}, Ops: []storage.Op{storage.Delete([]byte("k"))}}
+	tell(t, b, fails(0, storage.ConflictAt(0)))
+	if _, err := b.Apply(ctx, w); !errors.Is(err, storage.ErrConflict) || storage.AsError(err).FailedCheck() != 0 {
+		t.Errorf("a check that was sent: %v", err)
+	}
+	tell(t, b, fails(0, storage.ConflictAt(1)))
+	if _, err := b.Apply(ctx, w); !errors.Is(err, storage.ErrInternal) || !storage.AsError(err).Unknown {
+		t.Errorf("a check that was not sent: %v", err)
+	}
+	const forged = "no\x1b[2J such\nplinth: ok"
+	tell(t, b, fails(0, &storage.Error{Code: storage.NoSpace, Msg: forged, Limit: storage.Limit{Kind: forged, Max: 1}}))
+	for name, call := range map[string]func() error{
+		"apply": func() error { _, err := b.Apply(ctx, w); return err },
+		"scan":  func() error { _, err := b.Scan(ctx, storage.Query{}); return err },
+	} {
+		if err := call(); !errors.Is(err, storage.ErrNoSpace) || strings.ContainsAny(err.Error(), "\n\x1b") {
+			t.Errorf("%s: %q", name, err)
+		}
 	}
 }
 

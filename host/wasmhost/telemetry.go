@@ -169,7 +169,11 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 	if err != nil {
 		return errors.Join(err, registered.Unregister())
 	}
-	meters.stop = func() error { return errors.Join(registered.Unregister(), stopState()) }
+	stopLog, err := b.m.logged.Measure(p, b.m.attributes...)
+	if err != nil {
+		return errors.Join(err, registered.Unregister(), stopState())
+	}
+	meters.stop = func() error { return errors.Join(registered.Unregister(), stopState(), stopLog()) }
 	b.meters = meters
 	for _, s := range b.slots {
 		s.counts = new(counts)

@@ -2,10 +2,10 @@ package ledger
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/keyrange"
 )
 
 // gate keeps writes of this backend out of a range while that is being deleted: its
@@ -13,93 +13,103 @@ import (
 // the vault. Whoever came first goes first, where two meet. The zero gate is ready
 // for use.
 type gate struct {
-	mu      sync.Mutex
-	visits  []*visit      // those inside and those that wait, as they came
-	ranged  int           // of visits
-	changed chan struct{} // closed whenever one leaves; nil: nobody waits
+	mu     sync.Mutex
+	visits map[*visit]struct{} // those inside and those that wait
+	ranged int                 // of visits
 }
 
 // visit is a write set that is inside, or waits to be.
 type visit struct {
-	w      *storage.WriteSet
-	ranged bool
+	ops  []storage.Op
+	gone chan struct{} // closed when it leaves
+	// deleted is the union of its ranges; starts are the keys of its ops and where its
+	// ranges begin, in order, once somebody asks.
+	deleted keyrange.Set
+	starts  *keyrange.Map[struct{}]
+}
+
+func newVisit(w *storage.WriteSet) *visit {
+	v := &visit{ops: w.Ops, gone: make(chan struct{})}
+	for i := range w.Ops {
+		if o := &w.Ops[i]; o.Kind == storage.OpDeleteRange {
+			v.deleted.Add(o.Key, o.End)
+		}
+	}
+	return v
+}
+
+func (v *visit) ranged() bool { return v.deleted.Len() > 0 }
+
+// index is starts, made when it is asked for first. The gate's lock is held.
+func (v *visit) index() *keyrange.Map[struct{}] {
+	if v.starts == nil {
+		v.starts = &keyrange.Map[struct{}]{}
+		for i := range v.ops {
+			if o := &v.ops[i]; o.Kind != storage.OpDeleteRange || !storage.EmptyRange(o.Key, o.End) {
+				v.starts.Set(o.Key, struct{}{})
+			}
+		}
+	}
+	return v.starts
+}
+
+// deletes tells whether a range of v holds what other is about, or begins in one of
+// its ranges.
+func (v *visit) deletes(other *visit) (met bool) {
+	v.deleted.All(func(start, end []byte) bool {
+		met = other.deleted.Contains(start)
+		other.index().Ascend(start, end, func(string, struct{}) bool {
+			met = true
+			return false
+		})
+		return !met
+	})
+	return met
 }
 
 // enter waits until no write set that came before has a range over a key of w, or
 // the other way round. What it answers must leave, unless there is an error.
 func (g *gate) enter(ctx context.Context, w *storage.WriteSet) (*visit, error) {
-	v := &visit{w: w, ranged: slices.ContainsFunc(w.Ops, func(o storage.Op) bool { return o.Kind == storage.OpDeleteRange })}
-	g.mu.Lock()
-	g.visits = append(g.visits, v)
-	if v.ranged {
-		g.ranged++
-	}
-	for g.blocked(v) {
-		if g.changed == nil {
-			g.changed = make(chan struct{})
-		}
-		changed := g.changed
-		g.mu.Unlock()
+	v := newVisit(w)
+	for _, before := range g.join(v) {
 		select {
-		case <-changed:
+		case <-before.gone:
 		case <-ctx.Done():
 			g.leave(v)
 			return nil, storage.ContextError(ctx)
 		}
-		g.mu.Lock()
 	}
-	g.mu.Unlock()
 	return v, nil
+}
+
+// join adds v and answers those that it has to wait for. It costs nothing where
+// nobody deletes a range.
+func (g *gate) join(v *visit) (before []*visit) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.visits == nil {
+		g.visits = map[*visit]struct{}{}
+	}
+	if v.ranged() {
+		g.ranged++
+	}
+	if g.ranged > 0 {
+		for other := range g.visits {
+			if v.ranged() && v.deletes(other) || other.ranged() && other.deletes(v) {
+				before = append(before, other)
+			}
+		}
+	}
+	g.visits[v] = struct{}{}
+	return before
 }
 
 func (g *gate) leave(v *visit) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if v.ranged {
+	if v.ranged() {
 		g.ranged--
 	}
-	i := slices.Index(g.visits, v)
-	g.visits = slices.Delete(g.visits, i, i+1)
-	if g.changed != nil {
-		close(g.changed)
-		g.changed = nil
-	}
-}
-
-// blocked tells whether v meets one that came before. It costs nothing where nobody
-// deletes a range.
-func (g *gate) blocked(v *visit) bool {
-	if g.ranged == 0 {
-		return false
-	}
-	for _, other := range g.visits {
-		if other == v {
-			return false
-		}
-		if v.ranged && overlap(v.w.Ops, other.w.Ops) || other.ranged && overlap(other.w.Ops, v.w.Ops) {
-			return true
-		}
-	}
-	return false
-}
-
-// overlap tells whether a range of ranges holds what one of ops is about.
-func overlap(ranges, ops []storage.Op) bool {
-	for _, r := range ranges {
-		if r.Kind != storage.OpDeleteRange || storage.EmptyRange(r.Key, r.End) {
-			continue
-		}
-		for _, o := range ops {
-			switch {
-			case o.Kind != storage.OpDeleteRange:
-				if storage.InRange(o.Key, r.Key, r.End) {
-					return true
-				}
-			case storage.EmptyRange(o.Key, o.End):
-			case storage.InRange(o.Key, r.Key, r.End) || storage.InRange(r.Key, o.Key, o.End):
-				return true
-			}
-		}
-	}
-	return false
+	delete(g.visits, v)
+	close(v.gone)
 }

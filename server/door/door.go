@@ -93,8 +93,9 @@ func (d Door) Opens(authorization string) bool {
 	if d.Token == "" {
 		return true
 	}
-	token, ok := strings.CutPrefix(authorization, "Bearer ")
-	return ok && subtle.ConstantTimeCompare([]byte(token), []byte(d.Token)) == 1
+	scheme, token, ok := strings.Cut(authorization, " ")
+	token = strings.TrimLeft(token, " ")
+	return ok && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(token), []byte(d.Token)) == 1
 }
 
 // Listen opens the address. A unix socket is for this user alone; one that a

@@ -12,22 +12,26 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 
 // call is one call to one store. Calls are used again, with the memory of their
 // messages.
 type call struct {
-	s      *Server
-	stream grpc.ServerStream
-	ctx    context.Context
-	slot   *slot
-	store  *storage.Store
-	name   string        // of the store
-	offset time.Duration // the server's clock minus the caller's
+	s       *Server
+	stream  grpc.ServerStream
+	ctx     context.Context
+	caller  *caller // nil: unknown
+	account *budget.Account
+	slot    *slot // once the message is there
+	store   *storage.Store
+	name    string        // of the store
+	offset  time.Duration // the server's clock minus the caller's
 
 	getRequest     abigrpc.GetRequest
 	item           abigrpc.Item
@@ -77,12 +81,20 @@ func (c *call) run(f func(*call) error) error {
 	if err := c.s.admit(c.ctx); err != nil {
 		return err
 	}
-	if c.slot = c.s.slots.take(c.ctx); c.slot == nil {
-		e := storage.Errorf(storage.Unavailable, "too many calls at once, the limit is %d", c.s.config.MaxConcurrent)
-		e.RetryAfter = time.Second
-		return e
+	var client any
+	if c.caller = callerOf(c.ctx); c.caller != nil {
+		client = c.caller.client
 	}
-	defer c.s.slots.give(c.slot)
+	c.account = c.s.settings.Memory.Open(client)
+	defer c.account.Close()
+	if err := c.account.Take(c.ctx, callBytes); err != nil {
+		return err
+	}
+	defer func() {
+		if c.slot != nil {
+			c.s.slots.give(c.slot)
+		}
+	}()
 	if err := c.target(); err != nil {
 		return err
 	}
@@ -96,6 +108,9 @@ func (s *Server) admit(ctx context.Context) error {
 	}
 	authorization, err := one(ctx, abigrpc.MetaAuthorization)
 	if err == nil && !s.config.Door.Opens(authorization) {
+		if p, ok := peer.FromContext(ctx); ok && authorization != "" {
+			s.guard.Failed(ctx, p.Addr.String())
+		}
 		err = storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
 	}
 	return err
@@ -212,21 +227,11 @@ func (c *call) budget() (int, error) {
 	if n == 0 {
 		n = abi.DefaultMaxFrame
 	}
-	return int(min(n, int64(c.s.config.MessageBytes), math.MaxInt32)), err
-}
-
-// receive reads the request.
-func (c *call) receive(m abigrpc.Message) error {
-	c.s.slots.wait(c.slot, c.s.config.MessageTimeout)
-	err := c.stream.RecvMsg(m)
-	c.slot.moved()
-	if err != nil {
-		return &received{err}
+	n = min(n, int64(c.s.config.MessageBytes), math.MaxInt32)
+	if share := c.s.settings.Memory.Share(); share > 0 { // it takes twice its size, beside the request
+		n = min(n, share*3/8)
 	}
-	if r, ok := m.(interface{ Err() error }); ok {
-		return unreadable(r.Err())
-	}
-	return nil
+	return int(n), err
 }
 
 // unreadable has the caller to blame for a request that cannot be read.
@@ -243,17 +248,6 @@ type received struct{ error }
 // Unwrap is the status.
 func (r *received) Unwrap() error { return r.error }
 
-// send answers.
-func (c *call) send(m abigrpc.Message) error {
-	c.s.slots.wait(c.slot, c.s.config.WriteTimeout)
-	err := c.stream.SendMsg(m)
-	c.slot.moved()
-	if err != nil {
-		return &received{err}
-	}
-	return nil
-}
-
 // free gives back what the call borrowed. Large slices are not kept.
 func (c *call) free() {
 	c.getRequest.Free()
@@ -268,7 +262,7 @@ func (c *call) free() {
 		c.writeSet.Ops, c.writeSet.Checks = nil, nil
 	}
 	c.item.Item, c.items.Items, c.page.Page, c.scanRequest.Query = storage.Item{}, nil, storage.Page{}, storage.Query{}
-	c.s, c.stream, c.ctx, c.slot, c.store = nil, nil, nil, nil, nil
+	c.s, c.stream, c.ctx, c.caller, c.account, c.slot, c.store = nil, nil, nil, nil, nil, nil, nil
 	calls.Put(c)
 }
 

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -35,6 +36,9 @@ type Config struct {
 type Settings struct {
 	Stores map[string]*storage.Store // by the name that callers ask for
 	Log    *slog.Logger              // nil: slog.Default()
+	// Memory is what requests and answers in flight may take, on this listener and
+	// others. Nil: there is no bound.
+	Memory *budget.Budget
 	// Shared tells of a store whether others write to its backend, past this
 	// process. Nil: none is.
 	Shared func(store string) bool

@@ -88,6 +88,27 @@ func TestToken(t *testing.T) {
 	if r, err := healthpb.NewHealthClient(s.conn).Check(context.Background(), &healthpb.HealthCheckRequest{}); err != nil || r.Status != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("health without a token: %v, %v", r, err)
 	}
+	// Names of stores are for those who have the token.
+	health := healthpb.NewHealthClient(s.conn)
+	for _, name := range []string{"s", "none"} {
+		if r, err := health.Check(context.Background(), &healthpb.HealthCheckRequest{Service: name}); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("health of %q without a token: %v, %v", name, r, err)
+		}
+		watch, err := health.Watch(context.Background(), &healthpb.HealthCheckRequest{Service: name})
+		must(t, err)
+		if r, err := watch.Recv(); status.Code(err) != codes.Unauthenticated {
+			t.Errorf("a watch of %q without a token: %v, %v", name, r, err)
+		}
+	}
+	token := with(abigrpc.MetaAuthorization, "bearer secret")
+	if r, err := health.Check(token, &healthpb.HealthCheckRequest{Service: "s"}); err != nil || r.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("health of a store: %v, %v", r, err)
+	}
+	for ctx, want := range map[context.Context]int{context.Background(): 1, token: 2} {
+		if r, err := health.List(ctx, &healthpb.HealthListRequest{}); err != nil || len(r.Statuses) != want {
+			t.Errorf("a list of %d: %v, %v", want, r, err)
+		}
+	}
 }
 
 func TestTLSAndClientCertificates(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 // the backend remembers itself.
 type fence struct {
 	mu      sync.Mutex
-	running map[fenceKey]chan struct{}
+	running map[fenceKey]*turn
 	refused map[fenceKey]refusal
 	order   []fenceKey // of refused, from old to new
 }
@@ -25,6 +25,12 @@ type fence struct {
 type fenceKey struct {
 	store *storage.Store
 	write [16]byte
+}
+
+// turn is that of a write that is being applied.
+type turn struct {
+	next    chan struct{} // of one: whoever takes it has the turn
+	waiting int
 }
 
 type refusal struct {
@@ -36,30 +42,56 @@ type refusal struct {
 const maxRefused = 1 << 16
 
 func newFence() *fence {
-	return &fence{running: map[fenceKey]chan struct{}{}, refused: map[fenceKey]refusal{}}
+	return &fence{running: map[fenceKey]*turn{}, refused: map[fenceKey]refusal{}}
 }
 
-// enter waits for its turn; an error is the refusal of an attempt before.
+// enter waits for its turn; an error is the refusal of an attempt before. Of those
+// who wait, one is woken at a time.
 func (f *fence) enter(ctx context.Context, k fenceKey) error {
-	for {
-		f.mu.Lock()
-		if r, ok := f.refused[k]; ok {
-			f.mu.Unlock()
-			return r.err
-		}
-		other, busy := f.running[k]
-		if !busy {
-			f.running[k] = make(chan struct{})
-			f.mu.Unlock()
-			return nil
-		}
+	f.mu.Lock()
+	if r, ok := f.refused[k]; ok {
 		f.mu.Unlock()
-		select {
-		case <-other:
-		case <-ctx.Done():
-			return storage.ContextError(ctx)
-		}
+		return r.err
 	}
+	t, busy := f.running[k]
+	if !busy {
+		f.running[k] = &turn{next: make(chan struct{}, 1)}
+		f.mu.Unlock()
+		return nil
+	}
+	t.waiting++
+	f.mu.Unlock()
+	var left error
+	select {
+	case <-t.next:
+	case <-ctx.Done():
+		left = storage.ContextError(ctx)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t.waiting--
+	if left != nil {
+		select {
+		case <-t.next: // it was handed over meanwhile
+			f.pass(k, t)
+		default:
+		}
+		return left
+	}
+	if r, ok := f.refused[k]; ok {
+		f.pass(k, t)
+		return r.err
+	}
+	return nil
+}
+
+// pass hands the turn to one who waits, or ends it. The lock is held.
+func (f *fence) pass(k fenceKey, t *turn) {
+	if t.waiting > 0 {
+		t.next <- struct{}{} // it has room: whoever had the turn has taken what was in it
+		return
+	}
+	delete(f.running, k)
 }
 
 // leave ends a turn with its outcome, which it answers: a refusal that cannot be
@@ -67,8 +99,7 @@ func (f *fence) enter(ctx context.Context, k fenceKey) error {
 func (f *fence) leave(k fenceKey, err error, until int64, now time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	close(f.running[k])
-	delete(f.running, k)
+	defer f.pass(k, f.running[k])
 	e := storage.AsError(err)
 	if e == nil || !abigrpc.Settles(e) {
 		return err

@@ -75,7 +75,11 @@ func (b bare) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, er
 	if c, ok := conn.(*greeting); ok {
 		conn = c.Conn
 	}
-	return b.TransportCredentials.ServerHandshake(conn)
+	own, info, err := b.TransportCredentials.ServerHandshake(conn)
+	if err != nil {
+		return own, info, err
+	}
+	return own, newCaller(conn, info), nil
 }
 
 // Clone is a copy that does the same.

@@ -23,7 +23,8 @@ const (
 )
 
 // health answers grpc.health.v1.Health: of the whole, which is "" and the name of
-// the service, and of each store by its name. It needs no token, as probes do not.
+// the service, without a token, as probes do not need one; and of each store by its
+// name, to those who have it.
 type health struct {
 	healthpb.UnimplementedHealthServer
 	s *Server
@@ -31,6 +32,9 @@ type health struct {
 
 // Check says how a store is now, or all of them.
 func (h health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	if err := h.admit(ctx, r.GetService()); err != nil {
+		return nil, err
+	}
 	st := h.status(ctx, r.GetService())
 	if st == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
 		return nil, status.Errorf(codes.NotFound, "there is no store of this name")
@@ -40,6 +44,9 @@ func (h health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*hea
 
 // List says how all of them are.
 func (h health) List(ctx context.Context, _ *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
+	if h.s.admit(ctx) != nil { // of all together, and no names
+		return &healthpb.HealthListResponse{Statuses: map[string]*healthpb.HealthCheckResponse{"": {Status: h.status(ctx, "")}}}, nil
+	}
 	answer := &healthpb.HealthListResponse{Statuses: map[string]*healthpb.HealthCheckResponse{}}
 	var mu sync.Mutex
 	var asked sync.WaitGroup
@@ -66,6 +73,9 @@ func (h health) List(ctx context.Context, _ *healthpb.HealthListRequest) (*healt
 // Watch says how a store is, and again whenever that has changed, until the
 // caller leaves or the server ends.
 func (h health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
+	if err := h.admit(stream.Context(), r.GetService()); err != nil {
+		return err
+	}
 	defer h.s.watchers.Add(-1)
 	if h.s.watchers.Add(1) > maxWatchers {
 		return status.Errorf(codes.ResourceExhausted, "too many watch at once, the limit is %d", maxWatchers)
@@ -91,6 +101,15 @@ func (h health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamin
 			return status.FromContextError(stream.Context().Err()).Err()
 		}
 	}
+}
+
+// admit refuses those who ask for a store by its name, whether there is one or not,
+// and have no token.
+func (h health) admit(ctx context.Context, service string) error {
+	if service == "" || service == abigrpc.Service {
+		return nil
+	}
+	return abigrpc.ToStatus(h.s.admit(ctx))
 }
 
 func (s *Server) isDraining() bool {

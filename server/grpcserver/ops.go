@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -25,16 +26,20 @@ func (c *call) get() error {
 	if err := c.receive(&c.getRequest); err != nil {
 		return err
 	}
-	budget, err := c.budget()
+	most, err := c.budget()
 	if err != nil {
 		return err
 	}
-	if c.item.Item, err = c.store.Backend().Get(c.ctx, c.getRequest.Key); err != nil {
+	err = c.fetch(1, func() (n int64, err error) {
+		c.item.Item, err = c.store.Backend().Get(c.ctx, c.getRequest.Key)
+		return budget.ItemBytes(&c.item.Item), err
+	}, func() { c.item.Item = storage.Item{} })
+	if err != nil {
 		return err
 	}
 	c.item.Key = nil
-	if n := abigrpc.Size(&c.item); n > budget {
-		return storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(n))
+	if n := abigrpc.Size(&c.item); n > most {
+		return storage.LimitError(storage.RangeLimit, "answer bytes", int64(most), int64(n))
 	}
 	c.item.ExpiresAt = abigrpc.Shift(c.item.ExpiresAt, -c.offset)
 	return c.send(&c.item)
@@ -44,7 +49,7 @@ func (c *call) getMany() error {
 	if err := c.receive(&c.getManyRequest); err != nil {
 		return err
 	}
-	budget, err := c.budget()
+	most, err := c.budget()
 	if err != nil {
 		return err
 	}
@@ -52,11 +57,19 @@ func (c *call) getMany() error {
 	if err := c.s.limits.CheckGetKeys(len(keys)); err != nil {
 		return err
 	}
-	if c.items.Items, err = c.store.Backend().GetMany(c.ctx, keys); err != nil {
+	once := unique(keys)
+	err = c.fetch(len(once), func() (n int64, err error) {
+		c.items.Items, err = c.store.Backend().GetMany(c.ctx, once)
+		return sizeOf(c.items.Items), err
+	}, func() { c.items.Items = nil })
+	if err != nil {
 		return err
 	}
-	if n := abigrpc.Size(&c.items); n > budget {
-		return storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(n))
+	if len(once) < len(keys) {
+		c.items.Items = repeated(keys, c.items.Items)
+	}
+	if n := abigrpc.Size(&c.items); n > most {
+		return storage.LimitError(storage.RangeLimit, "answer bytes", int64(most), int64(n))
 	}
 	abigrpc.ShiftAll(c.items.Items, -c.offset)
 	return c.send(&c.items)
@@ -66,22 +79,62 @@ func (c *call) scan() error {
 	if err := c.receive(&c.scanRequest); err != nil {
 		return err
 	}
-	budget, err := c.budget()
+	most, err := c.budget()
 	if err != nil {
 		return err
 	}
 	q := c.scanRequest.Query
-	if q.MaxBytes > budget {
-		q.MaxBytes = budget
+	if q.MaxBytes <= 0 || q.MaxBytes > pageBytes { // a page may be less than what was asked for
+		q.MaxBytes = pageBytes
+	}
+	q.MaxBytes = min(q.MaxBytes, most)
+	held := c.account.Held()
+	if err := c.account.Take(c.ctx, int64(q.MaxBytes)); err != nil {
+		return err
 	}
 	if c.page.Page, err = c.store.Backend().Scan(c.ctx, q); err != nil {
 		return err
 	}
-	if err := fit(&c.page.Page, q.Reverse, budget); err != nil {
+	if err := c.account.Resize(c.ctx, held+sizeOf(c.page.Items)); err != nil {
+		return err
+	}
+	if err := fit(&c.page.Page, q.Reverse, most); err != nil {
 		return err
 	}
 	abigrpc.ShiftAll(c.page.Items, -c.offset)
 	return c.send(&c.page)
+}
+
+// unique are the keys, each once, in the order asked.
+func unique(keys [][]byte) [][]byte {
+	if len(keys) < 2 {
+		return keys
+	}
+	seen := make(map[string]struct{}, len(keys))
+	once := make([][]byte, 0, len(keys))
+	for _, key := range keys {
+		if _, asked := seen[string(key)]; !asked {
+			seen[string(key)] = struct{}{}
+			once = append(once, key)
+		}
+	}
+	return once
+}
+
+// repeated are the items as often as their keys were asked for. The repeats share
+// their bytes: they are only encoded.
+func repeated(keys [][]byte, items []storage.Item) []storage.Item {
+	found := make(map[string]storage.Item, len(items))
+	for _, it := range items {
+		found[string(it.Key)] = it
+	}
+	items = items[:0:0]
+	for _, key := range keys {
+		if it, ok := found[string(key)]; ok {
+			items = append(items, it)
+		}
+	}
+	return items
 }
 
 func (c *call) apply() error {

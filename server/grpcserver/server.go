@@ -18,12 +18,16 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/tap"
 
 	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -34,8 +38,13 @@ type Server struct {
 	tls      *tls.Config
 	limits   storage.Limits
 	only     string // the name of the store, where there is one alone
-	slots    *slots
+	slots    *slots // of calls that run
+	arrivals *slots // of calls whose message is still to come
+	guesses  map[*storage.Store]*budget.Guess
+	codec    encoding.CodecV2
+	stats    stats.Handler // nil: none
 	fence    *fence
+	guard    door.Guard
 	instance string        // of this server, random
 	draining chan struct{} // closed when the end begins
 	drain    sync.Once
@@ -47,6 +56,9 @@ type Server struct {
 // token or client certificates is refused.
 func New(c Config, s Settings) (*Server, error) {
 	c.defaults()
+	if share := s.Memory.Share(); share > 0 { // a message takes twice its size, for a moment
+		c.MessageBytes = int(min(int64(c.MessageBytes), share/2))
+	}
 	if err := c.Door.Check(); err != nil {
 		return nil, err
 	}
@@ -57,7 +69,18 @@ func New(c Config, s Settings) (*Server, error) {
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	srv := &Server{config: c, settings: s, tls: t, limits: c.limits(), slots: newSlots(c.MaxConcurrent), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}
+	srv := &Server{config: c, settings: s, tls: t, limits: c.limits(), slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent),
+		guesses: map[*storage.Store]*budget.Guess{}, codec: abigrpc.NewCodec(), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}
+	srv.guard.Log = s.Log
+	if err := srv.countFailures(); err != nil {
+		return nil, err
+	}
+	for _, store := range s.Stores {
+		srv.guesses[store] = &budget.Guess{}
+	}
+	if s.Tracer != nil || s.Meter != nil {
+		srv.stats = srv.telemetry()
+	}
 	if names := slices.Collect(maps.Keys(s.Stores)); len(names) == 1 {
 		srv.only = names[0]
 	}
@@ -97,6 +120,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := s.grpcServer()
 	stopSweep := s.slots.sweep(min(s.config.MessageTimeout, s.config.WriteTimeout))
 	defer stopSweep()
+	defer s.arrivals.sweep(s.config.MessageTimeout)()
 	failed := make(chan error, 1)
 	greeted := newGreetings(l)
 	go func() { failed <- srv.Serve(greeted) }()
@@ -130,6 +154,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
+// arrivalsPerCall is how many calls may be sending their message for each that may
+// run. What they have sent counts as memory.
+const arrivalsPerCall = 8
+
+// window is how much of a message a caller may send before it is read.
+const window = 64 << 10
+
 // streamWorkers is how many calls find a goroutine that has grown its stack
 // before; more calls than that have new ones.
 const streamWorkers = 64
@@ -138,7 +169,7 @@ const streamWorkers = 64
 func (s *Server) grpcServer() *grpc.Server {
 	c := &s.config
 	opts := []grpc.ServerOption{
-		grpc.ForceServerCodecV2(abigrpc.NewCodec()),
+		grpc.ForceServerCodecV2(s.codec),
 		grpc.MaxRecvMsgSize(c.MessageBytes), grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(uint32(min(c.MaxConcurrent, math.MaxInt32))),
 		grpc.MaxHeaderListSize(uint32(min(c.HeaderBytes, math.MaxInt32))),
@@ -146,10 +177,11 @@ func (s *Server) grpcServer() *grpc.Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxAge,
 			MaxConnectionAgeGrace: c.ShutdownTimeout, Time: pingAfter, Timeout: pingTimeout}),
+		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(window * 16), // else they grow by themselves
 		grpc.Creds(s.credentials()), grpc.NumStreamWorkers(streamWorkers), grpc.InTapHandle(endable), grpc.StreamInterceptor(s.streams),
 	}
-	if s.settings.Tracer != nil || s.settings.Meter != nil {
-		opts = append(opts, grpc.StatsHandler(s.telemetry()))
+	if s.stats != nil {
+		opts = append(opts, grpc.StatsHandler(s.stats))
 	}
 	srv := grpc.NewServer(append(opts, s.settings.Options...)...)
 	srv.RegisterService(s.service(), nil)

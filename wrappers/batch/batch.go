@@ -24,12 +24,13 @@ type Backend struct {
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	waiting []*entry      // in the order in which they came
-	under   []*entry      // writes that waited and that their callers apply themselves now
-	stalled bool          // all that waits meets what is under way; see stir
-	stirred chan struct{} // of one: something has come, or is no longer among under
-	flying  bool          // a write that could be merged is under way, or about to be
+	line    line
+	ready   []*entry // of those that can be merged: nobody holds them up
+	stale   int      // of ready, those whose callers have left
+	waiting int      // entries that are neither sent nor gone
+	flying  bool     // a write that could be merged is under way, or about to be
 	closed  bool
+	rested  bool          // idle is closed
 	full    chan struct{} // of one: enough waits for a linger to end
 	closing chan struct{} // closed by Close
 	idle    chan struct{} // closed when nothing waits or flies after Close
@@ -42,7 +43,7 @@ type Backend struct {
 // New puts the wrapper over next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
 	b := &Backend{next: next, config: c, layer: s.Stage,
-		stirred: make(chan struct{}, 1), full: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{})}
+		full: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{})}
 	if b.log = s.Log; b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
@@ -83,10 +84,10 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	case b.closed:
 		b.mu.Unlock()
 		return 0, &storage.Error{Code: storage.ShuttingDown, Op: "apply", Layer: b.layer}
-	case alone && !meetsAny(b.waiting, w):
+	case alone && !b.line.meets(w):
 		b.mu.Unlock()
 		return b.next.Apply(ctx, w)
-	case !alone && !b.flying && len(b.waiting) == 0 && b.config.Linger == 0:
+	case !alone && !b.flying && b.waiting == 0 && b.config.Linger == 0:
 		b.flying = true
 		b.mu.Unlock()
 		defer b.landed() // also when next panics
@@ -94,20 +95,20 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 		b.merged.Record(1)
 		return b.next.Apply(ctx, w)
 	}
-	e := &entry{ctx: ctx, w: w, alone: alone, size: size, done: make(chan outcome, 1)}
+	e := &entry{ctx: ctx, w: w, alone: alone, size: size, count: 1 + len(w.Ops) + len(w.Checks), done: make(chan outcome, 1)}
 	if !alone {
 		e.w = copied(w, size)
 	}
-	b.waiting = append(b.waiting, e)
-	if len(b.waiting) >= maxOps {
+	b.line.add(e)
+	b.waiting++
+	if e.blocked == 0 {
+		b.free(e)
+	}
+	if b.waiting >= maxOps {
 		select {
 		case b.full <- struct{}{}:
 		default:
 		}
-	}
-	if !b.flying { // linger
-		b.flying = true
-		go b.run()
 	}
 	b.stir()
 	b.mu.Unlock()
@@ -119,7 +120,7 @@ func (b *Backend) wait(ctx context.Context, e *entry, w *storage.WriteSet) (uint
 	select {
 	case o := <-e.done:
 		if o.itself {
-			defer b.end(e)
+			defer b.end(e) // also when next panics
 			return b.next.Apply(ctx, w)
 		}
 		return o.version, o.err
@@ -127,14 +128,14 @@ func (b *Backend) wait(ctx context.Context, e *entry, w *storage.WriteSet) (uint
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if at := slices.Index(b.waiting, e); at >= 0 {
-		b.waiting = slices.Delete(b.waiting, at, at+1)
+	if !e.sent {
+		b.leave(e)
 		return 0, storage.ContextError(ctx)
 	}
 	select {
 	case o := <-e.done: // it was settled meanwhile
 		if o.itself {
-			b.free(e)
+			b.depart(e)
 			return 0, storage.ContextError(ctx)
 		}
 		return o.version, o.err
@@ -148,25 +149,63 @@ func (b *Backend) wait(ctx context.Context, e *entry, w *storage.WriteSet) (uint
 		Msg: "the caller left while the write was under way", Err: ctx.Err()}
 }
 
+// leave is that the caller of e, which waits, does not wait any more. As long as
+// somebody holds it up, it holds up those behind it, for it stands for those before.
+// The lock is held.
+func (b *Backend) leave(e *entry) {
+	e.gone, e.w = true, nil
+	b.waiting--
+	if e.blocked > 0 {
+		b.line.live -= e.count
+		b.line.stale += e.count
+		e.count = 0
+		b.line.tidy(b.free)
+		b.stir()
+		return
+	}
+	if b.stale++; b.stale > len(b.ready)/2+32 {
+		b.ready = slices.DeleteFunc(b.ready, func(e *entry) bool { return e.gone })
+		b.stale = 0
+	}
+	b.depart(e)
+}
+
 // end says that a write that its caller applied itself has ended.
 func (b *Backend) end(e *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.free(e)
+	b.depart(e)
 }
 
-// free is end with the lock held.
-func (b *Backend) free(e *entry) {
-	at := slices.Index(b.under, e)
-	b.under = slices.Delete(b.under, at, at+1)
+// depart takes entries out of the line, and lets go on what they held up. The lock
+// is held.
+func (b *Backend) depart(gone ...*entry) {
+	b.line.depart(gone, b.free)
+	b.line.tidy(b.free)
 	b.stir()
 }
 
-// stir has a stalled run look again at what waits. The lock is held.
+// free is that nobody holds e up any more. The lock is held.
+func (b *Backend) free(e *entry) {
+	if !e.alone {
+		b.ready = append(b.ready, e)
+		return
+	}
+	e.sent = true
+	b.waiting--
+	e.done <- outcome{itself: true}
+}
+
+// stir sends what is ready, unless that is being done. The lock is held.
 func (b *Backend) stir() {
-	if b.stalled {
-		b.stalled = false
-		b.stirred <- struct{}{} // it has room: run takes it before it stalls again
+	switch {
+	case b.flying:
+	case len(b.ready) > b.stale:
+		b.flying = true
+		go b.run()
+	case b.closed && b.waiting == 0 && !b.rested:
+		b.rested = true
+		close(b.idle)
 	}
 }
 
@@ -174,53 +213,51 @@ func (b *Backend) stir() {
 func (b *Backend) landed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting) > 0 {
-		go b.run()
-		return
-	}
-	b.rest()
-}
-
-// rest says that nothing flies. The lock is held.
-func (b *Backend) rest() {
 	b.flying = false
-	if b.closed {
-		close(b.idle)
-	}
+	b.stir()
 }
 
-// run sends what waits until nothing does.
+// run sends what is ready until nothing is.
 func (b *Backend) run() {
 	for {
 		b.linger()
 		maxOps, maxBytes := b.limits()
 		b.mu.Lock()
-		if len(b.waiting) == 0 {
-			b.rest()
+		members := b.take(maxOps, maxBytes)
+		if len(members) == 0 {
+			b.flying = false
+			b.stir()
 			b.mu.Unlock()
 			return
 		}
-		members, alone, rest := take(b.waiting, b.under, maxOps, maxBytes)
-		b.waiting = rest
-		b.under = append(b.under, alone...)
-		var g *group
-		var ctx context.Context
-		if len(members) > 0 {
-			g, ctx = newGroup(members)
-		}
-		for _, e := range alone {
-			e.done <- outcome{itself: true}
-		}
-		b.stalled = g == nil && len(alone) == 0
-		stalled := b.stalled
+		g, ctx := newGroup(members)
 		b.mu.Unlock()
-		switch {
-		case g != nil:
-			b.send(ctx, g)
-		case stalled:
-			<-b.stirred
-		}
+		b.send(ctx, g)
 	}
+}
+
+// take picks the next merged write set from what is ready. The lock is held.
+func (b *Backend) take(maxOps, maxBytes int) (members []*entry) {
+	ops, size, taken := 0, 0, 0
+	for _, e := range b.ready {
+		if e.gone {
+			b.stale--
+			taken++
+			continue
+		}
+		if len(members) > 0 && (ops+len(e.w.Ops) > maxOps || size+e.size > maxBytes) {
+			break
+		}
+		e.sent = true
+		members = append(members, e)
+		ops += len(e.w.Ops)
+		size += e.size
+		taken++
+	}
+	clear(b.ready[:taken])
+	b.ready = b.ready[taken:]
+	b.waiting -= len(members)
+	return members
 }
 
 // linger waits for others to come, if it is to.
@@ -274,12 +311,14 @@ func (b *Backend) send(ctx context.Context, g *group) {
 	}
 	b.mu.Lock() // so that a caller who leaves sees one or the other
 	defer b.mu.Unlock()
+	gone := make([]*entry, 0, len(g.entries))
 	for _, e := range g.entries {
-		if o.itself && !e.gone {
-			b.under = append(b.under, e)
+		if !o.itself || e.gone {
+			gone = append(gone, e)
 		}
 		e.done <- o
 	}
+	b.depart(gone...)
 }
 
 // apply sends a merged write set. A panic below is its callers' error: nobody
@@ -351,9 +390,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	if !b.closed {
 		b.closed = true
 		close(b.closing)
-		if !b.flying {
-			close(b.idle)
-		}
+		b.stir()
 	}
 	b.mu.Unlock()
 	select {

@@ -6,15 +6,29 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// entry is a write that waits.
+// entry is a write in the line.
 type entry struct {
 	ctx   context.Context
-	w     *storage.WriteSet
-	alone bool // it is never merged
-	size  int  // bytes
+	w     *storage.WriteSet // the caller's own where it is alone: not looked at once it is gone
+	alone bool              // it is never merged
+	size  int               // bytes
+	count int               // ops and checks, and itself
 	group *group
+	sent  bool         // it is under way, or its caller has been told to apply it
 	gone  bool         // its caller does not wait any more
 	done  chan outcome // of one
+
+	next     []*entry // those that wait for it
+	blocked  int      // how many it waits for
+	departed bool     // it holds up nobody any more
+}
+
+// follow has e wait for one that came before.
+func (e *entry) follow(before *entry) {
+	if before != nil && before != e && !before.departed {
+		before.next = append(before.next, e)
+		e.blocked++
+	}
 }
 
 // outcome is what a waiting caller hears: what came of its write, or that it is
@@ -58,39 +72,6 @@ func sizeOf(w *storage.WriteSet) (n int) {
 	return n
 }
 
-// take picks from what waits, in order: the members of the next merged write
-// set, and those that their callers are to apply themselves now. What meets
-// something that stays behind stays too, and so does what meets a member, or a
-// write that waited before and is under way now. The first of all stays only for
-// one of those.
-func take(waiting, under []*entry, maxOps, maxBytes int) (members, alone, rest []*entry) {
-	var sent, behind footprint
-	for _, e := range under {
-		sent.add(e.w)
-	}
-	ops, size := 0, 0
-	for i, e := range waiting {
-		if ops >= maxOps || size >= maxBytes {
-			return members, alone, append(rest, waiting[i:]...)
-		}
-		fits := len(members) == 0 || ops+len(e.w.Ops) <= maxOps && size+e.size <= maxBytes
-		switch {
-		case behind.meets(e.w) || sent.meets(e.w) || !e.alone && !fits:
-			behind.add(e.w)
-			rest = append(rest, e)
-			continue
-		case e.alone:
-			alone = append(alone, e)
-		default:
-			members = append(members, e)
-			ops += len(e.w.Ops)
-			size += e.size
-		}
-		sent.add(e.w)
-	}
-	return members, alone, rest
-}
-
 // merge is one write set of all.
 func merge(members []*entry) *storage.WriteSet {
 	if len(members) == 1 {
@@ -105,19 +86,4 @@ func merge(members []*entry) *storage.WriteSet {
 		w.Ops = append(w.Ops, e.w.Ops...)
 	}
 	return w
-}
-
-// meetsAny tells whether w touches what something that waits does.
-func meetsAny(waiting []*entry, w *storage.WriteSet) bool {
-	if len(waiting) == 0 {
-		return false
-	}
-	var own footprint
-	own.add(w)
-	for _, e := range waiting {
-		if own.meets(e.w) {
-			return true
-		}
-	}
-	return false
 }

@@ -75,25 +75,27 @@ func (b *Buffer) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 			return 0, err
 		}
 		missing, err := b.try(w, read, &begun, info.Limits)
-		if missing == nil {
+		if len(missing) == 0 {
 			return 0, err
 		}
-		it, err := b.next.Get(ctx, missing)
-		switch {
-		case err == nil:
-			it.Key = missing
-			read[string(missing)] = it
-		case errors.Is(err, storage.ErrNotFound):
-			read[string(missing)] = storage.Item{}
-		default:
-			return 0, err
+		for _, key := range missing {
+			it, err := b.next.Get(ctx, key)
+			switch {
+			case err == nil:
+				it.Key = key
+				read[string(key)] = it
+			case errors.Is(err, storage.ErrNotFound):
+				read[string(key)] = storage.Item{}
+			default:
+				return 0, err
+			}
 		}
 	}
 }
 
-// try buffers w if it can judge all of its conditions, else it answers a key that
-// has to be read first. What was read before the latest commit is not believed.
-func (b *Buffer) try(w *storage.WriteSet, read map[string]storage.Item, begun *int, l storage.Limits) (missing []byte, err error) {
+// try buffers w if it can judge all of its conditions, else it answers the keys that
+// have to be read first. What was read before the latest commit is not believed.
+func (b *Buffer) try(w *storage.WriteSet, read map[string]storage.Item, begun *int, l storage.Limits) (missing [][]byte, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
@@ -110,9 +112,13 @@ func (b *Buffer) try(w *storage.WriteSet, read map[string]storage.Item, begun *i
 		if !known {
 			it, was := read[string(c.Key)]
 			if !was {
-				return append([]byte{}, c.Key...), nil
+				missing = append(missing, bytes.Clone(c.Key))
+				continue
 			}
 			p = pending{it.Value, it.ExpiresAt, it.Key != nil}
+		}
+		if len(missing) > 0 {
+			continue // the first that does not hold is told, once all are known
 		}
 		if !holds(c, p, v.now) {
 			return nil, storage.ConflictAt(i)
@@ -120,6 +126,9 @@ func (b *Buffer) try(w *storage.WriteSet, read map[string]storage.Item, begun *i
 		if !known {
 			top.check(c)
 		}
+	}
+	if len(missing) > 0 {
+		return missing, nil
 	}
 	top.apply(w.Ops)
 	if err := top.within(l); err != nil {

@@ -3,7 +3,6 @@ package buffer
 import (
 	"bytes"
 	"encoding/binary"
-	"slices"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -16,10 +15,27 @@ import (
 // more: a write makes another, which shares what it leaves alone.
 type layer struct {
 	keys   btree.Map[string, pending]
-	ranges []storage.Op                     // cleared, disjoint and sorted; keys are over them
+	ranges btree.Map[string, end]           // cleared, by start, disjoint; keys are over them
 	checks btree.Map[string, storage.Check] // of what was found below
-	bytes  int                              // of keys and values
+	bytes  int                              // of keys, values and bounds
 	id     [16]byte                         // of the commit
+}
+
+// end is where a cleared range ends; open: nowhere.
+type end struct {
+	key  string
+	open bool
+}
+
+// before tells whether e lies before other.
+func (e end) before(other end) bool { return !e.open && (other.open || e.key < other.key) }
+
+// bytes is e as the end of an op.
+func (e end) bytes() []byte {
+	if e.open {
+		return nil
+	}
+	return []byte(e.key)
 }
 
 // pending is the last word on a key: a value, or its removal.
@@ -34,7 +50,7 @@ func (p pending) live(now time.Time) bool {
 }
 
 func (l *layer) copy() *layer {
-	return &layer{keys: *l.keys.Copy(), ranges: slices.Clone(l.ranges), checks: *l.checks.Copy(), bytes: l.bytes}
+	return &layer{keys: *l.keys.Copy(), ranges: *l.ranges.Copy(), checks: *l.checks.Copy(), bytes: l.bytes}
 }
 
 // get is what the layer says of a key; known is false where it says nothing.
@@ -46,11 +62,16 @@ func (l *layer) get(key []byte) (p pending, known bool) {
 }
 
 func (l *layer) cleared(key []byte) bool {
-	return slices.ContainsFunc(l.ranges, func(r storage.Op) bool { return storage.InRange(key, r.Key, r.End) })
+	covered := false
+	l.ranges.Descend(string(key), func(_ string, e end) bool {
+		covered = e.open || e.key > string(key)
+		return false
+	})
+	return covered
 }
 
 // size is the ops and checks of the commit.
-func (l *layer) size() int { return l.keys.Len() + len(l.ranges) + l.checks.Len() }
+func (l *layer) size() int { return l.keys.Len() + l.ranges.Len() + l.checks.Len() }
 
 func (l *layer) empty() bool { return l.size() == 0 }
 
@@ -59,12 +80,8 @@ func (l *layer) within(limits storage.Limits) error {
 	if limits.Ops > 0 && l.size() > limits.Ops {
 		return storage.LimitError(storage.SizeLimit, "ops", int64(limits.Ops), int64(l.size()))
 	}
-	size := l.bytes
-	for _, r := range l.ranges {
-		size += len(r.Key) + len(r.End)
-	}
-	if limits.WriteBytes > 0 && size > limits.WriteBytes {
-		return storage.LimitError(storage.SizeLimit, "write set bytes", int64(limits.WriteBytes), int64(size))
+	if limits.WriteBytes > 0 && l.bytes > limits.WriteBytes {
+		return storage.LimitError(storage.SizeLimit, "write set bytes", int64(limits.WriteBytes), int64(l.bytes))
 	}
 	return nil
 }
@@ -80,13 +97,13 @@ func (l *layer) set(key string, p pending) {
 }
 
 // clear removes the keys of a range from the layer, and hides those below.
-func (l *layer) clear(start, end []byte) {
-	if storage.EmptyRange(start, end) {
+func (l *layer) clear(start, to []byte) {
+	if storage.EmptyRange(start, to) {
 		return
 	}
 	var gone []string
 	l.keys.Ascend(string(start), func(key string, p pending) bool {
-		if end != nil && key >= string(end) {
+		if to != nil && key >= string(to) {
 			return false
 		}
 		gone = append(gone, key)
@@ -96,23 +113,37 @@ func (l *layer) clear(start, end []byte) {
 	for _, key := range gone {
 		l.keys.Delete(key)
 	}
-	l.ranges = joined(append(l.ranges, storage.DeleteRange(bytes.Clone(start), bytes.Clone(end))))
+	l.hide(string(start), end{string(to), to == nil})
 }
 
-// joined sorts ranges and joins those that meet.
-func joined(ranges []storage.Op) []storage.Op {
-	slices.SortFunc(ranges, func(a, b storage.Op) int { return bytes.Compare(a.Key, b.Key) })
-	out := ranges[:0]
-	for _, r := range ranges {
-		if n := len(out); n > 0 && (out[n-1].End == nil || bytes.Compare(r.Key, out[n-1].End) <= 0) {
-			if last := &out[n-1]; last.End != nil && (r.End == nil || bytes.Compare(r.End, last.End) > 0) {
-				last.End = r.End
+// hide adds a cleared range, joined with those that it meets.
+func (l *layer) hide(start string, last end) {
+	l.ranges.Descend(start, func(at string, e end) bool {
+		if !e.before(end{key: start}) {
+			start = at
+			if last.before(e) {
+				last = e
 			}
-			continue
 		}
-		out = append(out, r)
+		return false
+	})
+	var met []string
+	l.ranges.Ascend(start, func(at string, e end) bool {
+		if last.before(end{key: at}) {
+			return false
+		}
+		met = append(met, at)
+		if last.before(e) { // as they are disjoint, it is the last that it meets
+			last = e
+		}
+		return true
+	})
+	for _, at := range met {
+		e, _ := l.ranges.Delete(at)
+		l.bytes -= len(at) + len(e.key)
 	}
-	return out
+	l.ranges.Set(start, last)
+	l.bytes += len(start) + len(last.key)
 }
 
 // apply does ops in their order.
@@ -140,9 +171,10 @@ func (l *layer) check(c storage.Check) {
 // under is one layer of what l and a later one say.
 func (l *layer) under(later *layer) *layer {
 	own := l.copy()
-	for _, r := range later.ranges {
-		own.clear(r.Key, r.End)
-	}
+	later.ranges.Scan(func(start string, e end) bool {
+		own.clear([]byte(start), e.bytes())
+		return true
+	})
 	later.keys.Scan(func(key string, p pending) bool {
 		own.set(key, p)
 		return true
@@ -156,7 +188,11 @@ func (l *layer) under(later *layer) *layer {
 
 // writeSet is all of the layer as one write set: the ranges, then the keys.
 func (l *layer) writeSet() *storage.WriteSet {
-	w := &storage.WriteSet{ID: l.id, Checks: l.checks.Values(), Ops: slices.Clone(l.ranges)}
+	w := &storage.WriteSet{ID: l.id, Checks: l.checks.Values(), Ops: make([]storage.Op, 0, l.ranges.Len()+l.keys.Len())}
+	l.ranges.Scan(func(start string, e end) bool {
+		w.Ops = append(w.Ops, storage.DeleteRange([]byte(start), e.bytes()))
+		return true
+	})
 	l.keys.Scan(func(key string, p pending) bool {
 		switch k := []byte(key); {
 		case p.present:

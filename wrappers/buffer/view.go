@@ -3,8 +3,11 @@ package buffer
 import (
 	"bytes"
 	"context"
+	"math"
 	"slices"
 	"time"
+
+	"github.com/tidwall/btree"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -128,7 +131,11 @@ func (b *Buffer) scan(ctx context.Context, v view, q storage.Query) (storage.Pag
 	for i := range items {
 		items[i].Version = 0
 	}
-	own := v.between(start, end, q.KeysOnly)
+	most := max(len(page.Items), pageItems)
+	if q.Limit > 0 {
+		most = q.Limit
+	}
+	own := v.between(start, end, q, min(most, math.MaxInt-1)+1) // one more tells that there is one
 	if len(own) > 0 {
 		items = append(items, own...)
 		slices.SortFunc(items, func(a, b storage.Item) int {
@@ -138,46 +145,60 @@ func (b *Buffer) scan(ctx context.Context, v view, q storage.Query) (storage.Pag
 			return bytes.Compare(a.Key, b.Key)
 		})
 	}
-	return cut(storage.Page{Items: items, Next: page.Next}, q, max(len(page.Items), pageItems)), nil
+	return cut(storage.Page{Items: items, Next: page.Next}, q, most), nil
 }
 
-// between are the live items of the buffer in [start, end).
-func (v view) between(start, end []byte, keysOnly bool) []storage.Item {
-	var items []storage.Item
-	add := func(key string, p pending) {
-		if it, ok := v.item([]byte(key), p); ok {
-			if keysOnly {
+// between are the live items of the buffer in [start, end), the first ones of each
+// layer in the direction of q: no more of each than most, or a little more than
+// q.MaxBytes, for the page has room for no others.
+func (v view) between(start, end []byte, q storage.Query, most int) (items []storage.Item) {
+	collect := func(l *layer, hidden func(key string) bool) {
+		n, size := 0, 0
+		walk(&l.keys, start, end, q.Reverse, func(key string, p pending) bool {
+			if hidden != nil && hidden(key) {
+				return true
+			}
+			it, ok := v.item([]byte(key), p)
+			if !ok {
+				return true
+			}
+			if q.KeysOnly {
 				it.Value = nil
 			}
 			items = append(items, it)
-		}
+			n++
+			size += len(it.Key) + len(it.Value)
+			return n < most && (q.MaxBytes == 0 || n < 2 || size <= q.MaxBytes)
+		})
 	}
-	v.top.keys.Ascend(string(start), func(key string, p pending) bool {
-		if end != nil && key >= string(end) {
-			return false
-		}
-		add(key, p)
-		return true
-	})
+	collect(v.top, nil)
 	if v.frozen != nil {
-		v.frozen.keys.Ascend(string(start), func(key string, p pending) bool {
-			if end != nil && key >= string(end) {
-				return false
-			}
-			if _, over := v.top.get([]byte(key)); !over {
-				add(key, p)
-			}
-			return true
+		collect(v.frozen, func(key string) bool {
+			_, over := v.top.get([]byte(key))
+			return over
 		})
 	}
 	return items
 }
 
+// walk calls f with the keys in [start, end), in order, until it answers false.
+func walk(keys *btree.Map[string, pending], start, end []byte, reverse bool, f func(string, pending) bool) {
+	switch {
+	case !reverse:
+		keys.Ascend(string(start), func(key string, p pending) bool {
+			return (end == nil || key < string(end)) && f(key, p)
+		})
+	case end == nil:
+		keys.Reverse(func(key string, p pending) bool { return key >= string(start) && f(key, p) })
+	default:
+		keys.Descend(string(end), func(key string, p pending) bool {
+			return key >= string(end) || key >= string(start) && f(key, p)
+		})
+	}
+}
+
 // cut keeps a page at what was asked for; the rest comes with the next.
 func cut(page storage.Page, q storage.Query, most int) storage.Page {
-	if q.Limit > 0 {
-		most = q.Limit
-	}
 	size := 0
 	for i, it := range page.Items {
 		size += len(it.Key) + len(it.Value)

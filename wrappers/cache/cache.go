@@ -19,7 +19,7 @@ type Backend struct {
 	next    storage.Backend
 	config  Config
 	clock   *clock.Clock
-	entries *otter.Cache[string, *entry]
+	entries kept
 	guard   *guard
 	stop    func()   // stops watching the hub
 	meters  []func() // stop being observed
@@ -35,7 +35,7 @@ type entry struct {
 }
 
 // entryOverhead is what an entry takes beyond its key and value, in bytes.
-const entryOverhead = 160
+const entryOverhead = 240
 
 func weight(key string, e *entry) uint32 {
 	return uint32(len(key) + len(e.item.Value) + entryOverhead)
@@ -46,22 +46,25 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	if s.Hub == nil {
 		return nil, errors.New("a cache needs the hub of its backend")
 	}
-	b := &Backend{next: next, config: c, clock: clock.New(s.Clock)}
+	b := &Backend{next: next, config: c, clock: clock.New(s.Clock), entries: kept{index: &index{}}}
 	entries, err := otter.New(&otter.Options[string, *entry]{MaximumWeight: uint64(c.MaxBytes), Weigher: weight,
 		OnAtomicDeletion: func(e otter.DeletionEvent[string, *entry]) {
 			if e.Cause == otter.CauseOverflow {
 				b.evictions.Add(1)
 			}
+			if e.Cause != otter.CauseReplacement {
+				b.entries.index.remove(e.Key)
+			}
 		}})
 	if err != nil {
 		return nil, err
 	}
-	b.entries = entries
+	b.entries.Cache = entries
 	if err := b.measure(s); err != nil {
 		b.unmeasure()
 		return nil, err
 	}
-	b.guard = newGuard(entries, c.UnknownHold, b.clock.Millis, next.Info().Caps)
+	b.guard = newGuard(b.entries, c.UnknownHold, b.clock.Millis, next.Info().Caps)
 	b.stop = s.Hub.Watch(b.guard)
 	return b, nil
 }

@@ -12,3 +12,22 @@ func (b *Backend) Held() (n int) {
 	}
 	return n + len(b.guard.held)
 }
+
+// Strays are the keys that the index has and the entries do not, or the other way
+// round.
+func (b *Backend) Strays() (n int) {
+	b.Settle()
+	b.guard.mu.Lock()
+	defer b.guard.mu.Unlock()
+	b.entries.index.mu.Lock()
+	defer b.entries.index.mu.Unlock()
+	indexed := b.entries.index.keys.Len()
+	for key := range b.entries.Keys() {
+		if _, ok := b.entries.index.keys.GetString(key); ok {
+			indexed--
+		} else {
+			n++
+		}
+	}
+	return n + indexed
+}

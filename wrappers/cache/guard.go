@@ -4,27 +4,27 @@ import (
 	"sync"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/keyrange"
 )
 
 // guard decides what may be kept: it knows which keys are being written and
 // which reads are on their way. It is the watcher of the hub.
 type guard struct {
 	mu      sync.Mutex
-	entries *otter.Cache[string, *entry]
+	entries kept
 	hold    time.Duration
 	now     func() int64 // ms since 1970
 	writing touched
-	flights map[string]*flight
+	flights keyrange.Map[*flight]
 	held    []held // of unknown outcome, the first to end first
 	all     int64  // ms since 1970: until then, all keys are held
 	closed  bool   // nothing is kept any more: writes are not heard of
 	// permanent are keys that were written without expiry through this host; nil
 	// where reads tell the expiry, or nothing ever expires. contended are those
 	// that several writes in flight touch: which of them was last is not known.
-	permanent, contended map[string]struct{}
+	permanent *keyrange.Map[struct{}]
+	contended map[string]struct{}
 }
 
 // flight is a read from below that others may wait for. One that a write has
@@ -47,10 +47,10 @@ type held struct {
 // maxKnown bounds the keys that are remembered beyond calls: permanent and held.
 const maxKnown = 1 << 16
 
-func newGuard(entries *otter.Cache[string, *entry], hold time.Duration, now func() int64, caps storage.Caps) *guard {
-	g := &guard{entries: entries, hold: hold, now: now, flights: map[string]*flight{}, writing: touched{keys: map[string]int{}}}
+func newGuard(entries kept, hold time.Duration, now func() int64, caps storage.Caps) *guard {
+	g := &guard{entries: entries, hold: hold, now: now, writing: touched{keys: map[string]int{}}}
 	if caps.Has(storage.CapTTL) && !caps.Has(storage.CapExpiryOnRead) {
-		g.permanent, g.contended = map[string]struct{}{}, map[string]struct{}{}
+		g.permanent, g.contended = &keyrange.Map[struct{}]{}, map[string]struct{}{}
 	}
 	return g
 }
@@ -64,25 +64,26 @@ func (g *guard) begin(key []byte) (f *flight, leads bool) {
 	if g.closed || g.now() < g.all || g.writing.has(key) {
 		return nil, false
 	}
-	if f, ok := g.flights[borrow(key)]; ok {
+	if f, ok := g.flights.Get(key); ok {
 		return f, false
 	}
 	f = &flight{key: string(key), done: make(chan struct{})}
-	g.flights[f.key] = f
+	g.flights.SetString(f.key, f)
 	return f, true
 }
 
 // end keeps what f has read, unless a write came in between.
 func (g *guard) end(f *flight) {
 	g.mu.Lock()
+	current, _ := g.flights.GetString(f.key)
 	if f.entry != nil && g.endKnown(f) {
 		f.until = max(f.until, f.entry.until-1)
-		if g.flights[f.key] == f && g.now() < f.entry.until {
-			g.entries.Set(f.key, f.entry)
+		if current == f && g.now() < f.entry.until {
+			g.entries.set(f.key, f.entry)
 		}
 	}
-	if g.flights[f.key] == f {
-		delete(g.flights, f.key)
+	if current == f {
+		g.flights.DeleteString(f.key)
 	}
 	g.mu.Unlock()
 	close(f.done)
@@ -93,7 +94,7 @@ func (g *guard) endKnown(f *flight) bool {
 	if g.permanent == nil || !f.entry.present {
 		return true
 	}
-	_, ok := g.permanent[f.key]
+	_, ok := g.permanent.GetString(f.key)
 	return ok
 }
 
@@ -105,7 +106,7 @@ func (g *guard) Begin(w *storage.WriteSet) {
 	for i := range w.Ops {
 		o := &w.Ops[i]
 		if o.Kind == storage.OpDeleteRange {
-			g.writing.ranges = append(g.writing.ranges, *o)
+			g.writing.addRange(o.Key, o.End, 1)
 			g.dropRange(o.Key, o.End)
 		} else {
 			g.writing.keys[string(o.Key)]++
@@ -131,7 +132,7 @@ func (g *guard) End(w *storage.WriteSet, err error) {
 	for i := range w.Ops {
 		o := &w.Ops[i]
 		if o.Kind == storage.OpDeleteRange {
-			g.writing.removeRange(o.Key, o.End)
+			g.writing.addRange(o.Key, o.End, -1)
 		} else {
 			g.writing.remove(string(o.Key))
 		}
@@ -165,13 +166,13 @@ func (g *guard) remember(w *storage.WriteSet, applied bool) {
 		}
 		key := string(o.Key)
 		if _, contended := g.contended[key]; !applied || contended || o.Kind != storage.OpPut || !o.ExpiresAt.IsZero() {
-			delete(g.permanent, key)
+			g.permanent.DeleteString(key)
 			continue
 		}
-		if len(g.permanent) >= maxKnown {
-			clear(g.permanent)
+		if g.permanent.Len() >= maxKnown {
+			*g.permanent = keyrange.Map[struct{}]{}
 		}
-		g.permanent[key] = struct{}{}
+		g.permanent.SetString(key, struct{}{})
 	}
 	for i := range w.Ops {
 		if o := &w.Ops[i]; o.Kind != storage.OpDeleteRange {
@@ -189,10 +190,8 @@ func (g *guard) settle(key string) {
 
 // forget is that nothing is known any more of the expiry of keys in [start, end).
 func (g *guard) forget(start, end []byte) {
-	for key := range g.permanent {
-		if storage.InRange([]byte(key), start, end) {
-			delete(g.permanent, key)
-		}
+	if g.permanent != nil {
+		g.permanent.Cut(start, end, nil)
 	}
 }
 
@@ -216,27 +215,17 @@ func (g *guard) close() {
 }
 
 func (g *guard) drop(key string) {
-	delete(g.flights, key)
-	delete(g.permanent, key)
+	g.flights.DeleteString(key)
+	if g.permanent != nil {
+		g.permanent.DeleteString(key)
+	}
 	g.entries.Invalidate(key)
 }
 
 func (g *guard) dropRange(start, end []byte) {
-	for key := range g.flights {
-		if storage.InRange([]byte(key), start, end) {
-			delete(g.flights, key)
-		}
-	}
+	g.flights.Cut(start, end, nil)
 	g.forget(start, end)
-	if len(start) == 0 && end == nil {
-		g.entries.InvalidateAll()
-		return
-	}
-	for key := range g.entries.Keys() {
-		if storage.InRange([]byte(key), start, end) {
-			g.entries.Invalidate(key)
-		}
-	}
+	g.entries.dropRange(start, end)
 }
 
 func (g *guard) dropChecked(w *storage.WriteSet) {
@@ -260,12 +249,9 @@ func (g *guard) keepHeld(w *storage.WriteSet) {
 			h.keys = append(h.keys, string(o.Key))
 			continue
 		}
-		r := storage.DeleteRange(clone(o.Key), clone(o.End))
-		g.writing.removeRange(o.Key, o.End) // the caller's bytes give way to our own
-		g.writing.ranges = append(g.writing.ranges, r)
-		h.ranges = append(h.ranges, r)
+		h.ranges = append(h.ranges, storage.DeleteRange(clone(o.Key), clone(o.End)))
 	}
-	if len(g.writing.keys)+len(g.writing.ranges) > maxKnown {
+	if len(g.writing.keys)+g.writing.rangeCount > maxKnown {
 		g.release(h)
 		g.all = h.until
 		g.dropRange(nil, nil)
@@ -292,7 +278,7 @@ func (g *guard) release(h held) {
 		g.settle(key)
 	}
 	for _, r := range h.ranges {
-		g.writing.removeRange(r.Key, r.End)
+		g.writing.addRange(r.Key, r.End, -1)
 	}
 }
 

@@ -1,28 +1,17 @@
 package cache
 
-import (
-	"bytes"
-
-	"github.com/plinthkv/plinth/storage"
-)
+import "github.com/plinthkv/plinth/storage/keyrange"
 
 // touched are the keys and ranges that writes in flight touch, each as often as
 // there are writes that do.
 type touched struct {
-	keys   map[string]int
-	ranges []storage.Op
+	keys       map[string]int
+	ranges     keyrange.Counts
+	rangeCount int
 }
 
 func (t *touched) has(key []byte) bool {
-	if t.keys[borrow(key)] > 0 {
-		return true
-	}
-	for i := range t.ranges {
-		if storage.InRange(key, t.ranges[i].Key, t.ranges[i].End) {
-			return true
-		}
-	}
-	return false
+	return t.keys[borrow(key)] > 0 || t.ranges.Of(key) > 0
 }
 
 func (t *touched) remove(key string) {
@@ -31,15 +20,8 @@ func (t *touched) remove(key string) {
 	}
 }
 
-// removeRange takes one range with these bounds out.
-func (t *touched) removeRange(start, end []byte) {
-	for i := range t.ranges {
-		r := &t.ranges[i]
-		if bytes.Equal(r.Key, start) && bytes.Equal(r.End, end) && (r.End == nil) == (end == nil) {
-			last := len(t.ranges) - 1
-			t.ranges[i] = t.ranges[last]
-			t.ranges = t.ranges[:last]
-			return
-		}
-	}
+// addRange adds [start, end) n times, or takes it out where n is negative.
+func (t *touched) addRange(start, end []byte, n int) {
+	t.ranges.Add(start, end, n)
+	t.rangeCount += n
 }

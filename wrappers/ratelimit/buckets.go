@@ -31,6 +31,8 @@ type buckets struct {
 type shard struct {
 	mu      sync.Mutex
 	tenants map[name]*bucket
+	names   []name // those of tenants, in any order
+	hand    int    // where in names the next sweep begins
 }
 
 // name stands for a tenant's name, which may be as long as a key.
@@ -84,20 +86,26 @@ func (b *buckets) kept(tenant name, now time.Time) *bucket {
 	made := newBucket(b.quota)
 	made.seen = now
 	s.tenants[tenant] = made
+	s.names = append(s.names, tenant)
 	return made
 }
 
-// sweep forgets full buckets that nobody uses, among a few, which a map gives in
-// an order that differs each time.
+// sweep forgets full buckets that nobody uses, among a few. Where it looks goes round,
+// so that it takes the same time however many buckets there are or have been.
 func (b *buckets) sweep(s *shard, now time.Time) {
-	left := sweepCount
-	for name, one := range s.tenants {
-		if now.Sub(one.seen) >= unused && one.full(now) {
-			delete(s.tenants, name)
-			b.count.Add(-1)
+	for range min(sweepCount, len(s.names)) {
+		if s.hand >= len(s.names) {
+			s.hand = 0
 		}
-		if left--; left == 0 {
-			return
+		known := s.names[s.hand]
+		if one := s.tenants[known]; now.Sub(one.seen) < unused || !one.full(now) {
+			s.hand++
+			continue
 		}
+		delete(s.tenants, known)
+		last := len(s.names) - 1
+		s.names[s.hand] = s.names[last]
+		s.names = s.names[:last]
+		b.count.Add(-1)
 	}
 }

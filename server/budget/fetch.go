@@ -1,0 +1,50 @@
+package budget
+
+import (
+	"context"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// ItemBytes is what an item takes, with what it takes to keep it.
+func ItemBytes(it *storage.Item) int64 { return int64(len(it.Key)+len(it.Value)) + itemBytes }
+
+const itemBytes = 128
+
+// Answer is an error of Take about an answer: what is too large for a client's share is
+// a RangeLimit then, for it can be asked for in parts.
+func Answer(err error) error {
+	if e := storage.AsError(err); e != nil && e.Code == storage.SizeLimit {
+		return storage.LimitError(storage.RangeLimit, e.Limit.Kind, e.Limit.Max, e.Limit.Actual)
+	}
+	return err
+}
+
+// Fetch has items read, at most so many, with room for as much as they may take, which
+// g guesses. What turns out larger than was guessed is dropped, and read again once
+// there is room: an answer counts before it is there, or is gone at once. In the end
+// the account holds what was read, beside what it held before.
+func Fetch(ctx context.Context, a *Account, g *Guess, items int, read func() (n int64, err error), drop func()) error {
+	held := a.Held()
+	room := int64(max(items, 1)) * g.Item()
+	if a != nil {
+		room = min(room, a.b.share/2) // more than that at once is read in parts
+	}
+	const tries = 3
+	for try := 1; ; try++ {
+		if err := a.Resize(ctx, held+room); err != nil {
+			return Answer(err)
+		}
+		n, err := read()
+		if err != nil {
+			a.Give(room)
+			return err
+		}
+		g.Saw(n / int64(max(items, 1)))
+		if n <= room || try == tries {
+			return Answer(a.Resize(ctx, held+n))
+		}
+		drop()
+		room = n
+	}
+}

@@ -1,0 +1,33 @@
+package budget
+
+import "sync/atomic"
+
+// Guess is how large an item of a store may be, from those that were seen of late:
+// so much is taken before an item is read, for its size is known only then. It is
+// safe for concurrent use; the zero Guess is ready.
+type Guess struct {
+	now           atomic.Int64 // 0: least
+	largest, seen atomic.Int64 // since now was made smaller last
+}
+
+const (
+	leastGuess = 4 << 10
+	guessAfter = 1024 // items, after which those before are forgotten
+)
+
+// Item is the guess, in bytes.
+func (g *Guess) Item() int64 { return max(g.now.Load(), leastGuess) }
+
+// Saw tells of an item of n bytes.
+func (g *Guess) Saw(n int64) {
+	if n > g.largest.Load() {
+		g.largest.Store(n) // of two at once the smaller may stay: it is a guess
+	}
+	if 2*n > g.now.Load() && n > leastGuess/2 {
+		g.now.Store(2 * n)
+	}
+	if g.seen.Add(1) >= guessAfter {
+		g.now.Store(2 * g.largest.Swap(0))
+		g.seen.Store(0)
+	}
+}

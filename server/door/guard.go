@@ -1,0 +1,116 @@
+package door
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Guard slows those who try tokens, and tells of them. Who has the right one is never
+// held up. It is safe for concurrent use, and the zero Guard is ready.
+type Guard struct {
+	Log *slog.Logger // nil: nobody is told
+
+	failures atomic.Int64
+	waiting  atomic.Int64
+	mu       sync.Mutex
+	clients  map[string]*tries
+	logged   time.Time // when the log was told last
+	untold   int       // since then
+}
+
+// tries are those of one address.
+type tries struct {
+	n    int
+	last time.Time
+}
+
+// The first wrong tokens of an address cost nothing, for people make mistakes; then each
+// costs twice as much as the one before, up to longestPause. Who has not tried for
+// forgiven begins anew.
+const (
+	freeTries    = 3
+	firstPause   = 50 * time.Millisecond
+	longestPause = 2 * time.Second
+	forgiven     = 5 * time.Minute
+	mostClients  = 4096 // that are remembered; those beyond share one record
+	mostWaiting  = 256  // who wait at once; beyond that nobody does
+	logEvery     = 10 * time.Second
+)
+
+// Failures is how many wrong tokens there were.
+func (g *Guard) Failures() int64 { return g.failures.Load() }
+
+// Failed is that somebody at an address showed a wrong token. It waits for as long as
+// that costs, or until ctx ends.
+func (g *Guard) Failed(ctx context.Context, address string) {
+	g.failures.Add(1)
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		address = host // not the port, which is another with each connection
+	}
+	pause := g.note(address, time.Now())
+	if pause == 0 {
+		return
+	}
+	defer g.waiting.Add(-1)
+	if g.waiting.Add(1) > mostWaiting {
+		return
+	}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// note counts a try, and has the log told where it is time.
+func (g *Guard) note(address string, now time.Time) (pause time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.untold++; g.Log != nil && now.Sub(g.logged) >= logEvery {
+		g.Log.Warn("a caller showed a wrong token", "address", address, "wrong_tokens", g.untold)
+		g.logged, g.untold = now, 0
+	}
+	if g.clients == nil {
+		g.clients = map[string]*tries{}
+	}
+	t := g.clients[address]
+	if t == nil {
+		if len(g.clients) >= mostClients {
+			g.forget(now)
+		}
+		if len(g.clients) >= mostClients {
+			address = ""
+		}
+		if t = g.clients[address]; t == nil {
+			t = &tries{}
+			g.clients[address] = t
+		}
+	}
+	if now.Sub(t.last) >= forgiven {
+		t.n = 0
+	}
+	t.n, t.last = t.n+1, now
+	if t.n <= freeTries {
+		return 0
+	}
+	return min(firstPause<<min(t.n-freeTries-1, 10), longestPause)
+}
+
+// forget drops some of those who have not tried for long: a few at a time, so that it
+// costs the same however many there are.
+func (g *Guard) forget(now time.Time) {
+	looked := 0
+	for address, t := range g.clients {
+		if now.Sub(t.last) >= forgiven {
+			delete(g.clients, address)
+		}
+		if looked++; looked == 16 {
+			return
+		}
+	}
+}

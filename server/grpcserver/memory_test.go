@@ -1,0 +1,197 @@
+package grpcserver_test
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"runtime/metrics"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/server/grpcserver"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// peakHeap is by how much the heap grows while f runs, at most, garbage that is not
+// collected yet included: it is collected early.
+func peakHeap(f func()) (peak uint64) {
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
+	debug.FreeOSMemory()
+	read := func() uint64 {
+		s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		metrics.Read(s)
+		return s[0].Value.Uint64()
+	}
+	before := read()
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-quit:
+				return
+			case <-time.After(2 * time.Millisecond):
+				if now := read(); now > before {
+					peak = max(peak, now-before)
+				}
+			}
+		}
+	}()
+	f()
+	close(quit)
+	<-done
+	return peak
+}
+
+const memoryOfTests = 64 << 20
+
+// endless is an upload that says how long it is and sends so much of it.
+func endless(t *testing.T, s *served, says, sends int) {
+	// One connection each, HTTP/2 in plain text.
+	web := &http.Transport{Protocols: new(http.Protocols)}
+	web.Protocols.SetUnencryptedHTTP2(true)
+	body, send := io.Pipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.addr+abigrpc.MethodApply, body)
+	must(t, err)
+	r.Header.Set("Content-Type", "application/grpc+proto")
+	r.Header.Set("Te", "trailers")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if answer, err := web.RoundTrip(r); err == nil {
+			io.Copy(io.Discard, answer.Body)
+			answer.Body.Close()
+		}
+	}()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		head := binary.BigEndian.AppendUint32([]byte{0}, uint32(says))
+		send.Write(head)
+		part := make([]byte, 16<<10)
+		for n := 0; n < sends; n += len(part) {
+			if _, err := send.Write(part); err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		send.Close()
+		body.Close()
+		<-sent
+		<-done
+		web.CloseIdleConnections()
+	})
+}
+
+// Uploads that never end hold what they have sent, within the budget, and keep nobody
+// out.
+func TestEndlessUploads(t *testing.T) {
+	var memory *budget.Budget
+	s := serve(t, func(c *grpcserver.Config, set *grpcserver.Settings) {
+		memory = budget.New(memoryOfTests)
+		c.MaxConcurrent, set.Memory = 16, memory
+	})
+	s.fill("k")
+	peak := peakHeap(func() {
+		for range 60 { // 240 MiB
+			endless(t, s, 7<<20, 4<<20)
+		}
+		for deadline := time.Now().Add(20 * time.Second); memory.Stats().Used < memoryOfTests/2; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("only %d bytes have arrived", memory.Stats().Used)
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if _, err := s.get(ctx, "k"); err != nil {
+			t.Errorf("a get beside them: %v", err)
+		}
+		var applied abigrpc.ApplyResponse
+		large := &abigrpc.WriteSet{WriteSet: storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("large"), make([]byte, 1<<20))}}}
+		apply := func() error {
+			return s.conn.Invoke(ctx, abigrpc.MethodApply, large, &applied, grpc.ForceCodecV2(abigrpc.NewCodec()))
+		}
+		err := apply()
+		for tries := 0; err != nil && tries < 2; tries++ { // as it is told to
+			time.Sleep(s.fails(err, codes.Unavailable, storage.Unavailable).RetryAfter)
+			err = apply()
+		}
+		if err != nil {
+			t.Errorf("an upload beside them: %v", err)
+		}
+	})
+	if peak > memoryOfTests*3/2 {
+		t.Errorf("%d MiB were held", peak>>20)
+	}
+}
+
+// Callers who do not take their answers hold no more than the budget, and are cut off
+// in the end.
+func TestAnswersThatNobodyTakes(t *testing.T) {
+	var memory *budget.Budget
+	s := serve(t, func(c *grpcserver.Config, set *grpcserver.Settings) {
+		memory = budget.New(memoryOfTests)
+		c.MaxConcurrent, c.WriteTimeout, set.Memory = 256, 500*time.Millisecond, memory
+	})
+	must(t, s.store.Set(context.Background(), []byte("large"), make([]byte, 1<<20)))
+	desc := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+	peak := peakHeap(func() {
+		for range 3 {
+			conn, err := grpc.NewClient("passthrough:///"+s.addr, grpc.WithTransportCredentials(insecureCredentials()), grpc.WithInitialWindowSize(64<<10), grpc.WithInitialConnWindowSize(64<<10))
+			must(t, err)
+			defer conn.Close()
+			for range 80 {
+				deaf, err := conn.NewStream(context.Background(), desc, abigrpc.MethodGet, grpc.ForceCodecV2(abigrpc.NewCodec()))
+				if err != nil { // the connection was cut off already
+					break
+				}
+				deaf.SendMsg(&abigrpc.GetRequest{Key: []byte("large")})
+				deaf.CloseSend()
+			}
+		}
+		for deadline := time.Now().Add(20 * time.Second); memory.Stats().Used > 0; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d bytes are still held", memory.Stats().Used)
+			}
+		}
+	})
+	if peak > memoryOfTests*3/2 {
+		t.Errorf("%d MiB were held", peak>>20)
+	}
+	if v, err := s.get(context.Background(), "large"); err != nil {
+		t.Errorf("%v, %v", v, err)
+	}
+}
+
+// Many names of one key are one read, and one value in memory.
+func TestRepeatsAreReadOnce(t *testing.T) {
+	s := serve(t, func(_ *grpcserver.Config, set *grpcserver.Settings) { set.Memory = budget.New(memoryOfTests) })
+	must(t, s.store.Set(context.Background(), []byte("large"), make([]byte, 1<<20)))
+	var request abigrpc.GetManyRequest
+	for range 1000 {
+		request.Keys = append(request.Keys, []byte("large"))
+	}
+	peak := peakHeap(func() {
+		var items abigrpc.Items
+		err := s.conn.Invoke(context.Background(), abigrpc.MethodGetMany, &request, &items, grpc.ForceCodecV2(abigrpc.NewCodec()))
+		s.fails(err, codes.OutOfRange, storage.RangeLimit)
+		request.Keys = request.Keys[:3]
+		must(t, s.conn.Invoke(context.Background(), abigrpc.MethodGetMany, &request, &items, grpc.ForceCodecV2(abigrpc.NewCodec())))
+		if len(items.Items) != 3 {
+			t.Errorf("%d items", len(items.Items))
+		}
+	})
+	if peak > memoryOfTests {
+		t.Errorf("%d MiB were held", peak>>20)
+	}
+}

@@ -1,0 +1,88 @@
+package grpcserver
+
+import (
+	"time"
+
+	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// leastRate is how fast a caller has to take an answer, in bytes per second, beyond
+// the time that any answer may take. mostUnsent is how much a connection may have to
+// take without its calls waiting for that.
+const (
+	leastRate  = 256 << 10
+	mostUnsent = 1 << 20
+)
+
+// send answers. Of large answers it waits until the caller has taken them: so long
+// they take memory. A caller that does not is cut off, with its connection, for
+// nothing else ends what the transport keeps for it.
+func (c *call) send(m abigrpc.Message) error {
+	size := int64(abigrpc.Size(m))
+	if size < abigrpc.TrackedFrom || c.caller == nil {
+		return c.sendNow(m)
+	}
+	if err := c.account.Take(c.ctx, size); err != nil {
+		return budget.Answer(err)
+	}
+	sent := make(chan struct{})
+	caller := c.caller
+	unsent := caller.unsent.Add(size)
+	err := c.sendNow(abigrpc.Tracked(m, func() {
+		caller.unsent.Add(-size)
+		close(sent)
+	}))
+	if err != nil || unsent < mostUnsent {
+		return err
+	}
+	c.s.slots.give(c.slot) // others may run: what is left is memory
+	c.slot = nil
+	timer := time.NewTimer(c.s.config.WriteTimeout + time.Duration(size/leastRate)*time.Second)
+	defer timer.Stop()
+	select {
+	case <-sent:
+		return nil
+	case <-timer.C:
+	case <-c.ctx.Done():
+		select {
+		case <-sent:
+			return nil
+		case <-time.After(time.Second): // which is enough for what the transport drops
+		}
+	}
+	select {
+	case <-sent:
+	default:
+		caller.conn.Close()
+	}
+	return nil
+}
+
+func (c *call) sendNow(m abigrpc.Message) error {
+	c.s.slots.wait(c.slot, c.s.config.WriteTimeout)
+	err := c.stream.SendMsg(m)
+	c.slot.moved()
+	if err != nil {
+		return &received{err}
+	}
+	return nil
+}
+
+// fetch reads at most so many items, as package server does: with room for as much as
+// they may take, in its account.
+func (c *call) fetch(items int, read func() (n int64, err error), drop func()) error {
+	return budget.Fetch(c.ctx, c.account, c.s.guesses[c.store], items, read, drop)
+}
+
+// sizeOf is what items take.
+func sizeOf(items []storage.Item) (n int64) {
+	for i := range items {
+		n += budget.ItemBytes(&items[i])
+	}
+	return n
+}
+
+// pageBytes is how much of a range is read at once.
+const pageBytes = 1 << 20
