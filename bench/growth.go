@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -16,6 +17,9 @@ const growthGoal = 2.5
 
 // growthTable prints how the time of works grows whose size callers choose.
 func growthTable(only *regexp.Regexp, rounds int) {
+	if !slices.ContainsFunc(growth.Works(), func(w growth.Work) bool { return only.MatchString("growth " + w.Name) }) {
+		return
+	}
 	t := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(t, "\ngrowth\tn = %d\t4n\t16n\tover n·log n\tgoal\n", growth.Base)
 	for _, w := range growth.Works() {

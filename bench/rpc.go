@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -64,7 +65,7 @@ func (r *rpc) close() error {
 func (r *rpc) serve(ctx context.Context, b storage.Backend) (*client.Client, error) {
 	log := slog.New(slog.DiscardHandler)
 	srv, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}},
-		grpcserver.Settings{Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{})}, Log: log})
+		grpcserver.Settings{Memory: budget.New(0), Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{})}, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -25,7 +26,7 @@ type web struct {
 const webCallers = 64
 
 func newWeb(b storage.Backend) (*web, error) {
-	s, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{
+	s, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{Memory: budget.New(0),
 		Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{})}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err

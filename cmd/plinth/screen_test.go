@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -46,5 +48,26 @@ func TestServerErrorsOnTheTerminal(t *testing.T) {
 	code := run(t.Context(), []string{"get", "--addr", srv.URL, "k"}, env{stdout: &out, stderr: &errs})
 	if code != exitFailed || strings.ContainsAny(errs.String(), "\x1b\u202e") || strings.Count(errs.String(), "\n") != 1 {
 		t.Errorf("%d, %q", code, errs.String())
+	}
+}
+
+// Commands that print for people print escapes; the others print what there is.
+func TestOutputOfCommands(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a\x1b[2Jb.yaml")
+	if err := os.WriteFile(file, []byte("stores: { default: { backend: { plugin: memory } } }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"check", file}, env{stdout: &out, stderr: &errs, environ: os.Environ()}); code != exitDone {
+		t.Fatalf("%d, %s", code, errs.String())
+	}
+	if !strings.Contains(out.String(), `a\x1b[2Jb.yaml: ok`) || strings.Contains(out.String(), "\x1b") {
+		t.Errorf("check: %q", out.String())
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("\x1b\xff")) }))
+	defer srv.Close()
+	out.Reset()
+	if run(t.Context(), []string{"get", "--addr", srv.URL, "k"}, env{stdout: &out, stderr: &errs}); out.String() != "\x1b\xff" {
+		t.Errorf("get into a pipe: %q", out.String())
 	}
 }
