@@ -13,7 +13,8 @@ import (
 )
 
 // attributes are those of a process: a group of its own, and a signal when the host is gone,
-// for those that do not notice by themselves.
+// for those that do not notice by themselves. It comes when the thread ends that started the
+// process: those of a Go program last as long as the program.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plinthkv/plinth/host/wasmhost"
 	"github.com/plinthkv/plinth/storage"
@@ -215,6 +216,61 @@ func TestCacheThatIsDamaged(t *testing.T) {
 				t.Errorf("the next start: %s", &log)
 			}
 		})
+	}
+}
+
+// What nobody has used for a month is removed; what is not of the cache stays, however old.
+func TestCacheForgets(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	loadKV(t, dir, nil)
+	mine, err := os.ReadDir(dir)
+	if err != nil || len(mine) != 2 {
+		t.Fatalf("%v, %v", mine, err)
+	}
+	const old = "0123456789abcdef0123456789abcdef"
+	for _, name := range []string{"letters", "wazero-v1.0.0-amd64-linux", old, "photos.sum", "0123456789abcdef"} {
+		if err := os.MkdirAll(filepath.Join(dir, name, "sub"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, old+".sum"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	month := time.Now().Add(-31 * 24 * time.Hour)
+	for _, e := range all {
+		if err := os.Chtimes(filepath.Join(dir, e.Name()), month, month); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, e := range mine { // but the list, which says when it was used
+		if strings.HasSuffix(e.Name(), ".sum") {
+			if err := os.Chtimes(filepath.Join(dir, e.Name()), time.Now(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := wasmhost.NewRuntime(context.Background(), dir); err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{}
+	after, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range after {
+		left[e.Name()] = true
+	}
+	for _, name := range []string{"letters", "wazero-v1.0.0-amd64-linux", "photos.sum", "0123456789abcdef", mine[0].Name(), mine[1].Name()} {
+		if !left[name] {
+			t.Errorf("%s is gone", name)
+		}
+	}
+	if left[old] || left[old+".sum"] {
+		t.Errorf("what was not used for a month is still there: %v", left)
 	}
 }
 

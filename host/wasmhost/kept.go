@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -144,7 +145,10 @@ func checksum(path string) (string, error) {
 // unused is how long compiled code is kept that nobody uses.
 const unused = 30 * 24 * time.Hour
 
-// forget removes what was not used for long, and what earlier versions kept.
+// ours is the form of the names that this file gives: the directory may hold more.
+var ours = regexp.MustCompile(`^[0-9a-f]{32}(\.sum)?(\.[0-9]+\.tmp)?$`)
+
+// forget removes what was not used for long.
 func forget(dir string, now time.Time) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -153,7 +157,7 @@ func forget(dir string, now time.Time) {
 	for _, e := range entries {
 		name := e.Name()
 		info, err := e.Info()
-		if err != nil || !strings.HasPrefix(name, "wazero-") && now.Sub(info.ModTime()) <= unused {
+		if err != nil || !ours.MatchString(name) || now.Sub(info.ModTime()) <= unused {
 			continue
 		}
 		// A list goes first: then nothing of its folder is believed. What cannot be removed
