@@ -10,20 +10,17 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// newClock returns the host's clock, which logs each step of what it follows.
-func newClock(source func() time.Time, log *slog.Logger) *clock.Clock {
-	if source == nil {
-		source = time.Now
-	}
+// newClock returns the host's clock, which logs each step of what it follows until stop is
+// called.
+func newClock(source func() time.Time, log *slog.Logger) (_ *clock.Clock, stop func()) {
 	c := clock.New(source)
-	c.Notify(func(s clock.Step) {
+	return c, c.Notify(func(s clock.Step) {
 		if s.By < 0 {
 			log.Warn("the system clock was set back; the host's clock goes on more slowly until they meet", "by", -s.By, "at", s.At)
 			return
 		}
 		log.Warn("the system clock was set ahead, or the machine slept; items expire by it", "by", s.By, "at", s.At)
 	})
-	return c
 }
 
 // stepShown is how long a step ahead shows in health.

@@ -36,7 +36,7 @@ type Settings struct {
 	// one that calls isolate.Run first of all. Empty: there is none.
 	Worker []string
 	// Clock is what the host's clock follows, by which items expire. It may jump: the
-	// host's clock never goes back. If nil, it is time.Now.
+	// host's clock never goes back. If nil, the host's clock is [clock.System].
 	Clock func() time.Time
 	Log   *slog.Logger // nil: slog.Default()
 
@@ -66,6 +66,7 @@ type Program struct {
 // safe for concurrent use.
 type Host struct {
 	settings Settings
+	unwatch  func()       // ends the log of the clock
 	clock    *clock.Clock // the one by which expiries are made and judged
 	runtime  *wasmhost.Runtime
 	opening  sync.Mutex // guards plugins and backends while optional stores are opened
@@ -142,7 +143,8 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	h := &Host{settings: s, clock: newClock(s.Clock, s.Log), plugins: map[string]*plugin{}, stores: map[string]*Store{}}
+	h := &Host{settings: s, plugins: map[string]*plugin{}, stores: map[string]*Store{}}
+	h.clock, h.unwatch = newClock(s.Clock, s.Log)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close(context.WithoutCancel(ctx)))
@@ -361,6 +363,7 @@ func (h *Host) Stores() []*Store {
 // then the plugins. Calls in flight end before their backend does. It is
 // idempotent. Ended by ctx it leaves what it could not close, and says so.
 func (h *Host) Close(ctx context.Context) error {
+	h.unwatch()
 	var errs []error
 	for _, s := range h.Stores() {
 		if s.later != nil {

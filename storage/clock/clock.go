@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +34,7 @@ type Clock struct {
 	base   int64 // what was returned when the source was last found set back
 	from   int64 // the monotonic time of that
 	step   Step
-	notify func(Step)
+	notify []*func(Step)
 }
 
 // reading is what the source shows. Where it has no monotonic time, passed is the
@@ -77,11 +78,17 @@ func follow(read func() reading) *Clock {
 	return c
 }
 
-// Notify has f called at each step of the source. f must not call the clock.
-func (c *Clock) Notify(f func(Step)) {
+// Notify has f called at each step of the source, until stop is called. f must not call
+// the clock.
+func (c *Clock) Notify(f func(Step)) (stop func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.notify = f
+	c.notify = append(c.notify, &f)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.notify = slices.DeleteFunc(c.notify, func(g *func(Step)) bool { return g == &f })
+	}
 }
 
 // Now returns the time in UTC, to the millisecond.
@@ -182,7 +189,7 @@ func (c *Clock) ahead(r reading) {
 
 func (c *Clock) stepped(at, by int64) {
 	c.step = Step{time.UnixMilli(at).UTC(), time.Duration(by) * time.Millisecond}
-	if c.notify != nil {
-		c.notify(c.step)
+	for _, f := range c.notify {
+		(*f)(c.step)
 	}
 }

@@ -180,3 +180,19 @@ func BenchmarkTimeNow(b *testing.B) {
 		_ = time.Now().UnixMilli()
 	}
 }
+
+func TestNotifyStops(t *testing.T) {
+	w := newWall(true)
+	c := follow(w.read)
+	var heard [2]int
+	stop := c.Notify(func(Step) { heard[0]++ })
+	defer c.Notify(func(Step) { heard[1]++ })()
+	w.set(time.Hour)
+	c.Millis()
+	stop()
+	w.set(time.Hour)
+	c.Millis()
+	if heard != [2]int{1, 2} {
+		t.Errorf("they heard %v steps", heard)
+	}
+}
