@@ -152,7 +152,7 @@ type lines struct {
 	c     *call
 	buf   *bufio.Writer
 	begun bool
-	line  []byte
+	piece []byte // used again
 }
 
 func (c *call) lines() *lines {
@@ -184,11 +184,13 @@ func (l *lines) begin() {
 }
 
 func (l *lines) item(it storage.Item, keysOnly bool) error {
-	b := append(l.line[:0], '{')
-	b = appendBytes(b, "key", it.Key)
+	_ = l.buf.WriteByte('{') // an error stays, for the last write
+	l.field("key", it.Key)
 	if !keysOnly {
-		b = appendBytes(append(b, ','), "value", it.Value)
+		_ = l.buf.WriteByte(',')
+		l.field("value", it.Value)
 	}
+	b := l.piece[:0]
 	if it.Version != 0 {
 		b = strconv.AppendUint(append(b, `,"version":"`...), it.Version, 10)
 		b = append(b, '"')
@@ -197,11 +199,34 @@ func (l *lines) item(it storage.Item, keysOnly bool) error {
 		b = append(append(b, `,"expires_at":"`...), formatTime(it.ExpiresAt)...)
 		b = append(b, '"')
 	}
-	l.line = append(b, "}\n"...)
-	if _, err := l.buf.Write(l.line); err != nil {
+	l.piece = append(b, "}\n"...)
+	if _, err := l.buf.Write(l.piece); err != nil {
 		return errAborted
 	}
 	return nil
+}
+
+// pieceBytes is how much of a value is encoded at once: a multiple of 3, for base64.
+const pieceBytes = 48 << 10
+
+// field writes bytes as text, or in base64 where they are not text, piece by piece: a value
+// may be large, and its line is larger.
+func (l *lines) field(name string, value []byte) {
+	encode := appendEscaped
+	_ = l.buf.WriteByte('"')
+	_, _ = l.buf.WriteString(name)
+	if !utf8.Valid(value) {
+		encode = base64.StdEncoding.AppendEncode
+		_, _ = l.buf.WriteString("64")
+	}
+	_, _ = l.buf.WriteString(`":"`)
+	for len(value) > 0 {
+		n := min(pieceBytes, len(value))
+		l.piece = encode(l.piece[:0], value[:n])
+		_, _ = l.buf.Write(l.piece)
+		value = value[n:]
+	}
+	_ = l.buf.WriteByte('"')
 }
 
 // failed is err, or the end of the connection where an answer has begun.
@@ -221,21 +246,10 @@ func (l *lines) end() error {
 	return nil
 }
 
-// appendBytes is a field of text, or one in base64 where the bytes are not text.
-func appendBytes(b []byte, name string, value []byte) []byte {
-	b = append(append(b, '"'), name...)
-	if !utf8.Valid(value) {
-		b = append(b, `64":"`...)
-		b = base64.StdEncoding.AppendEncode(b, value)
-		return append(b, '"')
-	}
-	return appendText(append(b, `":`...), value)
-}
-
-// appendText is valid UTF-8 as a JSON string, with nothing escaped that need not be.
-func appendText(b, text []byte) []byte {
+// appendEscaped appends valid UTF-8 as it stands in a JSON string, with nothing escaped that
+// need not be. It may begin and end within a character.
+func appendEscaped(b, text []byte) []byte {
 	const hex = "0123456789abcdef"
-	b = append(b, '"')
 	from := 0
 	for i, ch := range text {
 		if ch >= ' ' && ch != '"' && ch != '\\' {
@@ -257,7 +271,7 @@ func appendText(b, text []byte) []byte {
 			b = append(b, hex[ch>>4], hex[ch&15])
 		}
 	}
-	return append(append(b, text[from:]...), '"')
+	return append(b, text[from:]...)
 }
 
 var _ io.Writer = (*lines)(nil)

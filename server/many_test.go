@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -259,4 +260,29 @@ func TestBadJSON(t *testing.T) {
 	s.must(s.raw("GET "+base+"/apply", ""), 405)
 	s.must(s.raw("POST "+base+"/apply?x=1\nContent-Type: application/json", `{}`), 400)
 	s.has("a", "v-a")
+}
+
+// A value is encoded piece by piece, and its line is as if it were not.
+func TestLargeLines(t *testing.T) {
+	s := serve(t, nil)
+	for name, value := range map[string]string{
+		"text":    strings.Repeat("é\"\\\n\x01😀x", 50_000),
+		"bytes":   strings.Repeat("\xff\x00\x80a", 70_001),
+		"at once": strings.Repeat("é", 24<<10) + "x",
+	} {
+		if err := s.store.Set(context.Background(), []byte("k"), []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+		var line struct {
+			Value   string
+			Value64 []byte
+		}
+		a := s.must(s.get("/keys"), 200)
+		if err := json.Unmarshal([]byte(a.body), &line); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := line.Value + string(line.Value64); got != value {
+			t.Errorf("%s: %d bytes came back of %d, or others", name, len(got), len(value))
+		}
+	}
 }
