@@ -209,6 +209,7 @@ func pipelineOf(s *plinth.Store) string {
 type pluginListCmd struct {
 	Source source `embed:""`
 	Addr   string `help:"Ask a running server, at its HTTP address, what state the plugins are in." placeholder:"URL"`
+	Token  string `help:"Bearer token of that server." env:"PLINTH_TOKEN"`
 }
 
 // Help is what "plinth plugin list --help" adds.
@@ -224,7 +225,7 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	}
 	var states map[string]string // by store; nil: nobody was asked
 	if p.Addr != "" {
-		if states, err = pluginStates(ctx, p.Addr); err != nil {
+		if states, err = pluginStates(ctx, target{Addr: p.Addr, Token: p.Token}); err != nil {
 			return err
 		}
 	}
@@ -261,8 +262,8 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 }
 
 // pluginStates are the states of the plugins of a served host, by store.
-func pluginStates(ctx context.Context, addr string) (map[string]string, error) {
-	c, err := target{Addr: addr}.overHTTP()
+func pluginStates(ctx context.Context, server target) (map[string]string, error) {
+	c, err := server.overHTTP()
 	if err != nil {
 		return nil, err
 	}
@@ -270,6 +271,9 @@ func pluginStates(ctx context.Context, addr string) (map[string]string, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.base, "/v1/stores/")+"/readyz", nil)
 	if err != nil {
 		return nil, err
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
@@ -283,7 +287,10 @@ func pluginStates(ctx context.Context, addr string) (map[string]string, error) {
 		}
 	}
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 16<<20)).Decode(&ready); err != nil {
-		return nil, fmt.Errorf("%s is no answer of a Plinth server: %w", addr, err)
+		return nil, fmt.Errorf("%s is no answer of a Plinth server: %w", server.Addr, err)
+	}
+	if len(ready.Stores) == 0 {
+		return nil, fmt.Errorf("%s names no stores: it does so only for those who have its token (--token)", server.Addr)
 	}
 	states := make(map[string]string, len(ready.Stores))
 	for name, s := range ready.Stores {
