@@ -190,7 +190,11 @@ func TestCacheThatIsDamaged(t *testing.T) {
 			}
 		},
 	}
-	for at := range int64(48) { // the header, where a count is that wazero makes room for
+	step := int64(1)
+	if testing.Short() {
+		step = 9
+	}
+	for at := int64(0); at < 48; at += step { // the header, where a count is that wazero makes room for
 		damages[fmt.Sprintf("its byte %d flipped", at)] = flip(func(int64) int64 { return at })
 	}
 	whole := filepath.Join(t.TempDir(), "cache")
