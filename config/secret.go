@@ -6,15 +6,18 @@ import (
 )
 
 // secretWord is a name that speaks of a secret, or a part of one.
-const secretWord = `(?:token|password|passwd|pwd|passphrase|secret|credential|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key)`
+const secretWord = `(?:token|passw|pass\b|pwd|passphrase|secret|cred|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|encryption[_-]?key|signing|hmac|jwt|bearer|cookie|auth\b|authorization|signature|\bsig\b)`
 
 var (
 	secretName = regexp.MustCompile(`(?i)` + secretWord)
 	// What a URL has before its host, and the same of a DSN without a scheme.
 	userinfo = regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)([^/\s@]+)@`)
-	dsnUser  = regexp.MustCompile(`^([^\s/:@]+):([^\s@]+)@(\w*\()`)
+	dsnUser  = regexp.MustCompile(`(^|//|\s)([^\s/:@]+):([^\s@/]+)@`)
 	// A password as key=value, as in connection strings, queries and flags.
-	keyValue = regexp.MustCompile(`(?i)([\w.-]*` + secretWord + `[\w.-]*)(\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s&;,]+)`)
+	keyValue = regexp.MustCompile(`(?i)([\w.-]*` + secretWord + `[\w.-]*)("?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s&;,}]+)`)
+	// The same as a flag and its value in one text.
+	flagValue = regexp.MustCompile(`(?i)(^|\s)(--?[\w-]*` + secretWord + `[\w-]*)(\s+)(\S+)`)
+	pem       = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----`)
 	// A header, as in the argument of a command.
 	header     = regexp.MustCompile(`(?i)\b(authorization|cookie)(\s*[:=]\s*)(.+)`)
 	references = regexp.MustCompile(`^(?:\$\{[^}]*\}|:)+$`)
@@ -55,7 +58,17 @@ func masked(text string) string {
 		}
 		return m[1] + hidden + "@"
 	})
-	text = dsnUser.ReplaceAllString(text, "${1}:"+hidden+"@${3}")
+	if pem.MatchString(text) {
+		return hidden
+	}
+	text = dsnUser.ReplaceAllStringFunc(text, func(s string) string {
+		m := dsnUser.FindStringSubmatch(s)
+		if references.MatchString(m[3]) {
+			return s
+		}
+		return m[1] + m[2] + ":" + hidden + "@"
+	})
+	text = flagValue.ReplaceAllString(text, "${1}${2}${3}"+hidden)
 	text = keyValue.ReplaceAllStringFunc(text, func(s string) string {
 		m := keyValue.FindStringSubmatch(s)
 		if references.MatchString(m[3]) || strings.HasPrefix(m[3], "//") {

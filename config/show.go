@@ -30,9 +30,14 @@ func (v *value) yaml(path string) *yaml.Node {
 	switch v.kind {
 	case mapping:
 		n := &yaml.Node{Kind: yaml.MappingNode}
+		named := v.get("name") // as a header, or an attribute, has it
 		for _, e := range v.entries {
 			key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: e.name}
-			n.Content = append(n.Content, key, e.value.yaml(join(path, e.name)))
+			shown := e.value.yaml(join(path, e.name))
+			if e.name == "value" && e.value.kind == scalar && e.value.origin == document && named != nil && secretName.MatchString(named.data) {
+				shown.Value = hidden
+			}
+			n.Content = append(n.Content, key, shown)
 		}
 		return n
 	case list:

@@ -53,7 +53,7 @@ func TestSecretsAreHidden(t *testing.T) {
 	c := load(t, Options{Environ: []string{"PW=hunter2"}}, `
 plugins:
   acme:
-    process: { command: [./acme, --password, hunter2, "--api-key=hunter2", -v, "--url=postgres://app:hunter2@db/x?sslmode=on", -H, "Authorization: Bearer hunter2"] }
+    process: { command: [./acme, --password, hunter2, "--api-key=hunter2", -v, --auth, hunter2, "--passwd hunter2", "--bearer=hunter2", "--url=postgres://app:hunter2@db/x?sslmode=on", -H, "Authorization: Bearer hunter2"] }
 stores:
   a:
     backend:
@@ -69,6 +69,18 @@ stores:
         aws_secret_access_key: hunter2
         headers: { x-key: hunter2 }
         key: plain
+        pass: hunter2
+        auth: hunter2
+        cookie: hunter2
+        jwt: hunter2
+        encryption_key: hunter2
+        json: '{"password":"hunter2","user":"app"}'
+        bare: "app:hunter2@db:5432/x"
+        slashes: "//app:hunter2@db"
+        signed: "https://db/x?sig=hunter2"
+        block: "-----BEGIN RSA PRIVATE KEY-----\\nhunter2"
+        attributes: [ { name: apikey, value: hunter2 }, { name: region, value: shown } ]
+        passage: shown
         port: 5432
         address: "db:5432"
     pipeline: []
@@ -85,7 +97,7 @@ telemetry:
 		}
 	}
 	for _, want := range []string{"--password", "-v", "postgres://(hidden)@db/x?sslmode=on", "host=db user=app password=(hidden) sslmode=require", "app:(hidden)@tcp(db:3306)/x",
-		"https://(hidden)@db/x", "token=(hidden)&user=app", "${env:PW}", "key: plain", "port: 5432", "db:5432", "name: api-key"} {
+		"https://(hidden)@db/x", "token=(hidden)&user=app", "${env:PW}", "key: plain", "port: 5432", "db:5432", "name: api-key", "value: shown", "passage: shown"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in:\n%s", want, out)
 		}

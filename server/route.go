@@ -104,13 +104,20 @@ const leastRate = 64 << 10
 // send writes a part of the answer after the other, each within the time that a
 // caller has to take one: a caller that does not is cut off.
 func (c *call) send(p []byte) (n int, err error) {
+	control := http.NewResponseController(c.w) // not every test's writer has deadlines
+	c.in.account.Leave(func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) })
+	defer func() {
+		if slow := c.in.account.Arrived(); slow != nil && err == nil {
+			err = slow
+		}
+	}()
 	for err == nil && n < len(p) {
 		patience := c.server.config.WriteTimeout
 		if due := patience + time.Duration(c.sent/leastRate)*time.Second - c.took; due < patience {
 			patience = due
 		}
 		start := time.Now()
-		_ = http.NewResponseController(c.w).SetWriteDeadline(start.Add(patience)) // as in Server.patience
+		c.in.account.Reading(func() { _ = control.SetWriteDeadline(start.Add(patience)) })
 		var sent int
 		sent, err = c.w.Write(p[n:min(n+part, len(p))])
 		n += sent

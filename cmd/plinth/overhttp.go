@@ -45,6 +45,9 @@ func (t target) overHTTP() (*httpStore, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, usagef("--addr %q is not http://HOST:PORT, https://HOST:PORT, unix:PATH, or the same with grpc://, grpcs:// and grpc+unix:", t.Addr)
 	}
+	if u.User != nil {
+		return nil, usagef("--addr: a name or password before the host is not supported; use --token")
+	}
 	if t.Token != "" && u.Scheme == "http" && !door.Loopback(u.Hostname()) {
 		return nil, usagef("--addr %q: the token would go to %s in the clear: use https://", t.Addr, u.Host)
 	}

@@ -51,6 +51,9 @@ type scanQuery struct {
 
 // open is the store that the flags name.
 func (t target) open(ctx context.Context) (served, error) {
+	if t.Store == "" {
+		return nil, usagef("--store is empty: name a store, or leave it out for the one named default")
+	}
 	if strings.HasPrefix(t.Addr, "grpc") {
 		return t.overGRPC(ctx)
 	}

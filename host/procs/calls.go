@@ -195,7 +195,19 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 		h = storage.Health{Status: storage.Unhealthy, Reason: s.Reason}
 	case p != storage.Liveness:
 		var err error
-		if h, err = b.askHealth(ctx, p); err != nil {
+		before, _, _ := b.progress()
+		soon, cancel := context.WithTimeout(ctx, busyAfter)
+		h, err = b.askHealth(soon, p)
+		cancel()
+		after, _, _ := b.progress()
+		switch {
+		case err != nil && ctx.Err() == nil && soon.Err() != nil && after != before:
+			h = storage.Health{Status: storage.Healthy, Details: map[string]string{"busy": "true"}}
+		case err != nil && ctx.Err() == nil && soon.Err() != nil: // it may be slow
+			if h, err = b.askHealth(ctx, p); err != nil {
+				return h, err
+			}
+		case err != nil:
 			return h, err
 		}
 		if r := b.run.Load(); r != nil && r.wrong != "" && h.Status == storage.Healthy {
@@ -209,6 +221,18 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 		s = b.life.Status()
 	}
 	return s.Describe(h), nil
+}
+
+// busyAfter is how long a plugin that answers others may let a probe wait: it is well then,
+// and does not say more.
+const busyAfter = time.Second
+
+// progress is that of the process, if there is one.
+func (b *Backend) progress() (answers uint64, inFlight int, left uint64) {
+	if r := b.run.Load(); r != nil {
+		return r.plane.progress()
+	}
+	return 0, 0, 0
 }
 
 func (b *Backend) askHealth(ctx context.Context, p storage.Probe) (h storage.Health, err error) {

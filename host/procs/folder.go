@@ -54,7 +54,7 @@ func (p *Plugin) claim(ctx context.Context, store string) (*folder, error) {
 			return f, nil
 		case time.Now().After(deadline):
 			f.release()
-			return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: %s is in use by another process: a second host with this configuration, or a plugin that outlived its host", f.path)
+			return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: %s is in use by another process%s: a second host with this configuration, or something that outlived its host; end it first", f.path, holders(f.path))
 		}
 		select {
 		case <-ctx.Done():

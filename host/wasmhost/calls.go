@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/abi/answer"
@@ -168,7 +169,14 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 		h = storage.Health{Status: storage.Unhealthy, Reason: b.unavailable(b.slots[0]).Error()}
 	case p != storage.Liveness:
 		var err error
-		if h, err = b.askHealth(ctx, p); err != nil {
+		soon, cancel := context.WithTimeout(ctx, busyAfter)
+		h, err = b.askHealth(soon, p)
+		cancel()
+		switch {
+		case err != nil && ctx.Err() == nil && soon.Err() != nil && b.Status().State.Serves():
+			// Others are served: a guest that hangs is noticed by the time that a call may take.
+			h = storage.Health{Status: storage.Healthy, Details: map[string]string{"busy": "true"}}
+		case err != nil:
 			return storage.Health{}, err
 		}
 		wrong := ""
@@ -182,6 +190,10 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	s := b.Status()
 	return s.Describe(h), nil
 }
+
+// busyAfter is how long a guest that serves others may let a probe wait: it is well then,
+// and does not say more.
+const busyAfter = time.Second
 
 func (b *Backend) askHealth(ctx context.Context, p storage.Probe) (h storage.Health, err error) {
 	r := b.frame(ctx, abi.OpHealth)

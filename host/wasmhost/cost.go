@@ -17,7 +17,10 @@ const (
 	// mostMemory and mostWork are what compiling a module may take. The memory plugin, of
 	// 4 MB, is estimated to take 40 MB and 13 s, and takes 2.
 	mostMemory = 2 << 30
-	mostWork   = 100e9
+	// mostDeclared is for what is decoded by every process that loads the module, also if
+	// another one compiles it.
+	mostDeclared = 128 << 20
+	mostWork     = 100e9
 	// mostArity is how many parameters and results a type may have: as in browsers.
 	mostArity = 1000
 )
@@ -36,7 +39,8 @@ func (c *cost) section(id byte, n uint32) {
 // signature notes the parameters and results of a type.
 func (c *cost) signature(n uint64) {
 	c.arity = max(c.arity, int64(min(n, mostArity+1)))
-	c.declared += 8 * int64(min(n, mostArity+1))
+	c.declared += 110 * int64(min(n, mostArity+1))
+	c.work += 2500 * int64(min(n, mostArity+1))
 }
 
 // body notes a function: how long it is, its locals, and the calls and branches in it.
@@ -63,6 +67,8 @@ func (c *cost) check() error {
 	switch total := c.declared + c.function; {
 	case c.arity > mostArity:
 		return storage.LimitError(storage.InvalidArgument, "parameters and results of a type of function", mostArity, c.arity)
+	case c.declared > mostDeclared:
+		return storage.LimitError(storage.InvalidArgument, "estimated bytes of memory to decode it", mostDeclared, c.declared)
 	case total > mostMemory:
 		return storage.LimitError(storage.InvalidArgument, "estimated bytes of memory to compile it", mostMemory, total)
 	case c.work > mostWork:

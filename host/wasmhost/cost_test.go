@@ -56,6 +56,10 @@ func bombs() map[string]bomb {
 			return binaryModule(section(1, []byte{2, 0x60, 0, 0, 0x60, 0}, i32s(1000)), section(3, []byte{2, 0, 1}),
 				section(10, []byte{2}, function(none, repeated(n, 0x10, 1), []byte{0x00}), function(none, repeated(1000, 0x41, 0))))
 		}, 10_000, 20},
+		"parameters×types": {func(n int) []byte {
+			return binaryModule(section(1, count(n), bytes.Repeat(join([]byte{0x60}, i32s(500), none), n)))
+		}, 20_000, 10},
+		"imports": {func(n int) []byte { return binaryModule(plain, section(2, vector(n, 0, 0, 0, 0))) }, 2_000_000, 0},
 		"parameters×functions": {func(n int) []byte {
 			return binaryModule(section(1, []byte{1, 0x60}, i32s(1000), none), section(3, vector(n, 0)), section(10, vector(n, 2, 0, 0x0B)))
 		}, 200_000, 10},

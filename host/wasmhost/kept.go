@@ -115,6 +115,8 @@ func (k kept) files(each func(name, path string) error) error {
 			return err
 		case strings.HasSuffix(path, ".tmp"): // is being written, and never read
 			return nil
+		case !d.Type().IsRegular(): // reading it may not end
+			return os.Remove(path)
 		}
 		name, err := filepath.Rel(k.dir, path)
 		if err != nil {

@@ -22,6 +22,7 @@ type Account struct {
 	since   time.Time     // it begins to arrive; without the time that it waited for room
 	moved   time.Time     // some of it arrived last
 	waits   *waiter       // for room; nil: it does not
+	leaving bool          // it is an answer on its way out
 	slow    bool
 	abandon func()
 }
@@ -100,15 +101,31 @@ func (a *Account) Arrive(abandon func()) {
 	if a == nil {
 		return
 	}
+	a.begin(abandon, false)
+}
+
+// Leave says that an answer begins to leave. Where others wait for room and its caller
+// takes none of it, abandon is called, as for [Account.Arrive].
+func (a *Account) Leave(abandon func()) {
+	if a == nil {
+		return
+	}
+	a.begin(abandon, true)
+}
+
+func (a *Account) begin(abandon func(), leaving bool) {
 	a.b.mu.Lock()
 	defer a.b.mu.Unlock()
-	a.since, a.abandon = time.Now(), abandon
+	if a.at != nil {
+		a.b.arriving.Remove(a.at)
+	}
+	a.since, a.abandon, a.leaving = time.Now(), abandon, leaving
 	a.moved = a.since
 	a.at = a.b.arriving.PushBack(a)
 }
 
-// Reading says that some has arrived, and calls wait, which sets until when the next
-// part may come, unless the request has been abandoned.
+// Reading says that some has arrived, or was taken, and calls wait, which sets until when
+// the next part may come, unless the request has been abandoned.
 func (a *Account) Reading(wait func()) {
 	if a == nil {
 		wait()

@@ -254,8 +254,12 @@ func (b *Budget) press() {
 			a := at.Value.(*Account)
 			at = at.Next()
 			age := now.Sub(a.since)
-			if a.waits == nil && age >= grace && (now.Sub(a.moved) >= grace || float64(a.held) < age.Seconds()*rate) {
+			slow := now.Sub(a.moved) >= grace || !a.leaving && float64(a.held) < age.Seconds()*rate
+			if a.waits == nil && age >= grace && slow {
 				b.giveUp(a)
+				continue
+			}
+			if a.leaving { // it waits for its caller alone
 				continue
 			}
 			arriving = append(arriving, a)

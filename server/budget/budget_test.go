@@ -132,6 +132,42 @@ func TestSlowArrivals(t *testing.T) {
 	})
 }
 
+// An answer whose caller takes nothing is given up while others wait; one that is taken,
+// however small, is not.
+func TestAnswersThatNobodyTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := budget.New(size)
+		full := fill(t, b)
+		gone := make(chan struct{})
+		full[0].Leave(func() { close(gone) })
+		full[1].Leave(func() { t.Error("one that is taken was given up") })
+		stop := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(100 * time.Millisecond):
+					full[1].Reading(func() {})
+				}
+			}
+		}()
+		time.Sleep(time.Minute)
+		done := make(chan error)
+		go func() { done <- b.Open("x").Take(t.Context(), 100) }()
+		<-gone
+		if err := full[0].Arrived(); !errors.Is(err, storage.ErrUnavailable) {
+			t.Error(err)
+		}
+		full[0].Close()
+		must(t, <-done)
+		close(stop)
+		if err := full[1].Arrived(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Whatever happens beside each other, nobody has more than the share, all together no
 // more than the budget, and in the end nothing is left.
 func TestSums(t *testing.T) {

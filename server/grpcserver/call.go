@@ -122,6 +122,11 @@ func (c *call) target() error {
 	if err != nil {
 		return err
 	}
+	if name == "" && len(metadata.ValueFromIncomingContext(c.ctx, abigrpc.MetaStore)) > 0 {
+		e := storage.Errorf(storage.InvalidArgument, "%s is empty: it names a store, or is absent", abigrpc.MetaStore)
+		e.ConfigPath = "store"
+		return e
+	}
 	if name == "" {
 		if name = c.s.only; name == "" {
 			e := storage.Errorf(storage.InvalidArgument, "there are several stores: %s has to name one", abigrpc.MetaStore)
