@@ -151,7 +151,7 @@ const soonGone = "plugins: { ledger: { grants: { env: { GORACE: atexit_sleep_ms=
 func ledgerFile(t *testing.T, backend string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "plinth.yaml")
-	text := "stores:\n  default:\n    backend:\n      plugin: ledger\n      config:\n" + backend + "    pipeline: [instrument, { size_limits: { key: 512, value: 4MB } }]\n" + soonGone
+	text := "stores:\n  default:\n    backend:\n      plugin: ledger\n      config:\n" + backend + "    pipeline: [instrument, { size_limits: { key: 512, value: 8KiB } }]\n" + soonGone
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,6 @@ func printLedgerConfig(w io.Writer, endpoints []string, b ledger.Bootstrapped) {
 	fmt.Fprintf(w, "        organization: %d\n        vault: %d\n", b.Organization, b.Vault)
 	fmt.Fprint(w, `    pipeline:                  # no cache: others may write to the vault too
       - instrument
-      - size_limits: { key: 512, value: 4MB }
+      - size_limits: { key: 512, value: 8KiB }   # the server's pages have 16 KiB
 `)
 }

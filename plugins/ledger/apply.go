@@ -33,7 +33,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 }
 
 func (b *Backend) apply(ctx context.Context, w *storage.WriteSet) error {
-	n, err := storage.Normalize(w, &b.info)
+	n, err := storage.Normalize(w, b.info.Load())
 	if err != nil {
 		return err
 	}

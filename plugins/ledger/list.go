@@ -19,7 +19,7 @@ type lister struct {
 	now     time.Time
 	calls   int    // requests that were answered
 	height  uint64 // of the first answer
-	least   uint64 // what the vault's height was before
+	least   mark   // what the vault's height was before
 	torn    bool   // a later answer had another height: the vault has changed in between
 }
 
@@ -37,8 +37,11 @@ func (b *Backend) listed(ctx context.Context, op string, c ledgerpb.ReadConsiste
 	whole, cancel := context.WithTimeout(ctx, b.times.list)
 	defer cancel()
 	t := b.tries()
-	refused, least := 0, b.heights.seen.Load()
+	refused, least := 0, b.heights.mark()
 	for view := 1; ; {
+		if err := b.lost(); err != nil {
+			return named(op, err)
+		}
 		l := &lister{b: b, node: t.node(whole), reading: c, now: b.clock.Now(), least: least}
 		f := do(whole, l)
 		switch {
@@ -54,8 +57,8 @@ func (b *Backend) listed(ctx context.Context, op string, c ledgerpb.ReadConsiste
 			t.next = l.node
 			continue
 		}
-		if t.n >= restarts || !t.again(whole, l.node, f) {
-			return b.ended(ctx, whole, op, f)
+		if t.n >= restarts && !t.patient || !t.again(whole, l.node, f) {
+			return b.ended(ctx, whole, op, t.reasonOf(f))
 		}
 	}
 }
@@ -88,7 +91,7 @@ func (l *lister) entities(ctx context.Context, prefix string, each func(*ledgerp
 			continue
 		}
 		if f == nil {
-			f = b.stale(l.node, l.reading, answer, l.least)
+			f = b.stale(ctx, l.node, l.reading, answer, l.least)
 		}
 		if f != nil {
 			return f

@@ -42,6 +42,7 @@ type failure struct {
 	sent, answered bool
 	// stale: it answered, with less than was there before.
 	stale      bool
+	heights    string // of each node, where stale
 	retryAfter time.Duration
 }
 
@@ -206,7 +207,7 @@ func (f *failure) storageError() *storage.Error {
 		case !f.answered:
 			say(storage.Unavailable, "the node cannot be reached")
 		case f.stale:
-			say(storage.Unavailable, "the node is behind what was acknowledged before")
+			say(storage.Unavailable, "the node is behind what was acknowledged before: %s", f.heights)
 		case f.Details.GetErrorCode() == codeNotLeader:
 			say(storage.Unavailable, "the node is not the leader, or there is none")
 		default:

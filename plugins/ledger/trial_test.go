@@ -17,7 +17,7 @@ func tried(t *testing.T, c *ledgertest.Cluster) map[string]ledger.Finding {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(findings) != 11 {
+	if len(findings) != 12 {
 		t.Errorf("there are %d findings", len(findings))
 	}
 	other := map[string]ledger.Finding{}
@@ -61,7 +61,9 @@ func TestTrialFinds(t *testing.T) {
 			"a node that does not lead says who does", "--advertise"},
 		"followers that say nothing": {func(*ledgertest.Cluster) {}, ledgertest.Options{Quirks: without(func(q *ledgertest.Quirks) { q.Redirect = false })},
 			"", ""}, // they pass it on, which is as good
-		"a node that is cut off": {func(c *ledgertest.Cluster) { c.Node(2).Isolate() }, ledgertest.Options{},
+		"a node that is cut off": {func(c *ledgertest.Cluster) {
+			c.Hook(ledgertest.Hooks{After: afterEach("/CreateVault", c.Node(2).Isolate)})
+		}, ledgertest.Options{},
 			"every node answers reads of what was just written", "earlier state"},
 		"a clock that is ahead": {func(*ledgertest.Cluster) {}, ledgertest.Options{Clock: func() time.Time { return time.Now().Add(time.Hour) }},
 			"items expire, and those beside them stay", "clocks"},
