@@ -173,7 +173,7 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 	}
 	wantAll(t, out, "ledger")
 	raw := fmt.Sprintf(`{"endpoints": ["%s"], "organization": %d, "vault": %d}`, c.Endpoints()[0], ledgertest.Organization, ledgertest.Vault)
-	if out, errs, code = program(t, "plugin", "inspect", "ledger", "--config", raw); code != exitDone {
+	if out, errs, code = program(t, "plugin", "inspect", "ledger", "--deep", "--config", raw); code != exitDone {
 		t.Fatal(code, errs)
 	}
 	wantAll(t, out, "name:         ledger", "asked by frames", "versions        no", "limits:")
