@@ -135,6 +135,9 @@ func (b *Backend) carryOut(ctx context.Context, p *plan) error {
 		}
 		refused, err := b.write(ctx, request)
 		if err != nil || refused == nil {
+			if err == nil || storage.AsError(err).Unknown {
+				b.known.wrote(p.steps, err == nil)
+			}
 			return err
 		}
 		if round == rounds {

@@ -55,6 +55,7 @@ type Backend struct {
 	gate    gate
 	heights heights
 	losses  losses
+	known   known
 	fresh   sync.Once // looks at all nodes when one tells height 0
 	leaders leaders
 	page    atomic.Int64 // how many entities are asked for at once

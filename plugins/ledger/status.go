@@ -43,6 +43,7 @@ type failure struct {
 	// stale: it answered, with less than was there before.
 	stale      bool
 	heights    string // of each node, where stale
+	cutShort   bool   // a list that lacks keys which the node has
 	retryAfter time.Duration
 }
 
@@ -252,6 +253,10 @@ func (f *failure) storageError() *storage.Error {
 	case codes.Unimplemented:
 		say(storage.Internal, "the endpoint is no Ledger: it does not know its methods")
 	case codes.DataLoss:
+		if f.cutShort {
+			say(storage.Internal, "the node's list ended early: the range holds keys that it leaves out, and that reads find")
+			break
+		}
 		say(storage.Internal, "the server has lost data")
 	default:
 		say(storage.Internal, "the server has failed: %s", f.Code)

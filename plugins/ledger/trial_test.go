@@ -8,6 +8,7 @@ import (
 
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
+	"github.com/plinthkv/plinth/sdk"
 )
 
 // tried is what a trial finds that does not hold, by check; all that it wrote is gone.
@@ -38,6 +39,26 @@ func TestTrial(t *testing.T) {
 	t.Parallel()
 	if other := tried(t, cluster(t, ledgertest.Options{Nodes: 3})); len(other) > 0 {
 		t.Errorf("%+v", other)
+	}
+}
+
+// The trial finds the largest value that is stored, and breaks where max_value is more.
+func TestTrialFindsTheLargestValue(t *testing.T) {
+	t.Parallel()
+	for most, verdict := range map[int]ledger.Verdict{8 << 10: ledger.TrialHolds, 20_000: ledger.TrialBreaks} {
+		c := cluster(t, ledgertest.Options{})
+		config := settings(c, func(l *ledger.Config) { l.MaxValue = sdk.Size(most) })
+		ctx, cancel := context.WithCancel(t.Context())
+		var size ledger.Finding
+		_, err := ledger.Trial{Config: config, Each: func(f ledger.Finding) {
+			if strings.Contains(f.Check, "max_value") {
+				size = f
+				cancel()
+			}
+		}}.Run(ctx)
+		if err == nil || size.Verdict != verdict || !strings.Contains(size.Text, "Page is full") || !strings.Contains(size.Text, "of up to 15") && !strings.Contains(size.Text, "of up to 16") {
+			t.Errorf("%d: %+v, %v", most, size, err)
+		}
 	}
 }
 
