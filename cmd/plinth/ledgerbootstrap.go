@@ -9,7 +9,7 @@ import (
 )
 
 type ledgerBootstrapCmd struct {
-	Endpoint         []string `help:"A node of the cluster, such as http://127.0.0.1:50051; the first is initialised; may be repeated, once for each node." required:"" placeholder:"URL"`
+	Endpoint         []string `help:"A node of the cluster, such as http://127.0.0.1:7501; the first is initialised; may be repeated, once for each node." required:"" placeholder:"URL"`
 	Region           string   `help:"Region of the organization." default:"us-east-va"`
 	Email            string   `help:"E-mail address of the first user, which the cluster must not know yet; without one, a random one."`
 	Name             string   `help:"Name of the first user." default:"Plinth"`

@@ -27,11 +27,18 @@ type heights struct {
 	dialed uint32 // how often the taker had been dialed then
 	resets uint64 // how often what was seen was given up
 	broken bool   // a height was acknowledged twice since then
-	of     map[*node]own
 }
 
-// own is what one node has told.
-type own struct{ acked, read uint64 }
+// own is what one node has told since a reset.
+type own struct{ acked, read, resets uint64 }
+
+// own is what n has told; the lock is held. It may be written to.
+func (h *heights) own(n *node) *own {
+	if n.told.resets != h.resets {
+		n.told = own{resets: h.resets}
+	}
+	return &n.told
+}
 
 // mark is what was seen at a moment.
 type mark struct{ height, resets uint64 }
@@ -46,7 +53,7 @@ func (h *heights) mark() mark {
 func (h *heights) before(n *node) (o own, m mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if o = h.of[n]; !h.armed {
+	if o = *h.own(n); !h.armed {
 		o.read = 0
 	}
 	return o, mark{h.seen, h.resets}
@@ -58,18 +65,15 @@ func (h *heights) before(n *node) (o own, m mark) {
 func (h *heights) acknowledged(n *node, height uint64, o own, m mark, again bool) (fits, back bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.of == nil {
-		h.of = map[*node]own{}
-	}
-	fits = height > 0 && (again || height > max(o.acked, o.read))
-	back = !fits || !again && h.armed && m.resets == h.resets && height <= m.height
+	since := m.resets == h.resets // what was seen then still counts
+	fits = height > 0 && (again || !since || height > max(o.acked, o.read))
+	back = !fits || !again && h.armed && since && height <= m.height
 	h.broken = h.broken || back
-	is := h.of[n]
+	is := h.own(n)
 	if is.acked = max(is.acked, height); !fits { // it begins again from there
-		h.of[n] = own{acked: height}
+		is.acked, is.read = height, 0
 		return fits, back
 	}
-	h.of[n] = is
 	if height >= h.wrote || back {
 		h.taker, h.dialed = n, n.dials.Load()
 	}
@@ -91,12 +95,7 @@ func (h *heights) failed(n *node) {
 func (h *heights) behind(n *node, height uint64, m mark, linearizable bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.of == nil {
-		h.of = map[*node]own{}
-	}
-	is := h.of[n]
-	is.read = height
-	h.of[n] = is
+	h.own(n).read = height
 	switch {
 	case height == 0:
 		return h.seen > 0
@@ -129,7 +128,6 @@ func (h *heights) reset(height uint64) {
 	defer h.mu.Unlock()
 	h.resets++
 	h.seen, h.wrote, h.broken = height, min(h.wrote, height), false
-	h.of = map[*node]own{}
 }
 
 // raise notes a height that a node told.
@@ -152,7 +150,7 @@ func (h *heights) known(nodes []*node) string {
 	defer h.mu.Unlock()
 	var each []string
 	for _, n := range nodes {
-		if o, ok := h.of[n]; ok {
+		if o := h.own(n); *o != (own{resets: h.resets}) {
 			each = append(each, fmt.Sprintf("%s at %d", n.name, max(o.acked, o.read)))
 		}
 	}

@@ -66,6 +66,7 @@ func TestAcknowledgedHeights(t *testing.T) {
 		{"that of an earlier attempt", leader, 9, true, true, false},
 	} {
 		var h heights
+		leader.told, other.told = own{}, own{}
 		h.acknowledged(leader, 10, own{}, mark{}, false)
 		h.behind(leader, 10, h.mark(), true)
 		o, m := h.before(a.by)

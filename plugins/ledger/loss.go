@@ -18,6 +18,7 @@ import (
 type losses struct {
 	mu       sync.Mutex
 	watching bool      // a goroutine asks the nodes for their heights
+	telling  bool      // a goroutine tells of a height that was acknowledged twice
 	behind   time.Time // since when no node has what was acknowledged; zero: one has
 	count    int
 	text     string    // of the last loss; empty: there was none, or it has come back
@@ -36,11 +37,16 @@ func (b *Backend) watch(sure bool) {
 	l := &b.losses
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.watching && !sure || l.refuses {
+	if l.watching && !sure || l.telling || l.refuses {
 		return
 	}
 	if sure {
-		b.spawn(func() { b.tell(b.survey(b.life)) })
+		l.telling = b.spawn(func() {
+			b.tell(b.survey(b.life))
+			l.mu.Lock()
+			l.telling = false
+			l.mu.Unlock()
+		})
 		return
 	}
 	l.watching, l.behind = true, time.Now()

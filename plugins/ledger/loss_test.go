@@ -252,12 +252,17 @@ func TestAcknowledgementsThatDoNotFit(t *testing.T) {
 	}
 	wantValue(t, b, "k", "1")
 	for _, height := range []uint64{8, 5} {
+		before := b.Info().Incarnation
 		c.Node(0).AckAt(height)
 		_, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), bs("2"))}})
 		if e := wantCode(t, err, storage.OutcomeUnknown); !e.Unknown {
 			t.Errorf("the error is %+v", e)
 		}
+		for b.Info().Incarnation == before { // the loss is told
+			time.Sleep(time.Millisecond)
+		}
 		apply(t, b, storage.Put(bs("k"), bs("3"))) // and goes on from there
+		wantValue(t, b, "k", "3")
 	}
 	insert := func() error {
 		return storage.New(b, storage.Settings{}).CompareAndSet(t.Context(), bs("k"), storage.ExpectAbsent(), bs("4"))

@@ -38,6 +38,8 @@ type node struct {
 
 	tracer trace.TracerProvider // of spans whose parents are in another process; nil: there are none
 
+	told own // of the lock of heights
+
 	failures  int
 	notBefore time.Time // until then others are better
 	lost      bool      // it could not be reached, and has not answered since
