@@ -30,11 +30,11 @@ const layer = "ledger"
 
 // What the server takes, and what is left of it for keys and values.
 const (
-	maxOps      = 1000              // of one Write
-	maxKeys     = 1000              // of one BatchRead
-	maxMessage  = 4_190_000         // bytes of one Write, of the 4 MiB that the server reads
-	maxValue    = maxMessage - 4096 // leaves room for a key and what is around it
-	maxWrite    = 4_000_000 // of a write set: the rest of the message is for what is around a thousand items
+	maxOps      = 1000                   // of one Write
+	maxKeys     = 1000                   // of one BatchRead
+	maxMessage  = 4_190_000              // bytes of one Write, of the 4 MiB that the server reads
+	maxValue    = maxMessage - 4096      // leaves room for a key and what is around it
+	maxWrite    = 4_000_000              // of a write set: the rest of the message is for what is around a thousand items
 	leastWrite  = 100 * time.Millisecond // with less time left the server refuses a write
 	ttlStep     = time.Second
 	consistency = ledgerpb.ReadConsistency_READ_CONSISTENCY_LINEARIZABLE

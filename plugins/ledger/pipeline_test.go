@@ -16,6 +16,7 @@ import (
 // The contract holds under the pipeline that the built-in configuration has: all of
 // it, where the empty key is another one below.
 func TestConformanceUnderTheDefaultPipeline(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a minute under the race detector, where the kit runs over the backend alone")
 	}

@@ -53,6 +53,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes under the race detector: each check starts a process")
 	}
+	t.Parallel()
 	clock := wholeSecond()
 	p := asProcess(t, procs.Options{Clock: clock.Now})
 	f := factoryOf(clock, func(ctx context.Context, c *ledgertest.Cluster) (storage.Backend, error) {
