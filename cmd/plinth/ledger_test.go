@@ -119,6 +119,44 @@ func TestLedgerTry(t *testing.T) {
 	wantAll(t, out, "holds   a write that is repeated is done once (", "BREAKS  a node that does not lead says who does (", "--advertise")
 }
 
+// The nodes are compared, the keys on which they differ printed, and what was not
+// archived is said to be uncheckable, not wrong.
+func TestLedgerVerifyOfNodesAndGaps(t *testing.T) {
+	c := ledgerCluster(t, ledgertest.Options{Nodes: 2})
+	args := []string{"ledger", "verify", "--organization", fmt.Sprint(ledgertest.Organization), "--vault", fmt.Sprint(ledgertest.Vault)}
+	for _, endpoint := range c.Endpoints() {
+		args = append(args, "--endpoint", endpoint)
+	}
+	fill(t, c.Endpoints(), ledgertest.Organization, ledgertest.Vault)
+	out, errs, code := program(t, append(args, "--nodes")...)
+	if code != exitDone || strings.Contains(out, "DIFFERS") {
+		t.Fatal(code, out, errs)
+	}
+	wantAll(t, out, "node 1: "+c.Endpoints()[0]+": height 5", "node 2: "+c.Endpoints()[1]+": height 5")
+	c.Node(1).Isolate()
+	config := ledger.DefaultConfig()
+	config.Endpoints, config.Organization, config.Vault = c.Endpoints()[:1], ledgertest.Organization, ledgertest.Vault
+	b, err := ledger.New(t.Context(), config, sdk.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close(context.Background())
+	large := &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("k"), make([]byte, 8000)), storage.Put([]byte("l"), make([]byte, 8000)), storage.Put([]byte("m"), make([]byte, 8000))}}
+	if _, err := b.Apply(t.Context(), large); err != nil {
+		t.Fatal(err)
+	}
+	out, _, code = program(t, append(args, "--nodes")...)
+	if code != exitFailed {
+		t.Error(code)
+	}
+	wantAll(t, out, `DIFFERS: "k": node 1 value A node 2 value B`, `DIFFERS: "l": node 1 value A node 2 absent`)
+	c.Node(1).Rejoin()
+	if out, errs, code = program(t, append(args, "--from", "6")...); code != exitDone {
+		t.Error(code, out, errs)
+	}
+	wantAll(t, out, "1 heights CANNOT BE CHECKED", "state:  cannot be checked")
+}
+
 // From an empty cluster to a store whose configuration is what was printed.
 func TestLedgerBootstrap(t *testing.T) {
 	if testing.Short() {
@@ -151,7 +189,7 @@ const soonGone = "plugins: { ledger: { grants: { env: { GORACE: atexit_sleep_ms=
 func ledgerFile(t *testing.T, backend string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "plinth.yaml")
-	text := "stores:\n  default:\n    backend:\n      plugin: ledger\n      config:\n" + backend + "    pipeline: [instrument, { size_limits: { key: 512, value: 4MB } }]\n" + soonGone
+	text := "stores:\n  default:\n    backend:\n      plugin: ledger\n      config:\n" + backend + "    pipeline: [instrument, { size_limits: { key: 512, value: 8KiB } }]\n" + soonGone
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 type ledgerBootstrapCmd struct {
-	Endpoint         []string `help:"A node of the cluster, such as http://127.0.0.1:50051; the first is initialised; may be repeated, once for each node." required:"" placeholder:"URL"`
+	Endpoint         []string `help:"A node of the cluster, such as http://127.0.0.1:7501; the first is initialised; may be repeated, once for each node." required:"" placeholder:"URL"`
 	Region           string   `help:"Region of the organization." default:"us-east-va"`
 	Email            string   `help:"E-mail address of the first user, which the cluster must not know yet; without one, a random one."`
 	Name             string   `help:"Name of the first user." default:"Plinth"`
@@ -46,6 +46,6 @@ func printLedgerConfig(w io.Writer, endpoints []string, b ledger.Bootstrapped) {
 	fmt.Fprintf(w, "        organization: %d\n        vault: %d\n", b.Organization, b.Vault)
 	fmt.Fprint(w, `    pipeline:                  # no cache: others may write to the vault too
       - instrument
-      - size_limits: { key: 512, value: 4MB }
+      - size_limits: { key: 512, value: 8KiB }   # the server's pages have 16 KiB
 `)
 }

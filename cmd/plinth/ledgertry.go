@@ -19,8 +19,8 @@ type ledgerTryCmd struct {
 func (*ledgerTryCmd) Help() string {
 	return `It tries on your cluster what the backend counts on: that a write which is repeated is done once, that
 nodes which do not lead say who does, that ranges are whole among expired items, and more. It
-writes about a thousand keys below plinth-trial/ into the vault, some 20 MB, and removes them; the
-blocks stay. It takes about ten seconds. Exit code 1 says that something is not as it is counted on.`
+makes a vault of its own in the organization, writes about two thousand keys into it, and finds the
+largest value that the cluster stores. That vault stays. It takes about ten seconds. Exit code 1 says that something is not as it is counted on.`
 }
 
 func (c *ledgerTryCmd) Run(ctx context.Context, e env) error {

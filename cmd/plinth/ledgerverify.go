@@ -24,6 +24,7 @@ type ledgerVerifyCmd struct {
 	From   uint64 `help:"Height of the first block." default:"1"`
 	To     uint64 `help:"Height of the last block; 0: the tip." default:"0"`
 	Anchor string `help:"A block that was trusted before, as this command printed it." placeholder:"HEIGHT:HASH"`
+	Nodes  bool   `help:"Compare the nodes of the configuration key by key, and nothing else."`
 	State  bool   `help:"Compare the whole state of the vault with its tip; it is held in memory for that." default:"true" negatable:""`
 }
 
@@ -32,7 +33,9 @@ func (*ledgerVerifyCmd) Help() string {
 	return `What is checked: each block holds the transactions that its header commits to; the headers are a chain
 back from the last one, through --anchor if one is given; all entities of the vault make up the state
 of its tip. What cannot be: that one value is part of a state, for the server's proofs of that are
-empty; and that anybody said so, for nothing is signed. Keep the anchor that is printed: against it, the
+empty; and that anybody said so, for nothing is signed. Heights of which the server archived no block
+cannot be checked, which is said. --nodes asks every node that is configured for all keys, and prints those
+on which they differ. Keep the anchor that is printed: against it, the
 next run can tell whether history was rewritten. Exit code 1 says that a check has failed.`
 }
 
@@ -51,6 +54,9 @@ func (c *ledgerVerifyCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	defer func() { err = errors.Join(err, b.Close(ctx)) }()
 	fmt.Fprintf(e.stdout, "vault %d of organization %d\n", settings.Vault, settings.Organization)
+	if c.Nodes {
+		return c.nodes(ctx, b, e.stdout)
+	}
 	good, err := c.blocks(ctx, b, anchor, e.stdout)
 	if err != nil {
 		return err
@@ -72,6 +78,52 @@ func (c *ledgerVerifyCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	if !good {
 		return &exitError{exitFailed, errors.New("a check has failed")}
+	}
+	return nil
+}
+
+// mostDiffer is how many keys are printed.
+const mostDiffer = 1000
+
+// nodes compares the nodes, and tells on which keys they differ.
+func (c *ledgerVerifyCmd) nodes(ctx context.Context, b *ledger.Backend, w io.Writer) error {
+	all, err := b.Compare(ctx)
+	if err != nil {
+		return err
+	}
+	good := len(all.Differ) == 0
+	for i, n := range all.Nodes {
+		if n.Err != nil {
+			fmt.Fprintf(w, "node %d: %s: CANNOT BE CHECKED: %v\n", i+1, n.Endpoint, n.Err)
+			good = false
+			continue
+		}
+		fmt.Fprintf(w, "node %d: %s: height %d, %d entities listed", i+1, n.Endpoint, n.Height, n.Listed)
+		if n.Unlisted > 0 {
+			fmt.Fprintf(w, "; its list LEAVES OUT %d at least, which reads find", n.Unlisted)
+			good = false
+		}
+		fmt.Fprintln(w)
+	}
+	for _, d := range all.Differ[:min(len(all.Differ), mostDiffer)] {
+		fmt.Fprintf(w, "DIFFERS: %q:", d.Key)
+		for i, has := range d.Has {
+			switch has {
+			case -1:
+				fmt.Fprintf(w, " node %d unknown", i+1)
+			case 0:
+				fmt.Fprintf(w, " node %d absent", i+1)
+			default:
+				fmt.Fprintf(w, " node %d value %c", i+1, 'A'+rune(has-1)%26)
+			}
+		}
+		fmt.Fprintln(w)
+	}
+	if n := len(all.Differ); n > mostDiffer {
+		fmt.Fprintf(w, "and %d more keys differ\n", n-mostDiffer)
+	}
+	if !good {
+		return &exitError{exitFailed, errors.New("the nodes do not have the same")}
 	}
 	return nil
 }
@@ -104,6 +156,12 @@ func (c *ledgerVerifyCmd) blocks(ctx context.Context, b *ledger.Backend, anchor 
 	for _, wrong := range r.Wrong {
 		fmt.Fprintf(w, "  WRONG: %v\n", wrong)
 	}
+	if n := r.Unarchived(); n > 0 {
+		fmt.Fprintf(w, "  %d heights CANNOT BE CHECKED: the server archived no block of them\n", n)
+	}
+	if r.Blocks == 0 {
+		return r.OK(), nil
+	}
 	if len(r.Wrong) == 0 {
 		fmt.Fprintln(w, "  each holds the transactions that its header commits to")
 	}
@@ -120,7 +178,7 @@ func (c *ledgerVerifyCmd) blocks(ctx context.Context, b *ledger.Backend, anchor 
 	}
 	fmt.Fprintln(w)
 	if n := len(r.Walk.Missing); n > 0 {
-		fmt.Fprintf(w, "  %d heights have no block: of writes that it takes together the server keeps the last\n", n)
+		fmt.Fprintf(w, "  %d heights between have no block: of writes that it takes together the server keeps the last, and none of more than 16 KiB\n", n)
 	}
 	if n := len(r.Walk.Aside); n > 0 {
 		fmt.Fprintf(w, "  %d blocks are not part of it: the last block does not commit to them\n", n)

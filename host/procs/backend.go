@@ -37,8 +37,9 @@ type Backend struct {
 	ended   chan struct{} // closed when nothing is to be started any more
 	end     sync.Once
 	tended  sync.WaitGroup
-	meters  *meters // nil: nobody counts
-	counted bool    // they were stopped; of who closes
+	losses  atomic.Int64 // that plugins have told while they ran
+	meters  *meters      // nil: nobody counts
+	counted bool         // they were stopped; of who closes
 }
 
 var _ storage.Backend = (*Backend)(nil)
@@ -82,7 +83,8 @@ func (b *Backend) opening(now int64) opening {
 	return opening{config: b.config, now: now, folder: b.folder}
 }
 
-// WhenLost has f called as soon as a process has ended whose state went with it. f must
+// WhenLost has f called as soon as a process has ended whose state went with it, and when
+// a plugin that runs tells another incarnation, about a second later at most. f must
 // not call the backend.
 func (b *Backend) WhenLost(f func()) { b.whenLost.Store(&f) }
 
@@ -107,7 +109,8 @@ func (b *Backend) PID() int {
 	return 0
 }
 
-// Info is what the plugin said at its start, within the limits of a frame.
+// Info is what the plugin said at its start, within the limits of a frame, with the
+// incarnation that it has told since.
 func (b *Backend) Info() storage.Info { return *b.info.Load() }
 
 // serves has calls go to r.
@@ -125,6 +128,7 @@ func (b *Backend) serves(r *run) {
 func (b *Backend) tend(r *run) {
 	for {
 		hung := b.watch(r)
+		b.tended.Go(func() { b.follow(r, hung) })
 		select {
 		case <-b.ended:
 			close(hung)

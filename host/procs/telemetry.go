@@ -88,14 +88,16 @@ func (b *Backend) meter() (*meters, error) {
 	m := p.Meter(scope)
 	calls, err1 := m.Int64ObservableCounter("plinth.instance.calls", metric.WithUnit("{call}"), metric.WithDescription("Requests sent into plugin instances."))
 	restarts, err2 := m.Int64ObservableCounter("plinth.instance.restarts", metric.WithUnit("{restart}"), metric.WithDescription("Plugin instances that were started in the place of lost ones."))
-	if err := errors.Join(err1, err2); err != nil {
+	losses, err3 := m.Int64ObservableCounter("plinth.instance.losses", metric.WithUnit("{loss}"), metric.WithDescription("Losses of state that running plugins have told."))
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, errors.Join(err, unstate())
 	}
 	registered, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(calls, ms.calls.Load(), with)
 		o.ObserveInt64(restarts, int64(b.life.Status().Restarts), with)
+		o.ObserveInt64(losses, b.losses.Load(), with)
 		return nil
-	}, calls, restarts)
+	}, calls, restarts, losses)
 	if err != nil {
 		return nil, errors.Join(err, unstate())
 	}

@@ -33,7 +33,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 }
 
 func (b *Backend) apply(ctx context.Context, w *storage.WriteSet) error {
-	n, err := storage.Normalize(w, &b.info)
+	n, err := storage.Normalize(w, b.info.Load())
 	if err != nil {
 		return err
 	}
@@ -135,6 +135,9 @@ func (b *Backend) carryOut(ctx context.Context, p *plan) error {
 		}
 		refused, err := b.write(ctx, request)
 		if err != nil || refused == nil {
+			if err == nil || storage.AsError(err).Unknown {
+				b.known.wrote(p.steps, err == nil)
+			}
 			return err
 		}
 		if round == rounds {

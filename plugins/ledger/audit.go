@@ -23,6 +23,8 @@ const (
 	StateMoved
 	// StateEmpty: there is no block yet that anything could be held against.
 	StateEmpty
+	// StateUnchecked: the server has no hash of its tip, whose block it did not archive.
+	StateUnchecked
 )
 
 // String is the outcome in words.
@@ -36,6 +38,8 @@ func (s State) String() string {
 		return "the vault was written to all the time: nothing can be told"
 	case StateEmpty:
 		return "there is no block yet"
+	case StateUnchecked:
+		return "cannot be checked: the server did not archive the block of its tip and has no hash of it"
 	}
 	return "unknown"
 }
@@ -62,6 +66,9 @@ func (b *Backend) Audit(ctx context.Context) (Audit, error) {
 		}
 		if before.Height == 0 {
 			return Audit{State: StateEmpty, Tip: before}, nil
+		}
+		if before.StateRoot == (verify.Hash{}) {
+			return Audit{State: StateUnchecked, Tip: before}, nil
 		}
 		entities, err := b.everything(ctx)
 		if err != nil {
@@ -117,7 +124,16 @@ type Report struct {
 	Anchor verify.Anchor
 }
 
-// OK tells whether nothing was wrong.
+// Unarchived is how many of the heights have no block: nothing of them can be checked.
+func (r *Report) Unarchived() uint64 {
+	if r.To < r.From {
+		return 0
+	}
+	return r.To - r.From + 1 - uint64(r.Blocks)
+}
+
+// OK tells whether nothing was wrong. Where there are no blocks that says nothing: see
+// Unarchived.
 func (r *Report) OK() bool { return len(r.Wrong) == 0 && r.Broken == nil }
 
 // Verify looks at the blocks from one height to another, both included; to 0: up to

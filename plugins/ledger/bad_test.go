@@ -75,7 +75,7 @@ func TestWhatCannotBeOpened(t *testing.T) {
 		"nobody":                        {"http://127.0.0.1:1", ledgertest.Organization, ledgertest.Vault, storage.Unavailable, "endpoints", "cannot be reached"},
 		"one that hangs":                {silent(t), ledgertest.Organization, ledgertest.Vault, storage.Timeout, "endpoints", "no answer in time"},
 		"no socket":                     {"/nonexistent/socket", ledgertest.Organization, ledgertest.Vault, storage.Unavailable, "endpoints", "cannot be reached"},
-		"a cluster that was not set up": {fresh.Endpoints()[0], ledgertest.Organization, ledgertest.Vault, storage.Unavailable, "endpoints", "not initialised"},
+		"a cluster that was not set up": {fresh.Endpoints()[0], ledgertest.Organization, ledgertest.Vault, storage.Unavailable, "endpoints", "never initialised"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			begin := time.Now()
@@ -94,8 +94,8 @@ func TestWhatCannotBeOpened(t *testing.T) {
 
 // What no Write can be is refused before anything is sent.
 func TestWhatCannotBeWritten(t *testing.T) {
-	c := cluster(t, ledgertest.Options{})
-	b := open(t, c)
+	c := cluster(t, ledgertest.Options{Quirks: largePages()})
+	b := open(t, c, largeValues)
 	apply(t, b, storage.Put(bs("k"), bs("v")))
 	before := height(t, c)
 	sent := requests(c, "")

@@ -16,7 +16,7 @@ import (
 type Tip struct {
 	Height    uint64      // 0: there is no block yet
 	BlockHash verify.Hash // as [verify.Entry] has it
-	StateRoot verify.Hash
+	StateRoot verify.Hash // zero, as BlockHash: the server did not archive the block, and has none
 }
 
 // Tip asks the leader for the newest block.

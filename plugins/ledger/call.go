@@ -52,11 +52,12 @@ func named(op string, err error) error {
 // tries are the attempts of one call: which node is asked next, and how long after
 // the last.
 type tries struct {
-	b     *Backend
-	tried map[*node]int
-	next  *node // a hint; nil: the pool says
-	n     int   // those that counted
-	free  int   // those that did not
+	b      *Backend
+	tried  map[*node]int
+	next   *node    // a hint; nil: the pool says
+	n      int      // those that counted
+	free   int      // those that did not
+	reason *failure // the most telling so far
 	// patient calls go on for as long as their context allows.
 	patient bool
 }
@@ -71,13 +72,31 @@ func (t *tries) node(ctx context.Context) *node {
 		n = t.b.pool.pick(t.tried)
 	}
 	t.tried[n]++
+	for _, lost := range t.b.pool.due(n) {
+		t.b.spawn(func() { t.b.probe(lost) })
+	}
 	return n
+}
+
+// probe asks a node that was lost whether it answers again. One that tells height 0 has
+// just started, and has nothing yet.
+func (b *Backend) probe(n *node) {
+	height, f := b.heightOf(b.life, n)
+	if f != nil && !f.answered || f == nil && height == 0 && b.heights.mark().height > 0 {
+		b.pool.failed(n)
+		return
+	}
+	b.pool.answered(n, false)
 }
 
 // again decides about another attempt after one has failed, waits for as long as it
 // takes, and tells whether there is one.
 func (t *tries) again(ctx context.Context, n *node, f *failure) bool {
 	pool := t.b.pool
+	if t.reason == nil || f.telling() >= t.reason.telling() {
+		t.reason = f
+	}
+	t.patient = t.patient || f.stale // another node may have it once it leads
 	switch {
 	case f.leader() != "":
 		pool.notLeader(n)
@@ -85,7 +104,9 @@ func (t *tries) again(ctx context.Context, n *node, f *failure) bool {
 			t.next = h
 			return ctx.Err() == nil && t.costless()
 		}
-	case (!f.answered || f.stale || f.Code == codes.DeadlineExceeded) && ctx.Err() == nil:
+	case f.stale && ctx.Err() == nil:
+		pool.stale(n)
+	case (!f.answered || f.Code == codes.DeadlineExceeded) && ctx.Err() == nil:
 		pool.failed(n)
 		t.b.heights.failed(n)
 	case f.retryable():
@@ -101,7 +122,29 @@ func (t *tries) again(ctx context.Context, n *node, f *failure) bool {
 	if !t.patient && t.n >= t.b.config.Retry.Attempts || f.retryAfter > left(ctx) {
 		return false
 	}
-	return t.b.wait(ctx, t.n, f.retryAfter)
+	turn := t.n
+	if f.stale {
+		turn = min(turn, staleWaits)
+	}
+	return t.b.wait(ctx, turn, f.retryAfter)
+}
+
+// staleWaits is after how many attempts the waits for a node that is not behind grow
+// no more.
+const staleWaits = 3
+
+// telling orders failures by how much they say about why a call failed: a time-out
+// says least.
+func (f *failure) telling() int {
+	switch {
+	case f.stale:
+		return 3
+	case f.Code == codes.DeadlineExceeded || f.Code == codes.Canceled:
+		return 0
+	case f.answered:
+		return 2
+	}
+	return 1
 }
 
 // mostFree is how many attempts of a call do not count: those after a hint, and
@@ -147,24 +190,38 @@ func (t *times) share(all time.Duration) time.Duration {
 // reset before each attempt. One that is linearizable by c is of no earlier state
 // than any before. It answers who said so.
 func (b *Backend) read(ctx context.Context, op, method string, c ledgerpb.ReadConsistency, request, answer proto.Message) (*node, error) {
-	least := b.heights.seen.Load()
+	least := b.heights.mark()
 	whole, cancel := context.WithTimeout(ctx, b.times.read)
 	defer cancel()
-	t := b.tries()
+	t, all := b.tries(), min(b.times.read, left(whole))
 	for {
+		if c != unspecified {
+			if err := b.lost(); err != nil {
+				return nil, named(op, err)
+			}
+		}
 		n := t.node(whole)
-		f := b.ask(whole, n, b.times.read, method, request, answer)
+		f := b.ask(whole, n, all, method, request, answer)
 		if f == nil {
-			f = b.stale(n, c, answer, least)
+			f = b.stale(whole, n, c, answer, least)
 		}
 		if f == nil {
 			b.pool.answered(n, false)
 			return n, nil
 		}
 		if !t.again(whole, n, f) {
-			return n, b.ended(ctx, whole, op, f)
+			return n, b.ended(ctx, whole, op, t.reasonOf(f))
 		}
 	}
+}
+
+// reasonOf is the failure to report of a call that f ended: a later time-out does not
+// mask what was said before.
+func (t *tries) reasonOf(f *failure) *failure {
+	if f.retryable() && t.reason != nil {
+		return t.reason
+	}
+	return f
 }
 
 // ask is one attempt with its share of a call's time.
@@ -184,7 +241,10 @@ func (b *Backend) ended(ctx, whole context.Context, op string, f *failure) error
 		return errClosed(op)
 	case whole.Err() != nil && f.retryable():
 		e := f.storageError()
-		e.Code, e.Op = storage.Timeout, op
+		e.Op = op
+		if !f.stale {
+			e.Code = storage.Timeout
+		}
 		e.Msg += ", and the time for the call is over"
 		return e
 	case f.Code == codes.Canceled && b.life.Err() != nil:

@@ -29,6 +29,10 @@ type Config struct {
 	ClientID string `json:"client_id"`
 	// ReadConsistency is "linearizable", or "eventual": what any node has.
 	ReadConsistency string `json:"read_consistency"`
+	// MaxValue is the largest value in bytes. The server stores an entity in a page of
+	// 16 KiB without overflow pages, beside others: from about 12,000 bytes on it refuses
+	// some, by what else is in the page. Anything above 8 KiB may fail.
+	MaxValue sdk.Size `json:"max_value"`
 	// PageSize is how many entities are asked for at once; it shrinks by itself
 	// where they do not fit into a message.
 	PageSize int `json:"page_size"`
@@ -45,6 +49,14 @@ type Config struct {
 	// done in several writes where it does not fit into one. It is not atomic then: a
 	// failure after the first is an outcome_unknown.
 	ChunkedClear bool `json:"chunked_clear"`
+
+	// ElectionWait is how long no node may have what was acknowledged before that counts
+	// as lost: at least as long as the cluster takes to elect a leader.
+	ElectionWait Duration `json:"election_wait"`
+	// OnLoss is what follows when the cluster has lost acknowledged writes: "fail" refuses
+	// reads until a node has them again, or the store is opened again; "continue" reads
+	// what the cluster has. Either is logged and degrades health.
+	OnLoss string `json:"on_loss"`
 
 	Timeouts       Timeouts `json:"timeouts"`        // of calls
 	ConnectTimeout Duration `json:"connect_timeout"` // to reach a node, and to look nodes up
@@ -103,7 +115,8 @@ type Duration string
 // DefaultConfig is what stands where the configuration is silent.
 func DefaultConfig() Config {
 	return Config{
-		ClientID: "plinth", ReadConsistency: Linearizable, PageSize: 10_000, MaxRangeResults: 100_000, MaxRangeBytes: 32 << 20, MaxAnswer: 64 << 20,
+		ClientID: "plinth", ReadConsistency: Linearizable, MaxValue: 8 << 10, PageSize: 10_000, MaxRangeResults: 100_000, MaxRangeBytes: 32 << 20, MaxAnswer: 64 << 20,
+		ElectionWait: "30s", OnLoss: FailOnLoss,
 		Timeouts: Timeouts{Read: "5s", Write: "10s", List: "30s"}, ConnectTimeout: "5s",
 		DNS: DNS{Port: 50051, Refresh: "30s"}, File: File{Refresh: "60s"},
 		Retry: Retry{Attempts: 5, Initial: "100ms", Max: "10s", Multiplier: 2, Jitter: 0.25},
@@ -117,6 +130,12 @@ const (
 	Eventual     = "eventual"
 )
 
+// The values of Config.OnLoss.
+const (
+	FailOnLoss     = "fail"
+	ContinueOnLoss = "continue"
+)
+
 // region is the form of a region's name.
 var region = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
@@ -126,6 +145,7 @@ const maxClientID = 200
 // times are the durations of a configuration.
 type times struct {
 	read, write, list, connect time.Duration
+	election                   time.Duration
 	attempt                    time.Duration // 0: a share of the call's
 	dns, file                  time.Duration
 	retryFirst, retryMost      time.Duration
@@ -167,6 +187,7 @@ func (c *Config) Validate() error {
 		least int64
 		most  int64
 	}{
+		{"max_value", int64(c.MaxValue), 1, maxValue},
 		{"page_size", int64(c.PageSize), 1, 1 << 31}, {"max_range_results", int64(c.MaxRangeResults), 1, 1 << 40},
 		{"max_range_bytes", int64(c.MaxRangeBytes), 1 << 10, 1 << 40},
 		{"max_answer", int64(c.MaxAnswer), 8 << 20, 1<<31 - 1}, {"retry.attempts", int64(c.Retry.Attempts), 1, 1000},
@@ -191,6 +212,8 @@ func (c *Config) Validate() error {
 		return sdk.ConfigErrorf("client_id", "client_id has %d bytes, it may have %d", len(c.ClientID), maxClientID)
 	case c.ReadConsistency != Linearizable && c.ReadConsistency != Eventual:
 		return sdk.ConfigErrorf("read_consistency", "read_consistency is neither %s nor %s", Linearizable, Eventual)
+	case c.OnLoss != FailOnLoss && c.OnLoss != ContinueOnLoss:
+		return sdk.ConfigErrorf("on_loss", "on_loss is neither %s nor %s", FailOnLoss, ContinueOnLoss)
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return sdk.ConfigErrorf("tls", "a certificate and its key belong together")
 	case c.TLS != (TLS{}) && !c.secure():
@@ -206,6 +229,7 @@ func (c *Config) times() (t times, err error) {
 		into *time.Duration
 	}{
 		{"timeouts.read", c.Timeouts.Read, &t.read}, {"timeouts.write", c.Timeouts.Write, &t.write}, {"timeouts.list", c.Timeouts.List, &t.list},
+		{"election_wait", c.ElectionWait, &t.election},
 		{"timeouts.attempt", c.Timeouts.Attempt, &t.attempt}, {"connect_timeout", c.ConnectTimeout, &t.connect}, {"retry.initial", c.Retry.Initial, &t.retryFirst}, {"retry.max", c.Retry.Max, &t.retryMost},
 		{"dns.refresh", c.DNS.Refresh, &t.dns}, {"file.refresh", c.File.Refresh, &t.file},
 	} {

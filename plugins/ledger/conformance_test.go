@@ -95,11 +95,13 @@ func TestConformance(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a minute under the race detector, where the same checks run behind a prefix, whose ranges are one request and not sixteen")
 	}
+	t.Parallel() // it mostly waits
 	storagetest.Run(t, factory(wholeSecond()), exceptions()...)
 }
 
 // The whole contract holds where the empty key is another one below.
 func TestConformanceBehindAPrefix(t *testing.T) {
+	t.Parallel()
 	storagetest.Run(t, behind(factory(wholeSecond()), prefixed))
 }
 

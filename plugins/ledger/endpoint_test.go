@@ -169,8 +169,8 @@ func TestClientCertificates(t *testing.T) {
 
 // Connections take turns, and small windows let large values through all the same.
 func TestConnections(t *testing.T) {
-	c := cluster(t, ledgertest.Options{})
-	b := open(t, c, func(c *ledger.Config) {
+	c := cluster(t, ledgertest.Options{Quirks: largePages()})
+	b := open(t, c, largeValues, func(c *ledger.Config) {
 		c.ConnectionPoolSize, c.HTTP2 = 3, ledger.HTTP2{StreamWindow: 65535, ConnectionWindow: 65535}
 	})
 	large := strings.Repeat("v", 1<<20)
@@ -189,8 +189,8 @@ func TestUnixSocketAndCompression(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	c := cluster(t, ledgertest.Options{Nodes: 2, Addresses: []string{filepath.Join(dir, "1"), filepath.Join(dir, "2")}})
-	b := open(t, c, func(c *ledger.Config) { c.Compression = true })
+	c := cluster(t, ledgertest.Options{Nodes: 2, Addresses: []string{filepath.Join(dir, "1"), filepath.Join(dir, "2")}, Quirks: largePages()})
+	b := open(t, c, largeValues, func(c *ledger.Config) { c.Compression = true })
 	c.Lead(1)
 	apply(t, b, storage.Put(bs("k"), bs(strings.Repeat("v", 100_000))))
 	wantValue(t, b, "k", strings.Repeat("v", 100_000))

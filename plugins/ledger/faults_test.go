@@ -147,7 +147,9 @@ func TestOldLeader(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if it, err := b.Get(t.Context(), bs("k")); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // it is waited for the others
+	defer cancel()
+	if it, err := b.Get(ctx, bs("k")); err == nil {
 		t.Errorf("a read goes back to %q", it.Value)
 	} else if e := storage.AsError(err); e.Code != storage.Unavailable && e.Code != storage.Timeout {
 		t.Error(err)

@@ -63,6 +63,14 @@ func settings(c *ledgertest.Cluster, change ...func(*ledger.Config)) ledger.Conf
 	return config
 }
 
+// largeValues lets values be as large as a message, on a cluster of largePages.
+func largeValues(c *ledger.Config) { c.MaxValue = 4_185_904 }
+
+// largePages are the real quirks but for the size of pages.
+func largePages() *ledgertest.Quirks {
+	return without(func(q *ledgertest.Quirks) { q.SmallPages, q.Unarchived, q.EmptiedPages = false, false, false })
+}
+
 // open opens a backend that ends with the test.
 func open(t *testing.T, c *ledgertest.Cluster, change ...func(*ledger.Config)) *ledger.Backend {
 	t.Helper()

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,7 +25,10 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	}
 	defer b.leave()
 	if p == storage.Liveness {
-		return storage.Health{Status: storage.Healthy, Details: map[string]string{"probe": p.String()}}, nil
+		h := storage.Health{Status: storage.Healthy, Details: map[string]string{"probe": p.String()}}
+		incarnation := b.info.Load().Incarnation
+		h.Details["incarnation"] = hex.EncodeToString(incarnation[:])
+		return h, nil
 	}
 	nodes := b.pool.all()
 	states := make([]nodeState, len(nodes))
@@ -38,6 +42,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 		return storage.Health{}, named("health", err)
 	}
 	h := summary(states)
+	b.losses.describe(&h, b.info.Load().Incarnation)
 	h.Details["probe"] = p.String()
 	h.Details["connection_latency_ms"] = strconv.FormatInt(time.Since(start).Milliseconds(), 10)
 	return h, nil

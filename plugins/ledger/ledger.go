@@ -30,11 +30,11 @@ const layer = "ledger"
 
 // What the server takes, and what is left of it for keys and values.
 const (
-	maxOps      = 1000              // of one Write
-	maxKeys     = 1000              // of one BatchRead
-	maxMessage  = 4_190_000         // bytes of one Write, of the 4 MiB that the server reads
-	maxValue    = maxMessage - 4096 // leaves room for a key and what is around it
-	maxWrite    = maxValue + maxKey
+	maxOps      = 1000                   // of one Write
+	maxKeys     = 1000                   // of one BatchRead
+	maxMessage  = 4_190_000              // bytes of one Write, of the 4 MiB that the server reads
+	maxValue    = maxMessage - 4096      // leaves room for a key and what is around it
+	maxWrite    = 4_000_000              // of a write set: the rest of the message is for what is around a thousand items
 	leastWrite  = 100 * time.Millisecond // with less time left the server refuses a write
 	ttlStep     = time.Second
 	consistency = ledgerpb.ReadConsistency_READ_CONSISTENCY_LINEARIZABLE
@@ -46,7 +46,7 @@ type Backend struct {
 	storage.UnimplementedBackend
 	config  Config
 	times   times
-	info    storage.Info
+	info    atomic.Pointer[storage.Info]
 	clock   *clock.Clock
 	log     *slog.Logger
 	pool    *pool
@@ -54,6 +54,9 @@ type Backend struct {
 	lanes   *lanes
 	gate    gate
 	heights heights
+	losses  losses
+	known   known
+	fresh   sync.Once // looks at all nodes when one tells height 0
 	leaders leaders
 	page    atomic.Int64 // how many entities are asked for at once
 
@@ -63,12 +66,13 @@ type Backend struct {
 	reading      ledgerpb.ReadConsistency
 	foreign      sync.Once // tells of entities that are none of ours
 
-	calls   atomic.Int64 // that go on, and the bit closing
-	idle    sync.Once    // closes drained
-	drained chan struct{}
-	life    context.Context // ends with Close
-	end     context.CancelFunc
-	running sync.WaitGroup // goroutines
+	calls    atomic.Int64 // that go on, and the bit closing
+	idle     sync.Once    // closes drained
+	drained  chan struct{}
+	life     context.Context // ends with Close
+	end      func()
+	running  sync.WaitGroup // goroutines
+	spawning sync.Mutex     // held to add to running, and to end life
 }
 
 var (
@@ -104,12 +108,12 @@ func newBackend(ctx context.Context, config Config, env sdk.Env, tracer trace.Tr
 	var instance [4]byte
 	rand.Read(instance[:])
 	b.lanes = newLanes(config.ClientID + "/" + hex.EncodeToString(instance[:]))
-	b.info = storage.Info{
+	b.info.Store(&storage.Info{
 		Name: "ledger", Version: Version, Incarnation: incarnation(config.Organization, config.Vault),
 		Caps: storage.CapTTL | storage.CapAtomic | storage.CapReverse | storage.CapDurable,
-		Limits: storage.Limits{Key: maxKey, Value: maxValue, Ops: maxOps, WriteBytes: maxWrite, GetKeys: maxKeys,
+		Limits: storage.Limits{Key: maxKey, Value: int(config.MaxValue), Ops: maxOps, WriteBytes: maxWrite, GetKeys: maxKeys,
 			TTLPrecision: ttlStep},
-	}
+	})
 	transport, err := config.transport()
 	if err != nil {
 		return nil, err
@@ -125,19 +129,26 @@ func newBackend(ctx context.Context, config Config, env sdk.Env, tracer trace.Tr
 		http2: config.HTTP2, conns: config.ConnectionPoolSize, tracer: tracer}); err != nil {
 		return nil, storage.Errorf(storage.InvalidArgument, "%w", err)
 	}
-	b.life, b.end = context.WithCancel(context.Background())
+	var end context.CancelFunc
+	b.life, end = context.WithCancel(context.Background())
+	b.end = func() {
+		b.spawning.Lock()
+		defer b.spawning.Unlock()
+		end()
+	}
 	if err := b.greet(ctx); err != nil {
 		b.end()
+		b.running.Wait()
 		b.pool.close()
 		return nil, err
 	}
 	if b.source.every > 0 {
-		b.running.Go(b.refresh)
+		b.spawn(b.refresh)
 	}
 	return b, nil
 }
 
-// incarnation is the same for as long as the vault is: nothing is lost by a restart.
+// incarnation is the same for as long as the cluster loses nothing: see Backend.tell.
 func incarnation(organization, vault uint64) (id [16]byte) {
 	h := sha256.New()
 	h.Write([]byte("plinth ledger vault"))
@@ -166,16 +177,14 @@ func (b *Backend) greet(ctx context.Context) error {
 		return nil
 	case err == nil:
 		return sdk.ConfigErrorf("vault", "the vault is not one of the organization: the cluster has another one in its place")
+	case errors.As(err, &server) && (server.Code == codes.Unavailable || server.Code == codes.NotFound) && b.uninitialized(ctx, server.Endpoint):
+		return &storage.Error{Code: storage.Unavailable, Layer: layer, Op: "open", ConfigPath: "endpoints", Err: server,
+			Msg: server.Endpoint + ": the node was never initialised: run \"plinth ledger bootstrap\""}
 	case errors.As(err, &server) && server.Code == codes.NotFound:
 		e := storage.AsError(err)
 		return sdk.ConfigErrorf(e.ConfigPath, "the cluster knows no such organization or vault")
 	case errors.As(err, &server) && server.Code == codes.Unimplemented:
 		return sdk.ConfigErrorf("endpoints", "%s is no Ledger: it does not know its methods", server.Endpoint)
-	case errors.As(err, &server) && server.Code == codes.Unavailable:
-		if b.uninitialized(ctx) {
-			return &storage.Error{Code: storage.Unavailable, Layer: layer, Op: "open", ConfigPath: "endpoints", Err: server,
-				Msg: server.Endpoint + ": the cluster is not initialised: \"plinth ledger bootstrap\" does it"}
-		}
 	}
 	if e := storage.AsError(err); e.Code == storage.Unavailable || e.Code == storage.Timeout {
 		own := *e
@@ -185,15 +194,19 @@ func (b *Backend) greet(ctx context.Context) error {
 	return err
 }
 
-// uninitialized tells whether a node says that its cluster was never set up.
-func (b *Backend) uninitialized(ctx context.Context) bool {
-	answer := new(ledgerpb.GetNodeInfoResponse)
-	_, err := b.read(ctx, "open", methodGetNodeInfo, unspecified, &ledgerpb.GetNodeInfoRequest{}, answer)
-	return err == nil && answer.State == "uninitialized"
+// uninitialized tells whether the node at an endpoint says that it was never set up.
+func (b *Backend) uninitialized(ctx context.Context, endpoint string) bool {
+	for _, n := range b.pool.all() {
+		if n.name == endpoint {
+			answer := new(ledgerpb.GetNodeInfoResponse)
+			return b.ask(ctx, n, b.times.read, methodGetNodeInfo, &ledgerpb.GetNodeInfoRequest{}, answer) == nil && answer.State == "uninitialized"
+		}
+	}
+	return false
 }
 
 // Info says what the backend can do.
-func (b *Backend) Info() storage.Info { return b.info }
+func (b *Backend) Info() storage.Info { return *b.info.Load() }
 
 // Close lets the calls in flight finish, for as long as ctx lasts, and ends the
 // connections. It is idempotent.

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -19,7 +20,9 @@ type lister struct {
 	now     time.Time
 	calls   int    // requests that were answered
 	height  uint64 // of the first answer
-	least   uint64 // what the vault's height was before
+	least   mark   // what the vault's height was before
+	turn    uint64 // of the last put that was done before
+	raw     bool   // any answer is good enough: the node is looked at by itself
 	torn    bool   // a later answer had another height: the vault has changed in between
 }
 
@@ -37,12 +40,15 @@ func (b *Backend) listed(ctx context.Context, op string, c ledgerpb.ReadConsiste
 	whole, cancel := context.WithTimeout(ctx, b.times.list)
 	defer cancel()
 	t := b.tries()
-	refused, least := 0, b.heights.seen.Load()
+	refused, least := 0, b.heights.mark()
 	for view := 1; ; {
-		l := &lister{b: b, node: t.node(whole), reading: c, now: b.clock.Now(), least: least}
+		if err := b.lost(); err != nil {
+			return named(op, err)
+		}
+		l := &lister{b: b, node: t.node(whole), reading: c, now: b.clock.Now(), least: least, turn: b.known.now()}
 		f := do(whole, l)
 		switch {
-		case f == nil && l.torn && view < views:
+		case (f == nil && l.torn || f != nil && f.cutShort) && view < views:
 			view++
 			t.next, t.tried = l.node, map[*node]int{}
 			continue
@@ -54,8 +60,8 @@ func (b *Backend) listed(ctx context.Context, op string, c ledgerpb.ReadConsiste
 			t.next = l.node
 			continue
 		}
-		if t.n >= restarts || !t.again(whole, l.node, f) {
-			return b.ended(ctx, whole, op, f)
+		if t.n >= restarts && !t.patient || !t.again(whole, l.node, f) {
+			return b.ended(ctx, whole, op, t.reasonOf(f))
 		}
 	}
 }
@@ -87,8 +93,8 @@ func (l *lister) entities(ctx context.Context, prefix string, each func(*ledgerp
 			b.page.Store(int64(request.Limit+1) / 2)
 			continue
 		}
-		if f == nil {
-			f = b.stale(l.node, l.reading, answer, l.least)
+		if f == nil && !l.raw {
+			f = b.stale(ctx, l.node, l.reading, answer, l.least)
 		}
 		if f != nil {
 			return f
@@ -136,7 +142,13 @@ func (b *Backend) live(ctx context.Context, op string, ranges []storage.Op, most
 				}
 			}
 		}
-		return nil
+		listed := make(map[string]bool, len(keys))
+		for _, key := range keys {
+			listed[string(key)] = true
+		}
+		return l.whole(ctx, func(key []byte) bool {
+			return slices.ContainsFunc(ranges, func(r storage.Op) bool { return storage.InRange(key, r.Key, r.End) })
+		}, listed)
 	})
 	return keys, err
 }

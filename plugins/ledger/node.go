@@ -34,11 +34,16 @@ type node struct {
 	address
 	conns []*grpc.ClientConn
 	turn  atomic.Uint32 // of conns
+	dials atomic.Uint32 // how often a connection was made: the node may be another process then
 
 	tracer trace.TracerProvider // of spans whose parents are in another process; nil: there are none
 
+	told own // of the lock of heights
+
 	failures  int
 	notBefore time.Time // until then others are better
+	lost      bool      // it could not be reached, and has not answered since
+	probed    bool      // it is being asked whether it answers again
 	hinted    bool      // it is not of the configuration
 }
 
@@ -54,6 +59,7 @@ type dialer struct {
 }
 
 func (d *dialer) node(a address) (*node, error) {
+	n := &node{address: a, tracer: d.tracer}
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(a.credentials(d.tls)), grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(d.answer), grpc.MaxCallSendMsgSize(math.MaxInt32)),
@@ -62,13 +68,13 @@ func (d *dialer) node(a address) (*node, error) {
 		grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: d.connect,
 			Backoff: backoff.Config{BaseDelay: redialAtFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: redialAtMost}}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			n.dials.Add(1)
 			return (&net.Dialer{}).DialContext(ctx, a.network, a.dial)
 		}),
 	}
 	if d.compress {
 		options = append(options, grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
 	}
-	n := &node{address: a, tracer: d.tracer}
 	for range max(d.conns, 1) {
 		conn, err := grpc.NewClient("passthrough:///"+a.host, options...)
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 // The contract holds under the pipeline that the built-in configuration has: all of
 // it, where the empty key is another one below.
 func TestConformanceUnderTheDefaultPipeline(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("a minute under the race detector, where the kit runs over the backend alone")
 	}
@@ -36,7 +37,7 @@ func overAPrefix(b storage.Backend, clock *storagetest.Clock) (storage.Backend, 
 // limits that it has to have there: it refuses to be built with larger ones.
 func defaultPipeline(below storage.Backend, clock *storagetest.Clock) (storage.Backend, error) {
 	cfg, err := config.Load(config.Options{Flags: map[string]string{
-		"stores.default.pipeline.size_limits.key": "510", "stores.default.pipeline.size_limits.value": "4MB"}})
+		"stores.default.pipeline.size_limits.key": "510", "stores.default.pipeline.size_limits.value": "8KiB"}})
 	if err != nil {
 		return nil, err
 	}

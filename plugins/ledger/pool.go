@@ -104,12 +104,13 @@ func (p *pool) all() []*node {
 }
 
 // pick is the node to ask next: the leader, else the first in turn that is well,
-// else the one that has been unwell for longest. Those in tried come last.
+// else the one that has been unwell for longest. Those in tried come last. One that
+// was lost is not well until it has answered: see due.
 func (p *pool) pick(tried map[*node]int) *node {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if l := p.leader; l != nil && tried[l] == 0 && !now.Before(l.notBefore) {
+	if l := p.leader; l != nil && tried[l] == 0 && l.well(now) {
 		return l
 	}
 	var best *node
@@ -120,7 +121,7 @@ func (p *pool) pick(tried map[*node]int) *node {
 		if a.hinted != b.hinted {
 			return b.hinted
 		}
-		aWell, bWell := !now.Before(a.notBefore), !now.Before(b.notBefore)
+		aWell, bWell := a.well(now), b.well(now)
 		if aWell || bWell {
 			return aWell && !bWell
 		}
@@ -134,6 +135,22 @@ func (p *pool) pick(tried map[*node]int) *node {
 	return best
 }
 
+func (n *node) well(now time.Time) bool { return !n.lost && !now.Before(n.notBefore) }
+
+// due are the nodes that were lost, and that it is time to ask whether they answer
+// again, beside the node that a call asks. Each must be answered or failed then.
+func (p *pool) due(asked *node) (due []*node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, n := range p.nodes {
+		if n.lost && !n.probed && n != asked && !time.Now().Before(n.notBefore) {
+			n.probed = true
+			due = append(due, n)
+		}
+	}
+	return due
+}
+
 // The time for which others are preferred to a node that has failed doubles from
 // one failure to the other.
 const (
@@ -145,6 +162,18 @@ const (
 func (p *pool) failed(n *node) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	n.lost, n.probed = true, false
+	p.worse(n)
+}
+
+// stale notes that a node is behind.
+func (p *pool) stale(n *node) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.worse(n)
+}
+
+func (p *pool) worse(n *node) {
 	n.failures++
 	n.notBefore = time.Now().Add(min(firstPenalty<<min(n.failures-1, 10), mostPenalty))
 	if p.leader == n {
@@ -159,7 +188,7 @@ func (p *pool) failed(n *node) {
 func (p *pool) notLeader(n *node) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n.failures, n.notBefore = 0, time.Time{}
+	n.failures, n.notBefore, n.lost, n.probed = 0, time.Time{}, false, false
 	if p.leader == n {
 		p.leader = nil
 	}
@@ -170,7 +199,7 @@ func (p *pool) notLeader(n *node) {
 func (p *pool) answered(n *node, wrote bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n.failures, n.notBefore = 0, time.Time{}
+	n.failures, n.notBefore, n.lost, n.probed = 0, time.Time{}, false, false
 	if wrote {
 		p.leader = n
 	}
@@ -198,7 +227,7 @@ func (p *pool) hint(endpoint string) *node {
 	hinted := 0
 	for _, n := range p.nodes {
 		if n.network == a.network && n.dial == a.dial {
-			if time.Now().Before(n.notBefore) { // what it advertises may be out of our reach
+			if n.lost { // what it advertises may be out of our reach
 				return nil
 			}
 			p.leader = n

@@ -3,15 +3,20 @@ package ledger_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/plinthkv/plinth/host/procs"
+	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -48,6 +53,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes under the race detector: each check starts a process")
 	}
+	t.Parallel()
 	clock := wholeSecond()
 	p := asProcess(t, procs.Options{Clock: clock.Now})
 	f := factoryOf(clock, func(ctx context.Context, c *ledgertest.Cluster) (storage.Backend, error) {
@@ -87,5 +93,54 @@ func TestAsAProcess(t *testing.T) {
 	_, err = p.Open(t.Context(), "s", json.RawMessage(`{"endpoints": ["`+c.Endpoints()[0]+`"], "organization": 1, "vault": 2}`))
 	if e := wantCode(t, err, storage.InvalidArgument); e.ConfigPath != "vault" {
 		t.Errorf("the error is at %q", e.ConfigPath)
+	}
+}
+
+// A loss that the cluster has while the process runs reaches the host: what it knows of
+// the incarnation changes, and caches are told.
+func TestLossReachesTheHost(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Nodes: 3})
+	raw, err := json.Marshal(settings(c, func(l *ledger.Config) { l.ElectionWait, l.OnLoss = "100ms", ledger.ContinueOnLoss }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, grpc := range []bool{false, true} {
+		reader := sdkmetric.NewManualReader()
+		p := asProcess(t, procs.Options{Plain: grpc, Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
+		b, err := p.Open(t.Context(), "s", raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close(context.Background())
+		lost := make(chan struct{}, 9)
+		b.WhenLost(func() { lost <- struct{}{} })
+		before := b.Info().Incarnation
+		if _, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), bs("1"))}}); err != nil {
+			t.Fatal(err)
+		}
+		wantValue(t, b, "k", "1")
+		c.Checkpoint()
+		if _, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), bs("2"))}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Lose(c.Leader()); err != nil {
+			t.Fatal(err)
+		}
+		wantValue(t, b, "k", "1")
+		select {
+		case <-lost:
+		case <-time.After(20 * time.Second):
+			t.Fatal("nobody was told")
+		}
+		if b.Info().Incarnation == before {
+			t.Error("the incarnation is the same")
+		}
+		var m metricdata.ResourceMetrics
+		if err := reader.Collect(t.Context(), &m); err != nil {
+			t.Fatal(err)
+		}
+		if text := fmt.Sprint(m); !strings.Contains(text, "plinth.instance.losses") {
+			t.Errorf("the metrics are %s", text)
+		}
 	}
 }

@@ -89,6 +89,9 @@ func TestDetailsInTheWrongForm(t *testing.T) {
 
 func TestFollowersRedirect(t *testing.T) {
 	both(t, func(q *ledgertest.Quirks) { q.Redirect = false }, func(t *testing.T, q *ledgertest.Quirks, on bool) {
+		if q == nil {
+			q = without(func(q *ledgertest.Quirks) { q.BareHints = false })
+		}
 		c := cluster(t, ledgertest.Options{Nodes: 3, Quirks: q})
 		c.Lead(2)
 		b := open(t, c)

@@ -33,7 +33,7 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 
 // GetMany asks for keys at once: see [storage.Backend].
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
-	if err := b.info.Limits.CheckGetKeys(len(keys)); err != nil {
+	if err := b.info.Load().Limits.CheckGetKeys(len(keys)); err != nil {
 		return nil, named("get_many", err)
 	}
 	for _, key := range keys {

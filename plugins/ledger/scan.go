@@ -78,7 +78,20 @@ func (b *Backend) onePage(ctx context.Context, l *lister, q *storage.Query) (pag
 			break
 		}
 	}
-	return s.page(), 0, nil
+	page = s.page()
+	start, end := q.Start, q.End // of the page
+	switch {
+	case page.Next == nil:
+	case q.Reverse:
+		start = page.Next
+	default:
+		end = page.Next
+	}
+	listed := make(map[string]bool, len(page.Items))
+	for i := range page.Items {
+		listed[string(page.Items[i].Key)] = true
+	}
+	return page, 0, l.whole(ctx, within(start, end), listed)
 }
 
 // sorter keeps the items that come first of all that it is given, as many as a page

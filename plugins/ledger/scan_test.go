@@ -75,8 +75,8 @@ func TestRangesAreCovered(t *testing.T) {
 
 // Entities that together are more than a message are asked for in smaller pages.
 func TestPagesShrink(t *testing.T) {
-	c := cluster(t, ledgertest.Options{})
-	b := open(t, c, func(c *ledger.Config) { c.MaxAnswer = 8 << 20 })
+	c := cluster(t, ledgertest.Options{Quirks: largePages()})
+	b := open(t, c, largeValues, func(c *ledger.Config) { c.MaxAnswer = 8 << 20 })
 	value := bytes.Repeat(bs("v"), 1_000_000)
 	var want []string
 	for i := range 18 {

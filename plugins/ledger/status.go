@@ -42,6 +42,8 @@ type failure struct {
 	sent, answered bool
 	// stale: it answered, with less than was there before.
 	stale      bool
+	heights    string // of each node, where stale
+	cutShort   bool   // a list that lacks keys which the node has
 	retryAfter time.Duration
 }
 
@@ -206,7 +208,7 @@ func (f *failure) storageError() *storage.Error {
 		case !f.answered:
 			say(storage.Unavailable, "the node cannot be reached")
 		case f.stale:
-			say(storage.Unavailable, "the node is behind what was acknowledged before")
+			say(storage.Unavailable, "the node is behind what was acknowledged before: %s", f.heights)
 		case f.Details.GetErrorCode() == codeNotLeader:
 			say(storage.Unavailable, "the node is not the leader, or there is none")
 		default:
@@ -251,6 +253,10 @@ func (f *failure) storageError() *storage.Error {
 	case codes.Unimplemented:
 		say(storage.Internal, "the endpoint is no Ledger: it does not know its methods")
 	case codes.DataLoss:
+		if f.cutShort {
+			say(storage.Internal, "the node's list ended early: the range holds keys that it leaves out, and that reads find")
+			break
+		}
 		say(storage.Internal, "the server has lost data")
 	default:
 		say(storage.Internal, "the server has failed: %s", f.Code)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -45,8 +46,9 @@ type Finding struct {
 
 // Trial tries on a cluster what the backend counts on, which is known from the
 // protocol's description: reads and writes, checks, ranges, expiry, repeats of
-// writes, redirection. It writes about a thousand keys below one of its own in the
-// vault, some 20 MB, and removes them at the end; the blocks stay.
+// writes, redirection, sizes. It makes a vault of its own in the organization and
+// writes about two thousand keys there, some 2 MB. The vault stays: the server removes
+// none.
 type Trial struct {
 	Config Config
 	Env    sdk.Env
@@ -65,6 +67,7 @@ type trial struct {
 	small  *Backend // the same with pages of a few entities
 	s      *storage.Store
 	prefix string
+	seen   string // by a check that holds, to be told with it
 }
 
 // Run does the checks, each on its own, and answers what they found. An error says
@@ -76,11 +79,14 @@ func (t Trial) Run(ctx context.Context) (findings []Finding, err error) {
 	var name [8]byte
 	rand.Read(name[:])
 	r := &trial{Trial: t, prefix: "plinth-trial/" + hex.EncodeToString(name[:]) + "/"}
-	if r.b, err = New(ctx, t.Config, t.Env); err != nil {
+	if err := r.scratch(ctx); err != nil {
+		return nil, err
+	}
+	if r.b, err = New(ctx, r.Config, t.Env); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.b.Close(ctx)) }()
-	small := t.Config
+	small := r.Config
 	small.PageSize, small.ChunkedClear = 7, true
 	if r.small, err = New(ctx, small, t.Env); err != nil {
 		return nil, err
@@ -92,28 +98,47 @@ func (t Trial) Run(ctx context.Context) (findings []Finding, err error) {
 		f := Finding{Check: c.name, Verdict: TrialHolds}
 		switch note, err := c.run(r, ctx); {
 		case storage.ContextError(ctx) != nil:
-			return findings, errors.Join(storage.ContextError(ctx), r.sweep(context.WithoutCancel(ctx)))
+			return findings, storage.ContextError(ctx)
 		case err != nil:
 			f.Verdict, f.Text = TrialBreaks, err.Error()
 		case note != "":
 			f.Verdict, f.Text = TrialOpen, note
+		default:
+			f.Text = r.seen
 		}
+		r.seen = ""
 		f.Took = time.Since(start)
 		findings = append(findings, f)
 		if t.Each != nil {
 			t.Each(f)
 		}
 	}
-	return findings, r.sweep(ctx)
+	return findings, nil
 }
 
-// sweep removes what the trial has written.
-func (r *trial) sweep(ctx context.Context) error {
-	_, err := r.small.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.DeleteRange([]byte(r.prefix), storage.PrefixEnd([]byte(r.prefix)))}})
+// scratch makes the vault that the trial is on, and puts it in place of the one that is
+// configured.
+func (r *trial) scratch(ctx context.Context) error {
+	b, err := New(ctx, r.Config, r.Env)
 	if err != nil {
-		return fmt.Errorf("what was written below %s could not be removed: %w", r.prefix, err)
+		return err
 	}
-	return nil
+	defer b.Close(ctx)
+	slug := NewSlug(time.Now())
+	request := &ledgerpb.CreateVaultRequest{Organization: b.organization, Caller: b.caller, Slug: &ledgerpb.VaultSlug{Slug: slug}}
+	if err := b.extra(ctx, "try", methodCreateVault, request, new(ledgerpb.CreateVaultResponse)); err != nil {
+		return fmt.Errorf("a trial needs a vault of its own, which the cluster does not make: %w", err)
+	}
+	r.Config.Vault = slug
+	for waited := time.Duration(0); ; waited += betweenTries { // until the node that is asked has heard of it
+		probe, err := New(ctx, r.Config, r.Env)
+		if err == nil {
+			return probe.Close(ctx)
+		}
+		if late := pause(ctx, betweenTries); late != nil || waited >= stepPatience {
+			return errors.Join(fmt.Errorf("the trial's own vault %d: %w", slug, err), late)
+		}
+	}
 }
 
 func (r *trial) key(name string) []byte { return []byte(r.prefix + name) }

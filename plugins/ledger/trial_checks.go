@@ -25,6 +25,7 @@ var trials = []struct {
 }{
 	{"reads see what was written", (*trial).roundTrip},
 	{"the largest key and value are taken, larger ones refused", (*trial).largest},
+	{"values of max_value are stored wherever they come to lie", (*trial).sizes},
 	{"checks are judged, and all of a write set happens or nothing", (*trial).checks},
 	{"ranges are whole and in order", (*trial).ranges},
 	{"items expire, and those beside them stay", (*trial).expiry},
@@ -37,7 +38,7 @@ var trials = []struct {
 }
 
 func (r *trial) roundTrip(ctx context.Context) (string, error) {
-	for _, value := range [][]byte{[]byte("v"), {}, {0, 0xFF, 0}, bytes.Repeat([]byte("v"), 1_000_000)} {
+	for _, value := range [][]byte{[]byte("v"), {}, {0, 0xFF, 0}, bytes.Repeat([]byte("v"), 1_000)} {
 		if err := r.s.Set(ctx, r.key("k\x00\xff"), value); err != nil {
 			return "", err
 		}
@@ -68,6 +69,44 @@ func (r *trial) largest(ctx context.Context) (string, error) {
 	}
 	err := r.s.Set(ctx, r.key(name+"k"), nil)
 	return "", errors.Join(wantCode("a longer key", err, storage.SizeLimit), wantCode("a larger value", r.s.Set(ctx, r.key("k"), append(value, 'v')), storage.SizeLimit))
+}
+
+// How many items of a size must be stored for it to count, and the largest size that is
+// tried.
+const (
+	sizeTries = 8
+	sizeMost  = 64 << 10
+)
+
+// sizes finds the largest value of which several are stored, by bisection.
+func (r *trial) sizes(ctx context.Context) (string, error) {
+	low, high := 0, sizeMost+1 // low is stored, high is not
+	var words string
+	for n := 0; high-low > 1; n++ {
+		size := (low + high) / 2
+		stored := true
+		for i := 0; i < sizeTries && stored; i++ {
+			answer, err := r.sent(ctx, []byte(fmt.Sprintf("%ssize/%d/%d", r.prefix, n, i)), nil, string(make([]byte, size)))
+			if err != nil {
+				return "", err
+			}
+			if e := answer.GetError(); e != nil {
+				stored, words = false, fmt.Sprintf("%.80q", e.Message)
+			}
+		}
+		if stored {
+			low = size
+		} else {
+			high = size
+		}
+	}
+	if low < r.b.info.Load().Limits.Value {
+		return "", fmt.Errorf("values of up to %d bytes are stored, max_value is %d; the server refuses larger ones with %s", low, r.Config.MaxValue, words)
+	}
+	if r.seen = fmt.Sprintf("values of up to %d bytes are stored", low); low < sizeMost {
+		r.seen += ", larger ones refused with " + words
+	}
+	return "", nil
 }
 
 func (r *trial) checks(ctx context.Context) (string, error) {
@@ -205,22 +244,27 @@ func (r *trial) clear(ctx context.Context) (string, error) {
 }
 
 // sent is one Write as it is, sent to whoever leads.
-func (r *trial) sent(ctx context.Context, client string, key []byte, value string) (*ledgerpb.WriteResponse, error) {
-	request := &ledgerpb.WriteRequest{Organization: r.b.organization, Vault: r.b.vault, Caller: r.b.caller, ClientId: &ledgerpb.ClientId{Id: client}, IdempotencyKey: key,
-		Operations: []*ledgerpb.Operation{set(entityKey(r.key("once")), []byte(value), 0, nil)}}
+// nil id: a new one.
+func (r *trial) sent(ctx context.Context, key, id []byte, value string) (*ledgerpb.WriteResponse, error) {
+	if id == nil {
+		id = make([]byte, 16)
+		rand.Read(id)
+	}
+	request := &ledgerpb.WriteRequest{Organization: r.b.organization, Vault: r.b.vault, Caller: r.b.caller, ClientId: &ledgerpb.ClientId{Id: r.b.lanes.prefix + "/trial"}, IdempotencyKey: id,
+		Operations: []*ledgerpb.Operation{set(entityKey(key), []byte(value), 0, nil)}}
 	answer := new(ledgerpb.WriteResponse)
 	_, err := r.b.read(ctx, "try", methodWrite, unspecified, request, answer)
 	return answer, err
 }
 
 func (r *trial) repeats(ctx context.Context) (string, error) {
-	client, key := r.b.lanes.prefix+"/trial", make([]byte, 16)
-	rand.Read(key)
-	first, err := r.sent(ctx, client, key, "1")
+	key, id := r.key("once"), make([]byte, 16)
+	rand.Read(id)
+	first, err := r.sent(ctx, key, id, "1")
 	if err != nil {
 		return "", err
 	}
-	again, err := r.sent(ctx, client, key, "1")
+	again, err := r.sent(ctx, key, id, "1")
 	if err != nil {
 		return "", err
 	}
@@ -233,7 +277,7 @@ func (r *trial) repeats(ctx context.Context) (string, error) {
 	case e == nil && again.GetSuccess().GetBlockHeight() != height:
 		return "", fmt.Errorf("the write was done at height %d, and again at %d", height, again.GetSuccess().GetBlockHeight())
 	}
-	other, err := r.sent(ctx, client, key, "2")
+	other, err := r.sent(ctx, key, id, "2")
 	if err == nil && other.GetError().GetCode() != ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_IDEMPOTENCY_KEY_REUSED {
 		return "", fmt.Errorf("another write under the same key is answered with %s", other.GetError().GetCode())
 	}
@@ -241,9 +285,7 @@ func (r *trial) repeats(ctx context.Context) (string, error) {
 }
 
 func (r *trial) heights(ctx context.Context) (string, error) {
-	key := make([]byte, 16)
-	rand.Read(key)
-	wrote, err := r.sent(ctx, r.b.lanes.prefix+"/trial", key, "h")
+	wrote, err := r.sent(ctx, r.key("once"), nil, "h")
 	if err != nil {
 		return "", err
 	}
@@ -284,12 +326,20 @@ func (r *trial) everyNode(ctx context.Context) (string, error) {
 func (r *trial) redirects(ctx context.Context) (string, error) {
 	var errs []error
 	followers := 0
+	bare := 0
 	for _, n := range r.b.pool.all() {
 		key := make([]byte, 16)
 		rand.Read(key)
 		request := &ledgerpb.WriteRequest{Organization: r.b.organization, Vault: r.b.vault, Caller: r.b.caller, ClientId: &ledgerpb.ClientId{Id: r.b.lanes.prefix + "/trial"}, IdempotencyKey: key,
 			Operations: []*ledgerpb.Operation{set(entityKey(r.key("redirect")), []byte(n.name), 0, nil)}}
 		f := r.asked(ctx, n, methodWrite, request, new(ledgerpb.WriteResponse))
+		for range 3 { // a refusal may lack the endpoint, and the next have it
+			if f == nil || f.leader() != "" {
+				break
+			}
+			bare++
+			f = r.asked(ctx, n, methodWrite, request, new(ledgerpb.WriteResponse))
+		}
 		if f == nil { // it leads
 			continue
 		}
@@ -312,6 +362,9 @@ func (r *trial) redirects(ctx context.Context) (string, error) {
 	}
 	if followers == 0 {
 		return "all nodes that are named took the write: there was none to be sent on by", nil
+	}
+	if bare > 0 {
+		r.seen = fmt.Sprintf("%d refusals did not: nodes are tried one by one then", bare)
 	}
 	return "", errors.Join(errs...)
 }

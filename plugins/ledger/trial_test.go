@@ -8,6 +8,7 @@ import (
 
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
+	"github.com/plinthkv/plinth/sdk"
 )
 
 // tried is what a trial finds that does not hold, by check; all that it wrote is gone.
@@ -17,7 +18,7 @@ func tried(t *testing.T, c *ledgertest.Cluster) map[string]ledger.Finding {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(findings) != 11 {
+	if len(findings) != 12 {
 		t.Errorf("there are %d findings", len(findings))
 	}
 	other := map[string]ledger.Finding{}
@@ -41,6 +42,26 @@ func TestTrial(t *testing.T) {
 	}
 }
 
+// The trial finds the largest value that is stored, and breaks where max_value is more.
+func TestTrialFindsTheLargestValue(t *testing.T) {
+	t.Parallel()
+	for most, verdict := range map[int]ledger.Verdict{8 << 10: ledger.TrialHolds, 20_000: ledger.TrialBreaks} {
+		c := cluster(t, ledgertest.Options{})
+		config := settings(c, func(l *ledger.Config) { l.MaxValue = sdk.Size(most) })
+		ctx, cancel := context.WithCancel(t.Context())
+		var size ledger.Finding
+		_, err := ledger.Trial{Config: config, Each: func(f ledger.Finding) {
+			if strings.Contains(f.Check, "max_value") {
+				size = f
+				cancel()
+			}
+		}}.Run(ctx)
+		if err == nil || size.Verdict != verdict || !strings.Contains(size.Text, "Page is full") || !strings.Contains(size.Text, "of up to 15") && !strings.Contains(size.Text, "of up to 16") {
+			t.Errorf("%d: %+v, %v", most, size, err)
+		}
+	}
+}
+
 // One node has nobody to be sent on by, which is no fault.
 func TestTrialOfOneNode(t *testing.T) {
 	t.Parallel()
@@ -61,7 +82,9 @@ func TestTrialFinds(t *testing.T) {
 			"a node that does not lead says who does", "--advertise"},
 		"followers that say nothing": {func(*ledgertest.Cluster) {}, ledgertest.Options{Quirks: without(func(q *ledgertest.Quirks) { q.Redirect = false })},
 			"", ""}, // they pass it on, which is as good
-		"a node that is cut off": {func(c *ledgertest.Cluster) { c.Node(2).Isolate() }, ledgertest.Options{},
+		"a node that is cut off": {func(c *ledgertest.Cluster) {
+			c.Hook(ledgertest.Hooks{After: afterEach("/CreateVault", c.Node(2).Isolate)})
+		}, ledgertest.Options{},
 			"every node answers reads of what was just written", "earlier state"},
 		"a clock that is ahead": {func(*ledgertest.Cluster) {}, ledgertest.Options{Clock: func() time.Time { return time.Now().Add(time.Hour) }},
 			"items expire, and those beside them stay", "clocks"},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -38,6 +40,8 @@ type attempts struct {
 	b          *Backend
 	ctx, whole context.Context
 	tries      *tries
+	own        own // what the node had told, and what was seen, when it was asked
+	seen       mark
 	maybe      *failure // an attempt that may have been done; nil: none may
 }
 
@@ -48,10 +52,11 @@ func (a *attempts) run(request *ledgerpb.WriteRequest) (*ledgerpb.WriteError, er
 			return nil, a.outcome(nil)
 		}
 		n := a.tries.node(a.whole)
+		a.own, a.seen = a.b.heights.before(n)
 		f := a.b.ask(a.whole, n, a.b.times.write, methodWrite, request, answer)
 		if f == nil {
 			a.b.pool.answered(n, true)
-			return a.answered(n, answer)
+			return a.answered(n, request, answer)
 		}
 		if !f.refused() {
 			a.maybe, a.tries.patient = f, true // it is worth all the time there is
@@ -74,13 +79,20 @@ func left(ctx context.Context) time.Duration {
 
 // answered is what the leader's own answer means. It has looked the key of the write
 // up before: what it refuses was not done by an earlier attempt either.
-func (a *attempts) answered(n *node, answer *ledgerpb.WriteResponse) (*ledgerpb.WriteError, error) {
+func (a *attempts) answered(n *node, request *ledgerpb.WriteRequest, answer *ledgerpb.WriteResponse) (*ledgerpb.WriteError, error) {
 	e := answer.GetError()
 	if e == nil {
 		if answer.GetSuccess() == nil {
 			return nil, a.unknown(n, "the answer to a write says nothing")
 		}
-		a.b.heights.acknowledged(n, answer.GetSuccess().BlockHeight)
+		height := answer.GetSuccess().BlockHeight
+		fits, back := a.b.heights.acknowledged(n, height, a.own, a.seen, a.maybe != nil)
+		if back {
+			a.b.wentBack()
+		}
+		if !fits {
+			return nil, a.unknown(n, fmt.Sprintf("the acknowledgement is of height %d, and the node was at %d before", height, max(a.own.acked, a.own.read)))
+		}
 		return nil, nil
 	}
 	switch e.Code {
@@ -88,14 +100,39 @@ func (a *attempts) answered(n *node, answer *ledgerpb.WriteResponse) (*ledgerpb.
 		return nil, nil
 	case ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_KEY_EXISTS, ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_KEY_NOT_FOUND,
 		ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_VERSION_MISMATCH, ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_VALUE_MISMATCH:
+		if e.Key != "" && !conditions(request, e.Key) {
+			return nil, a.unknown(n, "the refusal names a key that is not of the write")
+		}
 		return e, nil
 	case ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_UNSPECIFIED:
-		if a.maybe == nil {
+		switch {
+		case a.maybe != nil:
+		case strings.Contains(e.Message, pageFull):
+			return nil, &storage.Error{Code: storage.SizeLimit, Layer: layer,
+				Msg: fmt.Sprintf("%s: the server refused the write with %q: an item and its key must fit a page of %d bytes beside others (max_value)", n.name, pageFull, page)}
+		default:
 			return nil, &storage.Error{Code: storage.Internal, Layer: layer, Msg: n.name + ": the server could not do the write"}
 		}
 	}
 	return nil, a.unknown(n, "the server could not do the write")
 }
+
+// conditions tells whether a write has a condition on a key.
+func conditions(request *ledgerpb.WriteRequest, key string) bool {
+	for _, op := range request.Operations {
+		if s := op.GetSetEntity(); s.GetKey() == key && s.GetCondition() != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// How the server refuses an entity that does not fit, and the size of its pages, which
+// have no overflow pages.
+const (
+	pageFull = "Page is full"
+	page     = 16 << 10
+)
 
 func (a *attempts) unknown(n *node, text string) error {
 	return &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, Layer: layer, Msg: n.name + ": " + text + ": it may have been applied"}

@@ -162,12 +162,15 @@ func fill(w *storage.WriteSet, total int) {
 	for i := range w.Ops {
 		total -= len(w.Ops[i].Key)
 	}
-	each := max(total/len(w.Ops), 0)
-	value := make([]byte, each+total%len(w.Ops))
-	for i := range w.Ops {
+	total = max(total, 0)
+	each, rest := total/len(w.Ops), total%len(w.Ops)
+	value := make([]byte, each+1)
+	for i := range w.Ops { // no value is longer than it needs to be: they have a limit too
 		w.Ops[i].Value = value[:each]
+		if i < rest {
+			w.Ops[i].Value = value
+		}
 	}
-	w.Ops[0].Value = value
 }
 
 func opsLimit(t *T) {

@@ -61,6 +61,9 @@ type Cluster struct {
 	onboarding    map[string]string // e-mail → code
 	registered    map[string]bool
 	hooks         Hooks
+	bare          bool                  // the last refusal of a follower had no endpoint
+	forgot        bool                  // the one node has lost its organizations
+	checkpoint    map[verify.IDs]*vault // see Checkpoint
 }
 
 // Hooks are called by handlers, where they are set, without any lock.

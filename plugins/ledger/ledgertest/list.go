@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/plugins/ledger/verify"
 )
 
 // listEntities answers one page: what follows the token's entity in the server's own
@@ -36,9 +37,15 @@ func (n *Node) listEntities(_ context.Context, r *ledgerpb.ListEntitiesRequest) 
 	if err != nil {
 		return nil, err
 	}
-	now := n.c.clock()
+	now, end := n.c.clock(), verify.Buckets
+	if n.c.quirks.EmptiedPages {
+		end = v.emptied()
+	}
 	var page []*ledgerpb.Entity
 	for e := range v.walk(n.c.quirks.BucketOrder, after) {
+		if n.c.quirks.BucketOrder && verify.Bucket(e.Key) > end {
+			break
+		}
 		hidden := !r.IncludeExpired && expired(e, now)
 		if !strings.HasPrefix(e.Key, r.KeyPrefix) || hidden && !n.c.quirks.EarlyEnd {
 			continue

@@ -29,7 +29,9 @@ type Node struct {
 	conns  map[net.Conn]struct{}
 	secret [16]byte              // of page tokens
 	hangs  chan struct{}         // closed when it goes on; nil: it does not hang
-	old    map[verify.IDs]*vault // what it serves as a leader of before; nil: it is none
+	old    map[verify.IDs]*vault // what it alone serves; nil: what the cluster has
+	alone  bool                  // it acknowledges writes to old
+	faults faults
 	advert string                // what hints call it; empty: its endpoint
 	health ledgerpb.HealthStatus // 0: healthy
 }
@@ -112,6 +114,9 @@ func (n *Node) Restart() error {
 	if running {
 		return errors.New("the node is running")
 	}
+	n.c.mu.Lock()
+	n.c.forgot = n.c.quirks.LosesOrganization && len(n.c.nodes) == 1
+	n.c.mu.Unlock()
 	return n.start()
 }
 
@@ -150,26 +155,6 @@ func (n *Node) Resume() {
 	}
 }
 
-// Isolate cuts the node off from the others while it takes itself for the leader:
-// it goes on to serve what it has, and its writes come to nothing, but too late.
-func (n *Node) Isolate() {
-	n.c.mu.Lock()
-	defer n.c.mu.Unlock()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.old = map[verify.IDs]*vault{}
-	for ids, v := range n.c.vaults {
-		n.old[ids] = v.frozen()
-	}
-}
-
-// Rejoin ends Isolate.
-func (n *Node) Rejoin() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.old = nil
-}
-
 // Advertise has hints call the node something else, such as an address that nobody
 // reaches.
 func (n *Node) Advertise(endpoint string) {
@@ -192,12 +177,6 @@ func (n *Node) advertised() string {
 		return n.advert
 	}
 	return n.Endpoint()
-}
-
-func (n *Node) isolated() map[verify.IDs]*vault {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.old
 }
 
 func (n *Node) name() string { return strconv.FormatUint(n.id, 10) }

@@ -40,14 +40,31 @@ type Quirks struct {
 	RandomTxID bool
 	// ShortDeadlines refuses a write that has less than [LeastLeft].
 	ShortDeadlines bool
+	// SmallPages refuses a write with an entity that does not fit a page of 16 KiB:
+	// there are no overflow pages.
+	SmallPages bool
+	// Unarchived acknowledges blocks of more than 16 KiB without keeping them, and
+	// answers GetTip without hashes where the newest block is not there.
+	Unarchived bool
+	// EmptiedPages ends every list at a page of the tree that deletes have emptied.
+	EmptiedPages bool
+	// NotFoundBefore answers NotFound, not Unavailable, on a node that was never
+	// initialised.
+	NotFoundBefore bool
+	// BareHints leaves the endpoint out of every other refusal of a follower.
+	BareHints bool
+	// LosesOrganization makes a cluster of one node forget its organizations when the
+	// node restarts: it answers reads with nothing and takes no write.
+	LosesOrganization bool
 }
 
-// Real are the quirks of the real server: all of them.
+// Real are the quirks of the real server: all of them but LosesOrganization, over
+// which no test of anything else could run.
 func Real() Quirks {
 	return Quirks{
 		BucketOrder: true, BoundTokens: true, EarlyEnd: true, Audit: true, RawDetails: true, Redirect: true, MaxOps: true,
 		StaleConditions: true, Collection: true, ForgetfulFollowers: true, UncheckedVault: true, EmptyProofs: true, RandomTxID: true,
-		ShortDeadlines: true,
+		ShortDeadlines: true, SmallPages: true, Unarchived: true, EmptiedPages: true, NotFoundBefore: true, BareHints: true,
 	}
 }
 
@@ -60,6 +77,9 @@ const (
 	maxBatch       = 1000 // keys of a BatchRead
 	maxKey         = 1024 // bytes of an entity's key
 	maxValue       = 10 << 20
+	pageSize       = 16 << 10
+	maxEntity      = 16_074 // bytes of key and value that fit a page alone
+	maxArchived    = 16 << 10
 	maxBlocks      = 1000 // of a GetBlockRange
 	defaultPage    = 100
 	keyMemory      = 24 * time.Hour // how long the key of a write is known

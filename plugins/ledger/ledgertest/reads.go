@@ -24,6 +24,9 @@ func (n *Node) vault(organization *ledgerpb.OrganizationSlug, slug *ledgerpb.Vau
 	case slug.Slug == 0:
 		return nil, plainly(codes.InvalidArgument, "vault must be non-zero")
 	}
+	if n.c.forgot {
+		return newVault(verify.IDs{}), nil
+	}
 	org, ok := n.c.organizations[organization.Slug]
 	if !ok {
 		return nil, plainly(codes.NotFound, "organization not found")
@@ -34,8 +37,8 @@ func (n *Node) vault(organization *ledgerpb.OrganizationSlug, slug *ledgerpb.Vau
 	}
 	ids.Organization = org
 	vaults := n.c.vaults
-	if old := n.isolated(); old != nil {
-		vaults = old
+	if own := n.own(); own != nil {
+		vaults = own
 	}
 	v := vaults[ids]
 	if v == nil {
@@ -196,6 +199,8 @@ func (n *Node) getTip(_ context.Context, r *ledgerpb.GetTipRequest) (*ledgerpb.G
 	answer := &ledgerpb.GetTipResponse{Height: v.height, StateRoot: wire(verify.StateRoot(nil)), BlockHash: wire(verify.Hash{})}
 	if b := v.blocks[v.height]; b != nil {
 		answer.BlockHash, answer.StateRoot = clone(b.Header.BlockHash), clone(b.Header.StateRoot)
+	} else if v.height > 0 && n.c.quirks.Unarchived {
+		answer.BlockHash, answer.StateRoot = nil, nil
 	}
 	return answer, nil
 }

@@ -116,16 +116,23 @@ func (n *Node) handle(ctx context.Context, method string, h handler, request pro
 		return nil, err
 	}
 	n.c.mu.Lock()
-	initialized := n.c.initialized
+	initialized, forgot := n.c.initialized, n.c.forgot
 	n.c.tick()
 	n.c.mu.Unlock()
 	if !initialized && !h.early {
+		if n.c.quirks.NotFoundBefore && (strings.Contains(method, "ReadService/") || strings.HasSuffix(method, "GetVault") || strings.HasSuffix(method, "ShowVault")) {
+			return nil, plainly(codes.NotFound, "Organization with slug not found")
+		}
 		return nil, refuse(codes.Unavailable, "2000", "cluster is not initialized")
+	}
+	if forgot && strings.HasSuffix(method, "WriteService/Write") {
+		return nil, refuse(codes.Unavailable, "2000", "the organization is not active on this node")
 	}
 	answer, err := h.do(n, ctx, request)
 	if err != nil {
 		return nil, err
 	}
+	n.distort(answer)
 	if hooks.After != nil {
 		if err := hooks.After(ctx, n, method); err != nil {
 			return nil, err

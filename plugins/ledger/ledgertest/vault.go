@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
@@ -20,6 +21,8 @@ type vault struct {
 	height  uint64
 	blocks  map[uint64]*ledgerpb.Block
 	last    verify.Hash // of the last header
+
+	removed [verify.Buckets]int // bytes that deletes took out of a bucket since it was last put to
 }
 
 func newVault(ids verify.IDs) *vault {
@@ -65,11 +68,13 @@ func (v *vault) put(e *ledgerpb.Entity) {
 		v.buckets[n] = slices.Insert(v.buckets[n], i, e)
 	}
 	v.roots[n] = verify.Hash{} // to be made again
+	v.removed[n] = 0
 }
 
 func (v *vault) remove(key string) {
 	n := verify.Bucket(key)
 	if i, ok := find(v.buckets[n], key); ok {
+		v.removed[n] += len(key) + len(v.buckets[n][i].Value)
 		v.buckets[n] = slices.Delete(v.buckets[n], i, i+1)
 		v.roots[n] = verify.Hash{}
 	}
@@ -137,6 +142,25 @@ func (v *vault) walk(byBucket bool, after string) iter.Seq[*ledgerpb.Entity] {
 				}
 			}
 		}
+	}
+}
+
+// emptied is where a list ends that goes over pages in the order of buckets: at the
+// first page, taken for a bucket here, that deletes have emptied. Without one it is
+// beyond the last bucket.
+func (v *vault) emptied() int {
+	for n := range v.buckets {
+		if len(v.buckets[n]) == 0 && v.removed[n] >= pageSize {
+			return n
+		}
+	}
+	return len(v.buckets)
+}
+
+// unarchive forgets a block that is too large to be kept.
+func (v *vault) unarchive(height uint64) {
+	if b := v.blocks[height]; b != nil && proto.Size(b) > maxArchived {
+		delete(v.blocks, height)
 	}
 }
 

@@ -21,12 +21,15 @@ import (
 // names the one that is.
 func (n *Node) leads() error {
 	leader := n.c.nodes[n.c.leader]
-	if leader == n || n.isolated() != nil || !n.c.quirks.Redirect {
+	if leader == n || n.own() != nil || !n.c.quirks.Redirect {
 		return nil
 	}
 	r := refuse(codes.Unavailable, "2000", "not the leader")
 	r.details.Context = map[string]string{"leader_id": leader.name(), "leader_endpoint": leader.advertised(),
 		"leader_term": strconv.Itoa(n.c.term), "leader_shard": "0"}
+	if n.c.bare = !n.c.bare; n.c.bare && n.c.quirks.BareHints {
+		delete(r.details.Context, "leader_endpoint")
+	}
 	return r
 }
 
@@ -38,7 +41,7 @@ func (n *Node) write(ctx context.Context, r *ledgerpb.WriteRequest) (*ledgerpb.W
 	if err := n.validate(r); err != nil {
 		return nil, err
 	}
-	if n.isolated() != nil { // its proposals get no majority
+	if n.cutOff() { // its proposals get no majority
 		<-ctx.Done()
 		return nil, refuse(codes.DeadlineExceeded, "3204", "proposal timed out")
 	}
@@ -58,7 +61,11 @@ func (n *Node) write(ctx context.Context, r *ledgerpb.WriteRequest) (*ledgerpb.W
 	}
 	var undo []func()
 	for _, op := range r.Operations {
-		if e := n.judge(v, op); e != nil {
+		e := n.judge(v, op)
+		if set := op.GetSetEntity(); e == nil && n.c.quirks.SmallPages && len(set.GetKey())+len(set.GetValue()) > maxEntity {
+			e = &ledgerpb.WriteError{Message: "Failed to apply operations: Storage error: Page is full"}
+		}
+		if e != nil {
 			for _, back := range slices.Backward(undo) {
 				back()
 			}
@@ -190,6 +197,9 @@ func (n *Node) commit(v *vault, r *ledgerpb.WriteRequest, name clientName, paylo
 		sequence = last.sequence + 1
 	}
 	tx := &ledgerpb.Transaction{Id: &ledgerpb.TxId{Id: id}, ClientId: r.ClientId, Sequence: sequence, Operations: r.Operations, Timestamp: stamp(now)}
+	if n.c.quirks.Unarchived {
+		defer v.unarchive(v.height)
+	}
 	header := v.seal(tx, r.Vault.GetSlug(), uint64(n.c.term), n.name())
 	success := &ledgerpb.WriteSuccess{TxId: &ledgerpb.TxId{Id: id}, BlockHeight: v.height, BlockHeader: clone(header), AssignedSequence: sequence}
 	if n.c.quirks.RandomTxID {
@@ -199,7 +209,7 @@ func (n *Node) commit(v *vault, r *ledgerpb.WriteRequest, name clientName, paylo
 	key := string(r.IdempotencyKey)
 	if key != string(make([]byte, 16)) {
 		n.c.clients[name] = &lastWrite{key: key, payload: payload, at: now, sequence: sequence, height: v.height}
-		n.remember(n.knows(name, key), &knownWrite{success, payload, now})
+		n.remember(n.knows(name, key), &knownWrite{clone(success), payload, now})
 	}
 	return &ledgerpb.WriteResponse{Result: &ledgerpb.WriteResponse_Success{Success: success}}
 }

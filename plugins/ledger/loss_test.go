@@ -1,0 +1,368 @@
+package ledger_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/plinthkv/plinth/plugins/ledger"
+	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// What the cluster has acknowledged and lost is told: by health, log, error and
+// incarnation, with the height of each node.
+
+// lockedBuffer is a log that several goroutines write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// losing opens a backend that waits for an election for 200 ms, and answers its log.
+func losing(t *testing.T, c *ledgertest.Cluster, onLoss string) (*ledger.Backend, *lockedBuffer) {
+	t.Helper()
+	log := new(lockedBuffer)
+	b, err := ledger.New(t.Context(), settings(c, quickly, func(l *ledger.Config) {
+		l.ElectionWait, l.OnLoss = "200ms", onLoss
+		l.Timeouts.Read, l.Timeouts.List = "5s", "5s"
+	}), sdk.Env{Log: slog.New(slog.NewTextHandler(log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close(context.Background()) })
+	return b, log
+}
+
+// ways are those in which acknowledged writes are lost. Each begins with k at 1, which
+// was read, then 2, which is lost.
+var ways = map[string]func(t *testing.T, c *ledgertest.Cluster, b *ledger.Backend){
+	"a node restarts without the last writes, and leads": func(t *testing.T, c *ledgertest.Cluster, b *ledger.Backend) {
+		c.Checkpoint()
+		apply(t, b, storage.Put(bs("k"), bs("2")))
+		if err := c.Lose(0); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"the leader acknowledges alone, and is killed": func(t *testing.T, c *ledgertest.Cluster, b *ledger.Backend) {
+		c.Node(0).Alone()
+		apply(t, b, storage.Put(bs("k"), bs("2")))
+		if err := c.Node(0).Stop(); err != nil {
+			t.Fatal(err)
+		}
+		c.Lead(1)
+	},
+	"the leader acknowledges alone, and comes back to the others": func(t *testing.T, c *ledgertest.Cluster, b *ledger.Backend) {
+		c.Node(0).Alone()
+		apply(t, b, storage.Put(bs("k"), bs("2")))
+		if err := c.Node(0).Stop(); err != nil {
+			t.Fatal(err)
+		}
+		c.Node(0).Rejoin()
+		if err := c.Node(0).Restart(); err != nil {
+			t.Fatal(err)
+		}
+	},
+}
+
+func TestLossIsTold(t *testing.T) {
+	for name, lose := range ways {
+		for _, onLoss := range []string{ledger.FailOnLoss, ledger.ContinueOnLoss} {
+			t.Run(name+", then "+onLoss, func(t *testing.T) {
+				t.Parallel()
+				c := cluster(t, ledgertest.Options{Nodes: 3})
+				b, log := losing(t, c, onLoss)
+				apply(t, b, storage.Put(bs("k"), bs("1")))
+				wantValue(t, b, "k", "1")
+				before := b.Info().Incarnation
+				lose(t, c, b)
+				it, err := b.Get(t.Context(), bs("k"))
+				if onLoss == ledger.ContinueOnLoss && (err != nil || string(it.Value) != "1") {
+					t.Errorf("the read answers %q, %v", it.Value, err)
+				}
+				if onLoss == ledger.FailOnLoss {
+					e := wantCode(t, err, storage.Unavailable)
+					for _, node := range c.Endpoints() {
+						if !strings.Contains(e.Error(), node) {
+							t.Errorf("the error does not name %s: %v", node, e)
+						}
+					}
+					_, err = b.Scan(t.Context(), storage.Query{})
+					wantCode(t, err, storage.Unavailable)
+				}
+				if b.Info().Incarnation == before {
+					t.Error("the incarnation is the same")
+				}
+				h, err := b.Health(t.Context(), storage.Readiness)
+				want := map[string]storage.Status{ledger.FailOnLoss: storage.Unhealthy, ledger.ContinueOnLoss: storage.Degraded}[onLoss]
+				if err != nil || h.Status != want || !strings.Contains(h.Reason, "lost acknowledged writes") || h.Details["losses"] != "1" {
+					t.Errorf("health is %+v, %v", h, err)
+				}
+				for range 5 {
+					_, _ = b.Get(t.Context(), bs("k"))
+				}
+				if n := strings.Count(log.String(), "lost acknowledged writes"); n != 1 {
+					t.Errorf("it was logged %d times:\n%s", n, log)
+				}
+			})
+		}
+	}
+}
+
+// A node that is behind for less than an election is waited for, and nothing is lost.
+func TestElectionIsWaitedFor(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Nodes: 3})
+	b, log := losing(t, c, ledger.FailOnLoss)
+	apply(t, b, storage.Put(bs("k"), bs("1")))
+	wantValue(t, b, "k", "1")
+	for i := range 3 {
+		c.Node(i).Isolate()
+	}
+	c.Node(0).Rejoin()
+	apply(t, b, storage.Put(bs("k"), bs("2")))
+	before := b.Info().Incarnation
+	c.Node(0).Isolate() // for its heights to be its own, and gone
+	if err := c.Node(0).Stop(); err != nil {
+		t.Fatal(err)
+	}
+	later := time.AfterFunc(100*time.Millisecond, func() { c.Node(1).Rejoin(); c.Lead(1) })
+	defer later.Stop()
+	wantValue(t, b, "k", "2")
+	if b.Info().Incarnation != before || log.String() != "" {
+		t.Errorf("a loss was told: %s", log)
+	}
+	c.Node(0).Rejoin()
+	c.Node(2).Rejoin()
+}
+
+// Reads go on by themselves once a node has again what was acknowledged.
+func TestLossThatComesBack(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Nodes: 3})
+	b, _ := losing(t, c, ledger.FailOnLoss)
+	apply(t, b, storage.Put(bs("k"), bs("1")))
+	wantValue(t, b, "k", "1")
+	c.Node(1).Isolate()
+	c.Node(2).Isolate()
+	apply(t, b, storage.Put(bs("k"), bs("2")))
+	if err := c.Node(0).Stop(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.Get(t.Context(), bs("k"))
+	wantCode(t, err, storage.Unavailable)
+	if err := c.Node(0).Restart(); err != nil {
+		t.Fatal(err)
+	}
+	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		it, err := b.Get(t.Context(), bs("k"))
+		if err == nil && string(it.Value) == "2" {
+			break
+		}
+		if err == nil || time.Since(begin) > 10*time.Second {
+			t.Fatalf("the read answers %q, %v", it.Value, err)
+		}
+	}
+	c.Node(1).Rejoin()
+	c.Node(2).Rejoin()
+	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) { // the look at all nodes may not be at its end
+		h, err := b.Health(t.Context(), storage.Readiness)
+		if err == nil && h.Status == storage.Healthy {
+			return
+		}
+		if time.Since(begin) > 5*time.Second {
+			t.Fatalf("health is %+v, %v", h, err)
+		}
+	}
+}
+
+// A node that has restarted and tells nothing yet answers no read, nor list, also not
+// one that took the last write, and also where reads are eventual.
+func TestAnswersOfAnEmptyNode(t *testing.T) {
+	for _, reading := range []string{ledger.Linearizable, ledger.Eventual} {
+		t.Run(reading, func(t *testing.T) {
+			c := cluster(t, ledgertest.Options{Nodes: 3})
+			b := open(t, c, quickly, func(l *ledger.Config) { l.ReadConsistency = reading })
+			apply(t, b, storage.Put(bs("k"), bs("1")))
+			wantValue(t, b, "k", "1")
+			c.Node(0).Cut()
+			c.Node(0).Empty(true)
+			for range 4 {
+				wantValue(t, b, "k", "1")
+				if got := keys(t, b, nil, nil); len(got) != 1 {
+					t.Errorf("the list is %q", got)
+				}
+				if items, err := b.GetMany(t.Context(), [][]byte{bs("k")}); err != nil || len(items) != 1 {
+					t.Errorf("the keys are %v, %v", items, err)
+				}
+			}
+			// To a backend that has seen nothing yet it is no answer either.
+			for range 3 {
+				wantValue(t, open(t, c, quickly, func(l *ledger.Config) { l.ReadConsistency = reading }), "k", "1")
+			}
+		})
+	}
+}
+
+// A single node that restarts without its organization takes and answers nothing.
+func TestNodeThatForgets(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Quirks: without(func(q *ledgertest.Quirks) { q.LosesOrganization = true })})
+	b, _ := losing(t, c, ledger.FailOnLoss)
+	apply(t, b, storage.Put(bs("k"), bs("1")))
+	wantValue(t, b, "k", "1")
+	if err := c.Node(0).Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Node(0).Restart(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.Get(t.Context(), bs("k"))
+	if e := wantCode(t, err, storage.Unavailable); !strings.Contains(e.Error(), "lost") {
+		t.Errorf("the error is %v", e)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), bs("2"))}}); err == nil {
+		t.Error("a write was taken")
+	}
+}
+
+// What an acknowledgement says is held against what the node said before, and a key
+// that it names against those of the write.
+func TestAcknowledgementsThatDoNotFit(t *testing.T) {
+	c := cluster(t, ledgertest.Options{})
+	b := open(t, c, func(l *ledger.Config) { l.OnLoss = ledger.ContinueOnLoss })
+	for range 8 {
+		apply(t, b, storage.Put(bs("k"), bs("1")))
+	}
+	wantValue(t, b, "k", "1")
+	for _, height := range []uint64{8, 5} {
+		before := b.Info().Incarnation
+		c.Node(0).AckAt(height)
+		_, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), bs("2"))}})
+		if e := wantCode(t, err, storage.OutcomeUnknown); !e.Unknown {
+			t.Errorf("the error is %+v", e)
+		}
+		for b.Info().Incarnation == before { // the loss is told
+			time.Sleep(time.Millisecond)
+		}
+		apply(t, b, storage.Put(bs("k"), bs("3"))) // and goes on from there
+		wantValue(t, b, "k", "3")
+	}
+	insert := func() error {
+		return storage.New(b, storage.Settings{}).CompareAndSet(t.Context(), bs("k"), storage.ExpectAbsent(), bs("4"))
+	}
+	wantCode(t, insert(), storage.Conflict)
+	c.Node(0).Misname("6c")
+	wantCode(t, insert(), storage.OutcomeUnknown)
+	c.Node(0).Misname("")
+	wantCode(t, insert(), storage.Conflict)
+}
+
+// Heights that each node counts for itself make no read hang.
+func TestHeightsThatDiverge(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Nodes: 3})
+	for i, by := range []uint64{20_000, 13_000, 0} {
+		c.Node(i).Skew(by)
+	}
+	b, log := losing(t, c, ledger.ContinueOnLoss)
+	for i := range 6 {
+		c.Lead(i % 3)
+		apply(t, b, storage.Put(bs("k"), bs(string(rune('a'+i)))))
+		wantValue(t, b, "k", string(rune('a'+i)))
+	}
+	if !strings.Contains(log.String(), "twice") {
+		t.Errorf("the log is %q", log)
+	}
+}
+
+// A node that hung and was killed is asked beside the others until it answers.
+func TestLostNodeIsTriedBeside(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Nodes: 3})
+	b := open(t, c, func(l *ledger.Config) { l.Timeouts.Read = "900ms" })
+	apply(t, b, storage.Put(bs("k"), bs("1")))
+	wantValue(t, b, "k", "1")
+	if err := c.Node(0).Stop(); err != nil {
+		t.Fatal(err)
+	}
+	c.Lead(1)
+	wantValue(t, b, "k", "1")
+	c.Node(0).Hang()
+	if err := c.Node(0).Restart(); err != nil {
+		t.Fatal(err)
+	}
+	for begin := time.Now(); time.Since(begin) < 1200*time.Millisecond; { // past its penalty, several times
+		one := time.Now()
+		wantValue(t, b, "k", "1")
+		if took := time.Since(one); took > 200*time.Millisecond {
+			t.Fatalf("a read took %s with two nodes that answer", took)
+		}
+	}
+	c.Node(0).Resume()
+	c.Lead(0)
+	for begin := time.Now(); ; time.Sleep(5 * time.Millisecond) { // it is one of them again
+		writes := 0
+		c.Hook(ledgertest.Hooks{Before: func(_ context.Context, n *ledgertest.Node, m string) error {
+			if n == c.Node(0) && strings.HasSuffix(m, "/Read") {
+				writes++
+			}
+			return nil
+		}})
+		apply(t, b, storage.Put(bs("k"), bs("2")))
+		wantValue(t, b, "k", "2")
+		c.Hook(ledgertest.Hooks{})
+		if writes > 0 {
+			return
+		}
+		if time.Since(begin) > 10*time.Second {
+			t.Fatal("the node is not asked again")
+		}
+	}
+}
+
+// A caller's own time is what a read has parts of, and the reason of a failure is not
+// that time ran out later.
+func TestReadWithLittleTime(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Nodes: 2})
+	b := open(t, c)
+	apply(t, b, storage.Put(bs("k"), bs("1")))
+	c.Node(0).Hang()
+	c.Lead(1)
+	ctx, cancel := context.WithTimeout(t.Context(), 600*time.Millisecond) // a third of timeouts.read would be 1.7 s
+	defer cancel()
+	if it, err := b.Get(ctx, bs("k")); err != nil || string(it.Value) != "1" {
+		t.Errorf("the read answers %q, %v", it.Value, err)
+	}
+	c.Node(0).Resume()
+}
+
+func TestReasonIsNotMasked(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Nodes: 2})
+	b := open(t, c, func(l *ledger.Config) { l.Timeouts.Read = "500ms" })
+	apply(t, b, storage.Put(bs("k"), bs("1")))
+	wantValue(t, b, "k", "1")
+	c.Node(1).Isolate()
+	apply(t, b, storage.Put(bs("k"), bs("2")))
+	c.Node(0).Hang()
+	_, err := b.Get(t.Context(), bs("k"))
+	if e := wantCode(t, err, storage.Unavailable); !strings.Contains(e.Error(), "behind what was acknowledged") {
+		t.Errorf("the error is %v", e)
+	}
+	c.Node(0).Resume()
+	c.Node(1).Rejoin()
+}
