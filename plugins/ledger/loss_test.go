@@ -41,7 +41,7 @@ func losing(t *testing.T, c *ledgertest.Cluster, onLoss string) (*ledger.Backend
 	t.Helper()
 	log := new(lockedBuffer)
 	b, err := ledger.New(t.Context(), settings(c, quickly, func(l *ledger.Config) {
-		l.ElectionWait, l.OnLoss = "200ms", onLoss
+		l.ElectionWait, l.OnLoss, l.Retry.Attempts = "200ms", onLoss, 3
 		l.Timeouts.Read, l.Timeouts.List = "5s", "5s"
 	}), sdk.Env{Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
@@ -189,6 +189,37 @@ func TestLossThatComesBack(t *testing.T) {
 			t.Fatalf("health is %+v, %v", h, err)
 		}
 	}
+}
+
+// One node of three is not the cluster: what it lacks may be with the others, and reads
+// do not go on without them.
+func TestMinorityIsNotTheCluster(t *testing.T) {
+	c := cluster(t, ledgertest.Options{Nodes: 3})
+	b, log := losing(t, c, ledger.ContinueOnLoss)
+	apply(t, b, storage.Put(bs("k"), bs("1")))
+	wantValue(t, b, "k", "1")
+	c.Node(2).Isolate()
+	apply(t, b, storage.Put(bs("k"), bs("2")))
+	for i := range 2 {
+		if err := c.Node(i).Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second) // five elections
+	defer cancel()
+	if it, err := b.Get(ctx, bs("k")); err == nil {
+		t.Errorf("the read answers %q", it.Value)
+	}
+	if h, err := b.Health(t.Context(), storage.Readiness); err != nil || h.Status == storage.Healthy || log.String() != "" {
+		t.Errorf("health is %+v, %v, the log %q", h, err, log)
+	}
+	for i := range 2 {
+		if err := c.Node(i).Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantValue(t, b, "k", "2")
+	c.Node(2).Rejoin()
 }
 
 // A node that has restarted and tells nothing yet answers no read, nor list, also not
