@@ -128,6 +128,7 @@ func TestLossIsTold(t *testing.T) {
 
 // A node that is behind for less than an election is waited for, and nothing is lost.
 func TestElectionIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, ledgertest.Options{Nodes: 3})
 	b, log := losing(t, c, ledger.FailOnLoss)
 	apply(t, b, storage.Put(bs("k"), bs("1")))
@@ -154,6 +155,7 @@ func TestElectionIsWaitedFor(t *testing.T) {
 
 // Reads go on by themselves once a node has again what was acknowledged.
 func TestLossThatComesBack(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, ledgertest.Options{Nodes: 3})
 	b, _ := losing(t, c, ledger.FailOnLoss)
 	apply(t, b, storage.Put(bs("k"), bs("1")))
@@ -194,6 +196,7 @@ func TestLossThatComesBack(t *testing.T) {
 // One node of three is not the cluster: what it lacks may be with the others, and reads
 // do not go on without them.
 func TestMinorityIsNotTheCluster(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, ledgertest.Options{Nodes: 3})
 	b, log := losing(t, c, ledger.ContinueOnLoss)
 	apply(t, b, storage.Put(bs("k"), bs("1")))
@@ -252,6 +255,7 @@ func TestAnswersOfAnEmptyNode(t *testing.T) {
 
 // A single node that restarts without its organization takes and answers nothing.
 func TestNodeThatForgets(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, ledgertest.Options{Quirks: without(func(q *ledgertest.Quirks) { q.LosesOrganization = true })})
 	b, _ := losing(t, c, ledger.FailOnLoss)
 	apply(t, b, storage.Put(bs("k"), bs("1")))
@@ -307,6 +311,7 @@ func TestAcknowledgementsThatDoNotFit(t *testing.T) {
 
 // Heights that each node counts for itself make no read hang.
 func TestHeightsThatDiverge(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, ledgertest.Options{Nodes: 3})
 	for i, by := range []uint64{20_000, 13_000, 0} {
 		c.Node(i).Skew(by)
@@ -324,6 +329,7 @@ func TestHeightsThatDiverge(t *testing.T) {
 
 // A node that hung and was killed is asked beside the others until it answers.
 func TestLostNodeIsTriedBeside(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, ledgertest.Options{Nodes: 3})
 	b := open(t, c, func(l *ledger.Config) { l.Timeouts.Read = "900ms" })
 	apply(t, b, storage.Put(bs("k"), bs("1")))
@@ -383,6 +389,7 @@ func TestReadWithLittleTime(t *testing.T) {
 }
 
 func TestReasonIsNotMasked(t *testing.T) {
+	t.Parallel()
 	c := cluster(t, ledgertest.Options{Nodes: 2})
 	b := open(t, c, func(l *ledger.Config) { l.Timeouts.Read = "500ms" })
 	apply(t, b, storage.Put(bs("k"), bs("1")))
