@@ -5,6 +5,7 @@ package procs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
@@ -198,12 +199,13 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 		before, _, _ := b.progress()
 		soon, cancel := context.WithTimeout(ctx, busyAfter)
 		h, err = b.askHealth(soon, p)
+		late := ctx.Err() == nil && errors.Is(soon.Err(), context.DeadlineExceeded)
 		cancel()
 		after, _, _ := b.progress()
 		switch {
-		case err != nil && ctx.Err() == nil && soon.Err() != nil && after != before:
+		case err != nil && late && after != before:
 			h = storage.Health{Status: storage.Healthy, Details: map[string]string{"busy": "true"}}
-		case err != nil && ctx.Err() == nil && soon.Err() != nil: // it may be slow
+		case err != nil && late: // it may be slow
 			if h, err = b.askHealth(ctx, p); err != nil {
 				return h, err
 			}

@@ -171,9 +171,10 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 		var err error
 		soon, cancel := context.WithTimeout(ctx, busyAfter)
 		h, err = b.askHealth(soon, p)
+		late := ctx.Err() == nil && errors.Is(soon.Err(), context.DeadlineExceeded)
 		cancel()
 		switch {
-		case err != nil && ctx.Err() == nil && soon.Err() != nil && b.Status().State.Serves():
+		case err != nil && late && b.Status().State.Serves():
 			// Others are served: a guest that hangs is noticed by the time that a call may take.
 			h = storage.Health{Status: storage.Healthy, Details: map[string]string{"busy": "true"}}
 		case err != nil:
