@@ -127,8 +127,8 @@ func (b *Backend) serves(r *run) {
 // closed or the plugin has failed.
 func (b *Backend) tend(r *run) {
 	for {
-		hung := b.watch(r)
-		b.tended.Go(func() { b.follow(r, hung) })
+		this, hung := r, b.watch(r)
+		b.tended.Go(func() { b.follow(this, hung) })
 		select {
 		case <-b.ended:
 			close(hung)
