@@ -37,7 +37,7 @@ func (b *Backend) locked(w *storage.WriteSet, one bool) (uint64, error) {
 			return b.version, nil
 		}
 	}
-	now := b.clock.Millis()
+	now := b.now()
 	b.reap(now, reapPerApply+len(w.Ops))
 	b.trim(now)
 	return b.apply(w, now)

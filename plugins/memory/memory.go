@@ -3,18 +3,19 @@ package memory
 import (
 	"context"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // Backend is a store in memory. It is safe for concurrent use.
 type Backend struct {
 	storage.UnimplementedBackend
 	info  storage.Info
-	clock *clock.Clock
+	clock func() time.Time
+	last  atomic.Int64 // the latest now that was seen, in ms
 
 	mu lock
 	*store
@@ -25,7 +26,7 @@ type Backend struct {
 // New makes an empty backend. config must be valid.
 func New(config Config, env sdk.Env) *Backend {
 	env = env.WithDefaults()
-	b := &Backend{clock: clock.New(env.Now), store: newStore(storage.FirstVersion(env.Now()), int64(config.MaxBytes))}
+	b := &Backend{clock: env.Now, store: newStore(storage.FirstVersion(env.Now()), int64(config.MaxBytes))}
 	b.info = storage.Info{
 		Name: "memory", Version: "1", Incarnation: env.Incarnation,
 		Caps: storage.CapVersions | storage.CapTTL | storage.CapExpiryOnRead | storage.CapAtomic | storage.CapCheckOnly |
@@ -35,6 +36,21 @@ func New(config Config, env sdk.Env) *Backend {
 			TTLPrecision: time.Millisecond, IDCount: idsKept},
 	}
 	return b
+}
+
+// now is the clock in ms. A host's never goes back (see sdk.Env); should another, an item
+// that was seen to be expired stays so.
+func (b *Backend) now() int64 {
+	now := b.clock().UnixMilli()
+	for {
+		last := b.last.Load()
+		if now <= last {
+			return last
+		}
+		if b.last.CompareAndSwap(last, now) {
+			return now
+		}
+	}
 }
 
 // Get answers the live item at key: see [storage.Backend].
@@ -66,7 +82,7 @@ func (b *Backend) look(key []byte) (item, error) {
 		return nil, storage.ErrNotFound
 	}
 	it := b.item(r)
-	if it.expiring() && it.expiredAt(b.clock.Millis()) {
+	if it.expiring() && it.expiredAt(b.now()) {
 		return nil, storage.ErrNotFound
 	}
 	return it, nil
@@ -93,7 +109,7 @@ func (b *Backend) many(keys [][]byte, before func(all func(func(item))) error, e
 	if b.closed {
 		return errClosed()
 	}
-	now := b.clock.Millis()
+	now := b.now()
 	all := func(visit func(item)) {
 		for _, key := range keys {
 			if r := b.live(key, now); r != 0 {

@@ -13,7 +13,6 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/clock"
 )
 
 var ctx = context.Background()
@@ -38,9 +37,9 @@ func TestBudget(t *testing.T) {
 		for range rapid.IntRange(1, 30).Draw(t, "writes") {
 			*now = now.Add(time.Duration(rapid.IntRange(0, 50).Draw(t, "ms")) * time.Millisecond)
 			ops := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) storage.Op { return drawOp(t, *now) }), 1, 6).Draw(t, "ops")
-			b.reap(b.clock.Millis(), b.index.count)
+			b.reap(b.now(), b.index.count)
 			before := b.used
-			foreseen, err := b.usedAfter(&storage.WriteSet{Ops: ops}, b.clock.Millis())
+			foreseen, err := b.usedAfter(&storage.WriteSet{Ops: ops}, b.now())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -479,8 +478,8 @@ func TestRenewedItemsAreNeverAbsent(t *testing.T) {
 	var b *Backend
 	renew := func() {
 		renewed++
-		b.clock = clock.New(func() time.Time { return start.Add(time.Duration(renewed) * time.Minute) })
-		apply(t, b, storage.PutUntil(key, []byte("v"), b.clock.Now().Add(time.Minute+time.Second)))
+		b.clock = func() time.Time { return start.Add(time.Duration(renewed) * time.Minute) }
+		apply(t, b, storage.PutUntil(key, []byte("v"), b.clock().Add(time.Minute+time.Second)))
 	}
 	meddling := func() time.Time {
 		if b.mu.TryLock() {
@@ -508,7 +507,7 @@ func TestRenewedItemsAreNeverAbsent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, _ = clocked(1 << 20)
 			renew()
-			b.clock = clock.New(meddling)
+			b.clock = meddling
 			if !call() {
 				t.Errorf("absent, although it was renewed before its end")
 			}

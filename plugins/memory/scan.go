@@ -39,14 +39,14 @@ func (b *Backend) page(ctx context.Context, q *storage.Query, begin func(), emit
 		return storage.Page{}, err
 	}
 	b.mu.RLock()
-	page, err := b.scan(q, b.clock.Millis(), emit)
+	page, err := b.scan(q, b.now(), emit)
 	b.mu.RUnlock()
 	if err != nil || page.Next == nil || q.AtVersion != 0 {
 		return page, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.clock.Millis()
+	now := b.now()
 	if b.version != page.Version || b.closed { // a write came in between
 		begin()
 		if page, err = b.scan(q, now, emit); err != nil || page.Next == nil {

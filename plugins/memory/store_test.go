@@ -96,7 +96,7 @@ func TestStoreAgainstAMap(t *testing.T) {
 			consistent(t, b)
 			same(t, b, 0, model, *now)
 			for version, seen := range snaps {
-				if b.snapshots.find(version, b.clock.Millis()) >= 0 {
+				if b.snapshots.find(version, b.now()) >= 0 {
 					same(t, b, version, seen, *now)
 				}
 			}
@@ -124,7 +124,7 @@ func same(t rapid.TB, b *Backend, at uint64, model map[string]kept, now time.Tim
 		var got []string
 		q := storage.Query{AtVersion: at, Reverse: reverse, MaxBytes: 100_000}
 		for {
-			page, err := b.scan(&q, b.clock.Millis(), func(it item) bool {
+			page, err := b.scan(&q, b.now(), func(it item) bool {
 				c := b.copied(it, false)
 				got = append(got, string(c.Key))
 				check(string(c.Key), c)
@@ -283,7 +283,7 @@ func TestEverythingMoves(t *testing.T) {
 		}
 		consistent(t, b)
 		same(t, b, 0, model, *now)
-		if b.snapshots.find(page.Version, b.clock.Millis()) >= 0 {
+		if b.snapshots.find(page.Version, b.now()) >= 0 {
 			same(t, b, page.Version, seen, *now)
 		}
 		for _, key := range slices.Sorted(maps.Keys(model)) {
