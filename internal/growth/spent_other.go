@@ -1,0 +1,10 @@
+//go:build !unix
+
+package growth
+
+import "time"
+
+var begun = time.Now()
+
+// spent is how long this process has run: there is no better measure here.
+func spent() time.Duration { return time.Since(begun) }
