@@ -19,7 +19,7 @@ serve: ## Serve the built-in configuration on 127.0.0.1:7421
 # processes wait for them, half of the time. Those that take longest begin first: the last
 # one has no other beside it.
 AT_ONCE = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
-LONGEST = ./plugins/ledger ./host/wasmhost ./host/isolate ./host/procs ./cmd/plinth
+LONGEST = ./plugins/ledger ./internal/carrier/wasmhost ./internal/carrier/isolate ./internal/carrier/procs ./cmd/plinth
 
 .PHONY: test
 test: ## Run every test of every module
@@ -56,7 +56,7 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 
 .PHONY: soak
 soak: ## Run for SOAK (3m) each what make test runs for seconds: stores that are full and asked for everything
-	PLINTH_SOAK=$(or $(SOAK),3m) $(GO) test -count=1 -timeout 1h -run TestFullToTheBrim -v ./host/wasmhost
+	PLINTH_SOAK=$(or $(SOAK),3m) $(GO) test -count=1 -timeout 1h -run TestFullToTheBrim -v ./internal/carrier/wasmhost
 
 .PHONY: bench
 bench: ## Print the benchmark table: ours, the floor, the peers

@@ -15,8 +15,8 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/server"
-	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )

@@ -12,7 +12,7 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/sdk"

@@ -44,20 +44,20 @@ var walls = []struct {
 	never   []string // prefixes that even an allowed one must not bring in
 	why     string
 }{
-	{room: "storage", allowed: []string{self + "/storage/clock", self + "/storage/keyrange"}, why: "the contract is on the standard library alone"},
-	{room: "storage/clock", why: "the contract stands on it"},
-	{room: "storage/keyrange", why: "it only looks at keys"},
+	{room: "storage", allowed: []string{self + "/internal/clock", self + "/internal/keyrange"}, why: "the contract is on the standard library alone"},
+	{room: "internal/clock", why: "the contract stands on it"},
+	{room: "internal/keyrange", why: "it only looks at keys"},
 	{room: "abi", allowed: []string{self + "/storage"}, why: "guests compile it"},
 	{room: "sdk", allowed: []string{self + "/storage", self + "/abi"}, why: "a third party's go.mod names only us"},
 	{room: "sdk/guest", allowed: []string{self + "/storage", self + "/abi", self + "/sdk"}, why: "a third party's go.mod names only us"},
 	{room: "sdk/guest", goos: "wasip1", allowed: []string{self + "/storage", self + "/abi", self + "/sdk"}, why: "a third party's go.mod names only us"},
 	{room: "plugins/memory", allowed: []string{self + "/storage", self + "/abi", self + "/sdk"}, why: "a plugin is a backend and its engine"},
 	{room: "plugins/memory/wasm", goos: "wasip1", allowed: []string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory"}, why: "a plugin is a backend and its engine"},
-	{room: "plugins/ledger", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/ledger"}, grpcRuntime, otelAPI), never: append([]string{self + "/sdk/process", self + "/sdk/guest", self + "/plugins/ledger/ledgertest"}, otelSDK...), why: "a plugin is a backend and its engine"},
+	{room: "plugins/ledger", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/ledger"}, grpcRuntime, otelAPI), never: append([]string{self + "/sdk/process", self + "/sdk/guest", self + "/internal/ledger/ledgertest"}, otelSDK...), why: "a plugin is a backend and its engine"},
 	{room: "plugins/ledger/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/ledger", self + "/otel/plugin"}, goPlugin, otelProgram), why: "a plugin is a backend and its engine, and its program's telemetry"},
 	{room: "otel/plugin", allowed: otelProgram, why: "a plugin's program knows no host"},
-	{room: "plugins/ledger/verify", allowed: slices.Concat([]string{self + "/plugins/ledger/ledgerpb"}, grpcRuntime), why: "hashes ask nobody"},
-	{room: "plugins/ledger/ledgertest", allowed: slices.Concat([]string{self + "/plugins/ledger/ledgerpb", self + "/plugins/ledger/verify"}, grpcRuntime), why: "the server does not know the client"},
+	{room: "internal/ledger/verify", allowed: slices.Concat([]string{self + "/internal/ledger/ledgerpb"}, grpcRuntime), why: "hashes ask nobody"},
+	{room: "internal/ledger/ledgertest", allowed: slices.Concat([]string{self + "/internal/ledger/ledgerpb", self + "/internal/ledger/verify"}, grpcRuntime), why: "the server does not know the client"},
 	{room: "config", allowed: []string{"github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.yaml.in/yaml"}, why: "config builds nothing"},
 	{room: "wrappers", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "wrappers know neither host nor configuration"},
 	{room: "wrappers/sizelimits", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
@@ -70,34 +70,34 @@ var walls = []struct {
 	{room: "wrappers/batch", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
 	{room: "wrappers/buffer", allowed: wrapper("github.com/tidwall/btree"), why: "wrappers do not know each other"},
 	{room: "wrappers/circuitbreaker", allowed: wrapper("github.com/failsafe-go", "github.com/bits-and-blooms/bitset"), never: otelSDK, why: "wrappers do not know each other"},
-	{room: "wrappers/ratelimit", allowed: wrapper(self + "/wrappers/tenant"), never: otelSDK, why: "wrappers do not know each other"},
-	{room: "wrappers/tenant", why: "it only looks at keys"},
-	{room: "otel", allowed: append([]string{self + "/storage", self + "/wrappers", self + "/wrappers/tenant"}, otelAPI...), never: otelSDK, why: "the library uses the API alone"},
+	{room: "wrappers/ratelimit", allowed: wrapper(self + "/internal/tenant"), never: otelSDK, why: "wrappers do not know each other"},
+	{room: "internal/tenant", why: "it only looks at keys"},
+	{room: "otel", allowed: append([]string{self + "/storage", self + "/wrappers", self + "/internal/tenant"}, otelAPI...), never: otelSDK, why: "the library uses the API alone"},
 	{room: "otel/snapshot", allowed: []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/auto/sdk", "github.com/cespare/xxhash", "github.com/go-logr", "github.com/google/uuid", "golang.org/x/sys"}, why: "it reads what the SDK keeps, and knows nothing of hosts"},
-	{room: "server", allowed: append([]string{self + "/storage", self + "/server/door", self + "/server/budget", "golang.org/x/"}, otelAPI...), never: otelSDK, why: "the server serves stores, whoever built them"},
-	{room: "server/budget", allowed: []string{self + "/storage"}, why: "it only counts"},
-	{room: "server/door", why: "it is the same for every protocol"},
-	{room: "abi/answer", allowed: []string{self + "/storage", self + "/abi"}, why: "answers are judged by the contract alone"},
-	{room: "abi/abigrpc", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime), why: "both sides of gRPC, and no more"},
-	{room: "server/grpcserver", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/server/door", self + "/server/budget"}, grpcRuntime, otelAPI), never: otelSDK, why: "the server serves stores, whoever built them"},
+	{room: "server", allowed: append([]string{self + "/storage", self + "/internal/door", self + "/internal/budget", "golang.org/x/"}, otelAPI...), never: otelSDK, why: "the server serves stores, whoever built them"},
+	{room: "internal/budget", allowed: []string{self + "/storage"}, why: "it only counts"},
+	{room: "internal/door", why: "it is the same for every protocol"},
+	{room: "internal/abi/answer", allowed: []string{self + "/storage", self + "/abi"}, why: "answers are judged by the contract alone"},
+	{room: "internal/abi/abigrpc", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime), why: "both sides of gRPC, and no more"},
+	{room: "server/grpcserver", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/internal/door", self + "/internal/budget"}, grpcRuntime, otelAPI), never: otelSDK, why: "the server serves stores, whoever built them"},
 	{room: "client", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime, otelAPI), never: otelSDK, why: "a client is a backend, and knows no server"},
-	{room: "plugintest", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/host/wasmhost", self + "/host/procs", self + "/host/supervise", self + "/host/private", "github.com/tetratelabs/wazero", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "it tries plugins, as they are"},
-	{room: "abi/frames", allowed: []string{self + "/storage", self + "/abi"}, why: "both sides of a data socket, and no more"},
+	{room: "plugintest", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/internal/carrier/wasmhost", self + "/internal/carrier/procs", self + "/internal/supervise", self + "/internal/private", "github.com/tetratelabs/wazero", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "it tries plugins, as they are"},
+	{room: "internal/abi/frames", allowed: []string{self + "/storage", self + "/abi"}, why: "both sides of a data socket, and no more"},
 	{room: "sdk/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk"}, grpcRuntime, goPlugin), why: "it is the half of the SDK that sees gRPC, and no host"},
 	{room: "plugins/memory/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory"}, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
-	{room: "host/private", why: "it looks at folders alone"},
-	{room: "host/supervise", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "it keeps books, whatever the carrier"},
-	{room: "host/procs", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/host/supervise", self + "/host/private"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a carrier knows the contract and its engine"},
-	{room: "host/isolate", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/host/supervise", self + "/host/private", self + "/host/wasmhost", "github.com/tetratelabs/wazero"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a worker is a plugin that runs a module"},
-	{room: "host/wasmhost", allowed: append([]string{self + "/storage", self + "/abi", self + "/host/supervise", self + "/host/private", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "a carrier knows the contract and its engine"},
+	{room: "internal/private", why: "it looks at folders alone"},
+	{room: "internal/supervise", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "it keeps books, whatever the carrier"},
+	{room: "internal/carrier/procs", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/internal/supervise", self + "/internal/private"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a carrier knows the contract and its engine"},
+	{room: "internal/carrier/isolate", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/internal/supervise", self + "/internal/private", self + "/internal/carrier/wasmhost", "github.com/tetratelabs/wazero"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a worker is a plugin that runs a module"},
+	{room: "internal/carrier/wasmhost", allowed: append([]string{self + "/storage", self + "/abi", self + "/internal/supervise", self + "/internal/private", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "a carrier knows the contract and its engine"},
 }
 
 // onlyImporters are the packages that may import something directly.
 var onlyImporters = map[string][]string{
-	"github.com/tetratelabs/wazero": {self + "/host/wasmhost"},
-	"google.golang.org/grpc":        {self + "/abi/abigrpc", self + "/server/grpcserver", self + "/client", self + "/host/procs", self + "/sdk/process", self + "/plugins/ledger"},
+	"github.com/tetratelabs/wazero": {self + "/internal/carrier/wasmhost"},
+	"google.golang.org/grpc":        {self + "/internal/abi/abigrpc", self + "/server/grpcserver", self + "/client", self + "/internal/carrier/procs", self + "/sdk/process", self + "/plugins/ledger", self + "/internal/ledger/ledgertest"},
 	"github.com/hashicorp/go-plugin": {
-		self + "/host/procs", self + "/sdk/process"},
+		self + "/internal/carrier/procs", self + "/sdk/process"},
 	// Where spans and metrics go is for programs to say.
 	"go.opentelemetry.io/otel/sdk":         {self + "/otel/setup", self + "/otel/snapshot", self + "/examples/embed"},
 	"go.opentelemetry.io/otel/exporters":   {self + "/otel/setup", self + "/examples/embed"},
@@ -106,14 +106,27 @@ var onlyImporters = map[string][]string{
 	"testing":                              {self + "/storage/storagetest"},
 }
 
+// beneath is what a room stands on: who may know the one may know the other.
+var beneath = map[string][]string{
+	self + "/storage":        {self + "/internal/clock", self + "/internal/keyrange"},
+	self + "/abi":            {self + "/internal/abi"},
+	self + "/plugins/ledger": {self + "/internal/ledger"},
+}
+
 func TestWalls(t *testing.T) {
 	for _, w := range walls {
 		t.Run(w.room+" "+w.goos, func(t *testing.T) {
+			allowed := w.allowed
+			for room, more := range beneath {
+				if slices.Contains(w.allowed, room) {
+					allowed = slices.Concat(allowed, more)
+				}
+			}
 			for _, dep := range deps(t, w.goos, self+"/"+w.room) {
 				if dep == self+"/"+w.room || standard(dep) {
 					continue
 				}
-				if !hasPrefix(w.allowed, dep) || hasPrefix(w.never, dep) {
+				if !hasPrefix(allowed, dep) || hasPrefix(w.never, dep) {
 					t.Errorf("%s brings in %s: %s", w.room, dep, w.why)
 				}
 			}

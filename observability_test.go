@@ -21,9 +21,9 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/server"
-	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )

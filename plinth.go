@@ -11,7 +11,7 @@ import (
 
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host"
-	"github.com/plinthkv/plinth/host/isolate"
+	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/otel"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/wrappers"

@@ -20,8 +20,8 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/server"
-	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -59,7 +59,7 @@ func record(t *testing.T) *recorded {
 		t.Fatal(err)
 	}
 	r.host, err = plinth.Open(t.Context(), filepath.Join(wd, "telemetry.yaml"), plinth.WithTracerProvider(r.p), plinth.WithLogger(slog.New(&r.log)), plinth.WithContent([]byte(`
-plugins: { acme: { wasm: host/wasmhost/testdata/guests/hostile.wasm } }
+plugins: { acme: { wasm: internal/carrier/wasmhost/testdata/guests/hostile.wasm } }
 stores: { cities: { backend: { plugin: acme }, pipeline: [
   { instrument: { name: outer } }, { size_limits: { key: 1KiB, value: 64KiB } }, { instrument: { name: inner } } ] } }
 `)))

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
-	pb "github.com/plinthkv/plinth/abi/abipb"
+	pb "github.com/plinthkv/plinth/internal/abi/abipb"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/plinthkv/plinth/abi"
-	pb "github.com/plinthkv/plinth/abi/abipb"
+	pb "github.com/plinthkv/plinth/internal/abi/abipb"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -24,7 +24,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"github.com/plinthkv/plinth/host/procs"
+	"github.com/plinthkv/plinth/internal/carrier/procs"
 )
 
 // other is something in another process that holds the items.

@@ -17,7 +17,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/plinthkv/plinth/host/procs"
+	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/storage"
 )
 

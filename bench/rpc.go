@@ -15,8 +15,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/server/budget"
-	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/internal/budget"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )

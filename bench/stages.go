@@ -5,6 +5,7 @@ import (
 
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 
+	"github.com/plinthkv/plinth/internal/tenant"
 	"github.com/plinthkv/plinth/otel"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
@@ -17,7 +18,6 @@ import (
 	"github.com/plinthkv/plinth/wrappers/readonly"
 	"github.com/plinthkv/plinth/wrappers/retry"
 	"github.com/plinthkv/plinth/wrappers/sizelimits"
-	"github.com/plinthkv/plinth/wrappers/tenant"
 	"github.com/plinthkv/plinth/wrappers/timeout"
 )
 

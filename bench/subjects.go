@@ -16,7 +16,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/plinthkv/plinth/bench/peers/goplugin/kvpb"
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/otel"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/memory/module"
@@ -140,7 +140,7 @@ func rows(ctx context.Context) (_ []*row, closeAll func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := os.ReadFile("../host/wasmhost/testdata/guests/kv.wasm")
+	c, err := os.ReadFile("../internal/carrier/wasmhost/testdata/guests/kv.wasm")
 	if err != nil {
 		return nil, nil, err
 	}

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/server"
-	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -19,10 +19,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/clock"
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
 

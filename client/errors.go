@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	"github.com/plinthkv/plinth/storage"
 )
 

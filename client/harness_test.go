@@ -15,9 +15,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
-	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"

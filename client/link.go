@@ -17,8 +17,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/abi/abigrpc"
-	judge "github.com/plinthkv/plinth/abi/answer"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
+	judge "github.com/plinthkv/plinth/internal/abi/answer"
 	"github.com/plinthkv/plinth/storage"
 )
 

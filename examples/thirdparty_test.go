@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth"
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/plugintest"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"

@@ -5,8 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/clock"
 	"github.com/plinthkv/plinth/wrappers"
 )
 

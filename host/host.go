@@ -14,10 +14,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/host/isolate"
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/isolate"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
+	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/clock"
 	"github.com/plinthkv/plinth/wrappers"
 )
 

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/plinthkv/plinth"
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
 )

@@ -10,10 +10,10 @@ import (
 
 	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/host/isolate"
-	"github.com/plinthkv/plinth/host/procs"
-	"github.com/plinthkv/plinth/host/supervise"
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/isolate"
+	"github.com/plinthkv/plinth/internal/carrier/procs"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
+	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -1,9 +1,9 @@
 package otel
 
 import (
+	"github.com/plinthkv/plinth/internal/tenant"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
-	"github.com/plinthkv/plinth/wrappers/tenant"
 )
 
 // Config is what YAML holds.

@@ -12,9 +12,9 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/plinthkv/plinth/internal/tenant"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
-	"github.com/plinthkv/plinth/wrappers/tenant"
 )
 
 // The scope of everything that is emitted here.

@@ -12,8 +12,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/plinthkv/plinth/host/procs"
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/procs"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
 )

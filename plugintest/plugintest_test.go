@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugintest"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -42,7 +42,7 @@ func TestMemory(t *testing.T) {
 
 // A guest of a few kilobytes, without TTLs and snapshots, passes what it is asked.
 func TestSmallGuest(t *testing.T) {
-	binary, err := os.ReadFile("../host/wasmhost/testdata/guests/kv.wasm")
+	binary, err := os.ReadFile("../internal/carrier/wasmhost/testdata/guests/kv.wasm")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestWrongPlugins(t *testing.T) {
 		"hostile": {"hostile/configuration_with_an_unknown_field"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			binary, err := os.ReadFile("../host/wasmhost/testdata/guests/" + name + ".wasm")
+			binary, err := os.ReadFile("../internal/carrier/wasmhost/testdata/guests/" + name + ".wasm")
 			if err != nil {
 				t.Fatal(err)
 			}

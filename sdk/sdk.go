@@ -6,8 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // Opener makes the backend of one instance. It is called once. An error about
@@ -22,7 +22,7 @@ type Env struct {
 	// Config is the backend's own configuration as JSON; empty: none was given.
 	Config json.RawMessage
 	// Now is the host's clock, the only one that expiry may go by. It never goes
-	// back. If nil, it is [clock.System].
+	// back. If nil, it is the system's, and never goes back.
 	Now func() time.Time
 	// Log arrives in the host's log, with the plugin's name. Nil: nowhere.
 	Log *slog.Logger

@@ -16,10 +16,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/server"
-	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 

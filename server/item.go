@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 

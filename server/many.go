@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
-	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 

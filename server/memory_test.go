@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/server"
-	"github.com/plinthkv/plinth/server/budget"
 )
 
 // peakHeap is by how much the heap grows while f runs, at most, garbage that is not

@@ -13,8 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/plinthkv/plinth/server/budget"
-	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/internal/budget"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -16,8 +16,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/plinthkv/plinth/server/budget"
-	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/internal/budget"
+	"github.com/plinthkv/plinth/internal/door"
 )
 
 // scope is the instrumentation scope of what the server emits.

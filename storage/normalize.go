@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"slices"
 
-	"github.com/plinthkv/plinth/storage/keyrange"
+	"github.com/plinthkv/plinth/internal/keyrange"
 )
 
 // Normalize validates w against info and gives it in the canonical form, for

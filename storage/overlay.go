@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"slices"
 
-	"github.com/plinthkv/plinth/storage/keyrange"
+	"github.com/plinthkv/plinth/internal/keyrange"
 )
 
 // overlay is what a transaction has written so far: the state that its own

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/plinthkv/plinth/storage/clock"
+	"github.com/plinthkv/plinth/internal/clock"
 )
 
 // Store is an application's view of a backend: every verb, on top of the narrow

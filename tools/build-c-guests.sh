@@ -1,14 +1,14 @@
 #!/bin/sh
-# Builds the committed C guests, those of host/wasmhost's tests and the example, byte
+# Builds the committed C guests, those of internal/carrier/wasmhost's tests and the example, byte
 # for byte the same on every machine with the same clang and lld, whose version is
 # recorded beside them. Debian: apt-get install --no-install-recommends clang lld
 #
 #   tools/build-c-guests.sh            over the committed files
 #   tools/build-c-guests.sh --check    compare only; nothing to compare with another clang
 set -eu
-cd "$(dirname "$0")/../host/wasmhost/testdata/guests"
+cd "$(dirname "$0")/../internal/carrier/wasmhost/testdata/guests"
 version=$(clang --version | sed -n '1s/.*clang version \([0-9.]*\).*/\1/p')
-example=../../../../examples/thirdparty-c
+example=../../../../../examples/thirdparty-c
 out=. shelf=$example
 if [ "${1-}" = --check ]; then
 	if [ "$version" != "$(cat clang-version)" ]; then

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Generates the Go of every schema, with the tools pinned in tools/: abi/abipb from
-# abi/proto, plugins/ledger/ledgerpb from plugins/ledger/proto.
+# Generates the Go of every schema, with the tools pinned in tools/: internal/abi/abipb from
+# abi/proto, internal/ledger/ledgerpb from plugins/ledger/proto.
 #
 #   tools/generate-proto.sh            writes the files
 #   tools/generate-proto.sh --check    fails if they are not what would be written
@@ -24,7 +24,7 @@ trap 'rm -rf "$scratch"' EXIT INT TERM
 buf lint
 buf generate -o "$scratch"
 
-for dir in abi/abipb plugins/ledger/ledgerpb; do
+for dir in internal/abi/abipb internal/ledger/ledgerpb; do
 	if [ "${1-}" = --check ]; then
 		if ! diff -ru -x doc.go "$dir" "$scratch/$dir"; then
 			echo "$dir is not what its schema gives: run tools/generate-proto.sh and commit what it writes" >&2

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 )
 
 // The first runtimes of a process may be made beside each other, which the race

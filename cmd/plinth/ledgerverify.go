@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/plinthkv/plinth/internal/ledger/verify"
 	"github.com/plinthkv/plinth/plugins/ledger"
-	"github.com/plinthkv/plinth/plugins/ledger/verify"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 )

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/server"
-	"github.com/plinthkv/plinth/server/door"
 	"github.com/plinthkv/plinth/server/grpcserver"
 )
 

@@ -18,7 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/host/isolate"
+	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugintest"
 	"github.com/plinthkv/plinth/storage/storagetest"

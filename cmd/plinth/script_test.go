@@ -16,7 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/plinthkv/plinth"
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 )
 
 // asProgram has the test program be plinth.

@@ -15,9 +15,9 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/server"
-	"github.com/plinthkv/plinth/server/budget"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )

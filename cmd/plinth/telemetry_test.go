@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
+	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
 )
 
 // collector is one of OpenTelemetry's that keeps names and traces.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/plinthkv/plinth"
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"

@@ -16,7 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth"
-	"github.com/plinthkv/plinth/host/wasmhost"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 )
 
 // compiled is where compiled plugins are kept between runs: compiling takes

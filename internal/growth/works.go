@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/tenant"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
 	"github.com/plinthkv/plinth/wrappers/batch"
@@ -14,7 +15,6 @@ import (
 	"github.com/plinthkv/plinth/wrappers/cache"
 	"github.com/plinthkv/plinth/wrappers/prefix"
 	"github.com/plinthkv/plinth/wrappers/ratelimit"
-	"github.com/plinthkv/plinth/wrappers/tenant"
 )
 
 // Works are all of them.

@@ -14,13 +14,13 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
+	"github.com/plinthkv/plinth/internal/tenant"
 	"github.com/plinthkv/plinth/otel"
 	"github.com/plinthkv/plinth/otel/snapshot"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
-	"github.com/plinthkv/plinth/wrappers/tenant"
 )
 
 // recorder records durations as the wrapper does, of values that the test knows.

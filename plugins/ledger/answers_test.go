@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
 	"github.com/plinthkv/plinth/plugins/ledger"
-	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
 )

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
-	"github.com/plinthkv/plinth/plugins/ledger/verify"
+	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/internal/ledger/verify"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -17,11 +17,11 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
 	"github.com/plinthkv/plinth/plugins/ledger"
-	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/clock"
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
 

@@ -9,8 +9,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
 	"github.com/plinthkv/plinth/plugins/ledger"
-	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
 // Comparison is what came of [Backend.Compare].

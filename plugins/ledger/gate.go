@@ -4,8 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"github.com/plinthkv/plinth/internal/keyrange"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/keyrange"
 )
 
 // gate keeps writes of this backend out of a range while that is being deleted: its

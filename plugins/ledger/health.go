@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
 	"github.com/plinthkv/plinth/plugins/ledger"
-	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
-	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
 	"github.com/plinthkv/plinth/storage"
 )
 

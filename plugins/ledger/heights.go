@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
 // heights are what answers say of the vault's height, which only grows as long as the

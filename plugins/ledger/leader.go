@@ -7,7 +7,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
 // leaders is when the cluster is asked who leads the preferred region.

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
+	"github.com/plinthkv/plinth/internal/ledger/verify"
 	"github.com/plinthkv/plinth/plugins/ledger"
-	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
-	"github.com/plinthkv/plinth/plugins/ledger/verify"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -3,7 +3,7 @@ package ledger
 import (
 	"context"
 
-	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/storage"
 )
 

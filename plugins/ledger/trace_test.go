@@ -10,7 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc/metadata"
 
-	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
+	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
 	"github.com/plinthkv/plinth/storage"
 )
 

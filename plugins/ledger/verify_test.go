@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
+	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
+	"github.com/plinthkv/plinth/internal/ledger/verify"
 	"github.com/plinthkv/plinth/plugins/ledger"
-	"github.com/plinthkv/plinth/plugins/ledger/ledgerpb"
-	"github.com/plinthkv/plinth/plugins/ledger/ledgertest"
-	"github.com/plinthkv/plinth/plugins/ledger/verify"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
 )

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/abi/abigrpc"
-	"github.com/plinthkv/plinth/abi/abipb"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/abi/abipb"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 )

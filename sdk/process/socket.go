@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/abi/frames"
+	"github.com/plinthkv/plinth/internal/abi/frames"
 )
 
 // attachTime is how long a data socket waits for the host.

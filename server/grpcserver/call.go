@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/abi/abigrpc"
-	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 

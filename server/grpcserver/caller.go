@@ -8,7 +8,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 
-	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/internal/budget"
 )
 
 // caller is a connection, as its calls know it.

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/server/budget"
-	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/internal/budget"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -10,7 +10,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -13,8 +13,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
-	"github.com/plinthkv/plinth/abi/abigrpc"
-	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )

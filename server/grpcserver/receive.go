@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
-	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	"github.com/plinthkv/plinth/storage"
 )
 

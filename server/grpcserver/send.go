@@ -3,8 +3,8 @@ package grpcserver
 import (
 	"time"
 
-	"github.com/plinthkv/plinth/abi/abigrpc"
-	"github.com/plinthkv/plinth/server/budget"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -25,9 +25,9 @@ import (
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/tap"
 
-	"github.com/plinthkv/plinth/abi/abigrpc"
-	"github.com/plinthkv/plinth/server/budget"
-	"github.com/plinthkv/plinth/server/door"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/budget"
+	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/storage"
 )
 

@@ -11,7 +11,7 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc/stats"
 
-	"github.com/plinthkv/plinth/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 )
 
 // telemetry makes a span and a duration of every call of the service, and takes

@@ -1,8 +1,8 @@
 package batch
 
 import (
+	"github.com/plinthkv/plinth/internal/keyrange"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/keyrange"
 )
 
 // line is the writes that wait or are under way, and which of them wait for which.

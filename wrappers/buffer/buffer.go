@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/clock"
 )
 
 // Buffer is a unit of work. It is safe for concurrent use.

@@ -9,8 +9,8 @@ import (
 	"github.com/maypok86/otter/v2"
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/clock"
 	"github.com/plinthkv/plinth/wrappers"
 )
 

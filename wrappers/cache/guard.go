@@ -4,8 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/keyrange"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/storage/keyrange"
 )
 
 // guard decides what may be kept: it knows which keys are being written and

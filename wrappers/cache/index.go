@@ -5,7 +5,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
-	"github.com/plinthkv/plinth/storage/keyrange"
+	"github.com/plinthkv/plinth/internal/keyrange"
 )
 
 // index has the keys of the entries in order, so that what a range deletes is found

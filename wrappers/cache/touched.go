@@ -1,6 +1,6 @@
 package cache
 
-import "github.com/plinthkv/plinth/storage/keyrange"
+import "github.com/plinthkv/plinth/internal/keyrange"
 
 // touched are the keys and ranges that writes in flight touch, each as often as
 // there are writes that do.

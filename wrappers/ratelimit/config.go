@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/plinthkv/plinth/internal/tenant"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
-	"github.com/plinthkv/plinth/wrappers/tenant"
 )
 
 // Config is what YAML holds. A call costs a token for each op: a key that is

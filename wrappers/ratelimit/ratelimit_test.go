@@ -16,13 +16,13 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"github.com/plinthkv/plinth/internal/tenant"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
 	"github.com/plinthkv/plinth/wrappers"
 	"github.com/plinthkv/plinth/wrappers/ratelimit"
-	"github.com/plinthkv/plinth/wrappers/tenant"
 )
 
 // limited is a store with a limit, over one without.

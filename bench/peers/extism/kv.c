@@ -1,5 +1,5 @@
 // A hash map behind Extism's kernel, whose imports are declared by hand: the
-// same work as host/wasmhost/testdata/guests/kv.c does behind ours.
+// same work as internal/carrier/wasmhost/testdata/guests/kv.c does behind ours.
 // A get's input is the key; a set's is a key of 16 bytes, then the value.
 typedef unsigned char u8;
 typedef unsigned int u32;

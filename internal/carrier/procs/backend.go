@@ -1,0 +1,305 @@
+//go:build unix
+
+package procs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/abi/frames"
+	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Backend is an opened plugin: a storage.Backend whose state is in a process of
+// its own. It is safe for concurrent use.
+type Backend struct {
+	p      *Plugin
+	store  string
+	config json.RawMessage
+	folder *folder
+	life   *supervise.Life
+	time   *clock.Clock
+
+	whenLost atomic.Pointer[func()]
+
+	run   atomic.Pointer[run] // nil: there is none that takes calls
+	info  atomic.Pointer[storage.Info]
+	calls inFlight
+
+	closing chan struct{} // of one: of who closes
+	ended   chan struct{} // closed when nothing is to be started any more
+	end     sync.Once
+	tended  sync.WaitGroup
+	losses  atomic.Int64 // that plugins have told while they ran
+	meters  *meters      // nil: nobody counts
+	counted bool         // they were stopped; of who closes
+}
+
+var _ storage.Backend = (*Backend)(nil)
+
+// Open starts a process and makes its backend with config, a JSON object or
+// nothing. An error of the plugin's own is passed on with its ConfigPath. store is
+// whose backend it is, by which its metrics are told apart; it may be empty.
+func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage) (*Backend, error) {
+	if len(config) > p.opts.MaxFrame/2 {
+		return nil, p.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(p.opts.MaxFrame/2), int64(len(config))))
+	}
+	log := p.opts.Log
+	if store != "" {
+		log = log.With("store", store)
+	}
+	b := &Backend{p: p, store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
+		time: clock.New(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
+	b.calls.init()
+	var err error
+	if b.folder, err = p.claim(ctx, store); err != nil {
+		return nil, p.opts.wrap(err)
+	}
+	r, err := p.start(ctx, b.opening(b.time.Millis()))
+	if err != nil {
+		b.folder.release()
+		return nil, p.opts.wrap(err)
+	}
+	b.info.Store(&r.info)
+	if b.meters, err = b.meter(); err != nil {
+		r.stop(context.WithoutCancel(ctx))
+		b.folder.release()
+		return nil, p.opts.wrap(err)
+	}
+	b.serves(r)
+	b.tended.Go(func() { b.tend(r) })
+	return b, nil
+}
+
+// opening is what a process of the backend is started with, at a time in ms.
+func (b *Backend) opening(now int64) opening {
+	return opening{config: b.config, now: now, folder: b.folder}
+}
+
+// WhenLost has f called as soon as a process has ended whose state went with it, and when
+// a plugin that runs tells another incarnation, about a second later at most. f must
+// not call the backend.
+func (b *Backend) WhenLost(f func()) { b.whenLost.Store(&f) }
+
+// Status is how the plugin is.
+func (b *Backend) Status() supervise.Status { return b.life.Status() }
+
+// Plane is how the plugin is asked: "frames" or "gRPC".
+func (b *Backend) Plane() string {
+	if r := b.run.Load(); r != nil {
+		if _, plain := r.plane.(*grpcPlane); !plain {
+			return "frames"
+		}
+	}
+	return "gRPC"
+}
+
+// PID is the number of the process; 0: there is none now.
+func (b *Backend) PID() int {
+	if r := b.run.Load(); r != nil {
+		return r.proc.cmd.Process.Pid
+	}
+	return 0
+}
+
+// Info is what the plugin said at its start, within the limits of a frame, with the
+// incarnation that it has told since.
+func (b *Backend) Info() storage.Info { return *b.info.Load() }
+
+// serves has calls go to r.
+func (b *Backend) serves(r *run) {
+	b.info.Store(&r.info)
+	b.run.Store(r)
+	b.life.Started()
+	if r.wrong != "" {
+		b.life.Is(r.wrong)
+	}
+}
+
+// tend waits for the end of a run, and starts the next, until the backend is
+// closed or the plugin has failed.
+func (b *Backend) tend(r *run) {
+	for {
+		this, hung := r, b.watch(r)
+		b.tended.Go(func() { b.follow(this, hung) })
+		select {
+		case <-b.ended:
+			close(hung)
+			return
+		case <-r.over:
+			close(hung)
+		}
+		b.run.Store(nil)
+		if f := b.whenLost.Load(); f != nil && r.info.Caps&(storage.CapDurable|storage.CapStateless) == 0 {
+			(*f)()
+		}
+		lost, why := r, r.cause()
+		lost.stop(context.Background())
+		if r = b.again(lost, why); r == nil {
+			return
+		}
+		b.serves(r)
+	}
+}
+
+// again starts a run in the place of one that was lost; nil: there is none any more.
+func (b *Backend) again(lost *run, why error) *run {
+	mayStart := lost.info.Caps&(storage.CapDurable|storage.CapStateless) != 0 || b.p.opts.RestartEmpty
+	going, at := b.life.Lost(why, lost.proc.out.words(), mayStart)
+	for going {
+		timer := time.NewTimer(max(at.Sub(b.p.opts.Clock()), 0))
+		select {
+		case <-b.ended:
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		stop := make(chan struct{})
+		go func() {
+			select {
+			case <-b.ended:
+				cancel()
+			case <-stop:
+			}
+		}()
+		r, err := b.p.start(ctx, b.opening(b.time.Later()))
+		close(stop)
+		cancel()
+		if err == nil {
+			if err = b.admits(&r.info); err == nil {
+				return r
+			}
+			r.stop(context.Background())
+		}
+		going, at = b.life.Lost(err, "", true)
+	}
+	return nil
+}
+
+// admits refuses a restart that can do less than what was checked.
+func (b *Backend) admits(info *storage.Info) error {
+	if before := b.info.Load().Caps; !info.Caps.Has(before) {
+		return storage.Errorf(storage.Internal, "restarted with fewer capabilities than before: it lacks %s", before&^info.Caps)
+	}
+	return nil
+}
+
+// watch ends a run that answers nothing for too long while calls are under way. Where
+// callers leave before it could be told, it has a call of its own under way. It stops
+// when the channel that it answers is closed.
+func (b *Backend) watch(r *run) chan struct{} {
+	stop := make(chan struct{})
+	most := b.p.opts.Call
+	if most < 0 {
+		return stop
+	}
+	const looks = 4
+	b.tended.Go(func() {
+		ticker := time.NewTicker(max(most/looks, time.Millisecond))
+		defer ticker.Stop()
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		var before, missed uint64
+		var asks atomic.Bool
+		idle := 0
+		for {
+			select {
+			case <-stop:
+				return
+			case <-ticker.C:
+			}
+			answers, inFlight, left := r.plane.progress()
+			if answers == before && left != missed && !asks.Swap(true) {
+				b.tended.Go(func() {
+					defer asks.Store(false)
+					b.lives(ctx, r)
+				})
+			}
+			missed = left
+			if answers != before || inFlight == 0 {
+				before, idle = answers, 0
+				continue
+			}
+			if idle++; idle > looks {
+				r.ends(storage.Errorf(storage.Unavailable, "it has answered none of %d calls for %s and was killed", inFlight, most))
+				r.kill()
+				return
+			}
+		}
+	})
+	return stop
+}
+
+// lives asks the plugin how it is, and waits for the answer, whatever that says.
+func (b *Backend) lives(ctx context.Context, r *run) {
+	c := frames.Begin(abi.OpHealth, &abi.Header{Now: b.time.Millis()})
+	c.Frame = abi.AppendProbe(c.Frame, storage.Liveness)
+	_, _, _, _ = r.plane.ask(ctx, abi.OpHealth, c) // that it comes is what counts
+}
+
+// reach is the run that takes calls, which is waited for while one is started.
+func (b *Backend) reach(ctx context.Context) (*run, error) {
+	for {
+		if r := b.run.Load(); r != nil {
+			return r, nil
+		}
+		if err := b.life.Wait(ctx, func() bool { return b.run.Load() != nil }); err != nil {
+			return nil, b.p.opts.wrap(err)
+		}
+	}
+}
+
+// Kill ends the process at once, as a crash does, and has no other started: for tests
+// of what is left then. Close is to be called all the same.
+func (b *Backend) Kill() {
+	b.end.Do(func() { close(b.ended) })
+	if r := b.run.Load(); r != nil {
+		r.kill()
+	}
+	b.tended.Wait()
+	b.folder.release()
+}
+
+// Close takes no more calls, lets those in flight finish, has the plugin flush, and
+// ends it. It is idempotent. Ended by ctx, or by the time that the plugin has to
+// stop, it kills the plugin, and says so.
+func (b *Backend) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, b.p.opts.Stop)
+	defer cancel()
+	select {
+	case b.closing <- struct{}{}:
+		defer func() { <-b.closing }()
+	case <-ctx.Done():
+		return b.p.opts.wrap(storage.ContextError(ctx))
+	}
+	b.calls.end()
+	b.end.Do(func() { close(b.ended) })
+	b.tended.Wait()
+	var err error
+	if b.meters != nil && !b.counted {
+		b.counted = true
+		err = b.meters.stop()
+	}
+	r := b.run.Swap(nil)
+	b.life.Stop()
+	defer b.folder.release()
+	defer b.p.sweep()
+	if r == nil {
+		return err
+	}
+	if late := b.calls.wait(ctx); late != nil {
+		err = errors.Join(err, b.p.opts.wrap(storage.Errorf(storage.Timeout, "calls in flight did not end in time: the plugin is killed")))
+	} else if lost := r.shut(ctx); lost != nil {
+		err = errors.Join(err, b.p.opts.wrap(lost))
+	}
+	r.stop(ctx)
+	return err
+}

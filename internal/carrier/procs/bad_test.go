@@ -1,0 +1,436 @@
+package procs_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/abi/abipb"
+	"github.com/plinthkv/plinth/internal/carrier/procs"
+	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/sdk/process"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// badPlugins do what no plugin should.
+func badPlugins() map[string]func() {
+	return map[string]func(){
+		"silent":   func() { time.Sleep(time.Hour) },
+		"exits":    func() { fmt.Fprintln(os.Stderr, "no license"); os.Exit(7) },
+		"garbage":  func() { fmt.Println("hello, world"); time.Sleep(time.Hour) },
+		"long":     func() { fmt.Println(strings.Repeat("x", 1<<20)); time.Sleep(time.Hour) },
+		"endless":  func() { fmt.Print(strings.Repeat("x", 1<<20)); time.Sleep(time.Hour) },
+		"old":      func() { fmt.Println("1|99|unix|/nowhere|grpc|"); time.Sleep(time.Hour) },
+		"ancient":  func() { fmt.Println("0|1|unix|/nowhere|grpc|"); time.Sleep(time.Hour) },
+		"net rpc":  func() { fmt.Println("1|1|unix|/nowhere|netrpc|"); time.Sleep(time.Hour) },
+		"tcp":      func() { fmt.Println("1|1|tcp|127.0.0.1:1|grpc|"); time.Sleep(time.Hour) },
+		"nowhere":  func() { fmt.Println("1|1|unix|/nowhere|grpc|"); time.Sleep(time.Hour) },
+		"deaf":     deaf,
+		"forks":    func() { forks(false) },
+		"detaches": func() { forks(true) },
+		"panics": func() {
+			process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) { return moody{}, nil })
+		},
+		"refuses": func() {
+			process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) {
+				return nil, &storage.Error{Code: storage.InvalidArgument, Msg: "there is no such region", ConfigPath: "region"}
+			})
+		},
+		"another id": func() { serveFrames(func(id uint32) []byte { return frame(id+1, 8) }) },
+		"twice":      func() { serveFrames(func(id uint32) []byte { return append(frame(id, 8), frame(id, 8)...) }) },
+		"4 GiB":      func() { serveFrames(func(id uint32) []byte { return frame(id, 1<<32-1) }) },
+		"polite":     polite,
+		"long name": func() {
+			process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) {
+				return named{name: strings.Repeat("x", 2<<20)}, nil
+			})
+		},
+		"two lines": func() {
+			process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) { return named{name: "a\nplinth: ok"}, nil })
+		},
+		"flushes":   func() { flushes(false) },
+		"spawns":    spawns,
+		"stuck":     func() { flushes(true) },
+		"shouts":    func() { fmt.Fprintln(os.Stderr, "x"+strings.Repeat("é", 500)); os.Exit(1) },
+		"cut error": func() { serveFrames(cutError) },
+		"exhausted": func() { serveFrames(nil) },
+		"no reader": func() { serveFrames(nil) },
+	}
+}
+
+// deaf listens and never answers.
+func deaf() {
+	l, err := net.Listen("unix", filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "s"))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Printf("1|1|unix|%s|grpc|\n", l.Addr())
+	time.Sleep(time.Hour)
+}
+
+// forks starts a child that holds its output, and outlives it if it can: one that
+// has detached itself from its group does, for a while.
+func forks(detached bool) {
+	child := exec.Command("sleep", "3")
+	child.Stdout, child.Stderr = os.Stdout, os.Stderr
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: detached}
+	if err := child.Start(); err != nil {
+		panic(err)
+	}
+	fmt.Fprintln(os.Stderr, "child", child.Process.Pid)
+	process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) { return moody{}, nil })
+}
+
+// named is a backend with that name.
+type named struct {
+	storage.UnimplementedBackend
+	name string
+}
+
+func (n named) Info() storage.Info { return storage.Info{Name: n.name} }
+
+// moody does what a key says.
+type moody struct{ storage.UnimplementedBackend }
+
+func (moody) Info() storage.Info { return storage.Info{Name: "moody", Version: "1"} }
+
+func (moody) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	switch string(key) {
+	case "panic":
+		panic("out of cheese")
+	case "exit":
+		fmt.Fprintln(os.Stderr, "good bye")
+		os.Exit(9)
+	case "wait":
+		<-ctx.Done()
+		return storage.Item{}, ctx.Err()
+	case "hang":
+		select {}
+	case "trace":
+		traceparent, tracestate := sdk.TraceContext(ctx)
+		return storage.Item{Value: []byte(traceparent + " " + tracestate)}, nil
+	case "span": // one of its own, as a plugin makes it
+		traceparent, tracestate := sdk.TraceContext(ctx)
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": traceparent, "tracestate": tracestate})
+		_, span := trace.NewTracerProvider().Tracer("plugin").Start(ctx, "own")
+		defer span.End()
+		parent := span.(trace.ReadOnlySpan).Parent()
+		return storage.Item{Value: []byte(span.SpanContext().TraceID().String() + " " + parent.SpanID().String())}, nil
+	case "dir":
+		dir, err := os.Getwd()
+		return storage.Item{Value: []byte(dir)}, err
+	case "flood":
+		for range 3000 {
+			fmt.Fprintln(os.Stderr, "drop")
+		}
+		return storage.Item{}, storage.ErrNotFound
+	case "env":
+		return storage.Item{Value: []byte(strings.Join(os.Environ(), "\n"))}, nil
+	case "stdin":
+		info, err := os.Stdin.Stat()
+		return storage.Item{Value: []byte(info.Mode().Type().String())}, err
+	}
+	return storage.Item{}, storage.ErrNotFound
+}
+
+func (m moody) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	_, err := m.Get(ctx, w.Ops[0].Key)
+	return 0, err
+}
+
+func (moody) Health(context.Context, storage.Probe) (storage.Health, error) {
+	return storage.Health{Status: storage.Healthy}, nil
+}
+
+func (moody) Close(context.Context) error { return nil }
+
+// serveFrames is a plugin with a data socket of its own, whose answer to a request
+// is what reply says; nil: it does not read.
+func serveFrames(reply func(id uint32) []byte) {
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},
+		VersionedPlugins: map[int]plugin.PluginSet{1: {abi.PluginKind: &service{reply: reply}}},
+		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(o, grpc.ForceServerCodecV2(abigrpc.NewCodec()))...)
+		},
+		Logger: hclog.NewNullLogger(),
+	})
+}
+
+type service struct {
+	plugin.NetRPCUnsupportedPlugin
+	reply func(id uint32) []byte
+}
+
+func (s *service) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+	return nil, errors.New("none")
+}
+
+func (s *service) GRPCServer(_ *plugin.GRPCBroker, srv *grpc.Server) error {
+	method := func(name string, request func() any, f func() (any, error)) grpc.MethodDesc {
+		return grpc.MethodDesc{MethodName: name, Handler: func(_ any, _ context.Context, read func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+			if err := read(request()); err != nil {
+				return nil, err
+			}
+			return f()
+		}}
+	}
+	srv.RegisterService(&grpc.ServiceDesc{ServiceName: abigrpc.Service, Methods: []grpc.MethodDesc{
+		method("Open", func() any { return &abigrpc.Open{} }, func() (any, error) { return &abigrpc.Info{Info: storage.Info{Name: "bad"}}, nil }),
+		method("Get", func() any { return &abigrpc.Raw{} }, exhausted), method("Apply", func() any { return &abigrpc.Raw{} }, exhausted),
+		method("Attach", func() any { return &abipb.AttachRequest{} }, s.attach),
+	}}, nil)
+	return nil
+}
+
+func exhausted() (any, error) { return nil, status.Error(codes.ResourceExhausted, "too much") }
+
+func (s *service) attach() (any, error) {
+	l, err := net.Listen("unix", filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "d"))
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		c, err := l.Accept()
+		if err != nil || s.reply == nil {
+			return
+		}
+		r := bufio.NewReader(c)
+		if _, err := r.Discard(abi.TokenSize); err != nil {
+			return
+		}
+		for {
+			head, err := r.Peek(12)
+			if err != nil {
+				return
+			}
+			id := binary.LittleEndian.Uint32(head[4:])
+			_, _ = r.Discard(int(binary.LittleEndian.Uint32(head)) + 4)
+			_, _ = c.Write(s.reply(id))
+		}
+	}()
+	return &abipb.AttachResponse{Path: l.Addr().String(), Token: make([]byte, abi.TokenSize)}, nil
+}
+
+// cutError is an answer whose Error ends too early.
+func cutError(id uint32) []byte {
+	b := append(frame(id, 10), 0x0a, 0xff)
+	b[8] = byte(storage.Unavailable)
+	return b
+}
+
+func frame(id, size uint32) []byte {
+	b := abi.BeginFrame(nil, id, 0, nil)
+	binary.LittleEndian.PutUint32(b, size)
+	return b
+}
+
+// A plugin that cannot be started says why, with its name, in time, and leaves
+// nothing behind.
+func TestCannotStart(t *testing.T) {
+	for name, want := range map[string]string{
+		"silent":  "was not ready within",
+		"exits":   "exit status 7; its last output: no license",
+		"garbage": "Unrecognized remote plugin message: hello, world",
+		"long":    "its first line on standard output is longer than 65536 bytes",
+		"endless": "its first line on standard output is longer than 65536 bytes",
+		"old":     "incompatible API version with plugin. Plugin version: 99, Client versions: [1]",
+		"ancient": "incompatible core API version with plugin. Plugin version: 0",
+		"net rpc": `unsupported plugin protocol "netrpc"`,
+		"tcp":     `it listens on "tcp", not on a unix socket`,
+		"nowhere": "/nowhere",
+		"deaf":    "was not ready within",
+		"refuses": "there is no such region (configuration: region)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := options(t, name)
+			if name == "silent" || name == "deaf" {
+				o.Start = time.Second
+			} else {
+				o.Start = 20 * time.Second
+			}
+			start := time.Now()
+			b, err := newPlugin(t, o).Open(t.Context(), "", nil)
+			if err == nil {
+				b.Close(t.Context())
+				t.Fatal("it starts")
+			}
+			if text := err.Error(); !strings.HasPrefix(text, "plugin "+name+": ") || !strings.Contains(text, want) || len(text) > 8<<10 {
+				t.Errorf("%v, want %q", err, want)
+			}
+			if took := time.Since(start); took > o.Start+15*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			if name == "refuses" {
+				if e := storage.AsError(err); e.Code != storage.InvalidArgument || e.ConfigPath != "region" {
+					t.Errorf("%+v", e)
+				}
+			}
+		})
+	}
+}
+
+// What is wrong with the executable is known before anything is started.
+func TestCannotBeRun(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("#!/bin/sh\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	plain, script, other := write("plain", 0o600), write("script", 0o700), write("other.py", 0o600)
+	const sum = "a8076d3d28d21e02012b20eaf7dbf75409a6277134439025f282e368e3305abf" // of the script
+	for name, c := range map[string]struct {
+		o    procs.Options
+		want string
+	}{
+		"missing":        {procs.Options{Command: []string{filepath.Join(dir, "none")}}, "there is no executable"},
+		"not in PATH":    {procs.Options{Command: []string{"no-such-program"}}, "there is no executable no-such-program"},
+		"not executable": {procs.Options{Command: []string{plain}}, "is not executable"},
+		"a folder":       {procs.Options{Command: []string{dir}}, "is"},
+		"none":           {procs.Options{}, "the command is empty"},
+		"digest":         {procs.Options{Command: []string{script}, SHA256: strings.Repeat("0", 64)}, "the SHA-256 of " + script + " is " + sum},
+		"bad digest":     {procs.Options{Command: []string{script}, SHA256: "12"}, "is not 64 hex digits"},
+		"file unpinned":  {procs.Options{Command: []string{script, other}, SHA256: sum}, "the argument " + other + " is a file without a digest of its own"},
+		"file":           {procs.Options{Command: []string{script, other}, SHA256: sum, Files: map[string]string{other: strings.Repeat("1", 64)}}, "the SHA-256 of " + other},
+		"frame":          {procs.Options{Command: []string{script}, MaxFrame: 5}, "max_frame is 5"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.o.Name = "acme"
+			_, err := procs.New(c.o)
+			if err == nil || !strings.HasPrefix(err.Error(), "plugin acme: ") || !strings.Contains(err.Error(), c.want) || !errors.Is(err, storage.ErrInvalidArgument) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+	if _, err := procs.New(procs.Options{Command: []string{script, other}, SHA256: sum, Files: map[string]string{other: sum}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A plugin that breaks the protocol is ended, and its callers hear why.
+func TestBreaksTheProtocol(t *testing.T) {
+	for name, want := range map[string]string{"another id": "nobody has asked", "twice": "answered before", "4 GiB": "frame is 4294967299, limit is"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := open(t, options(t, name))
+			var err error
+			for range 2 { // the second answer may come after the first call
+				if _, err = b.Get(t.Context(), []byte("k")); err != nil && errors.Is(err, storage.ErrUnavailable) {
+					break
+				}
+			}
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+			eventually(t, "it has failed", func() bool { return b.Status().State.String() == "failed" })
+		})
+	}
+}
+
+// One that does not read, or never answers, is ended when it has answered nothing
+// for as long as it may.
+func TestHangs(t *testing.T) {
+	for _, name := range []string{"no reader", "panics"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := options(t, name)
+			o.Call = 300 * time.Millisecond
+			b := open(t, o)
+			key := []byte("hang")
+			if name == "no reader" {
+				key = make([]byte, 1<<20)
+			}
+			_, err := b.Get(t.Context(), key)
+			if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "has answered none of 1 calls for 300ms and was killed") {
+				t.Error(err)
+			}
+			if _, err := b.Get(t.Context(), key); !errors.Is(err, storage.ErrUnavailable) {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
+// One that hangs is noticed although no caller has the patience to wait for that; one
+// whose calls all take longer than their callers wait is left alone.
+func TestHangsBehindImpatience(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		o := options(t, "panics")
+		o.Plain, o.Call = plain, 600*time.Millisecond
+		b := open(t, o)
+		impatient := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			defer cancel()
+			_, err := b.Get(ctx, []byte("wait"))
+			return err
+		}
+		for end := time.Now().Add(3 * o.Call); time.Now().Before(end); {
+			if err := impatient(); !errors.Is(err, storage.ErrTimeout) {
+				t.Fatalf("plain %t: one that is slow: %v", plain, err)
+			}
+			time.Sleep(30 * time.Millisecond)
+		}
+		if err := syscall.Kill(b.PID(), syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "one that hangs is ended", func() bool {
+			_ = impatient()
+			return b.Status().State == supervise.Failed
+		})
+		if s := b.Status(); !strings.Contains(s.LastLoss, "has answered none of") {
+			t.Errorf("plain %t: %s", plain, s.LastLoss)
+		}
+	}
+}
+
+// eventually waits until something is so, as long as a busy machine may take.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after 20 s it is not so that %s", what)
+		}
+	}
+}
+
+// A name that is too long or could forge a line is refused when the plugin is opened.
+func TestNames(t *testing.T) {
+	for _, name := range []string{"long name", "two lines"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, err := newPlugin(t, options(t, name)).Open(t.Context(), "", nil)
+			if err == nil {
+				b.Close(context.Background())
+				t.Fatal("it is opened")
+			}
+			if text := err.Error(); len(text) > 400 || strings.ContainsAny(text, "\n\x1b") || !strings.Contains(text, "the backend's name") {
+				t.Errorf("%.500q", text)
+			}
+		})
+	}
+}

@@ -1,0 +1,218 @@
+//go:build unix
+
+package procs
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// The times of a plugin where its Options say nothing.
+const (
+	DefaultStart = 10 * time.Second
+	DefaultStop  = 10 * time.Second
+	DefaultCall  = time.Minute
+)
+
+// Options are how a plugin is run.
+type Options struct {
+	// Name is the plugin's name, for errors and logs.
+	Name string
+	// Command is the executable and its arguments. One without a slash is looked up
+	// in the host's PATH, once.
+	Command []string
+	// SHA256 is the digest that the executable must have, in hex; empty: any. Every
+	// argument that is the path of a file needs one in Files then, for an interpreter
+	// says nothing about what it runs.
+	SHA256 string
+	// Files are digests of other files that it runs, by path.
+	Files map[string]string
+	// Plaintext leaves the control connection without TLS, for plugins that do not
+	// know go-plugin's. The socket is this user's alone either way.
+	Plaintext bool
+	// Plain asks over gRPC even where the plugin offers frames.
+	Plain bool
+	// Env is the environment that the plugin sees, beside what go-plugin tells it.
+	Env map[string]string
+	// Telemetry is OpenTelemetry's declarative configuration as the plugin is handed
+	// it, in a file that its variable OTEL_CONFIG_FILE names; nil: it is handed none.
+	Telemetry []byte
+	// Dir is where its processes keep their files: each store has a folder of its own in
+	// it, which is their working directory, and which no other host can open meanwhile. If
+	// empty, the working directory is an empty one, removed afterwards.
+	Dir string
+	// Start is how long it may take to start, Stop to flush and end, and Call to
+	// answer anything at all while calls are under way, before it counts as hanging.
+	// 0: the defaults; a negative Call: for ever.
+	Start, Stop, Call time.Duration
+	// MaxFrame is the largest request and answer, in bytes; 0: abi.DefaultMaxFrame.
+	MaxFrame int
+	// Memory is told to the plugin as what it may use, in bytes; 0: nothing is.
+	Memory uint64
+	// Limit is how many bytes of memory of its own it may use: the system refuses it more.
+	// 0: no limit. On Linux alone.
+	Limit uint64
+	// Restart is what follows when it is lost. RestartEmpty starts one again whose
+	// state was lost with it.
+	Restart      supervise.Policy
+	RestartEmpty bool
+
+	Log    *slog.Logger     // gets what the plugin logs and prints; nil: slog.Default()
+	Clock  func() time.Time // the host's; nil: the clock of package clock
+	Tracer trace.TracerProvider
+	Meter  metric.MeterProvider
+}
+
+// Plugin is an executable that can be started. It is safe for concurrent use.
+type Plugin struct {
+	logged supervise.LogRate // by all of its processes
+	opts   Options
+	path   string
+	tracer trace.Tracer // nil: no spans
+
+	mu   sync.Mutex
+	left []string // folders of runs that could not be removed
+}
+
+// New checks what can be before anything is started: that the executable is there
+// and that it and its files have their digests.
+func New(o Options) (*Plugin, error) {
+	if err := o.complete(); err != nil {
+		return nil, o.wrap(err)
+	}
+	path, err := executable(o.Command[0])
+	if err != nil {
+		return nil, o.wrap(err)
+	}
+	p := &Plugin{opts: o, path: path}
+	if o.Tracer != nil {
+		p.tracer = o.Tracer.Tracer(scope)
+	}
+	if err := p.pinned(); err != nil {
+		return nil, o.wrap(err)
+	}
+	return p, nil
+}
+
+// Path is the executable.
+func (p *Plugin) Path() string { return p.path }
+
+func (o *Options) complete() error {
+	if len(o.Command) == 0 || o.Command[0] == "" {
+		return storage.Errorf(storage.InvalidArgument, "the command is empty")
+	}
+	for _, d := range []struct {
+		v    *time.Duration
+		def  time.Duration
+		name string
+	}{{&o.Start, DefaultStart, "start"}, {&o.Stop, DefaultStop, "stop"}, {&o.Call, DefaultCall, ""}} {
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+		if *d.v < 0 && d.name != "" {
+			return storage.Errorf(storage.InvalidArgument, "the time to %s is negative", d.name)
+		}
+	}
+	if o.MaxFrame == 0 {
+		o.MaxFrame = abi.DefaultMaxFrame
+	}
+	if o.MaxFrame < 64<<10 || o.MaxFrame > 1<<30 {
+		return storage.Errorf(storage.InvalidArgument, "max_frame is %d, it must be between 64 KiB and 1 GiB", o.MaxFrame)
+	}
+	if o.Limit != 0 {
+		if err := canLimit(); err != nil {
+			return err
+		}
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	o.Log = o.Log.With("plugin", o.Name)
+	if o.Clock == nil {
+		o.Clock = clock.System().Now
+	}
+	return nil
+}
+
+func (o *Options) wrap(err error) error {
+	e := *storage.AsError(err)
+	if e.Layer == "" {
+		e.Layer = "plugin " + o.Name
+	}
+	return &e
+}
+
+// executable finds what a command names.
+func executable(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "", storage.Errorf(storage.InvalidArgument, "%s is not executable", name)
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return "", storage.Errorf(storage.InvalidArgument, "there is no executable %s", name)
+	case err != nil && !errors.Is(err, exec.ErrDot):
+		return "", storage.Errorf(storage.InvalidArgument, "%s: %v", name, err)
+	}
+	return filepath.Abs(path)
+}
+
+// pinned checks the digests of everything that is to be run. It is done before
+// every start, by a new SecureConfig, which cannot be used twice.
+func (p *Plugin) pinned() error {
+	if err := check(p.path, p.opts.SHA256); err != nil {
+		return err
+	}
+	for _, path := range slices.Sorted(maps.Keys(p.opts.Files)) {
+		if err := check(path, p.opts.Files[path]); err != nil {
+			return err
+		}
+	}
+	if p.opts.SHA256 == "" {
+		return nil
+	}
+	for _, arg := range p.opts.Command[1:] {
+		if info, err := os.Stat(arg); err == nil && info.Mode().IsRegular() && p.opts.Files[arg] == "" {
+			return storage.Errorf(storage.InvalidArgument, "the argument %s is a file without a digest of its own: a pin on the executable alone says nothing about what it runs", arg)
+		}
+	}
+	return nil
+}
+
+func check(path, digest string) error {
+	if digest == "" {
+		return nil
+	}
+	want, err := hex.DecodeString(digest)
+	if err != nil || len(want) != sha256.Size {
+		return storage.Errorf(storage.InvalidArgument, "the digest of %s is not 64 hex digits", path)
+	}
+	h := sha256.New()
+	ok, err := (&plugin.SecureConfig{Checksum: want, Hash: h}).Check(path)
+	if err != nil {
+		return storage.Errorf(storage.InvalidArgument, "the digest of %s: %v", path, err)
+	}
+	if !ok {
+		return storage.Errorf(storage.InvalidArgument, "the SHA-256 of %s is %s, the configuration demands %s", path, hex.EncodeToString(h.Sum(nil)), strings.ToLower(digest))
+	}
+	return nil
+}

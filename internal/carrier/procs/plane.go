@@ -1,0 +1,129 @@
+//go:build unix
+
+package procs
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync/atomic"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/abi/abigrpc"
+	"github.com/plinthkv/plinth/internal/abi/frames"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// plane is a way to ask a plugin: frames, or gRPC.
+type plane interface {
+	// ask sends the message of c, which it frees, and answers that of the answer.
+	// Of an error sent tells whether the plugin may have the request, and answered
+	// whether the error is the plugin's answer.
+	ask(ctx context.Context, op abi.Op, c *frames.Call) (message []byte, sent, answered bool, err error)
+	// progress is how many calls were answered, how many are under way, and how many
+	// ended without an answer because their callers had left.
+	progress() (answers uint64, inFlight int, left uint64)
+	close()
+}
+
+// framePlane asks by frames.
+type framePlane struct{ *frames.Client }
+
+func (p framePlane) ask(ctx context.Context, _ abi.Op, c *frames.Call) ([]byte, bool, bool, error) {
+	sent, err := p.Do(ctx, c)
+	message, answered := c.Message, err == nil || c.Code != storage.OK
+	c.Free()
+	return message, sent, answered, err
+}
+
+// progress: what a caller has left is under way until its answer comes.
+func (p framePlane) progress() (uint64, int, uint64) { return p.Answers(), p.InFlight(), 0 }
+func (p framePlane) close()                          { p.Close() }
+
+// grpcPlane asks over gRPC.
+type grpcPlane struct {
+	conn     *grpc.ClientConn
+	answers  atomic.Uint64
+	inFlight atomic.Int64
+	left     atomic.Uint64
+}
+
+var methods = map[abi.Op]string{abi.OpGet: abigrpc.MethodGet, abi.OpGetMany: abigrpc.MethodGetMany, abi.OpScan: abigrpc.MethodScan,
+	abi.OpApply: abigrpc.MethodApply, abi.OpHealth: abigrpc.MethodHealth}
+
+func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte, bool, bool, error) {
+	defer c.Free()
+	f, err := c.Request()
+	if err != nil {
+		return nil, false, false, err
+	}
+	var h abi.Header
+	if err := h.Decode(f.Header); err != nil {
+		return nil, false, false, err
+	}
+	md := metadata.MD{}
+	for name, v := range map[string]int64{abigrpc.MetaNow: h.Now, abigrpc.MetaBudget: int64(h.Budget)} {
+		if v > 0 {
+			md[name] = []string{strconv.FormatInt(v, 10)}
+		}
+	}
+	if len(h.Traceparent) > 0 {
+		md[abigrpc.MetaTraceparent] = []string{string(h.Traceparent)}
+		if len(h.Tracestate) > 0 {
+			md[abigrpc.MetaTracestate] = []string{string(h.Tracestate)}
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, false, false, storage.ContextError(ctx)
+	}
+	p.inFlight.Add(1)
+	defer p.inFlight.Add(-1)
+	var answer abigrpc.Raw
+	method, ok := methods[op]
+	if !ok { // only a test asks for it
+		method = abigrpc.MethodGet + op.String()
+	}
+	err = p.conn.Invoke(metadata.NewOutgoingContext(ctx, md), method, &abigrpc.Raw{Bytes: f.Message}, &answer)
+	if err == nil {
+		p.answers.Add(1)
+		return answer.Bytes, true, true, nil
+	}
+	if e := abigrpc.FromStatus(err); e != nil {
+		p.answers.Add(1)
+		return nil, true, true, e
+	}
+	if ctx.Err() != nil {
+		p.left.Add(1)
+		return nil, true, false, storage.ContextError(ctx)
+	}
+	switch s := status.Convert(err); s.Code() {
+	case codes.DeadlineExceeded: // the caller's, which passes there too, and may do so first
+		p.left.Add(1)
+		return nil, true, false, storage.AsError(context.DeadlineExceeded)
+	case codes.Unavailable, codes.Canceled: // the connection's
+		return nil, true, false, storage.Errorf(storage.Unavailable, "the call over gRPC: %s", firstLine(err.Error()))
+	case codes.Unimplemented:
+		err = storage.Errorf(storage.Unsupported, "the plugin has no %s", op)
+	default: // a fault, of which nothing else is known
+		e := &storage.Error{Code: storage.Internal, Msg: fmt.Sprintf("the plugin answers the status %s without an Error: %s", s.Code(), firstLine(s.Message()))}
+		switch {
+		case op == abi.OpApply:
+			e.Code, e.Unknown = storage.OutcomeUnknown, true
+		case s.Code() == codes.ResourceExhausted: // an answer that is too large
+			e.Code = storage.RangeLimit
+		}
+		err = e
+	}
+	p.answers.Add(1)
+	return nil, true, true, err
+}
+
+func (p *grpcPlane) progress() (uint64, int, uint64) {
+	return p.answers.Load(), int(p.inFlight.Load()), p.left.Load()
+}
+func (p *grpcPlane) close() {}

@@ -1,0 +1,43 @@
+//go:build unix
+
+package procs
+
+import (
+	"context"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/abi/frames"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Raw sends requests as they are, but for their ids, and answers frames with the ids
+// that they had: for tests of plugins, to which it can say what no caller makes the
+// host say.
+func (b *Backend) Raw(ctx context.Context, requests []byte) (answers []byte, err error) {
+	for len(requests) > 0 {
+		f, rest, err := abi.ReadFrame(requests, b.p.opts.MaxFrame)
+		if err != nil {
+			return nil, err
+		}
+		c := call{op: abi.Op(f.Kind), frame: frames.Begin(0, nil)}
+		c.frame.Frame = append(c.frame.Frame[:0], requests[:len(requests)-len(rest)]...)
+		r, err := b.reach(ctx)
+		if err != nil {
+			return nil, err
+		}
+		message, _, answered, err := r.plane.ask(ctx, c.op, c.frame)
+		if err != nil && !answered {
+			return nil, b.error(err)
+		}
+		start := len(answers)
+		answers = abi.BeginFrame(answers, f.ID, uint8(storage.CodeOf(err)), nil)
+		if err != nil {
+			message = abi.AppendError(nil, storage.AsError(err))
+		}
+		if answers, err = abi.EndFrame(append(answers, message...), start); err != nil {
+			return nil, err
+		}
+		requests = rest
+	}
+	return answers, nil
+}

@@ -1,0 +1,323 @@
+package wasmhost
+
+import (
+	"context"
+	"encoding/json"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/abi/answer"
+	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Backend is an opened plugin: a storage.Backend whose state is in a guest. It
+// has one instance, or several where the guest says that it is stateless.
+type Backend struct {
+	m      *Module
+	config json.RawMessage
+	slots  []*slot
+	next   atomic.Uint32 // the slot that is tried first
+	clock  func() time.Time
+	time   *clock.Clock
+
+	whenLost atomic.Pointer[func()]
+
+	info   atomic.Pointer[storage.Info]
+	closed atomic.Bool
+	meters *meters // nil: nobody counts
+}
+
+var _ storage.Backend = (*Backend)(nil)
+
+// Open starts an instance and makes its backend with config, a JSON object or
+// nothing. An error of the guest's own is passed on with its ConfigPath.
+func (m *Module) Open(ctx context.Context, config json.RawMessage) (*Backend, error) {
+	return m.OpenFor(ctx, "", config)
+}
+
+// OpenFor is Open for the store of that name, by which its metrics are told apart.
+func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessage) (*Backend, error) {
+	if len(config) > m.opts.MaxFrame/2 {
+		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
+	}
+	b := &Backend{m: m, config: config, clock: m.opts.Clock, time: clock.New(m.opts.Clock)}
+	log := m.opts.Log
+	if store != "" {
+		log = log.With("store", store)
+	}
+	for want := 1; len(b.slots) < want; {
+		in, err := m.open(ctx, config, b.time.Millis())
+		if err != nil {
+			b.Close(context.WithoutCancel(ctx))
+			return nil, m.opts.wrap(err)
+		}
+		s := &slot{in: in, life: supervise.New(m.opts.Restart, b.clock, log)}
+		s.life.Started()
+		b.slots = append(b.slots, s)
+		if in.info.Caps.Has(storage.CapStateless) {
+			want = runtime.GOMAXPROCS(0)
+		}
+		b.info.Store(&in.info)
+	}
+	if err := b.meter(m.opts.Meter, store); err != nil {
+		b.Close(context.WithoutCancel(ctx))
+		return nil, m.opts.wrap(err)
+	}
+	return b, nil
+}
+
+// WhenLost has f called as soon as an instance is lost whose state went with it. f must
+// not call the backend.
+func (b *Backend) WhenLost(f func()) { b.whenLost.Store(&f) }
+
+// Status is how the plugin is.
+func (b *Backend) Status() supervise.Status {
+	all := make([]supervise.Status, 0, len(b.slots))
+	for _, s := range b.slots {
+		all = append(all, s.life.Status())
+	}
+	return supervise.Together(all)
+}
+
+// Info is what the guest said at its start, within the limits of a frame.
+func (b *Backend) Info() storage.Info { return *b.info.Load() }
+
+// slot is one that nobody has, else the next in turn. Those without an instance
+// are passed over while there are others, until they may have one again.
+func (b *Backend) slot() (s *slot, held bool) {
+	if len(b.slots) == 1 {
+		return b.slots[0], b.slots[0].try()
+	}
+	first := int(b.next.Add(1))
+	for i := range b.slots {
+		at := b.slots[(first+i)%len(b.slots)]
+		if !at.usable() {
+			continue
+		}
+		if at.try() {
+			return at, true
+		}
+		s = at
+	}
+	if s == nil {
+		s = b.soonest()
+		return s, s.try()
+	}
+	return s, false
+}
+
+// soonest is the slot that is started again before the others, when all are lost;
+// the first where none is.
+func (b *Backend) soonest() *slot {
+	best, at := b.slots[0], time.Time{}
+	for _, s := range b.slots {
+		if is := s.life.Status(); !is.RetryAt.IsZero() && (at.IsZero() || is.RetryAt.Before(at)) {
+			best, at = s, is.RetryAt
+		}
+	}
+	return best
+}
+
+// ready gives the held slot an instance, if it has lost its own and may have
+// another. It does not release the slot.
+func (b *Backend) ready(s *slot) error {
+	if b.closed.Load() {
+		return b.error(&storage.Error{Code: storage.ShuttingDown})
+	}
+	if s.in != nil {
+		return nil
+	}
+	if !s.life.Due() {
+		return b.unavailable(s)
+	}
+	in, err := b.m.open(context.Background(), b.config, b.time.Later())
+	if err == nil {
+		if err = b.admits(&in.info); err != nil {
+			in.close()
+		}
+	}
+	if err != nil {
+		s.life.Lost(err, "", true)
+		return b.unavailable(s)
+	}
+	s.in = in
+	if s.counts != nil {
+		s.counts.memory.Store(uint64(in.guest.Memory().Size()))
+	}
+	b.info.Store(&in.info)
+	s.down.Store(false)
+	s.life.Started()
+	return nil
+}
+
+// admits refuses a restart that can do less than what was checked.
+func (b *Backend) admits(info *storage.Info) error {
+	if before := b.info.Load().Caps; !info.Caps.Has(before) {
+		return storage.Errorf(storage.Internal, "restarted with fewer capabilities than before: it lacks %s", before&^info.Caps)
+	}
+	return nil
+}
+
+// discard throws the held slot's broken instance away and notes what follows.
+func (b *Backend) discard(s *slot, reason error) {
+	why := *storage.AsError(reason) // whether a write may have been applied is told to whoever waits for it
+	why.Unknown, reason = false, &why
+	in := s.in
+	s.in = nil
+	s.down.Store(true)
+	survives := in.info.Caps&(storage.CapDurable|storage.CapStateless) != 0
+	if f := b.whenLost.Load(); f != nil && !survives {
+		(*f)()
+	}
+	restarts := survives || b.m.opts.OnLoss == RestartOnLoss
+	if b.m.opts.Lost != nil {
+		b.m.opts.Lost(reason)
+	}
+	if err := in.close(); err != nil {
+		b.m.opts.Log.Warn("closing a broken instance", "error", err)
+	}
+	s.life.Lost(reason, "", restarts)
+}
+
+// unavailable is why a slot has no instance.
+func (b *Backend) unavailable(s *slot) error {
+	if e := s.life.Error(); e != nil {
+		return b.error(e)
+	}
+	return b.error(&storage.Error{Code: storage.ShuttingDown})
+}
+
+// awaits waits while every instance is lost, if one is started again soon enough.
+func (b *Backend) awaits(ctx context.Context) error {
+	for _, s := range b.slots {
+		if s.usable() {
+			return nil
+		}
+	}
+	if err := b.soonest().life.WaitDue(ctx); err != nil {
+		return b.error(err)
+	}
+	return nil
+}
+
+func (b *Backend) error(err error) error {
+	if e, ok := err.(*storage.Error); ok && e.Layer != "" {
+		return err
+	}
+	return b.m.opts.wrap(err)
+}
+
+// request is the most bytes of a request frame: what a guest with limits l has a
+// buffer for, which is one write set of all that they allow, with its wrapping. A
+// get or scan is not longer than that: a read must not end a guest that takes any
+// write.
+func (b *Backend) request(l *storage.Limits) int {
+	const wrapping = 48 // of an op, a check or a key
+	elements := min(max(l.Ops, l.GetKeys), abi.MaxElements)
+	return min(b.m.opts.MaxFrame, max(l.WriteBytes, 2*(l.Key+1))+wrapping*elements+frameReserve)
+}
+
+// do sends one request and waits for its answer.
+func (b *Backend) do(ctx context.Context, r *request) error {
+	if most := b.request(&b.info.Load().Limits); len(r.frame) > most {
+		return b.error(storage.LimitError(storage.SizeLimit, "request frame", int64(most), int64(len(r.frame))))
+	}
+	if err := ctx.Err(); err != nil {
+		return storage.ContextError(ctx)
+	}
+	if b.closed.Load() { // at once, although somebody may still be served
+		return b.error(&storage.Error{Code: storage.ShuttingDown})
+	}
+	if b.slots[0].down.Load() {
+		if err := b.awaits(ctx); err != nil {
+			return err
+		}
+	}
+	s, held := b.slot()
+	if !held {
+		var err error
+		var start time.Time
+		if b.meters != nil {
+			start = time.Now()
+		}
+		held, err = s.wait(ctx, r)
+		if b.meters != nil {
+			b.meters.waited(ctx, start)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if held {
+		b.hold(s, r)
+	}
+	if r.err != nil {
+		if !r.write {
+			return b.error(answer.Refused(r.err, nil))
+		}
+		return b.error(r.err)
+	}
+	return nil
+}
+
+// hold runs r and what else waits in the slot that is held, and releases it.
+func (b *Backend) hold(s *slot, r *request) {
+	defer s.release()
+	err := b.ready(s)
+	batch := s.gather(r)
+	if err != nil {
+		for _, q := range batch {
+			q.err = err
+		}
+	} else {
+		combined(batch)
+		broken := s.run(batch)
+		if s.counts != nil {
+			s.called(len(batch), broken == nil)
+		}
+		if broken != nil {
+			b.discard(s, broken)
+		}
+	}
+	for _, q := range batch[1:] {
+		q.done <- true
+	}
+}
+
+// frame begins a request: the message is appended, then end finishes it.
+func (b *Backend) frame(ctx context.Context, op abi.Op) *request {
+	r := requests.Get().(*request)
+	r.write = op == abi.OpApply
+	h := abi.Header{Now: b.time.Millis(), Budget: uint32(b.m.message())}
+	if deadline, ok := ctx.Deadline(); ok {
+		h.Deadline = max(time.Until(deadline).Milliseconds(), 1)
+	}
+	if b.m.traces(ctx) {
+		r.begins(ctx, b.m, op, &h)
+	} else if b.m.opts.TraceContext != nil {
+		traceparent, tracestate := b.m.opts.TraceContext(ctx)
+		h.Traceparent, h.Tracestate = []byte(traceparent), []byte(tracestate)
+	}
+	r.frame = abi.BeginFrame(r.frame[:0], 0, uint8(op), &h)
+	return r
+}
+
+// send finishes the request and sends it.
+func (b *Backend) send(ctx context.Context, r *request) (message []byte, err error) {
+	if r.frame, err = abi.EndFrame(r.frame, 0); err == nil {
+		err = b.do(ctx, r)
+	}
+	r.ends(err)
+	message = r.message
+	r.free()
+	return message, err
+}
+
+// unreadable is the error of an answer whose frame was well and whose message is not.
+func (b *Backend) unreadable(op string, err error) error {
+	return b.error(&storage.Error{Code: storage.Internal, Op: op, Msg: "the plugin's answer cannot be read: " + err.Error()})
+}

@@ -1,0 +1,191 @@
+package wasmhost
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// The limits of a module where its Options say nothing.
+const (
+	DefaultMemory = 64 << 20
+	DefaultCall   = 2 * time.Second
+	// MaxModule is the largest module that is compiled, in bytes.
+	MaxModule = 64 << 20
+	// maxMemory is what a 32-bit module can address. The last page of it is never
+	// given: wazero takes the size of a full memory for 0.
+	maxMemory = 1 << 32
+	pageSize  = 1 << 16
+)
+
+// Options are how a module is run.
+type Options struct {
+	// Name is the plugin's name, for errors and logs.
+	Name string
+	// SHA256 is the digest that the module must have, in hex; empty: any.
+	SHA256 string
+	// Trusted runs the guest without interruption checks: faster in loops, but
+	// one that does not end hangs the whole process. It needs SHA256, unless the
+	// module is BuiltIn.
+	Trusted, BuiltIn bool
+	// Isolated says of a module that is run without interruption checks, in a process of
+	// its own, that it is not trusted: what compiling it may take is bounded all the same.
+	Isolated bool
+	// Memory is the most linear memory of an instance, in bytes; 0: DefaultMemory.
+	Memory uint64
+	// Call is how long one request may take; 0: DefaultCall. Not with Trusted.
+	Call time.Duration
+	// MaxFrame is the largest request and answer, in bytes; 0: abi.DefaultMaxFrame.
+	MaxFrame int
+	// Env is the environment that the guest sees.
+	Env map[string]string
+	// OnLoss is what follows when the instance of a guest that is neither durable
+	// nor stateless is lost.
+	OnLoss OnLoss
+	// Restart is how soon and how often it is started again.
+	Restart supervise.Policy
+	// Lost hears why an instance was lost, before anything follows; nil: nobody.
+	Lost func(why error)
+	// Log gets what the guest logs and writes; nil: slog.Default().
+	Log *slog.Logger
+	// Clock is the host's clock; nil: the clock of package clock.
+	Clock func() time.Time
+	// Tracer is where the spans of calls go, Meter what counts; nil: nowhere.
+	Tracer trace.TracerProvider
+	Meter  metric.MeterProvider
+	// TraceContext is the trace context of a call, as W3C has it, where it is not
+	// OpenTelemetry's; nil: there is none.
+	TraceContext func(context.Context) (traceparent, tracestate string)
+}
+
+// OnLoss says what follows when an instance is lost whose state is not elsewhere.
+type OnLoss uint8
+
+const (
+	// FailOnLoss leaves the backend failed, until an operator acts.
+	FailOnLoss OnLoss = iota
+	// RestartOnLoss starts again, empty, with a new incarnation.
+	RestartOnLoss
+)
+
+// Module is a plugin, compiled and checked. It is safe for concurrent use.
+type Module struct {
+	opts   Options
+	digest string
+	*engine
+	hasGet bool
+	logged supervise.LogRate // by all of its instances
+
+	tracer     trace.Tracer         // nil: no spans
+	attributes []attribute.KeyValue // of everything that is emitted
+}
+
+// Load compiles binary and checks that it can be a plugin, before any of its
+// code runs. Errors are InvalidArgument and say what is missing or forbidden.
+func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module, err error) {
+	if err := o.complete(); err != nil {
+		return nil, o.wrap(err)
+	}
+	sum := sha256.Sum256(binary)
+	m := &Module{opts: o, digest: hex.EncodeToString(sum[:]),
+		attributes: []attribute.KeyValue{attribute.String("plinth.plugin", o.Name)}}
+	if o.Tracer != nil {
+		m.tracer = o.Tracer.Tracer(scope)
+	}
+	if want := strings.ToLower(o.SHA256); want != "" && want != m.digest {
+		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "the module's SHA-256 is %s, the configuration demands %s", m.digest, want))
+	}
+	if len(binary) > MaxModule {
+		return nil, o.wrap(storage.LimitError(storage.SizeLimit, "module bytes", MaxModule, int64(len(binary))))
+	}
+	if len(binary) < 8 || string(binary[:4]) != "\x00asm" {
+		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "not a WebAssembly module: it does not begin with the bytes 00 61 73 6d"))
+	}
+	if string(binary[4:8]) != "\x01\x00\x00\x00" {
+		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "not a core WebAssembly module of version 1, but % x: components are not taken", binary[4:8]))
+	}
+	if binary, err = guard(binary, !o.Trusted, o.Isolated); err != nil {
+		return nil, o.wrap(err)
+	}
+	if m.engine, err = r.compile(ctx, binary, &o); err != nil {
+		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "the module cannot be compiled: %v", err))
+	}
+	defer func() {
+		if err != nil {
+			_ = m.engine.close(ctx) // what was made of it is of no use
+		}
+	}()
+	if _, err := wasi_snapshot_preview1.Instantiate(ctx, m.runtime); err != nil {
+		return nil, o.wrap(err)
+	}
+	if err := m.check(m.runtime.Module(wasi_snapshot_preview1.ModuleName).ExportedFunctionDefinitions()); err != nil {
+		return nil, o.wrap(err)
+	}
+	if err := m.provideImports(ctx); err != nil {
+		return nil, o.wrap(err)
+	}
+	return m, nil
+}
+
+// complete checks o and fills in defaults.
+func (o *Options) complete() error {
+	if o.Memory == 0 {
+		o.Memory = DefaultMemory
+	}
+	if o.Memory > maxMemory {
+		return storage.LimitError(storage.InvalidArgument, "memory", maxMemory, int64(min(o.Memory, math.MaxInt64)))
+	}
+	o.Memory = min((o.Memory+pageSize-1)/pageSize*pageSize, maxMemory-pageSize)
+	if o.MaxFrame == 0 {
+		o.MaxFrame = abi.DefaultMaxFrame
+	}
+	if o.MaxFrame < 64<<10 || o.MaxFrame > 1<<30 {
+		return storage.Errorf(storage.InvalidArgument, "max_frame is %d, it must be between 64 KiB and 1 GiB", o.MaxFrame)
+	}
+	switch {
+	case o.Trusted && o.SHA256 == "" && !o.BuiltIn:
+		return storage.Errorf(storage.InvalidArgument, "trust needs a sha256 pin")
+	case o.Trusted && o.Call != 0:
+		return storage.Errorf(storage.InvalidArgument, "trust excludes a call budget: a trusted guest cannot be interrupted")
+	case o.Call < 0:
+		return storage.Errorf(storage.InvalidArgument, "the call budget is negative")
+	case !o.Trusted && o.Call == 0:
+		o.Call = DefaultCall
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	o.Log = o.Log.With("plugin", o.Name)
+	if o.Clock == nil {
+		o.Clock = clock.System().Now
+	}
+	return nil
+}
+
+func (o *Options) wrap(err error) error {
+	e := *storage.AsError(err)
+	if e.Layer == "" {
+		e.Layer = "plugin " + o.Name
+	}
+	return &e
+}
+
+// Digest is the SHA-256 of the module's bytes, in hex.
+func (m *Module) Digest() string { return m.digest }
+
+// Close releases the module. Every Backend must be closed before.
+func (m *Module) Close(ctx context.Context) error { return m.engine.close(ctx) }

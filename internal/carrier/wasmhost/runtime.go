@@ -1,0 +1,115 @@
+package wasmhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/plinthkv/plinth/internal/private"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Runtime is what modules share: where their compiled code is kept. It is safe for
+// concurrent use.
+type Runtime struct {
+	dir    string // empty: nothing is kept
+	unkept error  // why, although a directory was given
+	warned sync.Once
+
+	compiler Compiler // nil: this process compiles
+}
+
+// knowVersion has wazero look up its own version before anybody asks for it beside
+// somebody else: the first who asks notes it for all, without a lock.
+var knowVersion = sync.OnceFunc(func() {
+	ctx := context.Background()
+	_ = wazero.NewRuntime(ctx).Close(ctx) // nothing is in it
+})
+
+// NewRuntime makes a Runtime. Compiled code is kept in cacheDir, so that the
+// next start needs not compile again; empty: in memory only. The cache is
+// native code that is run as it is found: a directory that others than this
+// user can write to is refused. One that cannot be used otherwise is done without.
+func NewRuntime(_ context.Context, cacheDir string) (*Runtime, error) {
+	knowVersion()
+	r := &Runtime{dir: cacheDir}
+	if cacheDir == "" {
+		return r, nil
+	}
+	if err := os.MkdirAll(cacheDir, 0o700); err != nil {
+		r.dir, r.unkept = "", err
+		return r, nil
+	}
+	if err := CheckCacheDir(cacheDir); err != nil {
+		return nil, err
+	}
+	forget(cacheDir, time.Now())
+	return r, nil
+}
+
+// compile compiles binary, or reads what was kept of it. The cache is only a cache:
+// where it cannot be read or written, that is logged, and the module compiled.
+func (r *Runtime) compile(ctx context.Context, binary []byte, o *Options) (*engine, error) {
+	if r.unkept != nil {
+		r.warned.Do(func() { o.Log.Warn("compiled code cannot be kept: every start compiles", "error", r.unkept) })
+	}
+	dir, elsewhere := r.dir, r.compiler != nil && !o.Trusted
+	if dir == "" && elsewhere {
+		tmp, err := os.MkdirTemp("", "plinth-compile")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(tmp)
+		dir = tmp
+	}
+	if dir == "" {
+		return compile(ctx, binary, o, "")
+	}
+	k := keptIn(dir, binary, o.Trusted)
+	whole, damaged, err := k.verify()
+	if damaged {
+		o.Log.Warn("compiled code in the cache was damaged: it was removed, and the module is compiled again", "folder", k.dir)
+	}
+	if err == nil && elsewhere && !whole {
+		if err := r.elsewhere(ctx, binary, o, k.dir); errors.Is(err, storage.ErrInvalidArgument) {
+			return nil, err
+		} else if err != nil {
+			o.Log.Warn("the module is compiled in this process: no other could", "error", err)
+		}
+	}
+	if err == nil {
+		var e *engine
+		if e, err = compile(ctx, binary, o, k.dir); err == nil {
+			if err := k.list(); err != nil {
+				o.Log.Warn("compiled code cannot be kept: the next start compiles again", "error", err)
+			}
+			return e, nil
+		}
+	}
+	// It may be the cache, or the module.
+	e, failed := compile(ctx, binary, o, "")
+	if failed == nil {
+		o.Log.Warn("compiled code cannot be kept: every start compiles", "error", err)
+	}
+	return e, failed
+}
+
+// Close does nothing more: modules close what they are compiled to.
+func (r *Runtime) Close(context.Context) error { return nil }
+
+// CheckCacheDir makes dir, and refuses one that is not this user's alone: see
+// [private.Dir].
+func CheckCacheDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("compilation cache: %w", err)
+	}
+	if err := private.Dir(dir); err != nil {
+		return fmt.Errorf("compilation cache: %w: it holds native code that is run as it is found", err)
+	}
+	return nil
+}

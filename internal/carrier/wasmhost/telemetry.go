@@ -1,0 +1,196 @@
+package wasmhost
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// scope is the instrumentation scope of what the carrier emits.
+const scope = "github.com/plinthkv/plinth/internal/carrier/wasmhost"
+
+// spanNames are the names of the spans of calls into a guest.
+var spanNames = map[abi.Op]string{abi.OpGet: "plinth.wasm get", abi.OpGetMany: "plinth.wasm get_many", abi.OpScan: "plinth.wasm scan",
+	abi.OpApply: "plinth.wasm apply", abi.OpHealth: "plinth.wasm health"}
+
+// traces tells whether calls of ctx have spans: only under a parent that records.
+func (m *Module) traces(ctx context.Context) bool {
+	return m.tracer != nil && trace.SpanFromContext(ctx).IsRecording()
+}
+
+// traced tells whether calls of ctx have a trace context that the guest is told.
+func (m *Module) traced(ctx context.Context) bool {
+	if m.opts.TraceContext == nil {
+		return m.traces(ctx)
+	}
+	traceparent, _ := m.opts.TraceContext(ctx)
+	return traceparent != ""
+}
+
+// begins starts the span of a request, and puts its context into the header, so
+// that what the guest does can be found under it. It is the caller's own, however
+// many requests are sent together.
+func (r *request) begins(ctx context.Context, m *Module, op abi.Op, h *abi.Header) {
+	_, r.span = m.tracer.Start(ctx, spanNames[op], trace.WithAttributes(m.attributes...))
+	sc := r.span.SpanContext()
+	if !sc.IsValid() {
+		return
+	}
+	r.trace = appendTraceparent(r.trace[:0], sc)
+	h.Traceparent, h.Tracestate = r.trace, []byte(sc.TraceState().String())
+}
+
+// appendTraceparent appends the W3C form of sc.
+func appendTraceparent(dst []byte, sc trace.SpanContext) []byte {
+	id, span := sc.TraceID(), sc.SpanID()
+	dst = append(dst, "00-"...)
+	dst = hex.AppendEncode(dst, id[:])
+	dst = append(dst, '-')
+	dst = hex.AppendEncode(dst, span[:])
+	return append(dst, '-', '0', '0'+byte(sc.TraceFlags()&trace.FlagsSampled))
+}
+
+// ends ends the request's span. Not found and conflict are answers.
+func (r *request) ends(err error) {
+	if r.span == nil {
+		return
+	}
+	if code := storage.CodeOf(err); code != storage.OK && code != storage.NotFound && code != storage.Conflict {
+		r.span.SetAttributes(attribute.String("error.type", code.String()))
+		r.span.SetStatus(codes.Error, err.Error())
+	}
+	r.span.End()
+	r.span = nil
+}
+
+// combined notes in each span with how many others its request was sent.
+func combined(batch []*request) {
+	if len(batch) < 2 {
+		return
+	}
+	for _, r := range batch {
+		if r.span != nil {
+			r.span.SetAttributes(attribute.Int("plinth.wasm.combined", len(batch)))
+		}
+	}
+}
+
+// counts are what a slot counts for metrics. Who holds the slot writes them,
+// anybody reads.
+type counts struct {
+	calls  atomic.Uint64
+	memory atomic.Uint64 // bytes of linear memory, as last looked at
+}
+
+// called counts n requests, and looks at the memory: always where that is cheap
+// beside the call, else now and then.
+func (s *slot) called(n int, always bool) {
+	calls := s.counts.calls.Load() + uint64(n)
+	s.counts.calls.Store(calls)
+	if always || calls&63 == 1 {
+		s.counts.memory.Store(uint64(s.in.guest.Memory().Size()))
+	}
+}
+
+// meters are the instruments of a backend.
+type meters struct {
+	wait metric.Float64Histogram
+	with []metric.RecordOption
+	stop func() error
+}
+
+// waitBounds are finer than those of other durations: a call into a guest takes
+// less than a microsecond.
+var waitBounds = []float64{1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}
+
+// meter has what the slots count observed. A nil provider: nothing is counted.
+func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
+	if p == nil {
+		return nil
+	}
+	own := b.m.attributes
+	if store != "" {
+		own = append(own[:len(own):len(own)], attribute.String("db.namespace", store))
+	}
+	with := metric.WithAttributeSet(attribute.NewSet(own...))
+	ready := metric.WithAttributeSet(attribute.NewSet(append(own[:len(own):len(own)], attribute.String("plinth.instance.state", "ready"))...))
+	lost := metric.WithAttributeSet(attribute.NewSet(append(own[:len(own):len(own)], attribute.String("plinth.instance.state", "lost"))...))
+	var errs firstError
+	m := p.Meter(scope)
+	meters := &meters{with: []metric.RecordOption{with}}
+	meters.wait, err = m.Float64Histogram("plinth.instance.queue.wait", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(waitBounds...),
+		metric.WithDescription("Time that calls waited for a busy plugin instance; those that did not wait are not counted."))
+	errs.keep(err)
+	memory, err := m.Int64ObservableUpDownCounter("plinth.instance.memory.usage", metric.WithUnit("By"), metric.WithDescription("Linear memory that plugin instances have taken."))
+	errs.keep(err)
+	limit, err := m.Int64ObservableUpDownCounter("plinth.instance.memory.limit", metric.WithUnit("By"), metric.WithDescription("Linear memory that plugin instances may take."))
+	errs.keep(err)
+	calls, err := m.Int64ObservableCounter("plinth.instance.calls", metric.WithUnit("{call}"), metric.WithDescription("Requests sent into plugin instances."))
+	errs.keep(err)
+	restarts, err := m.Int64ObservableCounter("plinth.instance.restarts", metric.WithUnit("{restart}"), metric.WithDescription("Plugin instances that were started in the place of lost ones."))
+	errs.keep(err)
+	number, err := m.Int64ObservableUpDownCounter("plinth.instance.count", metric.WithUnit("{instance}"), metric.WithDescription("Plugin instances, by whether they are there or lost."))
+	errs.keep(err)
+	if errs.error != nil {
+		return errs.error
+	}
+	registered, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		var called, taken, there int64
+		for _, s := range b.slots {
+			called += int64(s.counts.calls.Load())
+			if !s.down.Load() {
+				there++
+				taken += int64(s.counts.memory.Load())
+			}
+		}
+		o.ObserveInt64(calls, called, with)
+		o.ObserveInt64(memory, taken, with)
+		o.ObserveInt64(limit, int64(len(b.slots))*int64(b.m.opts.Memory), with)
+		o.ObserveInt64(restarts, int64(b.Status().Restarts), with)
+		o.ObserveInt64(number, there, ready)
+		o.ObserveInt64(number, int64(len(b.slots))-there, lost)
+		return nil
+	}, memory, limit, calls, restarts, number)
+	if err != nil {
+		return err
+	}
+	stopState, err := supervise.Measure(p, b.Status, own...)
+	if err != nil {
+		return errors.Join(err, registered.Unregister())
+	}
+	stopLog, err := b.m.logged.Measure(p, b.m.attributes...)
+	if err != nil {
+		return errors.Join(err, registered.Unregister(), stopState())
+	}
+	meters.stop = func() error { return errors.Join(registered.Unregister(), stopState(), stopLog()) }
+	b.meters = meters
+	for _, s := range b.slots {
+		s.counts = new(counts)
+		s.counts.memory.Store(uint64(s.in.guest.Memory().Size()))
+	}
+	return nil
+}
+
+type firstError struct{ error }
+
+func (f *firstError) keep(err error) {
+	if f.error == nil {
+		f.error = err
+	}
+}
+
+// waited records how long a call stood in the queue.
+func (m *meters) waited(ctx context.Context, since time.Time) {
+	m.wait.Record(ctx, time.Since(since).Seconds(), m.with...)
+}
