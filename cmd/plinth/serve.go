@@ -115,7 +115,7 @@ const telemetryFlush = 5 * time.Second
 // that nothing that the host does is missing. forPlugins is what plugins are handed of
 // it.
 func (s *serveCmd) telemetry(ctx context.Context, e env) (_ *setup.Telemetry, forPlugins []byte, _ error) {
-	cfg, err := config.Load(config.Options{File: s.Source.Config, Environ: e.environ, Flags: s.Source.Set, Programs: builtinPrograms()})
+	cfg, err := config.Load(config.Options{File: s.Source.Config, Environ: e.environ, Flags: s.Source.Set, BuiltIn: builtinBackends()})
 	if cfg == nil {
 		return nil, nil, err
 	}
