@@ -46,11 +46,11 @@ func TestTraces(t *testing.T) {
 		status       int
 		want         string
 	}{
-		{http.MethodPut, "/links/go", http.StatusCreated, "PUT /links/{name}(compare_and_set links(plinth.wasm apply))"},
-		{http.MethodPut, "/links/go", http.StatusConflict, "PUT /links/{name}(compare_and_set links(plinth.wasm apply))"},
-		{http.MethodGet, "/links/go", http.StatusFound, "GET /links/{name}(get links(plinth.wasm get))"},
+		{http.MethodPut, "/links/go", http.StatusCreated, "PUT /links/{name}(compare_and_set links(plinth.native apply))"},
+		{http.MethodPut, "/links/go", http.StatusConflict, "PUT /links/{name}(compare_and_set links(plinth.native apply))"},
+		{http.MethodGet, "/links/go", http.StatusFound, "GET /links/{name}(get links(plinth.native get))"},
 		{http.MethodGet, "/links/go", http.StatusFound, "GET /links/{name}(get links)"},
-		{http.MethodGet, "/links/absent", http.StatusNotFound, "GET /links/{name}(get links(plinth.wasm get))"},
+		{http.MethodGet, "/links/absent", http.StatusNotFound, "GET /links/{name}(get links(plinth.native get))"},
 	} {
 		spans.Reset()
 		req, err := http.NewRequestWithContext(t.Context(), c.method, web.URL+c.path, strings.NewReader("https://go.dev"))
