@@ -103,7 +103,7 @@ func TestSpecMessages(t *testing.T) {
 // The numbers of the schema's enums are those of package storage.
 func TestSchemaEnums(t *testing.T) {
 	for number, name := range pb.Code_name {
-		if c := storage.Code(number); !c.Known() || "CODE_"+strings.ToUpper(c.String()) != name {
+		if c := storage.Code(number); !c.Known() || "CODE_"+strings.ToUpper(c.Name()) != name {
 			t.Errorf("%s is %d, which is %s in package storage", name, number, c)
 		}
 	}

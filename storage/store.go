@@ -12,7 +12,7 @@ import (
 // Store is an application's view of a backend: every verb, on top of the narrow
 // waist. It holds no state but its backend and is safe for concurrent use.
 //
-// Errors are *[Error] and match the sentinels by errors.Is. A write whose error
+// Errors match the sentinels by errors.Is, and [AsError] shows what more they say. A write whose error
 // is Unknown may have been applied; any other error means that it was not.
 type Store struct {
 	b     Backend

@@ -280,6 +280,6 @@ func (s *Server) log(method string, err error) {
 	}
 	switch e := storage.AsError(err); e.Code {
 	case storage.Internal, storage.Serialization, storage.OutcomeUnknown, storage.Unavailable, storage.NoSpace:
-		s.settings.Log.Error("call failed", "method", method, "code", e.Code.String(), "error", err)
+		s.settings.Log.Error("call failed", "method", method, "code", e.Code.Name(), "error", err)
 	}
 }

@@ -144,7 +144,7 @@ func snapshotsAreOneView(t *T) {
 			if failed == nil {
 				whole[i]++
 				t.oneGeneration("a range of a snapshot", items, n)
-			} else if storage.AsError(failed).Unknown || storage.CodeOf(failed) == storage.Internal {
+			} else if storage.Unknown(failed) || storage.CodeOf(failed) == storage.Internal {
 				t.Fatalf("a range of a snapshot: %v", failed)
 			}
 		}

@@ -70,7 +70,7 @@ func (t *T) endedBefore(ctx context.Context, want storage.Code) {
 		}
 		if storage.CodeOf(err) != want || !errors.Is(err, ctx.Err()) {
 			t.Errorf("%s under a context that has ended: %v, want %s", name, err, want)
-		} else if storage.AsError(err).Unknown {
+		} else if storage.Unknown(err) {
 			t.Errorf("%s under a context that has ended is said to be of unknown outcome", name)
 		}
 	}
@@ -130,7 +130,7 @@ func cancelledAmidCalls(t *T) {
 				switch {
 				case err == nil:
 					t.must(found)
-				case storage.AsError(err).Unknown:
+				case storage.Unknown(err):
 				default:
 					t.wantCode(err, storage.Canceled)
 					t.wantCode(found, storage.NotFound)

@@ -220,7 +220,7 @@ func (r *runner) error(err error) string {
 		return "ok"
 	}
 	e := storage.AsError(err)
-	s := e.Code.String()
+	s := e.Code.Name()
 	if e.Check > 0 {
 		s += fmt.Sprint(", check ", e.FailedCheck())
 	}

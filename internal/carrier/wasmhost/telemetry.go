@@ -67,7 +67,7 @@ func (r *request) ends(err error) {
 		return
 	}
 	if code := storage.CodeOf(err); code != storage.OK && code != storage.NotFound && code != storage.Conflict {
-		r.span.SetAttributes(attribute.String("error.type", code.String()))
+		r.span.SetAttributes(attribute.String("error.type", code.Name()))
 		r.span.SetStatus(codes.Error, err.Error())
 	}
 	r.span.End()
