@@ -24,7 +24,7 @@ func TestSpecNumbers(t *testing.T) {
 	tables := specTables(t)
 	var codes, caps, ops []string
 	for c := storage.OK; c.Known(); c++ {
-		codes = append(codes, fmt.Sprintf("%d %s", c, c))
+		codes = append(codes, fmt.Sprintf("%d %s", c, c.Name()))
 	}
 	for bit, name := range storage.CapNames() {
 		caps = append(caps, fmt.Sprintf("%d %s", bit, name))

@@ -59,7 +59,7 @@ stores: { default: { backend: { plugin: acme }, pipeline: [instrument, cache, ba
 	if err := s.Set(ctx, []byte("hello"), []byte("world")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.CompareAndSet(ctx, []byte("hello"), storage.ExpectAbsent(), nil); !errors.Is(err, storage.ErrConflict) || storage.AsError(err).FailedCheck() != 0 {
+	if _, err := s.Put(ctx, []byte("hello"), nil, storage.IfAbsent()); !errors.Is(err, storage.ErrConflict) || storage.AsError(err).FailedCheck() != 0 {
 		t.Errorf("of what is there: %v", err)
 	}
 	if err := s.Set(ctx, make([]byte, 2000), nil); !errors.Is(err, storage.ErrSizeLimit) {

@@ -136,7 +136,7 @@ stores:
 	if v, err := s.Get(ctx, []byte("hello")); err != nil || string(v) != "world" {
 		t.Errorf("%q, %v", v, err)
 	}
-	if err := s.SetWithTTL(ctx, []byte("hello"), nil, time.Hour); !errors.Is(err, storage.ErrUnsupported) {
+	if _, err := s.Put(ctx, []byte("hello"), nil, storage.WithTTL(time.Hour)); !errors.Is(err, storage.ErrUnsupported) {
 		t.Errorf("what it does not claim: %v", err)
 	}
 }

@@ -36,7 +36,7 @@ stores: { a: { backend: { plugin: memory, config: { max_bytes: 32MiB } } } }`).S
 					t.Fatalf("overwriting in a full store: %v", err)
 				}
 			}
-			if err := s.ClearRange(ctx, nil, nil); err != nil {
+			if _, err := s.ClearRange(ctx, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Set(ctx, []byte("again"), value); err != nil {

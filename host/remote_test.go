@@ -141,7 +141,7 @@ func TestRemoteOfRemote(t *testing.T) {
 	edge := mustOpen(t, fmt.Sprintf(remoteYAML, address, "instrument, cache"))
 	for i := range 10 {
 		key, value := fmt.Appendf(nil, "k%d", i), fmt.Appendf(nil, "v%d", i)
-		if err := edge.Store("a").SetWithTTL(ctx, key, value, time.Hour); err != nil {
+		if _, err := edge.Store("a").Put(ctx, key, value, storage.WithTTL(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		got, err := hq.Store("kept").GetItem(ctx, key)
@@ -149,7 +149,7 @@ func TestRemoteOfRemote(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
-	if err := edge.Store("a").CompareAndSet(ctx, []byte("k1"), storage.ExpectAbsent(), nil); !errors.Is(err, storage.ErrConflict) || storage.AsError(err).FailedCheck() != 0 {
+	if _, err := edge.Store("a").Put(ctx, []byte("k1"), nil, storage.IfAbsent()); !errors.Is(err, storage.ErrConflict) || storage.AsError(err).FailedCheck() != 0 {
 		t.Errorf("a conflict comes as %v", err)
 	}
 	if c, s := edge.Store("a").Carrier(), hq.Store("kept").Carrier(); c != "remote" || s != "wasm" {

@@ -102,7 +102,8 @@ func (g *grpcStore) clear(ctx context.Context, b bounds) error {
 	if b != (bounds{}) && len(start) == 0 && end == nil {
 		return usagef("these bounds leave out nothing: to remove everything takes --all")
 	}
-	return exitOf(g.store.ClearRange(ctx, start, end))
+	_, err := g.store.ClearRange(ctx, start, end)
+	return exitOf(err)
 }
 
 func (g *grpcStore) scan(ctx context.Context, q scanQuery, each func(line) error) error {

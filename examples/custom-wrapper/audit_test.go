@@ -59,7 +59,7 @@ func TestAudit(t *testing.T) {
 	ctx, s := t.Context(), h.Store("default")
 	s.Set(ctx, []byte("u/ada"), nil)
 	s.Set(ctx, []byte("other"), nil)
-	s.CompareAndSet(ctx, []byte("u/ada"), storage.ExpectAbsent(), nil)
+	s.Put(ctx, []byte("u/ada"), nil, storage.IfAbsent())
 	s.Get(ctx, []byte("u/none"))
 	want := "audit: default write of 5 bytes: ok\naudit: default write of 5 bytes: conflict\naudit: default get of 6 bytes: not_found\n"
 	if out.String() != want {

@@ -89,7 +89,7 @@ func (s *service) create(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the link is too long", http.StatusRequestEntityTooLarge)
 		return
 	}
-	err = s.links.CompareAndSet(r.Context(), []byte(r.PathValue("name")), storage.ExpectAbsent(), url)
+	_, err = s.links.Put(r.Context(), []byte(r.PathValue("name")), url, storage.IfAbsent())
 	switch {
 	case errors.Is(err, storage.ErrConflict):
 		http.Error(w, "the name is taken", http.StatusConflict)

@@ -17,7 +17,7 @@ func atomicityChecks() []Check {
 			// Each round moves one unit from a to b or back, whoever sees it there.
 			t.apply(storage.Put(bs("a"), bs("1")), storage.Put(bs("b"), bs("0")))
 			move := func(from, to string) error {
-				return t.try([]storage.Check{{Kind: storage.CheckValue, Key: bs(from), Value: bs("1")}},
+				return t.try([]storage.Check{storage.HasValue(bs(from), bs("1"))},
 					storage.Put(bs(from), bs("0")), storage.Put(bs(to), bs("1")))
 			}
 			moves := make([]int, 4)

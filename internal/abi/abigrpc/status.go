@@ -1,7 +1,6 @@
 package abigrpc
 
 import (
-
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
