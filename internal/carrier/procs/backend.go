@@ -12,6 +12,7 @@ import (
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/internal/abi/frames"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
@@ -20,6 +21,7 @@ import (
 // Backend is an opened plugin: a storage.Backend whose state is in a process of
 // its own. It is safe for concurrent use.
 type Backend struct {
+	carrier.Calls
 	p      *Plugin
 	store  string
 	config json.RawMessage
@@ -42,8 +44,6 @@ type Backend struct {
 	counted bool         // they were stopped; of who closes
 }
 
-var _ storage.Backend = (*Backend)(nil)
-
 // Open starts a process and makes its backend with config, a JSON object or
 // nothing. An error of the plugin's own is passed on with its ConfigPath. store is
 // whose backend it is, by which its metrics are told apart; it may be empty.
@@ -57,6 +57,7 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 	}
 	b := &Backend{p: p, store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
 		time: clock.New(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
+	b.Calls.To = b
 	b.calls.init()
 	var err error
 	if b.folder, err = p.claim(ctx, store); err != nil {
@@ -174,20 +175,12 @@ func (b *Backend) again(lost *run, why error) *run {
 		close(stop)
 		cancel()
 		if err == nil {
-			if err = b.admits(&r.info); err == nil {
+			if err = carrier.Admits(b.info.Load().Caps, r.info.Caps); err == nil {
 				return r
 			}
 			r.stop(context.Background())
 		}
 		going, at = b.life.Lost(err, "", true)
-	}
-	return nil
-}
-
-// admits refuses a restart that can do less than what was checked.
-func (b *Backend) admits(info *storage.Info) error {
-	if before := b.info.Load().Caps; !info.Caps.Has(before) {
-		return storage.Errorf(storage.Internal, "restarted with fewer capabilities than before: it lacks %s", before&^info.Caps)
 	}
 	return nil
 }
