@@ -51,7 +51,7 @@ func TestClockJumps(t *testing.T) {
 			must(t, err)
 			defer h.Close(context.Background())
 			for _, name := range []string{"plain", "staged"} {
-				store := h.Store(name).Store
+				store := storeOf(t, h, name).Store
 				web, rpc := overNetwork(t, store)
 				must(t, store.Set(ctx, []byte("cas"), []byte("old")))
 				must(t, store.Set(ctx, []byte("touch"), []byte("v")))
@@ -177,3 +177,13 @@ func (l *lockedBuffer) String() string {
 
 // errOf drops the version of a write.
 func errOf(_ uint64, err error) error { return err }
+
+// storeOf is the store of that name, which has to be there.
+func storeOf(t testing.TB, h *plinth.Host, name string) *plinth.Store {
+	t.Helper()
+	s, err := h.Store(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

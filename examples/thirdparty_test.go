@@ -69,7 +69,7 @@ stores: { default: { backend: { plugin: dictionary, config: { words: `+words+` }
 		t.Fatal(err)
 	}
 	defer h.Close(ctx)
-	s := h.Store("default")
+	s := storeOf(t, h, "default")
 	for range 2 {
 		if v, err := s.Get(ctx, []byte("zwei")); err != nil || string(v) != "two" {
 			t.Errorf("%q, %v", v, err)
@@ -129,7 +129,7 @@ stores:
 		t.Fatal(err)
 	}
 	defer h.Close(context.Background())
-	s := h.Store("default")
+	s := storeOf(t, h, "default")
 	if err := s.Set(ctx, []byte("hello"), []byte("world")); err != nil {
 		t.Fatal(err)
 	}

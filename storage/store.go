@@ -15,9 +15,10 @@ import (
 // Errors match the sentinels by errors.Is, and [AsError] shows what more they say. A write whose error
 // is Unknown may have been applied; any other error means that it was not.
 type Store struct {
-	b     Backend
-	clock func() time.Time
-	retry Backoff
+	b        Backend
+	borrowed bool
+	clock    func() time.Time
+	retry    Backoff
 }
 
 // Settings are what code hands to [New].
@@ -28,14 +29,18 @@ type Settings struct {
 	Clock func() time.Time
 	// Retry is how Update and Touch repeat on Conflict; zero: [DefaultBackoff].
 	Retry Backoff
+	// Borrowed says that another owns the backend, and closes it: [Store.Close] leaves it
+	// open.
+	Borrowed bool
 }
 
-// New is the Store over b, which it closes when it is closed.
+// New returns the Store over b. The caller closes it, and b with it, unless s says that b
+// is borrowed.
 func New(b Backend, s Settings) *Store {
 	if s.Clock == nil {
 		s.Clock = clock.System().Now
 	}
-	return &Store{b: b, clock: s.Clock, retry: s.Retry.orDefault()}
+	return &Store{b: b, borrowed: s.Borrowed, clock: s.Clock, retry: s.Retry.orDefault()}
 }
 
 // Backend is what the store stands on: the outermost stage of its pipeline.
@@ -173,8 +178,14 @@ func (s *Store) Health(ctx context.Context, p Probe) (Health, error) { return s.
 // Info is what is true above the whole pipeline.
 func (s *Store) Info() Info { return s.b.Info() }
 
-// Close closes the backend that the store was made over. It is idempotent.
-func (s *Store) Close(ctx context.Context) error { return s.b.Close(ctx) }
+// Close closes the backend that the store was made over, unless that is borrowed, as a
+// host's is: then it does nothing, and the store stays usable. It is idempotent.
+func (s *Store) Close(ctx context.Context) error {
+	if s.borrowed {
+		return nil
+	}
+	return s.b.Close(ctx)
+}
 
 // neverBeyond is the first moment that counts as never.
 var neverBeyond = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)

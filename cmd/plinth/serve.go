@@ -49,7 +49,11 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	if s.Log == "json" {
 		handler = slog.NewJSONHandler(e.stderr, nil)
 	}
-	tel, forPlugins, err := s.telemetry(ctx, e)
+	cfg, err := plinth.Load(s.Source.Config, s.Source.options(e)...)
+	if cfg == nil {
+		return listed(err)
+	}
+	tel, forPlugins, err := s.telemetry(ctx, e, cfg)
 	if err != nil {
 		return listed(err)
 	}
@@ -59,7 +63,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}))
 	defer func() { err = errors.Join(err, shutTelemetry(tel)) }() // last: what ends before it is told too
 	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter), plinth.WithPluginTelemetry(forPlugins))
-	h, cfg, err := plinth.OpenConfig(ctx, s.Source.Config, opts...)
+	h, err := plinth.OpenConfig(ctx, cfg, opts...)
 	if err != nil {
 		return listed(err)
 	}
@@ -67,7 +71,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
 	web := serverSettings(h, log, tel)
 	web.Memory = budget.New(int64(cfg.Server.Limits.Memory))
-	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: func(name string) bool { return h.Store(name).Shared() },
+	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: shared(h),
 		Log: log, Memory: web.Memory, Tracer: tel.Tracer, Meter: tel.Meter})
 	if err != nil {
 		return err
@@ -77,6 +81,14 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	fmt.Fprintln(e.stdout, readyLine(l.addresses(), h))
 	return l.serve(ctx)
+}
+
+// shared reports of the stores of h whether others write to their backends.
+func shared(h *plinth.Host) func(store string) bool {
+	return func(name string) bool {
+		s, err := h.Store(name)
+		return err == nil && s.Shared()
+	}
 }
 
 // readyLine is the one line that says that everything is there.
@@ -114,15 +126,11 @@ const telemetryFlush = 5 * time.Second
 // telemetry starts what the configuration says of telemetry, before the host, so
 // that nothing that the host does is missing. forPlugins is what plugins are handed of
 // it.
-func (s *serveCmd) telemetry(ctx context.Context, e env) (_ *setup.Telemetry, forPlugins []byte, _ error) {
-	cfg, err := config.Load(config.Options{File: s.Source.Config, Environ: e.environ, Flags: s.Source.Set, Programs: builtinPrograms()})
-	if cfg == nil {
-		return nil, nil, err
-	}
+func (s *serveCmd) telemetry(ctx context.Context, e env, cfg *config.Config) (_ *setup.Telemetry, forPlugins []byte, _ error) {
 	settings := setup.Settings{Service: "plinth", Version: version()}
 	tel, err := setup.Setup(ctx, cfg.Telemetry, settings)
 	if err != nil { // what else is wrong is told with it
-		h, _, more := plinth.OpenConfig(ctx, s.Source.Config, append(s.Source.options(e), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
+		h, more := plinth.OpenConfig(ctx, cfg, append(s.Source.options(e), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
 		if h != nil {
 			more = h.Close(ctx)
 		}
@@ -131,7 +139,7 @@ func (s *serveCmd) telemetry(ctx context.Context, e env) (_ *setup.Telemetry, fo
 	if forPlugins, err = setup.ForPlugins(cfg.Telemetry, settings); err != nil {
 		return nil, nil, errors.Join(err, shutTelemetry(tel))
 	}
-	return tel, forPlugins, nil // what is wrong elsewhere, the host finds again
+	return tel, forPlugins, nil // what is wrong elsewhere, comes with what the host finds
 }
 
 func shutTelemetry(t *setup.Telemetry) error {

@@ -56,7 +56,7 @@ func TestAudit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, s := t.Context(), h.Store("default")
+	ctx, s := t.Context(), storeOf(t, h, "default")
 	s.Set(ctx, []byte("u/ada"), nil)
 	s.Set(ctx, []byte("other"), nil)
 	s.Put(ctx, []byte("u/ada"), nil, storage.IfAbsent())
@@ -77,4 +77,14 @@ func TestChecked(t *testing.T) {
 			t.Errorf("%s: %v", stages, err)
 		}
 	}
+}
+
+// storeOf is the store of that name, which has to be there.
+func storeOf(t testing.TB, h *plinth.Host, name string) *plinth.Store {
+	t.Helper()
+	s, err := h.Store(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -47,7 +47,11 @@ func newService(ctx context.Context, tracer trace.TracerProvider, more ...plinth
 	if err != nil {
 		return nil, err
 	}
-	return &service{host: host, links: host.Store("links"), tracer: tracer.Tracer("example/links"), stats: stats}, nil
+	links, err := host.Store("links")
+	if err != nil {
+		return nil, errors.Join(err, host.Close(ctx))
+	}
+	return &service{host: host, links: links, tracer: tracer.Tracer("example/links"), stats: stats}, nil
 }
 
 func (s *service) close(ctx context.Context) error { return s.host.Close(ctx) }
