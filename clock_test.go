@@ -15,7 +15,6 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -113,11 +112,11 @@ func TestClockJumps(t *testing.T) {
 func overNetwork(t *testing.T, s *storage.Store) (web string, rpc *storage.Store) {
 	t.Helper()
 	stores, silent := map[string]*storage.Store{"s": s}, slog.New(slog.DiscardHandler)
-	srv, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{Stores: stores, Log: silent})
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{Stores: stores, Log: silent})
 	must(t, err)
 	hs := httptest.NewServer(srv.Handler())
 	t.Cleanup(hs.Close)
-	g, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, grpcserver.Settings{Stores: stores, Log: silent})
+	g, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, grpcserver.Settings{Stores: stores, Log: silent})
 	must(t, err)
 	l, err := g.Listen()
 	must(t, err)

@@ -80,7 +80,7 @@ var walls = []struct {
 	{room: "internal/door", why: "it is the same for every protocol"},
 	{room: "internal/abi/answer", allowed: []string{self + "/storage", self + "/abi"}, why: "answers are judged by the contract alone"},
 	{room: "internal/abi/abigrpc", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime), why: "both sides of gRPC, and no more"},
-	{room: "server/grpcserver", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/internal/door", self + "/internal/budget"}, grpcRuntime, otelAPI), never: otelSDK, why: "the server serves stores, whoever built them"},
+	{room: "server/grpcserver", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/server", self + "/internal/door", self + "/internal/budget", self + "/internal/health"}, grpcRuntime, otelAPI), never: otelSDK, why: "the server serves stores, whoever built them"},
 	{room: "client", allowed: slices.Concat([]string{self + "/storage", self + "/abi"}, grpcRuntime, otelAPI), never: otelSDK, why: "a client is a backend, and knows no server"},
 	{room: "plugintest", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/internal/carrier/wasmhost", self + "/internal/carrier/procs", self + "/internal/supervise", self + "/internal/private", "github.com/tetratelabs/wazero", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "it tries plugins, as they are"},
 	{room: "internal/abi/frames", allowed: []string{self + "/storage", self + "/abi"}, why: "both sides of a data socket, and no more"},

@@ -20,7 +20,6 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -117,7 +116,7 @@ const (
 // the guest logs is found under the span of its call.
 func TestTraceOfARequest(t *testing.T) {
 	r := record(t)
-	srv, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{
 		Stores: map[string]*storage.Store{"cities": storeOf(t, r.host, "cities").Store}, Tracer: r.p})
 	if err != nil {
 		t.Fatal(err)
@@ -164,7 +163,7 @@ func TestTraceOfARequest(t *testing.T) {
 // server too has ended its spans.
 func (r *recorded) overGRPC(t *testing.T, store string) (_ *client.Client, end func()) {
 	t.Helper()
-	srv, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, grpcserver.Settings{
+	srv, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, grpcserver.Settings{
 		Stores: map[string]*storage.Store{store: storeOf(t, r.host, store).Store}, Tracer: r.p, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

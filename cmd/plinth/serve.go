@@ -15,7 +15,6 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
@@ -70,7 +69,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	// The signal that ends serving must not cut short what it leaves to do.
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
 	web := serverSettings(h, log, tel)
-	web.Memory = budget.New(int64(cfg.Server.Limits.Memory))
+	web.Memory = server.NewMemory(int64(cfg.Server.Limits.Memory))
 	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: shared(h),
 		Log: log, Memory: web.Memory, Tracer: tel.Tracer, Meter: tel.Meter})
 	if err != nil {
@@ -111,13 +110,7 @@ func newServer(cfg *config.Config, s server.Settings) (*server.Server, error) {
 }
 
 func serverConfig(c config.Server) server.Config {
-	return server.Config{
-		Address: c.HTTP, Hosts: c.Hosts, Token: c.Token,
-		Cert: c.TLS.Cert, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA,
-		HeaderBytes: int(c.Limits.Header), HeaderTimeout: time.Duration(c.Limits.HeaderTimeout), IdleTimeout: time.Duration(c.Limits.IdleTimeout),
-		BodyBytes: int64(c.Limits.Body), MaxOps: c.Limits.MaxOps, MaxKeys: c.Limits.MaxKeys, MaxConcurrent: c.Limits.MaxConcurrent,
-		ShutdownTimeout: time.Duration(c.ShutdownTimeout),
-	}
+	return server.Config{Listener: listener(c, c.HTTP), Hosts: c.Hosts, BodyBytes: int64(c.Limits.Body)}
 }
 
 // telemetryFlush is how long what was not sent yet may take to be sent at the end.

@@ -154,7 +154,7 @@ func TestHTTPWithoutVersions(t *testing.T) {
 	clock := wholeSecond()
 	c := cluster(t, ledgertest.Options{Clock: clock.Now})
 	store := storage.New(openAt(t, c, clock), storage.Settings{Clock: clock.Now})
-	srv, err := server.New(server.Config{Address: "127.0.0.1:0", ShutdownTimeout: time.Second},
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0", ShutdownTimeout: time.Second}},
 		server.Settings{Stores: map[string]*storage.Store{"s": store}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
