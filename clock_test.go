@@ -15,6 +15,7 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -45,7 +46,7 @@ func TestClockJumps(t *testing.T) {
 			system := &jumpy{}
 			system.at.Store(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli())
 			log := &lockedBuffer{}
-			h, err := plinth.Open(ctx, "jumpy.yaml", plinth.WithContent([]byte(jumpyConfig)), plinth.WithClock(system.now),
+			h, err := plinth.Open(ctx, "jumpy.yaml", plinth.WithModule("memory", module.Wasm), plinth.WithContent([]byte(jumpyConfig)), plinth.WithClock(system.now),
 				plinth.WithLogger(slog.New(slog.NewTextHandler(log, nil))), plinth.WithCacheDir(compiled(t)))
 			must(t, err)
 			defer h.Close(context.Background())

@@ -22,6 +22,7 @@ import (
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/otel/setup"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -49,7 +50,7 @@ func scrape(t *testing.T) map[string][]map[string]string {
 		t.Fatal(err)
 	}
 	defer tel.Shutdown(context.Background())
-	h, err := plinth.Open(ctx, "observed.yaml", plinth.WithContent([]byte(observedConfig)), plinth.WithMeterProvider(tel.Meter),
+	h, err := plinth.Open(ctx, "observed.yaml", plinth.WithModule("memory", module.Wasm), plinth.WithContent([]byte(observedConfig)), plinth.WithMeterProvider(tel.Meter),
 		plinth.WithLogger(slog.New(slog.DiscardHandler)), plinth.WithCacheDir(compiled(t)))
 	if err != nil {
 		t.Fatal(err)

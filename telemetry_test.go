@@ -20,6 +20,7 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -57,7 +58,7 @@ func record(t *testing.T) *recorded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.host, err = plinth.Open(t.Context(), filepath.Join(wd, "telemetry.yaml"), plinth.WithTracerProvider(r.p), plinth.WithLogger(slog.New(&r.log)), plinth.WithContent([]byte(`
+	r.host, err = plinth.Open(t.Context(), filepath.Join(wd, "telemetry.yaml"), plinth.WithModule("memory", module.Wasm), plinth.WithTracerProvider(r.p), plinth.WithLogger(slog.New(&r.log)), plinth.WithContent([]byte(`
 plugins: { acme: { wasm: internal/carrier/wasmhost/testdata/guests/hostile.wasm } }
 stores: { cities: { backend: { plugin: acme }, pipeline: [
   { instrument: { name: outer } }, { size_limits: { key: 1KiB, value: 64KiB } }, { instrument: { name: inner } } ] } }
@@ -254,7 +255,7 @@ func TestTraceOfAnEmbedder(t *testing.T) {
 func TestTelemetryDoesNotAllocate(t *testing.T) {
 	key := []byte("k")
 	allocations := func(opts ...plinth.Option) (hit, absent float64) {
-		h, err := plinth.Open(t.Context(), "", append(opts, plinth.WithCacheDir(compiled(t)), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
+		h, err := plinth.Open(t.Context(), "", append(opts, plinth.WithModule("memory", module.Wasm), plinth.WithCacheDir(compiled(t)), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
 		if err != nil {
 			t.Fatal(err)
 		}

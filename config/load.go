@@ -6,7 +6,6 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 //go:embed default.yaml
@@ -36,10 +35,9 @@ type Options struct {
 	Environ []string
 	// Flags are values by dotted path: "server.http", "stores.default.pipeline.cache.ttl".
 	Flags map[string]string
-	// Programs are the plugins that stores may name without an entry in the
-	// configuration, because the program brings their executables. Memory needs none
-	// either, whose module the host has.
-	Programs []string
+	// BuiltIn are the plugins that stores may name without an entry in the
+	// configuration, because the program brings them. [Memory] needs none either.
+	BuiltIn []string
 }
 
 // Load reads all layers and decodes them. What is wrong is reported all at once as
@@ -63,7 +61,7 @@ func Load(o Options) (*Config, error) {
 	}
 
 	env := newEnviron(o.Environ)
-	builtins := append(slices.Clone(o.Programs), Memory)
+	builtins := append(slices.Clone(o.BuiltIn), Memory)
 	root, err := merge(defaults, file, env, o.Flags, builtins, p)
 	if err != nil {
 		return nil, err
@@ -72,12 +70,13 @@ func Load(o Options) (*Config, error) {
 	r := resolver{env: env, dir: dir, problems: p}
 	r.tree(root, "")
 
-	cfg := &Config{root: &Node{v: root}}
+	cfg := &Config{dir: dir, root: &Node{v: root}}
 	d.decodeInto(cfg, root, "")
-	cfg.checkPlugins(o.Programs, &d)
 	cfg.checkBackends(builtins, &d)
 	cfg.checkTokens(file, &d)
-	cfg.resolvePaths(dir)
+	for _, path := range []*string{&cfg.Server.TLS.Cert, &cfg.Server.TLS.Key, &cfg.Server.TLS.ClientCA} {
+		*path = cfg.Path(*path)
+	}
 	if err := p.err(); err != nil {
 		errors.As(err, &cfg.problems)
 		return cfg, err
@@ -116,48 +115,4 @@ func (c *Config) Broken(path string) bool {
 	return slices.ContainsFunc(c.problems, func(e *Error) bool {
 		return inPath(e.Path, path) || inPath(path, e.Path)
 	})
-}
-
-// resolvePaths makes the paths of files start from the working directory.
-func (c *Config) resolvePaths(dir string) {
-	from := func(path *string) {
-		if *path != "" && !filepath.IsAbs(*path) {
-			*path = filepath.Join(dir, *path)
-		}
-	}
-	for name, p := range c.Plugins {
-		from(&p.Wasm)
-		if p.TLS.CA != SystemCA {
-			from(&p.TLS.CA)
-		}
-		from(&p.TLS.Cert)
-		from(&p.TLS.Key)
-		from(&p.Grants.Dir)
-		p.Process.resolve(from)
-		c.Plugins[name] = p
-	}
-	from(&c.Server.TLS.Cert)
-	from(&c.Server.TLS.Key)
-	from(&c.Server.TLS.ClientCA)
-}
-
-// resolve resolves what is written as a path, and the paths of files. One in the
-// command keeps its separator, without which it would be looked up in PATH.
-func (p *Process) resolve(from func(*string)) {
-	for i, arg := range p.Command {
-		if strings.HasPrefix(arg, "./") || strings.HasPrefix(arg, "../") || i == 0 && strings.Contains(arg, "/") {
-			from(&arg)
-			if p.Command[i] = arg; !strings.Contains(arg, "/") {
-				p.Command[i] = "./" + arg
-			}
-		}
-	}
-	files := make(map[string]string, len(p.Files))
-	for path, digest := range p.Files {
-		from(&path)
-		files[path] = digest
-	}
-	if p.Files != nil {
-		p.Files = files
-	}
 }

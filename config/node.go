@@ -152,3 +152,66 @@ func (v *value) walk(visit func(*value)) {
 		}
 	}
 }
+
+// Has reports whether there is something at path, which is as that of [Node.Pos].
+func (n *Node) Has(path string) bool {
+	if n == nil || n.v == nil {
+		return false
+	}
+	_, ok := n.v.find(path)
+	return ok
+}
+
+// Text is the single value at path; empty: there is none.
+func (n *Node) Text(path string) string {
+	if !n.Has(path) {
+		return ""
+	}
+	at, _ := n.v.find(path)
+	return at.data
+}
+
+// Keys are the dotted paths of all values below n that are no mappings, as they are
+// written: "limits.memory".
+func (n *Node) Keys() []string {
+	var keys []string
+	var walk func(v *value, path string)
+	walk = func(v *value, path string) {
+		for _, e := range v.entries {
+			at := join(path, e.name)
+			if e.value.kind == mapping && len(e.value.entries) > 0 {
+				walk(e.value, at)
+			} else {
+				keys = append(keys, at)
+			}
+		}
+	}
+	if n != nil && n.v != nil && n.v.kind == mapping {
+		walk(n.v, "")
+	}
+	return keys
+}
+
+// Without is n without what stands at the dotted paths.
+func (n *Node) Without(paths ...string) *Node {
+	if n == nil || n.v == nil || len(paths) == 0 {
+		return n
+	}
+	return &Node{n.v.without("", paths), n.path}
+}
+
+func (v *value) without(path string, paths []string) *value {
+	own := *v
+	own.entries = nil
+	for _, e := range v.entries {
+		at := join(path, e.name)
+		if slices.Contains(paths, at) {
+			continue
+		}
+		if e.value.kind == mapping {
+			e.value = e.value.without(at, paths)
+		}
+		own.entries = append(own.entries, e)
+	}
+	return &own
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
 )
@@ -26,7 +27,7 @@ func open(t *testing.T, yaml string, opts ...plinth.Option) (*plinth.Host, error
 	if err != nil || wasmhost.CheckCacheDir(cache) != nil { // compiling takes seconds, but it is no error
 		cache = t.TempDir()
 	}
-	opts = append(opts, plinth.WithContent([]byte(yaml)), plinth.WithCacheDir(cache))
+	opts = append([]plinth.Option{plinth.WithModule("memory", module.Wasm), plinth.WithContent([]byte(yaml)), plinth.WithCacheDir(cache)}, opts...)
 	return plinth.Open(ctx, filepath.Join(t.TempDir(), "plinth.yaml"), opts...)
 }
 

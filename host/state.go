@@ -79,7 +79,7 @@ func (h *Host) idlers(cfg *config.Config) (all []PluginState) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
 		if p := h.plugins[name]; p != nil && !used[name] {
-			all = append(all, PluginState{Plugin: name, Carrier: p.carrier(), State: "idle"})
+			all = append(all, PluginState{Plugin: name, Carrier: p.Kind(), State: "idle"})
 		}
 	}
 	return all

@@ -14,6 +14,7 @@ import (
 
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/internal/carrier/isolate"
+	"github.com/plinthkv/plinth/internal/carrier/native"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugintest"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -103,9 +104,9 @@ func pluginAt(file string) (pluginFile, error) {
 	if file == config.Memory {
 		return pluginFile{module: module.Wasm}, nil
 	}
-	if slices.Contains(builtinPrograms(), file) {
+	if slices.Contains(builtinBackends(), file) {
 		self, err := os.Executable()
-		return pluginFile{path: self, env: programEnv(file)}, err
+		return pluginFile{path: self, env: native.WorkerEnv(file)}, err
 	}
 	f, err := os.Open(file)
 	if err != nil {

@@ -82,8 +82,6 @@ type Asked interface {
 	Ask(ctx context.Context, op abi.Op, m Message) ([]byte, error)
 	// Known is what the plugin said of itself last. It does not change.
 	Known() *storage.Info
-	// Wrap is an error as the plugin's.
-	Wrap(err error) error
 	Watched
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/plinthkv/plinth/internal/abi/frames"
 	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/internal/drain"
 	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -33,7 +34,7 @@ type Backend struct {
 
 	run   atomic.Pointer[run] // nil: there is none that takes calls
 	info  atomic.Pointer[storage.Info]
-	calls inFlight
+	calls *drain.Gate
 
 	closing chan struct{} // of one: of who closes
 	ended   chan struct{} // closed when nothing is to be started any more
@@ -55,10 +56,9 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 	if store != "" {
 		log = log.With("store", store)
 	}
-	b := &Backend{p: p, store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
+	b := &Backend{p: p, calls: drain.New(), store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
 		time: clock.New(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
 	b.Calls.To = b
-	b.calls.init()
 	var err error
 	if b.folder, err = p.claim(ctx, store); err != nil {
 		return nil, p.opts.wrap(err)
@@ -273,7 +273,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return b.p.opts.wrap(storage.ContextError(ctx))
 	}
-	b.calls.end()
+	b.calls.Shut()
 	b.end.Do(func() { close(b.ended) })
 	b.tended.Wait()
 	var err error
@@ -288,7 +288,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	if r == nil {
 		return err
 	}
-	if late := b.calls.wait(ctx); late != nil {
+	if late := b.calls.Wait(ctx); late != nil {
 		err = errors.Join(err, b.p.opts.wrap(storage.Errorf(storage.Timeout, "calls in flight did not end in time: the plugin is killed")))
 	} else if lost := r.shut(ctx); lost != nil {
 		err = errors.Join(err, b.p.opts.wrap(lost))

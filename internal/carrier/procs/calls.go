@@ -43,11 +43,11 @@ func (b *Backend) send(ctx context.Context, c *call) ([]byte, error) {
 }
 
 func (b *Backend) ask(ctx context.Context, c *call) ([]byte, error) {
-	if !b.calls.begin() {
+	if !b.calls.Enter() {
 		c.frame.Free()
 		return nil, b.error(&storage.Error{Code: storage.ShuttingDown})
 	}
-	defer b.calls.done()
+	defer b.calls.Leave()
 	r, err := b.reach(ctx)
 	if err != nil {
 		c.frame.Free()
@@ -130,7 +130,7 @@ func (b *Backend) Wrap(err error) error { return b.p.opts.wrap(err) }
 func (b *Backend) error(err error) error { return b.p.opts.wrap(err) }
 
 // Closed reports whether Close was called.
-func (b *Backend) Closed() bool { return b.calls.n.Load() < 0 }
+func (b *Backend) Closed() bool { return b.calls.IsShut() }
 
 // Usable reports whether there is a process that takes calls.
 func (b *Backend) Usable() bool { return b.life.Status().State.Serves() }

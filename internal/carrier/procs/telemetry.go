@@ -10,7 +10,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/internal/carrier"
 )
 
 // scope is the instrumentation scope of what the carrier emits: dashboards know it by
@@ -29,38 +29,29 @@ func (b *Backend) meter() (*meters, error) {
 	if p == nil {
 		return nil, nil
 	}
-	own := []attribute.KeyValue{attribute.String("plinth.plugin", b.p.opts.Name)}
-	if b.store != "" {
-		own = append(own, attribute.String("db.namespace", b.store))
-	}
-	unstate, err := supervise.Measure(p, b.life.Status, own...)
+	ms, own := &meters{}, carrier.Attributes(b.p.opts.Name, b.store)
+	unobserve, err := carrier.Observe(p, scope, own, b.life.Status, ms.calls.Load)
 	if err != nil {
 		return nil, err
 	}
 	unlog, err := b.p.logged.Measure(p, own[0])
 	if err != nil {
-		return nil, errors.Join(err, unstate())
+		return nil, errors.Join(err, unobserve())
 	}
-	unstate = both(unstate, unlog)
-	ms := &meters{}
+	ms.stop = both(unobserve, unlog)
+	losses, err := p.Meter(scope).Int64ObservableCounter("plinth.instance.losses", metric.WithUnit("{loss}"), metric.WithDescription("Losses of state that running plugins have told."))
+	if err != nil {
+		return nil, errors.Join(err, ms.stop())
+	}
 	with := metric.WithAttributeSet(attribute.NewSet(own...))
-	m := p.Meter(scope)
-	calls, err1 := m.Int64ObservableCounter("plinth.instance.calls", metric.WithUnit("{call}"), metric.WithDescription("Requests sent into plugin instances."))
-	restarts, err2 := m.Int64ObservableCounter("plinth.instance.restarts", metric.WithUnit("{restart}"), metric.WithDescription("Plugin instances that were started in the place of lost ones."))
-	losses, err3 := m.Int64ObservableCounter("plinth.instance.losses", metric.WithUnit("{loss}"), metric.WithDescription("Losses of state that running plugins have told."))
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, errors.Join(err, unstate())
-	}
-	registered, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		o.ObserveInt64(calls, ms.calls.Load(), with)
-		o.ObserveInt64(restarts, int64(b.life.Status().Restarts), with)
+	registered, err := p.Meter(scope).RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(losses, b.losses.Load(), with)
 		return nil
-	}, calls, restarts, losses)
+	}, losses)
 	if err != nil {
-		return nil, errors.Join(err, unstate())
+		return nil, errors.Join(err, ms.stop())
 	}
-	ms.stop = func() error { return errors.Join(registered.Unregister(), unstate()) }
+	ms.stop = both(registered.Unregister, ms.stop)
 	return ms, nil
 }
 

@@ -9,7 +9,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/internal/carrier"
 )
 
 // scope is the instrumentation scope of what the carrier emits: dashboards know it by
@@ -68,10 +68,7 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 	if p == nil {
 		return nil
 	}
-	own := b.m.attributes
-	if store != "" {
-		own = append(own[:len(own):len(own)], attribute.String("db.namespace", store))
-	}
+	own := carrier.Attributes(b.m.opts.Name, store)
 	with := metric.WithAttributeSet(attribute.NewSet(own...))
 	ready := metric.WithAttributeSet(attribute.NewSet(append(own[:len(own):len(own)], attribute.String("plinth.instance.state", "ready"))...))
 	lost := metric.WithAttributeSet(attribute.NewSet(append(own[:len(own):len(own)], attribute.String("plinth.instance.state", "lost"))...))
@@ -85,36 +82,29 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 	errs.keep(err)
 	limit, err := m.Int64ObservableUpDownCounter("plinth.instance.memory.limit", metric.WithUnit("By"), metric.WithDescription("Linear memory that plugin instances may take."))
 	errs.keep(err)
-	calls, err := m.Int64ObservableCounter("plinth.instance.calls", metric.WithUnit("{call}"), metric.WithDescription("Requests sent into plugin instances."))
-	errs.keep(err)
-	restarts, err := m.Int64ObservableCounter("plinth.instance.restarts", metric.WithUnit("{restart}"), metric.WithDescription("Plugin instances that were started in the place of lost ones."))
-	errs.keep(err)
 	number, err := m.Int64ObservableUpDownCounter("plinth.instance.count", metric.WithUnit("{instance}"), metric.WithDescription("Plugin instances, by whether they are there or lost."))
 	errs.keep(err)
 	if errs.error != nil {
 		return errs.error
 	}
 	registered, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		var called, taken, there int64
+		var taken, there int64
 		for _, s := range b.slots {
-			called += int64(s.counts.calls.Load())
 			if !s.down.Load() {
 				there++
 				taken += int64(s.counts.memory.Load())
 			}
 		}
-		o.ObserveInt64(calls, called, with)
 		o.ObserveInt64(memory, taken, with)
 		o.ObserveInt64(limit, int64(len(b.slots))*int64(b.m.opts.Memory), with)
-		o.ObserveInt64(restarts, int64(b.Status().Restarts), with)
 		o.ObserveInt64(number, there, ready)
 		o.ObserveInt64(number, int64(len(b.slots))-there, lost)
 		return nil
-	}, memory, limit, calls, restarts, number)
+	}, memory, limit, number)
 	if err != nil {
 		return err
 	}
-	stopState, err := supervise.Measure(p, b.Status, own...)
+	stopState, err := carrier.Observe(p, scope, own, b.Status, b.called)
 	if err != nil {
 		return errors.Join(err, registered.Unregister())
 	}
@@ -129,6 +119,14 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 		s.counts.memory.Store(uint64(s.in.guest.Memory().Size()))
 	}
 	return nil
+}
+
+// called is how many requests were sent into the instances.
+func (b *Backend) called() (n int64) {
+	for _, s := range b.slots {
+		n += int64(s.counts.calls.Load())
+	}
+	return n
 }
 
 type firstError struct{ error }
