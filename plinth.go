@@ -32,13 +32,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers/timeout"
 )
 
-// Host owns the plugins, backends and stores of a configuration.
-type Host = host.Host
-
-// Store is a pipeline over a backend, with every verb of storage.Store.
-type Store = host.Store
-
-// Option changes how Open works.
+// Option changes how a configuration is loaded, and what a host over it has.
 type Option func(*options)
 
 type options struct {
@@ -53,6 +47,11 @@ func WithEnviron(environ []string) Option { return func(o *options) { o.config.E
 
 // WithContent is what the file would hold; its path then only names it.
 func WithContent(yaml []byte) Option { return func(o *options) { o.config.Content = yaml } }
+
+// WithValues is what the file would hold, made in Go: see [config.Options].
+func WithValues(values map[string]any) Option {
+	return func(o *options) { o.config.Values = values }
+}
 
 // WithOverrides sets single values by dotted path, over file and environment.
 func WithOverrides(values map[string]string) Option {
@@ -157,32 +156,40 @@ func WithClock(now func() time.Time) Option { return func(o *options) { o.host.C
 // built-in default: one store, "default", in memory. Errors of the configuration
 // come all at once, each with its position. The caller closes the host.
 func Open(ctx context.Context, path string, opts ...Option) (*Host, error) {
-	h, _, err := OpenConfig(ctx, path, opts...)
-	return h, err
+	cfg, err := Load(path, opts...)
+	if cfg == nil {
+		return nil, err
+	}
+	return OpenConfig(ctx, cfg, opts...)
 }
 
-// OpenConfig is Open, and answers the configuration too.
-func OpenConfig(ctx context.Context, path string, opts ...Option) (*Host, *config.Config, error) {
+// Load reads and checks the configuration that Open would open, for programs that need
+// it for more than the host, or before it. If the configuration can be read and is wrong,
+// it comes with the errors, and OpenConfig returns them with all that the host finds.
+func Load(path string, opts ...Option) (*config.Config, error) {
 	o := collect(opts)
 	o.config.File = path
 	o.config.BuiltIn = slices.Concat(slices.Collect(maps.Keys(o.host.Backends)), slices.Collect(maps.Keys(o.host.Modules)))
+	return config.Load(o.config)
+}
+
+// OpenConfig is Open with a configuration that is loaded already, by [Load] or
+// [config.Load]. Options that say where a configuration comes from change nothing.
+func OpenConfig(ctx context.Context, cfg *config.Config, opts ...Option) (*Host, error) {
+	o := collect(opts)
 	var err error
 	o.host.Registry, err = wrappers.NewRegistry(append(Wrappers(), o.factories...)...)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	cfg, err := config.Load(o.config)
-	if cfg == nil {
-		return nil, nil, err
-	}
-	h, more := host.Open(ctx, cfg, o.host) // also to find all errors at once
-	if err = config.Join(err, more); err != nil {
+	h, err := host.Open(ctx, cfg, o.host) // also to find all errors at once
+	if err = config.Join(cfg.Err(), err); err != nil {
 		if h != nil {
 			err = errors.Join(err, h.Close(ctx))
 		}
-		return nil, nil, err
+		return nil, err
 	}
-	return h, cfg, nil
+	return &Host{h}, nil
 }
 
 // Wrappers are the kinds that every host knows.

@@ -33,7 +33,7 @@ stores:
 	for _, s := range h.Stores() {
 		stores[s.Name()] = s.Store
 	}
-	srv, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{Stores: stores, Log: slog.New(slog.DiscardHandler)})
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{Stores: stores, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

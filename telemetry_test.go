@@ -20,7 +20,6 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
@@ -118,8 +117,8 @@ const (
 // the guest logs is found under the span of its call.
 func TestTraceOfARequest(t *testing.T) {
 	r := record(t)
-	srv, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{
-		Stores: map[string]*storage.Store{"cities": r.host.Store("cities").Store}, Tracer: r.p})
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{
+		Stores: map[string]*storage.Store{"cities": storeOf(t, r.host, "cities").Store}, Tracer: r.p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,8 +164,8 @@ func TestTraceOfARequest(t *testing.T) {
 // server too has ended its spans.
 func (r *recorded) overGRPC(t *testing.T, store string) (_ *client.Client, end func()) {
 	t.Helper()
-	srv, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, grpcserver.Settings{
-		Stores: map[string]*storage.Store{store: r.host.Store(store).Store}, Tracer: r.p, Log: slog.New(slog.DiscardHandler)})
+	srv, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, grpcserver.Settings{
+		Stores: map[string]*storage.Store{store: storeOf(t, r.host, store).Store}, Tracer: r.p, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +217,7 @@ func TestTraceOverGRPC(t *testing.T) {
 // embedder's own span, and there is nothing where there is none.
 func TestTraceOfAnEmbedder(t *testing.T) {
 	r := record(t)
-	s := r.host.Store("cities")
+	s := storeOf(t, r.host, "cities")
 	ctx, own := r.p.Tracer("service").Start(t.Context(), "handle order")
 	if err := s.Set(ctx, []byte("k"), []byte("v")); err != nil {
 		t.Fatal(err)
@@ -261,7 +260,7 @@ func TestTelemetryDoesNotAllocate(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer h.Close(context.Background())
-		s := h.Store("default")
+		s := storeOf(t, h, "default")
 		if err := s.Set(t.Context(), key, []byte("value")); err != nil {
 			t.Fatal(err)
 		}

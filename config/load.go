@@ -24,6 +24,12 @@ type Options struct {
 	// Content, unless nil, is what the file holds: it is then not read. File still
 	// names it; without File, errors say "configuration".
 	Content []byte
+	// Values, unless nil, is what the file would hold, made in Go: maps of the keys that a
+	// file has, lists, text, numbers, and what [encoding/json] makes such of. Sizes and
+	// durations are text, as "64MiB" and "1m30s". A dollar is a dollar: there are no
+	// references. File and Content are then not read; relative paths still start from
+	// File's folder.
+	Values map[string]any
 	// Environ is the environment as NAME=value lines, usually os.Environ(). It
 	// serves the PLINTH_ variables and ${env:NAME} alike. Nil: an empty one.
 	Environ []string
@@ -44,16 +50,8 @@ func Load(o Options) (*Config, error) {
 	var d decoder
 	p := &d.problems
 	defaults := parse("built-in defaults", Default(), p)
-	content := o.Content
-	if content == nil && o.File != "" {
-		var err error
-		if content, err = readFile(o.File, maxFile); err != nil {
-			p.add(Position{File: o.File}, "", err.Error())
-			return nil, p.err()
-		}
-	}
 	before := len(p.list)
-	file := parse(cmp.Or(o.File, "configuration"), content, p)
+	file := o.document(p)
 	if file == nil && len(p.list) > before {
 		return nil, p.err() // no YAML: anything else would be guesses
 	}
@@ -84,6 +82,31 @@ func Load(o Options) (*Config, error) {
 		return cfg, err
 	}
 	return cfg, nil
+}
+
+// document is what the file says, or stands in its place.
+func (o *Options) document(p *problems) *value {
+	content := o.Content
+	switch {
+	case o.Values != nil:
+		return parseValues(o.Values, p)
+	case content == nil && o.File != "":
+		var err error
+		if content, err = readFile(o.File, maxFile); err != nil {
+			p.add(Position{File: o.File}, "", err.Error())
+			return nil
+		}
+	}
+	return parse(cmp.Or(o.File, "configuration"), content, p)
+}
+
+// Err returns the errors of Load, for callers that look for others first; nil for a
+// Config that is valid.
+func (c *Config) Err() error {
+	if len(c.problems) == 0 {
+		return nil
+	}
+	return c.problems
 }
 
 // Broken says whether an error of Load is about what path names, about a part of

@@ -69,9 +69,10 @@ type Host struct {
 	plugins  map[string]*plugin
 	backends []*backend
 	stores   map[string]*Store
+	idle     []PluginState // of plugins that no store uses
 }
 
-// Store is a pipeline over a backend.
+// Store is a pipeline over a backend. The host closes it: its own Close does nothing.
 type Store struct {
 	*storage.Store
 	name     string
@@ -94,7 +95,8 @@ func (s *Store) Name() string { return s.name }
 // Plugin is the name of the plugin that its backend is.
 func (s *Store) Plugin() string { return s.plugin }
 
-// Carrier is how that backend is reached: [CarrierWasm], [CarrierProcess] or [CarrierRemote].
+// Carrier is how that backend is reached: [CarrierWasm], [CarrierProcess], [CarrierRemote]
+// or [CarrierNative].
 func (s *Store) Carrier() string { return s.carrier }
 
 // Shared tells whether others may write to that backend, past this host.
@@ -118,9 +120,6 @@ func (s *Store) Warnings() []string {
 	}
 	return warnings
 }
-
-// Close does nothing: the host closes its stores.
-func (s *Store) Close(context.Context) error { return nil }
 
 // backend is an opened plugin, with the hub that all stores over it share.
 type backend struct {
@@ -172,6 +171,7 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 	if err := config.Join(errs...); err != nil {
 		return nil, err
 	}
+	h.idle = h.idlers(cfg)
 	return h, nil
 }
 
@@ -256,7 +256,7 @@ func (h *Host) build(ctx context.Context, cfg *config.Config, name string) (_ *S
 		s.carrier = p.Kind()
 	}
 	s.untried = s.backend.untried
-	s.Store = storage.New(s.top(), storage.Settings{Clock: h.clock.Now})
+	s.Store = storage.New(s.top(), storage.Settings{Clock: h.clock.Now, Borrowed: true})
 	return s, nil, nil
 }
 
@@ -347,8 +347,14 @@ func (s *Store) top() storage.Backend {
 	return s.backend.hub.Backend()
 }
 
-// Store is the store of that name; nil: there is none.
-func (h *Host) Store(name string) *Store { return h.stores[name] }
+// Store returns the store of that name. If there is none, the error is InvalidArgument and
+// names the nearest one.
+func (h *Host) Store(name string) (*Store, error) {
+	if s, ok := h.stores[name]; ok {
+		return s, nil
+	}
+	return nil, storage.Errorf(storage.InvalidArgument, "the host has no store %q%s", name, config.Hint(name, slices.Collect(maps.Keys(h.stores))))
+}
 
 // Stores are all, by name.
 func (h *Host) Stores() []*Store {

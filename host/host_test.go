@@ -58,7 +58,7 @@ stores:
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, b, c := h.Store("a"), h.Store("b"), h.Store("c")
+	a, b, c := storeOf(t, h, "a"), storeOf(t, h, "b"), storeOf(t, h, "c")
 	key := []byte("k")
 	for _, value := range []string{"1", "2", "3"} {
 		if err := a.Set(ctx, key, []byte(value)); err != nil {
@@ -196,10 +196,10 @@ func TestLayers(t *testing.T) {
 stores: { a: { backend: { plugin: memory }, pipeline: [size_limits: { key: 100 }] } }`,
 		plinth.WithEnviron([]string{"PLINTH_STORES__A__PIPELINE__SIZE_LIMITS__KEY=5", "PLINTH_STORES__A__PIPELINE__SIZE_LIMITS__VALUE=7B"}),
 		plinth.WithOverrides(map[string]string{"stores.a.pipeline.size_limits.value": "6"}))
-	if l := h.Store("a").Info().Limits; l.Key != 5 || l.Value != 6 {
+	if l := storeOf(t, h, "a").Info().Limits; l.Key != 5 || l.Value != 6 {
 		t.Errorf("%+v", l)
 	}
-	if h.Store("default") != nil {
+	if s, err := h.Store("default"); s != nil || storage.CodeOf(err) != storage.InvalidArgument || !strings.Contains(err.Error(), `no store "default": known are a`) {
 		t.Error("a file that names stores keeps the built-in one")
 	}
 }
@@ -216,4 +216,14 @@ func TestCacheDir(t *testing.T) {
 	if _, err := plinth.Open(ctx, "", plinth.WithCacheDir(dir)); err == nil || !strings.Contains(err.Error(), "can be written by others") {
 		t.Error(err)
 	}
+}
+
+// storeOf is the store of that name, which has to be there.
+func storeOf(t testing.TB, h *plinth.Host, name string) *plinth.Store {
+	t.Helper()
+	s, err := h.Store(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -81,7 +81,7 @@ func TestProcess(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a := h.Store("a")
+			a := storeOf(t, h, "a")
 			if a.Carrier() != host.CarrierProcess {
 				t.Errorf("its carrier is %s", a.Carrier())
 			}

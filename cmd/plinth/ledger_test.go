@@ -238,12 +238,12 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 			t.Errorf("%s: %d, %s", wrong, code, errs)
 		}
 	}
-	h, _, err := plinth.OpenConfig(t.Context(), file, source{}.options(env{environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}})...)
+	h, err := plinth.Open(t.Context(), file, source{}.options(env{environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}})...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close(context.Background())
-	s := h.Store("default")
+	s := storeOf(t, h, "default")
 	if err := s.Set(t.Context(), []byte("k"), []byte("v")); err != nil {
 		t.Fatal(err)
 	}
@@ -262,4 +262,14 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 			t.Errorf("%s: %d, %s", name, code, errs)
 		}
 	}
+}
+
+// storeOf is the store of that name, which has to be there.
+func storeOf(t testing.TB, h *plinth.Host, name string) *plinth.Store {
+	t.Helper()
+	s, err := h.Store(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -131,8 +131,12 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	if !c.Deep {
 		opts = append(opts, plinth.WithTrial())
 	}
-	h, cfg, err := plinth.OpenConfig(ctx, c.File, append(opts, plinth.WithLogger(slog.New(slog.NewTextHandler(e.stderr, nil))))...)
-	err = config.Join(err, c.telemetry(e))
+	cfg, err := plinth.Load(c.File, opts...)
+	if cfg == nil {
+		return listed(err)
+	}
+	h, err := plinth.OpenConfig(ctx, cfg, append(opts, plinth.WithLogger(slog.New(slog.NewTextHandler(e.stderr, nil))))...)
+	err = config.Join(err, setup.Validate(cfg.Telemetry)) // which only the program reads
 	if h != nil {
 		defer func() { err = errors.Join(err, h.Close(ctx)) }()
 	}
@@ -169,16 +173,6 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	fmt.Fprintf(e.stdout, "%s: ok\n", c.File)
 	return nil
-}
-
-// telemetry is what is wrong with the section telemetry, which only the program
-// reads.
-func (c *checkCmd) telemetry(e env) error {
-	cfg, _ := config.Load(config.Options{File: c.File, Environ: e.environ, Flags: c.Set, BuiltIn: builtinBackends()})
-	if cfg == nil {
-		return nil // reported
-	}
-	return setup.Validate(cfg.Telemetry)
 }
 
 // listed puts a number before many errors.

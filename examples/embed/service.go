@@ -47,7 +47,11 @@ func newService(ctx context.Context, tracer trace.TracerProvider, more ...plinth
 	if err != nil {
 		return nil, err
 	}
-	return &service{host: host, links: host.Store("links"), tracer: tracer.Tracer("example/links"), stats: stats}, nil
+	links, err := host.Store("links")
+	if err != nil {
+		return nil, errors.Join(err, host.Close(ctx))
+	}
+	return &service{host: host, links: links, tracer: tracer.Tracer("example/links"), stats: stats}, nil
 }
 
 func (s *service) close(ctx context.Context) error { return s.host.Close(ctx) }
@@ -89,7 +93,7 @@ func (s *service) create(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the link is too long", http.StatusRequestEntityTooLarge)
 		return
 	}
-	err = s.links.CompareAndSet(r.Context(), []byte(r.PathValue("name")), storage.ExpectAbsent(), url)
+	_, err = s.links.Put(r.Context(), []byte(r.PathValue("name")), url, storage.IfAbsent())
 	switch {
 	case errors.Is(err, storage.ErrConflict):
 		http.Error(w, "the name is taken", http.StatusConflict)

@@ -45,8 +45,11 @@ func Fits(op abi.Op, n, most int) error {
 
 // Wrap is err as the plugin's of that name. That a key is not there is nobody's.
 func Wrap(name string, err error) error {
+	if storage.CodeOf(err) == storage.NotFound {
+		return err
+	}
 	e := storage.AsError(err)
-	if e.Layer != "" || e.Code == storage.NotFound {
+	if e.Layer != "" {
 		return err
 	}
 	own := *e

@@ -88,7 +88,7 @@ func (s *Span) End(err error) {
 		return
 	}
 	if code := storage.CodeOf(err); code != storage.OK && code != storage.NotFound && code != storage.Conflict {
-		s.span.SetAttributes(attribute.String("error.type", code.String()))
+		s.span.SetAttributes(attribute.String("error.type", code.Name()))
 		s.span.SetStatus(codes.Error, err.Error())
 	}
 	s.span.End()
