@@ -30,7 +30,10 @@ stores: { a: { backend: { plugin: own, config: { max_bytes: 1MiB } }, require: [
 			if err != nil {
 				t.Fatal(err)
 			}
-			a := h.Store("a")
+			a, err := h.Store("a")
+			if err != nil {
+				t.Fatal(err)
+			}
 			if a.Carrier() != carrier || a.Plugin() != "own" || a.Shared() {
 				t.Errorf("%s, %s, shared %t", a.Carrier(), a.Plugin(), a.Shared())
 			}
@@ -63,7 +66,7 @@ func TestLinkedInByDefault(t *testing.T) {
 		"module":   {"memory", nil, host.CarrierWasm}, // as the helper has it
 	} {
 		h := mustOpen(t, "stores: { a: { backend: { plugin: "+c.plugin+" } } }", append(c.opts, quiet)...)
-		if got := h.Store("a").Carrier(); got != c.want {
+		if got := h.Stores()[0].Carrier(); got != c.want {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
@@ -95,7 +98,7 @@ func TestLinkedInTrial(t *testing.T) {
 			opened++
 			return memory.Open(ctx, env)
 		}
-		return mustOpen(t, yaml, plinth.WithBackend("own", counting, opts...), plinth.WithTrial(), quiet).Store("a")
+		return mustOpen(t, yaml, plinth.WithBackend("own", counting, opts...), plinth.WithTrial(), quiet).Stores()[0]
 	}
 	const yaml = "stores: { a: { backend: { plugin: own }, require: [ttl] } }"
 	if s := open(yaml); s.Untried() == nil || opened != 0 {
