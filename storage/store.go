@@ -43,6 +43,8 @@ func New(b Backend, s Settings) *Store {
 	return &Store{b: b, borrowed: s.Borrowed, clock: s.Clock, retry: s.Retry.orDefault()}
 }
 
+func (s *Store) backoff() Backoff { return s.retry }
+
 // Backend is what the store stands on: the outermost stage of its pipeline.
 func (s *Store) Backend() Backend { return s.b }
 
