@@ -127,7 +127,7 @@ func Shared() BackendOption { return func(l *host.Linked) { l.Shared = true } }
 func Isolated() BackendOption { return func(l *host.Linked) { l.Isolated = true } }
 
 // TriedBy judges a configuration without opening what it names, for [WithTrial]; without
-// it, a trial cannot tell what the backend would be. See sdk.TryByOpening of sdk/process
+// it, a trial cannot tell what the backend would be. See [sdk.TryByOpening]
 // for one that keeps nothing elsewhere.
 func TriedBy(try func(context.Context, sdk.Env) (storage.Info, error)) BackendOption {
 	return func(l *host.Linked) { l.Try = try }

@@ -23,7 +23,7 @@ import (
 
 // The test program is its own plugin, and its own worker.
 func TestMain(m *testing.M) {
-	plinth.RunWorker(plinth.WithModule("memory", module.Wasm))
+	plinth.RunWorker(plinth.WithModule("memory", module.Wasm), own)
 	if os.Getenv("PLINTH_TEST_PLUGIN") != "" {
 		process.Serve(memory.Open)
 	}

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/internal/carrier/native"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugintest"
@@ -69,7 +68,7 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 	if t.module != nil {
 		o.CacheDir = cacheDir(e)
 		if self, err := os.Executable(); err == nil {
-			o.Compiler = isolate.Compiler([]string{self}, isolate.DefaultBounds())
+			o.Worker = []string{self}
 		}
 		report, err = plugintest.Run(ctx, t.module, o)
 	} else {

@@ -50,6 +50,15 @@ func (l *Loss) Validate() error {
 // Restarts reports whether a plugin is started again whose state was lost.
 func (l *Loss) Restarts() bool { return l.OnLoss == "restart" }
 
+// CheckIsolation checks the choice.
+func CheckIsolation(isolation string) error {
+	switch isolation {
+	case "", "none", "process":
+		return nil
+	}
+	return Fieldf("isolation", "want process or none")
+}
+
 // Env is an environment, as names and values.
 type Env map[string]string
 

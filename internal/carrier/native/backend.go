@@ -27,10 +27,10 @@ type Backend struct {
 	config json.RawMessage
 	log    *slog.Logger
 	life   *supervise.Life
-	calls  *drain.Gate
 	spans  *carrier.Spans
 
 	now      atomic.Pointer[instance] // nil: it was lost, or is closed
+	closed   atomic.Bool
 	info     atomic.Pointer[storage.Info]
 	whenLost atomic.Pointer[func()]
 	left     atomic.Pointer[chan struct{}] // closed once the instance lost last was closed; nil: none was
@@ -39,8 +39,11 @@ type Backend struct {
 	counts   *atomic.Int64                 // of calls; nil: nobody counts
 }
 
-// instance is what was opened.
-type instance struct{ storage.Backend }
+// instance is what was opened, and the calls that are in it.
+type instance struct {
+	storage.Backend
+	calls *drain.Gate
+}
 
 // Open opens the backend of a store.
 func (n *native) Open(ctx context.Context, store string, config carrier.Config) (carrier.Backend, error) {
@@ -52,7 +55,7 @@ func (n *native) Open(ctx context.Context, store string, config carrier.Config) 
 	if store != "" {
 		log = log.With("store", store)
 	}
-	b := &Backend{n: n, config: raw, log: log, life: supervise.New(n.config.Restart.Policy(), n.plugin.Clock, log), calls: drain.New(),
+	b := &Backend{n: n, config: raw, log: log, life: supervise.New(n.config.Restart.Policy(), n.plugin.Clock, log),
 		opening: make(chan struct{}, 1), spans: carrier.NewSpans(n.plugin.Tracer, scope, carrier.Native, n.plugin.Name)}
 	in, err := b.open(ctx)
 	if err != nil {
@@ -95,7 +98,7 @@ func (b *Backend) open(ctx context.Context) (in *instance, err error) {
 	case backend == nil:
 		return nil, storage.Errorf(storage.Internal, "it opened nothing")
 	}
-	in = &instance{backend}
+	in = &instance{backend, drain.New()}
 	info := in.Info()
 	if err := answer.Info(&info); err != nil {
 		return nil, errors.Join(storage.Errorf(storage.InvalidArgument, "%w", err), in.Close(ctx))
@@ -156,13 +159,17 @@ func (b *Backend) lost(in *instance, why error) {
 		(*f)()
 	}
 	left := make(chan struct{})
+	b.left.Store(&left)
 	go func() {
 		defer close(left)
-		if err := in.shut(context.Background()); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+		defer cancel()
+		in.calls.Shut()
+		_ = in.calls.Wait(ctx) // a call that hangs for the lock of the one that has panicked
+		if err := in.shut(ctx); err != nil {
 			b.log.Warn("closing what was lost", "error", err)
 		}
 	}()
-	b.left.Store(&left)
 	b.life.Lost(why, "", survives || b.n.config.Restarts())
 }
 

@@ -11,11 +11,30 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
+// enter is the instance that takes the call, which is to leave it.
+func (b *Backend) enter(ctx context.Context) (*instance, error) {
+	for {
+		in := b.now.Load()
+		if in == nil {
+			var err error
+			if in, err = b.reach(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if in.calls.Enter() {
+			return in, nil
+		}
+		if b.closed.Load() {
+			return nil, b.unavailable()
+		}
+	}
+}
+
 // reach is the instance that takes calls, which is opened anew where it was lost and may
 // be by now.
 func (b *Backend) reach(ctx context.Context) (*instance, error) {
-	if in := b.now.Load(); in != nil {
-		return in, nil
+	if b.closed.Load() {
+		return nil, b.unavailable()
 	}
 	if err := b.life.WaitDue(ctx); err != nil {
 		return nil, b.Wrap(err)
@@ -29,7 +48,7 @@ func (b *Backend) reach(ctx context.Context) (*instance, error) {
 	if in := b.now.Load(); in != nil {
 		return in, nil
 	}
-	if !b.life.Due() {
+	if b.closed.Load() || !b.life.Due() {
 		return nil, b.unavailable()
 	}
 	in, err := b.again()
@@ -64,25 +83,26 @@ func (b *Backend) again() (*instance, error) {
 
 // unavailable is why there is no instance.
 func (b *Backend) unavailable() error {
-	if e := b.life.Error(); e != nil {
-		return b.Wrap(e)
+	e := b.life.Error()
+	switch {
+	case b.closed.Load():
+		e = &storage.Error{Code: storage.ShuttingDown}
+	case e == nil:
+		e = storage.Errorf(storage.Unavailable, "the plugin has failed just now")
 	}
-	return b.Wrap(&storage.Error{Code: storage.ShuttingDown})
+	return b.Wrap(e)
 }
 
 // call has an instance answer, in a span of its own where the caller's is recorded. A
 // panic is the call's error, and the instance's end.
 func call[T any](ctx context.Context, b *Backend, op abi.Op, ask func(context.Context, *instance) (T, error)) (answer T, err error) {
-	if !b.calls.Enter() {
-		return answer, b.Wrap(&storage.Error{Code: storage.ShuttingDown})
-	}
-	defer b.calls.Leave()
 	ctx, span := b.spans.Begin(ctx, op)
 	defer func() { span.End(err) }()
-	in, err := b.reach(ctx)
+	in, err := b.enter(ctx)
 	if err != nil {
 		return answer, err
 	}
+	defer in.calls.Leave()
 	if b.counts != nil {
 		b.counts.Add(1)
 	}
@@ -123,11 +143,7 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 		return nil, b.Wrap(err)
 	}
 	keys = limits.Possible(keys)
-	items, err := call(ctx, b, abi.OpGetMany, func(ctx context.Context, in *instance) ([]storage.Item, error) { return in.GetMany(ctx, keys) })
-	if err == nil && len(items) != len(keys) {
-		return nil, b.Wrap(storage.Errorf(storage.Internal, "it answered %d items to %d keys", len(items), len(keys)))
-	}
-	return items, err
+	return call(ctx, b, abi.OpGetMany, func(ctx context.Context, in *instance) ([]storage.Item, error) { return in.GetMany(ctx, keys) })
 }
 
 // Scan asks the backend.
@@ -168,7 +184,7 @@ func (b *Backend) Info() storage.Info { return *b.Known() }
 func (b *Backend) Status() supervise.Status { return b.life.Status() }
 
 // Closed reports whether Close was called.
-func (b *Backend) Closed() bool { return b.calls.IsShut() }
+func (b *Backend) Closed() bool { return b.closed.Load() }
 
 // Usable reports whether there is an instance, or may be one by now.
 func (b *Backend) Usable() bool { return b.now.Load() != nil || b.life.Due() }
@@ -185,10 +201,7 @@ func (b *Backend) Is(wrong string) { b.life.Is(wrong) }
 // Close lets the calls in flight finish and closes the instance. It is idempotent. A ctx
 // that ends first leaves calls in flight behind.
 func (b *Backend) Close(ctx context.Context) error {
-	b.calls.Shut()
-	if err := b.calls.Wait(ctx); err != nil {
-		return b.Wrap(err)
-	}
+	b.closed.Store(true)
 	select {
 	case b.opening <- struct{}{}:
 		defer func() { <-b.opening }()
@@ -200,7 +213,13 @@ func (b *Backend) Close(ctx context.Context) error {
 		errs = append(errs, b.stop())
 		b.stop = nil
 	}
-	if in := b.now.Swap(nil); in != nil {
+	if in := b.now.Load(); in != nil {
+		in.calls.Shut()
+		b.now.Store(nil)
+		if err := in.calls.Wait(ctx); err != nil {
+			b.now.Store(in) // it is left undone
+			return errors.Join(append(errs, b.Wrap(err))...)
+		}
 		if err := in.shut(ctx); err != nil {
 			errs = append(errs, b.Wrap(err))
 		}

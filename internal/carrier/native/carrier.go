@@ -19,6 +19,11 @@ type Config struct {
 	carrier.Loss `yaml:",inline"`
 }
 
+// Validate checks the choices.
+func (c *Config) Validate() error {
+	return errors.Join(carrier.CheckIsolation(c.Isolation), c.Loss.Validate())
+}
+
 // Factory makes the carriers of what is linked in.
 func Factory() carrier.Factory {
 	return carrier.NewFactory("", false, "linked-in backend", Config{}, func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {

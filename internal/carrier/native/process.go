@@ -4,6 +4,7 @@ package native
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -22,6 +23,11 @@ type ProcessConfig struct {
 	Process   procs.Running `yaml:"process"`   // how it is asked, and how long it may take
 
 	procs.Common `yaml:",inline"`
+}
+
+// Validate checks the choices.
+func (c *ProcessConfig) Validate() error {
+	return errors.Join(carrier.CheckIsolation(c.Isolation), c.Loss.Validate())
 }
 
 // prefix is what a worker's variable begins with, before the name of the backend.

@@ -43,7 +43,7 @@ func (g *Grants) Validate() error { return g.Env.Check("env") }
 
 // Validate checks what belongs together.
 func (c *Config) Validate() error {
-	errs := []error{carrier.CheckDigest("sha256", c.SHA256), c.Loss.Validate()}
+	errs := []error{carrier.CheckDigest("sha256", c.SHA256), carrier.CheckIsolation(c.Isolation), c.Loss.Validate()}
 	switch c.Trust {
 	case "":
 	case "trusted":
@@ -56,14 +56,8 @@ func (c *Config) Validate() error {
 	default:
 		errs = append(errs, carrier.Fieldf("trust", "want trusted, or nothing"))
 	}
-	switch c.Isolation {
-	case "", "none":
-	case "process":
-		if c.Trust != "" {
-			errs = append(errs, carrier.Fieldf("isolation", "excludes trust: a module in a process of its own is never interrupted, but killed"))
-		}
-	default:
-		errs = append(errs, carrier.Fieldf("isolation", "want process or none"))
+	if c.Isolation == "process" && c.Trust != "" {
+		errs = append(errs, carrier.Fieldf("isolation", "excludes trust: a module in a process of its own is never interrupted, but killed"))
 	}
 	return errors.Join(errs...)
 }
