@@ -8,6 +8,7 @@ import (
 	"github.com/plinthkv/plinth/otel/plugin"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory/module"
+	"github.com/plinthkv/plinth/plugins/pebble"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
 )
@@ -21,6 +22,7 @@ func backends() []plinth.Option {
 	open := ledger.Opener(nil) // asks the cluster, and changes nothing
 	return []plinth.Option{
 		plinth.WithModule(config.Memory, module.Wasm),
+		plinth.WithBackend(pebblePlugin, pebble.Open, plinth.TriedBy(pebble.Info)),
 		plinth.WithBackend(ledgerPlugin, open, plinth.Shared(), plinth.Isolated(), plinth.TriedBy(sdk.TryByOpening(open)), plinth.ServedBy(serveLedger)),
 	}
 }
@@ -34,4 +36,4 @@ func serveLedger() {
 
 // builtinBackends are the plugins that a configuration may name without an entry, beside
 // memory.
-func builtinBackends() []string { return []string{ledgerPlugin} }
+func builtinBackends() []string { return []string{ledgerPlugin, pebblePlugin} }

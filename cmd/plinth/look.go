@@ -31,10 +31,22 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-type configDefaultCmd struct{}
+type configDefaultCmd struct {
+	Data string `help:"With its store in a folder, as serve --data has it." placeholder:"DIR"`
+}
 
-func (configDefaultCmd) Run(e env) error {
-	_, err := e.stdout.Write(config.Default())
+func (c *configDefaultCmd) Run(e env) error {
+	content := config.Default()
+	if c.Data != "" {
+		dir, err := filepath.Abs(c.Data)
+		if err != nil {
+			return err
+		}
+		if content, err = onData(dir); err != nil {
+			return err
+		}
+	}
+	_, err := e.stdout.Write(content)
 	return err
 }
 
@@ -87,10 +99,15 @@ func version() string {
 type source struct {
 	Config string            `help:"Configuration file; without one, the built-in configuration." type:"path" env:"PLINTH_CONFIG" short:"c"`
 	Set    map[string]string `help:"Set one value of the configuration, such as server.http=127.0.0.1:8000; may be repeated." placeholder:"PATH=VALUE"`
+
+	content []byte // instead of a file; nil: there is none
 }
 
 func (s source) options(e env) []plinth.Option {
 	opts := append(backends(), plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e)))
+	if s.content != nil {
+		opts = append(opts, plinth.WithContent(s.content))
+	}
 	if self, err := os.Executable(); err == nil { // it is its own worker
 		opts = append(opts, plinth.WithWorker(self))
 	}

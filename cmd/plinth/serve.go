@@ -23,6 +23,7 @@ import (
 
 type serveCmd struct {
 	Source source  `embed:""`
+	Data   string  `help:"Keep the built-in store in a folder, durably, instead of in memory." placeholder:"DIR"`
 	HTTP   *string `name:"http" help:"Address to serve HTTP on, HOST:PORT or unix:PATH, instead of the configuration's; '' for none." placeholder:"ADDR"`
 	GRPC   *string `name:"grpc" help:"Address to serve gRPC on, in the same way." placeholder:"ADDR"`
 	Log    string  `help:"How to log: text or json." enum:"text,json" default:"text"`
@@ -47,6 +48,11 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	var handler slog.Handler = slog.NewTextHandler(e.stderr, nil)
 	if s.Log == "json" {
 		handler = slog.NewJSONHandler(e.stderr, nil)
+	}
+	if s.Data != "" {
+		if err := s.onData(); err != nil {
+			return err
+		}
 	}
 	cfg, err := plinth.Load(s.Source.Config, s.Source.options(e)...)
 	if cfg == nil {
@@ -88,6 +94,19 @@ func shared(h *plinth.Host) func(store string) bool {
 		s, err := h.Store(name)
 		return err == nil && s.Shared()
 	}
+}
+
+// onData puts the built-in store into a folder.
+func (s *serveCmd) onData() error {
+	if s.Source.Config != "" {
+		return usagef("--data is for the built-in configuration: %s says itself where its stores are", s.Source.Config)
+	}
+	dir, err := folder(s.Data)
+	if err != nil {
+		return err
+	}
+	s.Source.content, err = onData(dir)
+	return err
 }
 
 // readyLine is the one line that says that everything is there.

@@ -15,6 +15,7 @@ import (
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/plugins/pebble"
 )
 
 func main() {
@@ -39,6 +40,7 @@ func run(check bool) error {
 	c := m.describe(reflect.ValueOf(*cfg), "yaml")
 	plugins := []plugin{
 		{"ledger", m.describe(reflect.ValueOf(ledger.DefaultConfig()), "json")},
+		{"pebble", m.describe(reflect.ValueOf(pebble.DefaultConfig()), "json")},
 		{"memory", m.describe(reflect.ValueOf(memory.DefaultConfig()), "json")},
 	}
 	var kinds []wrapper

@@ -103,7 +103,7 @@ func (m *model) wrapper(f wrappers.Factory) wrapper {
 func (m *model) describe(v reflect.Value, tag string) described {
 	t := v.Type()
 	switch t {
-	case reflect.TypeFor[time.Duration](), reflect.TypeFor[config.Duration]():
+	case reflect.TypeFor[time.Duration](), reflect.TypeFor[config.Duration](), reflect.TypeFor[sdk.Duration]():
 		return described{kind: duration, def: shortDuration(time.Duration(v.Int()))}
 	case reflect.TypeFor[ledger.Duration]():
 		return described{kind: duration, def: v.String()}
