@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 // The carriers that a setting belongs to.
@@ -93,12 +95,12 @@ func (p *Plugin) validateCarrier() []error {
 
 // checkPlugins reports plugins that nothing carries, and settings that those do not
 // take which bring their own. programs are the executables that need no command.
-func (c *Config) checkPlugins(programs []string, d *decoder) {
+func (c *Config) checkPlugins(programs []string, d *strictyaml.Decoder) {
 	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
 		p := c.Plugins[name]
-		path := join("plugins", name)
+		path := strictyaml.Key("plugins", name)
 		report := func(field, format string, args ...any) {
-			d.invalid(FieldError{path + "." + field, fmt.Sprintf(format, args...)}, c.root.v, "")
+			d.Invalid(FieldError{Path: path + "." + field, Message: fmt.Sprintf(format, args...)}, c.root, "")
 		}
 		own, takes := 0, ""
 		switch {

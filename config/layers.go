@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/knadh/koanf/v2"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 // The layers go through koanf: each is a provider of its own, and koanf decides
@@ -24,11 +26,11 @@ const (
 
 // units are the values that koanf is given the numbers of.
 type units struct {
-	entries  []entry
+	entries  []strictyaml.Entry
 	settings []setting
 }
 
-func (u *units) entry(e entry) int {
+func (u *units) entry(e strictyaml.Entry) int {
 	u.entries = append(u.entries, e)
 	return len(u.entries) - 1
 }
@@ -36,7 +38,7 @@ func (u *units) entry(e entry) int {
 // documentLayer is a parsed document as a koanf provider.
 type documentLayer struct {
 	units *units
-	root  *value
+	root  *strictyaml.Value
 }
 
 var errNoBytes = errors.New("config: this layer has no bytes")
@@ -45,8 +47,8 @@ func (l documentLayer) ReadBytes() ([]byte, error) { return nil, errNoBytes }
 
 func (l documentLayer) Read() (map[string]any, error) {
 	out := map[string]any{}
-	if l.root != nil && l.root.kind == mapping {
-		out = l.merged(entry{at: l.root.key, value: l.root}, map[string]int{"server": 2, "plugins": 1, "telemetry": 1})
+	if l.root != nil && l.root.Kind == strictyaml.Mapping {
+		out = l.merged(strictyaml.Entry{At: l.root.Key, Value: l.root}, map[string]int{"server": 2, "plugins": 1, "telemetry": 1})
 	}
 	return map[string]any{documents: out}, nil
 }
@@ -54,49 +56,49 @@ func (l documentLayer) Read() (map[string]any, error) {
 // merged gives each key of e its own unit. The keys in deeper are merged that many
 // levels further down; where a key is merged, one without a value is left out, so
 // that it hides nothing.
-func (l documentLayer) merged(e entry, deeper map[string]int) map[string]any {
+func (l documentLayer) merged(e strictyaml.Entry, deeper map[string]int) map[string]any {
 	out := map[string]any{self: l.units.entry(e)}
-	for _, child := range e.value.entries {
-		levels := deeper[child.name]
+	for _, child := range e.Value.Entries {
+		levels := deeper[child.Name]
 		switch {
-		case levels > 0 && child.value.kind == null:
-		case levels > 0 && child.value.kind == mapping:
-			out[child.name] = l.level(child, levels)
+		case levels > 0 && child.Value.Kind == strictyaml.Null:
+		case levels > 0 && child.Value.Kind == strictyaml.Mapping:
+			out[child.Name] = l.level(child, levels)
 		default:
-			out[child.name] = l.units.entry(child)
+			out[child.Name] = l.units.entry(child)
 		}
 	}
 	return out
 }
 
-func (l documentLayer) level(e entry, levels int) map[string]any {
+func (l documentLayer) level(e strictyaml.Entry, levels int) map[string]any {
 	if levels == 1 {
 		out := map[string]any{self: l.units.entry(e)}
-		for _, child := range e.value.entries {
-			if child.value.kind != null || e.name == "plugins" {
-				out[child.name] = l.units.entry(child)
+		for _, child := range e.Value.Entries {
+			if child.Value.Kind != strictyaml.Null || e.Name == "plugins" {
+				out[child.Name] = l.units.entry(child)
 			}
 		}
 		return out
 	}
-	deeper := make(map[string]int, len(e.value.entries))
-	for _, child := range e.value.entries {
-		deeper[child.name] = levels - 1
+	deeper := make(map[string]int, len(e.Value.Entries))
+	for _, child := range e.Value.Entries {
+		deeper[child.Name] = levels - 1
 	}
 	return l.merged(e, deeper)
 }
 
 // build is the tree of what koanf was left with.
-func (u *units) build(m map[string]any) entry {
-	e := entry{value: &value{kind: mapping}}
+func (u *units) build(m map[string]any) strictyaml.Entry {
+	e := strictyaml.Entry{Value: &strictyaml.Value{Kind: strictyaml.Mapping}}
 	if n, ok := m[self].(int); ok {
 		e = u.entries[n]
-		root := *e.value
-		root.entries = nil
-		e.value = &root
+		root := *e.Value
+		root.Entries = nil
+		e.Value = &root
 	}
 	type numbered struct {
-		entry
+		strictyaml.Entry
 		order int
 	}
 	var children []numbered
@@ -113,13 +115,13 @@ func (u *units) build(m map[string]any) entry {
 	}
 	slices.SortFunc(children, func(a, b numbered) int { return cmp.Compare(a.order, b.order) })
 	for _, c := range children {
-		e.value.entries = append(e.value.entries, c.entry)
+		e.Value.Entries = append(e.Value.Entries, c.Entry)
 	}
 	return e
 }
 
 // merge lays the layers over each other and answers the tree, not yet resolved.
-func merge(defaults, file *value, env environ, flags map[string]string, builtins []string, p *problems) (*value, error) {
+func merge(defaults, file *strictyaml.Value, env environ, flags map[string]string, builtins []string, p *strictyaml.Problems) (*strictyaml.Value, error) {
 	u := new(units)
 	ko := koanf.New(self)
 	for _, layer := range []koanf.Provider{
@@ -134,7 +136,7 @@ func merge(defaults, file *value, env environ, flags map[string]string, builtins
 	}
 	all := ko.Raw()
 	docs, _ := all[documents].(map[string]any)
-	root := u.build(docs).value
+	root := u.build(docs).Value
 	o := overlay{root: root, builtins: builtins, problems: p}
 	set, _ := all[settings].(map[string]any)
 	for _, n := range numbers(set) {

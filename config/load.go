@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 //go:embed default.yaml
@@ -43,24 +45,24 @@ type Options struct {
 // [Config.Broken]. Load keeps nothing, so that loading again is the same as
 // loading.
 func Load(o Options) (*Config, error) {
-	var d decoder
-	p := &d.problems
-	defaults := parse("built-in defaults", Default(), p)
+	var d strictyaml.Decoder
+	p := &d.Problems
+	defaults := strictyaml.Parse("built-in defaults", Default(), p)
 	content := o.Content
 	if content == nil && o.File != "" {
 		var err error
-		if content, err = readFile(o.File, maxFile); err != nil {
-			p.add(Position{File: o.File}, "", err.Error())
-			return nil, p.err()
+		if content, err = readFile(o.File, strictyaml.MaxFile); err != nil {
+			p.Add(Position{File: o.File}, "", err.Error())
+			return nil, p.Err()
 		}
 	}
-	before := len(p.list)
-	file := parse(cmp.Or(o.File, "configuration"), content, p)
-	if file == nil && len(p.list) > before {
-		return nil, p.err() // no YAML: anything else would be guesses
+	before := p.Len()
+	file := strictyaml.Parse(cmp.Or(o.File, "configuration"), content, p)
+	if file == nil && p.Len() > before {
+		return nil, p.Err() // no YAML: anything else would be guesses
 	}
-	if file != nil && file.kind != mapping {
-		d.want(file, "", "a mapping with plugins, stores, server")
+	if file != nil && file.Kind != strictyaml.Mapping {
+		d.Want(file, "", "a mapping with plugins, stores, server")
 		file = nil
 	}
 
@@ -74,13 +76,13 @@ func Load(o Options) (*Config, error) {
 	r := resolver{env: env, dir: dir, problems: p}
 	r.tree(root, "")
 
-	cfg := &Config{root: &Node{v: root}}
-	d.decodeInto(cfg, root, "")
+	cfg := &Config{root: root}
+	d.Decode(cfg, root, "")
 	cfg.checkPlugins(o.Programs, &d)
 	cfg.checkBackends(builtins, &d)
 	cfg.checkTokens(file, &d)
 	cfg.resolvePaths(dir)
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		errors.As(err, &cfg.problems)
 		return cfg, err
 	}
@@ -91,7 +93,7 @@ func Load(o Options) (*Config, error) {
 // it, or about what it is a part of.
 func (c *Config) Broken(path string) bool {
 	return slices.ContainsFunc(c.problems, func(e *Error) bool {
-		return inPath(e.Path, path) || inPath(path, e.Path)
+		return strictyaml.Within(e.Path, path) || strictyaml.Within(path, e.Path)
 	})
 }
 

@@ -2,14 +2,15 @@ package config
 
 import (
 	"slices"
-	"strings"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 // overlay puts settings into the merged tree, in place.
 type overlay struct {
-	root     *value
+	root     *strictyaml.Value
 	builtins []string // plugins that need no entry to be known
-	problems *problems
+	problems *strictyaml.Problems
 }
 
 // apply sets one value. Whatever it makes on the way (a mapping where there was
@@ -19,7 +20,7 @@ func (o *overlay) apply(s setting) {
 	v, path := o.root, ""
 	for i, part := range s.parts {
 		last := i == len(s.parts)-1
-		if v.kind == list && isPipeline(s.parts[:i]) {
+		if v.Kind == strictyaml.List && isPipeline(s.parts[:i]) {
 			stage, at := o.stage(s, v, part, path, last)
 			if stage == nil {
 				return
@@ -27,164 +28,152 @@ func (o *overlay) apply(s setting) {
 			v, path = stage, at
 			continue
 		}
-		switch v.kind {
-		case null:
-			*v = value{kind: mapping, key: s.at, pos: s.at}
-		case scalar:
-			o.problems.addf(s.at, path, "is a single value: nothing below it can be set")
+		switch v.Kind {
+		case strictyaml.Null:
+			*v = strictyaml.Value{Kind: strictyaml.Mapping, Key: s.at, Pos: s.at}
+		case strictyaml.Scalar:
+			o.problems.Addf(s.at, path, "is a single value: nothing below it can be set")
 			return
-		case list:
-			o.problems.addf(s.at, path, "is a list: set it as a whole, with commas")
+		case strictyaml.List:
+			o.problems.Addf(s.at, path, "is a list: set it as a whole, with commas")
 			return
 		}
 		e := o.entry(s, v, part, path, i)
 		if e == nil {
 			return
 		}
-		v, path = e.value, join(path, e.name)
+		v, path = e.Value, strictyaml.Key(path, e.Name)
 	}
 	o.set(s, v, path)
 }
 
 // entry finds the key that part means below a mapping, or adds it where that is
 // allowed.
-func (o *overlay) entry(s setting, v *value, part, path string, depth int) *entry {
-	known := entryNames(v.entries)
+func (o *overlay) entry(s setting, v *strictyaml.Value, part, path string, depth int) *strictyaml.Entry {
+	known := entryNames(v.Entries)
 	found := -1
-	for i, e := range v.entries {
+	for i, e := range v.Entries {
 		switch {
-		case s.added == byFlag && e.name == part: // spelt exactly: no doubt
-			return &v.entries[i]
-		case fold(e.name) != fold(part):
+		case s.added == strictyaml.Loose && e.Name == part: // spelt exactly: no doubt
+			return &v.Entries[i]
+		case strictyaml.Fold(e.Name) != strictyaml.Fold(part):
 		case found >= 0:
-			o.problems.addf(s.at, path, "%q could mean %q and %q", part, v.entries[found].name, e.name)
+			o.problems.Addf(s.at, path, "%q could mean %q and %q", part, v.Entries[found].Name, e.Name)
 			return nil
 		default:
 			found = i
 		}
 	}
 	if found >= 0 {
-		return &v.entries[found]
+		return &v.Entries[found]
 	}
 	name, by := part, s.added
-	if depth == 1 && fold(s.parts[0]) == "plugins" {
+	if depth == 1 && strictyaml.Fold(s.parts[0]) == "plugins" {
 		for _, b := range o.builtins {
-			if fold(b) == fold(part) {
-				name, by = b, byDocument // its spelling is known
+			if strictyaml.Fold(b) == strictyaml.Fold(part) {
+				name, by = b, strictyaml.Exact // its spelling is known
 			}
 		}
 		if !slices.Contains(o.builtins, name) {
-			o.problems.addf(s.at, path, "there is no plugin %q%s", part, hint(part, append(known, o.builtins...)))
+			o.problems.Addf(s.at, path, "there is no plugin %q%s", part, Hint(part, append(known, o.builtins...)))
 			return nil
 		}
 	}
-	if depth == 1 && fold(s.parts[0]) == "stores" {
-		o.problems.addf(s.at, path, "there is no store %q%s", part, hint(part, known))
+	if depth == 1 && strictyaml.Fold(s.parts[0]) == "stores" {
+		o.problems.Addf(s.at, path, "there is no store %q%s", part, Hint(part, known))
 		return nil
 	}
-	v.entries = append(v.entries, entry{name: name, added: by, at: s.at, value: &value{key: s.at, pos: s.at}})
-	return &v.entries[len(v.entries)-1]
+	v.Entries = append(v.Entries, strictyaml.Entry{Name: name, Spelling: by, At: s.at, Value: &strictyaml.Value{Key: s.at, Pos: s.at}})
+	return &v.Entries[len(v.Entries)-1]
 }
 
 func isPipeline(parts []string) bool {
-	return len(parts) == 3 && fold(parts[0]) == "stores" && fold(parts[2]) == "pipeline"
+	return len(parts) == 3 && strictyaml.Fold(parts[0]) == "stores" && strictyaml.Fold(parts[2]) == "pipeline"
 }
 
 // stage finds the stage that a name means, and gives it a mapping to set keys in.
-func (o *overlay) stage(s setting, pipeline *value, part, path string, last bool) (*value, string) {
+func (o *overlay) stage(s setting, pipeline *strictyaml.Value, part, path string, last bool) (*strictyaml.Value, string) {
 	var known []string
 	found := -1
-	for i, item := range pipeline.items {
+	for i, item := range pipeline.Items {
 		_, name := stageName(item)
 		if name == "" {
 			continue
 		}
 		known = append(known, name)
-		if fold(name) != fold(part) {
+		if strictyaml.Fold(name) != strictyaml.Fold(part) {
 			continue
 		}
 		if found >= 0 {
-			o.problems.addf(s.at, path, "%q could mean two stages", part)
+			o.problems.Addf(s.at, path, "%q could mean two stages", part)
 			return nil, ""
 		}
 		found = i
 	}
 	if found < 0 {
-		o.problems.addf(s.at, path, "there is no stage %q%s", part, hint(part, known))
+		o.problems.Addf(s.at, path, "there is no stage %q%s", part, Hint(part, known))
 		return nil, ""
 	}
-	item := pipeline.items[found]
+	item := pipeline.Items[found]
 	kind, name := stageName(item)
-	path = join(index(path, found), kind)
+	path = strictyaml.Key(strictyaml.Item(path, found), kind)
 	switch {
 	case last:
-		o.problems.addf(s.at, path, "is a stage: set a key of it")
+		o.problems.Addf(s.at, path, "is a stage: set a key of it")
 		return nil, ""
-	case fold(s.parts[4]) == "name":
-		o.problems.addf(s.at, path, "the name of stage %q cannot be set from here", name)
+	case strictyaml.Fold(s.parts[4]) == "name":
+		o.problems.Addf(s.at, path, "the name of stage %q cannot be set from here", name)
 		return nil, ""
 	}
-	if item.kind == scalar {
-		config := &value{key: item.pos, pos: item.pos}
-		*item = value{kind: mapping, key: item.key, pos: item.pos, entries: []entry{{name: kind, at: item.pos, value: config}}}
+	if item.Kind == strictyaml.Scalar {
+		config := &strictyaml.Value{Key: item.Pos, Pos: item.Pos}
+		*item = strictyaml.Value{Kind: strictyaml.Mapping, Key: item.Key, Pos: item.Pos, Entries: []strictyaml.Entry{{Name: kind, At: item.Pos, Value: config}}}
 	}
-	return item.entries[0].value, path
+	return item.Entries[0].Value, path
 }
 
 // stageName is a stage's kind and the name that it goes by, both empty for what is
 // no stage. The decoder says what is wrong with it then.
-func stageName(item *value) (kind, name string) {
+func stageName(item *strictyaml.Value) (kind, name string) {
 	switch {
-	case item.broken:
+	case item.Broken:
 		return "", ""
-	case item.kind == scalar:
-		return item.data, item.data
-	case item.kind != mapping || len(item.entries) != 1:
+	case item.Kind == strictyaml.Scalar:
+		return item.Data, item.Data
+	case item.Kind != strictyaml.Mapping || len(item.Entries) != 1:
 		return "", ""
 	}
-	kind = item.entries[0].name
-	if n := item.entries[0].value.get("name"); n != nil && n.kind == scalar {
-		return kind, n.data
+	kind = item.Entries[0].Name
+	if n := item.Entries[0].Value.Get("name"); n != nil && n.Kind == strictyaml.Scalar {
+		return kind, n.Data
 	}
 	return kind, kind
 }
 
 // set replaces a value by the setting's text. A list of plain values is written
 // with commas; whatever else has structure stays as it is.
-func (o *overlay) set(s setting, v *value, path string) {
-	one := func(text string) *value {
-		return &value{kind: scalar, key: s.at, pos: s.at, text: text, data: text, plain: true, origin: s.origin}
+func (o *overlay) set(s setting, v *strictyaml.Value, path string) {
+	one := func(text string) *strictyaml.Value {
+		return &strictyaml.Value{Kind: strictyaml.Scalar, Key: s.at, Pos: s.at, Text: text, Data: text, Plain: true, Origin: s.origin}
 	}
-	switch v.kind {
-	case mapping:
-		o.problems.addf(s.at, path, "is a mapping: set a key of it, one of %s", names(entryNames(v.entries)))
-	case list:
-		if isPipeline(s.parts) || slices.ContainsFunc(v.items, func(i *value) bool { return i.kind == list || i.kind == mapping }) {
-			o.problems.addf(s.at, path, "is a list with structure: it cannot be set from here")
+	switch v.Kind {
+	case strictyaml.Mapping:
+		o.problems.Addf(s.at, path, "is a mapping: set a key of it, one of %s", strictyaml.Names(entryNames(v.Entries)))
+	case strictyaml.List:
+		if isPipeline(s.parts) || slices.ContainsFunc(v.Items, func(i *strictyaml.Value) bool { return i.Kind == strictyaml.List || i.Kind == strictyaml.Mapping }) {
+			o.problems.Addf(s.at, path, "is a list with structure: it cannot be set from here")
 			return
 		}
-		*v = value{kind: list, key: s.at, pos: s.at, items: splitItems(s.text, one)}
+		*v = strictyaml.Value{Kind: strictyaml.List, Key: s.at, Pos: s.at, Items: strictyaml.SplitList(s.text, one)}
 	default:
 		*v = *one(s.text)
 	}
 }
 
-// splitItems cuts a list written with commas; an empty text is an empty list.
-func splitItems(text string, one func(string) *value) []*value {
-	if strings.TrimSpace(text) == "" {
-		return nil
-	}
-	var items []*value
-	for part := range strings.SplitSeq(text, ",") {
-		items = append(items, one(strings.TrimSpace(part)))
-	}
-	return items
-}
-
-func entryNames(entries []entry) []string {
+func entryNames(entries []strictyaml.Entry) []string {
 	var names []string
 	for _, e := range entries {
-		names = append(names, e.name)
+		names = append(names, e.Name)
 	}
 	return names
 }

@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 const prefix = "PLINTH_"
@@ -14,8 +16,8 @@ type setting struct {
 	at     Position
 	parts  []string // names from the root, as spelt; the environment's in lower case
 	text   string
-	added  added
-	origin origin
+	added  strictyaml.Spelling
+	origin strictyaml.Origin
 }
 
 // settingsLayer is the environment, or the flags, as a koanf provider. A value
@@ -33,10 +35,10 @@ func (l settingsLayer) Read() (map[string]any, error) {
 	for _, s := range l.settings {
 		m := root
 		for _, part := range s.parts {
-			next, ok := m[fold(part)].(map[string]any)
+			next, ok := m[strictyaml.Fold(part)].(map[string]any)
 			if !ok {
 				next = map[string]any{}
-				m[fold(part)] = next
+				m[strictyaml.Fold(part)] = next
 			}
 			m = next
 		}
@@ -67,32 +69,32 @@ func newEnviron(lines []string) environ {
 var kubernetes = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // settings are the variables that address the configuration.
-func (env environ) settings(p *problems) []setting {
+func (env environ) settings(p *strictyaml.Problems) []setting {
 	var out []setting
 	taken := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) {
 			continue
 		}
-		at := Position{File: "env " + clip(name)}
+		at := Position{File: "env " + strictyaml.Clip(name)}
 		address := strings.ToLower(name[len(prefix):])
 		parts := strings.Split(address, "__")
 		if len(parts) == 1 {
 			if section := sectionOf(address); section != "" && !kubernetes.MatchString(strings.ToUpper(name)) {
-				p.addf(at, "", "addresses nothing: %q is a section, and its levels are separated by two underscores, as in %s%s__KEY", section, prefix, strings.ToUpper(section))
+				p.Addf(at, "", "addresses nothing: %q is a section, and its levels are separated by two underscores, as in %s%s__KEY", section, prefix, strings.ToUpper(section))
 			}
 			continue
 		}
 		if !goodAddress(parts, at, p) {
 			continue
 		}
-		key := fold(strings.Join(parts, self))
+		key := strictyaml.Fold(strings.Join(parts, self))
 		if other, twice := taken[key]; twice {
-			p.addf(at, "", "sets the same value as %s", clip(other))
+			p.Addf(at, "", "sets the same value as %s", strictyaml.Clip(other))
 			continue
 		}
 		taken[key] = name
-		out = append(out, setting{at: at, parts: parts, text: env[name], added: byEnvironment, origin: environment})
+		out = append(out, setting{at: at, parts: parts, text: env[name], added: strictyaml.Lost, origin: strictyaml.Environment})
 	}
 	return out
 }
@@ -108,41 +110,41 @@ func sectionOf(address string) string {
 }
 
 // flagSettings are the flags, whose names are dotted paths.
-func flagSettings(flags map[string]string, p *problems) []setting {
+func flagSettings(flags map[string]string, p *strictyaml.Problems) []setting {
 	var out []setting
 	taken := map[string]string{}
 	for _, path := range slices.Sorted(maps.Keys(flags)) {
-		at := Position{File: "flag --set " + clip(path)}
+		at := Position{File: "flag --set " + strictyaml.Clip(path)}
 		parts := strings.Split(path, ".")
 		if !goodAddress(parts, at, p) {
 			continue
 		}
-		key := fold(strings.Join(parts, self))
+		key := strictyaml.Fold(strings.Join(parts, self))
 		if other, twice := taken[key]; twice {
-			p.addf(at, "", "sets the same value as --set %s", clip(other))
+			p.Addf(at, "", "sets the same value as --set %s", strictyaml.Clip(other))
 			continue
 		}
 		taken[key] = path
-		out = append(out, setting{at: at, parts: parts, text: flags[path], added: byFlag, origin: document})
+		out = append(out, setting{at: at, parts: parts, text: flags[path], added: strictyaml.Loose, origin: strictyaml.Document})
 	}
 	return out
 }
 
-func goodAddress(parts []string, at Position, p *problems) bool {
-	if len(parts) > maxDepth {
-		p.addf(at, "", "has more than %d levels", maxDepth)
+func goodAddress(parts []string, at Position, p *strictyaml.Problems) bool {
+	if len(parts) > strictyaml.MaxDepth {
+		p.Addf(at, "", "has more than %d levels", strictyaml.MaxDepth)
 		return false
 	}
 	for _, part := range parts {
 		switch {
 		case part == "":
-			p.add(at, "", "has an empty level in its name")
+			p.Add(at, "", "has an empty level in its name")
 			return false
-		case len(part) > maxKey:
-			p.addf(at, "", "has a level longer than %d bytes in its name", maxKey)
+		case len(part) > strictyaml.MaxKey:
+			p.Addf(at, "", "has a level longer than %d bytes in its name", strictyaml.MaxKey)
 			return false
 		case strings.ContainsRune(part, 0):
-			p.add(at, "", "has a zero byte in its name")
+			p.Add(at, "", "has a zero byte in its name")
 			return false
 		}
 	}

@@ -1,5 +1,7 @@
 package config
 
+import "github.com/plinthkv/plinth/config/internal/strictyaml"
+
 // Config is the whole configuration, decoded and valid. It does not change once
 // it is loaded.
 type Config struct {
@@ -10,7 +12,7 @@ type Config struct {
 	// AllowFaults lets pipelines have stages that make calls fail on purpose.
 	AllowFaults bool `yaml:"allow_faults"`
 
-	root     *Node
+	root     *strictyaml.Value
 	problems Errors
 }
 
@@ -158,4 +160,4 @@ type ServerLimits struct {
 //	cfg.Root().Errorf("stores.default.require[0]", "…")
 //
 // It is nil where the Config was not loaded but made by hand.
-func (c *Config) Root() *Node { return c.root }
+func (c *Config) Root() *Node { return strictyaml.NewNode(c.root, "") }
