@@ -127,6 +127,20 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// A variable that a flag overrides is not looked at, and what both of them add is the
+// flag's.
+func TestFlagsOverVariables(t *testing.T) {
+	o := Options{Environ: []string{"PLINTH_PLUGINS__NO__WASM=x", "PLINTH_SERVER__TLS__CERT=x", "PLINTH_STORES__DEFAULT__BACKEND__CONFIG__NEW_KEY=1"},
+		Flags: map[string]string{"plugins.no.wasm": "x", "server.tls.cert": "y", "stores.default.backend.config.New-Key": "2"}}
+	c, err := Load(o)
+	if want := "flag --set plugins.no.wasm: plugins: there is no plugin \"no\": known are memory\nflag --set server.tls.cert: server.tls.key: is missing: cert needs it"; err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	if got, _ := c.Stores["default"].Backend.Config.JSON(); string(got) != `{"max_bytes":"256MiB","New-Key":2}` {
+		t.Errorf("%s", got)
+	}
+}
+
 // TestNames proves that variables find names whatever their case, and - for _.
 func TestNames(t *testing.T) {
 	const content = `
@@ -290,6 +304,18 @@ func TestManyErrors(t *testing.T) {
 				t.Errorf("%d lines, %d bytes", n, len(err.Error()))
 			}
 		})
+	}
+}
+
+// A small file of long paths is refused before koanf keeps each of them.
+func TestLongPaths(t *testing.T) {
+	deep := strings.Repeat("{"+strings.Repeat("k", 120)+": ", 27)
+	for n, refused := range map[int]bool{3_000: false, 100_000: true} {
+		content := "stores: { a: { backend: { plugin: memory, config: " + deep + "{" + lines(n, "%d: ,") + "}" + strings.Repeat("}", 30)
+		_, err := Load(Options{File: "a.yaml", Content: []byte(content)})
+		if got := err != nil && strings.Contains(err.Error(), "their paths are longer than 16777216 bytes together"); got != refused {
+			t.Errorf("%d keys: %v", n, err)
+		}
 	}
 }
 

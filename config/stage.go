@@ -43,7 +43,11 @@ func (s *Stage) settings(v *strictyaml.Value, path string) error {
 	}
 	own.Entries = slices.DeleteFunc(slices.Clone(v.Entries), func(e strictyaml.Entry) bool { return e.Is("name") })
 	name := v.Get("name")
-	if name == nil {
+	switch {
+	case name == nil:
+		return nil
+	case name.Broken: // nobody knows whether it is another's
+		s.Name = ""
 		return nil
 	}
 	n := strictyaml.NewNode(name, strictyaml.Key(path, "name"))
