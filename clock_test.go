@@ -15,7 +15,7 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -46,12 +46,12 @@ func TestClockJumps(t *testing.T) {
 			system := &jumpy{}
 			system.at.Store(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).UnixMilli())
 			log := &lockedBuffer{}
-			h, err := plinth.Open(ctx, "jumpy.yaml", plinth.WithContent([]byte(jumpyConfig)), plinth.WithClock(system.now),
+			h, err := plinth.Open(ctx, "jumpy.yaml", plinth.WithModule("memory", module.Wasm), plinth.WithContent([]byte(jumpyConfig)), plinth.WithClock(system.now),
 				plinth.WithLogger(slog.New(slog.NewTextHandler(log, nil))), plinth.WithCacheDir(compiled(t)))
 			must(t, err)
 			defer h.Close(context.Background())
 			for _, name := range []string{"plain", "staged"} {
-				store := h.Store(name).Store
+				store := storeOf(t, h, name).Store
 				web, rpc := overNetwork(t, store)
 				must(t, store.Set(ctx, []byte("cas"), []byte("old")))
 				must(t, store.Set(ctx, []byte("touch"), []byte("v")))
@@ -62,20 +62,20 @@ func TestClockJumps(t *testing.T) {
 					}
 				}
 				ways := map[string]func(key []byte) error{
-					"set":   func(key []byte) error { return store.SetWithTTL(ctx, key, []byte("v"), ttl) },
-					"touch": func(key []byte) error { return store.Touch(ctx, key, ttl) },
+					"set":   func(key []byte) error { return errOf(store.Put(ctx, key, []byte("v"), storage.WithTTL(ttl))) },
+					"touch": func(key []byte) error { return errOf(store.Touch(ctx, key, ttl)) },
 					"cas": func(key []byte) error {
-						return store.CompareAndSetWithTTL(ctx, key, storage.ExpectValue([]byte("old")), []byte("v"), ttl)
+						return errOf(store.Put(ctx, key, []byte("v"), storage.IfValue([]byte("old")), storage.WithTTL(ttl)))
 					},
 					"txn": func(key []byte) error {
-						return store.Update(ctx, func(tx *storage.Txn) error { return tx.SetWithTTL(ctx, key, []byte("v"), ttl) })
+						return store.Update(ctx, func(tx *storage.Txn) error { return errOf(tx.Put(ctx, key, []byte("v"), storage.WithTTL(ttl))) })
 					},
 					"http": func(key []byte) error { return httpPut(web+"/keys/"+string(key)+"?ttl=10m", "v") },
 					"json": func(key []byte) error {
 						res, err := http.Post(web+"/apply", "application/json", strings.NewReader(`{"ops": [{"op": "put", "key": "`+string(key)+`", "value": "v", "ttl": "10m"}]}`))
 						return ok(res, err)
 					},
-					"remote": func(key []byte) error { return rpc.SetWithTTL(ctx, key, []byte("v"), ttl) },
+					"remote": func(key []byte) error { return errOf(rpc.Put(ctx, key, []byte("v"), storage.WithTTL(ttl))) },
 				}
 				for way, set := range ways {
 					must(t, set([]byte(way)))
@@ -113,11 +113,11 @@ func TestClockJumps(t *testing.T) {
 func overNetwork(t *testing.T, s *storage.Store) (web string, rpc *storage.Store) {
 	t.Helper()
 	stores, silent := map[string]*storage.Store{"s": s}, slog.New(slog.DiscardHandler)
-	srv, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{Stores: stores, Log: silent})
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{Stores: stores, Log: silent})
 	must(t, err)
 	hs := httptest.NewServer(srv.Handler())
 	t.Cleanup(hs.Close)
-	g, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, grpcserver.Settings{Stores: stores, Log: silent})
+	g, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, grpcserver.Settings{Stores: stores, Log: silent})
 	must(t, err)
 	l, err := g.Listen()
 	must(t, err)
@@ -173,4 +173,17 @@ func (l *lockedBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// errOf drops the version of a write.
+func errOf(_ uint64, err error) error { return err }
+
+// storeOf is the store of that name, which has to be there.
+func storeOf(t testing.TB, h *plinth.Host, name string) *plinth.Store {
+	t.Helper()
+	s, err := h.Store(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

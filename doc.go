@@ -5,7 +5,9 @@
 //	h, err := plinth.Open(ctx, "plinth.yaml")
 //	…
 //	defer h.Close(ctx)
-//	err = h.Store("default").Set(ctx, []byte("hello"), []byte("world"))
+//	store, err := h.Store("default")
+//	…
+//	err = store.Set(ctx, []byte("hello"), []byte("world"))
 //
 // This package is the façade that sees every other: package storage has the
 // interface that backends implement and applications call, sdk what authors of

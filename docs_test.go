@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/host"
 	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/wrappers"
 )
@@ -21,7 +23,7 @@ import (
 var yamlBlock = regexp.MustCompile("(?ms)^```ya?ml([^\n]*)\n(.*?)^```$")
 
 // Every configuration that is printed in a page loads as it is printed there, with its
-// telemetry and the settings of its stages.
+// telemetry and the settings of its stages and plugins.
 func TestYAMLOfThePages(t *testing.T) {
 	blocks := 0
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -54,7 +56,7 @@ func TestYAMLOfThePages(t *testing.T) {
 }
 
 func loads(t *testing.T, info, text string) {
-	o := config.Options{File: filepath.Join(t.TempDir(), "plinth.yaml"), Programs: []string{"ledger"}}
+	o := config.Options{File: filepath.Join(t.TempDir(), "plinth.yaml"), BuiltIn: []string{"ledger"}}
 	switch place, fragment := strings.CutPrefix(info, " in "); {
 	case fragment:
 		text = nested(strings.Split(place, "."), text)
@@ -82,14 +84,30 @@ func loads(t *testing.T, info, text string) {
 				t.Errorf("%s: there is no stage %q", stage.Pos, stage.Kind)
 				continue
 			}
-			settings := reflect.New(reflect.TypeOf(factory.Defaults()))
-			settings.Elem().Set(reflect.ValueOf(factory.Defaults()))
-			errs = append(errs, stage.Config.Decode(settings.Interface()))
+			errs = append(errs, stage.Config.Decode(copyOf(factory.Defaults())))
 		}
+	}
+	for name, node := range cfg.Plugins {
+		linked := slices.Contains(o.BuiltIn, name)
+		i := slices.IndexFunc(host.PluginSettings(), func(k host.PluginKind) bool {
+			return linked && k.Key == "" && k.Isolated || !linked && k.Key != "" && node.Has(k.Key)
+		})
+		if i < 0 {
+			t.Errorf("%s: it is of no kind", name)
+			continue
+		}
+		errs = append(errs, node.Decode(copyOf(host.PluginSettings()[i].Defaults)))
 	}
 	if err := config.Join(errs...); err != nil {
 		t.Error(err)
 	}
+}
+
+// copyOf is a pointer to a copy of defaults, to decode into.
+func copyOf(defaults any) any {
+	settings := reflect.New(reflect.TypeOf(defaults))
+	settings.Elem().Set(reflect.ValueOf(defaults))
+	return settings.Interface()
 }
 
 // nested is text below the keys of place.

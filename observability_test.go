@@ -21,8 +21,8 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/otel/setup"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -50,7 +50,7 @@ func scrape(t *testing.T) map[string][]map[string]string {
 		t.Fatal(err)
 	}
 	defer tel.Shutdown(context.Background())
-	h, err := plinth.Open(ctx, "observed.yaml", plinth.WithContent([]byte(observedConfig)), plinth.WithMeterProvider(tel.Meter),
+	h, err := plinth.Open(ctx, "observed.yaml", plinth.WithModule("memory", module.Wasm), plinth.WithContent([]byte(observedConfig)), plinth.WithMeterProvider(tel.Meter),
 		plinth.WithLogger(slog.New(slog.DiscardHandler)), plinth.WithCacheDir(compiled(t)))
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func scrape(t *testing.T) map[string][]map[string]string {
 	for _, s := range h.Stores() {
 		stores[s.Name()] = s.Store
 	}
-	srv, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{Stores: stores, Metrics: tel.Metrics, Meter: tel.Meter, Log: slog.New(slog.DiscardHandler)})
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{Stores: stores, Metrics: tel.Metrics, Meter: tel.Meter, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func scrape(t *testing.T) map[string][]map[string]string {
 // fails, as a client in a process like this.
 func overGRPC(t *testing.T, tel *setup.Telemetry, stores map[string]*storage.Store) {
 	t.Helper()
-	srv, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, grpcserver.Settings{
+	srv, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, grpcserver.Settings{
 		Stores: stores, Meter: tel.Meter, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
@@ -12,8 +14,11 @@ import (
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host"
 	"github.com/plinthkv/plinth/internal/carrier/isolate"
+	"github.com/plinthkv/plinth/internal/carrier/native"
 	"github.com/plinthkv/plinth/otel"
-	"github.com/plinthkv/plinth/plugins/memory/module"
+	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
 	"github.com/plinthkv/plinth/wrappers/batch"
 	"github.com/plinthkv/plinth/wrappers/cache"
@@ -27,13 +32,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers/timeout"
 )
 
-// Host owns the plugins, backends and stores of a configuration.
-type Host = host.Host
-
-// Store is a pipeline over a backend, with every verb of storage.Store.
-type Store = host.Store
-
-// Option changes how Open works.
+// Option changes how a configuration is loaded, and what a host over it has.
 type Option func(*options)
 
 type options struct {
@@ -48,6 +47,11 @@ func WithEnviron(environ []string) Option { return func(o *options) { o.config.E
 
 // WithContent is what the file would hold; its path then only names it.
 func WithContent(yaml []byte) Option { return func(o *options) { o.config.Content = yaml } }
+
+// WithValues is what the file would hold, made in Go: see [config.Options].
+func WithValues(values map[string]any) Option {
+	return func(o *options) { o.config.Values = values }
+}
 
 // WithOverrides sets single values by dotted path, over file and environment.
 func WithOverrides(values map[string]string) Option {
@@ -76,30 +80,67 @@ func WithWrappers(f ...wrappers.Factory) Option {
 // user's alone. Without it they are compiled at every start.
 func WithCacheDir(dir string) Option { return func(o *options) { o.host.CacheDir = dir } }
 
-// WithWorker is the command of a program that runs modules with isolation: process,
-// each in a process of its own: one whose main begins with [RunWorker], this one or
-// plinth itself. Without it that isolation is refused.
+// WithWorker is the command of a program that runs plugins with isolation: process, each
+// in a process of its own: one whose main begins with [RunWorker], this one or plinth
+// itself. Without it that isolation is refused.
 func WithWorker(command ...string) Option { return func(o *options) { o.host.Worker = command } }
 
-// Program is an executable that is a plugin: see [WithProgram].
-type Program = host.Program
-
-// WithProgram makes an executable the plugin of that name, without an entry in the
-// configuration: a program whose main begins with process.Serve of sdk/process.
-func WithProgram(name string, p Program) Option {
+// WithModule makes a WebAssembly module the plugin of that name, without a file and an
+// entry in the configuration. It is trusted: a call of it is not interrupted unless
+// limits.call is set.
+func WithModule(name string, wasm []byte) Option {
 	return func(o *options) {
-		if o.host.Programs == nil {
-			o.host.Programs = map[string]host.Program{}
+		if o.host.Modules == nil {
+			o.host.Modules = map[string][]byte{}
 		}
-		o.host.Programs[name] = p
-		o.config.Programs = append(o.config.Programs, name)
+		o.host.Modules[name] = wasm
+		delete(o.host.Backends, name)
 	}
 }
 
+// WithBackend makes a backend in Go the plugin of that name, without an entry in the
+// configuration: open is what a plugin in any carrier has. It runs in this process, where
+// a panic of a call is the end of the backend's instance and not of the host. The option
+// given last for a name counts.
+func WithBackend(name string, open sdk.Opener, opts ...BackendOption) Option {
+	return func(o *options) {
+		if o.host.Backends == nil {
+			o.host.Backends = map[string]*host.Linked{}
+		}
+		l := &host.Linked{Open: open}
+		for _, opt := range opts {
+			opt(l)
+		}
+		o.host.Backends[name] = l
+		delete(o.host.Modules, name)
+	}
+}
+
+// BackendOption says more of a backend that [WithBackend] links in.
+type BackendOption func(*host.Linked)
+
+// Shared says that others may write to the backend's data, past this host.
+func Shared() BackendOption { return func(l *host.Linked) { l.Shared = true } }
+
+// Isolated has the backend run in a process of its own where its configuration does not
+// say otherwise: the program that [WithWorker] names.
+func Isolated() BackendOption { return func(l *host.Linked) { l.Isolated = true } }
+
+// TriedBy judges a configuration without opening what it names, for [WithTrial]; without
+// it, a trial cannot tell what the backend would be. See [sdk.TryByOpening]
+// for one that keeps nothing elsewhere.
+func TriedBy(try func(context.Context, sdk.Env) (storage.Info, error)) BackendOption {
+	return func(l *host.Linked) { l.Try = try }
+}
+
+// ServedBy is how the worker serves the backend, which has to end with Serve of
+// sdk/process. Without it, it serves what was opened and tried here.
+func ServedBy(serve func()) BackendOption { return func(l *host.Linked) { l.Serve = serve } }
+
 // WithPluginTelemetry is OpenTelemetry's declarative configuration for plugins that run
 // as processes, and for those alone that grants: { telemetry: true } is said of, or that
-// [WithProgram] names: their spans go where it says. Without it they have none of their
-// own.
+// [WithBackend] links in: their spans go where it says. Without it they have none of
+// their own.
 func WithPluginTelemetry(yaml []byte) Option {
 	return func(o *options) { o.host.PluginTelemetry = yaml }
 }
@@ -115,35 +156,40 @@ func WithClock(now func() time.Time) Option { return func(o *options) { o.host.C
 // built-in default: one store, "default", in memory. Errors of the configuration
 // come all at once, each with its position. The caller closes the host.
 func Open(ctx context.Context, path string, opts ...Option) (*Host, error) {
-	h, _, err := OpenConfig(ctx, path, opts...)
-	return h, err
+	cfg, err := Load(path, opts...)
+	if cfg == nil {
+		return nil, err
+	}
+	return OpenConfig(ctx, cfg, opts...)
 }
 
-// OpenConfig is Open, and answers the configuration too.
-func OpenConfig(ctx context.Context, path string, opts ...Option) (*Host, *config.Config, error) {
-	o := options{}
+// Load reads and checks the configuration that Open would open, for programs that need
+// it for more than the host, or before it. If the configuration can be read and is wrong,
+// it comes with the errors, and OpenConfig returns them with all that the host finds.
+func Load(path string, opts ...Option) (*config.Config, error) {
+	o := collect(opts)
 	o.config.File = path
-	for _, opt := range opts {
-		opt(&o)
-	}
-	o.host.Builtins = builtins()
+	o.config.BuiltIn = slices.Concat(slices.Collect(maps.Keys(o.host.Backends)), slices.Collect(maps.Keys(o.host.Modules)))
+	return config.Load(o.config)
+}
+
+// OpenConfig is Open with a configuration that is loaded already, by [Load] or
+// [config.Load]. Options that say where a configuration comes from change nothing.
+func OpenConfig(ctx context.Context, cfg *config.Config, opts ...Option) (*Host, error) {
+	o := collect(opts)
 	var err error
 	o.host.Registry, err = wrappers.NewRegistry(append(Wrappers(), o.factories...)...)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	cfg, err := config.Load(o.config)
-	if cfg == nil {
-		return nil, nil, err
-	}
-	h, more := host.Open(ctx, cfg, o.host) // also to find all errors at once
-	if err = config.Join(err, more); err != nil {
+	h, err := host.Open(ctx, cfg, o.host) // also to find all errors at once
+	if err = config.Join(cfg.Err(), err); err != nil {
 		if h != nil {
 			err = errors.Join(err, h.Close(ctx))
 		}
-		return nil, nil, err
+		return nil, err
 	}
-	return h, cfg, nil
+	return &Host{h}, nil
 }
 
 // Wrappers are the kinds that every host knows.
@@ -152,8 +198,21 @@ func Wrappers() []wrappers.Factory {
 		retry.Factory(), timeout.Factory(), circuitbreaker.Factory(), readonly.Factory(), prefix.Factory(), faults.Factory()}
 }
 
-func builtins() map[string][]byte { return map[string][]byte{"memory": module.Wasm} }
+// collect is what opts say, over what every host has: memory, linked in.
+func collect(opts []Option) options {
+	var o options
+	WithBackend("memory", memory.Open, TriedBy(sdk.TryByOpening(memory.Open)))(&o)
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
 
-// RunWorker is the worker that [WithWorker] names, if this process was started as
-// one: then it does not return. It belongs at the very begin of main.
-func RunWorker() { isolate.Run(builtins()) }
+// RunWorker is the worker that [WithWorker] names, if this process was started as one:
+// then it does not return. It belongs at the very begin of main. What it may have to run
+// it is told by the same [WithModule] and [WithBackend] as the host.
+func RunWorker(opts ...Option) {
+	o := collect(opts)
+	native.Run(o.host.Backends)
+	isolate.Run(o.host.Modules)
+}

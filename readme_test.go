@@ -40,7 +40,7 @@ stores: { default: { backend: { plugin: answer }, pipeline: [instrument, cache] 
 		t.Fatal(err)
 	}
 	defer h.Close(ctx)
-	if got, err := h.Store("default").Get(ctx, []byte("question")); err != nil || string(got) != "42" {
+	if got, err := storeOf(t, h, "default").Get(ctx, []byte("question")); err != nil || string(got) != "42" {
 		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -19,7 +20,7 @@ import (
 // No read that a client can ask for costs a store its state: not one large key a
 // hundred times over, and not bounds or keys of 60 MB, through whatever stages.
 func TestReadsCostNoState(t *testing.T) {
-	h, err := plinth.Open(t.Context(), "reads.yaml", plinth.WithCacheDir(compiled(t)), plinth.WithLogger(slog.New(slog.DiscardHandler)), plinth.WithContent([]byte(`
+	h, err := plinth.Open(t.Context(), "reads.yaml", plinth.WithModule("memory", module.Wasm), plinth.WithCacheDir(compiled(t)), plinth.WithLogger(slog.New(slog.DiscardHandler)), plinth.WithContent([]byte(`
 stores:
   default: { backend: { plugin: memory }, pipeline: [instrument, size_limits: { key: 4KiB, value: 4MiB }, cache, batch] }
   guarded: { backend: { store: default }, pipeline: [read_only] }
@@ -32,7 +33,7 @@ stores:
 	for _, s := range h.Stores() {
 		stores[s.Name()] = s.Store
 	}
-	srv, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{Stores: stores, Log: slog.New(slog.DiscardHandler)})
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{Stores: stores, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

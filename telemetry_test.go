@@ -20,7 +20,7 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -58,7 +58,7 @@ func record(t *testing.T) *recorded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.host, err = plinth.Open(t.Context(), filepath.Join(wd, "telemetry.yaml"), plinth.WithTracerProvider(r.p), plinth.WithLogger(slog.New(&r.log)), plinth.WithContent([]byte(`
+	r.host, err = plinth.Open(t.Context(), filepath.Join(wd, "telemetry.yaml"), plinth.WithModule("memory", module.Wasm), plinth.WithTracerProvider(r.p), plinth.WithLogger(slog.New(&r.log)), plinth.WithContent([]byte(`
 plugins: { acme: { wasm: internal/carrier/wasmhost/testdata/guests/hostile.wasm } }
 stores: { cities: { backend: { plugin: acme }, pipeline: [
   { instrument: { name: outer } }, { size_limits: { key: 1KiB, value: 64KiB } }, { instrument: { name: inner } } ] } }
@@ -117,8 +117,8 @@ const (
 // the guest logs is found under the span of its call.
 func TestTraceOfARequest(t *testing.T) {
 	r := record(t)
-	srv, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{
-		Stores: map[string]*storage.Store{"cities": r.host.Store("cities").Store}, Tracer: r.p})
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{
+		Stores: map[string]*storage.Store{"cities": storeOf(t, r.host, "cities").Store}, Tracer: r.p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,8 +164,8 @@ func TestTraceOfARequest(t *testing.T) {
 // server too has ended its spans.
 func (r *recorded) overGRPC(t *testing.T, store string) (_ *client.Client, end func()) {
 	t.Helper()
-	srv, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, grpcserver.Settings{
-		Stores: map[string]*storage.Store{store: r.host.Store(store).Store}, Tracer: r.p, Log: slog.New(slog.DiscardHandler)})
+	srv, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, grpcserver.Settings{
+		Stores: map[string]*storage.Store{store: storeOf(t, r.host, store).Store}, Tracer: r.p, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestTraceOverGRPC(t *testing.T) {
 // embedder's own span, and there is nothing where there is none.
 func TestTraceOfAnEmbedder(t *testing.T) {
 	r := record(t)
-	s := r.host.Store("cities")
+	s := storeOf(t, r.host, "cities")
 	ctx, own := r.p.Tracer("service").Start(t.Context(), "handle order")
 	if err := s.Set(ctx, []byte("k"), []byte("v")); err != nil {
 		t.Fatal(err)
@@ -255,12 +255,12 @@ func TestTraceOfAnEmbedder(t *testing.T) {
 func TestTelemetryDoesNotAllocate(t *testing.T) {
 	key := []byte("k")
 	allocations := func(opts ...plinth.Option) (hit, absent float64) {
-		h, err := plinth.Open(t.Context(), "", append(opts, plinth.WithCacheDir(compiled(t)), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
+		h, err := plinth.Open(t.Context(), "", append(opts, plinth.WithModule("memory", module.Wasm), plinth.WithCacheDir(compiled(t)), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer h.Close(context.Background())
-		s := h.Store("default")
+		s := storeOf(t, h, "default")
 		if err := s.Set(t.Context(), key, []byte("value")); err != nil {
 			t.Fatal(err)
 		}

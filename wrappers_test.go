@@ -241,9 +241,9 @@ func anyCall(ctx context.Context, r *mathrand.Rand, b storage.Backend, value []b
 		}
 		switch r.IntN(6) {
 		case 0:
-			w.Checks = append(w.Checks, storage.Check{Kind: storage.CheckPresent, Key: key()})
+			w.Checks = append(w.Checks, storage.Present(key()))
 		case 1:
-			w.Checks = append(w.Checks, storage.Check{Kind: storage.CheckAbsent, Key: key()})
+			w.Checks = append(w.Checks, storage.Absent(key()))
 		case 2:
 			w.ID[0], w.ID[1] = 1, byte(r.Uint32())
 			copy(w.ID[2:], value) // its own, and no other's

@@ -1,6 +1,10 @@
 package abi
 
-import "github.com/plinthkv/plinth/storage"
+import (
+	"iter"
+
+	"github.com/plinthkv/plinth/storage"
+)
 
 // Op is what a request frame asks for. Its numbers are wire-stable and are only
 // ever added to; a backend answers Unsupported to those that it does not know.
@@ -31,6 +35,17 @@ func (o Op) String() string {
 		return "unknown"
 	}
 	return opNames[o]
+}
+
+// Ops are the ops that are asked and answered.
+func Ops() iter.Seq[Op] {
+	return func(yield func(Op) bool) {
+		for op := OpGet; op < opsEnd; op++ {
+			if op != OpWatch && op != OpCancel && !yield(op) {
+				return
+			}
+		}
+	}
 }
 
 // Version and Minor are the version of the ABI. Within one Version everything is

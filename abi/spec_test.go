@@ -24,7 +24,7 @@ func TestSpecNumbers(t *testing.T) {
 	tables := specTables(t)
 	var codes, caps, ops []string
 	for c := storage.OK; c.Known(); c++ {
-		codes = append(codes, fmt.Sprintf("%d %s", c, c))
+		codes = append(codes, fmt.Sprintf("%d %s", c, c.Name()))
 	}
 	for bit, name := range storage.CapNames() {
 		caps = append(caps, fmt.Sprintf("%d %s", bit, name))
@@ -103,7 +103,7 @@ func TestSpecMessages(t *testing.T) {
 // The numbers of the schema's enums are those of package storage.
 func TestSchemaEnums(t *testing.T) {
 	for number, name := range pb.Code_name {
-		if c := storage.Code(number); !c.Known() || "CODE_"+strings.ToUpper(c.String()) != name {
+		if c := storage.Code(number); !c.Known() || "CODE_"+strings.ToUpper(c.Name()) != name {
 			t.Errorf("%s is %d, which is %s in package storage", name, number, c)
 		}
 	}

@@ -15,8 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/internal/budget"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -64,8 +63,8 @@ func (r *rpc) close() error {
 // serve gives a client of b behind a server.
 func (r *rpc) serve(ctx context.Context, b storage.Backend) (*client.Client, error) {
 	log := slog.New(slog.DiscardHandler)
-	srv, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}},
-		grpcserver.Settings{Memory: budget.New(0), Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{})}, Log: log})
+	srv, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}},
+		grpcserver.Settings{Memory: server.NewMemory(0), Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{})}, Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -26,7 +25,7 @@ type web struct {
 const webCallers = 64
 
 func newWeb(b storage.Backend) (*web, error) {
-	s, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{Memory: budget.New(0),
+	s, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{Memory: server.NewMemory(0),
 		Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{})}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err

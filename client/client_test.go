@@ -20,7 +20,7 @@ import (
 
 	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/internal/clock"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -56,7 +56,7 @@ func put(key, value string) *storage.WriteSet {
 // left of it.
 func TestDialFails(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	srv, err := serve(grpcserver.Config{Door: door.Door{Token: "secret"}}, mem(time.Now), time.Now)
+	srv, err := serve(grpcserver.Config{Listener: server.Listener{Token: "secret"}}, mem(time.Now), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestSilentServer(t *testing.T) {
 
 func TestUnixSocketAndToken(t *testing.T) {
 	path := socket(t)
-	start(t, grpcserver.Config{Door: door.Door{Address: "unix:" + path, Token: "secret"}}, mem(time.Now), time.Now)
+	start(t, grpcserver.Config{Listener: server.Listener{Address: "unix:" + path, Token: "secret"}}, mem(time.Now), time.Now)
 	c := dial(t, client.Config{Address: "unix:" + path, Token: "secret", Store: "s"}, client.Settings{})
 	if _, err := c.Apply(t.Context(), put("k", "v")); err != nil {
 		t.Error(err)
@@ -115,7 +115,7 @@ func TestUnixSocketAndToken(t *testing.T) {
 
 func TestTLS(t *testing.T) {
 	cert, key := selfSigned(t)
-	srv := start(t, grpcserver.Config{Door: door.Door{Cert: cert, Key: key, ClientCA: cert}}, mem(time.Now), time.Now)
+	srv := start(t, grpcserver.Config{Listener: server.Listener{Cert: cert, Key: key, ClientCA: cert}}, mem(time.Now), time.Now)
 	c := dial(t, client.Config{Address: srv.address, TLS: client.TLS{CA: cert, Cert: cert, Key: key, ServerName: "localhost"}}, client.Settings{})
 	if _, err := c.Apply(t.Context(), put("k", "v")); err != nil {
 		t.Error(err)
@@ -176,7 +176,7 @@ func (c *changing) Info() storage.Info { return c.info }
 // has now; one that can do less than before is not used, until one can.
 func TestServerComesBack(t *testing.T) {
 	path := socket(t)
-	at := grpcserver.Config{Door: door.Door{Address: "unix:" + path}}
+	at := grpcserver.Config{Listener: server.Listener{Address: "unix:" + path}}
 	b := &changing{Backend: mem(time.Now)}
 	b.info = b.Backend.Info()
 	srv := start(t, at, b, time.Now)
@@ -277,7 +277,7 @@ func TestClocks(t *testing.T) {
 		c := dial(t, client.Config{Address: srv.address}, client.Settings{Clock: ours.Now})
 		s := storage.New(c, storage.Settings{Clock: ours.Now})
 		at := ours.Now().Add(time.Minute)
-		must(t, s.SetWithTTL(t.Context(), []byte("k"), nil, time.Minute))
+		must(t, errOf(s.Put(t.Context(), []byte("k"), nil, storage.WithTTL(time.Minute))))
 		for name, got := range map[string]func() (storage.Item, error){
 			"get": func() (storage.Item, error) { return s.GetItem(t.Context(), []byte("k")) },
 			"many": func() (storage.Item, error) {
@@ -319,7 +319,7 @@ func TestClockIsSetWhileConnected(t *testing.T) {
 				must(t, s.Set(t.Context(), []byte("other"), nil))
 				clocks[side].set(by)
 				for _, key := range []string{"a", "b"} { // the second by the difference that the first learned
-					must(t, s.SetWithTTL(t.Context(), []byte(key), []byte("v"), 10*time.Second))
+					must(t, errOf(s.Put(t.Context(), []byte(key), []byte("v"), storage.WithTTL(10*time.Second))))
 				}
 				pass := func(d time.Duration) { clocks["ours"].set(d); clocks["theirs"].set(d) }
 				pass(9 * time.Second)
@@ -357,7 +357,7 @@ func (s *settable) set(by time.Duration) { s.at.Add(int64(by)) }
 func TestCancel(t *testing.T) {
 	entered := make(chan struct{}, 8)
 	f := storagetest.NewFaults(mem(time.Now), storagetest.Fault{Hold: make(chan struct{})})
-	srv := start(t, grpcserver.Config{ShutdownTimeout: time.Second}, &entering{f, entered}, time.Now)
+	srv := start(t, grpcserver.Config{Listener: server.Listener{ShutdownTimeout: time.Second}}, &entering{f, entered}, time.Now)
 	c := dial(t, client.Config{Address: srv.address}, client.Settings{})
 	for name, call := range map[string]func(context.Context) error{
 		"get":    func(ctx context.Context) error { _, err := c.Get(ctx, []byte("k")); return err },
@@ -414,3 +414,6 @@ func TestClose(t *testing.T) {
 		t.Errorf("a write that Close cut off: %v", e)
 	}
 }
+
+// errOf drops the version of a write.
+func errOf(_ uint64, err error) error { return err }

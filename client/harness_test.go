@@ -15,9 +15,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -45,8 +45,8 @@ func serve(c grpcserver.Config, b storage.Backend, now func() time.Time) (*serve
 
 func serveTraced(c grpcserver.Config, b storage.Backend, now func() time.Time, tracer trace.TracerProvider) (*served, error) {
 	s := grpcserver.Settings{Tracer: tracer, Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{Clock: now})}, Log: silent}
-	if c.Door.Address == "" {
-		c.Door.Address = "127.0.0.1:0"
+	if c.Address == "" {
+		c.Address = "127.0.0.1:0"
 	}
 	if c.ShutdownTimeout == 0 {
 		c.ShutdownTimeout = 5 * time.Second
@@ -90,7 +90,7 @@ func stack(ctx context.Context, clock *storagetest.Clock, between func(address s
 	if between == nil { // else there is to be time for a write to be repeated
 		b = forgetful{b}
 	}
-	srv, err := serve(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}}, b, clock.Now)
+	srv, err := serve(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, b, clock.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func TestServerErrorsAndNames(t *testing.T) {
 	l := &liar{Backend: mem(time.Now)}
 	srv := start(t, grpcserver.Config{}, l, time.Now)
 	c := dial(t, client.Config{Address: srv.address}, client.Settings{})
-	w := storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("k")}}, Ops: []storage.Op{storage.Put([]byte("k"), nil)}}
+	w := storage.WriteSet{Checks: []storage.Check{storage.Absent([]byte("k"))}, Ops: []storage.Op{storage.Put([]byte("k"), nil)}}
 	l.err = storage.ConflictAt(0)
 	if _, err := c.Apply(t.Context(), &w); storage.CodeOf(err) != storage.Conflict {
 		t.Errorf("a check that was sent: %v", err)

@@ -169,12 +169,12 @@ func writesThroughAProxy(t *testing.T, without storage.Caps, seed uint64) {
 func increment(ctx context.Context, c *client.Client) (done, unsure int) {
 	key := []byte("counter")
 	it, err := c.Get(ctx, key)
-	check := storage.Check{Kind: storage.CheckVersion, Key: key, Version: it.Version}
+	check := storage.HasVersion(key, it.Version)
 	if err != nil {
 		if storage.CodeOf(err) != storage.NotFound {
 			return 0, 0
 		}
-		check = storage.Check{Kind: storage.CheckAbsent, Key: key}
+		check = storage.Absent(key)
 	}
 	_, err = c.Apply(ctx, &storage.WriteSet{Checks: []storage.Check{check}, Ops: []storage.Op{storage.Put(key, append(it.Value, 'x'))}})
 	if err == nil {
@@ -216,7 +216,7 @@ func TestLinearizableThroughAProxy(t *testing.T) {
 						it, err := one.Get(ctx, key)
 						w := storage.WriteSet{Ops: []storage.Op{storage.Put(key, fmt.Append(nil, i, n))}}
 						if n%3 == 0 && err == nil {
-							w.Checks = []storage.Check{{Kind: storage.CheckVersion, Key: key, Version: it.Version}}
+							w.Checks = []storage.Check{storage.HasVersion(key, it.Version)}
 						}
 						if n%7 == 0 {
 							w.Ops = append(w.Ops, storage.Delete([]byte("a")))

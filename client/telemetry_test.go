@@ -62,7 +62,7 @@ func TestSpansOfExpectedOutcomes(t *testing.T) {
 	defer srv.stop()
 	c := dial(t, client.Config{Address: srv.address}, client.Settings{Tracer: tracer})
 	conflict := put("k", "v")
-	conflict.Checks = []storage.Check{{Kind: storage.CheckPresent, Key: []byte("k")}}
+	conflict.Checks = []storage.Check{storage.Present([]byte("k"))}
 	for name, call := range map[string]struct {
 		do   func() error
 		want storage.Code

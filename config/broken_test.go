@@ -9,7 +9,7 @@ import (
 // A configuration with errors comes with them, and knows what they are about.
 func TestBroken(t *testing.T) {
 	cfg, err := config.Load(config.Options{File: "f.yaml", Content: []byte(`
-plugins: { acme: { wasm: a.wasm, sha256: short } }
+plugins: { acme: { wasm: "${env:NONE}" } }
 stores:
   a: { backend: { plugin: memory }, pipeline: [cache, 7, size_limits] }
   b: { backend: { store: a } }
@@ -18,7 +18,7 @@ stores:
 		t.Fatalf("%v, %v", cfg, err)
 	}
 	for path, want := range map[string]bool{
-		"plugins.acme": true, "plugins.acme.sha256": true, "plugins.acme.sha256.x": true, "plugins": true, "plugins.acm": false,
+		"plugins.acme": true, "plugins.acme.wasm": true, "plugins.acme.wasm.x": true, "plugins": true, "plugins.acm": false,
 		"stores.a.pipeline[1]": true, "stores.a.pipeline[0]": false, "stores.a.pipeline[2]": false, "stores.a.backend": false,
 		"stores.b": false, "server": false,
 	} {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
@@ -27,15 +26,20 @@ type Options struct {
 	// Content, unless nil, is what the file holds: it is then not read. File still
 	// names it; without File, errors say "configuration".
 	Content []byte
+	// Values, unless nil, is what the file would hold, made in Go: maps of the keys that a
+	// file has, lists, text, numbers, and what [encoding/json] makes such of. Sizes and
+	// durations are text, as "64MiB" and "1m30s". A dollar is a dollar: there are no
+	// references. File and Content are then not read; relative paths still start from
+	// File's folder.
+	Values map[string]any
 	// Environ is the environment as NAME=value lines, usually os.Environ(). It
 	// serves the PLINTH_ variables and ${env:NAME} alike. Nil: an empty one.
 	Environ []string
 	// Flags are values by dotted path: "server.http", "stores.default.pipeline.cache.ttl".
 	Flags map[string]string
-	// Programs are the plugins that stores may name without an entry in the
-	// configuration, because the program brings their executables. Memory needs none
-	// either, whose module the host has.
-	Programs []string
+	// BuiltIn are the plugins that stores may name without an entry in the
+	// configuration, because the program brings them. [Memory] needs none either.
+	BuiltIn []string
 }
 
 // Load reads all layers and decodes them. What is wrong is reported all at once as
@@ -48,16 +52,8 @@ func Load(o Options) (*Config, error) {
 	var d strictyaml.Decoder
 	p := &d.Problems
 	defaults := strictyaml.Parse("built-in defaults", Default(), p)
-	content := o.Content
-	if content == nil && o.File != "" {
-		var err error
-		if content, err = readFile(o.File, strictyaml.MaxFile); err != nil {
-			p.Add(Position{File: o.File}, "", err.Error())
-			return nil, p.Err()
-		}
-	}
 	before := p.Len()
-	file := strictyaml.Parse(cmp.Or(o.File, "configuration"), content, p)
+	file := o.document(p)
 	if file == nil && p.Len() > before {
 		return nil, p.Err() // no YAML: anything else would be guesses
 	}
@@ -67,7 +63,7 @@ func Load(o Options) (*Config, error) {
 	}
 
 	env := newEnviron(o.Environ)
-	builtins := append(slices.Clone(o.Programs), Memory)
+	builtins := append(slices.Clone(o.BuiltIn), Memory)
 	root, err := merge(defaults, file, env, o.Flags, builtins, p)
 	if err != nil {
 		return nil, err
@@ -76,17 +72,43 @@ func Load(o Options) (*Config, error) {
 	r := resolver{env: env, dir: dir, problems: p}
 	r.tree(root, "")
 
-	cfg := &Config{root: root}
+	cfg := &Config{dir: dir, root: root}
 	d.Decode(cfg, root, "")
-	cfg.checkPlugins(o.Programs, &d)
 	cfg.checkBackends(builtins, &d)
 	cfg.checkTokens(file, &d)
-	cfg.resolvePaths(dir)
+	for _, path := range []*string{&cfg.Server.TLS.Cert, &cfg.Server.TLS.Key, &cfg.Server.TLS.ClientCA} {
+		*path = cfg.Path(*path)
+	}
 	if err := p.Err(); err != nil {
 		errors.As(err, &cfg.problems)
 		return cfg, err
 	}
 	return cfg, nil
+}
+
+// document is what the file says, or stands in its place.
+func (o *Options) document(p *strictyaml.Problems) *strictyaml.Value {
+	content := o.Content
+	switch {
+	case o.Values != nil:
+		return parseValues(o.Values, p)
+	case content == nil && o.File != "":
+		var err error
+		if content, err = readFile(o.File, strictyaml.MaxFile); err != nil {
+			p.Add(Position{File: o.File}, "", err.Error())
+			return nil
+		}
+	}
+	return strictyaml.Parse(cmp.Or(o.File, "configuration"), content, p)
+}
+
+// Err returns the errors of Load, for callers that look for others first; nil for a
+// Config that is valid.
+func (c *Config) Err() error {
+	if len(c.problems) == 0 {
+		return nil
+	}
+	return c.problems
 }
 
 // Broken says whether an error of Load is about what path names, about a part of
@@ -95,48 +117,4 @@ func (c *Config) Broken(path string) bool {
 	return slices.ContainsFunc(c.problems, func(e *Error) bool {
 		return strictyaml.Within(e.Path, path) || strictyaml.Within(path, e.Path)
 	})
-}
-
-// resolvePaths makes the paths of files start from the working directory.
-func (c *Config) resolvePaths(dir string) {
-	from := func(path *string) {
-		if *path != "" && !filepath.IsAbs(*path) {
-			*path = filepath.Join(dir, *path)
-		}
-	}
-	for name, p := range c.Plugins {
-		from(&p.Wasm)
-		if p.TLS.CA != SystemCA {
-			from(&p.TLS.CA)
-		}
-		from(&p.TLS.Cert)
-		from(&p.TLS.Key)
-		from(&p.Grants.Dir)
-		p.Process.resolve(from)
-		c.Plugins[name] = p
-	}
-	from(&c.Server.TLS.Cert)
-	from(&c.Server.TLS.Key)
-	from(&c.Server.TLS.ClientCA)
-}
-
-// resolve resolves what is written as a path, and the paths of files. One in the
-// command keeps its separator, without which it would be looked up in PATH.
-func (p *Process) resolve(from func(*string)) {
-	for i, arg := range p.Command {
-		if strings.HasPrefix(arg, "./") || strings.HasPrefix(arg, "../") || i == 0 && strings.Contains(arg, "/") {
-			from(&arg)
-			if p.Command[i] = arg; !strings.Contains(arg, "/") {
-				p.Command[i] = "./" + arg
-			}
-		}
-	}
-	files := make(map[string]string, len(p.Files))
-	for path, digest := range p.Files {
-		from(&path)
-		files[path] = digest
-	}
-	if p.Files != nil {
-		p.Files = files
-	}
 }

@@ -160,7 +160,7 @@ stores:
 		"stores.a-b.require":                 "ttl", // spelt exactly, so that a_b is not in doubt
 		"stores.my-store.pipeline.cache.TTL": "4s",
 	}}, content)
-	if got := c.Plugins["Acme-1"].Limits.Call; got != Duration(3*time.Second) {
+	if got := c.Plugins["Acme-1"].Text("limits.call"); got != "3s" {
 		t.Errorf("call: %v", got)
 	}
 	s := c.Stores["my-Store"]
@@ -180,38 +180,13 @@ stores:
 	}
 }
 
-func TestPrograms(t *testing.T) {
+func TestBuiltIn(t *testing.T) {
 	const content = "stores: { a: { backend: { plugin: own } } }"
 	if _, err := Load(Options{File: "a.yaml", Content: []byte(content)}); err == nil {
 		t.Error("a plugin that nobody has was accepted")
 	}
-	o := Options{Programs: []string{"own"}}
-	load(t, o, content)
-	// What any process takes, it takes without a command, also from the environment.
-	o.Environ = []string{"PLINTH_PLUGINS__OWN__LIMITS__CALL=7s"}
-	p := load(t, o, `
-plugins: { own: { limits: { max_frame: 1MiB }, on_loss: restart, restart: { budget: 3 }, process: { stop_timeout: 3s, plane: grpc }, grants: { env: { A: b }, dir: ., telemetry: true } } }
-`+content).Plugins["own"]
-	if p.Limits.Call != Duration(7*time.Second) || p.Process.StopTimeout != Duration(3*time.Second) || !p.Grants.Telemetry {
-		t.Errorf("%+v", p)
-	}
-	o.Environ = nil
-	load(t, o, "plugins: { own: { process: { command: [./another] } } }\n"+content)
-	for setting, want := range map[string]string{
-		"trust: trusted":              "a.yaml:1:26: plugins.own.trust: cannot be set: own is built in, and takes only limits.call",
-		"isolation: process":          "plugins.own.isolation: cannot be set",
-		`sha256: "` + zeros + `"`:     "plugins.own.sha256: cannot be set",
-		"process: { command: [\"\"]}": "plugins.own.process.command[0]: is empty",
-		"attempts: 3":                 "plugins.own.attempts: ",
-	} {
-		o.File, o.Content = "a.yaml", []byte("plugins: { own: { "+setting+" } }\n"+content)
-		if _, err := Load(o); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", setting, err)
-		}
-	}
+	load(t, Options{BuiltIn: []string{"own"}}, content)
 }
-
-var zeros = strings.Repeat("0", 64)
 
 // TestFiles reads real files, and what is no file.
 func TestFiles(t *testing.T) {
@@ -269,10 +244,10 @@ stores: { a: { backend: { plugin: acme, config: { text: "${file:two}" } } } }
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Plugins["acme"].Wasm; got != filepath.Join(dir, "acme.wasm") {
+	if got := c.Path(c.Plugins["acme"].Text("wasm")); got != filepath.Join(dir, "acme.wasm") {
 		t.Errorf("wasm: %s", got)
 	}
-	if got := c.Plugins["abs"].Wasm; got != "/opt/acme.wasm" {
+	if got := c.Path(c.Plugins["abs"].Text("wasm")); got != "/opt/acme.wasm" {
 		t.Errorf("wasm: %s", got)
 	}
 	if c.Server.Token != "s3cret" || c.Server.TLS.Cert != filepath.Join(dir, "sub/c.pem") || c.Server.TLS.Key != filepath.Join(dir, "sub/k.pem") {
@@ -286,7 +261,7 @@ stores: { a: { backend: { plugin: acme, config: { text: "${file:two}" } } } }
 // TestManyErrors proves that a hostile file does not fill the screen.
 func TestManyErrors(t *testing.T) {
 	for name, content := range map[string]string{
-		"plugins":    "plugins:\n" + lines(5_000, "  x%d:\n"),
+		"plugins":    "plugins:\n" + lines(5_000, "  x.%d:\n"),
 		"require":    "stores:\n  a:\n    backend: { plugin: memory }\n    require:\n" + lines(5_000, "    - x%d\n"),
 		"stages":     "stores:\n  a:\n    backend: { plugin: memory }\n    pipeline:\n" + lines(5_000, "    - x%d: 1\n"),
 		"keys":       lines(5_000, "x%d: 1\n"),

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -58,122 +57,8 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Validate checks everything but whether there is a carrier, which depends on the
-// plugin's name.
-func (p *Plugin) Validate() error {
-	var errs []error
-	if b, err := hex.DecodeString(p.SHA256); p.SHA256 != "" && (err != nil || len(b) != 32) {
-		errs = append(errs, fieldErrorf("sha256", "want 64 hex digits"))
-	}
-	switch p.Trust {
-	case "":
-	case "trusted":
-		if p.SHA256 == "" {
-			errs = append(errs, fieldErrorf("trust", "needs sha256: what is never interrupted must be the module that was looked at"))
-		}
-		if p.Limits.Call != 0 {
-			errs = append(errs, fieldErrorf("limits.call", "excludes trust: a trusted module is never interrupted"))
-		}
-	default:
-		errs = append(errs, fieldErrorf("trust", `want trusted, or nothing`))
-	}
-	errs = append(errs, p.validateCarrier()...)
-	switch p.Isolation {
-	case "", "process":
-	default:
-		errs = append(errs, fieldErrorf("isolation", "want process, or nothing"))
-	}
-	switch p.OnLoss {
-	case "", "fail", "restart":
-	default:
-		errs = append(errs, fieldErrorf("on_loss", "want fail or restart"))
-	}
-	return errors.Join(errs...)
-}
-
-// SystemCA stands for the certificates that the system trusts.
-const SystemCA = "system"
-
-// set tells whether anything of p is set.
-func (p *Process) set() bool {
-	return p.Command != nil || p.Files != nil || p.TLS != "" || p.Plane != "" || p.StartTimeout != 0 || p.StopTimeout != 0
-}
-
-// Validate checks everything but whether there is a command, which depends on the
-// plugin's name, and what is on the disk.
-func (p *Process) Validate() error {
-	var errs []error
-	if len(p.Command) > 0 && p.Command[0] == "" {
-		errs = append(errs, fieldErrorf("command[0]", "is empty: it is the executable"))
-	}
-	for i, arg := range p.Command {
-		if strings.ContainsRune(arg, 0) {
-			errs = append(errs, fieldErrorf(strictyaml.Item("command", i), "holds a zero byte"))
-		}
-	}
-	for _, path := range slices.Sorted(maps.Keys(p.Files)) {
-		if b, err := hex.DecodeString(p.Files[path]); err != nil || len(b) != 32 {
-			errs = append(errs, fieldErrorf(strictyaml.Key("files", path), "want 64 hex digits"))
-		}
-	}
-	if p.TLS != "" && p.TLS != "auto" && p.TLS != "off" {
-		errs = append(errs, fieldErrorf("tls", "want auto or off"))
-	}
-	if p.Plane != "" && p.Plane != "auto" && p.Plane != "grpc" {
-		errs = append(errs, fieldErrorf("plane", "want auto or grpc"))
-	}
-	return errors.Join(errs...)
-}
-
-// Validate checks that nothing is negative.
-func (r *Restart) Validate() error {
-	if r.Budget < 0 {
-		return fieldErrorf("budget", "is negative")
-	}
-	return nil
-}
-
 // invisible tells whether a header's value cannot hold r.
 func invisible(r rune) bool { return r <= ' ' || r > '~' }
-
-func validateRemoteAddress(address string) error {
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) {
-			return errors.New("what follows unix: must be an absolute path")
-		}
-		return nil
-	}
-	host, port, err := net.SplitHostPort(address)
-	if n, perr := strconv.Atoi(port); err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
-		return errors.New("want host:port or unix:/path of a host that serves gRPC")
-	}
-	return nil
-}
-
-// Validate checks that the files belong together.
-func (t *RemoteTLS) Validate() error {
-	switch {
-	case t.Cert == "" && t.Key != "":
-		return fieldErrorf("cert", "is missing: key needs it")
-	case t.Cert != "" && t.Key == "":
-		return fieldErrorf("key", "is missing: cert needs it")
-	}
-	return nil
-}
-
-// Validate checks the names.
-func (g *Grants) Validate() error {
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(g.Env)) {
-		if strings.ContainsAny(name, "=\x00") {
-			errs = append(errs, fieldErrorf(strictyaml.Key("env", name), "the name of a variable holds no ="))
-		}
-		if strings.ContainsRune(g.Env[name], 0) {
-			errs = append(errs, fieldErrorf(strictyaml.Key("env", name), "the value of a variable holds no zero byte"))
-		}
-	}
-	return errors.Join(errs...)
-}
 
 // Validate checks that stages can be told apart.
 func (s *Store) Validate() error {

@@ -28,9 +28,6 @@ type Bytes = strictyaml.Bytes
 // Duration is a length of time, 500ms or 1h30m in text. It is never negative.
 type Duration = strictyaml.Duration
 
-// unsupported is the type of a field for a key that this version does not support.
-type unsupported = strictyaml.Unsupported
-
 // Join gathers the errors of several decodes and checks into one [Errors], sorted and
 // without repeats; nil errors are left out. It is nil if nothing remains. An error
 // that is neither an [*Error] nor [Errors] keeps its text and has no position.

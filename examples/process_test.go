@@ -55,11 +55,11 @@ stores: { default: { backend: { plugin: acme }, pipeline: [instrument, cache, ba
 			t.Error(err)
 		}
 	}()
-	s := h.Store("default")
+	s := storeOf(t, h, "default")
 	if err := s.Set(ctx, []byte("hello"), []byte("world")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.CompareAndSet(ctx, []byte("hello"), storage.ExpectAbsent(), nil); !errors.Is(err, storage.ErrConflict) || storage.AsError(err).FailedCheck() != 0 {
+	if _, err := s.Put(ctx, []byte("hello"), nil, storage.IfAbsent()); !errors.Is(err, storage.ErrConflict) || storage.AsError(err).FailedCheck() != 0 {
 		t.Errorf("of what is there: %v", err)
 	}
 	if err := s.Set(ctx, make([]byte, 2000), nil); !errors.Is(err, storage.ErrSizeLimit) {
@@ -134,7 +134,7 @@ stores: { one: { backend: { plugin: acme }, pipeline: [] }, two: { backend: { pl
 		for range 3 {
 			trial, err := start(plinth.WithTrial())
 			if err == nil {
-				if !trial.Store("one").Info().Caps.Has(storage.CapDurable) || trial.Store("one").Untried() != nil {
+				if !storeOf(t, trial, "one").Info().Caps.Has(storage.CapDurable) || storeOf(t, trial, "one").Untried() != nil {
 					err = errors.New("the check does not know what the store would be")
 				}
 				err = errors.Join(err, trial.Close(ctx))
@@ -155,7 +155,7 @@ stores: { one: { backend: { plugin: acme }, pipeline: [] }, two: { backend: { pl
 	writes := 0
 	for done := false; !done; writes++ {
 		for _, name := range []string{"one", "two"} {
-			if err := h.Store(name).Set(ctx, fmt.Appendf(nil, "%06d", writes), []byte(name)); err != nil {
+			if err := storeOf(t, h, name).Set(ctx, fmt.Appendf(nil, "%06d", writes), []byte(name)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -176,7 +176,7 @@ stores: { one: { backend: { plugin: acme }, pipeline: [] }, two: { backend: { pl
 	defer h.Close(ctx)
 	for _, name := range []string{"one", "two"} {
 		n := 0
-		for it, err := range h.Store(name).Prefix(ctx, nil, storage.RangeOptions{}) {
+		for it, err := range storeOf(t, h, name).Prefix(ctx, nil, storage.RangeOptions{}) {
 			if err != nil || string(it.Value) != name {
 				t.Fatalf("%s: %q: %q, %v", name, it.Key, it.Value, err)
 			}
@@ -213,4 +213,14 @@ func TestThirdPartyPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	use(t, filepath.Join(t.TempDir(), "plinth.yaml"), fmt.Sprintf(`process: { command: [%q, %q], tls: "off" }`, filepath.Join(venv, "bin", "python"), script), false)
+}
+
+// storeOf is the store of that name, which has to be there.
+func storeOf(t testing.TB, h *plinth.Host, name string) *plinth.Store {
+	t.Helper()
+	s, err := h.Store(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

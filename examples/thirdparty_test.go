@@ -69,7 +69,7 @@ stores: { default: { backend: { plugin: dictionary, config: { words: `+words+` }
 		t.Fatal(err)
 	}
 	defer h.Close(ctx)
-	s := h.Store("default")
+	s := storeOf(t, h, "default")
 	for range 2 {
 		if v, err := s.Get(ctx, []byte("zwei")); err != nil || string(v) != "two" {
 			t.Errorf("%q, %v", v, err)
@@ -129,14 +129,14 @@ stores:
 		t.Fatal(err)
 	}
 	defer h.Close(context.Background())
-	s := h.Store("default")
+	s := storeOf(t, h, "default")
 	if err := s.Set(ctx, []byte("hello"), []byte("world")); err != nil {
 		t.Fatal(err)
 	}
 	if v, err := s.Get(ctx, []byte("hello")); err != nil || string(v) != "world" {
 		t.Errorf("%q, %v", v, err)
 	}
-	if err := s.SetWithTTL(ctx, []byte("hello"), nil, time.Hour); !errors.Is(err, storage.ErrUnsupported) {
+	if _, err := s.Put(ctx, []byte("hello"), nil, storage.WithTTL(time.Hour)); !errors.Is(err, storage.ErrUnsupported) {
 		t.Errorf("what it does not claim: %v", err)
 	}
 }

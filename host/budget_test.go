@@ -13,9 +13,9 @@ import (
 func TestMemoryPluginFillsUp(t *testing.T) {
 	for _, size := range []int{10, 1000, 100_000, 4_000_000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			s := mustOpen(t, `
+			s := storeOf(t, mustOpen(t, `
 plugins: { memory: { limits: { memory: 160MiB } } }
-stores: { a: { backend: { plugin: memory, config: { max_bytes: 32MiB } } } }`).Store("a")
+stores: { a: { backend: { plugin: memory, config: { max_bytes: 32MiB } } } }`), "a")
 			value, n := make([]byte, size), 0
 			for {
 				w := &storage.WriteSet{}
@@ -36,7 +36,7 @@ stores: { a: { backend: { plugin: memory, config: { max_bytes: 32MiB } } } }`).S
 					t.Fatalf("overwriting in a full store: %v", err)
 				}
 			}
-			if err := s.ClearRange(ctx, nil, nil); err != nil {
+			if _, err := s.ClearRange(ctx, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Set(ctx, []byte("again"), value); err != nil {

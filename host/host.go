@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/internal/clock"
@@ -25,15 +26,15 @@ import (
 type Settings struct {
 	// Registry are the wrappers that pipelines may name.
 	Registry *wrappers.Registry
-	// Builtins are the modules of plugins that need no file, by name. They are
-	// trusted.
-	Builtins map[string][]byte
-	// Programs are the executables of plugins that need no entry either, by name.
-	Programs map[string]Program
+	// Modules are those of plugins that need no file, by name. They are trusted.
+	Modules map[string][]byte
+	// Backends are plugins in Go that the program has linked in, by name. One that has the
+	// name of a module stands in its place.
+	Backends map[string]*Linked
 	// CacheDir keeps compiled modules between runs; empty: only while this runs.
 	CacheDir string
-	// Worker is the command of a program that runs modules in a process of its own:
-	// one that calls isolate.Run first of all. Empty: there is none.
+	// Worker is the command of a program that runs plugins in a process of its own: one
+	// that calls plinth.RunWorker first of all. Empty: there is none.
 	Worker []string
 	// Clock is what the host's clock follows, by which items expire. It may jump: the
 	// host's clock never goes back. If nil, the host's clock is [clock.System].
@@ -53,14 +54,8 @@ type Settings struct {
 	Meter  metric.MeterProvider // where metrics go; nil: nowhere
 }
 
-// Program is an executable that is a plugin. It may see what there is of telemetry
-// for plugins.
-type Program struct {
-	Command []string
-	Env     map[string]string // what it sees of an environment, beside what the configuration grants
-	// Shared: others may write to its backends, past this host.
-	Shared bool
-}
+// Linked is a plugin in Go that the program has linked in.
+type Linked = carrier.Linked
 
 // Host owns the plugins, the backends and the stores of one configuration. It is
 // safe for concurrent use.
@@ -69,13 +64,15 @@ type Host struct {
 	unwatch  func()       // ends the log of the clock
 	clock    *clock.Clock // the one by which expiries are made and judged
 	runtime  *wasmhost.Runtime
+	carriers []carrier.Factory
 	opening  sync.Mutex // guards plugins and backends while optional stores are opened
 	plugins  map[string]*plugin
 	backends []*backend
 	stores   map[string]*Store
+	idle     []PluginState // of plugins that no store uses
 }
 
-// Store is a pipeline over a backend.
+// Store is a pipeline over a backend. The host closes it: its own Close does nothing.
 type Store struct {
 	*storage.Store
 	name     string
@@ -98,7 +95,8 @@ func (s *Store) Name() string { return s.name }
 // Plugin is the name of the plugin that its backend is.
 func (s *Store) Plugin() string { return s.plugin }
 
-// Carrier is how that backend is reached: [CarrierWasm], [CarrierProcess] or [CarrierRemote].
+// Carrier is how that backend is reached: [CarrierWasm], [CarrierProcess], [CarrierRemote]
+// or [CarrierNative].
 func (s *Store) Carrier() string { return s.carrier }
 
 // Shared tells whether others may write to that backend, past this host.
@@ -122,9 +120,6 @@ func (s *Store) Warnings() []string {
 	}
 	return warnings
 }
-
-// Close does nothing: the host closes its stores.
-func (s *Store) Close(context.Context) error { return nil }
 
 // backend is an opened plugin, with the hub that all stores over it share.
 type backend struct {
@@ -156,6 +151,7 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 	if len(s.Worker) > 0 {
 		h.runtime.CompileBy(isolate.Compiler(s.Worker, isolate.DefaultBounds()))
 	}
+	h.carriers = carriers(h.runtime)
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) { // also those that no store uses
 		if _, err := h.plugin(ctx, cfg, name); err != nil && h.optionalOnly(cfg, name) {
@@ -175,6 +171,7 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 	if err := config.Join(errs...); err != nil {
 		return nil, err
 	}
+	h.idle = h.idlers(cfg)
 	return h, nil
 }
 
@@ -228,7 +225,7 @@ func (h *Host) forget(plugin string) {
 	if p := h.plugins[plugin]; p == nil {
 		delete(h.plugins, plugin)
 	} else {
-		p.unreachable = false
+		p.reported = false
 	}
 }
 
@@ -256,10 +253,10 @@ func (h *Host) build(ctx context.Context, cfg *config.Config, name string) (_ *S
 		return nil, err, config.Join(more, s.close(ctx))
 	}
 	if p := h.plugins[s.plugin]; p != nil {
-		s.carrier = p.carrier()
+		s.carrier = p.Kind()
 	}
 	s.untried = s.backend.untried
-	s.Store = storage.New(s.top(), storage.Settings{Clock: h.clock.Now})
+	s.Store = storage.New(s.top(), storage.Settings{Clock: h.clock.Now, Borrowed: true})
 	return s, nil, nil
 }
 
@@ -298,31 +295,30 @@ func (w would) Info() storage.Info { return w.info }
 func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string) (*backend, error) {
 	bc := cfg.Stores[store].Backend
 	p, err := h.plugin(ctx, cfg, bc.Plugin)
-	if err != nil || p == nil {
+	if err != nil || p == nil || p.reported {
 		return nil, err
 	}
-	if cfg.Broken(fmt.Sprintf("stores.%s.backend.config", store)) {
+	path := fmt.Sprintf("stores.%s.backend", store)
+	if cfg.Broken(path + ".config") {
 		return nil, nil
 	}
-	if p.carrier() == CarrierRemote {
-		return h.openRemote(ctx, cfg, store, p)
-	}
-	raw, err := bc.Config.JSON()
-	if err != nil {
-		return nil, err
-	}
-	if h.settings.Trial && p.process != nil {
-		b, err := p.try(ctx, raw)
+	if _, can := p.Carrier.(carrier.Trier); can && h.settings.Trial {
+		b, err := p.try(ctx, bc.Config)
 		if err != nil && !errors.Is(err, storage.ErrUnsupported) {
-			return nil, configError(cfg, bc.Config, fmt.Sprintf("stores.%s.backend", store), err)
+			return nil, configError(cfg, bc.Config, path, err)
 		}
-		return &backend{Backend: b, hub: wrappers.NewHub(b), shared: p.shared, untried: err}, nil
+		return &backend{Backend: b, hub: wrappers.NewHub(b), shared: p.Shared(), untried: err}, nil
 	}
-	opened, err := p.open(ctx, store, raw)
-	if err != nil {
-		return nil, configError(cfg, bc.Config, fmt.Sprintf("stores.%s.backend", store), err)
+	opened, err := p.Open(ctx, store, bc.Config)
+	var about *carrier.FieldError
+	switch {
+	case errors.As(err, &about):
+		p.reported = true
+		return nil, p.at(cfg, err)
+	case err != nil:
+		return nil, configError(cfg, bc.Config, path, err)
 	}
-	b := &backend{Backend: opened, hub: h.hub(opened), shared: p.shared}
+	b := &backend{Backend: opened, hub: h.hub(opened), shared: p.Shared()}
 	opened.WhenLost(b.hub.StateLost)
 	h.backends = append(h.backends, b)
 	return b, nil
@@ -331,6 +327,10 @@ func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string
 // configError gives an error that names a place in a plugin's own configuration
 // its position.
 func configError(cfg *config.Config, own *config.Node, path string, err error) error {
+	var positioned config.Errors
+	if errors.As(err, &positioned) {
+		return err
+	}
 	e := storage.AsError(err)
 	if e.Code != storage.InvalidArgument || own == nil {
 		return cfg.Root().Errorf(path, "%v", err)
@@ -347,8 +347,14 @@ func (s *Store) top() storage.Backend {
 	return s.backend.hub.Backend()
 }
 
-// Store is the store of that name; nil: there is none.
-func (h *Host) Store(name string) *Store { return h.stores[name] }
+// Store returns the store of that name. If there is none, the error is InvalidArgument and
+// names the nearest one.
+func (h *Host) Store(name string) (*Store, error) {
+	if s, ok := h.stores[name]; ok {
+		return s, nil
+	}
+	return nil, storage.Errorf(storage.InvalidArgument, "the host has no store %q%s", name, config.Hint(name, slices.Collect(maps.Keys(h.stores))))
+}
 
 // Stores are all, by name.
 func (h *Host) Stores() []*Store {
@@ -377,8 +383,8 @@ func (h *Host) Close(ctx context.Context) error {
 		errs = append(errs, b.Close(ctx))
 	}
 	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
-		if p := h.plugins[name]; p != nil && p.module != nil {
-			errs = append(errs, p.module.Close(ctx))
+		if p := h.plugins[name]; p != nil {
+			errs = append(errs, p.Close(ctx))
 		}
 	}
 	if h.runtime != nil {

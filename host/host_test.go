@@ -12,6 +12,7 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
 )
@@ -26,7 +27,7 @@ func open(t *testing.T, yaml string, opts ...plinth.Option) (*plinth.Host, error
 	if err != nil || wasmhost.CheckCacheDir(cache) != nil { // compiling takes seconds, but it is no error
 		cache = t.TempDir()
 	}
-	opts = append(opts, plinth.WithContent([]byte(yaml)), plinth.WithCacheDir(cache))
+	opts = append([]plinth.Option{plinth.WithModule("memory", module.Wasm), plinth.WithContent([]byte(yaml)), plinth.WithCacheDir(cache)}, opts...)
 	return plinth.Open(ctx, filepath.Join(t.TempDir(), "plinth.yaml"), opts...)
 }
 
@@ -57,7 +58,7 @@ stores:
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, b, c := h.Store("a"), h.Store("b"), h.Store("c")
+	a, b, c := storeOf(t, h, "a"), storeOf(t, h, "b"), storeOf(t, h, "c")
 	key := []byte("k")
 	for _, value := range []string{"1", "2", "3"} {
 		if err := a.Set(ctx, key, []byte(value)); err != nil {
@@ -195,10 +196,10 @@ func TestLayers(t *testing.T) {
 stores: { a: { backend: { plugin: memory }, pipeline: [size_limits: { key: 100 }] } }`,
 		plinth.WithEnviron([]string{"PLINTH_STORES__A__PIPELINE__SIZE_LIMITS__KEY=5", "PLINTH_STORES__A__PIPELINE__SIZE_LIMITS__VALUE=7B"}),
 		plinth.WithOverrides(map[string]string{"stores.a.pipeline.size_limits.value": "6"}))
-	if l := h.Store("a").Info().Limits; l.Key != 5 || l.Value != 6 {
+	if l := storeOf(t, h, "a").Info().Limits; l.Key != 5 || l.Value != 6 {
 		t.Errorf("%+v", l)
 	}
-	if h.Store("default") != nil {
+	if s, err := h.Store("default"); s != nil || storage.CodeOf(err) != storage.InvalidArgument || !strings.Contains(err.Error(), `no store "default": known are a`) {
 		t.Error("a file that names stores keeps the built-in one")
 	}
 }
@@ -215,4 +216,14 @@ func TestCacheDir(t *testing.T) {
 	if _, err := plinth.Open(ctx, "", plinth.WithCacheDir(dir)); err == nil || !strings.Contains(err.Error(), "can be written by others") {
 		t.Error(err)
 	}
+}
+
+// storeOf is the store of that name, which has to be there.
+func storeOf(t testing.TB, h *plinth.Host, name string) *plinth.Store {
+	t.Helper()
+	s, err := h.Store(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -46,7 +46,7 @@ func (h *Host) openLater(cfg *config.Config, name string, why error) {
 	}
 	// What it will be is not known: others may write to it.
 	s.backend = &backend{Backend: l, hub: wrappers.NewHub(l), shared: true}
-	s.Store = storage.New(l, storage.Settings{Clock: h.clock.Now})
+	s.Store = storage.New(l, storage.Settings{Clock: h.clock.Now, Borrowed: true})
 	h.stores[name] = s
 	log := h.settings.Log.With("store", name)
 	log.Warn("an optional store cannot be opened: it is unavailable, and tried again", "error", why)

@@ -39,12 +39,12 @@ stores:
 		t.Fatal(err)
 	}
 	key := []byte("k")
-	if err := h.Store("a").Set(ctx, key, key); err != nil {
+	if err := storeOf(t, h, "a").Set(ctx, key, key); err != nil {
 		t.Error(err)
 	}
 	for name, why := range map[string]string{"b": "there is no executable", "c": "there is no executable", "d": `the store "b", whose backend it shares, is not open`,
 		"e": "gone.wasm: no such file", "f": "far.sock", "g": "far.sock"} {
-		s := h.Store(name)
+		s := storeOf(t, h, name)
 		err := s.Set(ctx, key, key)
 		if e := storage.AsError(err); e == nil || e.Code != storage.Unavailable || e.Unknown || e.RetryAfter == 0 || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v, want %s", name, err, why)
@@ -60,15 +60,15 @@ stores:
 		t.Fatal(err)
 	}
 	for _, name := range []string{"b", "c", "d"} {
-		for end := time.Now().Add(30 * time.Second); h.Store(name).Set(ctx, key, key) != nil; time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); storeOf(t, h, name).Set(ctx, key, key) != nil; time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("%s is not opened: %v", name, h.Store(name).Set(ctx, key, key))
+				t.Fatalf("%s is not opened: %v", name, storeOf(t, h, name).Set(ctx, key, key))
 			}
 		}
-		if v, err := h.Store(name).Get(ctx, key); err != nil || string(v) != "k" {
+		if v, err := storeOf(t, h, name).Get(ctx, key); err != nil || string(v) != "k" {
 			t.Errorf("%s: %q, %v", name, v, err)
 		}
-		if info := h.Store(name).Info(); !info.Caps.Has(storage.CapAtomic) {
+		if info := storeOf(t, h, name).Info(); !info.Caps.Has(storage.CapAtomic) {
 			t.Errorf("%s can %s", name, info.Caps)
 		}
 	}

@@ -32,7 +32,7 @@ func (h *Host) pipeline(cfg *config.Config, sc config.Store, s *Store) error {
 			Log:    h.settings.Log.With("store", s.name, "stage", stage.Name),
 			Tracer: h.settings.Tracer, Meter: h.settings.Meter})
 		if err != nil {
-			errs = append(errs, stageError(stage, err))
+			errs = append(errs, positioned(stage.Config, err))
 			continue
 		}
 		below := wrappers.Below{Info: next.Info(), Shared: s.backend.shared}
@@ -63,10 +63,10 @@ func (h *Host) pipeline(cfg *config.Config, sc config.Store, s *Store) error {
 
 func stagePath(store string, i int) string { return fmt.Sprintf("stores.%s.pipeline[%d]", store, i) }
 
-// stageError gives the errors of a wrapper that is built their positions.
-func stageError(stage config.Stage, err error) error {
-	var positioned config.Errors
-	if errors.As(err, &positioned) {
+// positioned gives errors about what node says their positions.
+func positioned(node *config.Node, err error) error {
+	var have config.Errors
+	if errors.As(err, &have) {
 		return err
 	}
 	var errs []error
@@ -76,7 +76,7 @@ func stageError(stage config.Stage, err error) error {
 		if errors.As(one, &field) {
 			path = field.ConfigPath()
 		}
-		errs = append(errs, stage.Config.Errorf(path, "%v", one))
+		errs = append(errs, node.Errorf(path, "%v", one))
 	}
 	return config.Join(errs...)
 }

@@ -2,225 +2,215 @@ package host
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"maps"
-	"os"
-	"time"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
 
-	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/isolate"
+	"github.com/plinthkv/plinth/internal/carrier/native"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
+	"github.com/plinthkv/plinth/internal/carrier/remote"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
-	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
 
-// builtinMemory is the linear memory of a built-in plugin, in bytes: reserved as
-// address space, used as far as it is needed.
-const builtinMemory = 2 << 30
+// The carriers of a backend.
+const (
+	CarrierWasm    = carrier.Wasm    // a module in this process
+	CarrierProcess = carrier.Process // a process of its own
+	CarrierRemote  = carrier.Remote  // another host, over gRPC
+	CarrierNative  = carrier.Native  // Go that the program has linked in
+)
 
-// plugin is a loaded module, an executable, or a remote host.
+// carriers make the carriers of each kind: a new kind is a line here, and what it names.
+// Modules run in r.
+func carriers(r *wasmhost.Runtime) []carrier.Factory {
+	return []carrier.Factory{r.Factory(), isolate.Factory(), procs.Factory(), remote.Factory(), native.Factory(), native.ProcessFactory()}
+}
+
+// PluginSettings are those of all kinds, for who documents them.
+func PluginSettings() []PluginKind {
+	var kinds []PluginKind
+	for _, f := range carriers(nil) {
+		kinds = append(kinds, PluginKind{Noun: f.Noun(), Key: f.Key(), Isolated: f.Isolated(), Defaults: f.Defaults()})
+	}
+	return kinds
+}
+
+// PluginKind is a kind of plugin, as the configuration knows it.
+type PluginKind struct {
+	Noun     string // what a plugin of this kind is called
+	Key      string // the setting that makes a plugin one of this kind; empty: it is linked in
+	Isolated bool   // with isolation: process
+	Defaults any    // its settings, a struct
+}
+
+// plugin is a plugin that can be opened, and its entry in the configuration.
 type plugin struct {
-	module      *wasmhost.Module // nil: it is another
-	process     *procs.Plugin    // nil: it is another
-	isolated    *isolate.Module  // of a process: the module that it runs; nil: none
-	remote      client.Config    // of a remote one; each backend has its own connection
-	unreachable bool             // that was found and has been reported
-	shared      bool             // others may write to its backends, past this host
+	carrier.Carrier
+	node     *config.Node // nil: it has none
+	path     string
+	reported bool // an error about the plugin itself was: it is not said again of each store
 }
 
-// carrier is how the plugin is reached.
-func (p *plugin) carrier() string {
-	switch {
-	case p.process != nil:
-		return CarrierProcess
-	case p.module != nil:
-		return CarrierWasm
-	}
-	return CarrierRemote
-}
-
-// supervised is a backend whose carrier notices when its state is lost.
-type supervised interface {
-	storage.Backend
-	WhenLost(func())
-}
-
-// open makes the backend of a store, with its configuration as JSON.
-func (p *plugin) open(ctx context.Context, store string, raw json.RawMessage) (_ supervised, err error) {
-	if p.process == nil {
-		return p.module.OpenFor(ctx, store, raw)
-	}
-	if p.isolated != nil {
-		if raw, err = p.isolated.With(raw); err != nil {
-			return nil, err
-		}
-	}
-	return p.process.Open(ctx, store, raw)
-}
-
-// try has a process say what its backend would be. If the error is Unsupported, it could
-// not, and the backend stands for any.
-func (p *plugin) try(ctx context.Context, raw json.RawMessage) (storage.Backend, error) {
-	if p.isolated != nil {
-		var err error
-		if raw, err = p.isolated.With(raw); err != nil {
-			return nil, err
-		}
-	}
-	info, err := p.process.Try(ctx, raw)
-	if err != nil {
-		info = anything
-	}
-	return would{info: info}, err
-}
-
-// plugin loads the plugin of that name, once. Nil without an error: it failed
-// before, and has been reported.
+// plugin makes the carrier of the plugin of that name, once. Nil without an error: it
+// failed before, and has been reported.
 func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*plugin, error) {
 	if p, ok := h.plugins[name]; ok {
 		return p, nil
 	}
 	h.plugins[name] = nil
-	pc := cfg.Plugins[name]
-	o := wasmhost.Options{
-		Name: name, SHA256: pc.SHA256, Trusted: pc.Trust == "trusted",
-		Memory: uint64(pc.Limits.Memory), Call: time.Duration(pc.Limits.Call), MaxFrame: int(pc.Limits.MaxFrame),
-		Env: pc.Grants.Env, Log: h.settings.Log, Clock: h.clock.Now,
-		Tracer: h.settings.Tracer, Meter: h.settings.Meter, Restart: restartPolicy(pc),
-	}
-	if pc.OnLoss == "restart" {
-		o.OnLoss = wasmhost.RestartOnLoss
-	}
-	path := fmt.Sprintf("plugins.%s", name)
-	if cfg.Broken(path) {
+	p := &plugin{node: cfg.Plugins[name], path: "plugins." + name}
+	if cfg.Broken(p.path) {
 		return nil, nil
 	}
-	binary, ok := h.settings.Builtins[name]
-	switch {
-	case pc.Remote != "":
-		p := &plugin{remote: remoteConfig(pc)}
-		if err := p.remote.Validate(); err != nil {
-			return nil, cfg.Root().Errorf(path, "%v", err)
-		}
-		h.plugins[name] = p
-		return p, nil
-	case len(pc.Process.Command) > 0:
-		process, err := procs.New(h.processOptions(name, pc))
-		if err != nil {
-			return nil, cfg.Root().Errorf(path+".process", "%v", err)
-		}
-		h.plugins[name] = &plugin{process: process}
-		return h.plugins[name], nil
-	case pc.Isolation == "process":
-		p, err := h.isolate(name, pc, ok)
-		if err != nil {
-			return nil, cfg.Root().Errorf(path, "%v", err)
-		}
-		h.plugins[name] = p
-		return p, nil
-	case ok:
-		o.BuiltIn, o.Trusted = true, o.Call == 0
-		if o.Memory == 0 {
-			o.Memory = builtinMemory
-		}
-	case pc.Wasm == "":
-		return h.program(cfg, name, pc)
-	default:
-		var err error
-		if binary, err = readModule(pc.Wasm); err != nil {
-			return nil, cfg.Root().Errorf(path+".wasm", "%v", err)
-		}
-	}
-	m, err := h.runtime.Load(ctx, binary, o)
+	factory, err := h.kindOf(name, p.node)
 	if err != nil {
-		return nil, cfg.Root().Errorf(path, "%v", err)
+		return nil, p.at(cfg, err)
 	}
-	p := &plugin{module: m}
+	foreign, wrong := h.foreign(p.node, factory)
+	p.Carrier, err = factory.New(ctx, carrier.Plugin{Name: name, Config: p.node.Without(foreign...), Module: h.settings.Modules[name], Linked: h.settings.Backends[name],
+		Path: cfg.Path, Settings: carrier.Settings{CacheDir: h.settings.CacheDir, Worker: h.settings.Worker, Telemetry: h.settings.PluginTelemetry,
+			Log: h.settings.Log, Clock: h.clock.Now, Tracer: h.settings.Tracer, Meter: h.settings.Meter}})
+	if wrong != nil && err == nil {
+		err = p.Close(ctx)
+	}
+	if err = config.Join(p.at(cfg, wrong), p.at(cfg, err)); err != nil {
+		return nil, err
+	}
 	h.plugins[name] = p
 	return p, nil
 }
 
-// program is a plugin whose executable needs no entry in the configuration.
-func (h *Host) program(cfg *config.Config, name string, pc config.Plugin) (*plugin, error) {
-	program, ok := h.settings.Programs[name]
-	if !ok {
-		return nil, cfg.Root().Errorf("plugins."+name, "there is no plugin %q", name)
+// at gives an error about the plugin its position.
+func (p *plugin) at(cfg *config.Config, err error) error {
+	if err == nil {
+		return nil
 	}
-	o := h.processOptions(name, pc)
-	o.Command, o.Telemetry = program.Command, h.settings.PluginTelemetry
-	o.Env = maps.Clone(pc.Grants.Env)
-	if o.Env == nil {
-		o.Env = map[string]string{}
+	if p.node == nil {
+		return cfg.Root().Errorf(p.path, "%v", err)
 	}
-	maps.Copy(o.Env, program.Env)
-	process, err := procs.New(o)
-	if err != nil {
-		return nil, cfg.Root().Errorf("plugins."+name, "%v", err)
-	}
-	h.plugins[name] = &plugin{process: process, shared: program.Shared}
-	return h.plugins[name], nil
+	return positioned(p.node, err)
 }
 
-// readModule reads a module that is not larger than one may be.
-func readModule(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+// kindOf is the factory of a plugin's kind, or what is wrong with how it says which.
+func (h *Host) kindOf(name string, node *config.Node) (carrier.Factory, error) {
+	var keys []string
+	for _, f := range h.carriers {
+		if key := f.Key(); key != "" && node.Has(key) && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	linked, module := h.settings.Backends[name], h.settings.Modules[name]
+	isolated := node.Text("isolation") == "process"
+	key := ""
 	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a file", path)
-	case info.Size() > wasmhost.MaxModule:
-		return nil, storage.LimitError(storage.SizeLimit, "module bytes", wasmhost.MaxModule, info.Size())
+	case linked != nil && node.Has("process.command"): // another one of that name
+		key = "process"
+	case linked != nil:
+		isolated = isolated || linked.Isolated && node.Text("isolation") == ""
+		keys = slices.DeleteFunc(keys, func(key string) bool { return key == "process" }) // how long it may take
+		fallthrough
+	case module != nil:
+		if len(keys) > 0 {
+			return nil, carrier.Fieldf(keys[0], "cannot be set: %s is built in", name)
+		}
+		if linked == nil {
+			key = "wasm"
+		}
+	case len(keys) > 1:
+		return nil, carrier.Fieldf(keys[1], "excludes %s: a plugin is one of them", keys[0])
+	case len(keys) == 1:
+		key = keys[0]
+	case len(node.Keys()) == 0 && !node.IsEmpty(): // no mapping
+		return h.carriers[0], nil
+	case node == nil:
+		return nil, carrier.Fieldf("", "there is no plugin %q", name)
+	default:
+		return nil, carrier.Fieldf("wasm", "is missing: a plugin is a WebAssembly module, a process, or the remote that serves it")
 	}
-	return os.ReadFile(path)
+	isolated = isolated && (key == "wasm" || key == "")
+	i := slices.IndexFunc(h.carriers, func(f carrier.Factory) bool { return f.Key() == key && f.Isolated() == isolated })
+	return h.carriers[i], nil
 }
 
-func restartPolicy(pc config.Plugin) supervise.Policy {
-	return supervise.Policy{Budget: pc.Restart.Budget, Window: time.Duration(pc.Restart.Window), Wait: time.Duration(pc.Restart.Wait)}
+// planned are settings that are known, and that this version cannot do.
+var planned = []string{"grants.fs", "grants.network"}
+
+// foreign are the settings of a plugin that are another kind's, and that they are wrong.
+func (h *Host) foreign(node *config.Node, f carrier.Factory) (foreign []string, wrong error) {
+	own := settingsOf(f.Defaults())
+	others := slices.Clone(planned)
+	for _, other := range h.carriers {
+		others = append(others, settingsOf(other.Defaults())...)
+	}
+	var errs []error
+	for _, key := range node.Keys() {
+		at := outside(key, own)
+		if at == "" || slices.Contains(foreign, at) || outside(at, others) != "" {
+			continue
+		}
+		foreign = append(foreign, at)
+		if slices.Contains(planned, at) {
+			errs = append(errs, carrier.Fieldf(at, "%s is not supported in this version", at[strings.LastIndexByte(at, '.')+1:]))
+		} else {
+			errs = append(errs, carrier.Fieldf(at, "does not belong to a plugin that is a %s", f.Noun()))
+		}
+	}
+	return foreign, errors.Join(errs...)
 }
 
-// processOptions is how an executable is run.
-func (h *Host) processOptions(name string, pc config.Plugin) procs.Options {
-	var telemetry []byte
-	if pc.Grants.Telemetry {
-		telemetry = h.settings.PluginTelemetry
+// outside is the first part of a dotted path that leads to none of settings; empty: it
+// leads to one, or into one.
+func outside(path string, settings []string) string {
+	for end := 0; end < len(path); end++ {
+		if i := strings.IndexByte(path[end:], '.'); i >= 0 {
+			end += i
+		} else {
+			end = len(path)
+		}
+		at := path[:end]
+		if slices.Contains(settings, at) {
+			return ""
+		}
+		if !slices.ContainsFunc(settings, func(s string) bool { return strings.HasPrefix(s, at+".") }) {
+			return at
+		}
 	}
-	return procs.Options{
-		Name: name, Command: pc.Process.Command, SHA256: pc.SHA256, Files: pc.Process.Files,
-		Plaintext: pc.Process.TLS == "off", Plain: pc.Process.Plane == "grpc",
-		Env: pc.Grants.Env, Dir: pc.Grants.Dir, Telemetry: telemetry,
-		Start: time.Duration(pc.Process.StartTimeout), Stop: time.Duration(pc.Process.StopTimeout), Call: time.Duration(pc.Limits.Call),
-		MaxFrame: int(pc.Limits.MaxFrame), Restart: restartPolicy(pc), RestartEmpty: pc.OnLoss == "restart",
-		Memory: uint64(pc.Limits.Memory), Limit: uint64(pc.Limits.Memory),
-		Log: h.settings.Log, Clock: h.clock.Now, Tracer: h.settings.Tracer, Meter: h.settings.Meter,
-	}
+	return ""
 }
 
-// isolate is a module that a worker runs.
-func (h *Host) isolate(name string, pc config.Plugin, builtin bool) (*plugin, error) {
-	if len(h.settings.Worker) == 0 {
-		return nil, storage.Errorf(storage.InvalidArgument, "isolation: process needs a program that runs the module: the one that embeds this host has to name it")
+// settingsOf are the dotted paths of all settings in v, a struct.
+func settingsOf(v any) []string {
+	var paths []string
+	var walk func(t reflect.Type, path string)
+	walk = func(t reflect.Type, path string) {
+		for i := range t.NumField() {
+			f := t.Field(i)
+			name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			switch {
+			case options == "inline":
+				walk(f.Type, path)
+			case f.Type.Kind() == reflect.Struct:
+				walk(f.Type, path+name+".")
+			default:
+				paths = append(paths, path+name)
+			}
+		}
 	}
-	m := &isolate.Module{Name: name, File: pc.Wasm, SHA256: pc.SHA256, Memory: uint64(pc.Limits.Memory), MaxFrame: int(pc.Limits.MaxFrame),
-		Env: pc.Grants.Env, CacheDir: h.settings.CacheDir}
-	if m.Memory == 0 && builtin {
-		m.Memory = builtinMemory
+	walk(reflect.TypeOf(v), "")
+	return paths
+}
+
+// try has a plugin say what its backend would be. If the error is Unsupported, it could
+// not, and the backend stands for any.
+func (p *plugin) try(ctx context.Context, c carrier.Config) (storage.Backend, error) {
+	info, err := p.Carrier.(carrier.Trier).Try(ctx, c)
+	if err != nil {
+		info = anything
 	}
-	if err := m.Check(builtin); err != nil {
-		return nil, err
-	}
-	o := h.processOptions(name, pc)
-	o.Command, o.SHA256, o.Env = h.settings.Worker, "", map[string]string{isolate.Variable: "1"}
-	o.Memory, o.Limit = m.Memory, 0 // its runtime takes more, which the module cannot choose
-	if o.Call == 0 {
-		o.Call = wasmhost.DefaultCall
-	}
-	if o.Start == 0 {
-		o.Start = isolate.StartTime
-	}
-	process, err := procs.New(o)
-	return &plugin{process: process, isolated: m}, err
+	return would{info: info}, err
 }

@@ -16,13 +16,14 @@ import (
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/host"
 	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
 )
 
 // The test program is its own plugin, and its own worker.
 func TestMain(m *testing.M) {
-	plinth.RunWorker()
+	plinth.RunWorker(plinth.WithModule("memory", module.Wasm), own)
 	if os.Getenv("PLINTH_TEST_PLUGIN") != "" {
 		process.Serve(memory.Open)
 	}
@@ -80,7 +81,7 @@ func TestProcess(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a := h.Store("a")
+			a := storeOf(t, h, "a")
 			if a.Carrier() != host.CarrierProcess {
 				t.Errorf("its carrier is %s", a.Carrier())
 			}
@@ -129,7 +130,7 @@ func TestProcessErrors(t *testing.T) {
 		"no plugin": {"plugins: { acme: { process: { command: [/bin/true] } } }\nstores: { a: { backend: { plugin: acme } } }", "plinth.yaml:2:16: stores.a.backend: plugin acme: it cannot be started: it said nothing of where it listens: it exited with code 0"},
 		"config":    {"plugins: { acme: { " + acme + " } }\nstores: { a: { backend: { plugin: acme, config: { max_byts: 1MiB } } } }", `plinth.yaml:2:61: stores.a.backend.config.max_byts: plugin acme: unknown field "max_byts": did you mean "max_bytes"?`},
 		"digest":    {"plugins: { acme: { " + acme + ", sha256: \"" + strings.Repeat("0", 64) + "\" } }\nstores: { a: { backend: { plugin: acme } } }", "the configuration demands 0000"},
-		"no worker": {"plugins: { memory: { isolation: process } }\nstores: { a: { backend: { plugin: memory } } }", "plinth.yaml:1:12: plugins.memory: isolation: process needs a program that runs the module"},
+		"no worker": {"plugins: { memory: { isolation: process } }\nstores: { a: { backend: { plugin: memory } } }", "plinth.yaml:1:33: plugins.memory.isolation: process needs a program that runs the plugin"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, err := open(t, c.yaml, quiet)

@@ -15,9 +15,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/plinthkv/plinth"
-	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -25,7 +25,7 @@ import (
 
 // serveGRPC serves stores on loopback until stop, and answers the address.
 func serveGRPC(stores map[string]*storage.Store, token string) (address string, stop func() error, err error) {
-	srv, err := grpcserver.New(grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0", Token: token}},
+	srv, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0", Token: token}},
 		grpcserver.Settings{Stores: stores, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return "", nil, err
@@ -62,7 +62,7 @@ func TestRemoteConformance(t *testing.T) {
 		if err != nil {
 			return nil, errors.Join(err, stop())
 		}
-		return storagetest.WithClose(h.Store("a").Backend(), func(ctx context.Context) error {
+		return storagetest.WithClose(storeOf(t, h, "a").Backend(), func(ctx context.Context) error {
 			return errors.Join(h.Close(ctx), stop(), below.Close(ctx))
 		}), nil
 	}})
@@ -87,17 +87,17 @@ func TestRemoteThatLostItsState(t *testing.T) {
 	h := mustOpen(t, fmt.Sprintf(remoteYAML, address, "cache: { ttl: 1h }"))
 	defer h.Close(ctx)
 	key := []byte("k")
-	if err := h.Store("a").Set(ctx, key, key); err != nil {
+	if err := storeOf(t, h, "a").Set(ctx, key, key); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 { // from the cache, in the end
-		if _, err := h.Store("a").Get(ctx, key); err != nil {
+		if _, err := storeOf(t, h, "a").Get(ctx, key); err != nil {
 			t.Fatal(err)
 		}
 	}
 	behind.b.Store(fresh())
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if _, err := h.Store("a").Get(ctx, key); errors.Is(err, storage.ErrNotFound) {
+		if _, err := storeOf(t, h, "a").Get(ctx, key); errors.Is(err, storage.ErrNotFound) {
 			return
 		}
 		if time.Now().After(end) {
@@ -127,13 +127,13 @@ func (s *swapped) Info() storage.Info { return s.b.Load().Info() }
 func TestRemoteOfRemote(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	hq := mustOpen(t, `stores: { kept: { backend: { plugin: memory }, pipeline: [] } }`)
-	address, stop, err := serveGRPC(map[string]*storage.Store{"kept": hq.Store("kept").Store}, "")
+	address, stop, err := serveGRPC(map[string]*storage.Store{"kept": storeOf(t, hq, "kept").Store}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stop()
 	middle := mustOpen(t, fmt.Sprintf(remoteYAML, address, "instrument"))
-	address, stopMiddle, err := serveGRPC(map[string]*storage.Store{"kept": middle.Store("a").Store}, "")
+	address, stopMiddle, err := serveGRPC(map[string]*storage.Store{"kept": storeOf(t, middle, "a").Store}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,21 +141,21 @@ func TestRemoteOfRemote(t *testing.T) {
 	edge := mustOpen(t, fmt.Sprintf(remoteYAML, address, "instrument, cache"))
 	for i := range 10 {
 		key, value := fmt.Appendf(nil, "k%d", i), fmt.Appendf(nil, "v%d", i)
-		if err := edge.Store("a").SetWithTTL(ctx, key, value, time.Hour); err != nil {
+		if _, err := storeOf(t, edge, "a").Put(ctx, key, value, storage.WithTTL(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		got, err := hq.Store("kept").GetItem(ctx, key)
+		got, err := storeOf(t, hq, "kept").GetItem(ctx, key)
 		if err != nil || string(got.Value) != string(value) || got.ExpiresAt.IsZero() {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
-	if err := edge.Store("a").CompareAndSet(ctx, []byte("k1"), storage.ExpectAbsent(), nil); !errors.Is(err, storage.ErrConflict) || storage.AsError(err).FailedCheck() != 0 {
+	if _, err := storeOf(t, edge, "a").Put(ctx, []byte("k1"), nil, storage.IfAbsent()); !errors.Is(err, storage.ErrConflict) || storage.AsError(err).FailedCheck() != 0 {
 		t.Errorf("a conflict comes as %v", err)
 	}
-	if c, s := edge.Store("a").Carrier(), hq.Store("kept").Carrier(); c != "remote" || s != "wasm" {
+	if c, s := storeOf(t, edge, "a").Carrier(), storeOf(t, hq, "kept").Carrier(); c != "remote" || s != "wasm" {
 		t.Errorf("carriers %q and %q", c, s)
 	}
-	if !edge.Store("a").Shared() || hq.Store("kept").Shared() {
+	if !storeOf(t, edge, "a").Shared() || storeOf(t, hq, "kept").Shared() {
 		t.Error("others write to a remote, and to a module nobody does")
 	}
 	for _, h := range []*plinth.Host{edge, middle} {

@@ -122,9 +122,9 @@ func (b *Backend) end(ctx context.Context, c *call, err error) {
 	if c.labels.tenant != "" {
 		c.span.SetAttributes(attribute.String("plinth.tenant", c.labels.tenant))
 	}
-	c.span.SetAttributes(attribute.String("plinth.outcome", code.String()))
+	c.span.SetAttributes(attribute.String("plinth.outcome", code.Name()))
 	if !expected(code) {
-		c.span.SetAttributes(attribute.String("error.type", code.String()))
+		c.span.SetAttributes(attribute.String("error.type", code.Name()))
 		c.span.SetStatus(codes.Error, err.Error())
 	}
 	c.span.End()

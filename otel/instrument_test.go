@@ -52,9 +52,9 @@ func (tel *telemetry) calls(ctx context.Context) []string {
 	s.Set(ctx, k, v)
 	s.Get(ctx, k)
 	s.GetMany(ctx, [][]byte{k, k})
-	s.CompareAndSet(ctx, k, storage.ExpectAbsent(), v)
-	s.CompareAndSet(ctx, k, storage.ExpectValue(v), v)
-	s.CompareAndDelete(ctx, k, storage.ExpectPresent())
+	s.Put(ctx, k, v, storage.IfAbsent())
+	s.Put(ctx, k, v, storage.IfValue(v))
+	s.Remove(ctx, k, storage.IfPresent())
 	s.Delete(ctx, k)
 	s.ClearRange(ctx, nil, nil)
 	s.Update(ctx, func(tx *storage.Txn) error {

@@ -47,9 +47,9 @@ func (l *labels) of(op operation, code storage.Code) []metric.RecordOption {
 	if set := at.Load(); set != nil {
 		return *set
 	}
-	own := []attribute.KeyValue{attribute.String("plinth.outcome", code.String())}
+	own := []attribute.KeyValue{attribute.String("plinth.outcome", code.Name())}
 	if !expected(code) {
-		own = append(own, attribute.String("error.type", code.String()))
+		own = append(own, attribute.String("error.type", code.Name()))
 	}
 	if l.tenant != "" {
 		own = append(own, attribute.String("plinth.tenant", l.tenant))

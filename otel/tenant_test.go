@@ -64,8 +64,8 @@ func TestTenants(t *testing.T) {
 	s.GetMany(ctx, [][]byte{k("org/a/1"), k("org/a/2")})
 	s.GetMany(ctx, [][]byte{k("org/a/1"), k("org/b/2")})
 	s.GetMany(ctx, [][]byte{k("org/a/1"), k("elsewhere")})
-	s.SetWithTTL(ctx, k("org/a/1"), k("v"), 1e9)
-	s.CompareAndSet(ctx, k("org/b/1"), storage.ExpectAbsent(), k("v"))
+	s.Put(ctx, k("org/a/1"), k("v"), storage.WithTTL(1e9))
+	s.Put(ctx, k("org/b/1"), k("v"), storage.IfAbsent())
 	s.Update(ctx, func(tx *storage.Txn) error {
 		tx.Set(ctx, k("org/a/1"), k("v"))
 		return tx.Set(ctx, k("org/b/1"), k("v"))

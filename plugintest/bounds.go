@@ -78,7 +78,7 @@ func smallBudget(g *guest) error {
 			return fmt.Errorf("%s answers %d bytes to a budget of %d", op, len(answer), budget)
 		}
 		if f, _, err := abi.ReadFrame(answer, 0); err != nil || storage.Code(f.Kind) != storage.RangeLimit {
-			return fmt.Errorf("%s over its budget is answered with %s, %v, want %s", op, storage.Code(f.Kind), err, storage.RangeLimit)
+			return fmt.Errorf("%s over its budget is answered with %s, %v, want %s", op, storage.Code(f.Kind).Name(), err, storage.RangeLimit.Name())
 		}
 	}
 	return nil
@@ -92,7 +92,7 @@ func largeThenSmall(g *guest) error {
 	}
 	for range 3 {
 		err := g.store.Set(g.ctx, []byte("large"), make([]byte, size))
-		if err != nil && storage.AsError(err).Unknown || errors.Is(err, storage.ErrUnavailable) {
+		if err != nil && storage.Unknown(err) || errors.Is(err, storage.ErrUnavailable) {
 			return fmt.Errorf("a value of %d bytes, which its limits allow: %w", size, err)
 		}
 		for range 10 {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/storage"
@@ -26,8 +27,9 @@ type Options struct {
 	Memory   uint64        // linear memory of an instance, in bytes; 0: 1 GiB
 	Call     time.Duration // what a call may take; 0: 10 s, for machines under load
 	CacheDir string        // of compiled modules; empty: none is kept
-	// Compiler compiles a module in a process of its own; nil: this one does.
-	Compiler wasmhost.Compiler
+	// Worker is the command of a program that compiles modules in a process of its own: its
+	// main begins with plinth.RunWorker. Empty: this one does.
+	Worker []string
 	// Plaintext and Plain are of a process: without TLS on its control connection,
 	// and asked over gRPC although it offers frames.
 	Plaintext, Plain bool
@@ -70,7 +72,9 @@ func Run(ctx context.Context, module []byte, o Options) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r.CompileBy(o.Compiler)
+	if len(o.Worker) > 0 {
+		r.CompileBy(isolate.Compiler(o.Worker, isolate.DefaultBounds()))
+	}
 	defer func() { err = errors.Join(err, r.Close(context.WithoutCancel(ctx))) }()
 	m, err := r.Load(ctx, module, wasmhost.Options{Name: o.Name, Memory: o.Memory, Call: o.Call, Env: o.Env, Log: o.Log, Clock: clock.Now})
 	if err != nil {

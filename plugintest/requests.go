@@ -69,7 +69,7 @@ func unknownFields(g *guest) error {
 
 // requests are a valid one of each op. The write changes nothing that was there.
 func requests() map[abi.Op][]byte {
-	version := storage.Check{Kind: storage.CheckAbsent, Key: []byte("no such key")}
+	version := storage.Absent([]byte("no such key"))
 	until := time.UnixMilli(4102444800000)
 	return map[abi.Op][]byte{
 		abi.OpGet:     abi.AppendGet(nil, known),

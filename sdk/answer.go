@@ -83,7 +83,14 @@ func (a *Answerer) AnswerRead(dst []byte, f abi.Frame, h *abi.Header, err error,
 
 // AppendError appends the answer to request id that it failed.
 func AppendError(dst []byte, id uint32, err error) []byte {
-	e, start := storage.AsError(err), len(dst)
+	start := len(dst)
+	var plain storage.Error
+	e := &plain
+	if c, ok := err.(storage.Code); ok { // as of an absent key: without an allocation
+		e.Code = c
+	} else {
+		e = storage.AsError(err)
+	}
 	dst = abi.BeginFrame(dst, id, uint8(e.Code), nil)
 	dst, _ = abi.EndFrame(abi.AppendError(dst, e), start) // its texts are cut
 	return dst

@@ -51,7 +51,7 @@ func TestAnswers(t *testing.T) {
 	if _, err := b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("a"), []byte("1")), storage.Put([]byte("b"), nil)}}); err != nil {
 		t.Fatal(err)
 	}
-	write := &storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("a")}}, Ops: []storage.Op{storage.Delete([]byte("a"))}}
+	write := &storage.WriteSet{Checks: []storage.Check{storage.Absent([]byte("a"))}, Ops: []storage.Op{storage.Delete([]byte("a"))}}
 	for _, c := range []struct {
 		name    string
 		op      abi.Op

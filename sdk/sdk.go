@@ -15,6 +15,18 @@ import (
 // gives it, so that it is reported at its line.
 type Opener func(ctx context.Context, env Env) (storage.Backend, error)
 
+// TryByOpening returns what judges a configuration for a backend that keeps nothing outside
+// its process, or changes nothing by being opened: it opens one and closes it.
+func TryByOpening(open Opener) func(context.Context, Env) (storage.Info, error) {
+	return func(ctx context.Context, env Env) (storage.Info, error) {
+		b, err := open(ctx, env)
+		if err != nil {
+			return storage.Info{}, err
+		}
+		return b.Info(), b.Close(ctx)
+	}
+}
+
 // Env is what an instance is made with.
 type Env struct {
 	// Name is the plugin's name in the host's configuration.

@@ -114,7 +114,7 @@ func (c *call) applyIf(cond conditions, op storage.Op) (uint64, error) {
 		if !cond.hold(it.Version, present) {
 			return 0, errPrecondition
 		}
-		check := storage.Check{Kind: storage.CheckAbsent, Key: c.key}
+		check := storage.Absent(c.key)
 		if present {
 			check.Kind, check.Version = storage.CheckVersion, it.Version
 		}
@@ -136,11 +136,11 @@ func (cond conditions) checks(key []byte) ([]storage.Check, bool) {
 	case cond.match.given && cond.noneMatch.given:
 		return nil, false
 	case cond.noneMatch.any:
-		return []storage.Check{{Kind: storage.CheckAbsent, Key: key}}, true
+		return []storage.Check{storage.Absent(key)}, true
 	case cond.match.any:
-		return []storage.Check{{Kind: storage.CheckPresent, Key: key}}, true
+		return []storage.Check{storage.Present(key)}, true
 	case cond.match.given && len(cond.match.versions) == 1:
-		return []storage.Check{{Kind: storage.CheckVersion, Key: key, Version: cond.match.versions[0]}}, true
+		return []storage.Check{storage.HasVersion(key, cond.match.versions[0])}, true
 	}
 	return nil, false
 }

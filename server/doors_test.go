@@ -77,21 +77,24 @@ func TestListenerBeyondLoopback(t *testing.T) {
 		config server.Config
 		fails  string
 	}{
-		{server.Config{Address: "127.0.0.1:0"}, ""},
-		{server.Config{Address: "[::1]:0"}, ""},
-		{server.Config{Address: "localhost:0"}, ""},
-		{server.Config{Address: "unix:/tmp/x.sock"}, ""},
-		{server.Config{Address: "0.0.0.0:0"}, "beyond loopback"},
-		{server.Config{Address: ":7421"}, "beyond loopback"},
-		{server.Config{Address: "kv.example.org:7421"}, "beyond loopback"},
-		{server.Config{Address: "0.0.0.0:0", Token: "t"}, "beyond loopback"},
-		{server.Config{Address: "0.0.0.0:0", Cert: cert, Key: key}, "beyond loopback"},
-		{server.Config{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: "t"}, ""},
-		{server.Config{Address: "0.0.0.0:0", Cert: cert, Key: key, ClientCA: cert}, ""},
-		{server.Config{Address: "0.0.0.0:0", Cert: cert, Token: "t"}, "both a certificate and its key"},
-		{server.Config{Address: "127.0.0.1:0", ClientCA: cert}, "need TLS"},
-		{server.Config{Address: "nonsense"}, "neither host:port nor unix:/path"},
-		{server.Config{Address: "127.0.0.1:0", Cert: "/none", Key: "/none"}, "no such file"},
+		{server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, ""},
+		{server.Config{Listener: server.Listener{Address: "[::1]:0"}}, ""},
+		{server.Config{Listener: server.Listener{Address: "localhost:0"}}, ""},
+		{server.Config{Listener: server.Listener{Address: "unix:/tmp/x.sock"}}, ""},
+		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0"}}, "beyond loopback"},
+		{server.Config{Listener: server.Listener{Address: ":7421"}}, "beyond loopback"},
+		{server.Config{Listener: server.Listener{Address: "kv.example.org:7421"}}, "beyond loopback"},
+		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Token: "t"}}, "beyond loopback"},
+		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key}}, "beyond loopback"},
+		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: "t"}}, ""},
+		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, ClientCA: cert}}, ""},
+		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Token: "t"}}, "both a certificate and its key"},
+		{server.Config{Listener: server.Listener{Address: "127.0.0.1:0", ClientCA: cert}}, "need TLS"},
+		{server.Config{}, ""},
+		{server.Config{Listener: server.Listener{Token: "t"}}, ""},
+		{server.Config{Listener: server.Listener{Cert: cert, Key: key}}, "certificates without an address"},
+		{server.Config{Listener: server.Listener{Address: "nonsense"}}, "neither host:port nor unix:/path"},
+		{server.Config{Listener: server.Listener{Address: "127.0.0.1:0", Cert: "/none", Key: "/none"}}, "no such file"},
 	} {
 		_, err := server.New(c.config, server.Settings{})
 		if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
@@ -148,7 +151,7 @@ func selfSigned(t *testing.T) (cert, key string) {
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.sock")
 	listen := func() (net.Listener, error) {
-		srv, err := server.New(server.Config{Address: "unix:" + path}, server.Settings{})
+		srv, err := server.New(server.Config{Listener: server.Listener{Address: "unix:" + path}}, server.Settings{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +186,7 @@ func TestUnixSocket(t *testing.T) {
 
 func TestTwoServersOnOnePort(t *testing.T) {
 	s := serve(t, nil)
-	srv, err := server.New(server.Config{Address: s.addr}, server.Settings{})
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: s.addr}}, server.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	p := problemOf(err)
-	if p.Status >= 500 && p.Status != http.StatusNotImplemented && p.Code != storage.CircuitOpen.String() { // which tells by itself that it opened
+	if p.Status >= 500 && p.Status != http.StatusNotImplemented && p.Code != storage.CircuitOpen.Name() { // which tells by itself that it opened
 		s.settings.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "status", p.Status, "code", p.Code, "error", err)
 	}
 	if e := storage.AsError(err); e.RetryAfter > 0 && (p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests) {
@@ -109,7 +109,7 @@ func problemOf(err error) problem {
 	if !ok {
 		status = http.StatusInternalServerError
 	}
-	p := problem{Title: http.StatusText(status), Status: status, Detail: e.Error(), Code: code.String()}
+	p := problem{Title: http.StatusText(status), Status: status, Detail: e.Error(), Code: code.Name()}
 	if code == storage.Conflict && e.FailedCheck() >= 0 {
 		check := e.FailedCheck()
 		p.Check = &check

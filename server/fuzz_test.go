@@ -40,7 +40,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		b := memory.New(memory.DefaultConfig(), sdk.Env{})
 		store := storage.New(b, storage.Settings{})
-		srv, err := server.New(server.Config{Address: "127.0.0.1:0"}, server.Settings{
+		srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{
 			Stores: map[string]*storage.Store{"s": store}, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)

@@ -43,7 +43,7 @@ func serve(t *testing.T, edit func(*server.Config, *server.Settings)) *served {
 	s := &served{t: t, now: &now, ended: make(chan error, 1)}
 	clock := func() time.Time { return *s.now }
 	s.store = storage.New(memory.New(memory.DefaultConfig(), sdk.Env{Now: clock}), storage.Settings{Clock: clock})
-	config := server.Config{Address: "127.0.0.1:0", ShutdownTimeout: 2 * time.Second}
+	config := server.Config{Listener: server.Listener{Address: "127.0.0.1:0", ShutdownTimeout: 2 * time.Second}}
 	settings := server.Settings{Stores: map[string]*storage.Store{"s": s.store}, Log: slog.New(slog.DiscardHandler)}
 	if edit != nil {
 		edit(&config, &settings)

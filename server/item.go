@@ -148,7 +148,7 @@ func (c *call) touch() error {
 	if err != nil {
 		return err
 	}
-	if err := c.store.TouchUntil(c.r.Context(), c.key, at); err != nil {
+	if _, err := c.store.TouchUntil(c.r.Context(), c.key, at); err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusNoContent)

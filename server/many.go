@@ -80,7 +80,7 @@ func (c *call) clear() (err error) {
 	if err := c.unconditional(); err != nil {
 		return err
 	}
-	if err := c.store.ClearRange(c.r.Context(), start, end); err != nil {
+	if _, err := c.store.ClearRange(c.r.Context(), start, end); err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusNoContent)

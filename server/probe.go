@@ -3,11 +3,10 @@ package server
 import (
 	"context"
 	"encoding/json"
-	"maps"
 	"net/http"
-	"slices"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/health"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -70,41 +69,10 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request, p storage.Probe) 
 
 // askStores asks all stores at once. The worst of them is the answer.
 func (s *Server) askStores(ctx context.Context, p storage.Probe) probeAnswer {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	type result struct {
-		name   string
-		health storage.Health
-		err    error
+	worst, all := health.Ask(ctx, s.settings.Stores, p, probeTimeout)
+	answer := probeAnswer{Status: worst.String(), Stores: make(map[string]storeHealth, len(all))}
+	for name, h := range all {
+		answer.Stores[name] = storeHealth{h.Status.String(), h.Reason, h.Details}
 	}
-	results := make(chan result, len(s.settings.Stores))
-	for name, store := range s.settings.Stores {
-		go func() {
-			h, err := store.Health(ctx, p)
-			results <- result{name, h, err}
-		}()
-	}
-	answer := probeAnswer{Stores: map[string]storeHealth{}}
-	worst := storage.Healthy
-	for range s.settings.Stores {
-		select {
-		case r := <-results:
-			if r.err != nil {
-				r.health = storage.Health{Status: storage.Unhealthy, Reason: r.err.Error()}
-			}
-			worst = max(worst, r.health.Status)
-			answer.Stores[r.name] = storeHealth{r.health.Status.String(), r.health.Reason, r.health.Details}
-		case <-ctx.Done():
-			worst = storage.Unhealthy
-			for _, name := range slices.Sorted(maps.Keys(s.settings.Stores)) {
-				if _, ok := answer.Stores[name]; !ok {
-					answer.Stores[name] = storeHealth{Status: storage.Unhealthy.String(), Reason: "no answer in " + probeTimeout.String()}
-				}
-			}
-			answer.Status = worst.String()
-			return answer
-		}
-	}
-	answer.Status = worst.String()
 	return answer
 }

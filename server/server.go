@@ -35,16 +35,23 @@ type Server struct {
 }
 
 // New checks the configuration. An address beyond loopback without TLS and a
-// token or client certificates is refused.
+// token or client certificates is refused. Without an address the server is a
+// [Server.Handler] alone.
 func New(c Config, s Settings) (*Server, error) {
 	c.defaults()
 	d := c.door()
-	if err := d.Check(); err != nil {
-		return nil, err
-	}
-	t, err := d.TLS("http/1.1")
-	if err != nil {
-		return nil, err
+	var t *tls.Config
+	var err error
+	switch {
+	case c.Address == "" && c.Cert+c.Key+c.ClientCA != "":
+		return nil, errors.New("certificates without an address: the server that has the handler speaks TLS")
+	case c.Address != "":
+		if err := d.Check(); err != nil {
+			return nil, err
+		}
+		if t, err = d.TLS("http/1.1"); err != nil {
+			return nil, err
+		}
 	}
 	if s.Log == nil {
 		s.Log = slog.Default()
@@ -59,6 +66,9 @@ func New(c Config, s Settings) (*Server, error) {
 	for _, store := range s.Stores {
 		srv.guesses[store] = &budget.Guess{}
 	}
+	if c.Address == "" && len(c.Hosts) == 0 {
+		srv.hosts = nil
+	}
 	for _, h := range c.Hosts {
 		srv.hosts[strings.ToLower(h)] = true
 	}
@@ -68,22 +78,17 @@ func New(c Config, s Settings) (*Server, error) {
 	return srv, nil
 }
 
+// scheme is how addresses are written.
+var scheme = door.Scheme{Plain: "http://", TLS: "https://", Unix: "unix:"}
+
 // Listen opens the configured address. A unix socket is for this user alone; one
 // that a server left behind is replaced, one that is being served is not.
 func (s *Server) Listen() (net.Listener, error) {
-	l, err := s.door.Listen()
-	if err != nil {
-		return nil, err
+	l, address, err := s.door.Listen(scheme)
+	if err == nil {
+		s.address.Store(&address)
 	}
-	address := s.config.Address // of a unix socket
-	if _, ok := s.door.UnixPath(); !ok {
-		address = "http://" + l.Addr().String()
-		if s.tls != nil {
-			address = "https://" + l.Addr().String()
-		}
-	}
-	s.address.Store(&address)
-	return l, nil
+	return l, err
 }
 
 // Address is where the server can be reached, after Listen, such as
@@ -134,7 +139,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// Handler is the server without a listener.
+// Handler returns the server without a listener, for a mux of the caller's own:
+//
+//	mux.Handle("/kv/", http.StripPrefix("/kv", srv.Handler()))
+//
+// Its paths are those of docs/http.md. A mux redirects paths that it cleans: a key with
+// "//" or "/../" in it is sent with %2F for the slash, or as key64. How long a caller may take
+// for its header, and how connections end, is up to the caller's http.Server.
 func (s *Server) Handler() http.Handler {
 	return s.tells.observed(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.dispatch(w, r); err != nil {
@@ -203,5 +214,5 @@ func (s *Server) knownHost(host string) bool {
 	if a, err := netip.ParseAddr(host); err == nil && a.IsLoopback() {
 		return true
 	}
-	return s.hosts[host]
+	return s.hosts == nil || s.hosts[host]
 }

@@ -191,7 +191,7 @@ func BenchmarkObserved(b *testing.B) {
 			Tracer: sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample()))},
 	} {
 		b.Run(name, func(b *testing.B) {
-			srv, err := server.New(server.Config{Address: "127.0.0.1:0"}, settings)
+			srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, settings)
 			if err != nil {
 				b.Fatal(err)
 			}

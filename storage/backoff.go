@@ -77,7 +77,7 @@ func RetryOnConflict[T any](ctx context.Context, b Backoff, try func(context.Con
 	start := time.Now()
 	for n := 0; ; n++ {
 		answer, err := try(ctx)
-		if err == nil || !errors.Is(err, ErrConflict) || AsError(err).Unknown {
+		if err == nil || !errors.Is(err, ErrConflict) || Unknown(err) {
 			return answer, err
 		}
 		over := n+1 >= b.Attempts || b.over(start)

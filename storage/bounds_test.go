@@ -39,7 +39,7 @@ func TestCutBoundsSelectTheSame(t *testing.T) {
 		if storage.EmptyRange(start, end) && !storage.EmptyRange(q.Start, q.End) {
 			t.Fatalf("[%x, %x) is empty, [%x, %x) is not", start, end, q.Start, q.End)
 		}
-		w := &storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckValue, Key: key, Value: start}, {Kind: storage.CheckRange, Key: start, End: end}},
+		w := &storage.WriteSet{Checks: []storage.Check{storage.HasValue(key, start), {Kind: storage.CheckRange, Key: start, End: end}},
 			Ops: []storage.Op{storage.Put(key, end), storage.DeleteRange(start, end)}}
 		before := *w
 		before.Checks, before.Ops = slices.Clone(w.Checks), slices.Clone(w.Ops)

@@ -37,7 +37,16 @@
 //
 // # For applications
 //
-// [New] makes a [Store] of a backend. Reads and writes, conditional writes,
-// ranges as iterators and transactions are its methods; [GetJSON] and its
-// siblings are generic helpers over it.
+// [New] makes a [Store] of a backend, and a host's stores are ones. Get, Set and Delete
+// are the short forms. Put and Remove take what may be wanted more, and return the version
+// that they landed at:
+//
+//	v, err := store.Put(ctx, key, value, storage.IfAbsent(), storage.WithTTL(time.Hour))
+//	…
+//	v, err = store.Put(ctx, key, value, storage.IfVersion(v)) // or ErrConflict
+//
+// Range iterates, [Store.Update] runs a transaction, whose [Txn] has the same verbs ([KV]),
+// and [GetJSON], [SetJSON], [PutJSON] and [UpdateJSON] hold values as JSON. Errors are
+// matched by errors.Is with [ErrNotFound] and its siblings, which are codes; [CodeOf],
+// [Unknown] and [AsError] say more of any error.
 package storage

@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// Code is the kind of an error. Its numbers are the same in every carrier and
-// protocol, and are only ever added to.
+// Code is the kind of an error, and the plainest error of that kind: a backend
+// may return a Code where it has nothing to add. Its numbers are the same in every
+// carrier and protocol, and are only ever added to.
 type Code uint8
 
 // The codes. All but OutcomeUnknown mean that nothing was written, unless
-// Error.Unknown says otherwise.
+// Error.Unknown says otherwise. OK is no error: it is what [CodeOf] returns for nil.
 const (
 	OK               Code = 0
 	NotFound         Code = 1  // the key is absent or expired
@@ -46,44 +47,48 @@ var codeNames = [...]string{"ok", "not_found", "conflict", "unavailable", "seria
 	"unsupported", "invalid_argument", "already_exists", "permission_denied", "no_space", "txn_done", "canceled",
 	"unauthenticated"}
 
-// String is the code's name in snake_case, as protocols show it.
-func (c Code) String() string {
-	if c < codesEnd {
+// Name returns the code's name in snake_case, as protocols show it.
+func (c Code) Name() string {
+	if c.Known() {
 		return codeNames[c]
 	}
 	return fmt.Sprintf("code_%d", uint8(c))
 }
 
-// Known tells whether this version knows the code. Error treats others as Internal.
+// Error returns the code in words, such as "key not found".
+func (c Code) Error() string { return codeTexts[min(c, codesEnd)] }
+
+// Known reports whether this version knows the code. Error treats others as Internal.
 func (c Code) Known() bool { return c < codesEnd }
 
-// Sentinels for errors.Is, which compares codes.
-var (
-	ErrNotFound         error = &Error{Code: NotFound}
-	ErrConflict         error = &Error{Code: Conflict}
-	ErrUnavailable      error = &Error{Code: Unavailable}
-	ErrSerialization    error = &Error{Code: Serialization}
-	ErrInternal         error = &Error{Code: Internal}
-	ErrTimeout          error = &Error{Code: Timeout}
-	ErrRetriesExhausted error = &Error{Code: RetriesExhausted}
-	ErrCircuitOpen      error = &Error{Code: CircuitOpen}
-	ErrSizeLimit        error = &Error{Code: SizeLimit}
-	ErrRangeLimit       error = &Error{Code: RangeLimit}
-	ErrRateLimited      error = &Error{Code: RateLimited}
-	ErrShuttingDown     error = &Error{Code: ShuttingDown}
-	ErrOutcomeUnknown   error = &Error{Code: OutcomeUnknown}
-	ErrUnsupported      error = &Error{Code: Unsupported}
-	ErrInvalidArgument  error = &Error{Code: InvalidArgument}
-	ErrAlreadyExists    error = &Error{Code: AlreadyExists}
-	ErrPermissionDenied error = &Error{Code: PermissionDenied}
-	ErrNoSpace          error = &Error{Code: NoSpace}
-	ErrTxnDone          error = &Error{Code: TxnDone}
-	ErrCanceled         error = &Error{Code: Canceled}
-	ErrUnauthenticated  error = &Error{Code: Unauthenticated}
+// The sentinels, for errors.Is: the codes, by the names that Go gives errors. An
+// [Error] matches the sentinel of its code.
+const (
+	ErrNotFound         = NotFound
+	ErrConflict         = Conflict
+	ErrUnavailable      = Unavailable
+	ErrSerialization    = Serialization
+	ErrInternal         = Internal
+	ErrTimeout          = Timeout
+	ErrRetriesExhausted = RetriesExhausted
+	ErrCircuitOpen      = CircuitOpen
+	ErrSizeLimit        = SizeLimit
+	ErrRangeLimit       = RangeLimit
+	ErrRateLimited      = RateLimited
+	ErrShuttingDown     = ShuttingDown
+	ErrOutcomeUnknown   = OutcomeUnknown
+	ErrUnsupported      = Unsupported
+	ErrInvalidArgument  = InvalidArgument
+	ErrAlreadyExists    = AlreadyExists
+	ErrPermissionDenied = PermissionDenied
+	ErrNoSpace          = NoSpace
+	ErrTxnDone          = TxnDone
+	ErrCanceled         = Canceled
+	ErrUnauthenticated  = Unauthenticated
 )
 
-// Error is every error of a storage call. Its text never holds a value or a
-// whole key.
+// Error is an error of a storage call with what is known about it. Its text never
+// holds a value or a whole key.
 type Error struct {
 	Code  Code
 	Op    string // what was tried: "get", "apply"; empty: not said
@@ -111,10 +116,18 @@ type Limit struct {
 	Max, Actual int64
 }
 
-// Errorf is an Error of code c. A %w in format becomes its cause.
+// Errorf returns an Error of code c with a formatted message. What %w formats is its
+// cause; several are all matched by errors.Is and errors.As.
 func Errorf(c Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: c, Msg: err.Error(), Err: errors.Unwrap(err), Unknown: c == OutcomeUnknown}
+	e := &Error{Code: c, Msg: err.Error(), Unknown: c == OutcomeUnknown}
+	switch w := err.(type) {
+	case interface{ Unwrap() error }:
+		e.Err = w.Unwrap()
+	case interface{ Unwrap() []error }:
+		e.Err = err // which holds them all
+	}
+	return e
 }
 
 // LimitError is an Error of code c, SizeLimit or RangeLimit, about a limit.
@@ -138,7 +151,7 @@ func (e *Error) Error() string {
 	case e.Msg != "":
 		b.WriteString(e.Msg)
 	default:
-		b.WriteString(codeTexts[min(e.Code, codesEnd)])
+		b.WriteString(e.Code.Error())
 		if e.Err != nil {
 			b.WriteString(": ")
 			b.WriteString(e.Err.Error())
@@ -168,10 +181,10 @@ var codeTexts = [...]string{"ok", "key not found", "conflict: a check failed", "
 // Unwrap is the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is matches another *Error by its code.
+// Is reports whether target is the error's code, as the sentinels are.
 func (e *Error) Is(target error) bool {
-	t, ok := target.(*Error)
-	return ok && t.Code == e.Code
+	c, ok := target.(Code)
+	return ok && c == e.Code
 }
 
 // FailedCheck is the index in WriteSet.Checks of the first check that failed; -1
@@ -187,33 +200,73 @@ func (e *Error) Retryable() bool {
 	return e.Code == Unavailable || e.Code == Timeout || e.Code == RateLimited
 }
 
-// AsError is err as an *Error: itself if there is one in its chain, Canceled or
-// Timeout for the errors of a context, else Internal around it. Nil for nil.
+// AsError returns err as an *Error: itself if there is one in its chain, else one
+// around it: of the Code in its chain, of Canceled or Timeout for the errors of a
+// context, or of Internal. Nil for nil. [CodeOf] is enough where only the code matters,
+// and allocates less.
 func AsError(err error) *Error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := err.(*Error); ok { // nearly always, and without an allocation
+	if e, ok := find[*Error](err); ok {
 		return e
 	}
-	var e *Error
-	switch {
-	case errors.As(err, &e):
-		return e
-	case errors.Is(err, context.Canceled):
-		return &Error{Code: Canceled, Err: err}
-	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Code: Timeout, Err: err}
+	if c, ok := err.(Code); ok { // says it all
+		return &Error{Code: c, Unknown: c == OutcomeUnknown}
 	}
-	return &Error{Code: Internal, Err: err}
+	if c, ok := find[Code](err); ok {
+		return &Error{Code: c, Msg: err.Error(), Unknown: c == OutcomeUnknown, Err: err}
+	}
+	return &Error{Code: foreign(err), Err: err}
 }
 
-// CodeOf is the code of err; OK for nil.
+// CodeOf returns the code of err, as [AsError] finds it; OK for nil.
 func CodeOf(err error) Code {
 	if err == nil {
 		return OK
 	}
-	return AsError(err).Code
+	if e, ok := find[*Error](err); ok {
+		return e.Code
+	}
+	if c, ok := find[Code](err); ok {
+		return c
+	}
+	return foreign(err)
+}
+
+// Unknown reports whether err leaves open whether a write was applied.
+func Unknown(err error) bool {
+	if e, ok := find[*Error](err); ok {
+		return e.Unknown
+	}
+	c, ok := find[Code](err)
+	return ok && c == OutcomeUnknown
+}
+
+// find is errors.As, which allocates, after a look at err itself: nearly always that is
+// what it looks for, or a Code, which wraps nothing.
+func find[E error](err error) (E, bool) {
+	e, ok := err.(E)
+	if ok || err == nil {
+		return e, ok
+	}
+	if _, end := err.(Code); end {
+		return e, false
+	}
+	var in E
+	ok = errors.As(err, &in)
+	return in, ok
+}
+
+// foreign is the code of an error that knows nothing of codes.
+func foreign(err error) Code {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return Timeout
+	}
+	return Internal
 }
 
 // ContextError is the error of a call that ctx ended before it did anything:

@@ -53,19 +53,19 @@ func TestCodes(t *testing.T) {
 		"size_limit", "range_limit", "rate_limited", "shutting_down", "outcome_unknown", "unsupported", "invalid_argument", "already_exists",
 		"permission_denied", "no_space", "txn_done", "canceled", "unauthenticated"}
 	for i, name := range names {
-		if c := storage.Code(i); c.String() != name || !c.Known() {
-			t.Errorf("code %d is called %q, known %t; want %q", i, c, c.Known(), name)
+		if c := storage.Code(i); c.Name() != name || !c.Known() {
+			t.Errorf("code %d is called %q, known %t; want %q", i, c.Name(), c.Known(), name)
 		}
 	}
 	beyond := storage.Code(len(names))
-	if beyond.Known() || beyond.String() != fmt.Sprintf("code_%d", len(names)) {
-		t.Errorf("there is a code %s that this test does not know", beyond)
+	if beyond.Known() || beyond.Name() != fmt.Sprintf("code_%d", len(names)) {
+		t.Errorf("there is a code %s that this test does not know", beyond.Name())
 	}
 	for code, sentinel := range sentinels {
 		wrapped := fmt.Errorf("while testing: %w", &storage.Error{Code: code, Msg: "something else"})
 		for other, another := range sentinels {
 			if errors.Is(wrapped, another) != (code == other) {
-				t.Errorf("%s is %s: %t", code, other, code != other)
+				t.Errorf("%s is %s: %t", code.Name(), other.Name(), code != other)
 			}
 		}
 		if storage.CodeOf(sentinel) != code || storage.CodeOf(wrapped) != code {
@@ -74,6 +74,60 @@ func TestCodes(t *testing.T) {
 	}
 	if len(sentinels) != len(names)-1 {
 		t.Errorf("%d sentinels for %d codes", len(sentinels), len(names)-1)
+	}
+}
+
+// A sentinel is the same for everyone: whoever adds to what AsError makes of it has an
+// error of their own.
+func TestSentinelsCannotBeChanged(t *testing.T) {
+	for code, sentinel := range sentinels {
+		text := sentinel.Error()
+		e := storage.AsError(sentinel)
+		if e.Code != code || e.Error() != text || e.Unknown != (code == storage.OutcomeUnknown) {
+			t.Errorf("%s is %+v, which reads %q, want %q", code.Name(), e, e, text)
+		}
+		e.Op, e.Msg, e.Code = "mine", "mine alone", storage.Internal
+		if now := storage.AsError(sentinel); sentinel.Error() != text || now.Op != "" || now.Code != code {
+			t.Errorf("%s has become %+v", code.Name(), now)
+		}
+	}
+}
+
+// What a sentinel was wrapped in is still said once it is an *Error.
+func TestWrappedSentinel(t *testing.T) {
+	e := storage.AsError(fmt.Errorf("shelf 7: %w", storage.ErrOutcomeUnknown))
+	if e.Code != storage.OutcomeUnknown || !e.Unknown || !strings.HasPrefix(e.Error(), "shelf 7: ") || !errors.Is(e, storage.ErrOutcomeUnknown) {
+		t.Errorf("%+v reads %q", e, e)
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false}, {io.EOF, false}, {storage.ErrNotFound, false}, {storage.ErrOutcomeUnknown, true}, {context.Canceled, false},
+		{&storage.Error{Code: storage.Timeout}, false}, {&storage.Error{Code: storage.Timeout, Unknown: true}, true},
+		{fmt.Errorf("x: %w", &storage.Error{Code: storage.Timeout, Unknown: true}), true}, {fmt.Errorf("x: %w", storage.ErrOutcomeUnknown), true},
+	} {
+		if storage.Unknown(c.err) != c.want {
+			t.Errorf("%v: %t", c.err, !c.want)
+		}
+	}
+}
+
+// Reads of absent keys are of every day: neither the sentinel nor a look at it allocates.
+func TestSentinelsDoNotAllocate(t *testing.T) {
+	s, _ := newModel(t)
+	key := []byte("absent")
+	allocs := testing.AllocsPerRun(100, func() {
+		_, err := s.Get(context.Background(), key)
+		if !errors.Is(err, storage.ErrNotFound) || storage.CodeOf(err) != storage.NotFound || storage.Unknown(err) {
+			t.Fatal(err)
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations", allocs)
 	}
 }
 
@@ -131,6 +185,13 @@ func TestContextError(t *testing.T) {
 func TestErrorConstructors(t *testing.T) {
 	if e := storage.Errorf(storage.OutcomeUnknown, "reading: %w", io.EOF); !e.Unknown || !errors.Is(e, io.EOF) || e.Error() != "reading: EOF" {
 		t.Errorf("Errorf: %+v", e)
+	}
+	both := storage.Errorf(storage.Internal, "first %w, then %w", io.EOF, &storage.BatchError{First: 7, Err: io.ErrClosedPipe})
+	if batch := (*storage.BatchError)(nil); !errors.Is(both, io.EOF) || !errors.Is(both, io.ErrClosedPipe) || !errors.As(both, &batch) || batch.First != 7 {
+		t.Errorf("two causes: %+v", both)
+	}
+	if both.Error() != "first EOF, then ops 7 to 0: io: read/write on closed pipe" {
+		t.Errorf("two causes read %q", both)
 	}
 	if e := storage.Errorf(storage.Internal, "plain"); e.Unknown || e.Unwrap() != nil {
 		t.Errorf("Errorf: %+v", e)

@@ -4,53 +4,77 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 )
 
-// KV is what the JSON helpers need: a [Store] or a [Txn].
-type KV interface {
-	Get(ctx context.Context, key []byte) ([]byte, error)
-	Set(ctx context.Context, key, value []byte) error
-	CompareAndSet(ctx context.Context, key []byte, expected Expected, value []byte) error
+// GetJSON reads the value at key as JSON. A value that is not JSON for T is a
+// Serialization error. For a later [IfValue], read the bytes with Get and decode them
+// with [DecodeJSON].
+func GetJSON[T any](ctx context.Context, kv KV, key []byte) (T, error) {
+	raw, err := kv.Get(ctx, key)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return DecodeJSON[T](raw)
 }
 
-var (
-	_ KV = (*Store)(nil)
-	_ KV = (*Txn)(nil)
-)
-
-// GetJSON reads the value at key as JSON. raw is what is stored, for a later
-// [ExpectValue]: never compare with a value that was encoded again, for another
-// program's encoder may order and escape it otherwise. A value that is not JSON
-// for T is a Serialization error; raw is answered with it.
-func GetJSON[T any](ctx context.Context, kv KV, key []byte) (v T, raw []byte, err error) {
-	if raw, err = kv.Get(ctx, key); err != nil {
-		return v, nil, err
-	}
-	if err = json.Unmarshal(raw, &v); err != nil {
-		return v, raw, Errorf(Serialization, "the value is not the JSON that was expected")
-	}
-	return v, raw, nil
-}
-
-// SetJSON stores v at key as JSON, for ever.
+// SetJSON stores v at key as JSON without an expiry. It is the short form of [PutJSON].
 func SetJSON[T any](ctx context.Context, kv KV, key []byte, v T) error {
-	raw, err := EncodeJSON(v)
-	if err != nil {
-		return err
-	}
-	return kv.Set(ctx, key, raw)
+	_, err := PutJSON(ctx, kv, key, v)
+	return err
 }
 
-// CompareAndSetJSON stores v at key as JSON if the key is as expected.
-func CompareAndSetJSON[T any](ctx context.Context, kv KV, key []byte, expected Expected, v T) error {
+// PutJSON is Put with v as JSON. Compare with [IfVersion], or with the bytes that were
+// read, never with a value that was encoded again: another program's encoder may order
+// and escape it otherwise.
+func PutJSON[T any](ctx context.Context, kv KV, key []byte, v T, opts ...PutOption) (version uint64, err error) {
 	raw, err := EncodeJSON(v)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return kv.CompareAndSet(ctx, key, expected, raw)
+	return kv.Put(ctx, key, raw, opts...)
 }
 
-// EncodeJSON is v as the helpers store it: compact, and with '<', '>' and '&' as
+// UpdateJSON reads the value at key as JSON, has fn change it, and stores it if nobody
+// wrote the key meanwhile; else all of it is run again, as by [Store.Update]. An absent
+// key gives fn the zero T. An error of fn ends it, and stores nothing. The expiry stays,
+// on backends that tell of it ([CapExpiryOnRead]); on others the item has none
+// afterwards.
+func UpdateJSON[T any](ctx context.Context, s *Store, key []byte, fn func(*T) error) error {
+	_, err := RetryOnConflict(ctx, s.retry, func(ctx context.Context) (uint64, error) {
+		var v T
+		unchanged := IfAbsent()
+		it, err := s.b.Get(ctx, key)
+		switch {
+		case err == nil:
+			unchanged = ifUnchanged(it)
+			if v, err = DecodeJSON[T](it.Value); err != nil {
+				return 0, err
+			}
+		case !errors.Is(err, ErrNotFound):
+			return 0, err
+		}
+		if err := fn(&v); err != nil {
+			return 0, err
+		}
+		return PutJSON(ctx, s, key, v, unchanged, Until(it.ExpiresAt))
+	})
+	return err
+}
+
+// DecodeJSON reads raw as JSON. What is not JSON for T is a Serialization error, whose
+// cause is the decoder's: the error's text leaves it out, for it may hold a part of raw.
+func DecodeJSON[T any](raw []byte) (T, error) {
+	var v T
+	if err := json.Unmarshal(raw, &v); err != nil {
+		var none T
+		return none, &Error{Code: Serialization, Msg: "the value is not the JSON that was expected", Err: err}
+	}
+	return v, nil
+}
+
+// EncodeJSON returns v as the helpers store it: compact, and with '<', '>' and '&' as
 // they are, as most encoders other than Go's leave them.
 func EncodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer

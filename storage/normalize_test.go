@@ -65,7 +65,7 @@ func TestNormalizeDoesTheSameInAnyOrder(t *testing.T) {
 		for _, k := range rapid.SliceOfDistinct(rapid.SampledFrom(someKeys), rapid.ID).Draw(t, "stored") {
 			before[k] = "stored"
 		}
-		w := &storage.WriteSet{ID: [16]byte{7}, Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("x")}},
+		w := &storage.WriteSet{ID: [16]byte{7}, Checks: []storage.Check{storage.Absent([]byte("x"))},
 			Ops: rapid.SliceOfN(anyOp(), 0, 12).Draw(t, "ops")}
 		as := fmt.Sprint(*w)
 		n, err := storage.Normalize(w, able())

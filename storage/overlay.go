@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"github.com/plinthkv/plinth/internal/keyrange"
 )
@@ -16,8 +17,14 @@ type overlay struct {
 
 // pending is the last word on a key: a value, or its removal.
 type pending struct {
-	value   []byte
-	present bool
+	value     []byte
+	present   bool
+	expiresAt time.Time // as if it were committed now; zero: never
+}
+
+// item is p at key, without a version. The value is a copy.
+func (p pending) item(key []byte) Item {
+	return Item{Key: key, Value: append([]byte{}, p.value...), ExpiresAt: p.expiresAt}
 }
 
 // get tells what the transaction made of key; known is false where it did nothing to it.
@@ -48,7 +55,7 @@ func (o *overlay) merge(items []Item, from, to []byte, reverse, keysOnly bool) [
 	n := len(merged)
 	o.keys.Ascend(from, to, func(key string, p pending) bool {
 		if p.present {
-			it := Item{Key: []byte(key)}
+			it := Item{Key: []byte(key), ExpiresAt: p.expiresAt}
 			if !keysOnly {
 				it.Value = append([]byte{}, p.value...)
 			}

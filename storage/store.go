@@ -12,12 +12,13 @@ import (
 // Store is an application's view of a backend: every verb, on top of the narrow
 // waist. It holds no state but its backend and is safe for concurrent use.
 //
-// Errors are *[Error] and match the sentinels by errors.Is. A write whose error
+// Errors match the sentinels by errors.Is, and [AsError] shows what more they say. A write whose error
 // is Unknown may have been applied; any other error means that it was not.
 type Store struct {
-	b     Backend
-	clock func() time.Time
-	retry Backoff
+	b        Backend
+	borrowed bool
+	clock    func() time.Time
+	retry    Backoff
 }
 
 // Settings are what code hands to [New].
@@ -28,14 +29,18 @@ type Settings struct {
 	Clock func() time.Time
 	// Retry is how Update and Touch repeat on Conflict; zero: [DefaultBackoff].
 	Retry Backoff
+	// Borrowed says that another owns the backend, and closes it: [Store.Close] leaves it
+	// open.
+	Borrowed bool
 }
 
-// New is the Store over b, which it closes when it is closed.
+// New returns the Store over b. The caller closes it, and b with it, unless s says that b
+// is borrowed.
 func New(b Backend, s Settings) *Store {
 	if s.Clock == nil {
 		s.Clock = clock.System().Now
 	}
-	return &Store{b: b, clock: s.Clock, retry: s.Retry.orDefault()}
+	return &Store{b: b, borrowed: s.Borrowed, clock: s.Clock, retry: s.Retry.orDefault()}
 }
 
 // Backend is what the store stands on: the outermost stage of its pipeline.
@@ -97,83 +102,74 @@ func (s *Store) getMany(ctx context.Context, keys [][]byte) ([]Item, error) {
 	return append(first, second...), err
 }
 
-// Set stores value at key for ever, whatever was there.
+// Set stores value at key without an expiry, replacing any item. It is the short form
+// of [Store.Put].
 func (s *Store) Set(ctx context.Context, key, value []byte) error {
-	return s.apply(ctx, nil, Put(key, value))
+	_, err := s.write(ctx, nil, Put(key, value))
+	return err
 }
 
-// SetWithTTL stores value at key for ttl. Zero is expired at once, so that it
-// removes the key; negative is InvalidArgument.
-func (s *Store) SetWithTTL(ctx context.Context, key, value []byte, ttl time.Duration) error {
-	at, err := ExpiryAfter(s.clock(), ttl)
+// Put stores value at key as opts say, replacing any item, and returns the version it
+// landed at; 0 on a backend without [CapVersions]. If a condition does not hold, it
+// changes nothing and returns [ErrConflict].
+func (s *Store) Put(ctx context.Context, key, value []byte, opts ...PutOption) (version uint64, err error) {
+	o := gather(opts)
+	at, err := o.expiry.from(s.clock)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return s.apply(ctx, nil, PutUntil(key, value, at))
+	return s.write(ctx, checks(key, o.conditions), PutUntil(key, value, at))
 }
 
-// Delete removes key; an absent key is no error.
+// Delete removes key; an absent key is no error. It is the short form of [Store.Remove].
 func (s *Store) Delete(ctx context.Context, key []byte) error {
-	return s.apply(ctx, nil, Delete(key))
+	_, err := s.write(ctx, nil, Delete(key))
+	return err
 }
 
-// CompareAndSet stores value at key for ever if the key is as expected, else it
-// changes nothing and answers [ErrConflict].
-func (s *Store) CompareAndSet(ctx context.Context, key []byte, expected Expected, value []byte) error {
-	return s.apply(ctx, []Check{expected.check(key)}, Put(key, value))
+// Remove removes key if all conditions hold, and returns the version it landed at, or
+// the current one where the key was absent. If a condition does not hold, it changes
+// nothing and returns [ErrConflict].
+func (s *Store) Remove(ctx context.Context, key []byte, conditions ...Condition) (version uint64, err error) {
+	return s.write(ctx, checks(key, conditions), Delete(key))
 }
 
-// CompareAndSetWithTTL is CompareAndSet with an expiry, as SetWithTTL has it.
-func (s *Store) CompareAndSetWithTTL(ctx context.Context, key []byte, expected Expected, value []byte, ttl time.Duration) error {
+// Touch gives the item at key a new time to live, keeps its value, and returns the
+// version it landed at; a ttl of zero expires it. An absent key is [ErrNotFound].
+func (s *Store) Touch(ctx context.Context, key []byte, ttl time.Duration) (version uint64, err error) {
 	at, err := ExpiryAfter(s.clock(), ttl)
 	if err != nil {
-		return err
-	}
-	return s.apply(ctx, []Check{expected.check(key)}, PutUntil(key, value, at))
-}
-
-// CompareAndDelete removes key if it is as expected, else it changes nothing
-// and answers [ErrConflict].
-func (s *Store) CompareAndDelete(ctx context.Context, key []byte, expected Expected) error {
-	return s.apply(ctx, []Check{expected.check(key)}, Delete(key))
-}
-
-// Touch gives the item at key a new time to live and keeps its value; zero
-// expires it. An absent key is [ErrNotFound].
-func (s *Store) Touch(ctx context.Context, key []byte, ttl time.Duration) error {
-	at, err := ExpiryAfter(s.clock(), ttl)
-	if err != nil {
-		return err
+		return 0, err
 	}
 	return s.TouchUntil(ctx, key, at)
 }
 
-// TouchUntil gives the item at key the expiry at, zero: none, and keeps its
-// value. Each attempt is one conditional Apply; one that loses to another
-// writer is repeated on what that writer left.
-func (s *Store) TouchUntil(ctx context.Context, key []byte, at time.Time) error {
-	_, err := RetryOnConflict(ctx, s.retry, func(ctx context.Context) (_ struct{}, err error) {
+// TouchUntil is Touch with the expiry at; the zero time is none. Each attempt is one
+// conditional Apply; one that loses to another writer is repeated on what that writer
+// left.
+func (s *Store) TouchUntil(ctx context.Context, key []byte, at time.Time) (version uint64, err error) {
+	at = ClampExpiry(at)
+	return RetryOnConflict(ctx, s.retry, func(ctx context.Context) (uint64, error) {
 		it, err := s.b.Get(ctx, key)
 		if err != nil {
-			return struct{}{}, err
+			return 0, err
 		}
-		return struct{}{}, s.apply(ctx, []Check{sameItem(key, it)}, PutUntil(key, it.Value, at))
+		return s.write(ctx, []Check{ifUnchanged(it).on(key)}, PutUntil(key, it.Value, at))
 	})
-	return err
 }
 
-// ClearRange removes every key in [start, end), nil end: unbounded, in one
-// Apply. A backend whose Apply cannot do that at once says so.
-func (s *Store) ClearRange(ctx context.Context, start, end []byte) error {
-	return s.apply(ctx, nil, DeleteRange(start, end))
+// ClearRange removes every key in [start, end), nil end: unbounded, in one Apply, and
+// returns the version it landed at. A backend whose Apply cannot do that at once says
+// so.
+func (s *Store) ClearRange(ctx context.Context, start, end []byte) (version uint64, err error) {
+	return s.write(ctx, nil, DeleteRange(start, end))
 }
 
 // Apply hands w to the backend as it is: see [Backend].
 func (s *Store) Apply(ctx context.Context, w *WriteSet) (uint64, error) { return s.b.Apply(ctx, w) }
 
-func (s *Store) apply(ctx context.Context, checks []Check, op Op) error {
-	_, err := s.b.Apply(ctx, &WriteSet{Checks: checks, Ops: []Op{op}})
-	return err
+func (s *Store) write(ctx context.Context, checks []Check, op Op) (uint64, error) {
+	return s.b.Apply(ctx, &WriteSet{Checks: checks, Ops: []Op{op}})
 }
 
 // Health asks the backend: see [Backend].
@@ -182,8 +178,14 @@ func (s *Store) Health(ctx context.Context, p Probe) (Health, error) { return s.
 // Info is what is true above the whole pipeline.
 func (s *Store) Info() Info { return s.b.Info() }
 
-// Close closes the backend that the store was made over. It is idempotent.
-func (s *Store) Close(ctx context.Context) error { return s.b.Close(ctx) }
+// Close closes the backend that the store was made over, unless that is borrowed, as a
+// host's is: then it does nothing, and the store stays usable. It is idempotent.
+func (s *Store) Close(ctx context.Context) error {
+	if s.borrowed {
+		return nil
+	}
+	return s.b.Close(ctx)
+}
 
 // neverBeyond is the first moment that counts as never.
 var neverBeyond = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -40,8 +40,7 @@ type Txn struct {
 // logged is an op whose TTL is counted from the commit.
 type logged struct {
 	Op
-	ttl     time.Duration
-	expires bool
+	expiry expiry
 }
 
 // Begin starts a transaction with the given isolation.
@@ -50,20 +49,74 @@ func (s *Store) Begin(level Isolation) *Txn { return &Txn{s: s, level: level} }
 // Get answers the value at key, with the transaction's own writes, or
 // [ErrNotFound].
 func (t *Txn) Get(ctx context.Context, key []byte) ([]byte, error) {
+	it, err := t.read(ctx, key)
+	return it.Value, err
+}
+
+// GetItem answers the item at key, with the transaction's own writes, which have no
+// version yet, or [ErrNotFound].
+func (t *Txn) GetItem(ctx context.Context, key []byte) (Item, error) {
+	it, err := t.read(ctx, key)
+	if err != nil {
+		return Item{}, err
+	}
+	it.Key = bytes.Clone(key)
+	return it, nil
+}
+
+// GetMany answers the items among keys that exist, as [Store.GetMany] does, with the
+// transaction's own writes, which have no version yet.
+func (t *Txn) GetMany(ctx context.Context, keys [][]byte) ([]Item, error) {
 	if t.done {
 		return nil, ErrTxnDone
 	}
+	var others [][]byte
+	for _, key := range keys {
+		if _, known := t.own.get(key); !known {
+			others = append(others, key)
+		}
+	}
+	var found []Item
+	if len(others) > 0 {
+		var err error
+		if found, err = t.s.GetMany(ctx, others); err != nil {
+			return nil, err
+		}
+	}
+	var all []Item
+	for _, key := range keys {
+		if p, known := t.own.get(key); known {
+			if p.present {
+				all = append(all, p.item(bytes.Clone(key)))
+			}
+			continue
+		}
+		if len(found) == 0 || !bytes.Equal(found[0].Key, key) {
+			t.sawKey(key, Item{}, false)
+			continue
+		}
+		t.sawKey(key, found[0], true)
+		all, found = append(all, found[0]), found[1:]
+	}
+	return all, nil
+}
+
+// read is the item at key, without its key. What others wrote becomes a check.
+func (t *Txn) read(ctx context.Context, key []byte) (Item, error) {
+	if t.done {
+		return Item{}, ErrTxnDone
+	}
 	if p, known := t.own.get(key); known {
 		if !p.present {
-			return nil, ErrNotFound
+			return Item{}, ErrNotFound
 		}
-		return append([]byte{}, p.value...), nil
+		return p.item(nil), nil
 	}
 	it, err := t.s.b.Get(ctx, key)
 	if err == nil || errors.Is(err, ErrNotFound) {
 		t.sawKey(key, it, err == nil)
 	}
-	return it.Value, err
+	return it, err
 }
 
 // sawKey makes a check of a read of a key. A later read that differs becomes
@@ -73,9 +126,9 @@ func (t *Txn) sawKey(key []byte, it Item, present bool) {
 	if t.level != Serializable {
 		return
 	}
-	check := Check{Kind: CheckAbsent, Key: key}
+	check := Absent(key)
 	if present {
-		check = sameItem(key, it)
+		check = ifUnchanged(it).on(key)
 	}
 	if at, seen := t.first[string(key)]; !seen {
 		if t.first == nil {
@@ -89,62 +142,70 @@ func (t *Txn) sawKey(key []byte, it Item, present bool) {
 	t.reads = append(t.reads, check)
 }
 
-// Set writes value at key for ever.
+// Set writes value at key without an expiry. It is the short form of [Txn.Put].
 func (t *Txn) Set(_ context.Context, key, value []byte) error {
-	return t.put(key, value, 0, false)
+	return t.put(key, value, putOptions{})
 }
 
-// SetWithTTL writes value at key for ttl, counted from the commit. Zero removes
-// the key; negative is InvalidArgument.
-func (t *Txn) SetWithTTL(_ context.Context, key, value []byte, ttl time.Duration) error {
-	return t.put(key, value, ttl, true)
+// Put writes value at key as opts say; a TTL is counted from the commit. The version is
+// 0: that of all writes is Commit's. Conditions on a key that this transaction has
+// written are judged by that at once: a mismatch is [ErrConflict], changes nothing and
+// leaves the transaction usable. Those on any other key are judged at the commit.
+func (t *Txn) Put(_ context.Context, key, value []byte, opts ...PutOption) (version uint64, err error) {
+	return 0, t.put(key, value, gather(opts))
 }
 
-// Delete removes key.
-func (t *Txn) Delete(_ context.Context, key []byte) error {
-	if t.done {
-		return ErrTxnDone
-	}
-	if err := t.s.b.Info().Limits.CheckKey(key); err != nil {
+// Delete removes key. It is the short form of [Txn.Remove].
+func (t *Txn) Delete(_ context.Context, key []byte) error { return t.delete(key, nil) }
+
+// Remove removes key if all conditions hold, which are judged as those of Put. The
+// version is 0.
+func (t *Txn) Remove(_ context.Context, key []byte, conditions ...Condition) (version uint64, err error) {
+	return 0, t.delete(key, conditions)
+}
+
+// Touch gives the item at key a new time to live, counted from the commit, and keeps its
+// value, which must not change before the commit. An absent key is [ErrNotFound]. The
+// version is 0.
+func (t *Txn) Touch(ctx context.Context, key []byte, ttl time.Duration) (version uint64, err error) {
+	return 0, t.touch(ctx, key, expiry{ttl: ttl, relative: true})
+}
+
+// TouchUntil is Touch with the expiry at; the zero time is none.
+func (t *Txn) TouchUntil(ctx context.Context, key []byte, at time.Time) (version uint64, err error) {
+	return 0, t.touch(ctx, key, expiry{at: at})
+}
+
+func (t *Txn) touch(ctx context.Context, key []byte, e expiry) error {
+	if err := e.validate(); err != nil && !t.done {
 		return err
 	}
-	t.append(logged{Op: Delete(bytes.Clone(key))}, pending{})
-	return nil
-}
-
-// CompareAndSet writes value at key if the key is as expected. A key that this
-// transaction has written is judged by that at once: a mismatch is
-// [ErrConflict], changes nothing and leaves the transaction usable. Any other
-// key is judged at the commit.
-func (t *Txn) CompareAndSet(_ context.Context, key []byte, expected Expected, value []byte) error {
-	return t.conditional(key, expected, func() error { return t.put(key, value, 0, false) })
-}
-
-// CompareAndSetWithTTL is CompareAndSet with an expiry, as SetWithTTL has it.
-func (t *Txn) CompareAndSetWithTTL(_ context.Context, key []byte, expected Expected, value []byte, ttl time.Duration) error {
-	return t.conditional(key, expected, func() error { return t.put(key, value, ttl, true) })
-}
-
-// CompareAndDelete removes key if it is as expected, judged as by CompareAndSet.
-func (t *Txn) CompareAndDelete(ctx context.Context, key []byte, expected Expected) error {
-	return t.conditional(key, expected, func() error { return t.Delete(ctx, key) })
+	it, err := t.read(ctx, key)
+	if err != nil {
+		return err
+	}
+	o := putOptions{expiry: e}
+	if _, known := t.own.get(key); !known && t.level != Serializable { // which checks what it read
+		o.conditions = []Condition{ifUnchanged(it)}
+	}
+	return t.put(key, it.Value, o)
 }
 
 // ClearRange removes every key in [start, end), nil end: unbounded, those that
-// others add before the commit included.
-func (t *Txn) ClearRange(_ context.Context, start, end []byte) error {
+// others add before the commit included. The version is 0.
+func (t *Txn) ClearRange(_ context.Context, start, end []byte) (version uint64, err error) {
 	if t.done {
-		return ErrTxnDone
+		return 0, ErrTxnDone
 	}
 	start, end = bytes.Clone(start), bytes.Clone(end)
 	if !EmptyRange(start, end) {
 		t.log = append(t.log, logged{Op: DeleteRange(start, end)})
 		t.own.deleteRange(start, end)
 	}
-	return nil
+	return 0, nil
 }
 
-func (t *Txn) put(key, value []byte, ttl time.Duration, expires bool) error {
+func (t *Txn) put(key, value []byte, o putOptions) error {
 	if t.done {
 		return ErrTxnDone
 	}
@@ -152,11 +213,33 @@ func (t *Txn) put(key, value []byte, ttl time.Duration, expires bool) error {
 	if err := errors.Join(limits.CheckKey(key), limits.CheckValue(value)); err != nil {
 		return AsError(err)
 	}
-	if ttl < 0 {
-		return Errorf(InvalidArgument, "the TTL is negative: %s", ttl)
+	if err := o.expiry.validate(); err != nil {
+		return err
+	}
+	if err := t.demand(key, o.conditions); err != nil {
+		return err
 	}
 	op := Put(bytes.Clone(key), append([]byte{}, value...))
-	t.append(logged{Op: op, ttl: ttl, expires: expires}, pending{value: op.Value, present: !expires || ttl > 0})
+	p := pending{value: op.Value, present: true}
+	if o.expiry != (expiry{}) {
+		p.expiresAt, _ = o.expiry.from(t.s.clock)
+		p.present = !Expired(p.expiresAt, t.s.clock())
+	}
+	t.append(logged{Op: op, expiry: o.expiry}, p)
+	return nil
+}
+
+func (t *Txn) delete(key []byte, conditions []Condition) error {
+	if t.done {
+		return ErrTxnDone
+	}
+	if err := t.s.b.Info().Limits.CheckKey(key); err != nil {
+		return err
+	}
+	if err := t.demand(key, conditions); err != nil {
+		return err
+	}
+	t.append(logged{Op: Delete(bytes.Clone(key))}, pending{})
 	return nil
 }
 
@@ -165,47 +248,54 @@ func (t *Txn) append(l logged, p pending) {
 	t.own.set(l.Key, p)
 }
 
-func (t *Txn) conditional(key []byte, expected Expected, write func() error) error {
-	if t.done {
-		return ErrTxnDone
+// demand judges conditions by the transaction's own write of key, or makes checks of
+// them.
+func (t *Txn) demand(key []byte, conditions []Condition) error {
+	if len(conditions) == 0 {
+		return nil
 	}
 	p, known := t.own.get(key)
-	if known && !expected.holds(p.value, p.present) {
-		return &Error{Code: Conflict, Msg: "conflict with an earlier write of the transaction"}
+	for _, c := range conditions {
+		if known && !c.holds(p) {
+			return &Error{Code: Conflict, Msg: "conflict with an earlier write of the transaction"}
+		}
 	}
-	if err := write(); err != nil || known {
-		return err
+	if known {
+		return nil
 	}
-	check := expected.check(bytes.Clone(key))
-	check.Value = bytes.Clone(check.Value)
-	t.checks = append(t.checks, check)
+	key = bytes.Clone(key)
+	for _, c := range conditions {
+		check := c.on(key)
+		check.Value = bytes.Clone(check.Value)
+		t.checks = append(t.checks, check)
+	}
 	return nil
 }
 
-// Commit applies all writes at once, if every check holds, and ends the
-// transaction whatever the outcome. An error that is not Unknown means that
-// nothing was applied. Without writes and checks it does nothing.
-func (t *Txn) Commit(ctx context.Context) error {
+// Commit applies all writes at once, if every check holds, returns the version they
+// landed at, and ends the transaction whatever the outcome. An error that is not Unknown
+// means that nothing was applied. Without writes and checks it does nothing, and the
+// version is 0.
+func (t *Txn) Commit(ctx context.Context) (version uint64, err error) {
 	if t.done {
-		return ErrTxnDone
+		return 0, ErrTxnDone
 	}
 	t.done = true
 	if err := ContextError(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	w := WriteSet{Checks: append(t.checks, t.reads...)}
 	now := t.s.clock()
 	for _, l := range t.log {
-		if l.expires {
-			l.ExpiresAt, _ = ExpiryAfter(now, l.ttl) // put has refused negative ones
+		if l.expiry != (expiry{}) {
+			l.ExpiresAt, _ = l.expiry.from(func() time.Time { return now }) // put has refused negative ones
 		}
 		w.Ops = append(w.Ops, l.Op)
 	}
 	if len(w.Ops) == 0 && len(w.Checks) == 0 {
-		return nil
+		return 0, nil
 	}
-	_, err := t.s.b.Apply(ctx, &w)
-	return err
+	return t.s.b.Apply(ctx, &w)
 }
 
 // Rollback ends the transaction and drops its writes. After the end it does

@@ -86,7 +86,7 @@ func (t *Txn) sawItem(it Item) {
 // sawRange makes a check of [from, to): nothing in it may be newer than version.
 func (t *Txn) sawRange(from, to []byte, version uint64) {
 	if t.level == Serializable {
-		t.reads = append(t.reads, Check{Kind: CheckRange, Key: cloneKey(from), End: cloneKey(to), Version: version})
+		t.reads = append(t.reads, NoneNewer(cloneKey(from), cloneKey(to), version))
 	}
 }
 

@@ -91,22 +91,22 @@ func TestTxnRules(t *testing.T) {
 				p.put(k, v, true)
 			case 3:
 				ttl := rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(t, "ttl")
-				must(t, tx.SetWithTTL(ctx, []byte(k), []byte(v), ttl))
+				must(t, errOf(tx.Put(ctx, []byte(k), []byte(v), storage.WithTTL(ttl))))
 				p.put(k, v, ttl > 0)
 			case 4:
 				must(t, tx.Delete(ctx, []byte(k)))
 				p.put(k, "", false)
 			case 5:
 				end := keys.Draw(t, "end")
-				must(t, tx.ClearRange(ctx, []byte(k), []byte(end)))
+				must(t, errOf(tx.ClearRange(ctx, []byte(k), []byte(end))))
 				p.clear(k, end)
 			case 6:
 				want := values.Draw(t, "expected")
-				expected, holds := storage.ExpectValue([]byte(want)), func(m map[string]string) bool { v, ok := m[k]; return ok && v == want }
+				expected, holds := storage.IfValue([]byte(want)), func(m map[string]string) bool { v, ok := m[k]; return ok && v == want }
 				if want == "" {
-					expected, holds = storage.ExpectAbsent(), func(m map[string]string) bool { _, ok := m[k]; return !ok }
+					expected, holds = storage.IfAbsent(), func(m map[string]string) bool { _, ok := m[k]; return !ok }
 				}
-				err := tx.CompareAndSet(ctx, []byte(k), expected, []byte(v))
+				_, err := tx.Put(ctx, []byte(k), []byte(v), expected)
 				switch {
 				case !p.touches(k):
 					must(t, err)
@@ -133,7 +133,7 @@ func TestTxnRules(t *testing.T) {
 		for _, holds := range p.must {
 			commits = commits && holds(stored)
 		}
-		err := tx.Commit(ctx)
+		_, err := tx.Commit(ctx)
 		if !commits {
 			wantCode(t, err, storage.Conflict)
 			want = stored
@@ -188,8 +188,8 @@ func TestTxnReadsBecomeChecks(t *testing.T) {
 			must(t, err)
 			_ = it
 		}
-		must(t, tx.CompareAndSet(t.Context(), []byte("own"), storage.ExpectAbsent(), nil))
-		must(t, tx.Commit(t.Context()))
+		must(t, errOf(tx.Put(t.Context(), []byte("own"), nil, storage.IfAbsent())))
+		must(t, errOf(tx.Commit(t.Context())))
 		must(t, s.Delete(t.Context(), []byte("own")))
 		must(t, s.Delete(t.Context(), []byte("bb")))
 		want := strings.ReplaceAll(c.want, "own", "own-")
@@ -207,8 +207,8 @@ func TestTxnCommitFails(t *testing.T) {
 		b := &stub{apply: func(*storage.WriteSet) (uint64, error) { return 0, failure }}
 		tx := storage.New(b, storage.Settings{}).Begin(storage.ReadCommitted)
 		must(t, tx.Set(t.Context(), []byte("k"), nil))
-		wantCode(t, tx.Commit(t.Context()), storage.CodeOf(failure))
-		wantCode(t, tx.Commit(t.Context()), storage.TxnDone)
+		wantCode(t, errOf(tx.Commit(t.Context())), storage.CodeOf(failure))
+		wantCode(t, errOf(tx.Commit(t.Context())), storage.TxnDone)
 		tx.Rollback()
 		tx.Rollback()
 	}
@@ -222,7 +222,7 @@ func TestTxnOwnership(t *testing.T) {
 	must(t, s.Set(t.Context(), []byte("cas"), []byte("x")))
 	must(t, tx.Set(t.Context(), key, value))
 	cas := []byte("cas")
-	must(t, tx.CompareAndSet(t.Context(), cas, storage.ExpectValue(expected), value))
+	must(t, errOf(tx.Put(t.Context(), cas, value, storage.IfValue(expected))))
 	key[0], value[0], cas[0], expected[0] = '!', '!', '!', '!'
 	got, err := tx.Get(t.Context(), []byte("key"))
 	must(t, err)
@@ -231,7 +231,7 @@ func TestTxnOwnership(t *testing.T) {
 		must(t, err)
 		it.Key[0], it.Value[0] = '!', '!'
 	}
-	must(t, tx.Commit(t.Context()))
+	must(t, errOf(tx.Commit(t.Context())))
 	wantValue(t, s, "key", "value")
 	wantValue(t, s, "cas", "value")
 }
@@ -250,15 +250,15 @@ func TestTxnLimits(t *testing.T) {
 		kind string
 	}{
 		{tx.Set(t.Context(), []byte("long"), nil), "key"}, {tx.Set(t.Context(), nil, []byte("long")), "value"}, {tx.Set(t.Context(), []byte("long"), []byte("long")), "key"},
-		{tx.Delete(t.Context(), []byte("long")), "key"}, {tx.CompareAndDelete(t.Context(), []byte("long"), storage.ExpectPresent()), "key"},
-		{tx.SetWithTTL(t.Context(), nil, []byte("long"), 0), "value"},
+		{tx.Delete(t.Context(), []byte("long")), "key"}, {errOf(tx.Remove(t.Context(), []byte("long"), storage.IfPresent())), "key"},
+		{errOf(tx.Put(t.Context(), nil, []byte("long"), storage.WithTTL(0))), "value"},
 	} {
 		if e := storage.AsError(c.err); storage.CodeOf(c.err) != storage.SizeLimit || e.Limit.Kind != c.kind || e.Limit.Actual != 4 {
 			t.Errorf("%v, want the limit of a %s", c.err, c.kind)
 		}
 	}
 	must(t, tx.Set(t.Context(), []byte("k"), []byte("abc")))
-	must(t, tx.Commit(t.Context()))
+	must(t, errOf(tx.Commit(t.Context())))
 }
 
 // The limit of a range in a transaction counts what it sees: what it has removed
@@ -270,7 +270,7 @@ func TestTxnRangeLimits(t *testing.T) {
 	tx := s.Begin(storage.ReadCommitted)
 	defer tx.Rollback()
 	must(t, tx.Delete(t.Context(), []byte("a")))
-	must(t, tx.ClearRange(t.Context(), []byte("b"), []byte("c")))
+	must(t, errOf(tx.ClearRange(t.Context(), []byte("b"), []byte("c"))))
 	must(t, tx.Set(t.Context(), []byte("d"), nil))
 	for _, c := range []struct {
 		start, end []byte

@@ -129,12 +129,12 @@ func TestUpdateGivesEachAttemptATransaction(t *testing.T) {
 	s, _ := newModel(t)
 	fill(t, s, "k")
 	var seen []*storage.Txn
-	must(t, s.UpdateIn(t.Context(), storage.ReadCommitted, func(tx *storage.Txn) error {
+	must(t, errOf(s.UpdateIn(t.Context(), storage.ReadCommitted, func(tx *storage.Txn) error {
 		if seen = append(seen, tx); len(seen) < 3 {
 			return storage.ErrConflict
 		}
 		return tx.Set(t.Context(), []byte("k"), []byte("done"))
-	}))
+	})))
 	wantValue(t, s, "k", "done")
 	func() {
 		defer func() { recover() }()

@@ -42,6 +42,28 @@ type Check struct {
 	Version uint64
 }
 
+// Absent is a check that no live item is at key.
+func Absent(key []byte) Check { return Check{Kind: CheckAbsent, Key: key} }
+
+// Present is a check that a live item is at key.
+func Present(key []byte) Check { return Check{Kind: CheckPresent, Key: key} }
+
+// HasValue is a check that a live item is at key and its value is value; nil is the
+// empty value.
+func HasValue(key, value []byte) Check { return Check{Kind: CheckValue, Key: key, Value: value} }
+
+// HasVersion is a check that a live item is at key and its version is version, which
+// is not 0.
+func HasVersion(key []byte, version uint64) Check {
+	return Check{Kind: CheckVersion, Key: key, Version: version}
+}
+
+// NoneNewer is a check that no live item in [start, end) is newer than version; nil end:
+// unbounded.
+func NoneNewer(start, end []byte, version uint64) Check {
+	return Check{Kind: CheckRange, Key: start, End: end, Version: version}
+}
+
 // OpKind is what an [Op] does. Its numbers are wire-stable.
 type OpKind uint8
 

@@ -26,7 +26,7 @@ func TestValidate(t *testing.T) {
 
 		{"a long key", storage.WriteSet{Ops: []storage.Op{storage.Put(long, nil)}}, 0, sized, storage.SizeLimit, "key is 6, limit is 5"},
 		{"a long key of a delete", storage.WriteSet{Ops: []storage.Op{storage.Delete(long)}}, 0, sized, storage.SizeLimit, "key is 6"},
-		{"a long key of a check", storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: long}}}, 0, sized, storage.SizeLimit, "key is 6"},
+		{"a long key of a check", storage.WriteSet{Checks: []storage.Check{storage.Absent(long)}}, 0, sized, storage.SizeLimit, "key is 6"},
 		{"a long value", storage.WriteSet{Ops: []storage.Op{storage.Put(k, long)}}, 0, sized, storage.SizeLimit, "value is 6, limit is 5"},
 		{"long key before long value", storage.WriteSet{Ops: []storage.Op{storage.Put(long, long)}}, 0, sized, storage.SizeLimit, "key is 6"},
 		{"too many ops and checks", storage.WriteSet{Ops: []storage.Op{put, put}, Checks: []storage.Check{is(1), is(2)}}, ^storage.Caps(0), sized, storage.SizeLimit, "ops is 4, limit is 3"},
@@ -68,7 +68,7 @@ func TestValidate(t *testing.T) {
 func TestValidateDoesNotAllocate(t *testing.T) {
 	info := able()
 	info.Limits = storage.Limits{Key: 10, Value: 10, Ops: 10, WriteBytes: 100}
-	w := &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("k"), []byte("v"))}, Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("k")}}}
+	w := &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("k"), []byte("v"))}, Checks: []storage.Check{storage.Absent([]byte("k"))}}
 	if n := testing.AllocsPerRun(100, func() { w.Validate(info) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

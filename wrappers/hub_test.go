@@ -18,7 +18,7 @@ type diary struct{ notes []string }
 func (d *diary) Begin(w *storage.WriteSet) { d.notes = append(d.notes, "begin "+string(w.Ops[0].Key)) }
 
 func (d *diary) End(w *storage.WriteSet, err error) {
-	d.notes = append(d.notes, fmt.Sprintf("end %s %s", w.Ops[0].Key, storage.CodeOf(err)))
+	d.notes = append(d.notes, fmt.Sprintf("end %s %s", w.Ops[0].Key, storage.CodeOf(err).Name()))
 }
 
 func (d *diary) Lost() { d.notes = append(d.notes, "lost") }
@@ -63,7 +63,7 @@ func TestHub(t *testing.T) {
 	stop := hub.Watch(first)
 	store.Set(ctx, key, nil)
 	first.reads(t, "begin k, end k ok")
-	store.CompareAndSet(ctx, key, storage.ExpectAbsent(), nil)
+	store.Put(ctx, key, nil, storage.IfAbsent())
 	first.reads(t, "begin k, end k conflict")
 	store.Get(ctx, key)
 	first.reads(t, "")

@@ -225,8 +225,9 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 	well := []string{"check", "--set", "plugins.ledger.restart.wait=9s", "--set", "plugins.ledger.limits.call=10s",
 		"--set", "plugins.ledger.process.plane=grpc", "--set", "plugins.ledger.grants.dir=" + t.TempDir(), file}
 	for wrong, says := range map[string]string{
-		"":                                 "",
-		"plugins.ledger.isolation=process": "plugins.ledger.isolation: cannot be set",
+		"":                                  "",
+		"plugins.ledger.isolation=sideways": "plugins.ledger.isolation: want process or none",
+		"plugins.ledger.isolation=none":     "plugins.ledger.limits: does not belong to a plugin that is a linked-in backend",
 		"plugins.ledger.process.start_timeout=1ns": "not ready within 1ns",
 	} {
 		args := well
@@ -237,12 +238,12 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 			t.Errorf("%s: %d, %s", wrong, code, errs)
 		}
 	}
-	h, _, err := plinth.OpenConfig(t.Context(), file, source{}.options(env{environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}})...)
+	h, err := plinth.Open(t.Context(), file, source{}.options(env{environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}})...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close(context.Background())
-	s := h.Store("default")
+	s := storeOf(t, h, "default")
 	if err := s.Set(t.Context(), []byte("k"), []byte("v")); err != nil {
 		t.Fatal(err)
 	}
@@ -261,4 +262,14 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 			t.Errorf("%s: %d, %s", name, code, errs)
 		}
 	}
+}
+
+// storeOf is the store of that name, which has to be there.
+func storeOf(t testing.TB, h *plinth.Host, name string) *plinth.Store {
+	t.Helper()
+	s, err := h.Store(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -24,7 +24,7 @@ func (v ledgerVault) settings(e env) (ledger.Config, error) {
 		own.Endpoints, own.Organization, own.Vault = v.Endpoint, v.Organization, v.Vault
 		return own, nil
 	}
-	cfg, err := config.Load(config.Options{File: v.Source.Config, Environ: e.environ, Flags: v.Source.Set, Programs: builtinPrograms()})
+	cfg, err := config.Load(config.Options{File: v.Source.Config, Environ: e.environ, Flags: v.Source.Set, BuiltIn: builtinBackends()})
 	if err != nil {
 		return own, listed(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 )
@@ -53,10 +52,15 @@ func newListeners(cfg *config.Config, web server.Settings, rpc grpcserver.Settin
 }
 
 func grpcConfig(c config.Server) grpcserver.Config {
-	return grpcserver.Config{
-		Door:        door.Door{Address: c.GRPC, Token: c.Token, Cert: c.TLS.Cert, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA},
-		HeaderBytes: int(c.Limits.Header), HandshakeTimeout: time.Duration(c.Limits.HeaderTimeout), IdleTimeout: time.Duration(c.Limits.IdleTimeout),
-		MessageBytes: int(c.Limits.Message), MaxOps: c.Limits.MaxOps, MaxKeys: c.Limits.MaxKeys, MaxConcurrent: c.Limits.MaxConcurrent,
+	return grpcserver.Config{Listener: listener(c, c.GRPC), MessageBytes: int(c.Limits.Message)}
+}
+
+// listener is what both protocols have in common.
+func listener(c config.Server, address string) server.Listener {
+	return server.Listener{
+		Address: address, Token: c.Token, Cert: c.TLS.Cert, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA,
+		HeaderBytes: int(c.Limits.Header), HeaderTimeout: time.Duration(c.Limits.HeaderTimeout), IdleTimeout: time.Duration(c.Limits.IdleTimeout),
+		MaxOps: c.Limits.MaxOps, MaxKeys: c.Limits.MaxKeys, MaxConcurrent: c.Limits.MaxConcurrent,
 		ShutdownTimeout: time.Duration(c.ShutdownTimeout),
 	}
 }

@@ -43,7 +43,7 @@ type configShowCmd struct {
 }
 
 func (c *configShowCmd) Run(e env) error {
-	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, Programs: builtinPrograms()})
+	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, BuiltIn: builtinBackends()})
 	if err != nil {
 		return listed(err)
 	}
@@ -90,9 +90,9 @@ type source struct {
 }
 
 func (s source) options(e env) []plinth.Option {
-	opts := []plinth.Option{plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e))}
+	opts := append(backends(), plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e)))
 	if self, err := os.Executable(); err == nil { // it is its own worker
-		opts = append(append(opts, plinth.WithWorker(self)), programs(self)...)
+		opts = append(opts, plinth.WithWorker(self))
 	}
 	return opts
 }
@@ -131,8 +131,12 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	if !c.Deep {
 		opts = append(opts, plinth.WithTrial())
 	}
-	h, cfg, err := plinth.OpenConfig(ctx, c.File, append(opts, plinth.WithLogger(slog.New(slog.NewTextHandler(e.stderr, nil))))...)
-	err = config.Join(err, c.telemetry(e))
+	cfg, err := plinth.Load(c.File, opts...)
+	if cfg == nil {
+		return listed(err)
+	}
+	h, err := plinth.OpenConfig(ctx, cfg, append(opts, plinth.WithLogger(slog.New(slog.NewTextHandler(e.stderr, nil))))...)
+	err = config.Join(err, setup.Validate(cfg.Telemetry)) // which only the program reads
 	if h != nil {
 		defer func() { err = errors.Join(err, h.Close(ctx)) }()
 	}
@@ -145,12 +149,12 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
-		if cfg.Plugins[name].Trust == "trusted" {
+		if cfg.Plugins[name].Text("trust") == "trusted" {
 			fmt.Fprintf(e.stdout, "note: plugin %s is trusted: it runs without interruption checks, and one that loops for ever hangs the whole process\n", name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
-		if len(cfg.Plugins[name].Process.Command) > 0 {
+		if cfg.Plugins[name].Has("process.command") {
 			fmt.Fprintf(e.stdout, "note: plugin %s is a process: it may do what this user may, and no sandbox keeps files and network from it\n", name)
 		}
 	}
@@ -169,16 +173,6 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	fmt.Fprintf(e.stdout, "%s: ok\n", c.File)
 	return nil
-}
-
-// telemetry is what is wrong with the section telemetry, which only the program
-// reads.
-func (c *checkCmd) telemetry(e env) error {
-	cfg, _ := config.Load(config.Options{File: c.File, Environ: e.environ, Flags: c.Set, Programs: builtinPrograms()})
-	if cfg == nil {
-		return nil // reported
-	}
-	return setup.Validate(cfg.Telemetry)
 }
 
 // listed puts a number before many errors.
@@ -219,7 +213,7 @@ and so a state of its own.`
 }
 
 func (p *pluginListCmd) Run(ctx context.Context, e env) error {
-	cfg, err := config.Load(config.Options{File: p.Source.Config, Environ: e.environ, Flags: p.Source.Set, Programs: builtinPrograms()})
+	cfg, err := config.Load(config.Options{File: p.Source.Config, Environ: e.environ, Flags: p.Source.Set, BuiltIn: builtinBackends()})
 	if err != nil {
 		return listed(err)
 	}
@@ -236,15 +230,14 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	}
 	fmt.Fprintln(t, head)
 	names := slices.Collect(maps.Keys(cfg.Plugins))
-	for _, name := range append(builtinPrograms(), config.Memory) {
+	for _, name := range append(builtinBackends(), config.Memory) {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		pc := cfg.Plugins[name]
-		carrier, file, trust := described(name, pc)
+		carrier, file, trust := described(name, cfg)
 		var users, is []string
 		for _, store := range slices.Sorted(maps.Keys(cfg.Stores)) {
 			if cfg.Stores[store].Backend.Plugin == name {
@@ -301,23 +294,28 @@ func pluginStates(ctx context.Context, server target) (map[string]string, error)
 
 // described is how a plugin is reached, from which file or address, and how far it
 // is trusted.
-func described(name string, pc config.Plugin) (carrier, file, trust string) {
+func described(name string, cfg *config.Config) (carrier, file, trust string) {
+	node := cfg.Plugins[name]
+	isolation := node.Text("isolation")
 	switch {
-	case pc.Remote != "":
-		return host.CarrierRemote, pc.Remote, "-"
-	case len(pc.Process.Command) > 0:
-		return host.CarrierProcess, strings.Join(pc.Process.Command, " "), "can be killed"
-	case pc.Wasm == "" && slices.Contains(builtinPrograms(), name):
-		return host.CarrierProcess, "built in", "can be killed"
-	}
-	carrier, file, trust = host.CarrierWasm, cmp.Or(pc.Wasm, "built in"), cmp.Or(pc.Trust, "interruptible")
-	if pc.Wasm == "" {
-		trust = "built in"
-	}
-	if pc.Isolation == "process" {
+	case node.Has("remote"):
+		return host.CarrierRemote, node.Text("remote"), "-"
+	case node.Has("process.command"):
+		var command []string
+		for i := 0; node.Has(fmt.Sprintf("process.command[%d]", i)); i++ {
+			command = append(command, node.Text(fmt.Sprintf("process.command[%d]", i)))
+		}
+		return host.CarrierProcess, strings.Join(command, " "), "can be killed"
+	case isolation == "process", isolation == "" && slices.Contains(builtinBackends(), name):
 		carrier, trust = host.CarrierProcess, "can be killed"
+	case slices.Contains(builtinBackends(), name):
+		carrier, trust = host.CarrierNative, "built in"
+	case node.Has("wasm"):
+		carrier, trust = host.CarrierWasm, cmp.Or(node.Text("trust"), "interruptible")
+	default:
+		carrier, trust = host.CarrierWasm, "built in"
 	}
-	return carrier, file, trust
+	return carrier, cmp.Or(cfg.Path(node.Text("wasm")), "built in"), trust
 }
 
 type pluginInspectCmd struct {

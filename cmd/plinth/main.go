@@ -26,8 +26,7 @@ const (
 )
 
 func main() {
-	plinth.RunWorker()
-	runPlugin()
+	plinth.RunWorker(backends()...)
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // nohup has it ignored
 		ends = append(ends, syscall.SIGHUP)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -51,18 +50,14 @@ func exitOf(err error) error {
 	if err == nil {
 		return nil
 	}
-	var e *storage.Error
-	if !errors.As(err, &e) {
-		return err
-	}
 	code := exitFailed
-	switch e.Code {
+	switch storage.CodeOf(err) {
 	case storage.NotFound:
 		code = exitNotFound
 	case storage.Conflict:
 		code = exitConflict
 	}
-	return &exitError{code, fmt.Errorf("%w (%s)", err, e.Code)}
+	return &exitError{code, fmt.Errorf("%w (%s)", err, storage.CodeOf(err).Name())}
 }
 
 func (g *grpcStore) close() error { return g.client.Close(context.Background()) }
@@ -107,7 +102,8 @@ func (g *grpcStore) clear(ctx context.Context, b bounds) error {
 	if b != (bounds{}) && len(start) == 0 && end == nil {
 		return usagef("these bounds leave out nothing: to remove everything takes --all")
 	}
-	return exitOf(g.store.ClearRange(ctx, start, end))
+	_, err := g.store.ClearRange(ctx, start, end)
+	return exitOf(err)
 }
 
 func (g *grpcStore) scan(ctx context.Context, q scanQuery, each func(line) error) error {

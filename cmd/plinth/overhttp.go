@@ -152,7 +152,7 @@ func failure(res *http.Response) error {
 	case res.StatusCode == http.StatusPreconditionFailed:
 		code = exitConflict
 	}
-	e := &storage.Error{Code: codeCalled(p.Code), Msg: abi.Printable(text), Unknown: p.Code == storage.OutcomeUnknown.String()}
+	e := &storage.Error{Code: codeCalled(p.Code), Msg: abi.Printable(text), Unknown: p.Code == storage.OutcomeUnknown.Name()}
 	if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && seconds > 0 {
 		e.RetryAfter = time.Duration(seconds) * time.Second // its text says so too
 		e.Msg, _, _ = strings.Cut(text, ", retry after ")
@@ -163,7 +163,7 @@ func failure(res *http.Response) error {
 // codeCalled is the code with the name; Internal where none has it.
 func codeCalled(name string) storage.Code {
 	for c := storage.OK + 1; c.Known(); c++ {
-		if c.String() == name {
+		if c.Name() == name {
 			return c
 		}
 	}

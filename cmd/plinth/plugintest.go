@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/internal/carrier/isolate"
+	"github.com/plinthkv/plinth/internal/carrier/native"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugintest"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -68,7 +68,7 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 	if t.module != nil {
 		o.CacheDir = cacheDir(e)
 		if self, err := os.Executable(); err == nil {
-			o.Compiler = isolate.Compiler([]string{self}, isolate.DefaultBounds())
+			o.Worker = []string{self}
 		}
 		report, err = plugintest.Run(ctx, t.module, o)
 	} else {
@@ -103,9 +103,9 @@ func pluginAt(file string) (pluginFile, error) {
 	if file == config.Memory {
 		return pluginFile{module: module.Wasm}, nil
 	}
-	if slices.Contains(builtinPrograms(), file) {
+	if slices.Contains(builtinBackends(), file) {
 		self, err := os.Executable()
-		return pluginFile{path: self, env: programEnv(file)}, err
+		return pluginFile{path: self, env: native.WorkerEnv(file)}, err
 	}
 	f, err := os.Open(file)
 	if err != nil {

@@ -27,8 +27,7 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(asProgram)
 		main()
 	}
-	plinth.RunWorker()
-	runPlugin() // tests that run the program within theirs have it start this one
+	plinth.RunWorker(backends()...) // tests that run the program within theirs have it start this one
 	testscript.Main(m, map[string]func(){"plinth": main})
 }
 

@@ -15,7 +15,6 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
@@ -49,7 +48,11 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	if s.Log == "json" {
 		handler = slog.NewJSONHandler(e.stderr, nil)
 	}
-	tel, forPlugins, err := s.telemetry(ctx, e)
+	cfg, err := plinth.Load(s.Source.Config, s.Source.options(e)...)
+	if cfg == nil {
+		return listed(err)
+	}
+	tel, forPlugins, err := s.telemetry(ctx, e, cfg)
 	if err != nil {
 		return listed(err)
 	}
@@ -59,15 +62,15 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}))
 	defer func() { err = errors.Join(err, shutTelemetry(tel)) }() // last: what ends before it is told too
 	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter), plinth.WithPluginTelemetry(forPlugins))
-	h, cfg, err := plinth.OpenConfig(ctx, s.Source.Config, opts...)
+	h, err := plinth.OpenConfig(ctx, cfg, opts...)
 	if err != nil {
 		return listed(err)
 	}
 	// The signal that ends serving must not cut short what it leaves to do.
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
 	web := serverSettings(h, log, tel)
-	web.Memory = budget.New(int64(cfg.Server.Limits.Memory))
-	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: func(name string) bool { return h.Store(name).Shared() },
+	web.Memory = server.NewMemory(int64(cfg.Server.Limits.Memory))
+	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: shared(h),
 		Log: log, Memory: web.Memory, Tracer: tel.Tracer, Meter: tel.Meter})
 	if err != nil {
 		return err
@@ -77,6 +80,14 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	fmt.Fprintln(e.stdout, readyLine(l.addresses(), h))
 	return l.serve(ctx)
+}
+
+// shared reports of the stores of h whether others write to their backends.
+func shared(h *plinth.Host) func(store string) bool {
+	return func(name string) bool {
+		s, err := h.Store(name)
+		return err == nil && s.Shared()
+	}
 }
 
 // readyLine is the one line that says that everything is there.
@@ -99,13 +110,7 @@ func newServer(cfg *config.Config, s server.Settings) (*server.Server, error) {
 }
 
 func serverConfig(c config.Server) server.Config {
-	return server.Config{
-		Address: c.HTTP, Hosts: c.Hosts, Token: c.Token,
-		Cert: c.TLS.Cert, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA,
-		HeaderBytes: int(c.Limits.Header), HeaderTimeout: time.Duration(c.Limits.HeaderTimeout), IdleTimeout: time.Duration(c.Limits.IdleTimeout),
-		BodyBytes: int64(c.Limits.Body), MaxOps: c.Limits.MaxOps, MaxKeys: c.Limits.MaxKeys, MaxConcurrent: c.Limits.MaxConcurrent,
-		ShutdownTimeout: time.Duration(c.ShutdownTimeout),
-	}
+	return server.Config{Listener: listener(c, c.HTTP), Hosts: c.Hosts, BodyBytes: int64(c.Limits.Body)}
 }
 
 // telemetryFlush is how long what was not sent yet may take to be sent at the end.
@@ -114,15 +119,11 @@ const telemetryFlush = 5 * time.Second
 // telemetry starts what the configuration says of telemetry, before the host, so
 // that nothing that the host does is missing. forPlugins is what plugins are handed of
 // it.
-func (s *serveCmd) telemetry(ctx context.Context, e env) (_ *setup.Telemetry, forPlugins []byte, _ error) {
-	cfg, err := config.Load(config.Options{File: s.Source.Config, Environ: e.environ, Flags: s.Source.Set, Programs: builtinPrograms()})
-	if cfg == nil {
-		return nil, nil, err
-	}
+func (s *serveCmd) telemetry(ctx context.Context, e env, cfg *config.Config) (_ *setup.Telemetry, forPlugins []byte, _ error) {
 	settings := setup.Settings{Service: "plinth", Version: version()}
 	tel, err := setup.Setup(ctx, cfg.Telemetry, settings)
 	if err != nil { // what else is wrong is told with it
-		h, _, more := plinth.OpenConfig(ctx, s.Source.Config, append(s.Source.options(e), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
+		h, more := plinth.OpenConfig(ctx, cfg, append(s.Source.options(e), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
 		if h != nil {
 			more = h.Close(ctx)
 		}
@@ -131,7 +132,7 @@ func (s *serveCmd) telemetry(ctx context.Context, e env) (_ *setup.Telemetry, fo
 	if forPlugins, err = setup.ForPlugins(cfg.Telemetry, settings); err != nil {
 		return nil, nil, errors.Join(err, shutTelemetry(tel))
 	}
-	return tel, forPlugins, nil // what is wrong elsewhere, the host finds again
+	return tel, forPlugins, nil // what is wrong elsewhere, comes with what the host finds
 }
 
 func shutTelemetry(t *setup.Telemetry) error {

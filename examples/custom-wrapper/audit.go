@@ -43,7 +43,7 @@ func (a *audit) matters(key []byte) bool { return bytes.HasPrefix(key, []byte(a.
 
 func (a *audit) line(what string, key []byte, err error) {
 	if a.matters(key) {
-		fmt.Fprintf(a.out, "audit: %s %s of %d bytes: %s\n", a.store, what, len(key), storage.CodeOf(err))
+		fmt.Fprintf(a.out, "audit: %s %s of %d bytes: %s\n", a.store, what, len(key), storage.CodeOf(err).Name())
 	}
 }
 

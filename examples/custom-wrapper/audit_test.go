@@ -56,10 +56,10 @@ func TestAudit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, s := t.Context(), h.Store("default")
+	ctx, s := t.Context(), storeOf(t, h, "default")
 	s.Set(ctx, []byte("u/ada"), nil)
 	s.Set(ctx, []byte("other"), nil)
-	s.CompareAndSet(ctx, []byte("u/ada"), storage.ExpectAbsent(), nil)
+	s.Put(ctx, []byte("u/ada"), nil, storage.IfAbsent())
 	s.Get(ctx, []byte("u/none"))
 	want := "audit: default write of 5 bytes: ok\naudit: default write of 5 bytes: conflict\naudit: default get of 6 bytes: not_found\n"
 	if out.String() != want {
@@ -77,4 +77,14 @@ func TestChecked(t *testing.T) {
 			t.Errorf("%s: %v", stages, err)
 		}
 	}
+}
+
+// storeOf is the store of that name, which has to be there.
+func storeOf(t testing.TB, h *plinth.Host, name string) *plinth.Store {
+	t.Helper()
+	s, err := h.Store(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -34,7 +34,10 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer h.Close(ctx)
-	users := h.Store("default")
+	users, err := h.Store("default")
+	if err != nil {
+		return err
+	}
 	if err := users.Set(ctx, []byte("users/ada"), []byte("Ada Lovelace")); err != nil {
 		return err
 	}

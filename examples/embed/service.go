@@ -17,7 +17,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// configuration is the service's store. It could as well be a file.
+// configuration is the service's stores. It could as well be a file.
 const configuration = `
 stores:
   links:
@@ -27,14 +27,18 @@ stores:
       - instrument
       - size_limits: { key: 256B, value: 2KiB }
       - cache
+  reserved:
+    backend: { plugin: reserved }
+    pipeline: [instrument, read_only]
 `
 
 // service answers requests for short links.
 type service struct {
-	host   *plinth.Host
-	links  *plinth.Store
-	tracer trace.Tracer
-	stats  *snapshot.Reader
+	host     *plinth.Host
+	links    *plinth.Store
+	reserved *plinth.Store // over the service's own backend
+	tracer   trace.Tracer
+	stats    *snapshot.Reader
 }
 
 // newService opens the store. Its spans go where the service's own go.
@@ -42,12 +46,18 @@ func newService(ctx context.Context, tracer trace.TracerProvider, more ...plinth
 	stats := snapshot.New() // numbers to show, without an exporter
 	var meter metric.MeterProvider = sdkmetric.NewMeterProvider(sdkmetric.WithReader(stats))
 	options := append([]plinth.Option{plinth.WithContent([]byte(configuration)),
-		plinth.WithTracerProvider(tracer), plinth.WithMeterProvider(meter)}, more...)
+		plinth.WithBackend("reserved", openReserved), plinth.WithTracerProvider(tracer), plinth.WithMeterProvider(meter)}, more...)
 	host, err := plinth.Open(ctx, "links.yaml", options...)
 	if err != nil {
 		return nil, err
 	}
-	return &service{host: host, links: host.Store("links"), tracer: tracer.Tracer("example/links"), stats: stats}, nil
+	s := &service{host: host, tracer: tracer.Tracer("example/links"), stats: stats}
+	for name, store := range map[string]**plinth.Store{"links": &s.links, "reserved": &s.reserved} {
+		if *store, err = host.Store(name); err != nil {
+			return nil, errors.Join(err, host.Close(ctx))
+		}
+	}
+	return s, nil
 }
 
 func (s *service) close(ctx context.Context) error { return s.host.Close(ctx) }
@@ -89,7 +99,16 @@ func (s *service) create(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the link is too long", http.StatusRequestEntityTooLarge)
 		return
 	}
-	err = s.links.CompareAndSet(r.Context(), []byte(r.PathValue("name")), storage.ExpectAbsent(), url)
+	name := []byte(r.PathValue("name"))
+	switch why, err := s.reserved.Get(r.Context(), name); {
+	case err == nil:
+		http.Error(w, "the name is reserved: it "+string(why), http.StatusForbidden)
+		return
+	case !errors.Is(err, storage.ErrNotFound):
+		http.Error(w, "the name cannot be looked up", http.StatusServiceUnavailable)
+		return
+	}
+	_, err = s.links.Put(r.Context(), name, url, storage.IfAbsent())
 	switch {
 	case errors.Is(err, storage.ErrConflict):
 		http.Error(w, "the name is taken", http.StatusConflict)

@@ -5,8 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,26 +12,13 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/plinthkv/plinth"
-	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 )
-
-// compiled is where compiled plugins are kept between runs: compiling takes
-// seconds, under the race detector a minute.
-func compiled(t *testing.T) string {
-	dir, err := os.UserCacheDir()
-	if dir = filepath.Join(dir, "plinth-test", "compiled"); err != nil || wasmhost.CheckCacheDir(dir) != nil {
-		return t.TempDir()
-	}
-	return dir
-}
 
 // A request of the service is one tree: its own span, the store's below it, and
 // the plugin's below that. What the cache answers never reaches the plugin.
 func TestTraces(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
-	s, err := newService(t.Context(), sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), plinth.WithCacheDir(compiled(t)))
+	s, err := newService(t.Context(), sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,11 +31,12 @@ func TestTraces(t *testing.T) {
 		status       int
 		want         string
 	}{
-		{http.MethodPut, "/links/go", http.StatusCreated, "PUT /links/{name}(compare_and_set links(plinth.wasm apply))"},
-		{http.MethodPut, "/links/go", http.StatusConflict, "PUT /links/{name}(compare_and_set links(plinth.wasm apply))"},
-		{http.MethodGet, "/links/go", http.StatusFound, "GET /links/{name}(get links(plinth.wasm get))"},
+		{http.MethodPut, "/links/go", http.StatusCreated, "PUT /links/{name}(compare_and_set links(plinth.native apply), get reserved(plinth.native get))"},
+		{http.MethodPut, "/links/go", http.StatusConflict, "PUT /links/{name}(compare_and_set links(plinth.native apply), get reserved(plinth.native get))"},
+		{http.MethodPut, "/links/login", http.StatusForbidden, "PUT /links/{name}(get reserved(plinth.native get))"},
+		{http.MethodGet, "/links/go", http.StatusFound, "GET /links/{name}(get links(plinth.native get))"},
 		{http.MethodGet, "/links/go", http.StatusFound, "GET /links/{name}(get links)"},
-		{http.MethodGet, "/links/absent", http.StatusNotFound, "GET /links/{name}(get links(plinth.wasm get))"},
+		{http.MethodGet, "/links/absent", http.StatusNotFound, "GET /links/{name}(get links(plinth.native get))"},
 	} {
 		spans.Reset()
 		req, err := http.NewRequestWithContext(t.Context(), c.method, web.URL+c.path, strings.NewReader("https://go.dev"))

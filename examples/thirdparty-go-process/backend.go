@@ -193,7 +193,7 @@ func (b *backend) Apply(_ context.Context, w *storage.WriteSet) (uint64, error) 
 		return b.version, nil
 	}
 	if err := b.journal.write(b.version+1, &storage.WriteSet{Ops: w.Ops}); err != nil {
-		if storage.AsError(err).Unknown {
+		if storage.Unknown(err) {
 			b.broken = err
 		}
 		return 0, err

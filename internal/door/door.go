@@ -98,13 +98,27 @@ func (d Door) Opens(authorization string) bool {
 	return ok && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(token), []byte(d.Token)) == 1
 }
 
-// Listen opens the address. A unix socket is for this user alone; one that a
-// server left behind is replaced, one that is being served is not.
-func (d Door) Listen() (net.Listener, error) {
-	if path, ok := d.UnixPath(); ok {
-		return listenUnix(path)
+// Scheme is how a protocol's addresses begin.
+type Scheme struct{ Plain, TLS, Unix string }
+
+// Listen opens the address, and returns it as callers write it. A unix socket is for this
+// user alone; one that a server left behind is replaced, one that is being served is not.
+func (d Door) Listen(s Scheme) (l net.Listener, address string, err error) {
+	path, unix := d.UnixPath()
+	switch {
+	case d.Address == "":
+		return nil, "", errors.New("there is no address to listen on")
+	case unix:
+		l, err = listenUnix(path)
+		return l, s.Unix + path, err
 	}
-	return net.Listen("tcp", d.Address)
+	if l, err = net.Listen("tcp", d.Address); err != nil {
+		return nil, "", err
+	}
+	if d.Cert != "" {
+		return l, s.TLS + l.Addr().String(), nil
+	}
+	return l, s.Plain + l.Addr().String(), nil
 }
 
 func listenUnix(path string) (net.Listener, error) {

@@ -38,7 +38,7 @@ func TestSocketOfABusyServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, err := (door.Door{Address: "unix:" + path}).Listen(); !errors.Is(err, syscall.EADDRINUSE) {
+	if l, _, err := (door.Door{Address: "unix:" + path}).Listen(door.Scheme{}); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a second server: %v, %v", l, err)
 	}
 	if now, err := os.Lstat(path); err != nil || !os.SameFile(before, now) {

@@ -35,7 +35,7 @@ func Works() []Work {
 			if i%2 == 0 {
 				return &storage.WriteSet{Ops: []storage.Op{storage.DeleteRange(key(i), key(i+2))}}
 			}
-			return &storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: key(i)}}, Ops: []storage.Op{storage.Put(key(i), nil)}}
+			return &storage.WriteSet{Checks: []storage.Check{storage.Absent(key(i))}, Ops: []storage.Op{storage.Put(key(i), nil)}}
 		})},
 		{"buffer, n writes and n cleared ranges, each read", buffered},
 		{"buffer, n conditions in one write set", conditions},
@@ -104,7 +104,7 @@ func validate(n int) func() {
 	w := &storage.WriteSet{}
 	for i := range n {
 		w.Ops = append(w.Ops, storage.Put(key(i), nil))
-		w.Checks = append(w.Checks, storage.Check{Kind: storage.CheckAbsent, Key: key(n - 1 - i)})
+		w.Checks = append(w.Checks, storage.Absent(key(n-1-i)))
 	}
 	info := empty{caps: storage.CapAtomic}.Info()
 	return func() { must(w.Validate(&info)) }
@@ -116,11 +116,13 @@ func transaction(n int) func() {
 		tx := s.Begin(storage.ReadCommitted)
 		for i := range n {
 			must(tx.Set(ctx, key(i), nil))
-			must(tx.ClearRange(ctx, key(2*i), storage.After(key(2*i))))
-			_, err := tx.Get(ctx, key(i+1))
+			_, err := tx.ClearRange(ctx, key(2*i), storage.After(key(2*i)))
+			must(err)
+			_, err = tx.Get(ctx, key(i+1))
 			must(err)
 		}
-		must(tx.Commit(ctx))
+		_, err := tx.Commit(ctx)
+		must(err)
 	}
 }
 
@@ -230,8 +232,9 @@ func buffered(n int) func() {
 	return func() {
 		for i := range n {
 			must(s.Set(ctx, key(i), nil))
-			must(s.ClearRange(ctx, key(2*i), storage.After(key(2*i))))
-			_, err := s.Get(ctx, key(i+1))
+			_, err := s.ClearRange(ctx, key(2*i), storage.After(key(2*i)))
+			must(err)
+			_, err = s.Get(ctx, key(i+1))
 			must(err)
 		}
 	}
@@ -241,7 +244,7 @@ func conditions(n int) func() {
 	b := buffer.New(empty{caps: everything}, nil)
 	w := &storage.WriteSet{}
 	for i := range n {
-		w.Checks = append(w.Checks, storage.Check{Kind: storage.CheckAbsent, Key: key(i)})
+		w.Checks = append(w.Checks, storage.Absent(key(i)))
 	}
 	return func() {
 		_, err := b.Apply(ctx, w)

@@ -67,7 +67,7 @@ func (r *LogRate) Measure(p metric.MeterProvider, own ...attribute.KeyValue) (st
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.observers == 0 {
-		m := p.Meter("github.com/plinthkv/plinth/internal/supervise")
+		m := p.Meter("github.com/plinthkv/plinth/host/supervise")
 		counter, err1 := m.Int64ObservableCounter("plinth.plugin.log.dropped", metric.WithUnit("{record}"),
 			metric.WithDescription("Log records of a plugin that were dropped, for it logs too much."))
 		with := metric.WithAttributeSet(attribute.NewSet(own...))

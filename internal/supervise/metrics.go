@@ -11,7 +11,7 @@ import (
 // plugin is in and 0 for the others, each with the attributes of the plugin. stop
 // ends it.
 func Measure(p metric.MeterProvider, status func() Status, own ...attribute.KeyValue) (stop func() error, err error) {
-	m := p.Meter("github.com/plinthkv/plinth/internal/supervise")
+	m := p.Meter("github.com/plinthkv/plinth/host/supervise")
 	gauge, err := m.Int64ObservableGauge("plinth.plugin.state", metric.WithUnit("{plugin}"),
 		metric.WithDescription("The state of a plugin: 1 for the one that it is in, 0 for the others."))
 	if err != nil {

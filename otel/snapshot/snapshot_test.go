@@ -208,8 +208,8 @@ func TestOfAStore(t *testing.T) {
 			s.Get(ctx, fmt.Appendf(nil, "org/%d/k", i))
 		}
 	}
-	s.SetWithTTL(ctx, []byte("org/1/k"), []byte("v"), time.Hour)
-	s.CompareAndSet(ctx, []byte("org/1/k"), storage.ExpectAbsent(), []byte("v"))
+	s.Put(ctx, []byte("org/1/k"), []byte("v"), storage.WithTTL(time.Hour))
+	s.Put(ctx, []byte("org/1/k"), []byte("v"), storage.IfAbsent())
 	snap, err := r.Snapshot(ctx)
 	if err != nil {
 		t.Fatal(err)

@@ -44,7 +44,7 @@ func TestAnswerThatIsLost(t *testing.T) {
 			before := height(t, c)
 			c.Hook(hooks(c))
 			// Done twice it would be a conflict, or another block.
-			err := storage.New(b, storage.Settings{}).CompareAndSet(t.Context(), bs("k"), storage.ExpectValue(bs("0")), bs("1"))
+			_, err := storage.New(b, storage.Settings{}).Put(t.Context(), bs("k"), bs("1"), storage.IfValue(bs("0")))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,7 +68,7 @@ func TestRepeatIsTheSameBytes(t *testing.T) {
 		n.Cut()
 		return errCut
 	})})
-	if err := storage.New(b, storage.Settings{Clock: clock.Now}).SetWithTTL(t.Context(), bs("k"), bs("v"), time.Minute); err != nil {
+	if _, err := storage.New(b, storage.Settings{Clock: clock.Now}).Put(t.Context(), bs("k"), bs("v"), storage.WithTTL(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if got := height(t, c) - before; got != 1 {

@@ -135,7 +135,7 @@ func (b *Backend) carryOut(ctx context.Context, p *plan) error {
 		}
 		refused, err := b.write(ctx, request)
 		if err != nil || refused == nil {
-			if err == nil || storage.AsError(err).Unknown {
+			if err == nil || storage.Unknown(err) {
 				b.known.wrote(p.steps, err == nil)
 			}
 			return err

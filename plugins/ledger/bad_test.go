@@ -111,7 +111,7 @@ func TestWhatCannotBeWritten(t *testing.T) {
 	}
 	on := func(kind storage.CheckKind, key string) storage.Check { return storage.Check{Kind: kind, Key: bs(key)} }
 	ranged := on(storage.CheckRange, "a")
-	versioned := storage.Check{Kind: storage.CheckVersion, Key: bs("k"), Version: 3}
+	versioned := storage.HasVersion(bs("k"), 3)
 	for name, bad := range map[string]struct {
 		w    storage.WriteSet
 		code storage.Code
@@ -123,7 +123,7 @@ func TestWhatCannotBeWritten(t *testing.T) {
 		"1001 operations":                      {storage.WriteSet{Ops: many}, storage.SizeLimit, "ops"},
 		"a value over the limit":               {storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), large)}}, storage.SizeLimit, "value"},
 		"a message over the limit":             {storage.WriteSet{Ops: wide}, storage.SizeLimit, "message bytes"},
-		"a value that is also expected":        {storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), large[:most/2+most/4])}, Checks: []storage.Check{{Kind: storage.CheckValue, Key: bs("k"), Value: large[:most/2]}}}, storage.SizeLimit, ""},
+		"a value that is also expected":        {storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), large[:most/2+most/4])}, Checks: []storage.Check{storage.HasValue(bs("k"), large[:most/2])}}, storage.SizeLimit, ""},
 		"a check of a key that is not written": {storage.WriteSet{Checks: []storage.Check{on(storage.CheckPresent, "k")}, Ops: []storage.Op{storage.Put(bs("a"), nil)}}, storage.Unsupported, ""},
 		"a check alone":                        {storage.WriteSet{Checks: []storage.Check{on(storage.CheckAbsent, "x")}}, storage.Unsupported, ""},
 		"a check of a range":                   {storage.WriteSet{Checks: []storage.Check{ranged}, Ops: []storage.Op{storage.Put(bs("a"), nil)}}, storage.Unsupported, ""},
@@ -180,7 +180,7 @@ func TestClockThatJumps(t *testing.T) {
 	s := storage.New(b, storage.Settings{Clock: clock.Now})
 	set := func(key string) {
 		t.Helper()
-		if err := s.SetWithTTL(t.Context(), bs(key), bs("v"), time.Minute); err != nil {
+		if _, err := s.Put(t.Context(), bs(key), bs("v"), storage.WithTTL(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -213,7 +213,7 @@ func TestClockThatIsSetBack(t *testing.T) {
 	source.Advance(time.Hour)
 	keys(t, b, nil, nil)
 	source.Advance(-time.Hour)
-	if err := s.SetWithTTL(t.Context(), bs("k"), bs("v"), 10*time.Minute); err != nil {
+	if _, err := s.Put(t.Context(), bs("k"), bs("v"), storage.WithTTL(10*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

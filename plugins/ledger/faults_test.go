@@ -47,13 +47,13 @@ func work(t *testing.T, b storage.Backend, clients, calls int) *storagetest.Hist
 				case 0:
 					err = s.Set(t.Context(), key, value)
 				case 1:
-					err = s.CompareAndSet(t.Context(), key, storage.ExpectAbsent(), value)
+					_, err = s.Put(t.Context(), key, value, storage.IfAbsent())
 				case 2:
 					err = s.Delete(t.Context(), key)
 				default:
 					var it storage.Item
 					if it, err = own.Get(t.Context(), key); err == nil && n%2 == 0 {
-						err = s.CompareAndSet(t.Context(), key, storage.ExpectValue(it.Value), value)
+						_, err = s.Put(t.Context(), key, value, storage.IfValue(it.Value))
 					}
 				}
 				switch storage.CodeOf(err) {
@@ -210,7 +210,7 @@ func TestCounterThroughRestarts(t *testing.T) {
 		all.Go(func() {
 			for range 15 {
 				err := s.Update(t.Context(), func(tx *storage.Txn) error {
-					n, _, err := storage.GetJSON[int](t.Context(), tx, bs("n"))
+					n, err := storage.GetJSON[int](t.Context(), tx, bs("n"))
 					if err != nil && !errors.Is(err, storage.ErrNotFound) {
 						return err
 					}

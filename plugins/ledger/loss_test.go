@@ -300,7 +300,7 @@ func TestAcknowledgementsThatDoNotFit(t *testing.T) {
 		wantValue(t, b, "k", "3")
 	}
 	insert := func() error {
-		return storage.New(b, storage.Settings{}).CompareAndSet(t.Context(), bs("k"), storage.ExpectAbsent(), bs("4"))
+		return errOf(storage.New(b, storage.Settings{}).Put(t.Context(), bs("k"), bs("4"), storage.IfAbsent()))
 	}
 	wantCode(t, insert(), storage.Conflict)
 	c.Node(0).Misname("6c")

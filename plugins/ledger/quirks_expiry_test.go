@@ -20,7 +20,7 @@ func TestWholeSeconds(t *testing.T) {
 	b := openAt(t, c, clock)
 	s := storage.New(b, storage.Settings{Clock: clock.Now})
 	for key, ttl := range map[string]time.Duration{"a": time.Millisecond, "b": 900 * time.Millisecond, "c": time.Minute} {
-		if err := s.SetWithTTL(t.Context(), bs(key), bs("v"), ttl); err != nil {
+		if _, err := s.Put(t.Context(), bs(key), bs("v"), storage.WithTTL(ttl)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,29 +46,29 @@ func TestConditionsSeeTheExpired(t *testing.T) {
 		s := storage.New(b, storage.Settings{Clock: clock.Now})
 		expire := func() {
 			t.Helper()
-			if err := s.SetWithTTL(t.Context(), bs("k"), bs("stale"), 2*time.Second); err != nil {
+			if _, err := s.Put(t.Context(), bs("k"), bs("stale"), storage.WithTTL(2*time.Second)); err != nil {
 				t.Fatal(err)
 			}
 			clock.Advance(3 * time.Second)
 		}
 		expire()
 		writes := requests(c, "/Write")
-		if err := s.CompareAndSet(t.Context(), bs("k"), storage.ExpectAbsent(), bs("new")); err != nil {
+		if _, err := s.Put(t.Context(), bs("k"), bs("new"), storage.IfAbsent()); err != nil {
 			t.Fatal(err)
 		}
 		if n := writes.Load(); (n == 2) != on {
 			t.Errorf("the insert took %d writes", n)
 		}
 		wantValue(t, b, "k", "new")
-		if err := s.CompareAndSet(t.Context(), bs("k"), storage.ExpectAbsent(), bs("x")); !errors.Is(err, storage.ErrConflict) {
+		if _, err := s.Put(t.Context(), bs("k"), bs("x"), storage.IfAbsent()); !errors.Is(err, storage.ErrConflict) {
 			t.Error(err)
 		}
-		for name, e := range map[string]storage.Expected{"its value": storage.ExpectValue(bs("stale")), "anything": storage.ExpectPresent()} {
+		for name, e := range map[string]storage.Condition{"its value": storage.IfValue(bs("stale")), "anything": storage.IfPresent()} {
 			expire()
-			if err := s.CompareAndSet(t.Context(), bs("k"), e, bs("x")); !errors.Is(err, storage.ErrConflict) {
+			if _, err := s.Put(t.Context(), bs("k"), bs("x"), e); !errors.Is(err, storage.ErrConflict) {
 				t.Errorf("an expired key holds %s: %v", name, err)
 			}
-			if err := s.CompareAndDelete(t.Context(), bs("k"), storage.ExpectAbsent()); err != nil {
+			if _, err := s.Remove(t.Context(), bs("k"), storage.IfAbsent()); err != nil {
 				t.Error(err)
 			}
 		}
@@ -81,7 +81,7 @@ func TestInsertThatLosesToAnother(t *testing.T) {
 	c := cluster(t, ledgertest.Options{Clock: clock.Now})
 	b, other := openAt(t, c, clock), openAt(t, c, clock)
 	s := storage.New(b, storage.Settings{Clock: clock.Now})
-	if err := s.SetWithTTL(t.Context(), bs("k"), bs("stale"), time.Second); err != nil {
+	if _, err := s.Put(t.Context(), bs("k"), bs("stale"), storage.WithTTL(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	clock.Advance(3 * time.Second)
@@ -94,7 +94,7 @@ func TestInsertThatLosesToAnother(t *testing.T) {
 		}
 		return nil
 	}})
-	if err := s.CompareAndSet(t.Context(), bs("k"), storage.ExpectAbsent(), bs("mine")); !errors.Is(err, storage.ErrConflict) {
+	if _, err := s.Put(t.Context(), bs("k"), bs("mine"), storage.IfAbsent()); !errors.Is(err, storage.ErrConflict) {
 		t.Error(err)
 	}
 	wantValue(t, b, "k", "theirs")
@@ -106,7 +106,7 @@ func TestCollection(t *testing.T) {
 		c := cluster(t, ledgertest.Options{Clock: clock.Now, Quirks: q})
 		b := openAt(t, c, clock)
 		s := storage.New(b, storage.Settings{Clock: clock.Now})
-		if err := s.SetWithTTL(t.Context(), bs("k"), bs("v"), time.Second); err != nil {
+		if _, err := s.Put(t.Context(), bs("k"), bs("v"), storage.WithTTL(time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		stored := func() bool {
@@ -120,7 +120,7 @@ func TestCollection(t *testing.T) {
 		if _, err := b.Get(t.Context(), bs("k")); !errors.Is(err, storage.ErrNotFound) || stored() == on {
 			t.Errorf("after a collection: %v, still stored %t", err, stored())
 		}
-		if err := s.CompareAndSet(t.Context(), bs("k"), storage.ExpectAbsent(), bs("new")); err != nil {
+		if _, err := s.Put(t.Context(), bs("k"), bs("new"), storage.IfAbsent()); err != nil {
 			t.Error(err)
 		}
 	})
@@ -132,12 +132,12 @@ func TestCollectionAmidAnInsert(t *testing.T) {
 	c := cluster(t, ledgertest.Options{Clock: clock.Now})
 	b := openAt(t, c, clock)
 	s := storage.New(b, storage.Settings{Clock: clock.Now})
-	if err := s.SetWithTTL(t.Context(), bs("k"), bs("stale"), time.Second); err != nil {
+	if _, err := s.Put(t.Context(), bs("k"), bs("stale"), storage.WithTTL(time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	clock.Advance(3 * time.Second)
 	c.Hook(ledgertest.Hooks{After: once("/BatchRead", func(*ledgertest.Node) error { clock.Advance(ledgertest.CollectEvery); return nil })})
-	if err := s.CompareAndSet(t.Context(), bs("k"), storage.ExpectAbsent(), bs("new")); err != nil {
+	if _, err := s.Put(t.Context(), bs("k"), bs("new"), storage.IfAbsent()); err != nil {
 		t.Error(err)
 	}
 	wantValue(t, b, "k", "new")

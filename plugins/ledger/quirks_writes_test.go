@@ -124,7 +124,7 @@ func TestNewLeaderForgets(t *testing.T) {
 		done := make(chan error)
 		for i := range 16 {
 			go func() {
-				_, err := b.Apply(t.Context(), &storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: []byte{'k', byte(i)}}},
+				_, err := b.Apply(t.Context(), &storage.WriteSet{Checks: []storage.Check{storage.Absent([]byte{'k', byte(i)})},
 					Ops: []storage.Op{storage.Put([]byte{'k', byte(i)}, bs("v"))}})
 				done <- err
 			}()

@@ -23,25 +23,25 @@ func TestStoreWithoutVersions(t *testing.T) {
 	clock := wholeSecond()
 	c := cluster(t, ledgertest.Options{Clock: clock.Now})
 	s := storage.New(openAt(t, c, clock), storage.Settings{Clock: clock.Now})
-	if err := s.SetWithTTL(t.Context(), bs("k"), bs("v"), 10*time.Second); err != nil {
+	if _, err := s.Put(t.Context(), bs("k"), bs("v"), storage.WithTTL(10*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	if it, err := s.GetItem(t.Context(), bs("k")); err != nil || it.Version != 0 || !it.ExpiresAt.IsZero() || string(it.Value) != "v" {
 		t.Errorf("the item is %+v, %v", it, err)
 	}
-	if err := s.Touch(t.Context(), bs("k"), time.Minute); err != nil { // by value
+	if _, err := s.Touch(t.Context(), bs("k"), time.Minute); err != nil { // by value
 		t.Error(err)
 	}
 	clock.Advance(30 * time.Second)
 	if v, err := s.Get(t.Context(), bs("k")); err != nil || string(v) != "v" {
 		t.Errorf("touched, it is %q, %v", v, err)
 	}
-	for _, e := range []storage.Expected{storage.ExpectVersion(3)} {
-		if err := s.CompareAndSet(t.Context(), bs("k"), e, bs("w")); !errors.Is(err, storage.ErrUnsupported) {
+	for _, e := range []storage.Condition{storage.IfVersion(3)} {
+		if _, err := s.Put(t.Context(), bs("k"), bs("w"), e); !errors.Is(err, storage.ErrUnsupported) {
 			t.Errorf("a version is expected: %v", err)
 		}
 	}
-	if err := s.CompareAndDelete(t.Context(), bs("k"), storage.ExpectValue(bs("v"))); err != nil {
+	if _, err := s.Remove(t.Context(), bs("k"), storage.IfValue(bs("v"))); err != nil {
 		t.Error(err)
 	}
 	for _, err := range s.Range(t.Context(), nil, nil, storage.RangeOptions{Snapshot: true}) {
@@ -74,7 +74,7 @@ func TestTransactionsWithoutVersions(t *testing.T) {
 		t.Fatal(err)
 	}
 	apply(t, b, storage.Put(bs("a"), bs("theirs")))
-	if err := tx.Commit(t.Context()); !errors.Is(err, storage.ErrConflict) {
+	if _, err := tx.Commit(t.Context()); !errors.Is(err, storage.ErrConflict) {
 		t.Errorf("what was read has changed: %v", err)
 	}
 	// What is only read cannot be checked, and that is said, with nothing done.
@@ -89,13 +89,13 @@ func TestTransactionsWithoutVersions(t *testing.T) {
 	}
 	wantValue(t, b, "b", "2")
 	// The original's contract asks for no more than there is.
-	err = s.UpdateIn(t.Context(), storage.ReadCommitted, func(tx *storage.Txn) error {
+	_, err = s.UpdateIn(t.Context(), storage.ReadCommitted, func(tx *storage.Txn) error {
 		if _, err := tx.Get(t.Context(), bs("a")); err != nil {
 			return err
 		}
 		for range tx.Range(t.Context(), nil, nil, storage.RangeOptions{}) {
 		}
-		return errors.Join(tx.CompareAndSet(t.Context(), bs("b"), storage.ExpectValue(bs("2")), bs("3")), tx.Delete(t.Context(), bs("a")))
+		return errors.Join(errOf(tx.Put(t.Context(), bs("b"), bs("3"), storage.IfValue(bs("2")))), tx.Delete(t.Context(), bs("a")))
 	})
 	if err != nil {
 		t.Error(err)
@@ -123,8 +123,8 @@ func TestCacheWithoutExpiries(t *testing.T) {
 	defer top.Close(context.Background())
 	s := storage.New(top, storage.Settings{Clock: clock.Now})
 	theirs := storage.New(other, storage.Settings{Clock: clock.Now})
-	if err := errors.Join(s.Set(t.Context(), bs("for ever"), bs("v")), s.SetWithTTL(t.Context(), bs("mine"), bs("v"), 10*time.Second),
-		theirs.SetWithTTL(t.Context(), bs("theirs"), bs("v"), 10*time.Second)); err != nil {
+	if err := errors.Join(s.Set(t.Context(), bs("for ever"), bs("v")), errOf(s.Put(t.Context(), bs("mine"), bs("v"), storage.WithTTL(10*time.Second))),
+		errOf(theirs.Put(t.Context(), bs("theirs"), bs("v"), storage.WithTTL(10*time.Second)))); err != nil {
 		t.Fatal(err)
 	}
 	reads := requests(c, "Read")
@@ -154,7 +154,7 @@ func TestHTTPWithoutVersions(t *testing.T) {
 	clock := wholeSecond()
 	c := cluster(t, ledgertest.Options{Clock: clock.Now})
 	store := storage.New(openAt(t, c, clock), storage.Settings{Clock: clock.Now})
-	srv, err := server.New(server.Config{Address: "127.0.0.1:0", ShutdownTimeout: time.Second},
+	srv, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0", ShutdownTimeout: time.Second}},
 		server.Settings{Stores: map[string]*storage.Store{"s": store}, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -223,8 +223,11 @@ func TestEventualReads(t *testing.T) {
 	apply(t, open(t, c, func(c *ledger.Config) { c.Endpoints = c.Endpoints[1:] }, func(*ledger.Config) { c.Lead(1) }), storage.Put(bs("k"), bs("1")))
 	wantValue(t, b, "k", "0")
 	// A check is of now, whatever reads are.
-	if err := storage.New(b, storage.Settings{}).CompareAndSet(t.Context(), bs("k"), storage.ExpectValue(bs("0")), bs("2")); err == nil {
+	if _, err := storage.New(b, storage.Settings{}).Put(t.Context(), bs("k"), bs("2"), storage.IfValue(bs("0"))); err == nil {
 		t.Error("a compare-and-set was judged by an old state")
 	}
 	c.Node(0).Rejoin()
 }
+
+// errOf drops the version of a write.
+func errOf(_ uint64, err error) error { return err }

@@ -110,21 +110,23 @@ func (r *trial) sizes(ctx context.Context) (string, error) {
 }
 
 func (r *trial) checks(ctx context.Context) (string, error) {
-	cas := func(e storage.Expected, value string) error {
-		return r.s.CompareAndSet(ctx, r.key("c"), e, []byte(value))
+	cas := func(e storage.Condition, value string) error {
+		_, err := r.s.Put(ctx, r.key("c"), []byte(value), e)
+		return err
 	}
 	err := errors.Join(
-		wantCode("an insert of what is absent", cas(storage.ExpectAbsent(), "1"), storage.OK),
-		wantCode("an insert of what is there", cas(storage.ExpectAbsent(), "2"), storage.Conflict),
-		wantCode("a compare-and-set with another value", cas(storage.ExpectValue([]byte("2")), "3"), storage.Conflict),
-		wantCode("a compare-and-set", cas(storage.ExpectValue([]byte("1")), "4"), storage.OK),
+		wantCode("an insert of what is absent", cas(storage.IfAbsent(), "1"), storage.OK),
+		wantCode("an insert of what is there", cas(storage.IfAbsent(), "2"), storage.Conflict),
+		wantCode("a compare-and-set with another value", cas(storage.IfValue([]byte("2")), "3"), storage.Conflict),
+		wantCode("a compare-and-set", cas(storage.IfValue([]byte("1")), "4"), storage.OK),
 		r.want(ctx, "c", []byte("4")))
 	_, half := r.b.Apply(ctx, &storage.WriteSet{
-		Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: r.key("c")}},
+		Checks: []storage.Check{storage.Absent(r.key("c"))},
 		Ops:    []storage.Op{storage.Put(r.key("d"), []byte("x")), storage.Put(r.key("c"), []byte("5"))},
 	})
-	return "", errors.Join(err, wantCode("a write set with a check that fails", half, storage.Conflict), r.want(ctx, "d", nil), r.want(ctx, "c", []byte("4")),
-		wantCode("a conditional delete", r.s.CompareAndDelete(ctx, r.key("c"), storage.ExpectValue([]byte("4"))), storage.OK), r.want(ctx, "c", nil))
+	err = errors.Join(err, wantCode("a write set with a check that fails", half, storage.Conflict), r.want(ctx, "d", nil), r.want(ctx, "c", []byte("4")))
+	_, removed := r.s.Remove(ctx, r.key("c"), storage.IfValue([]byte("4")))
+	return "", errors.Join(err, wantCode("a conditional delete", removed, storage.OK), r.want(ctx, "c", nil))
 }
 
 // names are those of a range below the trial's prefix, in pages of a few entities.
@@ -206,7 +208,7 @@ func (r *trial) expiry(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := r.s.CompareAndSet(ctx, r.key("t01"), storage.ExpectAbsent(), []byte("new")); err != nil {
+	if _, err := r.s.Put(ctx, r.key("t01"), []byte("new"), storage.IfAbsent()); err != nil {
 		return "", fmt.Errorf("an insert where an expired item was: %w", err)
 	}
 	return "", r.want(ctx, "t01", []byte("new"))

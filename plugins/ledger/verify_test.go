@@ -22,7 +22,7 @@ func history(t *testing.T, c *ledgertest.Cluster) *ledger.Backend {
 	for i := range 8 {
 		apply(t, b, storage.Put(bs("k"), fmt.Append(nil, i)), storage.Put(fmt.Append(nil, "k", i), bs("v")))
 	}
-	if err := storage.New(b, storage.Settings{}).CompareAndSet(t.Context(), bs("k"), storage.ExpectValue(bs("7")), bs("8")); err != nil {
+	if _, err := storage.New(b, storage.Settings{}).Put(t.Context(), bs("k"), bs("8"), storage.IfValue(bs("7"))); err != nil {
 		t.Fatal(err)
 	}
 	apply(t, b, storage.Delete(bs("k1")), storage.PutUntil(bs("k2"), bs("v"), time.Now().Add(time.Hour)))

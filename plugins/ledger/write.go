@@ -31,7 +31,7 @@ func (b *Backend) write(ctx context.Context, request *ledgerpb.WriteRequest) (re
 	rand.Read(request.IdempotencyKey)
 	a := attempts{b: b, ctx: ctx, whole: whole, tries: b.tries()}
 	refused, err = a.run(request)
-	settled = err == nil || !storage.AsError(err).Unknown
+	settled = err == nil || !storage.Unknown(err)
 	return refused, err
 }
 

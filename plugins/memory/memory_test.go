@@ -500,7 +500,7 @@ func TestRenewedItemsAreNeverAbsent(t *testing.T) {
 			return err == nil && len(page.Items) == 1
 		},
 		"apply": func() bool {
-			_, err := b.Apply(ctx, &storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckPresent, Key: key}}})
+			_, err := b.Apply(ctx, &storage.WriteSet{Checks: []storage.Check{storage.Present(key)}})
 			return err == nil
 		},
 	} {

@@ -51,22 +51,10 @@ type Plugin struct {
 	// Try judges a configuration and returns what a backend with it would be. It must
 	// open, create and lock nothing: a running host may have it open. It runs in an
 	// empty folder, in place of Open, for "plinth check". If nil, a check cannot say
-	// more of the plugin than that it starts. See [TryByOpening].
+	// more of the plugin than that it starts. See [sdk.TryByOpening].
 	Try func(ctx context.Context, env sdk.Env) (storage.Info, error)
 	// AtEnd is as the atEnd of [Serve].
 	AtEnd []func(context.Context) error
-}
-
-// TryByOpening returns a Try for a backend that keeps nothing outside its process, or
-// changes nothing by being opened: it opens one and closes it.
-func TryByOpening(open sdk.Opener) func(context.Context, sdk.Env) (storage.Info, error) {
-	return func(ctx context.Context, env sdk.Env) (storage.Info, error) {
-		b, err := open(ctx, env)
-		if err != nil {
-			return storage.Info{}, err
-		}
-		return b.Info(), b.Close(ctx)
-	}
 }
 
 // Serve serves p as the function [Serve] does.

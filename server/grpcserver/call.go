@@ -103,11 +103,11 @@ func (c *call) run(f func(*call) error) error {
 
 // admit refuses callers without the token.
 func (s *Server) admit(ctx context.Context) error {
-	if s.config.Door.Token == "" {
+	if s.config.Token == "" {
 		return nil
 	}
 	authorization, err := one(ctx, abigrpc.MetaAuthorization)
-	if err == nil && !s.config.Door.Opens(authorization) {
+	if err == nil && !s.door.Opens(authorization) {
 		if p, ok := peer.FromContext(ctx); ok && authorization != "" {
 			s.guard.Failed(ctx, p.Addr.String())
 		}
@@ -280,6 +280,6 @@ func (s *Server) log(method string, err error) {
 	}
 	switch e := storage.AsError(err); e.Code {
 	case storage.Internal, storage.Serialization, storage.OutcomeUnknown, storage.Unavailable, storage.NoSpace:
-		s.settings.Log.Error("call failed", "method", method, "code", e.Code.String(), "error", err)
+		s.settings.Log.Error("call failed", "method", method, "code", e.Code.Name(), "error", err)
 	}
 }

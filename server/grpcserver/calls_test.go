@@ -58,7 +58,7 @@ func TestErrors(t *testing.T) {
 	_, err := s.get(context.Background(), "absent")
 	s.fails(err, codes.NotFound, storage.NotFound)
 	w := put("k", "x")
-	w.Checks = []storage.Check{{Kind: storage.CheckPresent, Key: []byte("k")}, {Kind: storage.CheckAbsent, Key: []byte("k")}}
+	w.Checks = []storage.Check{storage.Present([]byte("k")), storage.Absent([]byte("k"))}
 	_, err = s.apply(context.Background(), w)
 	if e := s.fails(err, codes.Aborted, storage.Conflict); e.FailedCheck() != 1 {
 		t.Errorf("the check that failed is %d", e.FailedCheck())
@@ -106,7 +106,7 @@ func TestLimits(t *testing.T) {
 	if l := info.Limits; l.Ops != 3 || l.GetKeys != 2 || l.Value != 512<<10 || l.WriteBytes >= 1<<20 || l.Key > 256<<10 {
 		t.Errorf("%+v", l)
 	}
-	w := storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("x")}}}
+	w := storage.WriteSet{Checks: []storage.Check{storage.Absent([]byte("x"))}}
 	for i := range 3 {
 		w.Ops = append(w.Ops, storage.Put([]byte{byte(i)}, nil))
 	}
@@ -227,7 +227,7 @@ func TestRefusalsHold(t *testing.T) {
 	}
 	w := put("k", "x")
 	w.ID = [16]byte{1}
-	w.Checks = []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("k")}}
+	w.Checks = []storage.Check{storage.Absent([]byte("k"))}
 	_, err := s.apply(name(1), w)
 	s.fails(err, codes.Aborted, storage.Conflict)
 	must(t, s.store.Delete(context.Background(), []byte("k"))) // now it would do
@@ -252,7 +252,7 @@ func TestWritesWithoutAName(t *testing.T) {
 	s.fill("k")
 	ctx := with(abigrpc.MetaUntil, millis(s.now.Add(time.Minute)))
 	refused := put("k", "x")
-	refused.Checks = []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("k")}}
+	refused.Checks = []storage.Check{storage.Absent([]byte("k"))}
 	_, err := s.apply(ctx, refused)
 	s.fails(err, codes.Aborted, storage.Conflict)
 	_, err = s.apply(ctx, put("k", "y"))

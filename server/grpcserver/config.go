@@ -10,26 +10,18 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
 
 // Config is how a server listens and what it allows. Zero fields are the defaults.
 type Config struct {
-	Door door.Door // where it listens and who may come in
+	server.Listener
 
-	HeaderBytes      int           // of a call's metadata; 0: 16 KiB
-	HandshakeTimeout time.Duration // for a connection to be made; 0: 5 s
-	MessageTimeout   time.Duration // for a caller to send a request; 0: 1 min
-	WriteTimeout     time.Duration // for a caller to take an answer; 0: 30 s
-	IdleTimeout      time.Duration // of a connection without calls; 0: 2 min
-	MaxAge           time.Duration // of a connection, after which callers come anew; 0: none
-	MessageBytes     int           // of a request or an answer; 0: 64 MiB
-	MaxOps           int           // ops and checks of an apply; 0: 10,000
-	MaxKeys          int           // keys of a GetMany; 0: 1,000
-	MaxConcurrent    int           // calls at once; 0: 1,024
-	ShutdownTimeout  time.Duration // for calls to finish; 0: 15 s
+	MessageTimeout time.Duration // for a caller to send a request; by default 1 min
+	MaxAge         time.Duration // of a connection, after which callers come anew; by default none
+	MessageBytes   int           // of a request or an answer; by default 64 MiB
 }
 
 // Settings are what code hands to a server beside its configuration.
@@ -38,7 +30,7 @@ type Settings struct {
 	Log    *slog.Logger              // nil: slog.Default()
 	// Memory is what requests and answers in flight may take, on this listener and
 	// others. Nil: there is no bound.
-	Memory *budget.Budget
+	Memory *server.Memory
 	// Shared tells of a store whether others write to its backend, past this
 	// process. Nil: none is.
 	Shared func(store string) bool
@@ -58,23 +50,21 @@ const (
 )
 
 func (c *Config) defaults() {
-	for _, d := range []struct {
-		have *time.Duration
-		want time.Duration
-	}{{&c.HandshakeTimeout, 5 * time.Second}, {&c.MessageTimeout, time.Minute}, {&c.WriteTimeout, 30 * time.Second},
-		{&c.IdleTimeout, 2 * time.Minute}, {&c.MaxAge, math.MaxInt64}, {&c.ShutdownTimeout, 15 * time.Second}} {
-		if *d.have <= 0 {
-			*d.have = d.want
-		}
+	c.Listener = c.WithDefaults()
+	if c.MessageTimeout <= 0 {
+		c.MessageTimeout = time.Minute
 	}
-	for _, d := range []struct {
-		have *int
-		want int
-	}{{&c.HeaderBytes, 16 << 10}, {&c.MessageBytes, abi.DefaultMaxFrame}, {&c.MaxOps, 10_000}, {&c.MaxKeys, 1_000}, {&c.MaxConcurrent, 1_024}} {
-		if *d.have <= 0 {
-			*d.have = d.want
-		}
+	if c.MaxAge <= 0 {
+		c.MaxAge = math.MaxInt64
 	}
+	if c.MessageBytes <= 0 {
+		c.MessageBytes = abi.DefaultMaxFrame
+	}
+}
+
+// door is the address and who may come in.
+func (c *Config) door() door.Door {
+	return door.Door{Address: c.Address, Token: c.Token, Cert: c.Cert, Key: c.Key, ClientCA: c.ClientCA}
 }
 
 // limits are what the transport takes, whatever the store would.

@@ -25,7 +25,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -34,30 +34,30 @@ import (
 func TestListenerBeyondLoopback(t *testing.T) {
 	cert, key := selfSigned(t)
 	for _, c := range []struct {
-		door  door.Door
+		at    server.Listener
 		fails string
 	}{
-		{door.Door{Address: "127.0.0.1:0"}, ""},
-		{door.Door{Address: "unix:/tmp/x.sock"}, ""},
-		{door.Door{Address: "0.0.0.0:0"}, "beyond loopback"},
-		{door.Door{Address: ":7420", Token: "t"}, "beyond loopback"},
-		{door.Door{Address: "0.0.0.0:0", Cert: cert, Key: key}, "beyond loopback"},
-		{door.Door{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: "t"}, ""},
-		{door.Door{Address: "0.0.0.0:0", Cert: cert, Key: key, ClientCA: cert}, ""},
-		{door.Door{Address: "127.0.0.1:0", Cert: cert}, "both a certificate and its key"},
-		{door.Door{Address: "127.0.0.1:0", Cert: "/none", Key: "/none"}, "no such file"},
-		{door.Door{Address: "nonsense"}, "neither host:port nor unix:/path"},
+		{server.Listener{Address: "127.0.0.1:0"}, ""},
+		{server.Listener{Address: "unix:/tmp/x.sock"}, ""},
+		{server.Listener{Address: "0.0.0.0:0"}, "beyond loopback"},
+		{server.Listener{Address: ":7420", Token: "t"}, "beyond loopback"},
+		{server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key}, "beyond loopback"},
+		{server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: "t"}, ""},
+		{server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, ClientCA: cert}, ""},
+		{server.Listener{Address: "127.0.0.1:0", Cert: cert}, "both a certificate and its key"},
+		{server.Listener{Address: "127.0.0.1:0", Cert: "/none", Key: "/none"}, "no such file"},
+		{server.Listener{Address: "nonsense"}, "neither host:port nor unix:/path"},
 	} {
-		_, err := grpcserver.New(grpcserver.Config{Door: c.door}, grpcserver.Settings{})
+		_, err := grpcserver.New(grpcserver.Config{Listener: c.at}, grpcserver.Settings{})
 		if c.fails == "" && err != nil || c.fails != "" && (err == nil || !strings.Contains(err.Error(), c.fails)) {
-			t.Errorf("%+v: %v, want %q", c.door, err, c.fails)
+			t.Errorf("%+v: %v, want %q", c.at, err, c.fails)
 		}
 	}
 }
 
 func TestUnixSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.sock")
-	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.Door.Address = "unix:" + path })
+	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.Address = "unix:" + path })
 	s.fill("k")
 	if _, err := s.get(context.Background(), "k"); err != nil {
 		t.Error(err)
@@ -69,7 +69,7 @@ func TestUnixSocket(t *testing.T) {
 
 // The token is asked of calls and of reflection, not of health.
 func TestToken(t *testing.T) {
-	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.Door.Token = "secret" })
+	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.Token = "secret" })
 	s.fill("k")
 	for header, well := range map[string]bool{"": false, "Bearer wrong": false, "Basic secret": false, "secret": false, "Bearer secret": true} {
 		ctx := with(abigrpc.MetaAuthorization, header)
@@ -126,7 +126,7 @@ func TestTLSAndClientCertificates(t *testing.T) {
 			c.Certificates = []tls.Certificate{pair}
 		}
 		s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) {
-			c.Door.Cert, c.Door.Key, c.Door.ClientCA = cert, key, cert
+			c.Cert, c.Key, c.ClientCA = cert, key, cert
 		},
 			grpc.WithTransportCredentials(credentials.NewTLS(c)))
 		s.fill("k")
@@ -330,7 +330,7 @@ func TestShutdownTimeout(t *testing.T) {
 
 // A caller that has not said yet what it wants holds up nobody's end.
 func TestShutdownAmidGreetings(t *testing.T) {
-	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.HandshakeTimeout = time.Minute })
+	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.HeaderTimeout = time.Minute })
 	s.fill("k")
 	for _, said := range []string{"", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"} {
 		c, err := net.Dial("tcp", s.addr)

@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,9 +24,9 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
-	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -49,7 +50,7 @@ func serve(t *testing.T, edit func(*grpcserver.Config, *grpcserver.Settings), op
 	s := &served{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), ended: make(chan error, 1)}
 	clock := func() time.Time { return s.now }
 	s.store = storage.New(memory.New(memory.DefaultConfig(), sdk.Env{Now: clock}), storage.Settings{Clock: clock})
-	config := grpcserver.Config{Door: door.Door{Address: "127.0.0.1:0"}, ShutdownTimeout: 5 * time.Second}
+	config := grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0", ShutdownTimeout: 5 * time.Second}}
 	settings := grpcserver.Settings{Stores: map[string]*storage.Store{"s": s.store}, Log: slog.New(slog.DiscardHandler)}
 	if edit != nil {
 		edit(&config, &settings)
@@ -67,7 +68,7 @@ func serve(t *testing.T, edit func(*grpcserver.Config, *grpcserver.Settings), op
 	s.stop = stop
 	go func() { s.ended <- srv.Serve(ctx, l) }()
 	target := "passthrough:///" + s.addr
-	if path, ok := config.Door.UnixPath(); ok {
+	if path, ok := strings.CutPrefix(config.Address, "unix:"); ok {
 		target = "unix:" + path
 	}
 	opts = append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, opts...)

@@ -35,6 +35,7 @@ import (
 type Server struct {
 	config   Config
 	settings Settings
+	door     door.Door
 	tls      *tls.Config
 	limits   storage.Limits
 	only     string // the name of the store, where there is one alone
@@ -59,17 +60,18 @@ func New(c Config, s Settings) (*Server, error) {
 	if share := s.Memory.Share(); share > 0 { // a message takes twice its size, for a moment
 		c.MessageBytes = int(min(int64(c.MessageBytes), share/2))
 	}
-	if err := c.Door.Check(); err != nil {
+	d := c.door()
+	if err := d.Check(); err != nil {
 		return nil, err
 	}
-	t, err := c.Door.TLS("h2")
+	t, err := d.TLS("h2")
 	if err != nil {
 		return nil, err
 	}
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	srv := &Server{config: c, settings: s, tls: t, limits: c.limits(), slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent),
+	srv := &Server{config: c, settings: s, door: d, tls: t, limits: c.limits(), slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent),
 		guesses: map[*storage.Store]*budget.Guess{}, codec: abigrpc.NewCodec(), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}
 	srv.guard.Log = s.Log
 	if err := srv.countFailures(); err != nil {
@@ -87,21 +89,17 @@ func New(c Config, s Settings) (*Server, error) {
 	return srv, nil
 }
 
+// scheme is how addresses are written.
+var scheme = door.Scheme{Plain: "grpc://", TLS: "grpcs://", Unix: "grpc+unix:"}
+
 // Listen opens the configured address. A unix socket is for this user alone; one
 // that a server left behind is replaced, one that is being served is not.
 func (s *Server) Listen() (net.Listener, error) {
-	l, err := s.config.Door.Listen()
-	if err != nil {
-		return nil, err
+	l, address, err := s.door.Listen(scheme)
+	if err == nil {
+		s.address.Store(&address)
 	}
-	var address string
-	if path, ok := s.config.Door.UnixPath(); ok {
-		address = "grpc+unix:" + path
-	} else if address = "grpc://" + l.Addr().String(); s.tls != nil {
-		address = "grpcs://" + l.Addr().String()
-	}
-	s.address.Store(&address)
-	return l, nil
+	return l, err
 }
 
 // Address is where the server can be reached, after Listen, such as
@@ -173,7 +171,7 @@ func (s *Server) grpcServer() *grpc.Server {
 		grpc.MaxRecvMsgSize(c.MessageBytes), grpc.MaxSendMsgSize(math.MaxInt32),
 		grpc.MaxConcurrentStreams(uint32(min(c.MaxConcurrent, math.MaxInt32))),
 		grpc.MaxHeaderListSize(uint32(min(c.HeaderBytes, math.MaxInt32))),
-		grpc.ConnectionTimeout(c.HandshakeTimeout),
+		grpc.ConnectionTimeout(c.HeaderTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: c.IdleTimeout, MaxConnectionAge: c.MaxAge,
 			MaxConnectionAgeGrace: c.ShutdownTimeout, Time: pingAfter, Timeout: pingTimeout}),

@@ -17,7 +17,7 @@ func atomicityChecks() []Check {
 			// Each round moves one unit from a to b or back, whoever sees it there.
 			t.apply(storage.Put(bs("a"), bs("1")), storage.Put(bs("b"), bs("0")))
 			move := func(from, to string) error {
-				return t.try([]storage.Check{{Kind: storage.CheckValue, Key: bs(from), Value: bs("1")}},
+				return t.try([]storage.Check{storage.HasValue(bs(from), bs("1"))},
 					storage.Put(bs(from), bs("0")), storage.Put(bs(to), bs("1")))
 			}
 			moves := make([]int, 4)
@@ -144,7 +144,7 @@ func snapshotsAreOneView(t *T) {
 			if failed == nil {
 				whole[i]++
 				t.oneGeneration("a range of a snapshot", items, n)
-			} else if storage.AsError(failed).Unknown || storage.CodeOf(failed) == storage.Internal {
+			} else if storage.Unknown(failed) || storage.CodeOf(failed) == storage.Internal {
 				t.Fatalf("a range of a snapshot: %v", failed)
 			}
 		}

@@ -36,7 +36,7 @@ func capabilityChecks() []Check {
 func whatIsLackingIsRefused(t *T) {
 	t.setAll("a", "k")
 	k, put := bs("k"), storage.Put(bs("k"), bs("changed"))
-	version := []storage.Check{{Kind: storage.CheckVersion, Key: k, Version: 1}}
+	version := []storage.Check{storage.HasVersion(k, 1)}
 	between := []storage.Check{{Kind: storage.CheckRange, Key: bs("x"), Version: 1}}
 	_, reverse := t.b.Scan(t.ctx, storage.Query{Reverse: true})
 	_, past := t.b.Scan(t.ctx, storage.Query{AtVersion: 1})
@@ -51,7 +51,7 @@ func whatIsLackingIsRefused(t *T) {
 		{storage.CapIdempotent, identified},
 		{storage.CapVersions, t.try(version, put)},
 		{storage.CapRangeCheck, t.try(between, put)},
-		{storage.CapCheckOnly, t.try([]storage.Check{{Kind: storage.CheckPresent, Key: bs("a")}}, put)},
+		{storage.CapCheckOnly, t.try([]storage.Check{storage.Present(bs("a"))}, put)},
 		{storage.CapAtomic, t.try(nil, put, storage.Put(bs("b"), nil))},
 		{storage.CapTTL, t.try(nil, storage.PutUntil(k, bs("changed"), t.clock.Now().Add(time.Hour)))},
 	} {

@@ -22,7 +22,7 @@ type Check struct {
 // builds on it.
 func Checks() []Check {
 	return slices.Concat(crudChecks(), writeSetChecks(), rangeChecks(), clearChecks(), scanChecks(), ttlChecks(), casChecks(),
-		transactionChecks(), serializableChecks(), versionChecks(), limitChecks(), errorChecks(), ownershipChecks(),
+		transactionChecks(), serializableChecks(), versionChecks(), writeChecks(), limitChecks(), errorChecks(), ownershipChecks(),
 		idempotencyChecks(), healthChecks(), capabilityChecks(), restartChecks(), atomicityChecks(), concurrencyChecks(),
 		modelChecks(), linearizabilityChecks(),
 		leakChecks())

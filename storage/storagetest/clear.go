@@ -47,7 +47,7 @@ func clearChecks() []Check {
 		is("under_a_check", storage.CapCheckOnly, func(t *T) {
 			t.setAll("a", "b", "lock")
 			locked := func(by string) []storage.Check {
-				return []storage.Check{{Kind: storage.CheckValue, Key: bs("lock"), Value: bs(by)}}
+				return []storage.Check{storage.HasValue(bs("lock"), bs(by))}
 			}
 			t.wantConflict(0, locked("me"), storage.DeleteRange(bs("a"), bs("c")))
 			t.wantKeys(nil, nil, "a", "b", "lock")
@@ -57,4 +57,4 @@ func clearChecks() []Check {
 	)
 }
 
-func (t *T) clear(start, end []byte) { t.must(t.s.ClearRange(t.ctx, start, end)) }
+func (t *T) clear(start, end []byte) { t.must(errOf(t.s.ClearRange(t.ctx, start, end))) }

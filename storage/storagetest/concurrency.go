@@ -32,7 +32,7 @@ func concurrencyChecks() []Check {
 					t.set("k", from)
 				}
 				t.oneWinner(10, func(int) error {
-					return t.s.CompareAndSet(t.ctx, bs("k"), storage.ExpectValue(bs(from)), bs(to))
+					return errOf(t.s.Put(t.ctx, bs("k"), bs(to), storage.IfValue(bs(from))))
 				})
 				t.wantValue("k", to)
 			}
@@ -41,7 +41,7 @@ func concurrencyChecks() []Check {
 			for round := range 30 {
 				k := fmt.Sprint("k", round)
 				t.oneWinner(16, func(i int) error {
-					return t.s.CompareAndSet(t.ctx, bs(k), storage.ExpectAbsent(), []byte{byte(i)})
+					return errOf(t.s.Put(t.ctx, bs(k), []byte{byte(i)}, storage.IfAbsent()))
 				})
 			}
 		}),
@@ -50,13 +50,13 @@ func concurrencyChecks() []Check {
 			for round := range 20 {
 				t.oneWinner(8, func(i int) error {
 					tx := t.s.Begin(storage.ReadCommitted)
-					if err := tx.CompareAndSet(t.ctx, bs("k"), storage.ExpectValue(fmt.Append(nil, round)), fmt.Append(nil, round+1)); err != nil {
+					if _, err := tx.Put(t.ctx, bs("k"), fmt.Append(nil, round+1), storage.IfValue(fmt.Append(nil, round))); err != nil {
 						return err
 					}
 					if err := tx.Set(t.ctx, fmt.Appendf(nil, "by %d %d", round, i), nil); err != nil {
 						return err
 					}
-					return tx.Commit(t.ctx)
+					return errOf(tx.Commit(t.ctx))
 				})
 			}
 			if n := len(t.all(storage.Query{Start: bs("by"), End: bs("bz")})); n != 20 {

@@ -70,7 +70,7 @@ func (t *T) endedBefore(ctx context.Context, want storage.Code) {
 		}
 		if storage.CodeOf(err) != want || !errors.Is(err, ctx.Err()) {
 			t.Errorf("%s under a context that has ended: %v, want %s", name, err, want)
-		} else if storage.AsError(err).Unknown {
+		} else if storage.Unknown(err) {
 			t.Errorf("%s under a context that has ended is said to be of unknown outcome", name)
 		}
 	}
@@ -130,7 +130,7 @@ func cancelledAmidCalls(t *T) {
 				switch {
 				case err == nil:
 					t.must(found)
-				case storage.AsError(err).Unknown:
+				case storage.Unknown(err):
 				default:
 					t.wantCode(err, storage.Canceled)
 					t.wantCode(found, storage.NotFound)
@@ -157,9 +157,9 @@ func textsHoldNoSecrets(t *T) {
 	}
 	_, err := t.b.Get(t.ctx, append(k, "-absent"...))
 	look("a get", err)
-	look("insert", t.s.CompareAndSet(t.ctx, k, storage.ExpectAbsent(), v))
-	look("compare-and-set", t.s.CompareAndSet(t.ctx, k, storage.ExpectValue(append(v, 'x')), v))
-	look("compare-and-delete", t.s.CompareAndDelete(t.ctx, k, storage.ExpectVersion(1)))
+	look("insert", errOf(t.s.Put(t.ctx, k, v, storage.IfAbsent())))
+	look("compare-and-set", errOf(t.s.Put(t.ctx, k, v, storage.IfValue(append(v, 'x')))))
+	look("compare-and-delete", errOf(t.s.Remove(t.ctx, k, storage.IfVersion(1))))
 	look("a hostile op", t.try(nil, storage.Op{Kind: 77, Key: k, Value: v}))
 	look("a hostile check", t.try([]storage.Check{{Kind: 77, Key: k, Value: v}}, storage.Put(k, v)))
 	_, err = t.b.Apply(t.ctx, &storage.WriteSet{ID: [16]byte{1}, Ops: []storage.Op{storage.Put(k, v)}})
@@ -176,7 +176,7 @@ func textsHoldNoSecrets(t *T) {
 	look("a scan", err)
 	_, err = t.b.Scan(t.ctx, storage.Query{Start: k, AtVersion: 1})
 	look("a scan of the past", err)
-	_, _, err = storage.GetJSON[int](t.ctx, t.s, k)
+	_, err = storage.GetJSON[int](t.ctx, t.s, k)
 	look("GetJSON", err)
 	t.must(t.b.Close(t.ctx))
 	for name, err := range t.everyCall(t.ctx) {

@@ -26,7 +26,7 @@ func idempotencyChecks() []Check {
 		}),
 		is("its_checks_are_not_judged_again", 0, func(t *T) {
 			w := identified(1, storage.Put(bs("k"), bs("v")))
-			w.Checks = []storage.Check{{Kind: storage.CheckAbsent, Key: bs("k")}}
+			w.Checks = []storage.Check{storage.Absent(bs("k"))}
 			first, err := t.b.Apply(t.ctx, w)
 			t.must(err)
 			t.repeats(w, first)
@@ -34,7 +34,7 @@ func idempotencyChecks() []Check {
 		}),
 		is("a_refusal_is_not_remembered", 0, func(t *T) {
 			w := identified(1, storage.Put(bs("k"), bs("v")))
-			w.Checks = []storage.Check{{Kind: storage.CheckPresent, Key: bs("k")}}
+			w.Checks = []storage.Check{storage.Present(bs("k"))}
 			_, err := t.b.Apply(t.ctx, w)
 			t.wantCode(err, storage.Conflict)
 			t.set("k", "there")
@@ -64,7 +64,7 @@ func idempotencyChecks() []Check {
 		is("repeats_at_once", 0, func(t *T) {
 			for round := range 20 {
 				w := identified(uint64(round)+1, storage.Put(bs("k"), bs("v")))
-				w.Checks = []storage.Check{{Kind: storage.CheckAbsent, Key: bs("k")}} // so that two cannot both be done
+				w.Checks = []storage.Check{storage.Absent(bs("k"))} // so that two cannot both be done
 				var mu sync.Mutex
 				versions := map[uint64]int{}
 				t.parallel(8, func(int) {
@@ -117,7 +117,7 @@ func anotherContent(t *T) {
 	at := t.clock.Now().Add(time.Hour)
 	make := func() *storage.WriteSet {
 		w := identified(1, storage.Put(bs("k"), bs("v")), storage.DeleteRange(bs("a"), bs("b")))
-		w.Checks = []storage.Check{{Kind: storage.CheckAbsent, Key: bs("k")}, {Kind: storage.CheckRange, Key: bs("x"), Version: 1}}
+		w.Checks = []storage.Check{storage.Absent(bs("k")), {Kind: storage.CheckRange, Key: bs("x"), Version: 1}}
 		if !t.has(storage.CapAtomic) {
 			w.Ops = w.Ops[:1]
 		}

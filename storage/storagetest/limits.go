@@ -33,7 +33,7 @@ func limitChecks() []Check {
 			}
 			t.set("k", "v")
 			large := make([]byte, most+1)
-			t.wantLimit(t.s.CompareAndSet(t.ctx, bs("k"), storage.ExpectAbsent(), large), "value", most, most+1)
+			t.wantLimit(errOf(t.s.Put(t.ctx, bs("k"), large, storage.IfAbsent())), "value", most, most+1)
 			t.wantValue("k", "v")
 		}),
 		is("nothing_of_a_refused_write_set_stays", storage.CapAtomic, func(t *T) {
@@ -53,7 +53,7 @@ func limitChecks() []Check {
 			t.setAll("a", "z")
 			t.wantKeys(long, nil, "z")
 			t.wantKeys(nil, long, "a")
-			t.must(t.s.ClearRange(t.ctx, long, append(long, 'x')))
+			t.must(errOf(t.s.ClearRange(t.ctx, long, append(long, 'x'))))
 			t.wantKeys(nil, nil, "a", "z")
 			if t.info.Limits.Key == 0 {
 				return
@@ -62,7 +62,7 @@ func limitChecks() []Check {
 			long = bytes.Repeat(bs("m"), 20<<20)
 			t.wantKeys(long, nil, "z")
 			t.wantKeys(nil, long, "a")
-			t.must(t.s.ClearRange(t.ctx, long, append(long, 'x')))
+			t.must(errOf(t.s.ClearRange(t.ctx, long, append(long, 'x'))))
 			t.wantKeys(nil, nil, "a", "z")
 		}),
 	)
@@ -92,7 +92,7 @@ func keyLimit(t *T) {
 	exact := string(bytes.Repeat(bs("k"), most))
 	t.set(exact, "v")
 	t.wantValue(exact, "v")
-	t.must(t.s.CompareAndSet(t.ctx, bs(exact), storage.ExpectValue(bs("v")), bs("w")))
+	t.must(errOf(t.s.Put(t.ctx, bs(exact), bs("w"), storage.IfValue(bs("v")))))
 	items, err := t.b.GetMany(t.ctx, [][]byte{bs(exact)})
 	if err != nil || len(items) != 1 {
 		t.Fatalf("GetMany of a key of %d bytes: %d items, %v", most, len(items), err)
@@ -108,9 +108,9 @@ func keyLimit(t *T) {
 	long := bs(exact + "k")
 	t.wantLimit(t.s.Set(t.ctx, long, bs("v")), "key", most, most+1)
 	t.wantLimit(t.s.Delete(t.ctx, long), "key", most, most+1)
-	t.wantLimit(t.s.CompareAndSet(t.ctx, long, storage.ExpectAbsent(), nil), "key", most, most+1)
+	t.wantLimit(errOf(t.s.Put(t.ctx, long, nil, storage.IfAbsent())), "key", most, most+1)
 	if t.has(storage.CapCheckOnly) {
-		t.wantLimit(t.try([]storage.Check{{Kind: storage.CheckAbsent, Key: long}}, storage.Put(bs("k"), nil)), "key", most, most+1)
+		t.wantLimit(t.try([]storage.Check{storage.Absent(long)}, storage.Put(bs("k"), nil)), "key", most, most+1)
 	}
 	// A key that cannot be there is absent, or refused.
 	if _, err := t.b.Get(t.ctx, long); storage.CodeOf(err) != storage.NotFound && storage.CodeOf(err) != storage.SizeLimit {
@@ -187,7 +187,7 @@ func opsLimit(t *T) {
 	}
 	t.wantLimit(t.try(nil, append(manyOps(most), storage.Put(bs("more"), nil))...), "ops", most, most+1)
 	t.wantAbsent("more")
-	check := []storage.Check{{Kind: storage.CheckAbsent, Key: bs("more")}} // checks count too
+	check := []storage.Check{storage.Absent(bs("more"))} // checks count too
 	t.wantLimit(t.try(check, append(manyOps(most-1), storage.Put(bs("more"), nil))...), "ops", most, most+1)
 	t.wantAbsent("more")
 	t.must(t.try(check, append(manyOps(most-2), storage.Put(bs("more"), nil))...))
@@ -216,7 +216,7 @@ func writeBytesLimit(t *T) {
 	_, err = t.b.Apply(t.ctx, &more)
 	t.wantLimit(err, "write set bytes", most, most+1)
 	t.wantAbsent("m")
-	exact.Checks = []storage.Check{{Kind: storage.CheckPresent, Key: exact.Ops[0].Key}} // checks count too
+	exact.Checks = []storage.Check{storage.Present(exact.Ops[0].Key)} // checks count too
 	_, err = t.b.Apply(t.ctx, &exact)
 	t.wantLimit(err, "write set bytes", most, most+len(exact.Ops[0].Key))
 }

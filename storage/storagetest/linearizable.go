@@ -25,11 +25,11 @@ func linearizabilityChecks() []Check {
 					it, err := c.b.Get(t.ctx, key)
 					switch {
 					case err != nil:
-						c.s.CompareAndSet(t.ctx, key, storage.ExpectAbsent(), value)
+						c.s.Put(t.ctx, key, value, storage.IfAbsent())
 					case t.has(storage.CapVersions) && r.IntN(2) == 0:
-						c.s.CompareAndSet(t.ctx, key, storage.ExpectVersion(it.Version), value)
+						c.s.Put(t.ctx, key, value, storage.IfVersion(it.Version))
 					default:
-						c.s.CompareAndSet(t.ctx, key, storage.ExpectValue(it.Value), value)
+						c.s.Put(t.ctx, key, value, storage.IfValue(it.Value))
 					}
 				}
 			})
@@ -107,9 +107,9 @@ func (t *T) anything(r *rand.Rand, c client) {
 		}
 		if r.IntN(3) == 0 && t.has(storage.CapCheckOnly) {
 			it, err := c.b.Get(t.ctx, key())
-			check := storage.Check{Kind: storage.CheckPresent, Key: key()}
+			check := storage.Present(key())
 			if err == nil && it.Version != 0 {
-				check = storage.Check{Kind: storage.CheckVersion, Key: key(), Version: it.Version}
+				check = storage.HasVersion(key(), it.Version)
 			}
 			w.Checks = append(w.Checks, check)
 		}

@@ -39,14 +39,14 @@ func ownershipChecks() []Check {
 				t.Fatalf("the page changed with its bounds: %s, Next %q", keysOf(page.Items), page.Next)
 			}
 			start, end = bs("b"), bs("c")
-			t.must(t.s.ClearRange(t.ctx, start, end))
+			t.must(errOf(t.s.ClearRange(t.ctx, start, end)))
 			scribble(start, end)
 			t.wantKeys(nil, nil, "a", "c")
 		}),
 		is("arguments_are_not_changed", 0, func(t *T) {
 			key, value := append(make([]byte, 0, 64), "key"...), append(make([]byte, 0, 64), "value"...)
 			whole := [][]byte{bytes.Clone(key[:64]), bytes.Clone(value[:64])}
-			w := storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: key}}, Ops: []storage.Op{storage.Put(key, value)}}
+			w := storage.WriteSet{Checks: []storage.Check{storage.Absent(key)}, Ops: []storage.Op{storage.Put(key, value)}}
 			before := fmt.Sprintf("%+v", w)
 			_, err := t.b.Apply(t.ctx, &w)
 			t.must(err)

@@ -201,7 +201,7 @@ func rangesOfRandomKeys(t *T) {
 		if i > 50 {
 			start, end = nil, nil
 		}
-		t.must(t.s.ClearRange(t.ctx, start, end))
+		t.must(errOf(t.s.ClearRange(t.ctx, start, end)))
 		keys = slices.DeleteFunc(keys, func(k string) bool { return storage.InRange(bs(k), start, end) })
 		if got := keysOf(t.all(storage.Query{})); got != keyList(keys) {
 			t.Fatalf("after a clear of [%q, %q): %s, want %s", start, end, got, keyList(keys))

@@ -44,7 +44,7 @@ func restartChecks() []Check {
 			if got := t.item("a").Version; got != v {
 				t.Errorf("version %d became %d", v, got)
 			}
-			t.must(t.s.CompareAndSet(t.ctx, bs("a"), storage.ExpectVersion(v), bs("x")))
+			t.must(errOf(t.s.Put(t.ctx, bs("a"), bs("x"), storage.IfVersion(v))))
 		}),
 		is("expiry_stays", storage.CapDurable|storage.CapTTL, func(t *T) {
 			t.setTTL("k", "v", time.Minute)

@@ -61,9 +61,9 @@ func (r *runner) do(s step) string {
 		return r.version(version)
 	case stepTouch:
 		if !s.ttl.set {
-			return r.error(r.s.TouchUntil(r.ctx, []byte(s.key), time.Time{}))
+			return r.error(errOf(r.s.TouchUntil(r.ctx, []byte(s.key), time.Time{})))
 		}
-		return r.error(r.s.Touch(r.ctx, []byte(s.key), s.ttl.duration(r.unit)))
+		return r.error(errOf(r.s.Touch(r.ctx, []byte(s.key), s.ttl.duration(r.unit))))
 	}
 	return ""
 }
@@ -84,17 +84,17 @@ func (r *runner) inTxn(s step) string {
 		return quote(v) + " " + r.error(err)
 	case stepTxnSet:
 		if s.ttl.set {
-			return r.error(tx.SetWithTTL(r.ctx, key, []byte(s.value), s.ttl.duration(r.unit)))
+			return r.error(errOf(tx.Put(r.ctx, key, []byte(s.value), storage.WithTTL(s.ttl.duration(r.unit)))))
 		}
 		return r.error(tx.Set(r.ctx, key, []byte(s.value)))
 	case stepTxnDelete:
 		return r.error(tx.Delete(r.ctx, key))
 	case stepTxnCAS:
-		return r.error(tx.CompareAndSet(r.ctx, key, r.expected(s.check[0]), []byte(s.value)))
+		return r.error(errOf(tx.Put(r.ctx, key, []byte(s.value), r.expected(s.check[0]))))
 	case stepTxnCompareDelete:
-		return r.error(tx.CompareAndDelete(r.ctx, key, r.expected(s.check[0])))
+		return r.error(errOf(tx.Remove(r.ctx, key, r.expected(s.check[0]))))
 	case stepTxnClear:
-		return r.error(tx.ClearRange(r.ctx, s.query.Start, s.query.End))
+		return r.error(errOf(tx.ClearRange(r.ctx, s.query.Start, s.query.End)))
 	case stepTxnRange:
 		var items []storage.Item
 		o := storage.RangeOptions{Limit: s.query.Limit, Reverse: s.query.Reverse, KeysOnly: s.query.KeysOnly, PageItems: 3}
@@ -106,7 +106,7 @@ func (r *runner) inTxn(s step) string {
 		}
 		return r.items(items...)
 	case stepCommit:
-		return r.error(tx.Commit(r.ctx))
+		return r.error(errOf(tx.Commit(r.ctx)))
 	}
 	tx.Rollback()
 	return ""
@@ -165,16 +165,16 @@ func (r *runner) writeSet(s step) *storage.WriteSet {
 	return w
 }
 
-func (r *runner) expected(c scriptCheck) storage.Expected {
+func (r *runner) expected(c scriptCheck) storage.Condition {
 	switch c.kind {
 	case storage.CheckAbsent:
-		return storage.ExpectAbsent()
+		return storage.IfAbsent()
 	case storage.CheckPresent:
-		return storage.ExpectPresent()
+		return storage.IfPresent()
 	case storage.CheckValue:
-		return storage.ExpectValue([]byte(c.value))
+		return storage.IfValue([]byte(c.value))
 	}
-	return storage.ExpectVersion(r.ago(c.ago))
+	return storage.IfVersion(r.ago(c.ago))
 }
 
 // ago is the version of n changes ago; 1, which no backend has, beyond the first.
@@ -220,7 +220,7 @@ func (r *runner) error(err error) string {
 		return "ok"
 	}
 	e := storage.AsError(err)
-	s := e.Code.String()
+	s := e.Code.Name()
 	if e.Check > 0 {
 		s += fmt.Sprint(", check ", e.FailedCheck())
 	}

@@ -20,7 +20,7 @@ func serializableChecks() []Check {
 			a.set("n", "2a")
 			b.set("n", "2b")
 			a.commit()
-			t.wantCode(b.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(b.tx.Commit(t.ctx)), storage.Conflict)
 			t.wantValue("n", "2a")
 		}),
 		is("no_write_skew", keys, func(t *T) {
@@ -33,7 +33,7 @@ func serializableChecks() []Check {
 			a.del("ann")
 			b.del("bob")
 			a.commit()
-			t.wantCode(b.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(b.tx.Commit(t.ctx)), storage.Conflict)
 			t.wantKeys(nil, nil, "bob")
 		}),
 		is("read_of_an_absent_key", keys, func(t *T) {
@@ -41,7 +41,7 @@ func serializableChecks() []Check {
 			tx.wantAbsent("k")
 			tx.set("other", "v")
 			t.set("k", "v")
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 			t.wantAbsent("other")
 		}),
 		is("read_only", keys, func(t *T) {
@@ -50,7 +50,7 @@ func serializableChecks() []Check {
 			tx.wantValue("a", "a")
 			t.set("a", "x")
 			tx.wantValue("b", "b")
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 			tx = t.serializable()
 			tx.wantValue("a", "x")
 			tx.wantValue("b", "b")
@@ -72,7 +72,7 @@ func serializableChecks() []Check {
 			t.set("k", "w")
 			tx.wantValue("k", "w")
 			tx.set("other", "v")
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 		}),
 		is("an_absence_that_came_back_is_a_change", keys, func(t *T) {
 			tx := t.serializable()
@@ -81,7 +81,7 @@ func serializableChecks() []Check {
 			tx.wantValue("k", "v")
 			t.del("k")
 			tx.set("other", "v")
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 		}),
 		is("a_value_that_came_back_is_a_change", keys|storage.CapVersions, func(t *T) {
 			t.set("k", "v")
@@ -90,7 +90,7 @@ func serializableChecks() []Check {
 			t.set("k", "w")
 			t.set("k", "v")
 			tx.set("other", "v")
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 		}),
 		is("item_that_expired_is_a_change", keys|storage.CapTTL, func(t *T) {
 			t.setTTL("k", "v", time.Minute)
@@ -98,7 +98,7 @@ func serializableChecks() []Check {
 			tx.wantValue("k", "v")
 			tx.set("other", "v")
 			t.clock.Advance(time.Minute)
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 		}),
 		is("read_committed_checks_no_reads", storage.CapAtomic, func(t *T) {
 			t.setAll("a", "b")
@@ -119,7 +119,7 @@ func serializableChecks() []Check {
 			tx.set("b", "mine")
 			tx.wantKeys("a", "b", "c")
 			t.set("b", "outside") // it is in the range that was read
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 			tx = t.serializable()
 			tx.set("b", "mine")
 			tx.wantKeys("a", "b", "c")
@@ -133,7 +133,7 @@ func serializableChecks() []Check {
 			tx.wantKeys()
 			tx.set("count", "0")
 			t.set("a", "phantom")
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 			t.wantAbsent("count")
 		}),
 		is("range_without_the_capability", 0, func(t *T) {
@@ -190,7 +190,7 @@ func phantoms(t *T) {
 			}
 			tx.set("count", "3")
 			c.do()
-			err := tx.tx.Commit(t.ctx)
+			_, err := tx.tx.Commit(t.ctx)
 			if got := storage.CodeOf(err) == storage.Conflict; got != c.conflict || err != nil && !got {
 				t.Errorf("%s, after a range with %+v: %v", c.name, o, err)
 			}
@@ -226,7 +226,7 @@ func phantomsBeyondALimit(t *T) {
 				}
 				tx.set("count", "2")
 				t.set(c.insert, "new")
-				err := tx.tx.Commit(t.ctx)
+				_, err := tx.tx.Commit(t.ctx)
 				if got := storage.CodeOf(err) == storage.Conflict; got != c.conflict || err != nil && !got {
 					t.Errorf("insert of %q, %d a page, left %t: %v", c.insert, page, leave, err)
 				}

@@ -29,7 +29,7 @@ func ttlChecks() []Check {
 			t.set("k", "live")
 			t.setTTL("k", "v", 0)
 			t.wantAbsent("k")
-			t.must(t.s.CompareAndSet(t.ctx, bs("k"), storage.ExpectAbsent(), bs("new")))
+			t.must(errOf(t.s.Put(t.ctx, bs("k"), bs("new"), storage.IfAbsent())))
 			t.wantValue("k", "new")
 		}),
 		is("expiry_in_the_past_removes", 0, func(t *T) {
@@ -47,7 +47,7 @@ func ttlChecks() []Check {
 		}),
 		is("compare_and_set_clears_it", 0, func(t *T) {
 			t.setTTL("k", "v", 5*time.Second)
-			t.must(t.s.CompareAndSet(t.ctx, bs("k"), storage.ExpectValue(bs("v")), bs("v")))
+			t.must(errOf(t.s.Put(t.ctx, bs("k"), bs("v"), storage.IfValue(bs("v")))))
 			t.clock.Advance(time.Hour)
 			t.wantValue("k", "v")
 		}),
@@ -113,43 +113,43 @@ func ttlChecks() []Check {
 		}),
 		is("negative_is_refused", 0, func(t *T) {
 			t.set("k", "v")
-			t.wantCode(t.s.SetWithTTL(t.ctx, bs("k"), bs("x"), -1), storage.InvalidArgument)
-			t.wantCode(t.s.CompareAndSetWithTTL(t.ctx, bs("k"), storage.ExpectPresent(), bs("x"), math.MinInt64), storage.InvalidArgument)
-			t.wantCode(t.s.Touch(t.ctx, bs("k"), -time.Second), storage.InvalidArgument)
+			t.wantCode(errOf(t.s.Put(t.ctx, bs("k"), bs("x"), storage.WithTTL(-1))), storage.InvalidArgument)
+			t.wantCode(errOf(t.s.Put(t.ctx, bs("k"), bs("x"), storage.IfPresent(), storage.WithTTL(math.MinInt64))), storage.InvalidArgument)
+			t.wantCode(errOf(t.s.Touch(t.ctx, bs("k"), -time.Second)), storage.InvalidArgument)
 			t.wantValue("k", "v")
 		}),
 		is("far_future", 0, farFuture),
 		is("touch", 0, touch),
 		is("compare_and_set_with_ttl", 0, func(t *T) {
 			t.setTTL("k", "v0", time.Minute)
-			t.must(t.s.CompareAndSetWithTTL(t.ctx, bs("k"), storage.ExpectValue(bs("v0")), bs("v1"), 5*time.Second))
-			t.wantCode(t.s.CompareAndSetWithTTL(t.ctx, bs("k"), storage.ExpectValue(bs("v0")), bs("v2"), time.Hour), storage.Conflict)
+			t.must(errOf(t.s.Put(t.ctx, bs("k"), bs("v1"), storage.IfValue(bs("v0")), storage.WithTTL(5*time.Second))))
+			t.wantCode(errOf(t.s.Put(t.ctx, bs("k"), bs("v2"), storage.IfValue(bs("v0")), storage.WithTTL(time.Hour))), storage.Conflict)
 			t.wantValue("k", "v1")
 			t.clock.Advance(5 * time.Second)
 			t.wantAbsent("k")
 			t.set("k", "v3")
-			t.must(t.s.CompareAndSetWithTTL(t.ctx, bs("k"), storage.ExpectPresent(), bs("v4"), 0))
+			t.must(errOf(t.s.Put(t.ctx, bs("k"), bs("v4"), storage.IfPresent(), storage.WithTTL(0))))
 			t.wantAbsent("k")
 		}),
 		is("expired_value_is_no_match", 0, func(t *T) {
 			t.setTTL("k", "stale", 5*time.Second)
 			t.clock.Advance(5 * time.Second)
-			t.wantCode(t.s.CompareAndSet(t.ctx, bs("k"), storage.ExpectValue(bs("stale")), bs("x")), storage.Conflict)
-			t.wantCode(t.s.CompareAndSet(t.ctx, bs("k"), storage.ExpectPresent(), bs("x")), storage.Conflict)
-			t.wantCode(t.s.CompareAndDelete(t.ctx, bs("k"), storage.ExpectValue(bs("stale"))), storage.Conflict)
-			t.must(t.s.CompareAndSet(t.ctx, bs("k"), storage.ExpectAbsent(), bs("new")))
+			t.wantCode(errOf(t.s.Put(t.ctx, bs("k"), bs("x"), storage.IfValue(bs("stale")))), storage.Conflict)
+			t.wantCode(errOf(t.s.Put(t.ctx, bs("k"), bs("x"), storage.IfPresent())), storage.Conflict)
+			t.wantCode(errOf(t.s.Remove(t.ctx, bs("k"), storage.IfValue(bs("stale")))), storage.Conflict)
+			t.must(errOf(t.s.Put(t.ctx, bs("k"), bs("new"), storage.IfAbsent())))
 			t.clock.Advance(time.Hour)
 			t.wantValue("k", "new")
 		}),
 		is("failed_compare_and_set_keeps_it", 0, func(t *T) {
 			t.setTTL("k", "v", 5*time.Second)
-			t.wantCode(t.s.CompareAndSet(t.ctx, bs("k"), storage.ExpectValue(bs("other")), bs("x")), storage.Conflict)
-			t.wantCode(t.s.CompareAndSet(t.ctx, bs("k"), storage.ExpectAbsent(), bs("x")), storage.Conflict)
+			t.wantCode(errOf(t.s.Put(t.ctx, bs("k"), bs("x"), storage.IfValue(bs("other")))), storage.Conflict)
+			t.wantCode(errOf(t.s.Put(t.ctx, bs("k"), bs("x"), storage.IfAbsent())), storage.Conflict)
 			t.wantValue("k", "v")
 			t.clock.Advance(5 * time.Second)
 			t.wantAbsent("k")
 			t.set("p", "v")
-			t.wantCode(t.s.CompareAndSetWithTTL(t.ctx, bs("p"), storage.ExpectAbsent(), bs("x"), time.Second), storage.Conflict)
+			t.wantCode(errOf(t.s.Put(t.ctx, bs("p"), bs("x"), storage.IfAbsent(), storage.WithTTL(time.Second))), storage.Conflict)
 			t.clock.Advance(time.Hour)
 			t.wantValue("p", "v")
 		}),
@@ -189,21 +189,21 @@ func farFuture(t *T) {
 }
 
 func touch(t *T) {
-	t.wantCode(t.s.Touch(t.ctx, bs("k"), time.Hour), storage.NotFound)
+	t.wantCode(errOf(t.s.Touch(t.ctx, bs("k"), time.Hour)), storage.NotFound)
 	t.wantAbsent("k")
 	t.setTTL("k", "v", 5*time.Second)
-	t.must(t.s.Touch(t.ctx, bs("k"), time.Minute))
+	t.must(errOf(t.s.Touch(t.ctx, bs("k"), time.Minute)))
 	t.clock.Advance(30 * time.Second)
 	t.wantValue("k", "v")
-	t.must(t.s.TouchUntil(t.ctx, bs("k"), time.Time{}))
+	t.must(errOf(t.s.TouchUntil(t.ctx, bs("k"), time.Time{})))
 	t.clock.Advance(time.Hour)
 	t.wantValue("k", "v")
-	t.must(t.s.Touch(t.ctx, bs("k"), 5*time.Second))
+	t.must(errOf(t.s.Touch(t.ctx, bs("k"), 5*time.Second)))
 	t.clock.Advance(5 * time.Second)
-	t.wantCode(t.s.Touch(t.ctx, bs("k"), time.Hour), storage.NotFound)
+	t.wantCode(errOf(t.s.Touch(t.ctx, bs("k"), time.Hour)), storage.NotFound)
 	t.wantAbsent("k")
 	t.set("k", "v")
-	t.must(t.s.Touch(t.ctx, bs("k"), 0))
+	t.must(errOf(t.s.Touch(t.ctx, bs("k"), 0)))
 	t.wantAbsent("k")
 }
 

@@ -61,9 +61,9 @@ func transactionChecks() []Check {
 		is("conditional_write_rejects_commit", 0, func(t *T) {
 			t.set("k", "v0")
 			tx := t.begin()
-			t.must(tx.cas("k", storage.ExpectValue(bs("v0")), "v1"))
+			t.must(tx.cas("k", storage.IfValue(bs("v0")), "v1"))
 			t.set("k", "outside")
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 			t.wantValue("k", "outside")
 		}),
 		is("rollback_drops_everything", 0, func(t *T) {
@@ -78,14 +78,14 @@ func transactionChecks() []Check {
 		long("same_key_in_every_order", storage.CapAtomic, sameKeySequences),
 		is("own_conditional_writes_are_seen", storage.CapAtomic, func(t *T) {
 			tx := t.begin()
-			t.must(tx.cas("k", storage.ExpectAbsent(), "a"))
+			t.must(tx.cas("k", storage.IfAbsent(), "a"))
 			tx.wantValue("k", "a")
-			t.must(tx.cas("k", storage.ExpectValue(bs("a")), "b")) // judged by the pending value
-			t.wantCode(tx.cas("k", storage.ExpectValue(bs("a")), "x"), storage.Conflict)
+			t.must(tx.cas("k", storage.IfValue(bs("a")), "b")) // judged by the pending value
+			t.wantCode(tx.cas("k", storage.IfValue(bs("a")), "x"), storage.Conflict)
 			tx.wantValue("k", "b")
-			t.must(tx.tx.CompareAndDelete(t.ctx, bs("k"), storage.ExpectValue(bs("b"))))
-			t.wantCode(tx.cas("k", storage.ExpectPresent(), "x"), storage.Conflict)
-			t.must(tx.cas("k", storage.ExpectAbsent(), "c"))
+			t.must(errOf(tx.tx.Remove(t.ctx, bs("k"), storage.IfValue(bs("b")))))
+			t.wantCode(tx.cas("k", storage.IfPresent(), "x"), storage.Conflict)
+			t.must(tx.cas("k", storage.IfAbsent(), "c"))
 			tx.commit()
 			t.wantValue("k", "c")
 		}),
@@ -93,34 +93,34 @@ func transactionChecks() []Check {
 			t.set("k", "stored")
 			tx := t.begin()
 			tx.set("k", "mine")
-			t.wantCode(tx.cas("k", storage.ExpectValue(bs("stored")), "x"), storage.Conflict)
-			t.must(tx.cas("k", storage.ExpectValue(bs("mine")), "yours"))
+			t.wantCode(tx.cas("k", storage.IfValue(bs("stored")), "x"), storage.Conflict)
+			t.must(tx.cas("k", storage.IfValue(bs("mine")), "yours"))
 			tx.commit()
 			t.wantValue("k", "yours")
 		}),
 		is("conditional_write_then_set_keeps_the_condition", storage.CapAtomic, func(t *T) {
 			t.set("k", "v0")
 			tx := t.begin()
-			t.must(tx.cas("k", storage.ExpectValue(bs("v0")), "v1"))
+			t.must(tx.cas("k", storage.IfValue(bs("v0")), "v1"))
 			tx.set("k", "v2")
 			t.set("k", "outside")
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 			t.wantValue("k", "outside")
 		}),
 		is("all_conditions_must_hold", storage.CapAtomic, func(t *T) {
 			t.setAll("a", "b")
 			tx := t.begin()
-			t.must(tx.cas("a", storage.ExpectValue(bs("a")), "1"))
-			t.must(tx.cas("b", storage.ExpectValue(bs("b")), "2"))
+			t.must(tx.cas("a", storage.IfValue(bs("a")), "1"))
+			t.must(tx.cas("b", storage.IfValue(bs("b")), "2"))
 			tx.commit()
 			t.wantValue("a", "1")
 			t.wantValue("b", "2")
 			tx = t.begin()
 			tx.set("new", "v")
-			t.must(tx.cas("a", storage.ExpectValue(bs("1")), "x"))
-			t.must(tx.cas("b", storage.ExpectValue(bs("wrong")), "x"))
+			t.must(tx.cas("a", storage.IfValue(bs("1")), "x"))
+			t.must(tx.cas("b", storage.IfValue(bs("wrong")), "x"))
 			tx.del("a")
-			t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 			t.wantKeys(nil, nil, "a", "b")
 			t.wantValue("a", "1")
 			t.wantValue("b", "2")
@@ -135,10 +135,10 @@ func transactionChecks() []Check {
 		}),
 		is("two_inserts_one_winner", 0, func(t *T) {
 			a, b := t.begin(), t.begin()
-			t.must(a.cas("k", storage.ExpectAbsent(), "a"))
-			t.must(b.cas("k", storage.ExpectAbsent(), "b"))
+			t.must(a.cas("k", storage.IfAbsent(), "a"))
+			t.must(b.cas("k", storage.IfAbsent(), "b"))
 			a.commit()
-			t.wantCode(b.tx.Commit(t.ctx), storage.Conflict)
+			t.wantCode(errOf(b.tx.Commit(t.ctx)), storage.Conflict)
 			t.wantValue("k", "a")
 		}),
 		is("large", storage.CapAtomic, largeTransaction),
@@ -147,7 +147,7 @@ func transactionChecks() []Check {
 			t.setAll("a", "b", "c", "d")
 			tx := t.begin()
 			tx.set("bb", "mine")
-			t.must(tx.tx.ClearRange(t.ctx, bs("b"), bs("d")))
+			t.must(errOf(tx.tx.ClearRange(t.ctx, bs("b"), bs("d"))))
 			tx.set("c", "again")
 			tx.wantKeys("a", "c", "d")
 			t.set("b5", "from outside") // goes too: a clear is of what is there at the commit
@@ -162,9 +162,9 @@ func transactionChecks() []Check {
 			tx := t.begin()
 			tx.set("k", "v")
 			cancel()
-			t.wantCode(tx.tx.Commit(ctx), storage.Canceled)
+			t.wantCode(errOf(tx.tx.Commit(ctx)), storage.Canceled)
 			t.wantAbsent("k")
-			t.wantCode(tx.tx.Commit(t.ctx), storage.TxnDone)
+			t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.TxnDone)
 		}),
 		is("update_repeats_on_conflict", 0, updateRepeats),
 	)
@@ -192,7 +192,7 @@ func transactionChecks() []Check {
 		is("ttl_compare_and_set", storage.CapTTL, func(t *T) {
 			t.set("k", "v0")
 			tx := t.begin()
-			t.must(tx.tx.CompareAndSetWithTTL(t.ctx, bs("k"), storage.ExpectValue(bs("v0")), bs("v1"), 5*time.Second))
+			t.must(errOf(tx.tx.Put(t.ctx, bs("k"), bs("v1"), storage.IfValue(bs("v0")), storage.WithTTL(5*time.Second))))
 			tx.commit()
 			t.wantValue("k", "v1")
 			t.clock.Advance(5 * time.Second)
@@ -217,7 +217,7 @@ func transactionChecks() []Check {
 		}),
 		is("ttl_negative_is_refused", storage.CapTTL, func(t *T) {
 			tx := t.begin()
-			t.wantCode(tx.tx.SetWithTTL(t.ctx, bs("k"), bs("v"), -1), storage.InvalidArgument)
+			t.wantCode(errOf(tx.tx.Put(t.ctx, bs("k"), bs("v"), storage.WithTTL(-1))), storage.InvalidArgument)
 			tx.wantAbsent("k")
 			tx.set("other", "v")
 			tx.commit()
@@ -226,7 +226,7 @@ func transactionChecks() []Check {
 		is("ttl_insert_over_an_expired_key", storage.CapTTL, func(t *T) {
 			t.setTTL("k", "stale", 5*time.Second)
 			tx := t.begin()
-			t.must(tx.cas("k", storage.ExpectAbsent(), "v"))
+			t.must(tx.cas("k", storage.IfAbsent(), "v"))
 			t.clock.Advance(5 * time.Second)
 			tx.commit()
 			t.clock.Advance(time.Hour)

@@ -1,7 +1,6 @@
 package storagetest
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -15,25 +14,27 @@ func transactionIsOver(t *T) {
 	committed.set("k", "v")
 	committed.commit()
 	rolledBack.tx.Rollback()
-	t.must(failed.cas("k", storage.ExpectAbsent(), "x"))
-	t.wantCode(failed.tx.Commit(t.ctx), storage.Conflict)
+	t.must(failed.cas("k", storage.IfAbsent(), "x"))
+	t.wantCode(errOf(failed.tx.Commit(t.ctx)), storage.Conflict)
 	for how, x := range map[string]txn{"commit": committed, "rollback": rolledBack, "failed commit": failed} {
 		_, getErr := x.tx.Get(t.ctx, bs("k"))
+		_, itemErr := x.tx.GetItem(t.ctx, bs("k"))
+		_, manyErr := x.tx.GetMany(t.ctx, [][]byte{bs("k")})
 		var rangeErr, prefixErr error
 		for _, rangeErr = range x.tx.Range(t.ctx, nil, nil, storage.RangeOptions{}) {
 		}
 		for _, prefixErr = range x.tx.Prefix(t.ctx, nil, storage.RangeOptions{}) {
 		}
 		for what, err := range map[string]error{
-			"Get": getErr, "Range": rangeErr, "Prefix": prefixErr,
-			"Set":                  x.tx.Set(t.ctx, bs("k"), bs("x")),
-			"SetWithTTL":           x.tx.SetWithTTL(t.ctx, bs("k"), bs("x"), time.Hour),
-			"Delete":               x.tx.Delete(t.ctx, bs("k")),
-			"CompareAndSet":        x.tx.CompareAndSet(t.ctx, bs("k"), storage.ExpectPresent(), bs("x")),
-			"CompareAndSetWithTTL": x.tx.CompareAndSetWithTTL(t.ctx, bs("k"), storage.ExpectPresent(), bs("x"), time.Hour),
-			"CompareAndDelete":     x.tx.CompareAndDelete(t.ctx, bs("k"), storage.ExpectPresent()),
-			"ClearRange":           x.tx.ClearRange(t.ctx, nil, nil),
-			"Commit":               x.tx.Commit(t.ctx),
+			"Get": getErr, "GetItem": itemErr, "GetMany": manyErr, "Range": rangeErr, "Prefix": prefixErr,
+			"Set":        x.tx.Set(t.ctx, bs("k"), bs("x")),
+			"Put":        errOf(x.tx.Put(t.ctx, bs("k"), bs("x"), storage.IfPresent(), storage.WithTTL(time.Hour))),
+			"Delete":     x.tx.Delete(t.ctx, bs("k")),
+			"Remove":     errOf(x.tx.Remove(t.ctx, bs("k"), storage.IfPresent())),
+			"Touch":      errOf(x.tx.Touch(t.ctx, bs("k"), time.Hour)),
+			"TouchUntil": errOf(x.tx.TouchUntil(t.ctx, bs("k"), time.Time{})),
+			"ClearRange": errOf(x.tx.ClearRange(t.ctx, nil, nil)),
+			"Commit":     errOf(x.tx.Commit(t.ctx)),
 		} {
 			if storage.CodeOf(err) != storage.TxnDone {
 				t.Errorf("%s after a %s: %v, want %s", what, how, err, storage.TxnDone)
@@ -48,26 +49,19 @@ func transactionIsOver(t *T) {
 // sameKeySequences runs every sequence of three writes of one key, on each state
 // of it, against the same writes one by one outside of a transaction.
 func sameKeySequences(t *T) {
-	type kv interface {
-		Set(context.Context, []byte, []byte) error
-		Delete(context.Context, []byte) error
-		CompareAndSet(context.Context, []byte, storage.Expected, []byte) error
-		CompareAndDelete(context.Context, []byte, storage.Expected) error
-		ClearRange(context.Context, []byte, []byte) error
-	}
 	k := bs("k")
 	there := storage.Query{Start: k, End: bs("l")}
 	writes := []struct {
 		name string
-		do   func(kv) error
+		do   func(storage.KV) error
 	}{
-		{"set a", func(s kv) error { return s.Set(t.ctx, k, bs("a")) }},
-		{"delete", func(s kv) error { return s.Delete(t.ctx, k) }},
-		{"absent→b", func(s kv) error { return s.CompareAndSet(t.ctx, k, storage.ExpectAbsent(), bs("b")) }},
-		{"a→c", func(s kv) error { return s.CompareAndSet(t.ctx, k, storage.ExpectValue(bs("a")), bs("c")) }},
-		{"present→a", func(s kv) error { return s.CompareAndSet(t.ctx, k, storage.ExpectPresent(), bs("a")) }},
-		{"delete if c", func(s kv) error { return s.CompareAndDelete(t.ctx, k, storage.ExpectValue(bs("c"))) }},
-		{"clear", func(s kv) error { return s.ClearRange(t.ctx, there.Start, there.End) }},
+		{"set a", func(s storage.KV) error { return s.Set(t.ctx, k, bs("a")) }},
+		{"delete", func(s storage.KV) error { return s.Delete(t.ctx, k) }},
+		{"absent→b", func(s storage.KV) error { return errOf(s.Put(t.ctx, k, bs("b"), storage.IfAbsent())) }},
+		{"a→c", func(s storage.KV) error { return errOf(s.Put(t.ctx, k, bs("c"), storage.IfValue(bs("a")))) }},
+		{"present→a", func(s storage.KV) error { return errOf(s.Put(t.ctx, k, bs("a"), storage.IfPresent())) }},
+		{"delete if c", func(s storage.KV) error { return errOf(s.Remove(t.ctx, k, storage.IfValue(bs("c")))) }},
+		{"clear", func(s storage.KV) error { return errOf(s.ClearRange(t.ctx, there.Start, there.End)) }},
 	}
 	n := len(writes)
 	for i := range n * n * n * 2 {
@@ -96,7 +90,7 @@ func sameKeySequences(t *T) {
 			}
 		}
 		if failed == nil {
-			failed = tx.Commit(t.ctx)
+			failed = errOf(tx.Commit(t.ctx))
 		} else {
 			tx.Rollback()
 		}
@@ -126,8 +120,8 @@ func largeTransaction(t *T) {
 	}
 	fill("first").commit()
 	tx := fill("second")
-	t.must(tx.cas("guard", storage.ExpectValue(bs("other")), "x")) // fails last
-	t.wantCode(tx.tx.Commit(t.ctx), storage.Conflict)
+	t.must(tx.cas("guard", storage.IfValue(bs("other")), "x")) // fails last
+	t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 	items := t.all(storage.Query{End: bs("g")})
 	if len(items) != n {
 		t.Fatalf("%d keys are there, want %d", len(items), n)
@@ -181,12 +175,12 @@ func tooLargeInTransaction(t *T) {
 		long := string(make([]byte, most+1))
 		t.wantLimit(tx.tx.Set(t.ctx, bs(long), bs("v")), "key", most, most+1)
 		t.wantLimit(tx.tx.Delete(t.ctx, bs(long)), "key", most, most+1)
-		t.wantLimit(tx.cas(long, storage.ExpectAbsent(), "v"), "key", most, most+1)
+		t.wantLimit(tx.cas(long, storage.IfAbsent(), "v"), "key", most, most+1)
 	}
 	if most := t.info.Limits.Value; most > 0 && most < saneLimit {
 		long := string(make([]byte, most+1))
 		t.wantLimit(tx.tx.Set(t.ctx, bs("k"), bs(long)), "value", most, most+1)
-		t.wantLimit(tx.cas("k", storage.ExpectAbsent(), long), "value", most, most+1)
+		t.wantLimit(tx.cas("k", storage.IfAbsent(), long), "value", most, most+1)
 	}
 	tx.set("fine", "v")
 	tx.commit()

@@ -18,14 +18,14 @@ func (t *T) serializable() txn { return txn{t, t.s.Begin(storage.Serializable)} 
 
 func (x txn) set(key, value string) { x.t.must(x.tx.Set(x.t.ctx, bs(key), bs(value))) }
 func (x txn) del(key string)        { x.t.must(x.tx.Delete(x.t.ctx, bs(key))) }
-func (x txn) commit()               { x.t.must(x.tx.Commit(x.t.ctx)) }
+func (x txn) commit()               { x.t.must(errOf(x.tx.Commit(x.t.ctx))) }
 
 func (x txn) setTTL(key, value string, ttl time.Duration) {
-	x.t.must(x.tx.SetWithTTL(x.t.ctx, bs(key), bs(value), ttl))
+	x.t.must(errOf(x.tx.Put(x.t.ctx, bs(key), bs(value), storage.WithTTL(ttl))))
 }
 
-func (x txn) cas(key string, e storage.Expected, value string) error {
-	return x.tx.CompareAndSet(x.t.ctx, bs(key), e, bs(value))
+func (x txn) cas(key string, e storage.Condition, value string) error {
+	return errOf(x.tx.Put(x.t.ctx, bs(key), bs(value), e))
 }
 
 func (x txn) wantValue(key, want string) {

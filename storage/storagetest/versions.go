@@ -42,7 +42,7 @@ func versionChecks() []Check {
 			for _, w := range []storage.WriteSet{
 				{}, {Ops: []storage.Op{storage.Delete(bs("absent"))}}, {Ops: []storage.Op{storage.DeleteRange(bs("x"), bs("y"))}},
 				{Ops: []storage.Op{storage.DeleteRange(bs("y"), bs("a"))}},
-				{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: bs("absent")}}, Ops: []storage.Op{storage.Delete(bs("absent"))}},
+				{Checks: []storage.Check{storage.Absent(bs("absent"))}, Ops: []storage.Op{storage.Delete(bs("absent"))}},
 			} {
 				if v, err := t.b.Apply(t.ctx, &w); err != nil || v != now {
 					t.Errorf("%s: version %d, %v, want the current %d", showOps(w.Ops), v, err, now)
@@ -70,7 +70,7 @@ func versionChecks() []Check {
 		is("a_refused_write_set_takes_none", 0, func(t *T) {
 			t.set("k", "v")
 			now := t.scan(storage.Query{}).Version
-			t.wantConflict(0, []storage.Check{{Kind: storage.CheckAbsent, Key: bs("k")}}, storage.Put(bs("k"), nil))
+			t.wantConflict(0, []storage.Check{storage.Absent(bs("k"))}, storage.Put(bs("k"), nil))
 			if page := t.scan(storage.Query{}); page.Version != now || page.Items[0].Version != now {
 				t.Errorf("a conflict moved the version from %d to %d", now, page.Version)
 			}
@@ -115,7 +115,7 @@ func versionChecks() []Check {
 				last = v
 				t.restart()
 			}
-			t.wantCode(t.s.CompareAndSet(t.ctx, bs("new"), storage.ExpectVersion(last), nil), storage.Conflict)
+			t.wantCode(errOf(t.s.Put(t.ctx, bs("new"), nil, storage.IfVersion(last))), storage.Conflict)
 			if v := t.scan(storage.Query{}).Version; v < last {
 				t.Errorf("version %d after a restart, %d before", v, last)
 			}

@@ -47,15 +47,15 @@ func writeSetChecks() []Check {
 		}),
 		is("check_only_set", storage.CapCheckOnly, func(t *T) {
 			t.set("k", "v")
-			t.must(t.try([]storage.Check{{Kind: storage.CheckPresent, Key: bs("k")}, {Kind: storage.CheckAbsent, Key: bs("x")}}))
-			t.wantConflict(1, []storage.Check{{Kind: storage.CheckPresent, Key: bs("k")}, {Kind: storage.CheckPresent, Key: bs("x")}})
+			t.must(t.try([]storage.Check{storage.Present(bs("k")), storage.Absent(bs("x"))}))
+			t.wantConflict(1, []storage.Check{storage.Present(bs("k")), storage.Present(bs("x"))})
 		}),
 		is("checks_see_the_state_before", 0, func(t *T) {
 			t.set("k", "old")
-			t.must(t.try([]storage.Check{{Kind: storage.CheckValue, Key: bs("k"), Value: bs("old")}}, storage.Put(bs("k"), bs("new"))))
+			t.must(t.try([]storage.Check{storage.HasValue(bs("k"), bs("old"))}, storage.Put(bs("k"), bs("new"))))
 			t.wantValue("k", "new")
-			t.wantConflict(0, []storage.Check{{Kind: storage.CheckAbsent, Key: bs("k")}}, storage.Delete(bs("k")))
-			t.wantConflict(0, []storage.Check{{Kind: storage.CheckPresent, Key: bs("x")}}, storage.Put(bs("x"), bs("v")))
+			t.wantConflict(0, []storage.Check{storage.Absent(bs("k"))}, storage.Delete(bs("k")))
+			t.wantConflict(0, []storage.Check{storage.Present(bs("x"))}, storage.Put(bs("x"), bs("v")))
 			t.wantAbsent("x")
 		}),
 		is("hostile", 0, hostileWriteSets),

@@ -48,13 +48,17 @@ func run(check bool) error {
 	if m.err != nil {
 		return m.err
 	}
-	schema, err := schemaOf(c, plugins, kinds)
+	carried := m.carried()
+	if m.err != nil {
+		return m.err
+	}
+	schema, err := schemaOf(c, carried, plugins, kinds)
 	if err != nil {
 		return err
 	}
 	for name, content := range map[string][]byte{
 		"cmd/plinth/schema.json": schema,
-		"docs/config.md":         configPage(c, plugins),
+		"docs/config.md":         configPage(c, carried, plugins),
 		"docs/wrappers.md":       wrappersPage(kinds),
 	} {
 		path := filepath.Join(root, filepath.FromSlash(name))

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/host"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/wrappers"
@@ -62,6 +64,24 @@ type wrapper struct {
 	kind, doc   string // the package's comment
 	declaration wrappers.Declaration
 	config      described
+}
+
+// carrier is a kind of plugin.
+type carrier struct {
+	host.PluginKind
+	config described
+}
+
+// carried are the kinds of plugins; two with the same settings are one.
+func (m *model) carried() []carrier {
+	var kinds []carrier
+	for _, k := range host.PluginSettings() {
+		if slices.ContainsFunc(kinds, func(c carrier) bool { return reflect.TypeOf(c.Defaults) == reflect.TypeOf(k.Defaults) }) {
+			continue
+		}
+		kinds = append(kinds, carrier{k, m.describe(reflect.ValueOf(k.Defaults), "yaml")})
+	}
+	return kinds
 }
 
 // comments are those of one package: "Type" and "Type.Field"; "" is its own.
@@ -136,7 +156,7 @@ func (m *model) object(v reflect.Value, tag string) described {
 		}
 		one := field{name: name, doc: inYAML(t, tag, said[t.Name()+"."+f.Name]), described: m.describe(v.Field(i), tag)}
 		if options == "bytes" {
-			one.kind, one.def = size, shortSize(v.Field(i).Int())
+			one.kind, one.def = size, shortSize(v.Field(i).Convert(reflect.TypeFor[int64]()).Int())
 		}
 		d.fields = append(d.fields, one)
 	}

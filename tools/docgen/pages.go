@@ -9,7 +9,7 @@ import (
 const generated = "<!-- Written by tools/docgen from the source: change that, and run make generate. -->\n\n"
 
 // configPage is docs/config.md.
-func configPage(c described, plugins []plugin) []byte {
+func configPage(c described, carried []carrier, plugins []plugin) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Configuration: every setting\n\n" + generated)
 	b.WriteString(`What settings mean together, how layers, references and the environment work, and what errors look like, is in
@@ -20,15 +20,23 @@ A **size** is a number of bytes or has a unit (512, 4KiB, 64MiB), a **duration**
 0 or nothing is explained by the text beside it.
 
 `)
-	section(&b, "the file", "", c)
+	section(&b, "the file", "", "", c)
+	for _, k := range carried {
+		is := k.Noun
+		if k.Isolated {
+			is += " in a process of its own"
+		}
+		section(&b, "plugins.NAME, a "+is, "plugins.NAME", ", of a "+is, k.config)
+	}
 	for _, p := range plugins {
-		section(&b, "plugin "+p.name+", under stores.NAME.backend.config", p.name, p.config)
+		section(&b, "plugin "+p.name+", under stores.NAME.backend.config", p.name, "", p.config)
 	}
 	return b.Bytes()
 }
 
-// section is a struct, whose path is empty for the whole file, and then those within it.
-func section(b *bytes.Buffer, title, path string, d described) {
+// section is a struct, whose path is empty for the whole file, and then those within it,
+// with whose they are in their titles.
+func section(b *bytes.Buffer, title, path, whose string, d described) {
 	fmt.Fprintf(b, "## %s\n\n", title)
 	if d.doc != "" {
 		b.WriteString(sentence(d.doc) + "\n\n")
@@ -41,9 +49,9 @@ func section(b *bytes.Buffer, title, path string, d described) {
 		}
 		switch {
 		case f.kind == object:
-			section(b, inner, inner, f.described)
+			section(b, inner+whose, inner, whose, f.described)
 		case f.element != nil && f.element.kind == object:
-			section(b, inner+".NAME", inner+".NAME", *f.element)
+			section(b, inner+".NAME"+whose, inner+".NAME", whose, *f.element)
 		}
 	}
 }

@@ -13,7 +13,7 @@ type schema = map[string]any
 var reference = schema{"type": "string", "pattern": `\$\{(env|file):[^}]+\}`}
 
 // schemaOf is the JSON Schema of a configuration file.
-func schemaOf(c described, plugins []plugin, kinds []wrapper) ([]byte, error) {
+func schemaOf(c described, carried []carrier, plugins []plugin, kinds []wrapper) ([]byte, error) {
 	stages := []any{}
 	var bare []any
 	for _, k := range kinds {
@@ -31,6 +31,18 @@ func schemaOf(c described, plugins []plugin, kinds []wrapper) ([]byte, error) {
 	root["title"] = "Plinth configuration"
 	defs := schema{"stage": schema{"oneOf": stages}}
 	root["$defs"] = defs
+	var ways []any
+	for _, k := range carried {
+		one := schemaFor(k.config)
+		if k.Key != "" {
+			one["required"] = []string{k.Key}
+		}
+		ways = append(ways, one)
+	}
+	// A built-in module has no file.
+	builtIn := schemaFor(carried[0].config)
+	delete(builtIn["properties"].(schema), carried[0].Key)
+	root["properties"].(schema)["plugins"].(schema)["additionalProperties"] = schema{"anyOf": append(ways, builtIn)}
 	// The configurations of built-in plugins are known, that of any other is its own.
 	var known []any
 	for _, p := range plugins {

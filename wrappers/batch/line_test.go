@@ -22,7 +22,7 @@ func anySet(r *rand.Rand) *storage.WriteSet {
 		case 2:
 			w.Checks = append(w.Checks, storage.Check{Kind: storage.CheckRange, Key: key(), End: key()})
 		case 3:
-			w.Checks = append(w.Checks, storage.Check{Kind: storage.CheckAbsent, Key: key()})
+			w.Checks = append(w.Checks, storage.Absent(key()))
 		default:
 			w.Ops = append(w.Ops, storage.Put(key(), nil))
 		}

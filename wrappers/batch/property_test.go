@@ -64,9 +64,9 @@ func (c call) do(ctx context.Context, s *storage.Store, value string) {
 		s.ClearRange(ctx, first, []byte(c.keys[1]))
 	case callCompareAndSet:
 		if it, err := s.GetItem(ctx, first); err == nil {
-			s.CompareAndSet(ctx, first, storage.ExpectVersion(it.Version), []byte(value))
+			s.Put(ctx, first, []byte(value), storage.IfVersion(it.Version))
 		} else {
-			s.CompareAndSet(ctx, first, storage.ExpectAbsent(), []byte(value))
+			s.Put(ctx, first, []byte(value), storage.IfAbsent())
 		}
 	case callGet:
 		s.Get(ctx, first)

@@ -65,7 +65,7 @@ func (u unit) commit(t *testing.T) {
 func TestCommit(t *testing.T) {
 	ctx, u := t.Context(), newUnit(t)
 	must(t, u.Set(ctx, []byte("b"), []byte("new")))
-	must(t, u.ClearRange(ctx, []byte("c"), nil))
+	must(t, errOf(u.ClearRange(ctx, []byte("c"), nil)))
 	must(t, u.Set(ctx, []byte("d"), []byte("new")))
 	must(t, u.Delete(ctx, []byte("a")))
 	if got := all(t, u.Store); got != "b=new d=new" {
@@ -94,14 +94,14 @@ func TestCommit(t *testing.T) {
 func TestConditions(t *testing.T) {
 	ctx, u := t.Context(), newUnit(t)
 	must(t, u.Set(ctx, []byte("new"), []byte("1")))
-	must(t, u.CompareAndSet(ctx, []byte("new"), storage.ExpectValue([]byte("1")), []byte("2")))
-	if err := u.CompareAndSet(ctx, []byte("new"), storage.ExpectAbsent(), nil); !errors.Is(err, storage.ErrConflict) {
+	must(t, errOf(u.Put(ctx, []byte("new"), []byte("2"), storage.IfValue([]byte("1")))))
+	if _, err := u.Put(ctx, []byte("new"), nil, storage.IfAbsent()); !errors.Is(err, storage.ErrConflict) {
 		t.Errorf("against the buffer: %v", err)
 	}
-	if err := u.CompareAndSet(ctx, []byte("a"), storage.ExpectAbsent(), nil); !errors.Is(err, storage.ErrConflict) {
+	if _, err := u.Put(ctx, []byte("a"), nil, storage.IfAbsent()); !errors.Is(err, storage.ErrConflict) {
 		t.Errorf("against what is below: %v", err)
 	}
-	must(t, u.CompareAndSet(ctx, []byte("a"), storage.ExpectValue([]byte("below")), []byte("mine")))
+	must(t, errOf(u.Put(ctx, []byte("a"), []byte("mine"), storage.IfValue([]byte("below")))))
 	must(t, u.below.Set(ctx, []byte("a"), []byte("theirs")))
 	if _, err := u.b.Commit(ctx); !errors.Is(err, storage.ErrConflict) {
 		t.Fatalf("another has written what a condition is about: %v", err)
@@ -128,7 +128,7 @@ func TestCommitAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(t, u.Set(ctx, []byte("x"), []byte("2")))
-	must(t, u.ClearRange(ctx, []byte("y"), nil))
+	must(t, errOf(u.ClearRange(ctx, []byte("y"), nil)))
 	u.commit(t)
 	if got := all(t, u.below); got != "a=below b=below c=below x=2" {
 		t.Errorf("%s", got)
@@ -169,7 +169,7 @@ func TestWhileCommitting(t *testing.T) {
 	for _, fails := range []error{nil, storage.ErrUnavailable} {
 		ctx, u := t.Context(), newUnit(t)
 		must(t, u.Set(ctx, []byte("x"), []byte("1")))
-		must(t, u.ClearRange(ctx, []byte("b"), []byte("c")))
+		must(t, errOf(u.ClearRange(ctx, []byte("b"), []byte("c"))))
 		hold := make(chan struct{})
 		u.faults.Set(storagetest.Fault{Calls: []storagetest.Call{storagetest.CallApply}, Hold: hold, Err: fails, Times: 1})
 		done := make(chan error)
@@ -285,9 +285,9 @@ func TestReadsDuringACommit(t *testing.T) {
 		b := buffer.New(d, nil)
 		s := storage.New(b, storage.Settings{})
 		both := func(value string) {
-			must(t, s.UpdateIn(t.Context(), storage.ReadCommitted, func(tx *storage.Txn) error {
+			must(t, errOf(s.UpdateIn(t.Context(), storage.ReadCommitted, func(tx *storage.Txn) error {
 				return errors.Join(tx.Set(t.Context(), []byte("a"), []byte(value)), tx.Set(t.Context(), []byte("b"), []byte(value)))
-			}))
+			})))
 		}
 		both("1")
 		if _, err := b.Commit(t.Context()); err != nil {
@@ -318,7 +318,7 @@ func TestConditionsDuringACommit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.CompareAndSet(t.Context(), []byte("k"), storage.ExpectAbsent(), []byte("mine")); !errors.Is(err, storage.ErrConflict) {
+	if _, err := s.Put(t.Context(), []byte("k"), []byte("mine"), storage.IfAbsent()); !errors.Is(err, storage.ErrConflict) {
 		t.Errorf("%v", err)
 	}
 }
@@ -362,3 +362,6 @@ func (a *applying) Apply(ctx context.Context, w *storage.WriteSet) (uint64, erro
 	}
 	return a.Backend.Apply(ctx, w)
 }
+
+// errOf drops the version of a write.
+func errOf(_ uint64, err error) error { return err }

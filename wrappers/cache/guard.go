@@ -120,14 +120,12 @@ func (g *guard) Begin(w *storage.WriteSet) {
 func (g *guard) End(w *storage.WriteSet, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if e := storage.AsError(err); e != nil {
-		if e.Unknown && g.hold > 0 {
-			g.keepHeld(w)
-			return
-		}
-		if e.Code == storage.Conflict {
-			g.dropChecked(w)
-		}
+	if storage.Unknown(err) && g.hold > 0 {
+		g.keepHeld(w)
+		return
+	}
+	if storage.CodeOf(err) == storage.Conflict {
+		g.dropChecked(w)
 	}
 	for i := range w.Ops {
 		o := &w.Ops[i]

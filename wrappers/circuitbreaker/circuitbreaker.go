@@ -79,11 +79,11 @@ func (b *Backend) record(trial, answered bool, err error) {
 	if !trial && !b.circuit.IsClosed() {
 		return
 	}
-	e := storage.AsError(err)
+	code := storage.CodeOf(err)
 	switch {
-	case !answered || failure(e):
+	case !answered || storage.Unknown(err) || failure(code):
 		b.circuit.RecordFailure()
-	case e != nil && (e.Code == storage.Canceled || e.Code == storage.ShuttingDown):
+	case code == storage.Canceled || code == storage.ShuttingDown:
 		if b.circuit.IsHalfOpen() {
 			b.circuit.RecordFailure()
 		}
@@ -92,16 +92,13 @@ func (b *Backend) record(trial, answered bool, err error) {
 	}
 }
 
-// failure tells an error that is no answer of the backend.
-func failure(e *storage.Error) bool {
-	if e == nil {
-		return false
-	}
-	switch e.Code {
+// failure reports whether an error of this code is no answer of the backend.
+func failure(c storage.Code) bool {
+	switch c {
 	case storage.Unavailable, storage.Timeout, storage.Internal, storage.OutcomeUnknown:
 		return true
 	}
-	return e.Unknown
+	return false
 }
 
 // Get asks the next.

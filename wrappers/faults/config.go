@@ -65,7 +65,7 @@ func (c Config) Validate() error {
 // codeOf is the code of an error called name; OK: there is none.
 func codeOf(name string) storage.Code {
 	for c := storage.OK + 1; c.Known(); c++ {
-		if c.String() == name {
+		if c.Name() == name {
 			return c
 		}
 	}

@@ -81,7 +81,7 @@ func under[A any](ctx context.Context, b *Backend, call string, touches func([]b
 	if r.code == storage.OK {
 		return do()
 	}
-	e := &storage.Error{Code: r.code, Op: call, Layer: b.layer, Msg: r.code.String() + ", injected"}
+	e := &storage.Error{Code: r.code, Op: call, Layer: b.layer, Msg: r.code.Name() + ", injected"}
 	if r.Applied {
 		if answer, err = do(); err != nil {
 			return answer, err // what really happened is worse

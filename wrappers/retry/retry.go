@@ -137,7 +137,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 		// What has lost its state does not remember IDs either.
 		return remembered, (e.Unknown || e.Retryable()) && time.Now().Before(remembered) && b.next.Info().Incarnation == info.Incarnation
 	}, func() (uint64, error) { return b.next.Apply(ctx, w) })
-	if unknown && err != nil && !storage.AsError(err).Unknown {
+	if unknown && err != nil && !storage.Unknown(err) {
 		// The last error is no cause, only text: whoever looks for a Conflict must not find one.
 		err = &storage.Error{Code: storage.OutcomeUnknown, Op: "apply", Layer: b.layer, Unknown: true,
 			Msg: "an earlier attempt may have been applied; the last one failed: " + err.Error()}

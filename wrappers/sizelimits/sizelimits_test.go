@@ -44,7 +44,7 @@ func TestLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	put := func(key, value string) storage.Op { return storage.Put([]byte(key), []byte(value)) }
-	check := func(key string) storage.Check { return storage.Check{Kind: storage.CheckAbsent, Key: []byte(key)} }
+	check := func(key string) storage.Check { return storage.Absent([]byte(key)) }
 	apply := func(w storage.WriteSet) func() error {
 		return func() error { _, err := b.Apply(ctx, &w); return err }
 	}
@@ -60,7 +60,7 @@ func TestLimits(t *testing.T) {
 		{"value", apply(storage.WriteSet{Ops: []storage.Op{put("v", "123456")}}), "", 0, 0},
 		{"too long", apply(storage.WriteSet{Ops: []storage.Op{put("v", "1234567")}}), "value", 6, 7},
 		{"the key before the value", apply(storage.WriteSet{Ops: []storage.Op{put("12345", "1234567")}}), "key", 4, 5},
-		{"a size before a check", apply(storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("1234")}}, Ops: []storage.Op{put("a", "1234567")}}), "value", 6, 7},
+		{"a size before a check", apply(storage.WriteSet{Checks: []storage.Check{storage.Absent([]byte("1234"))}, Ops: []storage.Op{put("a", "1234567")}}), "value", 6, 7},
 		{"key of a delete", apply(storage.WriteSet{Ops: []storage.Op{storage.Delete([]byte("12345"))}}), "key", 4, 5},
 		{"key of a check", apply(storage.WriteSet{Checks: []storage.Check{check("12345")}}), "key", 4, 5},
 		{"bounds of a range", apply(storage.WriteSet{Ops: []storage.Op{storage.DeleteRange([]byte("xxxxx"), []byte("yyyyy"))}}), "", 0, 0},

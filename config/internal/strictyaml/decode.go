@@ -21,15 +21,9 @@ type Unmarshaler interface {
 	UnmarshalNode(n *Node) error
 }
 
-// Unsupported is the type of a blank field for a key that is known but not supported
-// in this version. Its tag hides:"name" names a field whose absence is then not worth
-// an error of its own.
-type Unsupported struct{}
-
 var (
-	durationType    = reflect.TypeFor[time.Duration]()
-	nodeType        = reflect.TypeFor[*Node]()
-	unsupportedType = reflect.TypeFor[Unsupported]()
+	durationType = reflect.TypeFor[time.Duration]()
+	nodeType     = reflect.TypeFor[*Node]()
 )
 
 // Failf reports a problem with what path names; a Validate of it is then not heard.
@@ -138,11 +132,9 @@ func (d *Decoder) absent(rv reflect.Value, v *Value, path string) {
 
 // field is a field of a struct under the key that it goes by.
 type field struct {
-	rv          reflect.Value
-	name        string
-	bytes       bool
-	unsupported bool
-	hides       string
+	rv    reflect.Value
+	name  string
+	bytes bool
 }
 
 func fieldsOf(rv reflect.Value) []field {
@@ -152,9 +144,6 @@ func fieldsOf(rv reflect.Value) []field {
 		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		opts := strings.Split(options, ",")
 		switch {
-		case f.Type == unsupportedType:
-			out = append(out, field{name: name, unsupported: true, hides: f.Tag.Get("hides")})
-			continue
 		case !f.IsExported() || name == "-":
 			continue
 		case slices.Contains(opts, "inline") && f.Type.Kind() == reflect.Struct:
@@ -176,9 +165,7 @@ func (d *Decoder) structure(rv reflect.Value, v *Value, path string) {
 	fields := fieldsOf(rv)
 	var known []string
 	for _, f := range fields {
-		if !f.unsupported {
-			known = append(known, f.name)
-		}
+		known = append(known, f.name)
 	}
 	seen := make(map[string]bool, len(v.Entries))
 	for _, e := range v.Entries {
@@ -190,18 +177,13 @@ func (d *Decoder) structure(rv reflect.Value, v *Value, path string) {
 			if meant := nearest(e.Name, known); meant != "" {
 				d.fail(Key(path, meant))
 			}
-		case fields[i].unsupported:
-			d.Failf(e.At, at, "%s is not supported in this version", e.Name)
-			if h := fields[i].hides; h != "" {
-				d.fail(Key(path, h))
-			}
 		default:
 			seen[fields[i].name] = true
 			d.decode(fields[i].rv, e.Value, Key(path, fields[i].name), fields[i].bytes)
 		}
 	}
 	for _, f := range fields {
-		if !f.unsupported && !seen[f.name] && f.rv.Kind() == reflect.Struct {
+		if !seen[f.name] && f.rv.Kind() == reflect.Struct {
 			d.decode(f.rv, &Value{Key: v.Where(), Pos: v.Where()}, Key(path, f.name), f.bytes)
 		}
 	}

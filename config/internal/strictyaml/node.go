@@ -168,3 +168,66 @@ func (v *Value) Walk(visit func(*Value)) {
 		}
 	}
 }
+
+// Has reports whether there is something at path, which is as that of [Node.Pos].
+func (n *Node) Has(path string) bool {
+	if n == nil || n.v == nil {
+		return false
+	}
+	_, ok := n.v.Find(path)
+	return ok
+}
+
+// Text returns the single value at path, or "" if there is none.
+func (n *Node) Text(path string) string {
+	if !n.Has(path) {
+		return ""
+	}
+	at, _ := n.v.Find(path)
+	return at.Data
+}
+
+// Keys returns the dotted paths of all values below n that are no mappings, as they are
+// written: "limits.memory".
+func (n *Node) Keys() []string {
+	var keys []string
+	var walk func(v *Value, path string)
+	walk = func(v *Value, path string) {
+		for _, e := range v.Entries {
+			at := Key(path, e.Name)
+			if e.Value.Kind == Mapping && len(e.Value.Entries) > 0 {
+				walk(e.Value, at)
+			} else {
+				keys = append(keys, at)
+			}
+		}
+	}
+	if n != nil && n.v != nil && n.v.Kind == Mapping {
+		walk(n.v, "")
+	}
+	return keys
+}
+
+// Without returns n without what stands at the dotted paths.
+func (n *Node) Without(paths ...string) *Node {
+	if n == nil || n.v == nil || len(paths) == 0 {
+		return n
+	}
+	return &Node{n.v.without("", paths), n.path}
+}
+
+func (v *Value) without(path string, paths []string) *Value {
+	own := *v
+	own.Entries = nil
+	for _, e := range v.Entries {
+		at := Key(path, e.Name)
+		if slices.Contains(paths, at) {
+			continue
+		}
+		if e.Value.Kind == Mapping {
+			e.Value = e.Value.without(at, paths)
+		}
+		own.Entries = append(own.Entries, e)
+	}
+	return &own
+}

@@ -32,7 +32,7 @@ func TestMessages(t *testing.T) {
 		{&Items{[]storage.Item{{Key: []byte("a"), Value: large}, {Key: []byte{}, Value: []byte{}}}}, &Items{}, &abipb.Items{}},
 		{&ScanRequest{Query: storage.Query{Start: []byte("a"), End: []byte{}, Limit: 3, Reverse: true}}, &ScanRequest{}, &abipb.ScanRequest{}},
 		{&Page{storage.Page{Items: []storage.Item{{Key: []byte("a")}}, Next: []byte("b"), Version: 9}}, &Page{}, &abipb.Page{}},
-		{&WriteSet{WriteSet: storage.WriteSet{ID: [16]byte{1}, Checks: []storage.Check{{Kind: storage.CheckValue, Key: []byte("k"), Value: large}},
+		{&WriteSet{WriteSet: storage.WriteSet{ID: [16]byte{1}, Checks: []storage.Check{storage.HasValue([]byte("k"), large)},
 			Ops: []storage.Op{storage.PutUntil([]byte("k"), large, at), storage.DeleteRange([]byte("a"), []byte("b"))}}}, &WriteSet{}, &abipb.WriteSet{}},
 		{&ApplyResponse{Version: 1 << 60}, &ApplyResponse{}, &abipb.ApplyResponse{}},
 		{&HealthRequest{Probe: storage.Readiness}, &HealthRequest{}, &abipb.HealthRequest{}},

@@ -1,8 +1,6 @@
 package abigrpc
 
 import (
-	"errors"
-
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -61,10 +59,13 @@ func StatusCode(c storage.Code, unknown bool) codes.Code {
 // in the details. A plain NotFound, the one error that belongs to the day, has
 // no details, because the code says it all.
 func ToStatus(err error) error {
-	e := storage.AsError(err)
-	if e == nil {
+	if err == nil {
 		return nil
 	}
+	if err == storage.ErrNotFound {
+		return notFound
+	}
+	e := storage.AsError(err)
 	if e.Code == storage.NotFound && e.Op == "" && e.Layer == "" && e.Msg == "" && e.Err == nil && !e.Unknown {
 		return notFound
 	}
@@ -95,13 +96,7 @@ func FromStatus(err error) *storage.Error {
 		}
 	}
 	if s.Code() == codes.NotFound {
-		return errNotFound()
+		return &storage.Error{Code: storage.NotFound}
 	}
 	return nil
-}
-
-func errNotFound() *storage.Error {
-	var e *storage.Error
-	errors.As(storage.ErrNotFound, &e)
-	return e
 }

@@ -12,11 +12,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 )
 
-// compiles is the value of [Variable] for a worker that compiles a module and ends.
+// compiles is the value of [carrier.WorkerVariable] for a worker that compiles a module and ends.
 const compiles = "compile"
 
 // Bounds are what compiling a module may take.
@@ -52,7 +53,7 @@ func Compiler(command []string, b Bounds) wasmhost.Compiler {
 		defer cancel()
 		cmd := exec.CommandContext(within, command[0], command[1:]...)
 		var out, said bytes.Buffer
-		cmd.Env = []string{Variable + "=" + compiles, "GORACE=atexit_sleep_ms=0"}
+		cmd.Env = []string{carrier.WorkerVariable + "=" + compiles, "GORACE=atexit_sleep_ms=0"}
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, &said
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		err = cmd.Run()

@@ -13,14 +13,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
 )
-
-// Variable is the environment variable that says to a program that it is a worker.
-const Variable = "PLINTH_WORKER"
 
 // StartTime is how long a worker may take to start: it may have to compile.
 const StartTime = time.Minute
@@ -98,14 +96,14 @@ func (m *Module) read(builtins map[string][]byte) ([]byte, error) {
 // Run is the worker, if this process was started as one: then it does not return.
 // builtins are the modules that need no file, by name. A main calls it first of all.
 func Run(builtins map[string][]byte) {
-	switch os.Getenv(Variable) {
+	switch os.Getenv(carrier.WorkerVariable) {
 	case "":
 		return
 	case compiles:
 		runCompiler()
 	}
 	opener := func(ctx context.Context, env sdk.Env) (storage.Backend, error) { return open(ctx, env, builtins) }
-	process.Plugin{Open: opener, Try: process.TryByOpening(opener)}.Serve() // a module keeps nothing elsewhere
+	process.Plugin{Open: opener, Try: sdk.TryByOpening(opener)}.Serve() // a module keeps nothing elsewhere
 }
 
 // lossCode is the exit code of a worker whose instance was lost.

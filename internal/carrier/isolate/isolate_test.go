@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
@@ -34,7 +35,7 @@ func worker(t *testing.T, o procs.Options, m *isolate.Module) func(ctx context.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Name, o.Command, o.Env, o.Plaintext, o.Start = m.Name, []string{self}, map[string]string{isolate.Variable: "1", "GORACE": "atexit_sleep_ms=0"}, true, time.Minute
+	o.Name, o.Command, o.Env, o.Plaintext, o.Start = m.Name, []string{self}, map[string]string{carrier.WorkerVariable: "1", "GORACE": "atexit_sleep_ms=0"}, true, time.Minute
 	o.Log = slog.New(slog.DiscardHandler)
 	if m.CacheDir, err = os.UserCacheDir(); err == nil {
 		m.CacheDir = filepath.Join(m.CacheDir, "plinth-test", "compiled")

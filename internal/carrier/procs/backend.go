@@ -12,7 +12,9 @@ import (
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/internal/abi/frames"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/internal/drain"
 	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -20,6 +22,7 @@ import (
 // Backend is an opened plugin: a storage.Backend whose state is in a process of
 // its own. It is safe for concurrent use.
 type Backend struct {
+	carrier.Calls
 	p      *Plugin
 	store  string
 	config json.RawMessage
@@ -31,7 +34,7 @@ type Backend struct {
 
 	run   atomic.Pointer[run] // nil: there is none that takes calls
 	info  atomic.Pointer[storage.Info]
-	calls inFlight
+	calls *drain.Gate
 
 	closing chan struct{} // of one: of who closes
 	ended   chan struct{} // closed when nothing is to be started any more
@@ -41,8 +44,6 @@ type Backend struct {
 	meters  *meters      // nil: nobody counts
 	counted bool         // they were stopped; of who closes
 }
-
-var _ storage.Backend = (*Backend)(nil)
 
 // Open starts a process and makes its backend with config, a JSON object or
 // nothing. An error of the plugin's own is passed on with its ConfigPath. store is
@@ -55,9 +56,9 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 	if store != "" {
 		log = log.With("store", store)
 	}
-	b := &Backend{p: p, store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
+	b := &Backend{p: p, calls: drain.New(), store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
 		time: clock.New(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
-	b.calls.init()
+	b.Calls.To = b
 	var err error
 	if b.folder, err = p.claim(ctx, store); err != nil {
 		return nil, p.opts.wrap(err)
@@ -174,20 +175,12 @@ func (b *Backend) again(lost *run, why error) *run {
 		close(stop)
 		cancel()
 		if err == nil {
-			if err = b.admits(&r.info); err == nil {
+			if err = carrier.Admits(b.info.Load().Caps, r.info.Caps); err == nil {
 				return r
 			}
 			r.stop(context.Background())
 		}
 		going, at = b.life.Lost(err, "", true)
-	}
-	return nil
-}
-
-// admits refuses a restart that can do less than what was checked.
-func (b *Backend) admits(info *storage.Info) error {
-	if before := b.info.Load().Caps; !info.Caps.Has(before) {
-		return storage.Errorf(storage.Internal, "restarted with fewer capabilities than before: it lacks %s", before&^info.Caps)
 	}
 	return nil
 }
@@ -280,7 +273,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return b.p.opts.wrap(storage.ContextError(ctx))
 	}
-	b.calls.end()
+	b.calls.Shut()
 	b.end.Do(func() { close(b.ended) })
 	b.tended.Wait()
 	var err error
@@ -295,7 +288,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	if r == nil {
 		return err
 	}
-	if late := b.calls.wait(ctx); late != nil {
+	if late := b.calls.Wait(ctx); late != nil {
 		err = errors.Join(err, b.p.opts.wrap(storage.Errorf(storage.Timeout, "calls in flight did not end in time: the plugin is killed")))
 	} else if lost := r.shut(ctx); lost != nil {
 		err = errors.Join(err, b.p.opts.wrap(lost))

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 func play(name string) {
 	switch name {
 	case "memory":
-		process.Plugin{Open: memory.Open, Try: process.TryByOpening(memory.Open)}.Serve()
+		process.Plugin{Open: memory.Open, Try: sdk.TryByOpening(memory.Open)}.Serve()
 	case "durable": // one that says that nothing is lost with it
 		process.Serve(func(ctx context.Context, e sdk.Env) (storage.Backend, error) {
 			b, err := memory.Open(ctx, e)

@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
@@ -88,7 +89,7 @@ type Plugin struct {
 	logged supervise.LogRate // by all of its processes
 	opts   Options
 	path   string
-	tracer trace.Tracer // nil: no spans
+	spans  *carrier.Spans
 
 	mu   sync.Mutex
 	left []string // folders of runs that could not be removed
@@ -105,9 +106,7 @@ func New(o Options) (*Plugin, error) {
 		return nil, o.wrap(err)
 	}
 	p := &Plugin{opts: o, path: path}
-	if o.Tracer != nil {
-		p.tracer = o.Tracer.Tracer(scope)
-	}
+	p.spans = carrier.NewSpans(o.Tracer, scope, "process", o.Name)
 	if err := p.pinned(); err != nil {
 		return nil, o.wrap(err)
 	}
@@ -154,13 +153,7 @@ func (o *Options) complete() error {
 	return nil
 }
 
-func (o *Options) wrap(err error) error {
-	e := *storage.AsError(err)
-	if e.Layer == "" {
-		e.Layer = "plugin " + o.Name
-	}
-	return &e
-}
+func (o *Options) wrap(err error) error { return carrier.Wrap(o.Name, err) }
 
 // executable finds what a command names.
 func executable(name string) (string, error) {

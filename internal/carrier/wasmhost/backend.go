@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/internal/abi/answer"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
@@ -17,6 +19,7 @@ import (
 // Backend is an opened plugin: a storage.Backend whose state is in a guest. It
 // has one instance, or several where the guest says that it is stateless.
 type Backend struct {
+	carrier.Calls
 	m      *Module
 	config json.RawMessage
 	slots  []*slot
@@ -31,8 +34,6 @@ type Backend struct {
 	meters *meters // nil: nobody counts
 }
 
-var _ storage.Backend = (*Backend)(nil)
-
 // Open starts an instance and makes its backend with config, a JSON object or
 // nothing. An error of the guest's own is passed on with its ConfigPath.
 func (m *Module) Open(ctx context.Context, config json.RawMessage) (*Backend, error) {
@@ -45,6 +46,7 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
 	}
 	b := &Backend{m: m, config: config, clock: m.opts.Clock, time: clock.New(m.opts.Clock)}
+	b.Calls.To = b
 	log := m.opts.Log
 	if store != "" {
 		log = log.With("store", store)
@@ -81,6 +83,34 @@ func (b *Backend) Status() supervise.Status {
 		all = append(all, s.life.Status())
 	}
 	return supervise.Together(all)
+}
+
+// Known is what the guest said of itself.
+func (b *Backend) Known() *storage.Info { return b.info.Load() }
+
+// Wrap is an error as the plugin's.
+func (b *Backend) Wrap(err error) error { return b.m.opts.wrap(err) }
+
+func (b *Backend) error(err error) error { return b.m.opts.wrap(err) }
+
+// Closed reports whether Close was called.
+func (b *Backend) Closed() bool { return b.closed.Load() }
+
+// Usable reports whether there is an instance, or may be one by now.
+func (b *Backend) Usable() bool { return slices.ContainsFunc(b.slots, (*slot).usable) }
+
+// Working reports whether the guest serves: one that hangs is noticed by the time that a
+// call may take.
+func (b *Backend) Working() func() bool { return func() bool { return b.Status().State.Serves() } }
+
+// Wrong is nothing: an instance that answers lacks nothing.
+func (b *Backend) Wrong() string { return "" }
+
+// Is notes what a probe found, of each instance.
+func (b *Backend) Is(wrong string) {
+	for _, s := range b.slots {
+		s.life.Is(wrong)
+	}
 }
 
 // Info is what the guest said at its start, within the limits of a frame.
@@ -136,7 +166,7 @@ func (b *Backend) ready(s *slot) error {
 	}
 	in, err := b.m.open(context.Background(), b.config, b.time.Later())
 	if err == nil {
-		if err = b.admits(&in.info); err != nil {
+		if err = carrier.Admits(b.info.Load().Caps, in.info.Caps); err != nil {
 			in.close()
 		}
 	}
@@ -151,14 +181,6 @@ func (b *Backend) ready(s *slot) error {
 	b.info.Store(&in.info)
 	s.down.Store(false)
 	s.life.Started()
-	return nil
-}
-
-// admits refuses a restart that can do less than what was checked.
-func (b *Backend) admits(info *storage.Info) error {
-	if before := b.info.Load().Caps; !info.Caps.Has(before) {
-		return storage.Errorf(storage.Internal, "restarted with fewer capabilities than before: it lacks %s", before&^info.Caps)
-	}
 	return nil
 }
 
@@ -204,13 +226,6 @@ func (b *Backend) awaits(ctx context.Context) error {
 	return nil
 }
 
-func (b *Backend) error(err error) error {
-	if e, ok := err.(*storage.Error); ok && e.Layer != "" {
-		return err
-	}
-	return b.m.opts.wrap(err)
-}
-
 // request is the most bytes of a request frame: what a guest with limits l has a
 // buffer for, which is one write set of all that they allow, with its wrapping. A
 // get or scan is not longer than that: a read must not end a guest that takes any
@@ -223,9 +238,6 @@ func (b *Backend) request(l *storage.Limits) int {
 
 // do sends one request and waits for its answer.
 func (b *Backend) do(ctx context.Context, r *request) error {
-	if most := b.request(&b.info.Load().Limits); len(r.frame) > most {
-		return b.error(storage.LimitError(storage.SizeLimit, "request frame", int64(most), int64(len(r.frame))))
-	}
 	if err := ctx.Err(); err != nil {
 		return storage.ContextError(ctx)
 	}
@@ -296,8 +308,9 @@ func (b *Backend) frame(ctx context.Context, op abi.Op) *request {
 	if deadline, ok := ctx.Deadline(); ok {
 		h.Deadline = max(time.Until(deadline).Milliseconds(), 1)
 	}
-	if b.m.traces(ctx) {
-		r.begins(ctx, b.m, op, &h)
+	if b.m.spans.On(ctx) {
+		_, r.span = b.m.spans.Begin(ctx, op)
+		r.trace = r.span.Tell(&h, r.trace[:0])
 	} else if b.m.opts.TraceContext != nil {
 		traceparent, tracestate := b.m.opts.TraceContext(ctx)
 		h.Traceparent, h.Tracestate = []byte(traceparent), []byte(tracestate)
@@ -307,17 +320,16 @@ func (b *Backend) frame(ctx context.Context, op abi.Op) *request {
 }
 
 // send finishes the request and sends it.
-func (b *Backend) send(ctx context.Context, r *request) (message []byte, err error) {
+func (b *Backend) send(ctx context.Context, op abi.Op, r *request) (message []byte, err error) {
 	if r.frame, err = abi.EndFrame(r.frame, 0); err == nil {
-		err = b.do(ctx, r)
+		if err = carrier.Fits(op, len(r.frame), b.request(&b.info.Load().Limits)); err == nil {
+			err = b.do(ctx, r)
+		} else {
+			err = b.error(err)
+		}
 	}
-	r.ends(err)
+	r.span.End(err)
 	message = r.message
 	r.free()
 	return message, err
-}
-
-// unreadable is the error of an answer whose frame was well and whose message is not.
-func (b *Backend) unreadable(op string, err error) error {
-	return b.error(&storage.Error{Code: storage.Internal, Op: op, Msg: "the plugin's answer cannot be read: " + err.Error()})
 }

@@ -184,7 +184,7 @@ func brim(t *testing.T, b storage.Backend) {
 		all.Go(func() {
 			for over.Err() == nil {
 				err := counter.Update(ctx, func(tx *storage.Txn) error {
-					n, _, err := storage.GetJSON[int](ctx, tx, key)
+					n, err := storage.GetJSON[int](ctx, tx, key)
 					if err != nil && !errors.Is(err, storage.ErrNotFound) {
 						return err
 					}
@@ -219,7 +219,7 @@ func brim(t *testing.T, b storage.Backend) {
 		}
 	}
 	counted.Range(func(key, done any) bool {
-		n, _, err := storage.GetJSON[int](ctx, counter, []byte(key.(string)))
+		n, err := storage.GetJSON[int](ctx, counter, []byte(key.(string)))
 		if err != nil && !(done == 0 && errors.Is(err, storage.ErrNotFound)) || n != done {
 			t.Errorf("%s is %d, counted %d: %v", key, n, done, err)
 		}

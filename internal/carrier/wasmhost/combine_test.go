@@ -229,7 +229,7 @@ func TestOneBadAmongGood(t *testing.T) {
 			case 0:
 				expectValue(t, c.b, "key", "value")
 			case 1:
-				w := storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckAbsent, Key: []byte("key")}}, Ops: []storage.Op{storage.Delete([]byte("key"))}}
+				w := storage.WriteSet{Checks: []storage.Check{storage.Absent([]byte("key"))}, Ops: []storage.Op{storage.Delete([]byte("key"))}}
 				if _, err := c.b.Apply(context.Background(), &w); !errors.Is(err, storage.ErrConflict) || storage.AsError(err).FailedCheck() != 0 {
 					t.Errorf("a check that fails: %v", err)
 				}

@@ -132,7 +132,7 @@ func lost(t *testing.T, b *wasmhost.Backend, err error, code storage.Code, reaso
 	}
 	for _, p := range []storage.Probe{storage.Liveness, storage.Readiness, storage.Startup} {
 		h, err := b.Health(ctx, p)
-		if err != nil || h.Status != storage.Unhealthy || h.Reason != why || h.Details["last_loss"] != reason {
+		if err != nil || h.Status != storage.Unhealthy || h.Reason != "its state is lost: "+reason || h.Details["last_loss"] != reason {
 			t.Errorf("%v: %+v, %v, want %q", p, h, err, why)
 		}
 	}

@@ -120,10 +120,10 @@ const (
 // the record names, else the only one. Nothing is guessed among several.
 func (c *callContext) caller(span string) context.Context {
 	for _, r := range c.batch {
-		if r.span == nil {
+		sc := r.span.Context()
+		if !sc.IsValid() {
 			continue
 		}
-		sc := r.span.SpanContext()
 		if len(c.batch) == 1 || span != "" && sc.SpanID().String() == span {
 			return trace.ContextWithSpanContext(context.Background(), sc)
 		}

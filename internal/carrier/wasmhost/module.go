@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
@@ -90,7 +91,7 @@ type Module struct {
 	hasGet bool
 	logged supervise.LogRate // by all of its instances
 
-	tracer     trace.Tracer         // nil: no spans
+	spans      *carrier.Spans
 	attributes []attribute.KeyValue // of everything that is emitted
 }
 
@@ -103,9 +104,7 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 	sum := sha256.Sum256(binary)
 	m := &Module{opts: o, digest: hex.EncodeToString(sum[:]),
 		attributes: []attribute.KeyValue{attribute.String("plinth.plugin", o.Name)}}
-	if o.Tracer != nil {
-		m.tracer = o.Tracer.Tracer(scope)
-	}
+	m.spans = carrier.NewSpans(o.Tracer, scope, "wasm", o.Name)
 	if want := strings.ToLower(o.SHA256); want != "" && want != m.digest {
 		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "the module's SHA-256 is %s, the configuration demands %s", m.digest, want))
 	}
@@ -176,13 +175,7 @@ func (o *Options) complete() error {
 	return nil
 }
 
-func (o *Options) wrap(err error) error {
-	e := *storage.AsError(err)
-	if e.Layer == "" {
-		e.Layer = "plugin " + o.Name
-	}
-	return &e
-}
+func (o *Options) wrap(err error) error { return carrier.Wrap(o.Name, err) }
 
 // Digest is the SHA-256 of the module's bytes, in hex.
 func (m *Module) Digest() string { return m.digest }

@@ -5,9 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -55,8 +54,8 @@ type request struct {
 	code    storage.Code
 	message []byte // owned by who asked
 	err     error
-	span    trace.Span // nil: none
-	trace   []byte     // its traceparent
+	span    carrier.Span
+	trace   []byte // its traceparent
 }
 
 var requests = sync.Pool{New: func() any { return &request{done: make(chan bool, 1)} }}
@@ -66,7 +65,7 @@ func (r *request) free() {
 	if cap(r.frame) > keptBuffer {
 		r.frame = nil
 	}
-	r.ends(r.err)
+	r.span.End(r.err)
 	r.message, r.err = nil, nil
 	requests.Put(r)
 }

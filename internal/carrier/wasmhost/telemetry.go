@@ -2,76 +2,27 @@ package wasmhost
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/trace"
 
-	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/internal/supervise"
-	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/internal/carrier"
 )
 
-// scope is the instrumentation scope of what the carrier emits.
-const scope = "github.com/plinthkv/plinth/internal/carrier/wasmhost"
-
-// spanNames are the names of the spans of calls into a guest.
-var spanNames = map[abi.Op]string{abi.OpGet: "plinth.wasm get", abi.OpGetMany: "plinth.wasm get_many", abi.OpScan: "plinth.wasm scan",
-	abi.OpApply: "plinth.wasm apply", abi.OpHealth: "plinth.wasm health"}
-
-// traces tells whether calls of ctx have spans: only under a parent that records.
-func (m *Module) traces(ctx context.Context) bool {
-	return m.tracer != nil && trace.SpanFromContext(ctx).IsRecording()
-}
+// scope is the instrumentation scope of what the carrier emits: dashboards know it by
+// this name.
+const scope = "github.com/plinthkv/plinth/host/wasmhost"
 
 // traced tells whether calls of ctx have a trace context that the guest is told.
 func (m *Module) traced(ctx context.Context) bool {
 	if m.opts.TraceContext == nil {
-		return m.traces(ctx)
+		return m.spans.On(ctx)
 	}
 	traceparent, _ := m.opts.TraceContext(ctx)
 	return traceparent != ""
-}
-
-// begins starts the span of a request, and puts its context into the header, so
-// that what the guest does can be found under it. It is the caller's own, however
-// many requests are sent together.
-func (r *request) begins(ctx context.Context, m *Module, op abi.Op, h *abi.Header) {
-	_, r.span = m.tracer.Start(ctx, spanNames[op], trace.WithAttributes(m.attributes...))
-	sc := r.span.SpanContext()
-	if !sc.IsValid() {
-		return
-	}
-	r.trace = appendTraceparent(r.trace[:0], sc)
-	h.Traceparent, h.Tracestate = r.trace, []byte(sc.TraceState().String())
-}
-
-// appendTraceparent appends the W3C form of sc.
-func appendTraceparent(dst []byte, sc trace.SpanContext) []byte {
-	id, span := sc.TraceID(), sc.SpanID()
-	dst = append(dst, "00-"...)
-	dst = hex.AppendEncode(dst, id[:])
-	dst = append(dst, '-')
-	dst = hex.AppendEncode(dst, span[:])
-	return append(dst, '-', '0', '0'+byte(sc.TraceFlags()&trace.FlagsSampled))
-}
-
-// ends ends the request's span. Not found and conflict are answers.
-func (r *request) ends(err error) {
-	if r.span == nil {
-		return
-	}
-	if code := storage.CodeOf(err); code != storage.OK && code != storage.NotFound && code != storage.Conflict {
-		r.span.SetAttributes(attribute.String("error.type", code.String()))
-		r.span.SetStatus(codes.Error, err.Error())
-	}
-	r.span.End()
-	r.span = nil
 }
 
 // combined notes in each span with how many others its request was sent.
@@ -80,9 +31,7 @@ func combined(batch []*request) {
 		return
 	}
 	for _, r := range batch {
-		if r.span != nil {
-			r.span.SetAttributes(attribute.Int("plinth.wasm.combined", len(batch)))
-		}
+		r.span.Set(attribute.Int("plinth.wasm.combined", len(batch)))
 	}
 }
 
@@ -119,10 +68,7 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 	if p == nil {
 		return nil
 	}
-	own := b.m.attributes
-	if store != "" {
-		own = append(own[:len(own):len(own)], attribute.String("db.namespace", store))
-	}
+	own := carrier.Attributes(b.m.opts.Name, store)
 	with := metric.WithAttributeSet(attribute.NewSet(own...))
 	ready := metric.WithAttributeSet(attribute.NewSet(append(own[:len(own):len(own)], attribute.String("plinth.instance.state", "ready"))...))
 	lost := metric.WithAttributeSet(attribute.NewSet(append(own[:len(own):len(own)], attribute.String("plinth.instance.state", "lost"))...))
@@ -136,36 +82,29 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 	errs.keep(err)
 	limit, err := m.Int64ObservableUpDownCounter("plinth.instance.memory.limit", metric.WithUnit("By"), metric.WithDescription("Linear memory that plugin instances may take."))
 	errs.keep(err)
-	calls, err := m.Int64ObservableCounter("plinth.instance.calls", metric.WithUnit("{call}"), metric.WithDescription("Requests sent into plugin instances."))
-	errs.keep(err)
-	restarts, err := m.Int64ObservableCounter("plinth.instance.restarts", metric.WithUnit("{restart}"), metric.WithDescription("Plugin instances that were started in the place of lost ones."))
-	errs.keep(err)
 	number, err := m.Int64ObservableUpDownCounter("plinth.instance.count", metric.WithUnit("{instance}"), metric.WithDescription("Plugin instances, by whether they are there or lost."))
 	errs.keep(err)
 	if errs.error != nil {
 		return errs.error
 	}
 	registered, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
-		var called, taken, there int64
+		var taken, there int64
 		for _, s := range b.slots {
-			called += int64(s.counts.calls.Load())
 			if !s.down.Load() {
 				there++
 				taken += int64(s.counts.memory.Load())
 			}
 		}
-		o.ObserveInt64(calls, called, with)
 		o.ObserveInt64(memory, taken, with)
 		o.ObserveInt64(limit, int64(len(b.slots))*int64(b.m.opts.Memory), with)
-		o.ObserveInt64(restarts, int64(b.Status().Restarts), with)
 		o.ObserveInt64(number, there, ready)
 		o.ObserveInt64(number, int64(len(b.slots))-there, lost)
 		return nil
-	}, memory, limit, calls, restarts, number)
+	}, memory, limit, number)
 	if err != nil {
 		return err
 	}
-	stopState, err := supervise.Measure(p, b.Status, own...)
+	stopState, err := carrier.Observe(p, scope, own, b.Status, b.called)
 	if err != nil {
 		return errors.Join(err, registered.Unregister())
 	}
@@ -180,6 +119,14 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 		s.counts.memory.Store(uint64(s.in.guest.Memory().Size()))
 	}
 	return nil
+}
+
+// called is how many requests were sent into the instances.
+func (b *Backend) called() (n int64) {
+	for _, s := range b.slots {
+		n += int64(s.counts.calls.Load())
+	}
+	return n
 }
 
 type firstError struct{ error }

@@ -6,11 +6,12 @@ import (
 
 	"github.com/plinthkv/plinth/otel/plugin"
 	"github.com/plinthkv/plinth/plugins/ledger"
+	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
 )
 
 func main() {
 	tracer, stop := plugin.Traces()
 	open := ledger.Opener(tracer) // asks the cluster, and changes nothing
-	process.Plugin{Open: open, Try: process.TryByOpening(open), AtEnd: []func(context.Context) error{stop}}.Serve()
+	process.Plugin{Open: open, Try: sdk.TryByOpening(open), AtEnd: []func(context.Context) error{stop}}.Serve()
 }

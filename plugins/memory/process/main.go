@@ -4,7 +4,8 @@ package main
 
 import (
 	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
 )
 
-func main() { process.Plugin{Open: memory.Open, Try: process.TryByOpening(memory.Open)}.Serve() }
+func main() { process.Plugin{Open: memory.Open, Try: sdk.TryByOpening(memory.Open)}.Serve() }

@@ -1,0 +1,78 @@
+package plinth
+
+import (
+	"context"
+
+	"github.com/plinthkv/plinth/host"
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// Host owns the plugins, backends and stores of a configuration. [Open] and [OpenConfig]
+// make one. It is safe for concurrent use.
+type Host struct{ host *host.Host }
+
+// Store returns the store of that name. If there is none, the error is InvalidArgument and
+// names the nearest one.
+func (h *Host) Store(name string) (*Store, error) {
+	s, err := h.host.Store(name)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{Store: s.Store, of: s}, nil
+}
+
+// Stores returns all stores, by name.
+func (h *Host) Stores() []*Store {
+	all := h.host.Stores()
+	stores := make([]*Store, len(all))
+	for i, s := range all {
+		stores[i] = &Store{Store: s.Store, of: s}
+	}
+	return stores
+}
+
+// Health asks all stores at once how they are, and returns what each said and the worst
+// of it. A store that fails, or does not answer before ctx ends or within 2 s, is
+// unhealthy.
+func (h *Host) Health(ctx context.Context, p storage.Probe) host.Health { return h.host.Health(ctx, p) }
+
+// Plugins returns what is known of the state of each plugin, without asking one.
+func (h *Host) Plugins() []host.PluginState { return h.host.Plugins() }
+
+// Close closes the stages of every pipeline, outermost first, then the backends, then the
+// plugins. Calls in flight end before their backend does. It is idempotent. If ctx ends
+// first, it leaves open what it could not close, and the error says so.
+func (h *Host) Close(ctx context.Context) error { return h.host.Close(ctx) }
+
+// Store is a store of a [Host]: the verbs of [storage.Store] over a pipeline and a backend,
+// and what the configuration made of it. Its host closes it: its own Close does nothing.
+type Store struct {
+	*storage.Store
+	of *host.Store
+}
+
+// Name returns the store's name in the configuration.
+func (s *Store) Name() string { return s.of.Name() }
+
+// Plugin returns the name of the plugin that its backend is.
+func (s *Store) Plugin() string { return s.of.Plugin() }
+
+// Carrier returns how that backend is reached, such as [host.CarrierWasm].
+func (s *Store) Carrier() string { return s.of.Carrier() }
+
+// Shared reports whether others may write to that backend, past this host.
+func (s *Store) Shared() bool { return s.of.Shared() }
+
+// Stages returns the names of its wrappers, outermost first.
+func (s *Store) Stages() []string { return s.of.Stages() }
+
+// Promises returns what the store guarantees, and which stage changes what about it.
+func (s *Store) Promises() []wrappers.Promise { return s.of.Promises() }
+
+// Warnings returns what is to be said of stages in an unfortunate order.
+func (s *Store) Warnings() []string { return s.of.Warnings() }
+
+// Untried returns why a host opened with [WithTrial] cannot tell what the store would be;
+// nil if it can.
+func (s *Store) Untried() error { return s.of.Untried() }

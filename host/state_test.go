@@ -1,0 +1,83 @@
+package host_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/plinthkv/plinth/host"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// A host tells of every plugin how it is: of those that serve, of those that cannot be
+// reached yet, and of those that no store uses.
+func TestPluginsAndHealth(t *testing.T) {
+	h := mustOpen(t, fmt.Sprintf(`
+plugins:
+  acme: { process: { command: [%q], tls: off }, grants: { env: { PLINTH_TEST_PLUGIN: memory, GORACE: atexit_sleep_ms=0 } } }
+  gone: { wasm: %q }
+  spare: { process: { command: [%[1]q], tls: off } }
+stores:
+  a: { backend: { plugin: memory } }
+  b: { backend: { store: a } }
+  c: { backend: { plugin: memory } }
+  d: { backend: { plugin: acme } }
+  e: { backend: { plugin: gone }, start: optional }
+`, self(t), filepath.Join(t.TempDir(), "gone.wasm")), quiet)
+	got := map[string]host.PluginState{}
+	var names []string
+	for _, p := range h.Plugins() {
+		name := p.Plugin + ":" + strings.Join(p.Stores, ",")
+		got[name], names = p, append(names, name)
+	}
+	if want := []string{"acme:d", "gone:e", "memory:a,b", "memory:c", "spare:"}; !slices.Equal(names, want) {
+		t.Fatalf("there are %q, want %q", names, want)
+	}
+	for name, want := range map[string]host.PluginState{
+		"acme:d": {Carrier: host.CarrierProcess, State: "ready"}, "memory:a,b": {Carrier: host.CarrierWasm, State: "ready"},
+		"memory:c": {Carrier: host.CarrierWasm, State: "ready"}, "spare:": {Carrier: host.CarrierProcess, State: "idle"}, "gone:e": {State: "unavailable"},
+	} {
+		is := got[name]
+		if is.Carrier != want.Carrier || is.State != want.State || is.Since.IsZero() != (want.State != "ready") || (is.Reason == "") != (want.State != "unavailable") {
+			t.Errorf("%s is %+v, want %+v", name, is, want)
+		}
+	}
+	is := h.Health(ctx, storage.Readiness)
+	if is.Status != storage.Degraded || len(is.Stores) != 5 || is.Stores["a"].Status != storage.Healthy || is.Stores["e"].Status != storage.Degraded || !strings.Contains(is.Stores["e"].Reason, "gone.wasm") {
+		t.Errorf("%+v", is)
+	}
+	if err := h.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if is := h.Health(ctx, storage.Readiness); is.Status != storage.Unhealthy || is.Stores["a"].Status != storage.Unhealthy || is.Stores["a"].Reason == "" {
+		t.Errorf("closed: %+v", is)
+	}
+	for _, p := range h.Plugins() {
+		if len(p.Stores) > 0 && p.Plugin != "gone" && p.State != "stopped" {
+			t.Errorf("closed: %+v", p)
+		}
+	}
+}
+
+// A store of a host cannot be closed by who was handed it: only its host closes it.
+func TestCloseOfAStore(t *testing.T) {
+	h := mustOpen(t, `stores: { a: { backend: { plugin: memory }, pipeline: [cache] } }`, quiet)
+	s := storeOf(t, h, "a")
+	key := []byte("k")
+	for _, close := range []func() error{func() error { return s.Close(ctx) }, func() error { return s.Store.Close(ctx) }} {
+		if err := close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Set(ctx, key, key); err != nil {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+	if err := h.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := s.Set(ctx, key, key); storage.CodeOf(err) != storage.ShuttingDown {
+		t.Errorf("after Close of the host: %v", err)
+	}
+}

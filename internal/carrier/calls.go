@@ -1,0 +1,144 @@
+package carrier
+
+import (
+	"context"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/abi/answer"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Message is what a call asks. Of its fields, that of its op has the question.
+type Message struct {
+	Keys   [][]byte          // of get_many
+	Query  storage.Query     // of scan
+	Writes *storage.WriteSet // of apply
+	Probe  storage.Probe     // of health
+}
+
+// Append appends m, of op, as the ABI has it.
+func (m *Message) Append(dst []byte, op abi.Op) []byte {
+	switch op {
+	case abi.OpGetMany:
+		return abi.AppendGetMany(dst, m.Keys)
+	case abi.OpScan:
+		return abi.AppendQuery(dst, &m.Query)
+	case abi.OpApply:
+		return abi.AppendWriteSet(dst, m.Writes)
+	case abi.OpHealth:
+		return abi.AppendProbe(dst, m.Probe)
+	}
+	return dst
+}
+
+// Fits refuses a request frame of n bytes where most are taken. Of a get_many fewer keys
+// may fit.
+func Fits(op abi.Op, n, most int) error {
+	switch {
+	case n <= most:
+		return nil
+	case op == abi.OpGetMany:
+		return storage.LimitError(storage.RangeLimit, "request frame", int64(most), int64(n))
+	}
+	return storage.LimitError(storage.SizeLimit, "request frame", int64(most), int64(n))
+}
+
+// Wrap is err as the plugin's of that name. That a key is not there is nobody's.
+func Wrap(name string, err error) error {
+	if storage.CodeOf(err) == storage.NotFound {
+		return err
+	}
+	e := storage.AsError(err)
+	if e.Layer != "" {
+		return err
+	}
+	own := *e
+	own.Layer = "plugin " + name
+	return &own
+}
+
+// Unreadable is the error of an answer whose frame was well and whose message is not.
+// What became of an apply, nobody knows then.
+func Unreadable(op abi.Op, err error) error {
+	e := &storage.Error{Code: storage.Internal, Op: op.String(), Msg: "the plugin's answer cannot be read: " + err.Error()}
+	if op == abi.OpApply {
+		e.Code, e.Unknown = storage.OutcomeUnknown, true
+	}
+	return e
+}
+
+// Admits refuses a restart that can do less than what was checked.
+func Admits(before, now storage.Caps) error {
+	if now.Has(before) {
+		return nil
+	}
+	return storage.Errorf(storage.Internal, "restarted with fewer capabilities than before: it lacks %s", before&^now)
+}
+
+// Asked is a backend whose plugin answers messages.
+type Asked interface {
+	// Ask has the plugin answer m. The answer is the caller's own; an error is the
+	// backend's, as it is to be returned.
+	Ask(ctx context.Context, op abi.Op, m Message) ([]byte, error)
+	// Known is what the plugin said of itself last. It does not change.
+	Known() *storage.Info
+	Watched
+}
+
+// Calls are the calls of a backend whose plugin answers messages: all but Get, whose
+// way is each carrier's own. The items of an answer share one copy of it.
+type Calls struct{ To Asked }
+
+// GetMany asks the plugin.
+func (c Calls) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	limits := &c.To.Known().Limits
+	if err := limits.CheckGetKeys(len(keys)); err != nil {
+		return nil, c.To.Wrap(err)
+	}
+	keys = limits.Possible(keys)
+	message, err := c.To.Ask(ctx, abi.OpGetMany, Message{Keys: keys})
+	if err != nil {
+		return nil, err
+	}
+	items, err := answer.ReadItems(message, keys)
+	if err != nil {
+		return nil, c.To.Wrap(Unreadable(abi.OpGetMany, err))
+	}
+	return items, nil
+}
+
+// Scan asks the plugin.
+func (c Calls) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	if err := q.Validate(); err != nil {
+		return storage.Page{}, c.To.Wrap(err)
+	}
+	cut := q.Cut(c.To.Known().Limits)
+	message, err := c.To.Ask(ctx, abi.OpScan, Message{Query: cut})
+	if err != nil {
+		return storage.Page{}, err
+	}
+	page, err := answer.ReadPage(message, &cut)
+	if err != nil {
+		return page, c.To.Wrap(Unreadable(abi.OpScan, err))
+	}
+	q.Resume(&page)
+	return page, nil
+}
+
+// Apply asks the plugin, after what can be checked here has been.
+func (c Calls) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	info := c.To.Known()
+	if err := w.Validate(info); err != nil {
+		return 0, c.To.Wrap(err)
+	}
+	w = w.Cut(info.Limits)
+	message, err := c.To.Ask(ctx, abi.OpApply, Message{Writes: w})
+	if err != nil {
+		return 0, answer.Refused(err, w)
+	}
+	version, err := abi.DecodeVersion(message)
+	if err != nil {
+		return 0, c.To.Wrap(Unreadable(abi.OpApply, err))
+	}
+	return version, nil
+}

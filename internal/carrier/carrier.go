@@ -1,0 +1,173 @@
+package carrier
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// The kinds of carriers.
+const (
+	Wasm    = "wasm"    // a module in this process
+	Process = "process" // a process of its own
+	Remote  = "remote"  // another host, over gRPC
+	Native  = "native"  // Go that this program has linked in
+)
+
+// Carrier is one plugin, run or reached in one way. It is safe for concurrent use.
+type Carrier interface {
+	// Kind is how its backends are reached: [Wasm] and the like.
+	Kind() string
+	// Shared reports whether others may write to its backends, past this host.
+	Shared() bool
+	// Open makes the backend of a store. An error about the backend's own
+	// configuration has the field in its ConfigPath; one about the plugin is a
+	// [FieldError].
+	Open(ctx context.Context, store string, config Config) (Backend, error)
+	// Close releases the plugin. Its backends must be closed before.
+	Close(ctx context.Context) error
+}
+
+// Trier is a carrier that can judge a configuration without opening anything that
+// another host may have open.
+type Trier interface {
+	// Try returns what a backend with the configuration would be. If the error is
+	// Unsupported, the plugin cannot tell.
+	Try(ctx context.Context, config Config) (storage.Info, error)
+}
+
+// Backend is a backend whose carrier notices when its state is lost.
+type Backend interface {
+	storage.Backend
+	// WhenLost has f called as soon as state was lost. f must not call the backend.
+	WhenLost(f func())
+}
+
+// Supervised is a backend whose plugin has a state.
+type Supervised interface {
+	Status() supervise.Status
+}
+
+// Decoder is a part of a configuration that decodes itself strictly over the
+// defaults in v, a pointer to a struct.
+type Decoder interface {
+	Decode(v any) error
+}
+
+// Config is the configuration of a backend: its plugin's own.
+type Config interface {
+	Decoder
+	JSON() (json.RawMessage, error)
+}
+
+// Plugin is what a carrier is made of.
+type Plugin struct {
+	Name   string
+	Config Decoder             // its entry in the configuration
+	Module []byte              // of a module that is built in; nil: it has a file
+	Linked *Linked             // of one that is linked in; nil: it is not
+	Path   func(string) string // a path of the configuration, from the folder of its file
+
+	Settings
+}
+
+// Linked is a backend in Go that the program has linked in.
+type Linked struct {
+	Open sdk.Opener
+	// Try judges a configuration without opening anything. Nil: it cannot.
+	Try func(ctx context.Context, env sdk.Env) (storage.Info, error)
+	// Shared: others may write to its backends, past this host.
+	Shared bool
+	// Isolated: it runs as a process where its configuration does not say otherwise.
+	Isolated bool
+	// Serve serves it in its process, to the host that has started that. Nil: as Open and
+	// Try are served.
+	Serve func()
+}
+
+// Settings are what a host gives to all of its carriers.
+type Settings struct {
+	CacheDir  string   // where compiled modules are kept; empty: nowhere
+	Worker    []string // the command of a program that is a worker; empty: there is none
+	Telemetry []byte   // OpenTelemetry's configuration, for plugins to which it is granted
+
+	Log    *slog.Logger
+	Clock  func() time.Time
+	Tracer trace.TracerProvider // nil: no spans
+	Meter  metric.MeterProvider // nil: no metrics
+}
+
+// WorkerVariable says to a program that it is a worker, and which.
+const WorkerVariable = "PLINTH_WORKER"
+
+// Factory makes the carriers of one kind.
+type Factory interface {
+	// Key is the setting by which a plugin is one of this kind; empty: it is linked
+	// in, and known by its name.
+	Key() string
+	// Isolated reports whether they are those of the key with isolation: process.
+	Isolated() bool
+	// Noun is what a plugin of this kind is called.
+	Noun() string
+	// Defaults are what a configuration is decoded over: a struct.
+	Defaults() any
+	// New makes a carrier. An error about a setting is p.Config's own, or has the
+	// setting in its ConfigPath.
+	New(ctx context.Context, p Plugin) (Carrier, error)
+}
+
+// NewFactory is the factory of a kind, whose configuration is decoded over defaults and
+// handed to build.
+func NewFactory[C any](key string, isolated bool, noun string, defaults C, build func(context.Context, Plugin, C) (Carrier, error)) Factory {
+	return &factory[C]{key, isolated, noun, defaults, build}
+}
+
+type factory[C any] struct {
+	key      string
+	isolated bool
+	noun     string
+	defaults C
+	build    func(context.Context, Plugin, C) (Carrier, error)
+}
+
+func (f *factory[C]) Key() string    { return f.key }
+func (f *factory[C]) Isolated() bool { return f.isolated }
+func (f *factory[C]) Noun() string   { return f.noun }
+func (f *factory[C]) Defaults() any  { return f.defaults }
+
+func (f *factory[C]) New(ctx context.Context, p Plugin) (Carrier, error) {
+	c := f.defaults
+	if err := p.Config.Decode(&c); err != nil {
+		return nil, err
+	}
+	return f.build(ctx, p, c)
+}
+
+// FieldError is an error about a setting of a plugin.
+type FieldError struct {
+	Path string // of the setting, in the plugin's entry; empty: the entry itself
+	Err  error
+}
+
+// Error is what is wrong.
+func (e *FieldError) Error() string { return e.Err.Error() }
+
+// Unwrap is what is wrong, without the place.
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// ConfigPath is the setting.
+func (e *FieldError) ConfigPath() string { return e.Path }
+
+// Fieldf is the FieldError of a setting.
+func Fieldf(path, format string, args ...any) error {
+	return &FieldError{path, fmt.Errorf(format, args...)}
+}

@@ -1,0 +1,101 @@
+package carrier
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/abi/answer"
+	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// BusyAfter is how long a plugin that answers others may let a probe wait: it is well then,
+// and does not say more.
+const BusyAfter = time.Second
+
+// Watched is a backend whose plugin may be lost.
+type Watched interface {
+	// Wrap is an error as the plugin's.
+	Wrap(err error) error
+	// Status is how the plugin is.
+	Status() supervise.Status
+	// Closed reports whether no more calls are taken, for good.
+	Closed() bool
+	// Usable reports whether a call would find something that takes it.
+	Usable() bool
+	// Working begins to look; what it returns reports whether others have been answered since.
+	Working() func() bool
+	// Wrong is what the plugin is known to lack though it answers; empty: nothing.
+	Wrong() string
+	// Is notes what a probe found to be wrong; empty: nothing.
+	Is(wrong string)
+}
+
+// Health says how the plugin of a backend is, and, but for liveness, asks it. Its details
+// tell of plugins that were lost.
+func Health(ctx context.Context, b Watched, p storage.Probe, ask func(context.Context) (storage.Health, error)) (h storage.Health, err error) {
+	if b.Closed() {
+		return h, b.Wrap(&storage.Error{Code: storage.ShuttingDown})
+	}
+	s := b.Status()
+	switch {
+	case !b.Usable() && (s.State == supervise.Failed || p != storage.Liveness):
+		h.Status, h.Reason = storage.Unhealthy, s.Reason
+	case p == storage.Liveness:
+		h.Status = storage.Healthy
+	default:
+		if h, err = probe(ctx, b, ask); err != nil {
+			return storage.Health{}, err
+		}
+		s = b.Status()
+	}
+	return s.Describe(h), nil
+}
+
+// probe asks the plugin, and notes what it says. One that leaves it waiting is well as
+// long as it answers others.
+func probe(ctx context.Context, b Watched, ask func(context.Context) (storage.Health, error)) (storage.Health, error) {
+	working := b.Working()
+	soon, cancel := context.WithTimeout(ctx, BusyAfter)
+	h, err := ask(soon)
+	late := ctx.Err() == nil && errors.Is(soon.Err(), context.DeadlineExceeded)
+	cancel()
+	switch {
+	case err != nil && late && working():
+		h, err = storage.Health{Status: storage.Healthy, Details: map[string]string{"busy": "true"}}, nil
+	case err != nil && late: // it may be slow
+		h, err = ask(ctx)
+	}
+	if err != nil {
+		return h, err
+	}
+	if wrong := b.Wrong(); wrong != "" && h.Status == storage.Healthy {
+		h.Status, h.Reason = storage.Degraded, wrong
+	}
+	wrong := ""
+	if h.Status != storage.Healthy {
+		wrong = cmp.Or(h.Reason, h.Status.String())
+	}
+	b.Is(wrong)
+	return h, nil
+}
+
+// Health says how the plugin is.
+func (c Calls) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	return Health(ctx, c.To, p, func(ctx context.Context) (storage.Health, error) { return c.askHealth(ctx, p) })
+}
+
+func (c Calls) askHealth(ctx context.Context, p storage.Probe) (h storage.Health, err error) {
+	message, err := c.To.Ask(ctx, abi.OpHealth, Message{Probe: p})
+	if err != nil {
+		return h, err
+	}
+	if err := abi.DecodeHealth(message, &h); err != nil {
+		return h, c.To.Wrap(Unreadable(abi.OpHealth, err))
+	}
+	answer.Health(&h)
+	return h, nil
+}

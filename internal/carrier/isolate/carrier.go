@@ -1,0 +1,87 @@
+package isolate
+
+import (
+	"context"
+
+	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/internal/carrier/procs"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Factory makes the carriers of modules that workers run.
+func Factory() carrier.Factory {
+	return carrier.NewFactory("wasm", true, "module", wasmhost.Config{}, carry)
+}
+
+func carry(_ context.Context, p carrier.Plugin, c wasmhost.Config) (carrier.Carrier, error) {
+	if len(p.Worker) == 0 {
+		return nil, NoWorker()
+	}
+	m := &Module{Name: p.Name, SHA256: c.SHA256, Memory: c.Limits.Memory, MaxFrame: c.Limits.MaxFrame, Env: c.Grants.Env, CacheDir: p.CacheDir}
+	if p.Module == nil {
+		m.File = p.Path(c.Wasm)
+	} else if err := c.CheckBuiltIn(p.Name); err != nil {
+		return nil, err
+	} else if m.Memory == 0 {
+		m.Memory = wasmhost.BuiltInMemory
+	}
+	if err := m.Check(p.Module != nil); err != nil {
+		return nil, &carrier.FieldError{Err: err}
+	}
+	o := procs.Options{
+		Name: p.Name, Command: p.Worker, Env: map[string]string{carrier.WorkerVariable: "1"},
+		Start: StartTime, Call: c.Limits.Call, MaxFrame: c.Limits.MaxFrame,
+		Memory:  m.Memory, // its runtime takes more, which the module cannot choose
+		Restart: c.Restart.Policy(), RestartEmpty: c.Restarts(),
+		Log: p.Log, Clock: p.Clock, Tracer: p.Tracer, Meter: p.Meter,
+	}
+	if o.Call == 0 {
+		o.Call = wasmhost.DefaultCall
+	}
+	process, err := procs.New(o)
+	if err != nil {
+		return nil, &carrier.FieldError{Err: err}
+	}
+	return &isolated{module: m, process: procs.Carry(process, false)}, nil
+}
+
+// NoWorker is why a program that is no worker isolates nothing.
+func NoWorker() error {
+	return carrier.Fieldf("isolation", "process needs a program that runs the plugin: the one that embeds this host has to name it")
+}
+
+// isolated is a module that workers run.
+type isolated struct {
+	module  *Module
+	process *procs.Carried
+}
+
+func (*isolated) Kind() string                      { return carrier.Process }
+func (*isolated) Shared() bool                      { return false }
+func (i *isolated) Close(ctx context.Context) error { return i.process.Close(ctx) }
+
+func (i *isolated) Open(ctx context.Context, store string, config carrier.Config) (carrier.Backend, error) {
+	raw, err := i.with(config)
+	if err != nil {
+		return nil, err
+	}
+	return i.process.Plugin.Open(ctx, store, raw)
+}
+
+func (i *isolated) Try(ctx context.Context, config carrier.Config) (storage.Info, error) {
+	raw, err := i.with(config)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	return i.process.Plugin.Try(ctx, raw)
+}
+
+// with is what a worker is told: the module, with the backend's configuration.
+func (i *isolated) with(config carrier.Config) ([]byte, error) {
+	raw, err := config.JSON()
+	if err != nil {
+		return nil, err
+	}
+	return i.module.With(raw)
+}

@@ -1,0 +1,77 @@
+//go:build unix
+
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+
+	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/internal/carrier/isolate"
+	"github.com/plinthkv/plinth/internal/carrier/procs"
+	"github.com/plinthkv/plinth/sdk/process"
+)
+
+// ProcessConfig is a backend that is linked in, and runs in a process of its own: the
+// program's worker.
+type ProcessConfig struct {
+	Isolation string        `yaml:"isolation"` // "process"; "": as the backend was linked in
+	Process   procs.Running `yaml:"process"`   // how it is asked, and how long it may take
+
+	procs.Common `yaml:",inline"`
+}
+
+// Validate checks the choices.
+func (c *ProcessConfig) Validate() error {
+	return errors.Join(carrier.CheckIsolation(c.Isolation), c.Loss.Validate())
+}
+
+// prefix is what a worker's variable begins with, before the name of the backend.
+const prefix = "backend:"
+
+// ProcessFactory makes the carriers of what is linked in, and runs as a process.
+func ProcessFactory() carrier.Factory {
+	return carrier.NewFactory("", true, "linked-in backend", ProcessConfig{}, func(_ context.Context, p carrier.Plugin, c ProcessConfig) (carrier.Carrier, error) {
+		if len(p.Worker) == 0 {
+			return nil, isolate.NoWorker()
+		}
+		o := c.Options(p, c.Process)
+		o.Command = p.Worker
+		if o.Env = maps.Clone(o.Env); o.Env == nil {
+			o.Env = map[string]string{}
+		}
+		maps.Copy(o.Env, WorkerEnv(p.Name))
+		process, err := procs.New(o)
+		if err != nil {
+			return nil, &carrier.FieldError{Err: err}
+		}
+		return procs.Carry(process, p.Linked.Shared), nil
+	})
+}
+
+// WorkerEnv is what has a program be the worker of a backend that it links in.
+func WorkerEnv(name string) map[string]string {
+	return map[string]string{carrier.WorkerVariable: prefix + name}
+}
+
+// Run is the worker of a backend that is linked in, if this process was started as one:
+// then it does not return.
+func Run(linked map[string]*carrier.Linked) {
+	name, is := strings.CutPrefix(os.Getenv(carrier.WorkerVariable), prefix)
+	if !is {
+		return
+	}
+	l, ok := linked[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "this program has no backend %.100q: what it links in has to be told to its worker too\n", name)
+		os.Exit(1)
+	}
+	if l.Serve != nil {
+		l.Serve()
+	}
+	process.Plugin{Open: l.Open, Try: l.Try}.Serve()
+}

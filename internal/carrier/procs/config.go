@@ -1,0 +1,194 @@
+//go:build unix
+
+package procs
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Config is a plugin that is an executable.
+type Config struct {
+	SHA256  string     `yaml:"sha256"`  // of the executable, 64 hex digits; empty: not checked
+	Process Executable `yaml:"process"` // the executable, and how it is started
+
+	Common `yaml:",inline"`
+}
+
+// Common is what is said of every plugin that runs as a process.
+type Common struct {
+	Limits Limits `yaml:"limits"` // what it may use
+	Grants Grants `yaml:"grants"` // what it may see of its surroundings
+
+	carrier.Loss `yaml:",inline"`
+}
+
+// Running is how a process is asked, and how long it may take.
+type Running struct {
+	Plane        string        `yaml:"plane"`         // "" or "auto": frames where the plugin has them; "grpc": never
+	StartTimeout time.Duration `yaml:"start_timeout"` // until it has to be ready; 0: 10s
+	StopTimeout  time.Duration `yaml:"stop_timeout"`  // for calls in flight, and to flush and end; 0: 10s
+}
+
+// Executable is an executable that is a plugin, and how it is started.
+type Executable struct {
+	// Command is the executable and its arguments. Those that begin with ./ or ../
+	// are paths from the folder of the file; an executable without a slash is looked
+	// up in PATH.
+	Command []string `yaml:"command"`
+	// Files are the digests of files that the executable runs, by path, as 64 hex
+	// digits. Where sha256 is set, each argument that is a file needs one.
+	Files map[string]string `yaml:"files"`
+	TLS   string            `yaml:"tls"` // "" or "auto": the control connection is authenticated by certificates made for each start; "off", for plugins without go-plugin's AutoMTLS
+
+	Running `yaml:",inline"`
+}
+
+// Limits bound what a process may use. Zero is the host's default, each.
+type Limits struct {
+	Memory   uint64        `yaml:"memory,bytes"`    // of its own (Linux alone)
+	Call     time.Duration `yaml:"call"`            // how long it may leave all calls without an answer, until it is killed
+	MaxFrame int           `yaml:"max_frame,bytes"` // one message across the boundary
+}
+
+// Grants are what a process is given of its surroundings: by default nothing.
+type Grants struct {
+	Env carrier.Env `yaml:"env"` // its environment, as names and values
+	Dir string      `yaml:"dir"` // where it keeps its files, from the folder of the file: each store has a folder of its own in it, its working directory; "": an empty one
+	// Telemetry hands it what telemetry says of traces, with all that is in it, so that
+	// its own spans go to the same place.
+	Telemetry bool `yaml:"telemetry"`
+}
+
+// Validate checks the names.
+func (g *Grants) Validate() error { return g.Env.Check("env") }
+
+// Validate checks the digest and what follows from a loss.
+func (c *Config) Validate() error {
+	return errors.Join(carrier.CheckDigest("sha256", c.SHA256), c.Loss.Validate())
+}
+
+// Validate checks everything but what is on the disk.
+func (e *Executable) Validate() error {
+	var errs []error
+	switch {
+	case len(e.Command) == 0:
+		errs = append(errs, carrier.Fieldf("command", "is missing: the executable, and its arguments"))
+	case e.Command[0] == "":
+		errs = append(errs, carrier.Fieldf("command[0]", "is empty: it is the executable"))
+	}
+	for i, arg := range e.Command {
+		if strings.ContainsRune(arg, 0) {
+			errs = append(errs, carrier.Fieldf("command["+strconv.Itoa(i)+"]", "holds a zero byte"))
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(e.Files)) {
+		errs = append(errs, carrier.CheckDigest("files."+path, e.Files[path]))
+	}
+	if e.TLS != "" && e.TLS != "auto" && e.TLS != "off" {
+		errs = append(errs, carrier.Fieldf("tls", "want auto or off"))
+	}
+	return errors.Join(append(errs, e.Running.Validate())...)
+}
+
+// Validate checks the choice.
+func (r *Running) Validate() error {
+	switch r.Plane {
+	case "", "auto", "grpc":
+		return nil
+	}
+	return carrier.Fieldf("plane", "want auto or grpc")
+}
+
+// Factory makes the carriers of executables.
+func Factory() carrier.Factory {
+	return carrier.NewFactory("process", false, "process", Config{}, func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
+		o := c.Options(p, c.Process.Running)
+		o.Command, o.Files = c.Process.from(p.Path)
+		o.SHA256, o.Plaintext = c.SHA256, c.Process.TLS == "off"
+		if !c.Grants.Telemetry {
+			o.Telemetry = nil
+		}
+		process, err := New(o)
+		if err != nil {
+			return nil, &carrier.FieldError{Path: "process", Err: err}
+		}
+		return Carry(process, false), nil
+	})
+}
+
+// Options are those of a process that is configured so, without its command.
+func (c *Common) Options(p carrier.Plugin, r Running) Options {
+	o := Options{
+		Name: p.Name, Env: c.Grants.Env, Telemetry: p.Telemetry, Start: r.StartTimeout, Stop: r.StopTimeout, Plain: r.Plane == "grpc", Call: c.Limits.Call,
+		MaxFrame: c.Limits.MaxFrame, Memory: c.Limits.Memory, Limit: c.Limits.Memory, Restart: c.Restart.Policy(), RestartEmpty: c.Restarts(),
+		Log: p.Log, Clock: p.Clock, Tracer: p.Tracer, Meter: p.Meter,
+	}
+	if c.Grants.Dir != "" {
+		o.Dir = p.Path(c.Grants.Dir)
+	}
+	return o
+}
+
+// from resolves what is written as a path, and the paths of files. One in the command
+// keeps its separator, without which it would be looked up in PATH.
+func (e *Executable) from(path func(string) string) (command []string, files map[string]string) {
+	command = slices.Clone(e.Command)
+	for i, arg := range command {
+		if strings.HasPrefix(arg, "./") || strings.HasPrefix(arg, "../") || i == 0 && strings.Contains(arg, "/") {
+			if command[i] = path(arg); !strings.Contains(command[i], "/") {
+				command[i] = "." + string(filepath.Separator) + command[i]
+			}
+		}
+	}
+	files = make(map[string]string, len(e.Files))
+	for name, digest := range e.Files {
+		files[path(name)] = digest
+	}
+	return command, files
+}
+
+// Carried is an executable as a carrier.
+type Carried struct {
+	Plugin *Plugin
+	shared bool
+}
+
+// Carry is p as a carrier. shared says that others may write to its backends.
+func Carry(p *Plugin, shared bool) *Carried { return &Carried{p, shared} }
+
+// Kind is [carrier.Process].
+func (*Carried) Kind() string { return carrier.Process }
+
+// Shared reports whether others may write to its backends.
+func (c *Carried) Shared() bool { return c.shared }
+
+// Close does nothing: a process ends with its backend.
+func (*Carried) Close(context.Context) error { return nil }
+
+// Open starts a process for the store.
+func (c *Carried) Open(ctx context.Context, store string, config carrier.Config) (carrier.Backend, error) {
+	raw, err := config.JSON()
+	if err != nil {
+		return nil, err
+	}
+	return c.Plugin.Open(ctx, store, raw)
+}
+
+// Try has a process say what its backend would be.
+func (c *Carried) Try(ctx context.Context, config carrier.Config) (storage.Info, error) {
+	raw, err := config.JSON()
+	if err != nil {
+		return storage.Info{}, err
+	}
+	return c.Plugin.Try(ctx, raw)
+}

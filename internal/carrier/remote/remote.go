@@ -1,0 +1,142 @@
+// Package remote is the carrier that reaches a store of another host, over gRPC.
+package remote
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Config is a plugin that is another host, which serves stores over gRPC.
+type Config struct {
+	Remote         string        `yaml:"remote"`          // "host:port" or "unix:/path"; which of its stores, the backend's config says
+	Token          string        `yaml:"token"`           // bearer token; absent: none
+	TLS            TLS           `yaml:"tls"`             // how the connection is secured
+	ConnectTimeout time.Duration `yaml:"connect_timeout"` // to reach it; 0: the client's default
+	Attempts       int           `yaml:"attempts"`        // of a call, the first included; 0: the client's default
+}
+
+// TLS is how a remote host is known and, where it asks for that, who this one is. The
+// zero value: plain text. Paths are from the folder of the file.
+type TLS struct {
+	CA         string `yaml:"ca"`          // what signed the host's certificate, PEM; "system", or "" with other fields set: what the system trusts
+	Cert       string `yaml:"cert"`        // own certificate chain, PEM
+	Key        string `yaml:"key"`         // its private key, PEM
+	ServerName string `yaml:"server_name"` // what the host's certificate is for; "": the address's host
+}
+
+// Backend is what a store says of a backend on another host.
+type Backend struct {
+	Store string `yaml:"store"` // its name there; empty: the only one
+}
+
+// Validate checks that the files belong together.
+func (t *TLS) Validate() error {
+	switch {
+	case t.Cert == "" && t.Key != "":
+		return carrier.Fieldf("cert", "is missing: key needs it")
+	case t.Cert != "" && t.Key == "":
+		return carrier.Fieldf("key", "is missing: cert needs it")
+	}
+	return nil
+}
+
+// Validate checks what can be before anybody is asked.
+func (c *Config) Validate() error {
+	var errs []error
+	if err := validAddress(c.Remote); err != nil {
+		errs = append(errs, &carrier.FieldError{Path: "remote", Err: err})
+	}
+	if strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		errs = append(errs, carrier.Fieldf("token", "holds a character that a header cannot carry: use visible ASCII"))
+	}
+	if c.ConnectTimeout < 0 {
+		errs = append(errs, carrier.Fieldf("connect_timeout", "is negative"))
+	}
+	if c.Attempts < 0 {
+		errs = append(errs, carrier.Fieldf("attempts", "is negative"))
+	}
+	return errors.Join(errs...)
+}
+
+func validAddress(address string) error {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) {
+			return errors.New("what follows unix: must be an absolute path")
+		}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if n, perr := strconv.Atoi(port); err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
+		return errors.New("want host:port or unix:/path of a host that serves gRPC")
+	}
+	return nil
+}
+
+// Factory makes the carriers of other hosts.
+func Factory() carrier.Factory {
+	return carrier.NewFactory("remote", false, "remote", Config{}, func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
+		file := func(path string) string {
+			if path == "" || path == client.SystemCA {
+				return path
+			}
+			return p.Path(path)
+		}
+		r := &remote{settings: p.Settings, config: client.Config{
+			Address: c.Remote, Token: c.Token, ConnectTimeout: c.ConnectTimeout, Attempts: c.Attempts,
+			TLS: client.TLS{CA: file(c.TLS.CA), Cert: file(c.TLS.Cert), Key: file(c.TLS.Key), ServerName: c.TLS.ServerName},
+		}}
+		if err := r.config.Validate(); err != nil {
+			return nil, &carrier.FieldError{Err: err}
+		}
+		return r, nil
+	})
+}
+
+// remote is another host. Each backend has a connection of its own.
+type remote struct {
+	config   client.Config
+	settings carrier.Settings
+}
+
+func (*remote) Kind() string                { return carrier.Remote }
+func (*remote) Close(context.Context) error { return nil }
+
+// Shared: that others write there too is taken as given.
+func (*remote) Shared() bool { return true }
+
+func (r *remote) Open(ctx context.Context, store string, config carrier.Config) (carrier.Backend, error) {
+	var own Backend
+	if err := config.Decode(&own); err != nil {
+		return nil, err
+	}
+	c := r.config
+	c.Store = own.Store
+	b, err := client.Dial(ctx, c, client.Settings{Clock: r.settings.Clock, Log: r.settings.Log.With("store", store),
+		Tracer: r.settings.Tracer, Meter: r.settings.Meter})
+	if err != nil {
+		return nil, refused(err)
+	}
+	return b, nil
+}
+
+// refused gives the error of a connection its place: the store's name, which has one
+// already, the token, or the address.
+func refused(err error) error {
+	switch e := storage.AsError(err); {
+	case e.Code == storage.InvalidArgument && e.ConfigPath != "":
+		return err
+	case errors.Is(err, storage.ErrUnauthenticated) || errors.Is(err, storage.ErrPermissionDenied):
+		return &carrier.FieldError{Path: "token", Err: err}
+	case e.Code == storage.Unavailable:
+		return &carrier.FieldError{Path: "remote", Err: err}
+	}
+	return &carrier.FieldError{Err: err}
+}

@@ -1,0 +1,85 @@
+package carrier
+
+import (
+	"encoding/hex"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/plinthkv/plinth/internal/supervise"
+)
+
+// Restart is how a plugin that was lost is started again, if on_loss or its
+// capabilities have it started at all. Zero is the default, each.
+type Restart struct {
+	Budget int           `yaml:"budget"` // losses and failed starts within window, beyond which it has failed and is tried rarely; 0: 5
+	Window time.Duration `yaml:"window"` // 0: 1m
+	Wait   time.Duration `yaml:"wait"`   // how long calls wait for it meanwhile; 0: 2s
+}
+
+// Validate checks that nothing is negative.
+func (r *Restart) Validate() error {
+	if r.Budget < 0 {
+		return Fieldf("budget", "is negative")
+	}
+	return nil
+}
+
+// Policy is r as the supervisor has it.
+func (r Restart) Policy() supervise.Policy {
+	return supervise.Policy{Budget: r.Budget, Window: r.Window, Wait: r.Wait}
+}
+
+// Loss is what follows when a plugin is lost.
+type Loss struct {
+	OnLoss  string  `yaml:"on_loss"` // "", "fail" or "restart": what follows when its state is lost; "" is the host's default, fail
+	Restart Restart `yaml:"restart"` // how it is started again when it is lost
+}
+
+// Validate checks the choice.
+func (l *Loss) Validate() error {
+	switch l.OnLoss {
+	case "", "fail", "restart":
+		return nil
+	}
+	return Fieldf("on_loss", "want fail or restart")
+}
+
+// Restarts reports whether a plugin is started again whose state was lost.
+func (l *Loss) Restarts() bool { return l.OnLoss == "restart" }
+
+// CheckIsolation checks the choice.
+func CheckIsolation(isolation string) error {
+	switch isolation {
+	case "", "none", "process":
+		return nil
+	}
+	return Fieldf("isolation", "want process or none")
+}
+
+// Env is an environment, as names and values.
+type Env map[string]string
+
+// Check checks the names and values, of the setting at path.
+func (e Env) Check(path string) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(e)) {
+		if strings.ContainsAny(name, "=\x00") {
+			errs = append(errs, Fieldf(path+"."+name, "the name of a variable holds no ="))
+		}
+		if strings.ContainsRune(e[name], 0) {
+			errs = append(errs, Fieldf(path+"."+name, "the value of a variable holds no zero byte"))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// CheckDigest checks the form of a SHA-256, of the setting at path.
+func CheckDigest(path, digest string) error {
+	if b, err := hex.DecodeString(digest); digest != "" && (err != nil || len(b) != 32) {
+		return Fieldf(path, "want 64 hex digits")
+	}
+	return nil
+}

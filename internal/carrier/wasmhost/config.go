@@ -1,0 +1,145 @@
+package wasmhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Config is a plugin that is a WebAssembly module.
+type Config struct {
+	Wasm   string `yaml:"wasm"`   // path of the module, from the folder of the file
+	SHA256 string `yaml:"sha256"` // of the module, 64 hex digits; empty: not checked
+	Trust  string `yaml:"trust"`  // "trusted": never interrupted, which needs SHA256 and excludes limits.call; "": interrupted where it runs too long
+	// Isolation is "process" for a module that is to run in a process of its own,
+	// which can be killed, and takes nobody along when it fails; "" or "none": in the
+	// host's.
+	Isolation string `yaml:"isolation"`
+	Limits    Limits `yaml:"limits"` // what it may use
+	Grants    Grants `yaml:"grants"` // what it may see of its surroundings
+
+	carrier.Loss `yaml:",inline"`
+}
+
+// Limits bound what a module may use. Zero is the host's default, each.
+type Limits struct {
+	Memory   uint64        `yaml:"memory,bytes"`    // linear memory of an instance
+	Call     time.Duration `yaml:"call"`            // one call, until it is interrupted; in a process of its own: how long it may leave all calls without an answer, until it is killed
+	MaxFrame int           `yaml:"max_frame,bytes"` // one message across the boundary
+}
+
+// Grants are what a module may use of its surroundings: by default nothing.
+type Grants struct {
+	Env carrier.Env `yaml:"env"` // its environment, as names and values
+}
+
+// Validate checks the names.
+func (g *Grants) Validate() error { return g.Env.Check("env") }
+
+// Validate checks what belongs together.
+func (c *Config) Validate() error {
+	errs := []error{carrier.CheckDigest("sha256", c.SHA256), carrier.CheckIsolation(c.Isolation), c.Loss.Validate()}
+	switch c.Trust {
+	case "":
+	case "trusted":
+		if c.SHA256 == "" {
+			errs = append(errs, carrier.Fieldf("trust", "needs sha256: what is never interrupted must be the module that was looked at"))
+		}
+		if c.Limits.Call != 0 {
+			errs = append(errs, carrier.Fieldf("limits.call", "excludes trust: a trusted module is never interrupted"))
+		}
+	default:
+		errs = append(errs, carrier.Fieldf("trust", "want trusted, or nothing"))
+	}
+	if c.Isolation == "process" && c.Trust != "" {
+		errs = append(errs, carrier.Fieldf("isolation", "excludes trust: a module in a process of its own is never interrupted, but killed"))
+	}
+	return errors.Join(errs...)
+}
+
+// CheckBuiltIn refuses what a module that is built in cannot have.
+func (c *Config) CheckBuiltIn(name string) error {
+	var errs []error
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"sha256", c.SHA256 != ""}, {"trust", c.Trust != ""}, {"grants.env", c.Grants.Env != nil}} {
+		if f.set {
+			errs = append(errs, carrier.Fieldf(f.name, "cannot be set: %s is built in, and takes only limits, on_loss, isolation and restart", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// BuiltInMemory is the linear memory of a module that is built in, in bytes: reserved
+// as address space, used as far as it is needed.
+const BuiltInMemory = 2 << 30
+
+// Factory makes the carriers of modules that run in r.
+func (r *Runtime) Factory() carrier.Factory {
+	return carrier.NewFactory("wasm", false, "module", Config{}, r.carry)
+}
+
+func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
+	o := Options{
+		Name: p.Name, SHA256: c.SHA256, Trusted: c.Trust == "trusted", Memory: c.Limits.Memory, Call: c.Limits.Call, MaxFrame: c.Limits.MaxFrame,
+		Env: c.Grants.Env, Log: p.Log, Clock: p.Clock, Tracer: p.Tracer, Meter: p.Meter, Restart: c.Restart.Policy(),
+	}
+	if c.Restarts() {
+		o.OnLoss = RestartOnLoss
+	}
+	binary := p.Module
+	if binary == nil {
+		var err error
+		if binary, err = ReadModule(p.Path(c.Wasm)); err != nil {
+			return nil, &carrier.FieldError{Path: "wasm", Err: err}
+		}
+	} else {
+		if err := c.CheckBuiltIn(p.Name); err != nil {
+			return nil, err
+		}
+		o.BuiltIn, o.Trusted = true, o.Call == 0
+		if o.Memory == 0 {
+			o.Memory = BuiltInMemory
+		}
+	}
+	m, err := r.Load(ctx, binary, o)
+	if err != nil {
+		return nil, &carrier.FieldError{Err: err}
+	}
+	return carried{m}, nil
+}
+
+// carried is a module as a carrier.
+type carried struct{ m *Module }
+
+func (carried) Kind() string                      { return carrier.Wasm }
+func (carried) Shared() bool                      { return false }
+func (c carried) Close(ctx context.Context) error { return c.m.Close(ctx) }
+
+func (c carried) Open(ctx context.Context, store string, config carrier.Config) (carrier.Backend, error) {
+	raw, err := config.JSON()
+	if err != nil {
+		return nil, err
+	}
+	return c.m.OpenFor(ctx, store, raw)
+}
+
+// ReadModule reads a module that is not larger than one may be.
+func ReadModule(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a file", path)
+	case info.Size() > MaxModule:
+		return nil, storage.LimitError(storage.SizeLimit, "module bytes", MaxModule, info.Size())
+	}
+	return os.ReadFile(path)
+}

@@ -1,0 +1,114 @@
+package storage
+
+import (
+	"bytes"
+	"time"
+)
+
+// PutOption changes what a Put stores, or adds a condition: WithTTL, Until, or a
+// [Condition]. All conditions must hold; of several expiries the last one counts.
+type PutOption interface{ put(*putOptions) }
+
+type putOptions struct {
+	conditions []Condition
+	expiry     expiry
+}
+
+func gather(opts []PutOption) (o putOptions) {
+	for _, opt := range opts {
+		opt.put(&o)
+	}
+	return o
+}
+
+// expiry is when a put's item stops to exist.
+type expiry struct {
+	at       time.Time // zero: never
+	ttl      time.Duration
+	relative bool // ttl counts, not at
+}
+
+func (e expiry) put(o *putOptions) { o.expiry = e }
+
+func (e expiry) validate() error {
+	if e.relative && e.ttl < 0 {
+		return Errorf(InvalidArgument, "the TTL is negative: %s", e.ttl)
+	}
+	return nil
+}
+
+// from returns the expiry of what is stored at now.
+func (e expiry) from(now func() time.Time) (time.Time, error) {
+	if !e.relative {
+		return ClampExpiry(e.at), nil
+	}
+	return ExpiryAfter(now(), e.ttl)
+}
+
+// WithTTL stores the item for ttl, which a transaction counts from its commit. A ttl of
+// zero is over at once, so that the put removes the key; a negative one is
+// InvalidArgument.
+func WithTTL(ttl time.Duration) PutOption { return expiry{ttl: ttl, relative: true} }
+
+// Until stores the item until at, rounded up to a millisecond; the zero time is no
+// expiry. If at has passed, the put removes the key.
+func Until(at time.Time) PutOption { return expiry{at: at} }
+
+// Condition is a demand on the item at the key that is written. If it does not hold,
+// nothing is written, and the error is [ErrConflict]. The zero Condition is
+// InvalidArgument.
+type Condition struct{ check Check } // without its key
+
+func (c Condition) put(o *putOptions) { o.conditions = append(o.conditions, c) }
+
+// IfAbsent demands that the key is absent or expired.
+func IfAbsent() Condition { return Condition{Absent(nil)} }
+
+// IfPresent demands that the key is live, whatever its value.
+func IfPresent() Condition { return Condition{Present(nil)} }
+
+// IfValue demands that the key is live and holds exactly value; nil is the empty value.
+func IfValue(value []byte) Condition { return Condition{HasValue(nil, value)} }
+
+// IfVersion demands that the key is live at exactly this version, as a read or the
+// write of the item returned it. Unlike a value, a version never returns.
+func IfVersion(version uint64) Condition { return Condition{HasVersion(nil, version)} }
+
+// ifUnchanged demands that the key still holds the item that was read: by version, or by
+// value on a backend without versions.
+func ifUnchanged(it Item) Condition {
+	if it.Version != 0 {
+		return IfVersion(it.Version)
+	}
+	return IfValue(it.Value)
+}
+
+func (c Condition) on(key []byte) Check {
+	c.check.Key = key
+	return c.check
+}
+
+// checks are conditions on key; nil for none.
+func checks(key []byte, conditions []Condition) []Check {
+	if len(conditions) == 0 {
+		return nil
+	}
+	all := make([]Check, len(conditions))
+	for i, c := range conditions {
+		all[i] = c.on(key)
+	}
+	return all
+}
+
+// holds judges p, which a transaction wrote itself and which has no version yet.
+func (c Condition) holds(p pending) bool {
+	switch c.check.Kind {
+	case CheckAbsent:
+		return !p.present
+	case CheckPresent:
+		return p.present
+	case CheckValue:
+		return p.present && bytes.Equal(p.value, c.check.Value)
+	}
+	return false
+}
