@@ -105,11 +105,14 @@ var onlyImporters = map[string][]string{
 	"github.com/hashicorp/go-plugin": {
 		self + "/internal/carrier/procs", self + "/sdk/process"},
 	// Where spans and metrics go is for programs to say.
-	"go.opentelemetry.io/otel/sdk":         {self + "/otel/setup", self + "/otel/snapshot", self + "/examples/embed"},
-	"go.opentelemetry.io/otel/exporters":   {self + "/otel/setup", self + "/examples/embed"},
-	"go.opentelemetry.io/contrib/otelconf": {self + "/otel/setup", self + "/otel/plugin"},
-	"github.com/prometheus":                {self + "/otel/setup"},
-	"testing":                              {self + "/storage/storagetest"},
+	"go.opentelemetry.io/otel/sdk":          {self + "/otel/setup", self + "/otel/snapshot", self + "/examples/embed"},
+	"go.opentelemetry.io/otel/exporters":    {self + "/otel/setup", self + "/examples/embed"},
+	"go.opentelemetry.io/contrib/otelconf":  {self + "/otel/setup", self + "/otel/plugin"},
+	"github.com/prometheus":                 {self + "/otel/setup"},
+	"github.com/santhosh-tekuri/jsonschema": {self + "/otel/setup"},
+	"github.com/knadh/koanf":                {self + "/config"},
+	"go.yaml.in/yaml":                       {self + "/config", self + "/config/internal/strictyaml"},
+	"testing":                               {self + "/storage/storagetest"},
 }
 
 // beneath is what a room stands on: who may know the one may know the other.
