@@ -77,6 +77,10 @@ const (
 	// process, with its sockets in it. The host removes it, but if the host is gone
 	// first, the process has to.
 	RunDirKey = "PLINTH_RUN_DIR"
+	// DirKey is the variable that names the folder in which this process may keep files: it
+	// is its working directory, and nobody else has a backend in it. Unset: there is none,
+	// and the working directory is empty and goes with the process.
+	DirKey = "PLINTH_DIR"
 	// PluginKind is the name of the one thing that a subprocess offers.
 	PluginKind = "backend"
 	// TokenSize is how many bytes the host sends first on a data socket.

@@ -54,10 +54,10 @@ func (c *Client) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 	if err := storage.ContextError(ctx); err != nil {
 		return 0, err
 	}
-	if !c.enter() {
+	if !c.calls.Enter() {
 		return 0, c.error("apply", &storage.Error{Code: storage.ShuttingDown})
 	}
-	defer c.leave()
+	defer c.calls.Leave()
 	info := c.info.Load()
 	if err := w.Validate(info); err != nil {
 		return 0, c.error("apply", storage.AsError(err))

@@ -22,6 +22,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/internal/drain"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -33,9 +34,7 @@ type Client struct {
 	transport credentials.TransportCredentials
 	metadata  metadata.MD
 
-	calls    atomic.Int64    // that go on, and the bit closing
-	idle     sync.Once       // closes drained
-	drained  chan struct{}   // closed after the last call
+	calls    *drain.Gate     // of calls, with all their attempts
 	life     context.Context // ends with Close
 	end      context.CancelFunc
 	ended    sync.WaitGroup // goroutines
@@ -77,7 +76,7 @@ func Dial(ctx context.Context, c Config, s Settings) (*Client, error) {
 	if t != nil {
 		transport = credentials.NewTLS(t)
 	}
-	b := &Client{config: c, settings: s, transport: transport, metadata: metadata.MD{}, links: map[*link]struct{}{}, drained: make(chan struct{})}
+	b := &Client{config: c, settings: s, transport: transport, metadata: metadata.MD{}, links: map[*link]struct{}{}, calls: drain.New()}
 	for name, value := range map[string]string{abigrpc.MetaStore: c.Store, abigrpc.MetaAuthorization: bearer(c.Token), abigrpc.MetaBudget: budget(c.MessageBytes)} {
 		if value != "" {
 			b.metadata[name] = []string{value}
@@ -119,36 +118,11 @@ func budget(n int) string {
 // Info is what the server said last, within the limits of a message.
 func (c *Client) Info() storage.Info { return *c.info.Load() }
 
-// closing is the bit of calls that says that no more may begin.
-const closing = math.MinInt64
-
-// enter begins a call, with all its attempts; false: the client is closed.
-func (c *Client) enter() bool {
-	if c.calls.Add(1) > 0 {
-		return true
-	}
-	c.leave()
-	return false
-}
-
-func (c *Client) leave() {
-	if c.calls.Add(-1) == closing {
-		c.idle.Do(func() { close(c.drained) })
-	}
-}
-
 // Close lets the calls in flight finish, for as long as ctx lasts, and ends the
 // connection. It is idempotent. It closes nothing on the server.
 func (c *Client) Close(ctx context.Context) error {
-	c.calls.Or(closing)
-	c.calls.Add(1)
-	c.leave() // the last, if there is no call
-	var late error
-	select {
-	case <-c.drained:
-	case <-ctx.Done():
-		late = storage.ContextError(ctx)
-	}
+	c.calls.Shut()
+	late := c.calls.Wait(ctx)
 	c.mu.Lock()
 	c.closed = true
 	links := slices.Collect(maps.Keys(c.links))

@@ -99,7 +99,7 @@ func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 	if err := storage.ContextError(ctx); err != nil {
 		return storage.Health{}, err
 	}
-	if c.calls.Load() < 0 {
+	if c.calls.IsShut() {
 		return storage.Health{}, c.error("health", &storage.Error{Code: storage.ShuttingDown})
 	}
 	if p == storage.Liveness {
@@ -119,10 +119,10 @@ func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 // read asks until there is an answer, or it has been tried often enough. It
 // answers how far the server's clock is ahead.
 func (c *Client) read(ctx context.Context, op, method string, request, reply abigrpc.Message) (ahead time.Duration, err error) {
-	if !c.enter() {
+	if !c.calls.Enter() {
 		return 0, c.error(op, &storage.Error{Code: storage.ShuttingDown})
 	}
-	defer c.leave()
+	defer c.calls.Leave()
 	for n := 1; ; n++ {
 		ahead, again, err := c.readOnce(ctx, op, method, request, reply)
 		if err == nil {

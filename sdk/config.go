@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -41,12 +42,12 @@ func ConfigErrorf(path, format string, args ...any) error {
 
 func configError(err error, config json.RawMessage, v any) error {
 	var wrongType *json.UnmarshalTypeError
-	var size *sizeError
+	var unread *valueError
 	switch {
 	case errors.As(err, &wrongType):
 		return ConfigErrorf(wrongType.Field, "a %s is not a %s", wrongType.Value, wrongType.Type)
-	case errors.As(err, &size):
-		return ConfigErrorf(badSize(config, reflect.TypeOf(v)), "%v", size)
+	case errors.As(err, &unread):
+		return ConfigErrorf(badValue(config, reflect.TypeOf(v)), "%v", unread)
 	}
 	if _, field, ok := strings.Cut(err.Error(), "unknown field "); ok {
 		name, _ := strconv.Unquote(field)
@@ -55,9 +56,9 @@ func configError(err error, config json.RawMessage, v any) error {
 	return ConfigErrorf("", "the configuration is not valid JSON for it: %v", err)
 }
 
-// badSize is the path of the first size that cannot be read, in the structs that t
-// is made of; empty: it is elsewhere, as in a list.
-func badSize(config json.RawMessage, t reflect.Type) string {
+// badValue is the path of the first size or duration that cannot be read, in the structs
+// that t is made of; empty: it is elsewhere, as in a list.
+func badValue(config json.RawMessage, t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -68,18 +69,22 @@ func badSize(config json.RawMessage, t reflect.Type) string {
 	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		raw, ok := object[name]
-		var size Size
 		switch {
 		case !ok:
-		case f.Type == reflect.TypeFor[Size]() && json.Unmarshal(raw, &size) != nil:
+		case unreadable[Size](f.Type, raw), unreadable[Duration](f.Type, raw):
 			return name
 		case f.Type.Kind() == reflect.Struct:
-			if path := badSize(raw, f.Type); path != "" {
+			if path := badValue(raw, f.Type); path != "" {
 				return name + "." + path
 			}
 		}
 	}
 	return ""
+}
+
+// unreadable reports whether t is T, and raw is none.
+func unreadable[T any](t reflect.Type, raw json.RawMessage) bool {
+	return t == reflect.TypeFor[T]() && json.Unmarshal(raw, new(T)) != nil
 }
 
 // fields are the names in JSON of a struct's fields, those of structs in it too,
@@ -142,11 +147,10 @@ func distance(a, b string) int {
 // "1kB", "512".
 type Size int64
 
-type sizeError struct{ text string }
+// valueError is that a value cannot be read.
+type valueError struct{ text string }
 
-func (e *sizeError) Error() string {
-	return fmt.Sprintf("%s is not a size: a number of bytes, or one with B, kB, MB, GB, KiB, MiB or GiB", e.text)
-}
+func (e *valueError) Error() string { return e.text }
 
 var sizeUnits = []struct {
 	name  string
@@ -173,5 +177,25 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 		*s = Size(n * u.bytes)
 		return nil
 	}
-	return &sizeError{strconv.Quote(text)}
+	return &valueError{strconv.Quote(text) + " is not a size: a number of bytes, or one with B, kB, MB, GB, KiB, MiB or GiB"}
+}
+
+// Duration is a time; in JSON a text with a unit: "500ms", "30s", "1h30m".
+type Duration time.Duration
+
+// String is the text.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// UnmarshalJSON reads a text with a unit, or the number 0.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		text = string(b)
+	}
+	t, err := time.ParseDuration(text)
+	if err != nil || t < 0 {
+		return &valueError{strconv.Quote(text) + " is not a duration: a number with ns, us, ms, s, m or h, such as 30s"}
+	}
+	*d = Duration(t)
+	return nil
 }

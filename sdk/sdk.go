@@ -36,6 +36,9 @@ type Env struct {
 	// Now is the host's clock, the only one that expiry may go by. It never goes
 	// back. If nil, it is the system's, and never goes back.
 	Now func() time.Time
+	// Dir is the folder in which the backend may keep files: the store's own, in which nobody
+	// else has a backend. Empty: none was granted.
+	Dir string
 	// Log arrives in the host's log, with the plugin's name. Nil: nowhere.
 	Log *slog.Logger
 	// Incarnation is a new random value for each instance. A backend that keeps

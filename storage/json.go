@@ -40,12 +40,12 @@ func PutJSON[T any](ctx context.Context, kv KV, key []byte, v T, opts ...PutOpti
 // wrote the key meanwhile; else all of it is run again, as by [Store.Update]. An absent
 // key gives fn the zero T. An error of fn ends it, and stores nothing. The expiry stays,
 // on backends that tell of it ([CapExpiryOnRead]); on others the item has none
-// afterwards.
-func UpdateJSON[T any](ctx context.Context, s *Store, key []byte, fn func(*T) error) error {
-	_, err := RetryOnConflict(ctx, s.retry, func(ctx context.Context) (uint64, error) {
+// afterwards. In a transaction it runs once.
+func UpdateJSON[T any](ctx context.Context, kv KV, key []byte, fn func(*T) error) error {
+	once := func(ctx context.Context) (uint64, error) {
 		var v T
 		unchanged := IfAbsent()
-		it, err := s.b.Get(ctx, key)
+		it, err := kv.GetItem(ctx, key)
 		switch {
 		case err == nil:
 			unchanged = ifUnchanged(it)
@@ -58,8 +58,14 @@ func UpdateJSON[T any](ctx context.Context, s *Store, key []byte, fn func(*T) er
 		if err := fn(&v); err != nil {
 			return 0, err
 		}
-		return PutJSON(ctx, s, key, v, unchanged, Until(it.ExpiresAt))
-	})
+		return PutJSON(ctx, kv, key, v, unchanged, Until(it.ExpiresAt))
+	}
+	var err error
+	if s, ok := kv.(interface{ backoff() Backoff }); ok {
+		_, err = RetryOnConflict(ctx, s.backoff(), once)
+	} else {
+		_, err = once(ctx)
+	}
 	return err
 }
 

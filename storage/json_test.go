@@ -111,6 +111,16 @@ func TestUpdateJSON(t *testing.T) {
 	if tries != 3 {
 		t.Errorf("fn ran %d times, want 3", tries)
 	}
+	embedded := struct{ *storage.Store }{s} // as a host's are
+	tries = 1
+	must(t, storage.UpdateJSON(t.Context(), embedded, key, add))
+	wantValue(t, s, "k", `{"name":"theirs","balance":41}`)
+	must(t, s.Update(t.Context(), func(tx *storage.Txn) error {
+		half := func(a *account) error { a.Balance /= 2; return nil }
+		return errors.Join(storage.UpdateJSON(t.Context(), tx, key, half), storage.UpdateJSON(t.Context(), tx, key, half))
+	}))
+	wantValue(t, s, "k", `{"name":"theirs","balance":10}`)
+	must(t, s.Set(t.Context(), key, []byte(`{"name":"theirs","balance":41}`)))
 	enough := errors.New("enough")
 	if err := storage.UpdateJSON(t.Context(), s, key, func(a *account) error { a.Balance = 0; return enough }); err != enough {
 		t.Errorf("an error of fn is %v", err)

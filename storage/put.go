@@ -7,19 +7,7 @@ import (
 
 // PutOption changes what a Put stores, or adds a condition: WithTTL, Until, or a
 // [Condition]. All conditions must hold; of several expiries the last one counts.
-type PutOption interface{ put(*putOptions) }
-
-type putOptions struct {
-	conditions []Condition
-	expiry     expiry
-}
-
-func gather(opts []PutOption) (o putOptions) {
-	for _, opt := range opts {
-		opt.put(&o)
-	}
-	return o
-}
+type PutOption interface{ putOption() }
 
 // expiry is when a put's item stops to exist.
 type expiry struct {
@@ -28,7 +16,21 @@ type expiry struct {
 	relative bool // ttl counts, not at
 }
 
-func (e expiry) put(o *putOptions) { o.expiry = e }
+func (expiry) putOption() {}
+
+// gather is what opts say of a put of key. It looks at them by their types: calls of their
+// methods would have each allocated.
+func gather(key []byte, opts []PutOption) (e expiry, checks []Check) {
+	for _, opt := range opts {
+		switch opt := opt.(type) {
+		case expiry:
+			e = opt
+		case Condition:
+			checks = append(checks, opt.on(key))
+		}
+	}
+	return e, checks
+}
 
 func (e expiry) validate() error {
 	if e.relative && e.ttl < 0 {
@@ -57,22 +59,26 @@ func Until(at time.Time) PutOption { return expiry{at: at} }
 // Condition is a demand on the item at the key that is written. If it does not hold,
 // nothing is written, and the error is [ErrConflict]. The zero Condition is
 // InvalidArgument.
-type Condition struct{ check Check } // without its key
+type Condition struct {
+	kind    CheckKind
+	value   []byte
+	version uint64
+}
 
-func (c Condition) put(o *putOptions) { o.conditions = append(o.conditions, c) }
+func (Condition) putOption() {}
 
 // IfAbsent demands that the key is absent or expired.
-func IfAbsent() Condition { return Condition{Absent(nil)} }
+func IfAbsent() Condition { return Condition{kind: CheckAbsent} }
 
 // IfPresent demands that the key is live, whatever its value.
-func IfPresent() Condition { return Condition{Present(nil)} }
+func IfPresent() Condition { return Condition{kind: CheckPresent} }
 
 // IfValue demands that the key is live and holds exactly value; nil is the empty value.
-func IfValue(value []byte) Condition { return Condition{HasValue(nil, value)} }
+func IfValue(value []byte) Condition { return Condition{kind: CheckValue, value: value} }
 
 // IfVersion demands that the key is live at exactly this version, as a read or the
 // write of the item returned it. Unlike a value, a version never returns.
-func IfVersion(version uint64) Condition { return Condition{HasVersion(nil, version)} }
+func IfVersion(version uint64) Condition { return Condition{kind: CheckVersion, version: version} }
 
 // ifUnchanged demands that the key still holds the item that was read: by version, or by
 // value on a backend without versions.
@@ -83,9 +89,9 @@ func ifUnchanged(it Item) Condition {
 	return IfValue(it.Value)
 }
 
+// on is the check of the condition on key.
 func (c Condition) on(key []byte) Check {
-	c.check.Key = key
-	return c.check
+	return Check{Kind: c.kind, Key: key, Value: c.value, Version: c.version}
 }
 
 // checks are conditions on key; nil for none.
@@ -100,15 +106,15 @@ func checks(key []byte, conditions []Condition) []Check {
 	return all
 }
 
-// holds judges p, which a transaction wrote itself and which has no version yet.
-func (c Condition) holds(p pending) bool {
-	switch c.check.Kind {
+// holds judges by p, which a transaction wrote itself and which has no version yet.
+func (c *Check) holds(p pending) bool {
+	switch c.Kind {
 	case CheckAbsent:
 		return !p.present
 	case CheckPresent:
 		return p.present
 	case CheckValue:
-		return p.present && bytes.Equal(p.value, c.check.Value)
+		return p.present && bytes.Equal(p.value, c.Value)
 	}
 	return false
 }

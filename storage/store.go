@@ -43,6 +43,8 @@ func New(b Backend, s Settings) *Store {
 	return &Store{b: b, borrowed: s.Borrowed, clock: s.Clock, retry: s.Retry.orDefault()}
 }
 
+func (s *Store) backoff() Backoff { return s.retry }
+
 // Backend is what the store stands on: the outermost stage of its pipeline.
 func (s *Store) Backend() Backend { return s.b }
 
@@ -113,12 +115,12 @@ func (s *Store) Set(ctx context.Context, key, value []byte) error {
 // landed at; 0 on a backend without [CapVersions]. If a condition does not hold, it
 // changes nothing and returns [ErrConflict].
 func (s *Store) Put(ctx context.Context, key, value []byte, opts ...PutOption) (version uint64, err error) {
-	o := gather(opts)
-	at, err := o.expiry.from(s.clock)
+	expiry, checks := gather(key, opts)
+	at, err := expiry.from(s.clock)
 	if err != nil {
 		return 0, err
 	}
-	return s.write(ctx, checks(key, o.conditions), PutUntil(key, value, at))
+	return s.write(ctx, checks, PutUntil(key, value, at))
 }
 
 // Delete removes key; an absent key is no error. It is the short form of [Store.Remove].

@@ -144,7 +144,7 @@ func (t *Txn) sawKey(key []byte, it Item, present bool) {
 
 // Set writes value at key without an expiry. It is the short form of [Txn.Put].
 func (t *Txn) Set(_ context.Context, key, value []byte) error {
-	return t.put(key, value, putOptions{})
+	return t.put(key, value, expiry{}, nil)
 }
 
 // Put writes value at key as opts say; a TTL is counted from the commit. The version is
@@ -152,7 +152,8 @@ func (t *Txn) Set(_ context.Context, key, value []byte) error {
 // written are judged by that at once: a mismatch is [ErrConflict], changes nothing and
 // leaves the transaction usable. Those on any other key are judged at the commit.
 func (t *Txn) Put(_ context.Context, key, value []byte, opts ...PutOption) (version uint64, err error) {
-	return 0, t.put(key, value, gather(opts))
+	e, checks := gather(key, opts)
+	return 0, t.put(key, value, e, checks)
 }
 
 // Delete removes key. It is the short form of [Txn.Remove].
@@ -161,7 +162,7 @@ func (t *Txn) Delete(_ context.Context, key []byte) error { return t.delete(key,
 // Remove removes key if all conditions hold, which are judged as those of Put. The
 // version is 0.
 func (t *Txn) Remove(_ context.Context, key []byte, conditions ...Condition) (version uint64, err error) {
-	return 0, t.delete(key, conditions)
+	return 0, t.delete(key, checks(key, conditions))
 }
 
 // Touch gives the item at key a new time to live, counted from the commit, and keeps its
@@ -184,11 +185,11 @@ func (t *Txn) touch(ctx context.Context, key []byte, e expiry) error {
 	if err != nil {
 		return err
 	}
-	o := putOptions{expiry: e}
+	var same []Check
 	if _, known := t.own.get(key); !known && t.level != Serializable { // which checks what it read
-		o.conditions = []Condition{ifUnchanged(it)}
+		same = []Check{ifUnchanged(it).on(key)}
 	}
-	return t.put(key, it.Value, o)
+	return t.put(key, it.Value, e, same)
 }
 
 // ClearRange removes every key in [start, end), nil end: unbounded, those that
@@ -205,7 +206,7 @@ func (t *Txn) ClearRange(_ context.Context, start, end []byte) (version uint64, 
 	return 0, nil
 }
 
-func (t *Txn) put(key, value []byte, o putOptions) error {
+func (t *Txn) put(key, value []byte, e expiry, checks []Check) error {
 	if t.done {
 		return ErrTxnDone
 	}
@@ -213,30 +214,30 @@ func (t *Txn) put(key, value []byte, o putOptions) error {
 	if err := errors.Join(limits.CheckKey(key), limits.CheckValue(value)); err != nil {
 		return AsError(err)
 	}
-	if err := o.expiry.validate(); err != nil {
+	if err := e.validate(); err != nil {
 		return err
 	}
-	if err := t.demand(key, o.conditions); err != nil {
+	if err := t.demand(key, checks); err != nil {
 		return err
 	}
 	op := Put(bytes.Clone(key), append([]byte{}, value...))
 	p := pending{value: op.Value, present: true}
-	if o.expiry != (expiry{}) {
-		p.expiresAt, _ = o.expiry.from(t.s.clock)
+	if e != (expiry{}) {
+		p.expiresAt, _ = e.from(t.s.clock)
 		p.present = !Expired(p.expiresAt, t.s.clock())
 	}
-	t.append(logged{Op: op, expiry: o.expiry}, p)
+	t.append(logged{Op: op, expiry: e}, p)
 	return nil
 }
 
-func (t *Txn) delete(key []byte, conditions []Condition) error {
+func (t *Txn) delete(key []byte, checks []Check) error {
 	if t.done {
 		return ErrTxnDone
 	}
 	if err := t.s.b.Info().Limits.CheckKey(key); err != nil {
 		return err
 	}
-	if err := t.demand(key, conditions); err != nil {
+	if err := t.demand(key, checks); err != nil {
 		return err
 	}
 	t.append(logged{Op: Delete(bytes.Clone(key))}, pending{})
@@ -248,15 +249,15 @@ func (t *Txn) append(l logged, p pending) {
 	t.own.set(l.Key, p)
 }
 
-// demand judges conditions by the transaction's own write of key, or makes checks of
-// them.
-func (t *Txn) demand(key []byte, conditions []Condition) error {
-	if len(conditions) == 0 {
+// demand judges checks of key by the transaction's own write of it, or else keeps them for
+// the commit.
+func (t *Txn) demand(key []byte, checks []Check) error {
+	if len(checks) == 0 {
 		return nil
 	}
 	p, known := t.own.get(key)
-	for _, c := range conditions {
-		if known && !c.holds(p) {
+	for i := range checks {
+		if known && !checks[i].holds(p) {
 			return &Error{Code: Conflict, Msg: "conflict with an earlier write of the transaction"}
 		}
 	}
@@ -264,10 +265,9 @@ func (t *Txn) demand(key []byte, conditions []Condition) error {
 		return nil
 	}
 	key = bytes.Clone(key)
-	for _, c := range conditions {
-		check := c.on(key)
-		check.Value = bytes.Clone(check.Value)
-		t.checks = append(t.checks, check)
+	for _, c := range checks {
+		c.Key, c.Value = key, bytes.Clone(c.Value)
+		t.checks = append(t.checks, c)
 	}
 	return nil
 }

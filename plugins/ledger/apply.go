@@ -22,10 +22,10 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	if err := storage.ContextError(ctx); err != nil {
 		return 0, named("apply", err)
 	}
-	if !b.enter() {
+	if !b.calls.Enter() {
 		return 0, errClosed("apply")
 	}
-	defer b.leave()
+	defer b.calls.Leave()
 	if err := b.apply(ctx, w); err != nil {
 		return 0, named("apply", err)
 	}

@@ -92,10 +92,10 @@ func (b *Backend) Audit(ctx context.Context) (Audit, error) {
 
 // everything are all entities of the vault, those of the server too.
 func (b *Backend) everything(ctx context.Context) (all []*ledgerpb.Entity, err error) {
-	if !b.enter() {
+	if !b.calls.Enter() {
 		return nil, errClosed("audit")
 	}
-	defer b.leave()
+	defer b.calls.Leave()
 	err = b.listed(ctx, "audit", consistency, func(ctx context.Context, l *lister) *failure {
 		all = nil
 		return l.entities(ctx, "", func(e *ledgerpb.Entity) bool {

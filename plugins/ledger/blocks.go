@@ -151,10 +151,10 @@ func (b *Backend) VerifiedGet(ctx context.Context, key []byte) (Verified, error)
 
 // extra is a call beyond those of a storage.Backend.
 func (b *Backend) extra(ctx context.Context, op, method string, request, answer proto.Message) error {
-	if !b.enter() {
+	if !b.calls.Enter() {
 		return errClosed(op)
 	}
-	defer b.leave()
+	defer b.calls.Leave()
 	if err := storage.ContextError(ctx); err != nil {
 		return named(op, err)
 	}

@@ -13,24 +13,6 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// closing is the bit of calls that says that no more may begin.
-const closing = math.MinInt64
-
-// enter begins a call, with all its attempts; false: the backend is closed.
-func (b *Backend) enter() bool {
-	if b.calls.Add(1) > 0 {
-		return true
-	}
-	b.leave()
-	return false
-}
-
-func (b *Backend) leave() {
-	if b.calls.Add(-1) == closing {
-		b.idle.Do(func() { close(b.drained) })
-	}
-}
-
 func errClosed(op string) error {
 	return &storage.Error{Code: storage.ShuttingDown, Layer: layer, Op: op}
 }
@@ -112,7 +94,7 @@ func (t *tries) again(ctx context.Context, n *node, f *failure) bool {
 	case f.retryable():
 		pool.notLeader(n)
 	}
-	if !f.retryable() || ctx.Err() != nil || t.b.calls.Load() < 0 && !t.patient {
+	if !f.retryable() || ctx.Err() != nil || t.b.calls.IsShut() && !t.patient {
 		return false
 	}
 	if !f.sent && t.tried[pool.pick(t.tried)] == 0 && t.costless() { // another may be there
@@ -237,7 +219,7 @@ func (b *Backend) ended(ctx, whole context.Context, op string, f *failure) error
 	switch {
 	case ctx.Err() != nil:
 		return named(op, storage.AsError(ctx.Err()))
-	case b.calls.Load() < 0 && f.retryable():
+	case b.calls.IsShut() && f.retryable():
 		return errClosed(op)
 	case whole.Err() != nil && f.retryable():
 		e := f.storageError()

@@ -43,10 +43,10 @@ type digest [sha256.Size]byte
 // each entity on which the lists differ from every node. A vault that is written to
 // meanwhile may differ for that. Names and hashes of all entities are held in memory.
 func (b *Backend) Compare(ctx context.Context) (Comparison, error) {
-	if !b.enter() {
+	if !b.calls.Enter() {
 		return Comparison{}, errClosed("compare")
 	}
-	defer b.leave()
+	defer b.calls.Leave()
 	nodes := b.pool.all()
 	c := Comparison{Nodes: make([]NodeView, len(nodes))}
 	lists := make([]map[string]digest, len(nodes))

@@ -20,10 +20,10 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	if err := storage.ContextError(ctx); err != nil {
 		return storage.Health{}, named("health", err)
 	}
-	if !b.enter() {
+	if !b.calls.Enter() {
 		return storage.Health{}, errClosed("health")
 	}
-	defer b.leave()
+	defer b.calls.Leave()
 	if p == storage.Liveness {
 		h := storage.Health{Status: storage.Healthy, Details: map[string]string{"probe": p.String()}}
 		incarnation := b.info.Load().Incarnation

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/internal/drain"
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
@@ -66,9 +67,7 @@ type Backend struct {
 	reading      ledgerpb.ReadConsistency
 	foreign      sync.Once // tells of entities that are none of ours
 
-	calls    atomic.Int64 // that go on, and the bit closing
-	idle     sync.Once    // closes drained
-	drained  chan struct{}
+	calls    *drain.Gate     // of calls, with all their attempts
 	life     context.Context // ends with Close
 	end      func()
 	running  sync.WaitGroup // goroutines
@@ -91,7 +90,7 @@ func newBackend(ctx context.Context, config Config, env sdk.Env, tracer trace.Tr
 		return nil, err
 	}
 	env = env.WithDefaults()
-	b := &Backend{config: config, clock: clock.New(env.Now), log: env.Log, drained: make(chan struct{})}
+	b := &Backend{config: config, clock: clock.New(env.Now), log: env.Log, calls: drain.New()}
 	b.times, _ = config.times() // they are valid
 	b.organization = &ledgerpb.OrganizationSlug{Slug: config.Organization}
 	b.vault = &ledgerpb.VaultSlug{Slug: config.Vault}
@@ -211,14 +210,10 @@ func (b *Backend) Info() storage.Info { return *b.info.Load() }
 // Close lets the calls in flight finish, for as long as ctx lasts, and ends the
 // connections. It is idempotent.
 func (b *Backend) Close(ctx context.Context) error {
-	b.calls.Or(closing)
-	b.calls.Add(1)
-	b.leave() // the last, if there is no call
-	var late error
-	select {
-	case <-b.drained:
-	case <-ctx.Done():
-		late = named("close", storage.AsError(ctx.Err()))
+	b.calls.Shut()
+	late := b.calls.Wait(ctx)
+	if late != nil {
+		late = named("close", late)
 	}
 	b.end()
 	b.running.Wait()

@@ -13,10 +13,10 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if err := checkKey(key); err != nil {
 		return storage.Item{}, named("get", err)
 	}
-	if !b.enter() {
+	if !b.calls.Enter() {
 		return storage.Item{}, errClosed("get")
 	}
-	defer b.leave()
+	defer b.calls.Leave()
 	if err := storage.ContextError(ctx); err != nil {
 		return storage.Item{}, named("get", err)
 	}
@@ -41,10 +41,10 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 			return nil, named("get_many", err)
 		}
 	}
-	if !b.enter() {
+	if !b.calls.Enter() {
 		return nil, errClosed("get_many")
 	}
-	defer b.leave()
+	defer b.calls.Leave()
 	if err := storage.ContextError(ctx); err != nil {
 		return nil, named("get_many", err)
 	}

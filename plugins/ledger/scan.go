@@ -20,10 +20,10 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	if q.AtVersion != 0 {
 		return storage.Page{}, named("scan", storage.Errorf(storage.Unsupported, "there are no versions: a scan cannot be of one"))
 	}
-	if !b.enter() {
+	if !b.calls.Enter() {
 		return storage.Page{}, errClosed("scan")
 	}
-	defer b.leave()
+	defer b.calls.Leave()
 	if err := storage.ContextError(ctx); err != nil {
 		return storage.Page{}, named("scan", err)
 	}

@@ -73,7 +73,7 @@ func (s *server) env(o *abigrpc.Open) sdk.Env {
 		s.maxFrame = abi.DefaultMaxFrame
 	}
 	return sdk.Env{
-		Name: o.Name, Config: append([]byte(nil), o.Config...), Now: s.now, Log: s.log,
+		Name: o.Name, Config: append([]byte(nil), o.Config...), Now: s.now, Log: s.log, Dir: os.Getenv(abi.DirKey),
 		Incarnation: o.Incarnation, MaxMessage: s.maxFrame, Memory: int64(o.Memory),
 	}
 }

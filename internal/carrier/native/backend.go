@@ -26,6 +26,7 @@ type Backend struct {
 	n      *native
 	config json.RawMessage
 	log    *slog.Logger
+	folder *carrier.Folder
 	life   *supervise.Life
 	spans  *carrier.Spans
 
@@ -57,12 +58,22 @@ func (n *native) Open(ctx context.Context, store string, config carrier.Config) 
 	}
 	b := &Backend{n: n, config: raw, log: log, life: supervise.New(n.config.Restart.Policy(), n.plugin.Clock, log),
 		opening: make(chan struct{}, 1), spans: carrier.NewSpans(n.plugin.Tracer, scope, carrier.Native, n.plugin.Name)}
+	dir := n.config.Grants.Dir
+	if dir != "" {
+		dir = n.plugin.Path(dir)
+	}
+	if b.folder, err = carrier.Claim(ctx, dir, store, log); err != nil {
+		return nil, b.Wrap(err)
+	}
 	in, err := b.open(ctx)
 	if err != nil {
+		b.folder.Release()
 		return nil, b.Wrap(err)
 	}
 	if err := b.meter(store); err != nil {
-		return nil, errors.Join(b.Wrap(err), in.Close(context.WithoutCancel(ctx)))
+		err = errors.Join(b.Wrap(err), in.Close(context.WithoutCancel(ctx)))
+		b.folder.Release()
+		return nil, err
 	}
 	b.serves(in)
 	return b, nil
@@ -84,6 +95,9 @@ func (b *Backend) meter(store string) (err error) {
 // env is what the backend is opened with.
 func (b *Backend) env() sdk.Env {
 	e := sdk.Env{Name: b.n.plugin.Name, Config: b.config, Now: b.n.plugin.Clock, Log: b.log}
+	if b.folder != nil {
+		e.Dir = b.folder.Path
+	}
 	_, _ = rand.Read(e.Incarnation[:]) // it does not fail
 	return e
 }

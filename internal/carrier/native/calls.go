@@ -225,5 +225,6 @@ func (b *Backend) Close(ctx context.Context) error {
 		}
 	}
 	b.life.Stop()
+	b.folder.Release()
 	return errors.Join(errs...)
 }

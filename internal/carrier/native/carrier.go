@@ -15,8 +15,14 @@ type Config struct {
 	// own, which can be killed, and takes nobody along when it fails; "": as the
 	// backend was linked in.
 	Isolation string `yaml:"isolation"`
+	Grants    Grants `yaml:"grants"` // what it may use of its surroundings
 
 	carrier.Loss `yaml:",inline"`
+}
+
+// Grants are what a backend is given.
+type Grants struct {
+	Dir string `yaml:"dir"` // where it keeps its files, from the folder of the file: each store has a folder of its own in it; "": nowhere
 }
 
 // Validate checks the choices.

@@ -26,7 +26,7 @@ type Backend struct {
 	p      *Plugin
 	store  string
 	config json.RawMessage
-	folder *folder
+	folder *carrier.Folder
 	life   *supervise.Life
 	time   *clock.Clock
 
@@ -60,18 +60,18 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 		time: clock.New(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
 	b.Calls.To = b
 	var err error
-	if b.folder, err = p.claim(ctx, store); err != nil {
+	if b.folder, err = carrier.Claim(ctx, p.opts.Dir, store, p.opts.Log); err != nil {
 		return nil, p.opts.wrap(err)
 	}
 	r, err := p.start(ctx, b.opening(b.time.Millis()))
 	if err != nil {
-		b.folder.release()
+		b.folder.Release()
 		return nil, p.opts.wrap(err)
 	}
 	b.info.Store(&r.info)
 	if b.meters, err = b.meter(); err != nil {
 		r.stop(context.WithoutCancel(ctx))
-		b.folder.release()
+		b.folder.Release()
 		return nil, p.opts.wrap(err)
 	}
 	b.serves(r)
@@ -258,7 +258,7 @@ func (b *Backend) Kill() {
 		r.kill()
 	}
 	b.tended.Wait()
-	b.folder.release()
+	b.folder.Release()
 }
 
 // Close takes no more calls, lets those in flight finish, has the plugin flush, and
@@ -283,7 +283,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	}
 	r := b.run.Swap(nil)
 	b.life.Stop()
-	defer b.folder.release()
+	defer b.folder.Release()
 	defer b.p.sweep()
 	if r == nil {
 		return err

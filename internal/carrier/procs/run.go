@@ -32,6 +32,7 @@ import (
 	"github.com/plinthkv/plinth/internal/abi/abipb"
 	"github.com/plinthkv/plinth/internal/abi/answer"
 	"github.com/plinthkv/plinth/internal/abi/frames"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/private"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -64,7 +65,7 @@ func (r *run) ends(why *storage.Error) {
 type opening struct {
 	config []byte
 	now    int64 // in ms
-	folder *folder
+	folder *carrier.Folder
 	try    bool // it judges the configuration, and opens nothing
 }
 
@@ -76,7 +77,7 @@ var errNoTry = storage.Errorf(storage.Unsupported, "the plugin cannot judge its 
 // the plugin's own is passed on with its ConfigPath; one that cannot judge without opening
 // is Unsupported.
 func (p *Plugin) Try(ctx context.Context, config json.RawMessage) (storage.Info, error) {
-	r, err := p.start(ctx, opening{config: config, now: p.opts.Clock().UnixMilli(), folder: &folder{}, try: true})
+	r, err := p.start(ctx, opening{config: config, now: p.opts.Clock().UnixMilli(), folder: &carrier.Folder{}, try: true})
 	if err != nil {
 		return storage.Info{}, p.opts.wrap(err)
 	}
@@ -95,8 +96,9 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	if r.dir, err = runDir(); err != nil {
 		return nil, err
 	}
-	dir := o.folder.path
-	if dir == "" {
+	dir := o.folder.Path
+	granted := dir != ""
+	if !granted {
 		if dir = filepath.Join(r.dir, "work"); os.Mkdir(dir, 0o700) != nil {
 			dir = r.dir
 		}
@@ -109,7 +111,10 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	}
 	out := &output{log: p.opts.Log, rate: &p.logged}
 	r.proc = newProcess(p, out, r.dir, dir)
-	r.proc.cmd.ExtraFiles = o.folder.inherited()
+	if granted {
+		r.proc.cmd.Env = append(r.proc.cmd.Env, abi.DirKey+"="+dir)
+	}
+	r.proc.cmd.ExtraFiles = o.folder.Inherited()
 	r.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},
 		VersionedPlugins: map[int]plugin.PluginSet{abi.Version: {abi.PluginKind: kind{}}},

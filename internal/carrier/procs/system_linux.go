@@ -3,8 +3,6 @@ package procs
 import (
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,19 +40,3 @@ func (r *process) limit(memory uint64) error {
 
 // canLimit reports whether the memory of processes can be limited here.
 func canLimit() *storage.Error { return nil }
-
-// holders names the processes that have a folder open, as far as this user may know.
-func holders(dir string) string {
-	var pids []string
-	all, _ := filepath.Glob("/proc/[0-9]*/fd/*")
-	for _, fd := range all {
-		pid := strings.Split(fd, "/")[2]
-		if target, err := os.Readlink(fd); err == nil && target == dir && pid != strconv.Itoa(os.Getpid()) && !slices.Contains(pids, pid) {
-			pids = append(pids, pid)
-		}
-	}
-	if len(pids) == 0 {
-		return ""
-	}
-	return " (" + strings.Join(pids, ", ") + ")"
-}

@@ -15,5 +15,3 @@ func (r *process) limit(uint64) error { return nil }
 func canLimit() *storage.Error {
 	return storage.Errorf(storage.Unsupported, "limits.memory of a process is supported on Linux alone")
 }
-
-func holders(string) string { return "" }

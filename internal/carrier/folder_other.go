@@ -1,0 +1,38 @@
+//go:build !unix
+
+package carrier
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Folder is where one backend keeps its files. Nothing locks it on this system.
+type Folder struct {
+	Path string // empty: none was granted
+}
+
+// Claim makes the folder of a store below dir if there is none. An empty dir is an empty
+// folder.
+func Claim(_ context.Context, dir, store string, log *slog.Logger) (*Folder, error) {
+	if dir == "" {
+		return &Folder{}, nil
+	}
+	f := &Folder{Path: filepath.Join(dir, store)}
+	if err := os.Mkdir(f.Path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: the folder of the store: %w", err)
+	}
+	log.Warn("folders cannot be locked on this system: take care that no other host uses it", "folder", f.Path)
+	return f, nil
+}
+
+// Release has nothing to end.
+func (*Folder) Release() {}
+
+// Inherited is nothing.
+func (*Folder) Inherited() []*os.File { return nil }

@@ -1,0 +1,82 @@
+//go:build unix
+
+package carrier
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Folder is where one backend keeps its files. While it is open nobody else has a backend
+// in it: it is locked for this host and for its processes, which inherit the lock, so that
+// it outlives a host that was killed for as long as one of them lives.
+type Folder struct {
+	Path string   // empty: none was granted
+	lock *os.File // nil: there is nothing to lock
+}
+
+// survivor is how long a folder that is in use is waited for: a process whose host was
+// killed has a moment to close what it has open.
+const survivor = 5 * time.Second
+
+// Claim makes the folder of a store below dir if there is none, and locks it. An empty dir
+// is an empty folder.
+func Claim(ctx context.Context, dir, store string, log *slog.Logger) (*Folder, error) {
+	if dir == "" {
+		return &Folder{}, nil
+	}
+	f := &Folder{Path: filepath.Join(dir, store)}
+	if store != "" {
+		if err := os.Mkdir(f.Path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: the folder of the store: %w", err)
+		}
+	}
+	lock, err := os.Open(f.Path)
+	if err != nil {
+		return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: %w", err)
+	}
+	f.lock = lock
+	for deadline := time.Now().Add(survivor); ; {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return f, nil
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			log.Warn("the folder cannot be locked: take care that no other host uses it", "folder", f.Path, "error", err)
+			return f, nil
+		case time.Now().After(deadline):
+			f.Release()
+			return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: %s is in use by another process%s: a second host with this configuration, or something that outlived its host; end it first", f.Path, holders(f.Path))
+		}
+		select {
+		case <-ctx.Done():
+			f.Release()
+			return nil, storage.ContextError(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Release ends the lock, once the processes have gone.
+func (f *Folder) Release() {
+	if f.lock != nil {
+		_ = f.lock.Close() // nothing was written
+	}
+}
+
+// Inherited is what a process is handed of the folder.
+func (f *Folder) Inherited() []*os.File {
+	if f.lock == nil {
+		return nil
+	}
+	return []*os.File{f.lock}
+}

@@ -1,0 +1,5 @@
+//go:build unix && !linux
+
+package carrier
+
+func holders(string) string { return "" }

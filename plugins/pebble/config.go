@@ -1,0 +1,70 @@
+package pebble
+
+import (
+	"time"
+
+	"github.com/plinthkv/plinth/sdk"
+)
+
+// Config is the configuration of a backend.
+type Config struct {
+	// Sync is when a write is on the disk: "always", before it is acknowledged and before
+	// anybody reads it; "interval", within SyncInterval, so that a crash of the machine
+	// loses what was written in it; "never", when the system likes. With the last two the
+	// store is not durable, and says so.
+	Sync string `json:"sync"`
+	// SyncInterval is how often what was written is synced, with sync: interval.
+	SyncInterval sdk.Duration `json:"sync_interval"`
+	// Cache is how many bytes of blocks are kept in memory.
+	Cache sdk.Size `json:"cache"`
+	// WriteBuffer is how many bytes of writes are kept in memory until they become a file;
+	// up to four of them are held while files are written.
+	WriteBuffer sdk.Size `json:"write_buffer"`
+	// Reserve is how many bytes of the disk are left free: a write that adds is refused with
+	// NoSpace when less is free, one that only deletes when less than a quarter of it is.
+	Reserve sdk.Size `json:"reserve"`
+	// SnapshotLife is how long the state of a page is kept for those that follow it, and
+	// Snapshots of how many states that is done.
+	SnapshotLife sdk.Duration `json:"snapshot_life"`
+	Snapshots    int          `json:"snapshots"`
+}
+
+// The values of sync.
+const (
+	syncAlways   = "always"
+	syncInterval = "interval"
+	syncNever    = "never"
+)
+
+// DefaultConfig is what stands where the configuration is silent.
+func DefaultConfig() Config {
+	return Config{Sync: syncAlways, SyncInterval: sdk.Duration(100 * time.Millisecond), Cache: 64 << 20, WriteBuffer: 32 << 20, Reserve: 64 << 20,
+		SnapshotLife: sdk.Duration(time.Minute), Snapshots: 64}
+}
+
+// Validate checks the values.
+func (c *Config) Validate() error {
+	switch c.Sync {
+	case syncAlways, syncInterval, syncNever:
+	default:
+		return sdk.ConfigErrorf("sync", "sync is %.20q, it must be always, interval or never", c.Sync)
+	}
+	for _, f := range []struct {
+		name      string
+		is        int64
+		low, high int64
+		unit      string
+	}{
+		{"sync_interval", int64(c.SyncInterval), int64(time.Millisecond), int64(time.Hour), "ns"},
+		{"cache", int64(c.Cache), 1 << 20, 1 << 40, "bytes"},
+		{"write_buffer", int64(c.WriteBuffer), 1 << 20, 1 << 30, "bytes"},
+		{"reserve", int64(c.Reserve), 0, 1 << 50, "bytes"},
+		{"snapshot_life", int64(c.SnapshotLife), int64(time.Millisecond), int64(time.Hour), "ns"},
+		{"snapshots", int64(c.Snapshots), 1, 10_000, ""},
+	} {
+		if f.is < f.low || f.is > f.high {
+			return sdk.ConfigErrorf(f.name, "%s is %d, it must be between %d and %d %s", f.name, f.is, f.low, f.high, f.unit)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Apply does all of w or nothing: see [storage.Backend]. Once the write has begun it is
+// waited for, however long the disk takes.
+func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	if err := w.Validate(&b.info); err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, storage.ContextError(ctx)
+	}
+	r := &request{writes: w, done: make(chan bool, 1)}
+	if w.ID != [16]byte{} {
+		r.digest = digestOf(w)
+	}
+	return b.submit(ctx, r)
+}
+
+// submit has a request done, by this caller or by another.
+func (b *Backend) submit(ctx context.Context, r *request) (uint64, error) {
+	lead, err := b.queue.enter(r)
+	if err != nil {
+		return 0, err
+	}
+	if !lead {
+		select {
+		case done := <-r.done:
+			if done {
+				return r.version, r.err
+			}
+		case <-ctx.Done():
+			if b.queue.leave(r) {
+				return 0, storage.ContextError(ctx)
+			}
+			if done := <-r.done; done {
+				return r.version, r.err
+			}
+			b.queue.pass()
+			return 0, storage.ContextError(ctx)
+		}
+	}
+	b.lead(r)
+	return r.version, r.err
+}
+
+// lead does a request and those that wait, and hands the lead on. The engine gives up by
+// panicking: then nobody knows what became of any of them.
+func (b *Backend) lead(own *request) {
+	requests := b.queue.gather(own, nil)
+	defer b.queue.pass()
+	defer func() {
+		for _, r := range requests[1:] {
+			r.done <- true
+		}
+	}()
+	defer func() {
+		if p := recover(); p != nil {
+			b.fails(requests, fmt.Errorf("%v", p))
+			panic(p)
+		}
+	}()
+	b.commit(requests)
+}
+
+// fails has nobody write any more: the engine does not know what is on the disk.
+func (b *Backend) fails(requests []*request, why error) {
+	for _, r := range requests {
+		r.err = storage.Errorf(storage.OutcomeUnknown, "the write failed: %w", why)
+	}
+	b.wear.failed(why)
+	b.queue.breaks(storage.Errorf(storage.Unavailable, "a write failed, and the store takes no more until it is opened again: %w", why))
+}
+
+// group is a batch that one sync makes durable.
+type group struct {
+	b       *Backend
+	batch   *pebble.Batch
+	now     int64
+	version uint64 // of the last write in it
+}
+
+// commit does the requests, one after the other, each on the state that those before it
+// leave, and answers them when all of it is on the disk.
+func (b *Backend) commit(requests []*request) {
+	g := &group{b: b, now: b.now(), version: b.version}
+	if looks(requests) {
+		g.batch = b.db.NewIndexedBatch()
+	} else {
+		g.batch = b.db.NewBatch()
+	}
+	defer g.batch.Close()
+	for _, r := range requests {
+		if r.work != nil {
+			r.err = r.work(g)
+		} else {
+			r.version, r.err = g.apply(r)
+		}
+	}
+	if g.batch.Empty() {
+		return
+	}
+	if g.version > b.reserved {
+		b.reserved = g.version + reserve
+		b.set(g.batch, metaReserved, eight(b.reserved))
+	}
+	sync := pebble.NoSync
+	if b.config.Sync == syncAlways {
+		sync = pebble.Sync
+	}
+	if err := g.batch.Commit(sync); err != nil {
+		b.fails(requests, err)
+		return
+	}
+	b.version = g.version
+	b.views.advance(b.db, b.version)
+}
+
+// looks reports whether a request has to see what those before it do.
+func looks(requests []*request) bool {
+	for _, r := range requests {
+		if r.work != nil || len(r.writes.Checks) > 0 {
+			return true
+		}
+		for i := range r.writes.Ops {
+			if r.writes.Ops[i].Kind != storage.OpPut || !r.writes.Ops[i].ExpiresAt.IsZero() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// apply does all of a write set, or nothing of it.
+func (g *group) apply(r *request) (uint64, error) {
+	w := r.writes
+	if version, err := g.b.ids.find(w.ID, r.digest); err != nil || version != 0 {
+		return version, err
+	}
+	for i := range w.Checks {
+		ok, err := g.meets(&w.Checks[i])
+		switch {
+		case err != nil:
+			return 0, err
+		case !ok:
+			return 0, storage.ConflictAt(i)
+		}
+	}
+	if err := g.b.disk.room(w); err != nil {
+		return 0, err
+	}
+	version, changed := g.version+1, false
+	for i := range w.Ops {
+		did, err := g.do(&w.Ops[i], version)
+		if err != nil {
+			return 0, err
+		}
+		changed = changed || did
+	}
+	if changed {
+		g.version = version
+	}
+	g.b.ids.keep(g.batch, w.ID, r.digest, g.version)
+	return g.version, nil
+}
+
+// meets reports whether a check holds.
+func (g *group) meets(c *storage.Check) (bool, error) {
+	if c.Kind == storage.CheckRange {
+		newer, err := g.newer(c)
+		return !newer, err
+	}
+	rec, closer, err := look(g.batch, c.Key, g.now)
+	if err != nil {
+		return false, err
+	}
+	ok := false
+	switch c.Kind {
+	case storage.CheckAbsent:
+		ok = rec == nil
+	case storage.CheckPresent:
+		ok = rec != nil
+	case storage.CheckValue:
+		ok = rec != nil && string(rec.value()) == string(c.Value)
+	case storage.CheckVersion:
+		ok = rec != nil && rec.version() == c.Version
+	}
+	if rec != nil {
+		err = closer.Close()
+	}
+	return ok, err
+}
+
+// newer reports whether a live item of the range is newer than the check's version.
+func (g *group) newer(c *storage.Check) (bool, error) {
+	if c.Version >= g.version {
+		return false, nil
+	}
+	return g.any(c.Key, c.End, func(r record) bool { return r.version() > c.Version })
+}
+
+// any reports whether a live item of the range is as wanted.
+func (g *group) any(start, end []byte, wanted func(record) bool) (found bool, err error) {
+	if storage.EmptyRange(start, end) {
+		return false, nil
+	}
+	lower, upper := dataBounds(start, end)
+	iter, err := g.batch.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return false, failed(err)
+	}
+	for ok := iter.First(); ok && !found && err == nil; ok = iter.Next() {
+		var value []byte
+		if value, err = iter.ValueAndErr(); err == nil {
+			var rec record
+			if rec, err = readRecord(value); err == nil {
+				found = rec.live(g.now) && wanted(rec)
+			}
+		}
+	}
+	if closed := iter.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return false, failed(err)
+	}
+	return found, nil
+}
+
+// do does an op at a version, and reports whether that changed what anybody can read.
+func (g *group) do(o *storage.Op, version uint64) (changed bool, err error) {
+	at := millis(o.ExpiresAt)
+	switch {
+	case o.Kind == storage.OpPut && (at == 0 || at > g.now):
+		return true, g.put(o.Key, o.Value, at, version)
+	case o.Kind == storage.OpDeleteRange:
+		if storage.EmptyRange(o.Key, o.End) {
+			return false, nil
+		}
+		changed, err = g.any(o.Key, o.End, func(record) bool { return true })
+		if err != nil || !changed {
+			return false, err // what has expired there is collected
+		}
+		lower, upper := dataBounds(o.Key, o.End)
+		return true, g.batch.DeleteRange(lower, upper, nil)
+	}
+	rec, closer, err := look(g.batch, o.Key, g.now)
+	if err != nil || rec == nil {
+		return false, err
+	}
+	if err := closer.Close(); err != nil {
+		return false, failed(err)
+	}
+	return true, g.batch.Delete(dataKey(nil, o.Key), nil)
+}
+
+// put writes an item, and when it expires into the index of deadlines.
+func (g *group) put(key, value []byte, at int64, version uint64) error {
+	d := g.batch.SetDeferred(1+len(key), header+len(value))
+	d.Key[0] = spaceData
+	copy(d.Key[1:], key)
+	binary.BigEndian.PutUint64(d.Value, version)
+	binary.BigEndian.PutUint64(d.Value[8:], uint64(at))
+	copy(d.Value[header:], value)
+	if err := d.Finish(); err != nil || at == 0 {
+		return err
+	}
+	return g.batch.Set(deadlineKey(at, key), nil, nil)
+}
