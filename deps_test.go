@@ -58,7 +58,8 @@ var walls = []struct {
 	{room: "otel/plugin", allowed: otelProgram, why: "a plugin's program knows no host"},
 	{room: "internal/ledger/verify", allowed: slices.Concat([]string{self + "/internal/ledger/ledgerpb"}, grpcRuntime), why: "hashes ask nobody"},
 	{room: "internal/ledger/ledgertest", allowed: slices.Concat([]string{self + "/internal/ledger/ledgerpb", self + "/internal/ledger/verify"}, grpcRuntime), why: "the server does not know the client"},
-	{room: "config", allowed: []string{"github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.yaml.in/yaml"}, why: "config builds nothing"},
+	{room: "config", allowed: []string{self + "/config/internal", "github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.yaml.in/yaml"}, why: "config builds nothing"},
+	{room: "config/internal/strictyaml", allowed: []string{"go.yaml.in/yaml"}, why: "it knows YAML, and nothing of what is configured"},
 	{room: "wrappers", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "wrappers know neither host nor configuration"},
 	{room: "wrappers/sizelimits", allowed: wrapper(), never: otelSDK, why: "wrappers do not know each other"},
 	{room: "wrappers/cache", allowed: wrapper("github.com/maypok86/otter", "golang.org/x/sys"), never: otelSDK, why: "wrappers do not know each other"},
@@ -104,11 +105,14 @@ var onlyImporters = map[string][]string{
 	"github.com/hashicorp/go-plugin": {
 		self + "/internal/carrier/procs", self + "/sdk/process"},
 	// Where spans and metrics go is for programs to say.
-	"go.opentelemetry.io/otel/sdk":         {self + "/otel/setup", self + "/otel/snapshot", self + "/examples/embed"},
-	"go.opentelemetry.io/otel/exporters":   {self + "/otel/setup", self + "/examples/embed"},
-	"go.opentelemetry.io/contrib/otelconf": {self + "/otel/setup", self + "/otel/plugin"},
-	"github.com/prometheus":                {self + "/otel/setup"},
-	"testing":                              {self + "/storage/storagetest"},
+	"go.opentelemetry.io/otel/sdk":          {self + "/otel/setup", self + "/otel/snapshot", self + "/examples/embed"},
+	"go.opentelemetry.io/otel/exporters":    {self + "/otel/setup", self + "/examples/embed"},
+	"go.opentelemetry.io/contrib/otelconf":  {self + "/otel/setup", self + "/otel/plugin"},
+	"github.com/prometheus":                 {self + "/otel/setup"},
+	"github.com/santhosh-tekuri/jsonschema": {self + "/otel/setup"},
+	"github.com/knadh/koanf":                {self + "/config"},
+	"go.yaml.in/yaml":                       {self + "/config", self + "/config/internal/strictyaml"},
+	"testing":                               {self + "/storage/storagetest"},
 }
 
 // beneath is what a room stands on: who may know the one may know the other.

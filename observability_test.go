@@ -17,7 +17,7 @@ import (
 	"sync"
 	"testing"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/client"

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 // addFiles seeds a fuzz target with every file that the other tests read.
@@ -43,7 +45,7 @@ func FuzzLoad(f *testing.F) {
 		c, err := Load(o)
 		if err != nil {
 			var all Errors
-			if !errors.As(err, &all) || len(all) == 0 || len(all) > maxErrors+1 {
+			if !errors.As(err, &all) || len(all) == 0 || len(all) > strictyaml.MaxErrors+1 {
 				t.Fatalf("%T: %v", err, err)
 			}
 			for _, e := range all {

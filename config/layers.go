@@ -2,158 +2,224 @@ package config
 
 import (
 	"cmp"
-	"errors"
-	"maps"
 	"slices"
+	"strings"
 
+	kmaps "github.com/knadh/koanf/maps"
+	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
-// The layers go through koanf: each is a provider of its own, and koanf decides
-// which layer's value stands. What it is given are numbers of units — whole
-// values with their positions — at the depth to which layers are merged, because
-// koanf itself knows neither positions nor lists of stages.
-const (
-	// self is the key under which a map says which unit describes the map itself.
-	// No YAML key, variable or flag can hold a NUL.
-	self = "\x00"
+// sep is between the names of a path in koanf. No key, variable or flag holds it.
+const sep = "\x00"
 
-	documents = "documents" // what the defaults and the file say
-	settings  = "settings"  // what environment and flags say
-)
+// maxPaths bounds what a file of deep mappings costs: koanf keeps each path several
+// times.
+const maxPaths = 16 << 20 // bytes
 
-// units are the values that koanf is given the numbers of.
-type units struct {
-	entries  []entry
-	settings []setting
+// layers are the values of a configuration, by their paths in koanf, which decides
+// whose value stands. A pipeline is a mapping there, from the names of its stages to
+// their settings.
+//
+// Beside them, by the same paths, is what koanf does not know: where each value was
+// written and how, and in which order.
+type layers struct {
+	ko       *koanf.Koanf
+	notes    map[string]*note
+	written  int      // notes so far
+	paths    int      // bytes of the paths of documents
+	builtins []string // plugins that need no entry to be known
+	problems *strictyaml.Problems
 }
 
-func (u *units) entry(e entry) int {
-	u.entries = append(u.entries, e)
-	return len(u.entries) - 1
+// note is what is known of a path beside its value. The entry's value has the kind and
+// the positions, but for a scalar or a list not what koanf holds, and for a mapping no
+// entries.
+type note struct {
+	strictyaml.Entry
+	order int
+	stage *stage // of a path below a pipeline
 }
 
-// documentLayer is a parsed document as a koanf provider.
-type documentLayer struct {
-	units *units
-	root  *value
-}
-
-var errNoBytes = errors.New("config: this layer has no bytes")
-
-func (l documentLayer) ReadBytes() ([]byte, error) { return nil, errNoBytes }
-
-func (l documentLayer) Read() (map[string]any, error) {
-	out := map[string]any{}
-	if l.root != nil && l.root.kind == mapping {
-		out = l.merged(entry{at: l.root.key, value: l.root}, map[string]int{"server": 2, "plugins": 1, "telemetry": 1})
+// merge lays the layers over each other and returns the tree of what stands, not yet
+// resolved.
+func merge(defaults, file *strictyaml.Value, environ environ, flags map[string]string, builtins []string, p *strictyaml.Problems) (*strictyaml.Value, error) {
+	l := &layers{ko: koanf.New(sep), notes: map[string]*note{}, builtins: builtins, problems: p}
+	if err := l.ko.Load(confmap.Provider(l.document(defaults), ""), nil); err != nil {
+		return nil, err
 	}
-	return map[string]any{documents: out}, nil
+	if err := l.ko.Load(confmap.Provider(l.document(file), ""), nil, koanf.WithMergeFunc(overDefaults)); err != nil {
+		return nil, err
+	}
+	set := flagSettings(flags, p)
+	if err := l.variables(environ, set); err != nil {
+		return nil, err
+	}
+	if err := l.flags(set); err != nil {
+		return nil, err
+	}
+	return l.mapping(&strictyaml.Value{Kind: strictyaml.Mapping}, "", l.ko.Raw()), nil
 }
 
-// merged gives each key of e its own unit. The keys in deeper are merged that many
-// levels further down; where a key is merged, one without a value is left out, so
-// that it hides nothing.
-func (l documentLayer) merged(e entry, deeper map[string]int) map[string]any {
-	out := map[string]any{self: l.units.entry(e)}
-	for _, child := range e.value.entries {
-		levels := deeper[child.name]
-		switch {
-		case levels > 0 && child.value.kind == null:
-		case levels > 0 && child.value.kind == mapping:
-			out[child.name] = l.level(child, levels)
-		default:
-			out[child.name] = l.units.entry(child)
+// overDefaults is how a file is laid over the defaults: its stores replace the built-in
+// ones as a whole.
+func overDefaults(file, defaults map[string]any) error {
+	if _, named := file["stores"]; named {
+		delete(defaults, "stores")
+	}
+	kmaps.Merge(file, defaults)
+	return nil
+}
+
+// document returns a parsed document for koanf, and notes its positions.
+func (l *layers) document(root *strictyaml.Value) map[string]any {
+	if root == nil || root.Kind != strictyaml.Mapping {
+		return map[string]any{}
+	}
+	return l.keys(root, "")
+}
+
+func (l *layers) keys(v *strictyaml.Value, path string) map[string]any {
+	out := make(map[string]any, len(v.Entries))
+	for _, e := range v.Entries {
+		at := below(path, e.Name)
+		if l.paths += len(at); l.paths > maxPaths {
+			l.problems.Addf(e.At, "", "has more keys, or deeper ones, than a configuration may have: their paths are longer than %d bytes together", maxPaths)
+			break
 		}
+		if e.Value.Kind == strictyaml.Null && unwritten(at) {
+			continue
+		}
+		l.note(at, e)
+		out[e.Name] = l.value(e.Value, at)
 	}
 	return out
 }
 
-func (l documentLayer) level(e entry, levels int) map[string]any {
-	if levels == 1 {
-		out := map[string]any{self: l.units.entry(e)}
-		for _, child := range e.value.entries {
-			if child.value.kind != null || e.name == "plugins" {
-				out[child.name] = l.units.entry(child)
-			}
+func (l *layers) value(v *strictyaml.Value, path string) any {
+	switch {
+	case v.Kind == strictyaml.Mapping:
+		return l.keys(v, path)
+	case v.Kind == strictyaml.List && isPipeline(strings.Split(path, sep)):
+		return l.stages(v, path)
+	}
+	return plain(v)
+}
+
+// unwritten reports whether a key without a value counts as not written, because what
+// is below it is merged.
+func unwritten(path string) bool {
+	section, rest, _ := strings.Cut(path, sep)
+	levels := strings.Count(rest, sep) + 1
+	if rest == "" {
+		levels = 0
+	}
+	switch section {
+	case "server":
+		return levels <= 2
+	case "telemetry":
+		return levels <= 1
+	case "plugins":
+		return levels == 0
+	}
+	return false
+}
+
+// note keeps what koanf does not know of a path, which the last layer to say it orders.
+func (l *layers) note(path string, e strictyaml.Entry) *note {
+	l.written++
+	n := &note{Entry: e, order: l.written}
+	l.notes[path] = n
+	return n
+}
+
+func below(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + sep + name
+}
+
+// child is a key below a path, by its name in koanf.
+type child struct {
+	key, path string
+	note      *note
+}
+
+// children are the keys below path in held, in their order.
+func (l *layers) children(path string, held map[string]any) []child {
+	out := make([]child, 0, len(held))
+	for key := range held {
+		at := below(path, key)
+		out = append(out, child{key, at, l.notes[at]})
+	}
+	slices.SortFunc(out, func(a, b child) int { return cmp.Compare(a.note.order, b.note.order) })
+	return out
+}
+
+// tree is the value at path: what koanf holds, where it was noted.
+func (l *layers) tree(path string, held any) *strictyaml.Value {
+	v := l.notes[path].Value
+	mapping, ok := held.(map[string]any)
+	switch {
+	case !ok:
+		return noted(v, held)
+	case v.Kind == strictyaml.List:
+		return l.pipeline(v, path, mapping)
+	}
+	return l.mapping(v, path, mapping)
+}
+
+func (l *layers) mapping(v *strictyaml.Value, path string, held map[string]any) *strictyaml.Value {
+	out := *v
+	out.Entries = nil
+	for _, c := range l.children(path, held) {
+		e := c.note.Entry
+		e.Value = l.tree(c.path, held[c.key])
+		out.Entries = append(out.Entries, e)
+	}
+	return &out
+}
+
+// plain is v without its positions, as koanf holds what it does not merge.
+func plain(v *strictyaml.Value) any {
+	switch v.Kind {
+	case strictyaml.Scalar:
+		return v.Text
+	case strictyaml.List:
+		out := make([]any, len(v.Items))
+		for i, item := range v.Items {
+			out[i] = plain(item)
+		}
+		return out
+	case strictyaml.Mapping:
+		out := make(map[string]any, len(v.Entries))
+		for _, e := range v.Entries {
+			out[e.Name] = plain(e.Value)
 		}
 		return out
 	}
-	deeper := make(map[string]int, len(e.value.entries))
-	for _, child := range e.value.entries {
-		deeper[child.name] = levels - 1
-	}
-	return l.merged(e, deeper)
+	return nil
 }
 
-// build is the tree of what koanf was left with.
-func (u *units) build(m map[string]any) entry {
-	e := entry{value: &value{kind: mapping}}
-	if n, ok := m[self].(int); ok {
-		e = u.entries[n]
-		root := *e.value
-		root.entries = nil
-		e.value = &root
-	}
-	type numbered struct {
-		entry
-		order int
-	}
-	var children []numbered
-	for name, x := range m {
-		switch x := x.(type) {
-		case int:
-			if name != self {
-				children = append(children, numbered{u.entries[x], x})
-			}
-		case map[string]any:
-			order, _ := x[self].(int)
-			children = append(children, numbered{u.build(x), order})
+// noted is the other way: held, with the positions of v.
+func noted(v *strictyaml.Value, held any) *strictyaml.Value {
+	out := *v
+	switch held := held.(type) {
+	case string:
+		out.Text, out.Data = held, held
+	case []any:
+		out.Items = make([]*strictyaml.Value, len(held))
+		for i, item := range held {
+			out.Items[i] = noted(v.Items[i], item)
+		}
+	case map[string]any:
+		out.Entries = slices.Clone(v.Entries)
+		for i, e := range out.Entries {
+			out.Entries[i].Value = noted(e.Value, held[e.Name])
 		}
 	}
-	slices.SortFunc(children, func(a, b numbered) int { return cmp.Compare(a.order, b.order) })
-	for _, c := range children {
-		e.value.entries = append(e.value.entries, c.entry)
-	}
-	return e
-}
-
-// merge lays the layers over each other and answers the tree, not yet resolved.
-func merge(defaults, file *value, env environ, flags map[string]string, builtins []string, p *problems) (*value, error) {
-	u := new(units)
-	ko := koanf.New(self)
-	for _, layer := range []koanf.Provider{
-		documentLayer{u, defaults},
-		documentLayer{u, file},
-		settingsLayer{u, env.settings(p)},
-		settingsLayer{u, flagSettings(flags, p)},
-	} {
-		if err := ko.Load(layer, nil); err != nil {
-			return nil, err
-		}
-	}
-	all := ko.Raw()
-	docs, _ := all[documents].(map[string]any)
-	root := u.build(docs).value
-	o := overlay{root: root, builtins: builtins, problems: p}
-	set, _ := all[settings].(map[string]any)
-	for _, n := range numbers(set) {
-		o.apply(u.settings[n])
-	}
-	return root, nil
-}
-
-// numbers are the settings that koanf was left with, in the order of the layers.
-func numbers(m map[string]any) []int {
-	var out []int
-	for _, x := range slices.Collect(maps.Values(m)) {
-		switch x := x.(type) {
-		case int:
-			out = append(out, x)
-		case map[string]any:
-			out = append(out, numbers(x)...)
-		}
-	}
-	slices.Sort(out)
-	return out
+	return &out
 }

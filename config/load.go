@@ -6,6 +6,8 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 //go:embed default.yaml
@@ -47,16 +49,16 @@ type Options struct {
 // [Config.Broken]. Load keeps nothing, so that loading again is the same as
 // loading.
 func Load(o Options) (*Config, error) {
-	var d decoder
-	p := &d.problems
-	defaults := parse("built-in defaults", Default(), p)
-	before := len(p.list)
+	var d strictyaml.Decoder
+	p := &d.Problems
+	defaults := strictyaml.Parse("built-in defaults", Default(), p)
+	before := p.Len()
 	file := o.document(p)
-	if file == nil && len(p.list) > before {
-		return nil, p.err() // no YAML: anything else would be guesses
+	if file == nil && p.Len() > before {
+		return nil, p.Err() // no YAML: anything else would be guesses
 	}
-	if file != nil && file.kind != mapping {
-		d.want(file, "", "a mapping with plugins, stores, server")
+	if file != nil && file.Kind != strictyaml.Mapping {
+		d.Want(file, "", "a mapping with plugins, stores, server")
 		file = nil
 	}
 
@@ -70,14 +72,14 @@ func Load(o Options) (*Config, error) {
 	r := resolver{env: env, dir: dir, problems: p}
 	r.tree(root, "")
 
-	cfg := &Config{dir: dir, root: &Node{v: root}}
-	d.decodeInto(cfg, root, "")
+	cfg := &Config{dir: dir, root: root}
+	d.Decode(cfg, root, "")
 	cfg.checkBackends(builtins, &d)
 	cfg.checkTokens(file, &d)
 	for _, path := range []*string{&cfg.Server.TLS.Cert, &cfg.Server.TLS.Key, &cfg.Server.TLS.ClientCA} {
 		*path = cfg.Path(*path)
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		errors.As(err, &cfg.problems)
 		return cfg, err
 	}
@@ -85,19 +87,19 @@ func Load(o Options) (*Config, error) {
 }
 
 // document is what the file says, or stands in its place.
-func (o *Options) document(p *problems) *value {
+func (o *Options) document(p *strictyaml.Problems) *strictyaml.Value {
 	content := o.Content
 	switch {
 	case o.Values != nil:
 		return parseValues(o.Values, p)
 	case content == nil && o.File != "":
 		var err error
-		if content, err = readFile(o.File, maxFile); err != nil {
-			p.add(Position{File: o.File}, "", err.Error())
+		if content, err = readFile(o.File, strictyaml.MaxFile); err != nil {
+			p.Add(Position{File: o.File}, "", err.Error())
 			return nil
 		}
 	}
-	return parse(cmp.Or(o.File, "configuration"), content, p)
+	return strictyaml.Parse(cmp.Or(o.File, "configuration"), content, p)
 }
 
 // Err returns the errors of Load, for callers that look for others first; nil for a
@@ -113,6 +115,6 @@ func (c *Config) Err() error {
 // it, or about what it is a part of.
 func (c *Config) Broken(path string) bool {
 	return slices.ContainsFunc(c.problems, func(e *Error) bool {
-		return inPath(e.Path, path) || inPath(path, e.Path)
+		return strictyaml.Within(e.Path, path) || strictyaml.Within(path, e.Path)
 	})
 }

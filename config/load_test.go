@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 // load is Load of a file's text that has to succeed.
@@ -125,6 +127,20 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// A variable that a flag overrides is not looked at, and what both of them add is the
+// flag's.
+func TestFlagsOverVariables(t *testing.T) {
+	o := Options{Environ: []string{"PLINTH_PLUGINS__NO__WASM=x", "PLINTH_SERVER__TLS__CERT=x", "PLINTH_STORES__DEFAULT__BACKEND__CONFIG__NEW_KEY=1"},
+		Flags: map[string]string{"plugins.no.wasm": "x", "server.tls.cert": "y", "stores.default.backend.config.New-Key": "2"}}
+	c, err := Load(o)
+	if want := "flag --set plugins.no.wasm: plugins: there is no plugin \"no\": known are memory\nflag --set server.tls.cert: server.tls.key: is missing: cert needs it"; err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+	if got, _ := c.Stores["default"].Backend.Config.JSON(); string(got) != `{"max_bytes":"256MiB","New-Key":2}` {
+		t.Errorf("%s", got)
+	}
+}
+
 // TestNames proves that variables find names whatever their case, and - for _.
 func TestNames(t *testing.T) {
 	const content = `
@@ -172,8 +188,6 @@ func TestBuiltIn(t *testing.T) {
 	load(t, Options{BuiltIn: []string{"own"}}, content)
 }
 
-var zeros = strings.Repeat("0", 64)
-
 // TestFiles reads real files, and what is no file.
 func TestFiles(t *testing.T) {
 	dir := t.TempDir()
@@ -199,9 +213,9 @@ func TestFiles(t *testing.T) {
 		"too large":     {write("huge.yaml", huge), "is larger than 1048576 bytes"},
 		"not UTF-8":     {write("latin.yaml", "server:\n  token: ä\xe4"), ":2:11: is not UTF-8"},
 		"UTF-16":        {write("utf16.yaml", "\xff\xfea\x00"), ":1:1: is not UTF-8"},
-		"zero byte":     {write("zero.yaml", "server: \x00"), ":1:1: is not YAML: control characters are not allowed"},
-		"very deep":     {write("deep.yaml", strings.Repeat("[", 1<<20-10)), ":1:1: is not YAML: exceeded max depth of 10000"},
-		"no such level": {write("a.yaml", "server: ["), ":1:1: is not YAML: a { or [ is not closed"},
+		"zero byte":     {write("zero.yaml", "server: \x00"), ":1:9: is not YAML: control characters are not allowed"},
+		"very deep":     {write("deep.yaml", strings.Repeat("[", 1<<20-10)), ":1:10001: is not YAML: exceeded max depth of 10000"},
+		"no such level": {write("a.yaml", "server: ["), ":1:9: is not YAML: a { or [ is not closed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Load(Options{File: tt.path})
@@ -261,10 +275,22 @@ func TestManyErrors(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-			} else if n := strings.Count(err.Error(), "\n"); n > maxErrors || len(err.Error()) > 1<<17 {
+			} else if n := strings.Count(err.Error(), "\n"); n > strictyaml.MaxErrors || len(err.Error()) > 1<<17 {
 				t.Errorf("%d lines, %d bytes", n, len(err.Error()))
 			}
 		})
+	}
+}
+
+// A small file of long paths is refused before koanf keeps each of them.
+func TestLongPaths(t *testing.T) {
+	deep := strings.Repeat("{"+strings.Repeat("k", 120)+": ", 27)
+	for n, refused := range map[int]bool{3_000: false, 100_000: true} {
+		content := "stores: { a: { backend: { plugin: memory, config: " + deep + "{" + lines(n, "%d: ,") + "}" + strings.Repeat("}", 30)
+		_, err := Load(Options{File: "a.yaml", Content: []byte(content)})
+		if got := err != nil && strings.Contains(err.Error(), "their paths are longer than 16777216 bytes together"); got != refused {
+			t.Errorf("%d keys: %v", n, err)
+		}
 	}
 }
 

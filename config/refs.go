@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode/utf8"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 const (
@@ -24,7 +26,7 @@ type resolver struct {
 	dir      string // what relative paths start from
 	files    map[string]fileContent
 	resolved int // bytes so far
-	problems *problems
+	problems *strictyaml.Problems
 }
 
 type fileContent struct {
@@ -34,41 +36,41 @@ type fileContent struct {
 
 // tree resolves every scalar below v. What the environment has set is taken as it
 // is, but may not look like a reference: nobody would see that it is none.
-func (r *resolver) tree(v *value, path string) {
-	switch v.kind {
-	case mapping:
-		for _, e := range v.entries {
-			r.tree(e.value, join(path, e.name))
+func (r *resolver) tree(v *strictyaml.Value, path string) {
+	switch v.Kind {
+	case strictyaml.Mapping:
+		for _, e := range v.Entries {
+			r.tree(e.Value, strictyaml.Key(path, e.Name))
 		}
-	case list:
-		for i, item := range v.items {
-			r.tree(item, index(path, i))
+	case strictyaml.List:
+		for i, item := range v.Items {
+			r.tree(item, strictyaml.Item(path, i))
 		}
-	case scalar:
-		if v.broken {
+	case strictyaml.Scalar:
+		if v.Broken {
 			return
 		}
 		var err error
-		if v.origin == environment {
-			err = noReference(v.data, "the variable")
+		if v.Origin == strictyaml.Environment {
+			err = noReference(v.Data, "the variable")
 		} else {
 			err = r.scalar(v)
 		}
 		if err != nil {
-			v.broken = true
-			r.problems.add(v.where(), path, err.Error())
+			v.Broken = true
+			r.problems.Add(v.Where(), path, err.Error())
 		}
 	}
 }
 
-func (r *resolver) scalar(v *value) error {
-	data, found, err := expand(v.text, r.lookup)
+func (r *resolver) scalar(v *strictyaml.Value) error {
+	data, found, err := expand(v.Text, r.lookup)
 	if err != nil {
 		return err
 	}
-	v.data = data
+	v.Data = data
 	if found {
-		v.origin = reference
+		v.Origin = strictyaml.Reference
 	}
 	return nil
 }
@@ -88,15 +90,15 @@ func expand(text string, lookup func(scheme, arg string) (string, error)) (out s
 		case strings.HasPrefix(rest, "{"):
 			body, after, closed := strings.Cut(rest[1:], "}")
 			if !closed {
-				return "", found, fmt.Errorf("the reference %s is not closed with }", clip("$"+rest))
+				return "", found, fmt.Errorf("the reference %s is not closed with }", strictyaml.Clip("$"+rest))
 			}
 			if strings.Contains(body, "${") {
-				return "", found, fmt.Errorf("the reference %s has another one inside: references do not nest", clip("${"+body+"}"))
+				return "", found, fmt.Errorf("the reference %s has another one inside: references do not nest", strictyaml.Clip("${"+body+"}"))
 			}
 			scheme, arg, _ := strings.Cut(body, ":")
 			value, err := lookup(scheme, arg)
 			if err != nil {
-				return "", found, fmt.Errorf("the reference %s %w", clip("${"+body+"}"), err)
+				return "", found, fmt.Errorf("the reference %s %w", strictyaml.Clip("${"+body+"}"), err)
 			}
 			b.WriteString(value)
 			found = true

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 func TestExpand(t *testing.T) {
@@ -109,7 +111,7 @@ func TestReferences(t *testing.T) {
 			got = err.Error()
 		}
 		if got != tt.want {
-			t.Errorf("%s: got %s, want %s", tt.in, clip(got), clip(tt.want))
+			t.Errorf("%s: got %s, want %s", tt.in, strictyaml.Clip(got), strictyaml.Clip(tt.want))
 		}
 	}
 
@@ -118,5 +120,18 @@ func TestReferences(t *testing.T) {
 	_, err := Load(Options{File: filepath.Join(dir, "p.yaml"), Content: c})
 	if err == nil || !strings.Contains(err.Error(), "is one too many: together, references may stand for 1048576 bytes") {
 		t.Errorf("too much: %.300v", err)
+	}
+}
+
+// What stands in the place of a secret may hold that secret, or another; it is
+// shown as it is, once.
+func TestWhatIsShownForASecret(t *testing.T) {
+	c := load(t, Options{}, `
+stores:
+  a: { backend: { plugin: "${env:NONE:-memory}", config: { a: "${env:NONE:-none}" } } }
+`)
+	err := c.Root().Errorf("stores.a", "known are memory, none and memories")
+	if want := "known are ${env:NONE:-memory}, ${env:NONE:-none} and memories"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -5,45 +5,22 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/env/v2"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 const prefix = "PLINTH_"
 
 // setting is one value that the environment or a flag sets.
 type setting struct {
-	at     Position
-	parts  []string // names from the root, as spelt; the environment's in lower case
-	text   string
-	added  added
-	origin origin
-}
-
-// settingsLayer is the environment, or the flags, as a koanf provider. A value
-// stands under self below its folded address, so that PLINTH_A and PLINTH_A__B
-// do not hide each other before they are looked at.
-type settingsLayer struct {
-	units    *units
-	settings []setting
-}
-
-func (l settingsLayer) ReadBytes() ([]byte, error) { return nil, errNoBytes }
-
-func (l settingsLayer) Read() (map[string]any, error) {
-	root := map[string]any{}
-	for _, s := range l.settings {
-		m := root
-		for _, part := range s.parts {
-			next, ok := m[fold(part)].(map[string]any)
-			if !ok {
-				next = map[string]any{}
-				m[fold(part)] = next
-			}
-			m = next
-		}
-		l.units.settings = append(l.units.settings, s)
-		m[self] = len(l.units.settings) - 1
-	}
-	return map[string]any{settings: root}, nil
+	at       Position
+	parts    []string // names from the root, as spelt; the environment's in lower case
+	text     string
+	spelling strictyaml.Spelling
+	origin   strictyaml.Origin
 }
 
 // environ is the environment as a map.
@@ -66,35 +43,98 @@ func newEnviron(lines []string) environ {
 // and the like: it is not addressed to us.
 var kubernetes = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// settings are the variables that address the configuration.
-func (env environ) settings(p *problems) []setting {
+// variables loads the environment into koanf, but for what the flags set: nobody is
+// bothered with a wrong variable that does not count.
+func (l *layers) variables(environ environ, flags []setting) error {
+	ours := environ.ours()
+	if len(ours) == 0 {
+		return nil
+	}
+	t := l.newSettings()
+	hidden := make(map[string]bool, len(flags))
+	for _, f := range flags {
+		hidden[f.address()] = true
+	}
+	return l.ko.Load(env.Provider(sep, env.Opt{
+		EnvironFunc: func() []string { return ours },
+		TransformFunc: func(name, text string) (string, any) {
+			if s, ok := t.variable(name, text); ok && !hidden[s.address()] {
+				return t.place(s)
+			}
+			return "", nil
+		},
+	}), nil)
+}
+
+// ours are the variables with our prefix as NAME=value lines, in the order of names.
+func (env environ) ours() []string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) {
+			lines = append(lines, name+"="+env[name])
+		}
+	}
+	return lines
+}
+
+// variable is what a variable sets, if it addresses the configuration.
+func (t *settings) variable(name, text string) (setting, bool) {
+	at := Position{File: "env " + strictyaml.Clip(name)}
+	address := strings.ToLower(name[len(prefix):])
+	parts := strings.Split(address, "__")
+	if len(parts) == 1 {
+		if section := sectionOf(address); section != "" && !kubernetes.MatchString(strings.ToUpper(name)) {
+			t.problems.Addf(at, "", "addresses nothing: %q is a section, and its levels are separated by two underscores, as in %s%s__KEY", section, prefix, strings.ToUpper(section))
+		}
+		return setting{}, false
+	}
+	s := setting{at: at, parts: parts, text: text, spelling: strictyaml.Lost, origin: strictyaml.Environment}
+	return s, s.admit(name, t.taken, t.problems)
+}
+
+// flagSettings are what flags set. Their names are dotted paths.
+func flagSettings(flags map[string]string, p *strictyaml.Problems) []setting {
 	var out []setting
 	taken := map[string]string{}
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) {
-			continue
+	for _, path := range slices.Sorted(maps.Keys(flags)) {
+		s := setting{at: Position{File: "flag --set " + strictyaml.Clip(path)}, parts: strings.Split(path, "."), text: flags[path],
+			spelling: strictyaml.Loose, origin: strictyaml.Document}
+		if s.admit("--set "+path, taken, p) {
+			out = append(out, s)
 		}
-		at := Position{File: "env " + clip(name)}
-		address := strings.ToLower(name[len(prefix):])
-		parts := strings.Split(address, "__")
-		if len(parts) == 1 {
-			if section := sectionOf(address); section != "" && !kubernetes.MatchString(strings.ToUpper(name)) {
-				p.addf(at, "", "addresses nothing: %q is a section, and its levels are separated by two underscores, as in %s%s__KEY", section, prefix, strings.ToUpper(section))
-			}
-			continue
-		}
-		if !goodAddress(parts, at, p) {
-			continue
-		}
-		key := fold(strings.Join(parts, self))
-		if other, twice := taken[key]; twice {
-			p.addf(at, "", "sets the same value as %s", clip(other))
-			continue
-		}
-		taken[key] = name
-		out = append(out, setting{at: at, parts: parts, text: env[name], added: byEnvironment, origin: environment})
 	}
 	return out
+}
+
+// flags loads the flags into koanf.
+func (l *layers) flags(flags []setting) error {
+	if len(flags) == 0 {
+		return nil
+	}
+	t, values := l.newSettings(), map[string]any{}
+	for _, s := range flags {
+		if path, value := t.place(s); path != "" {
+			values[path] = value
+		}
+	}
+	return l.ko.Load(confmap.Provider(values, sep), nil)
+}
+
+// address is what a setting sets, in a form to compare.
+func (s setting) address() string { return strictyaml.Fold(strings.Join(s.parts, sep)) }
+
+// admit reports whether a setting has an address, and one that is not taken by another
+// of its layer.
+func (s setting) admit(name string, taken map[string]string, p *strictyaml.Problems) bool {
+	if !goodAddress(s.parts, s.at, p) {
+		return false
+	}
+	if other, twice := taken[s.address()]; twice {
+		p.Addf(s.at, "", "sets the same value as %s", strictyaml.Clip(other))
+		return false
+	}
+	taken[s.address()] = name
+	return true
 }
 
 // sectionOf is the section that a variable without levels seems to mean.
@@ -107,42 +147,22 @@ func sectionOf(address string) string {
 	return ""
 }
 
-// flagSettings are the flags, whose names are dotted paths.
-func flagSettings(flags map[string]string, p *problems) []setting {
-	var out []setting
-	taken := map[string]string{}
-	for _, path := range slices.Sorted(maps.Keys(flags)) {
-		at := Position{File: "flag --set " + clip(path)}
-		parts := strings.Split(path, ".")
-		if !goodAddress(parts, at, p) {
-			continue
-		}
-		key := fold(strings.Join(parts, self))
-		if other, twice := taken[key]; twice {
-			p.addf(at, "", "sets the same value as --set %s", clip(other))
-			continue
-		}
-		taken[key] = path
-		out = append(out, setting{at: at, parts: parts, text: flags[path], added: byFlag, origin: document})
-	}
-	return out
-}
-
-func goodAddress(parts []string, at Position, p *problems) bool {
-	if len(parts) > maxDepth {
-		p.addf(at, "", "has more than %d levels", maxDepth)
+// goodAddress reports whether parts can be an address, and what is wrong if not.
+func goodAddress(parts []string, at Position, p *strictyaml.Problems) bool {
+	if len(parts) > strictyaml.MaxDepth {
+		p.Addf(at, "", "has more than %d levels", strictyaml.MaxDepth)
 		return false
 	}
 	for _, part := range parts {
 		switch {
 		case part == "":
-			p.add(at, "", "has an empty level in its name")
+			p.Add(at, "", "has an empty level in its name")
 			return false
-		case len(part) > maxKey:
-			p.addf(at, "", "has a level longer than %d bytes in its name", maxKey)
+		case len(part) > strictyaml.MaxKey:
+			p.Addf(at, "", "has a level longer than %d bytes in its name", strictyaml.MaxKey)
 			return false
 		case strings.ContainsRune(part, 0):
-			p.add(at, "", "has a zero byte in its name")
+			p.Add(at, "", "has a zero byte in its name")
 			return false
 		}
 	}

@@ -3,7 +3,9 @@ package config
 import (
 	"bytes"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 // hidden is shown in place of a secret that stands in the file itself.
@@ -20,52 +22,53 @@ func (c *Config) YAML() ([]byte, error) {
 	var out bytes.Buffer
 	e := yaml.NewEncoder(&out)
 	e.SetIndent(2)
-	if err := e.Encode(c.root.v.yaml("")); err != nil {
+	if err := e.Encode(shown(c.root, "")); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), e.Close()
 }
 
-func (v *value) yaml(path string) *yaml.Node {
-	switch v.kind {
-	case mapping:
+// shown is v as YAML, without its secrets.
+func shown(v *strictyaml.Value, path string) *yaml.Node {
+	switch v.Kind {
+	case strictyaml.Mapping:
 		n := &yaml.Node{Kind: yaml.MappingNode}
-		named := v.get("name") // as a header, or an attribute, has it
-		for _, e := range v.entries {
-			key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: e.name}
-			shown := e.value.yaml(join(path, e.name))
-			if e.name == "value" && e.value.kind == scalar && e.value.origin == document && named != nil && secretName.MatchString(named.data) {
-				shown.Value = hidden
+		named := v.Get("name") // as a header, or an attribute, has it
+		for _, e := range v.Entries {
+			key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: e.Name}
+			value := shown(e.Value, strictyaml.Key(path, e.Name))
+			if e.Name == "value" && e.Value.Kind == strictyaml.Scalar && e.Value.Origin == strictyaml.Document && named != nil && secretName.MatchString(named.Data) {
+				value.Value = hidden
 			}
-			n.Content = append(n.Content, key, shown)
+			n.Content = append(n.Content, key, value)
 		}
 		return n
-	case list:
+	case strictyaml.List:
 		n := &yaml.Node{Kind: yaml.SequenceNode}
-		for i, item := range v.items {
-			shown := item.yaml(index(path, i))
-			if i > 0 && item.kind == scalar && secretFlag(v.items[i-1].data) {
-				shown.Value = hidden
+		for i, item := range v.Items {
+			value := shown(item, strictyaml.Item(path, i))
+			if i > 0 && item.Kind == strictyaml.Scalar && secretFlag(v.Items[i-1].Data) {
+				value.Value = hidden
 			}
-			n.Content = append(n.Content, shown)
-			if item.origin == environment {
+			n.Content = append(n.Content, value)
+			if item.Origin == strictyaml.Environment {
 				break // the variable stands for all of them
 			}
 		}
 		return n
-	case null:
+	case strictyaml.Null:
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: "null"}
 	}
-	n := &yaml.Node{Kind: yaml.ScalarNode, Value: v.text}
+	n := &yaml.Node{Kind: yaml.ScalarNode, Value: v.Text}
 	switch {
-	case v.origin == environment:
-		n.Value = "${" + v.pos.File[:3] + ":" + v.pos.File[4:] + "}"
-	case v.origin == document && v.data != "" && secret(path):
+	case v.Origin == strictyaml.Environment:
+		n.Value = "${" + v.Pos.File[:3] + ":" + v.Pos.File[4:] + "}"
+	case v.Origin == strictyaml.Document && v.Data != "" && secret(path):
 		n.Value = hidden
 	default:
 		n.Value = masked(n.Value)
 	}
-	if !v.plain || v.core() == coreString {
+	if v.IsString() {
 		n.Tag = "!!str"
 	}
 	return n

@@ -1,51 +1,61 @@
 package config
 
-import "slices"
+import (
+	"errors"
+	"slices"
 
-// decodeValue reads one item of a pipeline.
-func (s *Stage) decodeValue(d *decoder, v *value, path string) {
-	s.Pos = v.where()
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
+)
+
+// UnmarshalNode reads one item of a pipeline; see [Node.Decode].
+func (s *Stage) UnmarshalNode(n *Node) error {
+	v := strictyaml.ValueOf(n)
+	s.Pos = v.Where()
+	var err error
 	switch {
-	case v.kind == scalar && (!v.plain || v.core() == coreString):
-		s.Kind, s.Name = v.data, v.data
-		s.Config = &Node{&value{key: v.pos, pos: v.pos}, join(path, s.Kind)}
-	case v.kind != mapping:
-		d.failf(v.where(), path, "want a stage, such as instrument or cache: { … }, got %s", v.describe())
-		return
-	case len(v.entries) != 1:
-		d.failf(v.where(), path, "want a stage with one key, its kind, got %d keys: begin each stage with a dash of its own, and indent its settings", len(v.entries))
-		return
+	case v.IsString():
+		s.Kind, s.Name = v.Data, v.Data
+		s.Config = strictyaml.NewNode(&strictyaml.Value{Key: v.Pos, Pos: v.Pos}, strictyaml.Key(n.Path(), s.Kind))
+	case v.Kind != strictyaml.Mapping:
+		return n.Errorf("", "want a stage, such as instrument or cache: { … }, got %s", v.Describe())
+	case len(v.Entries) != 1:
+		return n.Errorf("", "want a stage with one key, its kind, got %d keys: begin each stage with a dash of its own, and indent its settings", len(v.Entries))
 	default:
-		e := v.entries[0]
-		s.Kind, s.Name, s.Pos = e.name, e.name, e.at
-		s.settings(d, e.value, join(path, e.name))
+		e := v.Entries[0]
+		s.Kind, s.Name, s.Pos = e.Name, e.Name, e.At
+		err = s.settings(e.Value, strictyaml.Key(n.Path(), e.Name))
 	}
 	if !validName(s.Kind) {
-		d.failf(s.Pos, path, "the kind of a stage "+nameHelp)
+		err = errors.Join(err, &Error{Pos: s.Pos, Path: n.Path(), Message: "the kind of a stage " + nameHelp})
 	}
+	return err
 }
 
 // settings takes the name out of what the wrapper decodes.
-func (s *Stage) settings(d *decoder, v *value, path string) {
-	if v.broken {
-		d.fail(path)
-		return
-	}
+func (s *Stage) settings(v *strictyaml.Value, path string) error {
 	own := *v
-	switch v.kind {
-	case null:
-	case mapping:
-		own.entries = slices.Clone(v.entries)
-		own.entries = slices.DeleteFunc(own.entries, func(e entry) bool { return e.is("name") })
-		if name := v.get("name"); name != nil {
-			at := join(path, "name")
-			d.decodeInto(&s.Name, name, at)
-			if !validName(s.Name) && !d.failed[at] {
-				d.failf(name.where(), at, "the name of a stage "+nameHelp)
-			}
-		}
-	default:
-		d.want(v, path, "a mapping")
+	s.Config = strictyaml.NewNode(&own, path)
+	switch {
+	case v.Broken || v.Kind == strictyaml.Null:
+		return nil
+	case v.Kind != strictyaml.Mapping:
+		return s.Config.Errorf("", "want a mapping, got %s", v.Describe())
 	}
-	s.Config = &Node{&own, path}
+	own.Entries = slices.DeleteFunc(slices.Clone(v.Entries), func(e strictyaml.Entry) bool { return e.Is("name") })
+	name := v.Get("name")
+	switch {
+	case name == nil:
+		return nil
+	case name.Broken: // nobody knows whether it is another's
+		s.Name = ""
+		return nil
+	}
+	n := strictyaml.NewNode(name, strictyaml.Key(path, "name"))
+	if err := n.Decode(&s.Name); err != nil {
+		return err
+	}
+	if !validName(s.Name) {
+		return n.Errorf("", "the name of a stage "+nameHelp)
+	}
+	return nil
 }

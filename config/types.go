@@ -1,6 +1,10 @@
 package config
 
-import "path/filepath"
+import (
+	"path/filepath"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
+)
 
 // Config is the whole configuration, decoded and valid. It does not change once
 // it is loaded.
@@ -13,7 +17,7 @@ type Config struct {
 	AllowFaults bool `yaml:"allow_faults"`
 
 	dir      string // of the file
-	root     *Node
+	root     *strictyaml.Value
 	problems Errors
 }
 
@@ -92,4 +96,4 @@ func (c *Config) Path(path string) string {
 //	cfg.Root().Errorf("stores.default.require[0]", "…")
 //
 // It is nil where the Config was not loaded but made by hand.
-func (c *Config) Root() *Node { return c.root }
+func (c *Config) Root() *Node { return strictyaml.NewNode(c.root, "") }

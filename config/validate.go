@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 // The values of a store's start. The empty one is StartRequired.
@@ -28,11 +30,15 @@ const nameHelp = "is 1 to 63 letters, digits, - and _, and begins with a letter 
 // URLs, variables and metrics, and in paths with dots.
 func validName(s string) bool { return nameForm.MatchString(s) }
 
+func fieldErrorf(path, format string, args ...any) error {
+	return &FieldError{Path: path, Message: fmt.Sprintf(format, args...)}
+}
+
 // Validate checks what concerns several parts at once.
 func (c *Config) Validate() error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
-		path := join("plugins", name)
+		path := strictyaml.Key("plugins", name)
 		if !validName(name) {
 			errs = append(errs, fieldErrorf(path, "the name of a plugin %s", nameHelp))
 		}
@@ -42,10 +48,10 @@ func (c *Config) Validate() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
 		if !validName(name) {
-			errs = append(errs, fieldErrorf(join("stores", name), "the name of a store %s", nameHelp))
+			errs = append(errs, fieldErrorf(strictyaml.Key("stores", name), "the name of a store %s", nameHelp))
 		}
 		if start := c.Stores[name].Start; start != "" && start != StartRequired && start != StartOptional {
-			errs = append(errs, fieldErrorf(join(join("stores", name), "start"), "is %q, it must be %s or %s", start, StartRequired, StartOptional))
+			errs = append(errs, fieldErrorf(strictyaml.Key(strictyaml.Key("stores", name), "start"), "is %q, it must be %s or %s", start, StartRequired, StartOptional))
 		}
 	}
 	return errors.Join(errs...)
@@ -61,16 +67,16 @@ func (s *Store) Validate() error {
 	for i, r := range s.Require {
 		switch {
 		case r == "":
-			errs = append(errs, fieldErrorf(index("require", i), "is empty"))
+			errs = append(errs, fieldErrorf(strictyaml.Item("require", i), "is empty"))
 		case required[r]:
-			errs = append(errs, fieldErrorf(index("require", i), "is required twice"))
+			errs = append(errs, fieldErrorf(strictyaml.Item("require", i), "is required twice"))
 		}
 		required[r] = true
 	}
 	named := make(map[string]bool, len(s.Pipeline))
 	for i, stage := range s.Pipeline {
 		if stage.Name != "" && named[stage.Name] {
-			errs = append(errs, fieldErrorf(index("pipeline", i), "is the second stage with the name %q: give it a name of its own, as in %s: { name: other }", clip(stage.Name), clip(stage.Kind)))
+			errs = append(errs, fieldErrorf(strictyaml.Item("pipeline", i), "is the second stage with the name %q: give it a name of its own, as in %s: { name: other }", strictyaml.Clip(stage.Name), strictyaml.Clip(stage.Kind)))
 		}
 		named[stage.Name] = true
 	}
@@ -82,7 +88,7 @@ func (s *Store) Validate() error {
 func (b *Backend) Validate() error {
 	switch {
 	case b.Store != "" && (b.Plugin != "" || !b.Config.IsEmpty()):
-		return fieldErrorf("store", "excludes plugin and config: the backend of the store %q is shared as it is", clip(b.Store))
+		return fieldErrorf("store", "excludes plugin and config: the backend of the store %q is shared as it is", strictyaml.Clip(b.Store))
 	case b.Plugin == "" && b.Store == "":
 		return fieldErrorf("plugin", "is missing: name the plugin that holds the data, such as %s", Memory)
 	}
@@ -104,7 +110,7 @@ func (s *Server) Validate() error {
 	}
 	for i, host := range s.Hosts {
 		if _, _, err := net.SplitHostPort(host); host == "" || err == nil || strings.ContainsAny(host, " \t\r\n/*@?#,") {
-			errs = append(errs, fieldErrorf(index("hosts", i), "want a host name or address, without scheme, port, path or wildcard"))
+			errs = append(errs, fieldErrorf(strictyaml.Item("hosts", i), "want a host name or address, without scheme, port, path or wildcard"))
 		}
 	}
 	if strings.ContainsFunc(s.Token, invisible) {
@@ -179,7 +185,7 @@ func (l *ServerLimits) Validate() error {
 const leastMemory = 16 << 20
 
 // checkBackends reports stores whose plugin nobody has.
-func (c *Config) checkBackends(builtins []string, d *decoder) {
+func (c *Config) checkBackends(builtins []string, d *strictyaml.Decoder) {
 	known := append(slices.Clone(builtins), slices.Collect(maps.Keys(c.Plugins))...)
 	slices.Sort(known)
 	known = slices.Compact(known)
@@ -188,33 +194,33 @@ func (c *Config) checkBackends(builtins []string, d *decoder) {
 		if plugin == "" || slices.Contains(known, plugin) {
 			continue
 		}
-		path := joinPath(join("stores", name), "backend.plugin")
-		at, _ := c.root.v.find(path)
-		message := fmt.Sprintf("there is no plugin %q%s", clip(plugin), hint(plugin, known))
-		if at.origin != document {
-			message = fmt.Sprintf("there is no such plugin: known are %s", names(known))
+		path := strictyaml.Below(strictyaml.Key("stores", name), "backend.plugin")
+		at, _ := c.root.Find(path)
+		message := fmt.Sprintf("there is no plugin %q%s", strictyaml.Clip(plugin), Hint(plugin, known))
+		if at.Origin != strictyaml.Document {
+			message = fmt.Sprintf("there is no such plugin: known are %s", strictyaml.Names(known))
 		}
-		d.invalid(FieldError{path, message}, c.root.v, "")
+		d.Invalid(FieldError{Path: path, Message: message}, c.root, "")
 	}
 }
 
 // checkTokens refuses a token that is written and empty: without one nobody is asked for
 // any, which is no way to say so.
-func (c *Config) checkTokens(file *value, d *decoder) {
+func (c *Config) checkTokens(file *strictyaml.Value, d *strictyaml.Decoder) {
 	paths := []string{"server.token"}
 	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
-		paths = append(paths, joinPath(join("plugins", name), "token"))
+		paths = append(paths, strictyaml.Below(strictyaml.Key("plugins", name), "token"))
 	}
 	for _, path := range paths {
-		at, ok := c.root.v.find(path)
-		empty := ok && !at.broken && at.kind == scalar && at.data == ""
+		at, ok := c.root.Find(path)
+		empty := ok && !at.Broken && at.Kind == strictyaml.Scalar && at.Data == ""
 		if !ok && file != nil { // a key without a value is left out, elsewhere
-			if at, ok = file.find(path); ok {
-				empty = at.kind == null
+			if at, ok = file.Find(path); ok {
+				empty = at.Kind == strictyaml.Null
 			}
 		}
 		if empty {
-			d.problems.add(at.where(), path, "is empty, which would turn authentication off: leave the key out if nobody has to have a token")
+			d.Problems.Add(at.Where(), path, "is empty, which would turn authentication off: leave the key out if nobody has to have a token")
 		}
 	}
 }

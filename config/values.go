@@ -3,31 +3,33 @@ package config
 import (
 	"encoding/json"
 	"strings"
+
+	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
 // parseValues is parse for a configuration that was made in Go. YAML reads JSON.
-func parseValues(values map[string]any, p *problems) *value {
+func parseValues(values map[string]any, p *strictyaml.Problems) *strictyaml.Value {
 	content, err := json.Marshal(values)
 	if err != nil {
-		p.add(Position{}, "", "the values of the configuration: "+err.Error())
+		p.Add(Position{}, "", "the values of the configuration: "+err.Error())
 		return nil
 	}
-	root := parse("", content, p)
+	root := strictyaml.Parse("", content, p)
 	if root != nil {
-		root.literal()
+		literal(root)
 	}
 	return root
 }
 
 // literal frees v of positions, which a value made in Go has none of, and of references.
-func (v *value) literal() {
-	v.key, v.pos = Position{}, Position{}
-	v.text = strings.ReplaceAll(v.text, "$", "$$")
-	for i := range v.entries {
-		v.entries[i].at = Position{}
-		v.entries[i].value.literal()
+func literal(v *strictyaml.Value) {
+	v.Key, v.Pos = Position{}, Position{}
+	v.Text = strings.ReplaceAll(v.Text, "$", "$$")
+	for i := range v.Entries {
+		v.Entries[i].At = Position{}
+		literal(v.Entries[i].Value)
 	}
-	for _, item := range v.items {
-		item.literal()
+	for _, item := range v.Items {
+		literal(item)
 	}
 }

@@ -5,7 +5,7 @@
 // brings providers of its own.
 //
 // The section telemetry is OpenTelemetry's declarative configuration, as it is.
-// It is checked strictly against what otelconf understands before anything is
-// started: a key that is misspelt is an error at its place, where otelconf would
-// do without it.
+// It is validated against OpenTelemetry's published JSON Schema before anything is
+// started, less what otelconf does not read: a key that is misspelt is an error at its
+// place, where otelconf would do without it.
 package setup

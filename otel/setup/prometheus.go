@@ -1,8 +1,8 @@
 package setup
 
 import (
-	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -19,14 +19,13 @@ type pullReader struct {
 	} `json:"exporter"`
 }
 
-// prometheusExporter is its only exporter. Host and Port are not ours to take:
-// the page is the server's, behind its own address.
+// prometheusExporter is its only exporter. It has no host and no port: the page is the
+// server's, behind its own address.
 type prometheusExporter struct {
-	Host                *string `json:"host"`
-	Port                *int    `json:"port"`
-	TranslationStrategy string  `json:"translation_strategy"`
-	WithoutScopeInfo    bool    `json:"without_scope_info"`
-	WithoutTargetInfo   bool    `json:"without_target_info"`
+	TranslationStrategy string `json:"translation_strategy"`
+	WithoutScopeInfo    bool   `json:"without_scope_info"`
+	WithoutTargetInfo   bool   `json:"without_target_info/development"`
+	NoTargetInfo        bool   `json:"without_target_info"` // the same
 }
 
 var strategies = map[string]otlptranslator.TranslationStrategyOption{
@@ -37,26 +36,17 @@ var strategies = map[string]otlptranslator.TranslationStrategyOption{
 	"no_translation":                       otlptranslator.NoTranslation,
 }
 
-func (e *prometheusExporter) validate() error {
-	if e.Host != nil || e.Port != nil {
-		return errors.New("takes no host and no port: the page is served at /metrics, where the server listens")
-	}
-	if _, ok := strategies[e.TranslationStrategy]; !ok {
-		return errors.New("has an unknown translation_strategy")
-	}
-	return nil
-}
-
 // newPrometheus is a reader of metrics and the page that shows them, with those
 // of the process and of Go.
 func newPrometheus(e *prometheusExporter) (sdkmetric.Reader, http.Handler, error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	options := []otelprom.Option{otelprom.WithRegisterer(registry), otelprom.WithTranslationStrategy(strategies[e.TranslationStrategy])}
+	strategy := strategies[strings.TrimSuffix(e.TranslationStrategy, development)]
+	options := []otelprom.Option{otelprom.WithRegisterer(registry), otelprom.WithTranslationStrategy(strategy)}
 	if e.WithoutScopeInfo {
 		options = append(options, otelprom.WithoutScopeInfo())
 	}
-	if e.WithoutTargetInfo {
+	if e.WithoutTargetInfo || e.NoTargetInfo {
 		options = append(options, otelprom.WithoutTargetInfo())
 	}
 	reader, err := otelprom.New(options...)

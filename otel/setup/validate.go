@@ -1,236 +1,183 @@
 package setup
 
 import (
-	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
-	"reflect"
-	"regexp"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
-	"go.opentelemetry.io/contrib/otelconf"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+	"golang.org/x/text/language"
+	"golang.org/x/text/message"
 
 	"github.com/plinthkv/plinth/config"
 )
 
-// parsed is the section, taken apart into what otelconf does and what is ours.
-type parsed struct {
-	config         otelconf.OpenTelemetryConfiguration
-	prometheus     *prometheusExporter // nil: no page
-	prometheusPath string
+// validate compares the section, whose value is root, with the schema.
+func (s *schema) validate(section *config.Node, root map[string]any) error {
+	err := s.compiled.Validate(root)
+	var invalid *jsonschema.ValidationError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &invalid):
+		return section.Errorf("", "%v", err)
+	}
+	v := violations{schema: s, section: section, root: root}
+	v.add(invalid)
+	return config.Join(v.errs...)
 }
 
-func (p *parsed) disabled() bool { return p.config.Disabled != nil && *p.config.Disabled }
-
-// Validate checks the section telemetry and starts nothing. All errors come at
-// once, each with its position.
-func Validate(section *config.Node) error {
-	_, err := parse(section)
-	return err
-}
-
-func parse(section *config.Node) (*parsed, error) {
-	if section.IsEmpty() {
-		return &parsed{prometheus: &prometheusExporter{}}, nil
-	}
-	raw, err := section.JSON()
-	if err != nil {
-		return nil, err
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var root any
-	if err := dec.Decode(&root); err != nil {
-		return nil, section.Errorf("", "%v", err)
-	}
-	mapping, ok := root.(map[string]any)
-	if !ok {
-		return nil, section.Errorf("", "%v", errNoMapping)
-	}
-	p, v := &parsed{}, &validator{section: section}
-	p.takePrometheus(mapping, v)
-	v.value(reflect.TypeFor[otelconf.OpenTelemetryConfiguration](), mapping, "")
-	if err := config.Join(v.errs...); err != nil {
-		return nil, err
-	}
-	if err := decodeInto(mapping, &p.config); err != nil {
-		return nil, section.Errorf("", "%s", oneLine(err))
-	}
-	if major, _, _ := strings.Cut(p.config.FileFormat, "."); major != "1" {
-		return nil, section.Errorf("file_format", "is %q, this version understands \"1.0\"", p.config.FileFormat)
-	}
-	return p, nil
-}
-
-// takePrometheus takes the pull reader out of root: otelconf would open a port of
-// its own for it, and has it only among its experiments. Without meter_provider
-// there is the page all the same.
-func (p *parsed) takePrometheus(root map[string]any, v *validator) {
-	meter, ok := root["meter_provider"].(map[string]any)
-	if !ok {
-		p.prometheus = &prometheusExporter{}
-		root["meter_provider"] = map[string]any{"readers": []any{}}
-		return
-	}
-	readers, _ := meter["readers"].([]any)
-	var rest []any
-	for i, reader := range readers {
-		r, _ := reader.(map[string]any)
-		pull, ours := r["pull"]
-		if !ours || len(r) > 1 {
-			rest = append(rest, reader)
-			continue
-		}
-		path := fmt.Sprintf("meter_provider.readers[%d].pull", i)
-		if p.prometheus != nil {
-			v.errorf(path, "is the second one: there is one page for Prometheus, at /metrics")
-			continue
-		}
-		p.prometheus, p.prometheusPath = &prometheusExporter{}, path
-		var own pullReader
-		if v.value(reflect.TypeFor[pullReader](), pull, path) && decodeInto(pull, &own) == nil {
-			p.prometheus = &own.Exporter.Prometheus
-			what, _ := pull.(map[string]any)
-			exporter, _ := what["exporter"].(map[string]any)
-			if _, ok := exporter["prometheus/development"]; !ok {
-				v.errorf(path, "has no exporter: there is prometheus/development")
-			}
-			if err := p.prometheus.validate(); err != nil {
-				v.errorf(path+".exporter", "%v", err)
-			}
-		}
-		rest = append(rest, taken{}) // the others keep their places, for their errors
-	}
-	if p.prometheus == nil {
-		return
-	}
-	meter["readers"] = rest
-	v.after = func() {
-		meter["readers"] = slices.DeleteFunc(rest, func(r any) bool { return r == taken{} })
-	}
-}
-
-// taken stands where a reader was that otelconf does not get.
-type taken struct{}
-
-// validator compares a value with the type that it is decoded into, key by key:
-// the types are made of OpenTelemetry's own schema.
-type validator struct {
+// violations are what is wrong with a section by the schema, in the terms of who
+// writes YAML.
+type violations struct {
+	schema  *schema
 	section *config.Node
+	root    any
 	errs    []error
-	after   func() // what is left to do once all has been looked at
 }
 
-func (v *validator) errorf(path, format string, args ...any) {
+func (v *violations) errorf(path, format string, args ...any) {
 	v.errs = append(v.errs, v.section.Errorf(path, format, args...))
 }
 
-// value tells whether what stands at path can be a t. What is inside is looked at
-// first, so that an error is told where it is and not around it.
-func (v *validator) value(t reflect.Type, value any, path string) bool {
-	if value == (taken{}) {
-		return true
-	}
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	well := true
-	switch t.Kind() {
-	case reflect.Struct:
-		well = v.structure(t, value, path)
-	case reflect.Slice:
-		list, ok := value.([]any)
-		if !ok && value != nil {
-			v.errorf(path, "must be a list")
-			return false
+func (v *violations) add(e *jsonschema.ValidationError) {
+	path := v.path(e.InstanceLocation)
+	switch k := e.ErrorKind.(type) {
+	case *kind.Schema, *kind.Group, *kind.Reference, *kind.AllOf:
+		for _, cause := range e.Causes {
+			v.add(cause)
 		}
-		for i, item := range list {
-			well = v.value(t.Elem(), item, fmt.Sprintf("%s[%d]", path, i)) && well
+	case *kind.OneOf:
+		v.oneOf(e, path)
+	case *kind.AdditionalProperties:
+		for _, name := range k.Properties {
+			v.errorf(v.path(append(slices.Clone(e.InstanceLocation), name)), "unknown key %q%s", name, config.Hint(name, v.known(e.SchemaURL)))
 		}
-	case reflect.Map:
-		if m, _ := value.(map[string]any); len(m) > 0 && t.Elem().Kind() == reflect.Interface { // as always_on: the schema has nothing in it
-			v.errorf(path, "takes no settings")
-			return false
+	case *kind.Required:
+		v.errorf(path, "%s is missing", strings.Join(k.Missing, ", "))
+	case *kind.MinProperties, *kind.MaxProperties:
+		if known := v.known(e.SchemaURL); len(known) > 0 {
+			v.errorf(path, "takes exactly one of %s", strings.Join(known, ", "))
+		} else {
+			v.errorf(path, "must not be empty")
 		}
+	case *kind.Type:
+		v.errorf(path, "must be %s, not %s", wanted(k.Want), got[k.Got])
+	case *kind.Enum:
+		v.errorf(path, "must be one of %s", words(k.Want))
+	case *kind.MinItems: // of which OpenTelemetry has only those of one
+		v.errorf(path, "must not be empty")
+	case *kind.Minimum:
+		v.errorf(path, "must be at least %s", k.Want.RatString())
+	case *kind.ExclusiveMinimum:
+		v.errorf(path, "must be more than %s", k.Want.RatString())
+	case *kind.Maximum:
+		v.errorf(path, "must be at most %s", k.Want.RatString())
+	default:
+		v.errorf(path, "%s", e.ErrorKind.LocalizedString(message.NewPrinter(language.English)))
 	}
-	if path == "" && v.after != nil {
-		v.after()
-	}
-	if !well || value == nil {
-		return well
-	}
-	if err := decodeInto(value, reflect.New(t).Interface()); err != nil {
-		v.errorf(path, "%s", oneLine(err))
-		return false
-	}
-	return true
 }
 
-func (v *validator) structure(t reflect.Type, value any, path string) bool {
-	if value == nil {
-		return true
-	}
-	mapping, ok := value.(map[string]any)
-	if !ok {
-		v.errorf(path, "must be a mapping")
-		return false
-	}
-	fields := map[string]reflect.Type{}
-	var known []string
-	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name != "" && name != "-" {
-			fields[name] = f.Type
-			known = append(known, name)
+// oneOf reports that a value is none of several types or, if it is a list of the wrong
+// things, what is wrong with it as the list that it is nearest to.
+func (v *violations) oneOf(e *jsonschema.ValidationError, path string) {
+	var types []string
+	var nearest *jsonschema.ValidationError
+	for _, cause := range e.Causes {
+		k, ok := cause.ErrorKind.(*kind.Type)
+		switch {
+		case ok && len(cause.InstanceLocation) == len(e.InstanceLocation):
+			types = append(types, k.Want...)
+		case nearest == nil || leaves(cause) < leaves(nearest):
+			nearest = cause
 		}
 	}
-	well := true
-	for _, name := range slices.Sorted(maps.Keys(mapping)) {
-		inner, at := mapping[name], name
-		if path != "" {
-			at = path + "." + name
+	if nearest != nil {
+		v.add(nearest)
+		return
+	}
+	v.errorf(path, "must be %s", wanted(types))
+}
+
+// leaves is how many things are wrong.
+func leaves(e *jsonschema.ValidationError) int {
+	n := 0
+	for _, cause := range e.Causes {
+		n += leaves(cause)
+	}
+	return max(n, 1)
+}
+
+// known are the keys that the object at a place of the schema may have.
+func (v *violations) known(place string) []string {
+	_, fragment, _ := strings.Cut(place, "#")
+	var at any = v.schema.doc
+	for token := range strings.SplitSeq(strings.TrimPrefix(fragment, "/"), "/") {
+		token, _ = url.PathUnescape(token)
+		token = strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
+		if object, _ := at.(map[string]any); token != "" {
+			at = object[token]
 		}
-		ft, ok := fields[name]
-		if !ok {
-			v.errorf(at, "unknown key %q%s", name, config.Hint(name, known))
-			well = false
+	}
+	return slices.Sorted(maps.Keys(propertiesOf(at)))
+}
+
+// path is a place in the section as [config.Node.Errorf] has it.
+func (v *violations) path(location []string) string {
+	var b strings.Builder
+	at := v.root
+	for _, token := range location {
+		switch x := at.(type) {
+		case []any:
+			i, _ := strconv.Atoi(token)
+			fmt.Fprintf(&b, "[%d]", i)
+			at = x[i]
 			continue
+		case map[string]any:
+			at = x[token]
 		}
-		well = v.value(ft, inner, at) && well
+		if strings.ContainsAny(token, ".\"'[] ") || token == "" {
+			token = strconv.Quote(token)
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(token)
 	}
-	if well && len(mapping) != 1 && slices.Contains(choices, t) {
-		v.errorf(path, "takes exactly one of %s", strings.Join(known, ", "))
-		return false
-	}
-	return well
+	return b.String()
 }
 
-// choices are the types of which the schema wants one property, and otelconf finds
-// out only when it starts.
-var choices = []reflect.Type{reflect.TypeFor[otelconf.SpanExporter](), reflect.TypeFor[otelconf.LogRecordExporter](),
-	reflect.TypeFor[otelconf.PushMetricExporter](), reflect.TypeFor[otelconf.MetricReader](), reflect.TypeFor[otelconf.SpanProcessor](),
-	reflect.TypeFor[otelconf.LogRecordProcessor](), reflect.TypeFor[otelconf.Sampler]()}
-
-// What otelconf's and encoding/json's errors say of Go, for who writes YAML.
+// JSON's types, for who writes YAML.
 var (
-	typeName  = regexp.MustCompile(`unmarshaling error in \S+\s*`)
-	required  = regexp.MustCompile(`field (\S+) in \S+: required`)
-	wrongType = regexp.MustCompile(`cannot unmarshal (\w+) into Go (?:value|struct field \S+) of type (\S+)`)
+	want = map[string]string{"object": "a mapping", "array": "a list", "integer": "a whole number", "number": "a number",
+		"boolean": "true or false", "string": "text (a number needs quotes)"}
+	got = map[string]string{"object": "a mapping", "array": "a list", "integer": "a whole number", "number": "a number",
+		"boolean": "a boolean", "string": "text", "null": "nothing"}
 )
 
-var typesInYAML = map[string]string{"int": "a whole number", "float64": "a number", "bool": "true or false", "string": "text (a number needs quotes)"}
-
-// oneLine is such an error without Go's terms.
-func oneLine(err error) string {
-	text := typeName.ReplaceAllString(err.Error(), "")
-	text = required.ReplaceAllString(text, "$1 is missing")
-	if m := wrongType.FindStringSubmatch(text); m != nil {
-		if want, ok := typesInYAML[m[2]]; ok {
-			return "must be " + want + ", not a " + m[1]
+// wanted names types, but for null: what may be nothing may be left out.
+func wanted(types []string) string {
+	var names []string
+	for _, t := range types {
+		if name, ok := want[t]; ok && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
-	text = strings.ReplaceAll(text, "\n", ": ")
-	return strings.TrimSuffix(strings.TrimPrefix(text, "json: "), ": ")
+	return strings.Join(names, " or ")
+}
+
+// words are the values of an enumeration, but for null.
+func words(values []any) string {
+	var out []string
+	for _, x := range values {
+		if s, ok := x.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return strings.Join(out, ", ")
 }

@@ -1,4 +1,4 @@
-package config
+package strictyaml
 
 import (
 	"cmp"
@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// maxErrors is how many problems one load reports. A file of a megabyte can hold
+// MaxErrors is how many problems one load reports. A file of a megabyte can hold
 // a hundred thousand of them, and nobody reads those.
-const maxErrors = 200
+const MaxErrors = 200
 
 // Position is where a piece of configuration was written. The zero value:
 // nowhere that is known.
@@ -88,30 +88,28 @@ func (e *FieldError) Error() string { return e.Path + ": " + e.Message }
 // ConfigPath is e.Path.
 func (e *FieldError) ConfigPath() string { return e.Path }
 
-func fieldErrorf(path, format string, args ...any) error {
-	return &FieldError{Path: path, Message: fmt.Sprintf(format, args...)}
-}
-
 // Join gathers what several decodes and checks found into one [Errors], sorted
 // and without repeats; nil errors are left out. It is nil if nothing remains. An
 // error that is neither an [*Error] nor [Errors] is kept with its text and no
 // position.
 func Join(errs ...error) error {
-	var p problems
+	var p Problems
 	for _, err := range errs {
-		p.take(err)
+		p.Take(err)
 	}
-	return p.err()
+	return p.Err()
 }
 
-// problems collects errors while the work goes on. The zero value is ready.
-type problems struct {
+// Problems collects errors while the work goes on. The zero value is ready.
+type Problems struct {
 	list Errors
 	seen map[Error]bool
 	more int // beyond maxErrors
 }
 
-func (p *problems) add(pos Position, path, message string) {
+// Add collects a problem. One that is known already is left out, and so is what is
+// beyond [MaxErrors], but for its number.
+func (p *Problems) Add(pos Position, path, message string) {
 	e := Error{Pos: pos, Path: path, Message: message}
 	if p.seen[e] {
 		return
@@ -127,43 +125,47 @@ func (p *problems) add(pos Position, path, message string) {
 	p.list = append(p.list, &e)
 }
 
-func (p *problems) full() bool { return len(p.list) >= maxErrors }
+// Len returns how many problems are collected so far.
+func (p *Problems) Len() int { return len(p.list) }
 
-func (p *problems) addf(pos Position, path, format string, args ...any) {
-	p.add(pos, path, fmt.Sprintf(format, args...))
+func (p *Problems) full() bool { return len(p.list) >= MaxErrors }
+
+// Addf is Add with a message as fmt.Sprintf has it.
+func (p *Problems) Addf(pos Position, path, format string, args ...any) {
+	p.Add(pos, path, fmt.Sprintf(format, args...))
 }
 
-// take adds what another collector found. Text that somebody put around it with
+// Take adds what another collector found. Text that somebody put around it with
 // %w is dropped: position and path say more.
-func (p *problems) take(err error) {
+func (p *Problems) Take(err error) {
 	switch e := err.(type) {
 	case nil:
 	case Errors:
 		for _, one := range e {
-			p.take(one)
+			p.Take(one)
 		}
 	case *Error:
-		p.add(e.Pos, e.Path, e.Message)
+		p.Add(e.Pos, e.Path, e.Message)
 	case interface{ Unwrap() []error }:
 		for _, one := range e.Unwrap() {
-			p.take(one)
+			p.Take(one)
 		}
 	default:
 		var many Errors
 		var one *Error
 		switch {
 		case errors.As(err, &many):
-			p.take(many)
+			p.Take(many)
 		case errors.As(err, &one):
-			p.take(one)
+			p.Take(one)
 		default:
-			p.add(Position{}, "", err.Error())
+			p.Add(Position{}, "", err.Error())
 		}
 	}
 }
 
-// err is nil, not an empty Errors, if nothing was found.
-func (p *problems) err() error {
+// Err returns the problems in order as [Errors], nil if there are none.
+func (p *Problems) Err() error {
 	if len(p.list) == 0 {
 		return nil
 	}

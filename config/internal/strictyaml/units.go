@@ -1,4 +1,4 @@
-package config
+package strictyaml
 
 import (
 	"fmt"
@@ -81,7 +81,7 @@ func parseDuration(s string) (d time.Duration, problem string) {
 func (b *Bytes) UnmarshalText(text []byte) error {
 	n, problem := parseBytes(string(text))
 	if problem != "" {
-		return fmt.Errorf("%q %s", clip(string(text)), problem)
+		return fmt.Errorf("%q %s", Clip(string(text)), problem)
 	}
 	*b = Bytes(n)
 	return nil
@@ -105,7 +105,7 @@ func (b Bytes) String() string {
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, problem := parseDuration(string(text))
 	if problem != "" {
-		return fmt.Errorf("%q %s", clip(string(text)), problem)
+		return fmt.Errorf("%q %s", Clip(string(text)), problem)
 	}
 	*d = Duration(v)
 	return nil
@@ -117,8 +117,8 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // String is the duration in Go's form, 1m30s.
 func (d Duration) String() string { return time.Duration(d).String() }
 
-// clip shortens text for an error message.
-func clip(s string) string {
+// Clip shortens text for an error message.
+func Clip(s string) string {
 	const most = 64
 	if len(s) <= most {
 		return s

@@ -1,4 +1,4 @@
-package config
+package strictyaml
 
 import (
 	"reflect"
@@ -6,37 +6,31 @@ import (
 )
 
 // validate asks a decoded struct what it thinks of its values.
-func (d *decoder) validate(rv reflect.Value, v *value, path string) {
+func (d *Decoder) validate(rv reflect.Value, v *Value, path string) {
 	own, ok := rv.Addr().Interface().(interface{ Validate() error })
 	if !ok {
 		return
 	}
 	for _, e := range fieldErrors(own.Validate()) {
-		d.invalid(e, v, path)
+		d.Invalid(e, v, path)
 	}
 }
 
-// invalid reports what a Validate said about a field, unless that field, or
-// something in it, could not be decoded in the first place.
-func (d *decoder) invalid(e FieldError, v *value, path string) {
-	if d.problems.full() { // the rest is costly, and would not be shown
-		d.problems.more++
+// Invalid reports what a Validate said about a field of v, which stands at path,
+// unless that field or something in it could not be decoded in the first place.
+func (d *Decoder) Invalid(e FieldError, v *Value, path string) {
+	if d.Problems.full() { // the rest is costly, and would not be shown
+		d.Problems.more++
 		return
 	}
-	full := joinPath(path, e.Path)
+	full := Below(path, e.Path)
 	for failed := range d.failed {
-		if inPath(failed, full) || e.Path != "" && inPath(full, failed) {
+		if Within(failed, full) || e.Path != "" && Within(full, failed) {
 			return
 		}
 	}
-	at, _ := v.find(e.Path)
-	d.problems.add(at.where(), full, redact(clipMessage(e.Message), v))
-}
-
-// inPath says whether path names outer or something in it.
-func inPath(outer, path string) bool {
-	rest, ok := strings.CutPrefix(path, outer)
-	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	at, _ := v.Find(e.Path)
+	d.Problems.Add(at.Where(), full, redact(clipMessage(e.Message), v))
 }
 
 // fieldErrors takes what a Validate returned apart, into errors about a field each.

@@ -1,4 +1,4 @@
-package config
+package strictyaml
 
 import (
 	"cmp"
@@ -14,16 +14,32 @@ import (
 // wrapper, of a plugin. It does not change, and may be used by several goroutines
 // at once. A nil *Node is a part that nobody wrote.
 type Node struct {
-	v    *value
+	v    *Value
 	path string // from the root
 }
 
-// IsEmpty says whether there is nothing in n: no key, no item, no value.
-func (n *Node) IsEmpty() bool {
-	return n == nil || n.v == nil || n.v.kind != scalar && len(n.v.entries) == 0 && len(n.v.items) == 0
+// NewNode returns v as a Node that stands at path; nil if v is nil.
+func NewNode(v *Value, path string) *Node {
+	if v == nil {
+		return nil
+	}
+	return &Node{v, path}
 }
 
-// Path is where n stands in the configuration, such as
+// ValueOf returns the value that n stands for; nil if n is nil.
+func ValueOf(n *Node) *Value {
+	if n == nil {
+		return nil
+	}
+	return n.v
+}
+
+// IsEmpty reports whether there is nothing in n: no key, no item, no value.
+func (n *Node) IsEmpty() bool {
+	return n == nil || n.v == nil || n.v.Kind != Scalar && len(n.v.Entries) == 0 && len(n.v.Items) == 0
+}
+
+// Path returns where n stands in the configuration, such as
 // stores.default.pipeline[3].cache; empty for the root.
 func (n *Node) Path() string {
 	if n == nil {
@@ -32,7 +48,7 @@ func (n *Node) Path() string {
 	return n.path
 }
 
-// Pos is the position of what path, relative to n, names: "max_bytes",
+// Pos returns the position of what path, relative to n, names: "max_bytes",
 // "tenants[2].rate", or "" for n itself. If there is no such thing, it is the
 // position of the closest thing around it that exists. The zero Position if n is
 // nil.
@@ -40,11 +56,11 @@ func (n *Node) Pos(path string) Position {
 	if n == nil || n.v == nil {
 		return Position{}
 	}
-	at, _ := n.v.find(path)
-	return at.where()
+	at, _ := n.v.Find(path)
+	return at.Where()
 }
 
-// Errorf is an [*Error] about what path, relative to n, names; see [Node.Pos].
+// Errorf returns an [*Error] about what path, relative to n, names; see [Node.Pos].
 // Values in the message that came from a reference or from the environment are
 // replaced by where they came from.
 func (n *Node) Errorf(path, format string, args ...any) error {
@@ -52,7 +68,7 @@ func (n *Node) Errorf(path, format string, args ...any) error {
 	if n == nil || n.v == nil {
 		return &Error{Path: path, Message: message}
 	}
-	return &Error{Pos: n.Pos(path), Path: joinPath(n.path, path), Message: redact(message, n.v)}
+	return &Error{Pos: n.Pos(path), Path: Below(n.path, path), Message: redact(message, n.v)}
 }
 
 // Decode decodes n strictly into the value that into points to, over what it
@@ -72,33 +88,33 @@ func (n *Node) Errorf(path, format string, args ...any) error {
 // caller's own — are given the position of that field, each of a joined error
 // for itself.
 func (n *Node) Decode(into any) error {
-	d := new(decoder)
-	v, path := &value{}, ""
+	d := new(Decoder)
+	v, path := &Value{}, ""
 	if n != nil && n.v != nil {
 		v, path = n.v, n.path
 	}
-	d.decodeInto(into, v, path)
-	return d.problems.err()
+	d.Decode(into, v, path)
+	return d.Problems.Err()
 }
 
 // redact takes the data of every scalar below v that must not be shown out of a
 // message that somebody else wrote.
-func redact(message string, v *value) string {
+func redact(message string, v *Value) string {
 	var hides []hiding
 	seen := map[string]bool{}
-	v.walk(func(s *value) {
-		if s.origin == document || strings.TrimSpace(s.data) == "" || seen[s.data] {
+	v.Walk(func(s *Value) {
+		if s.Origin == Document || strings.TrimSpace(s.Data) == "" || seen[s.Data] {
 			return
 		}
-		seen[s.data] = true
-		quoted := strconv.Quote(s.data)
-		forms := []string{s.data, quoted[1 : len(quoted)-1]}
-		if s.pos.Line == 0 { // it may be a list, and a message about one item
-			forms = append(forms, strings.Split(s.data, ",")...)
+		seen[s.Data] = true
+		quoted := strconv.Quote(s.Data)
+		forms := []string{s.Data, quoted[1 : len(quoted)-1]}
+		if s.Pos.Line == 0 { // it may be a list, and a message about one item
+			forms = append(forms, strings.Split(s.Data, ",")...)
 		}
 		for _, form := range forms {
 			if form = strings.TrimSpace(form); form != "" {
-				hides = append(hides, hiding{form, s.show()})
+				hides = append(hides, hiding{form, s.Show()})
 			}
 		}
 	})
@@ -129,7 +145,7 @@ func hide(s string, hides []hiding) string {
 	return b.String()
 }
 
-// isWord tells whether s[from:to] is no part of a longer word.
+// isWord reports whether s[from:to] is no part of a longer word.
 func isWord(s string, from, to int) bool {
 	inWord := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 	before, _ := utf8.DecodeLastRuneInString(s[:from])
@@ -137,18 +153,18 @@ func isWord(s string, from, to int) bool {
 	return !(from > 0 && inWord(before)) && !(to < len(s) && inWord(after))
 }
 
-// walk visits every scalar below v.
-func (v *value) walk(visit func(*value)) {
-	switch v.kind {
-	case scalar:
+// Walk visits every scalar below v.
+func (v *Value) Walk(visit func(*Value)) {
+	switch v.Kind {
+	case Scalar:
 		visit(v)
-	case mapping:
-		for _, e := range v.entries {
-			e.value.walk(visit)
+	case Mapping:
+		for _, e := range v.Entries {
+			e.Value.Walk(visit)
 		}
-	case list:
-		for _, item := range v.items {
-			item.walk(visit)
+	case List:
+		for _, item := range v.Items {
+			item.Walk(visit)
 		}
 	}
 }
@@ -158,41 +174,41 @@ func (n *Node) Has(path string) bool {
 	if n == nil || n.v == nil {
 		return false
 	}
-	_, ok := n.v.find(path)
+	_, ok := n.v.Find(path)
 	return ok
 }
 
-// Text is the single value at path; empty: there is none.
+// Text returns the single value at path, or "" if there is none.
 func (n *Node) Text(path string) string {
 	if !n.Has(path) {
 		return ""
 	}
-	at, _ := n.v.find(path)
-	return at.data
+	at, _ := n.v.Find(path)
+	return at.Data
 }
 
-// Keys are the dotted paths of all values below n that are no mappings, as they are
+// Keys returns the dotted paths of all values below n that are no mappings, as they are
 // written: "limits.memory".
 func (n *Node) Keys() []string {
 	var keys []string
-	var walk func(v *value, path string)
-	walk = func(v *value, path string) {
-		for _, e := range v.entries {
-			at := join(path, e.name)
-			if e.value.kind == mapping && len(e.value.entries) > 0 {
-				walk(e.value, at)
+	var walk func(v *Value, path string)
+	walk = func(v *Value, path string) {
+		for _, e := range v.Entries {
+			at := Key(path, e.Name)
+			if e.Value.Kind == Mapping && len(e.Value.Entries) > 0 {
+				walk(e.Value, at)
 			} else {
 				keys = append(keys, at)
 			}
 		}
 	}
-	if n != nil && n.v != nil && n.v.kind == mapping {
+	if n != nil && n.v != nil && n.v.Kind == Mapping {
 		walk(n.v, "")
 	}
 	return keys
 }
 
-// Without is n without what stands at the dotted paths.
+// Without returns n without what stands at the dotted paths.
 func (n *Node) Without(paths ...string) *Node {
 	if n == nil || n.v == nil || len(paths) == 0 {
 		return n
@@ -200,18 +216,18 @@ func (n *Node) Without(paths ...string) *Node {
 	return &Node{n.v.without("", paths), n.path}
 }
 
-func (v *value) without(path string, paths []string) *value {
+func (v *Value) without(path string, paths []string) *Value {
 	own := *v
-	own.entries = nil
-	for _, e := range v.entries {
-		at := join(path, e.name)
+	own.Entries = nil
+	for _, e := range v.Entries {
+		at := Key(path, e.Name)
 		if slices.Contains(paths, at) {
 			continue
 		}
-		if e.value.kind == mapping {
-			e.value = e.value.without(at, paths)
+		if e.Value.Kind == Mapping {
+			e.Value = e.Value.without(at, paths)
 		}
-		own.entries = append(own.entries, e)
+		own.Entries = append(own.Entries, e)
 	}
 	return &own
 }

@@ -1,4 +1,4 @@
-package config
+package strictyaml
 
 import (
 	"math"
@@ -9,7 +9,7 @@ import (
 // scalar decodes a plain value into a Go type of the language itself. In a file,
 // what is in quotes is a string and nothing else; what came through a reference or
 // from outside the file is text that the wanted type reads.
-func (d *decoder) scalar(rv reflect.Value, v *value, path string) {
+func (d *Decoder) scalar(rv reflect.Value, v *Value, path string) {
 	wanted := ""
 	switch rv.Kind() {
 	case reflect.String:
@@ -29,51 +29,51 @@ func (d *decoder) scalar(rv reflect.Value, v *value, path string) {
 		}
 	}
 	if wanted == "" {
-		d.failf(v.where(), path, "cannot be decoded into %s", rv.Type())
+		d.Failf(v.Where(), path, "cannot be decoded into %s", rv.Type())
 		return
 	}
-	if v.kind != scalar {
-		d.want(v, path, wanted)
+	if v.Kind != Scalar {
+		d.Want(v, path, wanted)
 		return
 	}
-	is := coreType(v.data)
-	fromOutside := v.origin != document || v.pos.Line == 0
+	is := coreType(v.Data)
+	fromOutside := v.Origin != Document || v.Pos.Line == 0
 	switch {
 	case rv.Kind() == reflect.String:
-		if v.plain && !fromOutside && is != coreString {
-			d.failf(v.pos, path, "want a string, got %s: put it in quotes", v.describe())
+		if v.Plain && !fromOutside && is != coreString {
+			d.Failf(v.Pos, path, "want a string, got %s: put it in quotes", v.Describe())
 			return
 		}
-		rv.SetString(v.data)
-	case !v.plain && !fromOutside:
-		d.failf(v.pos, path, "want %s, got a string: remove the quotes", wanted)
+		rv.SetString(v.Data)
+	case !v.Plain && !fromOutside:
+		d.Failf(v.Pos, path, "want %s, got a string: remove the quotes", wanted)
 	case is == coreAmbiguous:
-		d.failf(v.pos, path, "%s %s", v.show(), ambiguousNumber)
+		d.Failf(v.Pos, path, "%s %s", v.Show(), ambiguousNumber)
 	case rv.Kind() == reflect.Bool && is == coreBool:
-		rv.SetBool(v.data[0] == 't' || v.data[0] == 'T')
+		rv.SetBool(v.Data[0] == 't' || v.Data[0] == 'T')
 	case rv.CanInt() && is == coreInt:
-		n, err := parseInt(v.data, rv.Type().Bits())
+		n, err := parseInt(v.Data, rv.Type().Bits())
 		if err != nil {
-			d.failf(v.pos, path, "%s is out of range: want a whole number from %d to %d", v.show(), int64(-1)<<(rv.Type().Bits()-1), int64(math.MaxInt64)>>(64-rv.Type().Bits()))
+			d.Failf(v.Pos, path, "%s is out of range: want a whole number from %d to %d", v.Show(), int64(-1)<<(rv.Type().Bits()-1), int64(math.MaxInt64)>>(64-rv.Type().Bits()))
 			return
 		}
 		rv.SetInt(n)
 	case rv.CanUint() && is == coreInt:
-		n, err := parseUint(v.data, rv.Type().Bits())
+		n, err := parseUint(v.Data, rv.Type().Bits())
 		if err != nil {
-			d.failf(v.pos, path, "%s is out of range: want a whole number from 0 to %d", v.show(), uint64(math.MaxUint64)>>(64-rv.Type().Bits()))
+			d.Failf(v.Pos, path, "%s is out of range: want a whole number from 0 to %d", v.Show(), uint64(math.MaxUint64)>>(64-rv.Type().Bits()))
 			return
 		}
 		rv.SetUint(n)
 	case rv.CanFloat() && (is == coreInt || is == coreFloat):
-		f, err := parseFloat(v.data, rv.Type().Bits())
+		f, err := parseFloat(v.Data, rv.Type().Bits())
 		if err != nil {
-			d.failf(v.pos, path, "%s is out of range", v.show())
+			d.Failf(v.Pos, path, "%s is out of range", v.Show())
 			return
 		}
 		rv.SetFloat(f)
 	default:
-		d.failf(v.pos, path, "want %s, got %s", wanted, v.show())
+		d.Failf(v.Pos, path, "want %s, got %s", wanted, v.Show())
 	}
 }
 
@@ -90,15 +90,15 @@ func parseFloat(s string, bits int) (float64, error) {
 
 // anything decodes into an empty interface: map[string]any, []any, string, bool,
 // int64, float64 or nil, as the core schema says.
-func (d *decoder) anything(rv reflect.Value, v *value, path string) {
+func (d *Decoder) anything(rv reflect.Value, v *Value, path string) {
 	set := func(x any) { rv.Set(reflect.ValueOf(x)) }
-	switch v.kind {
-	case mapping:
+	switch v.Kind {
+	case Mapping:
 		m := map[string]any{}
 		d.dictionary(reflect.ValueOf(&m).Elem(), v, path, false)
 		set(m)
 		return
-	case list:
+	case List:
 		l := []any{}
 		d.slice(reflect.ValueOf(&l).Elem(), v, path, false)
 		set(l)
@@ -113,10 +113,10 @@ func (d *decoder) anything(rv reflect.Value, v *value, path string) {
 	case coreFloat:
 		into = reflect.New(reflect.TypeFor[float64]()).Elem()
 	case coreAmbiguous:
-		d.failf(v.pos, path, "%s %s", v.show(), ambiguousNumber)
+		d.Failf(v.Pos, path, "%s %s", v.Show(), ambiguousNumber)
 		return
 	default:
-		set(v.data)
+		set(v.Data)
 		return
 	}
 	d.scalar(into, v, path)
@@ -126,13 +126,18 @@ func (d *decoder) anything(rv reflect.Value, v *value, path string) {
 // core is the type of v where nobody says what is wanted: a plain scalar's by the
 // core schema, anything else a string. Text from outside the file that the schema
 // is of two minds about (007, an empty value) stays text.
-func (v *value) core() core {
-	if !v.plain {
+func (v *Value) core() core {
+	if !v.Plain {
 		return coreString
 	}
-	is := coreType(v.data)
-	if (v.origin != document || v.pos.Line == 0) && (is == coreAmbiguous || is == coreNull && v.data == "") {
+	is := coreType(v.Data)
+	if (v.Origin != Document || v.Pos.Line == 0) && (is == coreAmbiguous || is == coreNull && v.Data == "") {
 		return coreString
 	}
 	return is
+}
+
+// IsString reports whether v is a string where the text alone decides.
+func (v *Value) IsString() bool {
+	return v.Kind == Scalar && (!v.Plain || v.core() == coreString)
 }

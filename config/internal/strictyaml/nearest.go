@@ -1,4 +1,4 @@
-package config
+package strictyaml
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ const (
 	maxNamesShown  = 12
 )
 
-// fold is the form in which names of the environment and of flags are compared.
-func fold(name string) string {
+// Fold is the form in which names of the environment and of flags are compared.
+func Fold(name string) string {
 	return strings.ReplaceAll(strings.ToLower(name), "-", "_")
 }
 
@@ -30,32 +30,27 @@ func nearest(name string, known []string) string {
 		if max(len(name), len(k))-min(len(name), len(k)) > limit {
 			continue
 		}
-		if d := distance(fold(name), fold(k)); d <= limit && d < bestAt {
+		if d := distance(Fold(name), Fold(k)); d <= limit && d < bestAt {
 			best, bestAt = k, d
 		}
 	}
 	return best
 }
 
-// Hint is the end of an error about an unknown name, for packages that know names
-// that this one does not: the nearest known one or, where none is close, those
-// that there are.
-func Hint(name string, known []string) string { return hint(name, known) }
-
-// hint ends a message about an unknown name: the nearest known one or, where
-// none is close, those that there are.
-func hint(name string, known []string) string {
+// Hint ends a message about an unknown name: the nearest known one or, where none is
+// close, those that there are.
+func Hint(name string, known []string) string {
 	if len(known) == 0 {
 		return ""
 	}
 	if n := nearest(name, known); n != "" {
 		return fmt.Sprintf(": did you mean %q?", n)
 	}
-	return ": known are " + names(known)
+	return ": known are " + Names(known)
 }
 
-// names lists names for a message, sorted and not too many.
-func names(known []string) string {
+// Names lists names for a message, sorted and not too many.
+func Names(known []string) string {
 	sorted := slices.Sorted(slices.Values(known))
 	more := ""
 	if len(sorted) > maxNamesShown {

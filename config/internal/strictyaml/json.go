@@ -1,4 +1,4 @@
-package config
+package strictyaml
 
 import (
 	"bytes"
@@ -13,12 +13,12 @@ import (
 // if n is nil or nothing is written. Numbers that JSON cannot hold, or that are
 // read differently by different readers of YAML, are reported as [Errors].
 func (n *Node) JSON() (json.RawMessage, error) {
-	if n == nil || n.v == nil || n.v.kind == null {
+	if n == nil || n.v == nil || n.v.Kind == Null {
 		return nil, nil
 	}
 	var e jsonEncoder
 	e.value(n.v, n.path)
-	if err := e.problems.err(); err != nil {
+	if err := e.problems.Err(); err != nil {
 		return nil, err
 	}
 	return e.out.Bytes(), nil
@@ -26,50 +26,50 @@ func (n *Node) JSON() (json.RawMessage, error) {
 
 type jsonEncoder struct {
 	out      bytes.Buffer
-	problems problems
+	problems Problems
 }
 
-func (e *jsonEncoder) value(v *value, path string) {
-	switch v.kind {
-	case null:
+func (e *jsonEncoder) value(v *Value, path string) {
+	switch v.Kind {
+	case Null:
 		e.out.WriteString("null")
-	case mapping:
+	case Mapping:
 		e.out.WriteByte('{')
-		for i, entry := range v.entries {
+		for i, entry := range v.Entries {
 			if i > 0 {
 				e.out.WriteByte(',')
 			}
-			e.text(entry.name)
+			e.text(entry.Name)
 			e.out.WriteByte(':')
-			e.value(entry.value, join(path, entry.name))
+			e.value(entry.Value, Key(path, entry.Name))
 		}
 		e.out.WriteByte('}')
-	case list:
+	case List:
 		e.out.WriteByte('[')
-		for i, item := range v.items {
+		for i, item := range v.Items {
 			if i > 0 {
 				e.out.WriteByte(',')
 			}
-			e.value(item, index(path, i))
+			e.value(item, Item(path, i))
 		}
 		e.out.WriteByte(']')
-	case scalar:
+	case Scalar:
 		e.scalar(v, path)
 	}
 }
 
-func (e *jsonEncoder) scalar(v *value, path string) {
+func (e *jsonEncoder) scalar(v *Value, path string) {
 	switch v.core() {
 	case coreNull:
 		e.out.WriteString("null")
 	case coreBool:
-		e.out.WriteString(strings.ToLower(v.data))
+		e.out.WriteString(strings.ToLower(v.Data))
 	case coreInt:
-		negative, digits, base := splitInt(v.data)
+		negative, digits, base := splitInt(v.Data)
 		if base != 10 {
-			n, err := parseUint(v.data, 64)
+			n, err := parseUint(v.Data, 64)
 			if err != nil {
-				e.problems.addf(v.pos, path, "%s is out of range", v.show())
+				e.problems.Addf(v.Pos, path, "%s is out of range", v.Show())
 				return
 			}
 			digits = strconv.FormatUint(n, 10)
@@ -79,19 +79,19 @@ func (e *jsonEncoder) scalar(v *value, path string) {
 		}
 		e.out.WriteString(digits) // as many digits as written: the reader decides what fits
 	case coreFloat:
-		f, err := strconv.ParseFloat(v.data, 64)
+		f, err := strconv.ParseFloat(v.Data, 64)
 		if err != nil {
-			e.problems.addf(v.pos, path, "%s is out of range", v.show())
+			e.problems.Addf(v.Pos, path, "%s is out of range", v.Show())
 			return
 		}
 		out, _ := json.Marshal(f)
 		e.out.Write(out)
 	case coreAmbiguous:
-		e.problems.addf(v.pos, path, "%s %s", v.show(), ambiguousNumber)
+		e.problems.Addf(v.Pos, path, "%s %s", v.Show(), ambiguousNumber)
 	case coreNotFinite:
-		e.problems.addf(v.pos, path, "%s is no finite number", v.show())
+		e.problems.Addf(v.Pos, path, "%s is no finite number", v.Show())
 	default:
-		e.text(v.data)
+		e.text(v.Data)
 	}
 }
 

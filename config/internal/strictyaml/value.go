@@ -1,0 +1,112 @@
+package strictyaml
+
+import "strconv"
+
+// Value is one value of a document: what YAML said, freed of YAML's variety, with the
+// place it came from.
+type Value struct {
+	Kind    Kind
+	Key     Position // of its key or its place in a list
+	Pos     Position // of the value itself
+	Entries []Entry  // of a mapping, in the order written
+	Items   []*Value // of a list
+
+	// Of a scalar:
+	Text   string // as written, references and all
+	Data   string // what is decoded: Text with its references resolved
+	Plain  bool   // written without quotes
+	Origin Origin
+	Broken bool // already reported: Data is not to be looked at
+}
+
+// Entry is a key of a mapping with its value.
+type Entry struct {
+	Name     string
+	Spelling Spelling
+	At       Position // of the key
+	Value    *Value
+}
+
+// Kind is what a value is made of.
+type Kind uint8
+
+const (
+	Null   Kind = iota // nothing: the zero Value
+	Scalar             // text; its type is the decoder's to find out
+	List
+	Mapping
+)
+
+// Origin says how much a scalar may tell.
+type Origin uint8
+
+const (
+	Document    Origin = iota // in the open: may be shown
+	Reference                 // through a reference: its text may be shown, its data not
+	Environment               // a variable: nothing may be shown
+)
+
+// Spelling says how the name of a key compares with the names that are known.
+type Spelling uint8
+
+const (
+	Exact Spelling = iota // as it is
+	Loose                 // folded, see [Fold]
+	Lost                  // folded, and it cannot name anything new: its case is unknown
+)
+
+// Get returns the value of a key, nil if there is none.
+func (v *Value) Get(name string) *Value {
+	for _, e := range v.Entries {
+		if e.Is(name) {
+			return e.Value
+		}
+	}
+	return nil
+}
+
+// Is reports whether e is the key name, by its spelling.
+func (e Entry) Is(name string) bool {
+	return e.Name == name || e.Spelling != Exact && Fold(e.Name) == Fold(name)
+}
+
+// Where returns the position for an error about v: its own if it is a scalar, that of
+// its key if it may spread over lines.
+func (v *Value) Where() Position {
+	if v.Kind == Scalar {
+		return v.Pos
+	}
+	return v.Key
+}
+
+// Describe returns the kind of v for a sentence "want …, got …".
+func (v *Value) Describe() string {
+	switch {
+	case v.Kind == Null:
+		return "nothing"
+	case v.Kind == List:
+		return "a list"
+	case v.Kind == Mapping:
+		return "a mapping"
+	case !v.Plain || v.Origin != Document:
+		return "a string"
+	}
+	switch coreType(v.Data) {
+	case coreBool:
+		return "a boolean"
+	case coreInt, coreFloat, coreAmbiguous:
+		return "a number"
+	}
+	return "a string"
+}
+
+// Show returns a scalar as an error may show it.
+func (v *Value) Show() string {
+	switch v.Origin {
+	case Reference:
+		return Clip(v.Text)
+	case Environment:
+		return "the value"
+	}
+	return strconv.Quote(Clip(v.Data))
+}

@@ -1,0 +1,123 @@
+package setup
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.opentelemetry.io/contrib/otelconf"
+
+	"github.com/plinthkv/plinth/config"
+)
+
+// parsed is the section, taken apart into what otelconf does and what is ours.
+type parsed struct {
+	config         otelconf.OpenTelemetryConfiguration
+	prometheus     *prometheusExporter // nil: no page
+	prometheusPath string
+}
+
+func (p *parsed) disabled() bool { return p.config.Disabled != nil && *p.config.Disabled }
+
+// Validate checks the section telemetry and starts nothing. All errors come at
+// once, each with its position.
+func Validate(section *config.Node) error {
+	_, err := parse(section)
+	return err
+}
+
+func parse(section *config.Node) (*parsed, error) {
+	if section.IsEmpty() {
+		return &parsed{prometheus: &prometheusExporter{}}, nil
+	}
+	raw, err := section.JSON()
+	if err != nil {
+		return nil, err
+	}
+	root, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, section.Errorf("", "%v", err)
+	}
+	mapping, ok := root.(map[string]any)
+	if !ok {
+		return nil, section.Errorf("", "%v", errNoMapping)
+	}
+	s, err := newSchema()
+	if err != nil {
+		return nil, section.Errorf("", "%v", err)
+	}
+	if err := config.Join(s.validate(section, mapping), checkPages(section, mapping)); err != nil {
+		return nil, err
+	}
+	p := &parsed{}
+	if err := p.takePrometheus(section, mapping); err != nil {
+		return nil, err
+	}
+	if err := decodeInto(mapping, &p.config); err != nil {
+		return nil, section.Errorf("", "%s", oneLine(err))
+	}
+	if major, _, _ := strings.Cut(p.config.FileFormat, "."); major != "1" {
+		return nil, section.Errorf("file_format", "is %q, this version understands \"1.0\"", p.config.FileFormat)
+	}
+	return p, nil
+}
+
+// pulls are the readers of root that are pages to ask for, by their paths in order.
+// Nothing is known of root.
+func pulls(root map[string]any) (paths []string, readers []map[string]any) {
+	meter, _ := root["meter_provider"].(map[string]any)
+	list, _ := meter["readers"].([]any)
+	for i, reader := range list {
+		if r, _ := reader.(map[string]any); r["pull"] != nil {
+			pull, _ := r["pull"].(map[string]any)
+			paths, readers = append(paths, fmt.Sprintf("meter_provider.readers[%d].pull", i)), append(readers, pull)
+		}
+	}
+	return paths, readers
+}
+
+// checkPages reports what the schema allows of a page for Prometheus, and this program
+// has its own way of.
+func checkPages(section *config.Node, root map[string]any) error {
+	var errs []error
+	paths, readers := pulls(root)
+	for i, pull := range readers {
+		exporter, _ := pull["exporter"].(map[string]any)
+		page, _ := exporter["prometheus"+development].(map[string]any)
+		switch {
+		case i > 0:
+			errs = append(errs, section.Errorf(paths[i], "is the second one: there is one page for Prometheus, at /metrics"))
+		case page["host"] != nil || page["port"] != nil:
+			errs = append(errs, section.Errorf(paths[i]+".exporter", "takes no host and no port: the page is served at /metrics, where the server listens"))
+		}
+	}
+	return config.Join(errs...)
+}
+
+// takePrometheus takes the pull reader out of a valid root: otelconf would open a port
+// of its own for it, and has it only among its experiments. Without meter_provider
+// there is the page all the same.
+func (p *parsed) takePrometheus(section *config.Node, root map[string]any) error {
+	meter, ok := root["meter_provider"].(map[string]any)
+	if !ok {
+		p.prometheus = &prometheusExporter{}
+		root["meter_provider"] = map[string]any{"readers": []any{}}
+		return nil
+	}
+	paths, readers := pulls(root)
+	if len(readers) == 0 {
+		return nil
+	}
+	var own pullReader
+	if err := decodeInto(readers[0], &own); err != nil {
+		return section.Errorf(paths[0], "%s", oneLine(err))
+	}
+	p.prometheus, p.prometheusPath = &own.Exporter.Prometheus, paths[0]
+	meter["readers"] = slices.DeleteFunc(meter["readers"].([]any), func(reader any) bool { return reader.(map[string]any)["pull"] != nil })
+	return nil
+}
+
+// oneLine is the text of an error that otelconf has in several.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ": ") }
