@@ -15,6 +15,7 @@ import (
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/memory/module"
+	"github.com/plinthkv/plinth/plugins/pebble"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -32,6 +33,26 @@ func TestDefaultPipelineConformance(t *testing.T) {
 		env := sdk.Env{Now: clock.Now}
 		rand.Read(env.Incarnation[:])
 		return pipeline(forgetful{memory.New(memory.DefaultConfig(), env)}, "", clock)
+	}})
+}
+
+// The same over a durable store, which is closed and opened again.
+func TestDefaultPipelineConformanceOnDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the pipeline's kit, and that of the store, run by themselves")
+	}
+	clock := storagetest.NewClock()
+	var dir string
+	start := func(ctx context.Context) (storage.Backend, error) {
+		below, err := pebble.Open(ctx, sdk.Env{Now: clock.Now, Dir: dir, Config: []byte(`{"cache": "1MiB", "write_buffer": "1MiB"}`)})
+		if err != nil {
+			return nil, err
+		}
+		return pipeline(below, "", clock)
+	}
+	storagetest.Run(t, storagetest.Factory{Clock: clock, Reopen: start, Open: func(ctx context.Context) (storage.Backend, error) {
+		dir = t.TempDir()
+		return start(ctx)
 	}})
 }
 

@@ -179,8 +179,9 @@ func crashConfig() Config {
 
 const crashDir = "PLINTH_CRASH_DIR"
 
-// TestMain is the writer that is killed, where it is told so.
+// TestMain is the plugin, or the writer that is killed, where it is told so.
 func TestMain(m *testing.M) {
+	servePlugin()
 	dir := os.Getenv(crashDir)
 	if dir == "" {
 		os.Exit(m.Run())

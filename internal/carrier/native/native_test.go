@@ -85,8 +85,7 @@ func (m moody) Get(ctx context.Context, key []byte) (storage.Item, error) {
 
 func (m moody) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	if string(w.Ops[0].Key) == "panic" {
-		var nothing map[string]int
-		nothing["x"] = 1
+		_ = w.Ops[len(w.Ops)]
 	}
 	return m.Backend.Apply(ctx, w)
 }
