@@ -106,6 +106,7 @@ var walls = []wall{
 	{room: "plugins/memory/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory"}, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
 	{room: "internal/private", why: "it looks at folders alone"},
 	{room: "internal/supervise", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "it keeps books, whatever the carrier"},
+	{room: "internal/sentinel", why: "it only looks at values"},
 	{room: "internal/drain", allowed: []string{self + "/storage"}, why: "it only counts"},
 	{room: "internal/carrier", allowed: append([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/internal/supervise"}, otelAPI...), never: append([]string{self + "/sdk/process"}, otelSDK...), why: "what carriers share knows none of them"},
 	{room: "internal/carrier/native", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/internal/carrier", self + "/internal/drain", self + "/internal/supervise", self + "/internal/private", "github.com/tetratelabs/wazero"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a carrier knows the contract and its engine"},

@@ -39,18 +39,23 @@ func ProcessFactory() carrier.Factory {
 		if len(p.Worker) == 0 {
 			return nil, isolate.NoWorker()
 		}
-		o := c.Options(p, c.Process)
-		o.Command = p.Worker
-		if o.Env = maps.Clone(o.Env); o.Env == nil {
-			o.Env = map[string]string{}
-		}
-		maps.Copy(o.Env, WorkerEnv(p.Name))
-		process, err := procs.New(o)
+		process, err := procs.New(c.options(p))
 		if err != nil {
 			return nil, &carrier.FieldError{Err: err}
 		}
 		return procs.Carry(process, p.Linked.Shared), nil
 	})
+}
+
+// options are those of the worker.
+func (c *ProcessConfig) options(p carrier.Plugin) procs.Options {
+	o := c.Options(p, c.Process)
+	o.Command = p.Worker
+	if o.Env = maps.Clone(o.Env); o.Env == nil {
+		o.Env = map[string]string{}
+	}
+	maps.Copy(o.Env, WorkerEnv(p.Name))
+	return o
 }
 
 // WorkerEnv is what has a program be the worker of a backend that it links in.

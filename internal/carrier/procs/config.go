@@ -112,18 +112,20 @@ func (r *Running) Validate() error {
 // Factory makes the carriers of executables.
 func Factory() carrier.Factory {
 	return carrier.NewFactory("process", false, "process", Config{}, func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
-		o := c.Options(p, c.Process.Running)
-		o.Command, o.Files = c.Process.from(p.Path)
-		o.SHA256, o.Plaintext = c.SHA256, c.Process.TLS == "off"
-		if !c.Grants.Telemetry {
-			o.Telemetry = nil
-		}
-		process, err := New(o)
+		process, err := New(c.options(p))
 		if err != nil {
 			return nil, &carrier.FieldError{Path: "process", Err: err}
 		}
 		return Carry(process, false), nil
 	})
+}
+
+// options are those of the executable.
+func (c *Config) options(p carrier.Plugin) Options {
+	o := c.Options(p, c.Process.Running)
+	o.Command, o.Files = c.Process.from(p.Path)
+	o.SHA256, o.Plaintext = c.SHA256, c.Process.TLS == "off"
+	return o
 }
 
 // Options are those of a process that is configured so, without its command.
@@ -132,6 +134,9 @@ func (c *Common) Options(p carrier.Plugin, r Running) Options {
 		Name: p.Name, Env: c.Grants.Env, Telemetry: p.Telemetry, Start: r.StartTimeout, Stop: r.StopTimeout, Plain: r.Plane == "grpc", Call: c.Limits.Call,
 		MaxFrame: c.Limits.MaxFrame, Memory: c.Limits.Memory, Limit: c.Limits.Memory, Restart: c.Restart.Policy(), RestartEmpty: c.Restarts(),
 		Log: p.Log, Clock: p.Clock, Tracer: p.Tracer, Meter: p.Meter,
+	}
+	if !c.Grants.Telemetry {
+		o.Telemetry = nil
 	}
 	if c.Grants.Dir != "" {
 		o.Dir = p.Path(c.Grants.Dir)

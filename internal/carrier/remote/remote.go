@@ -83,21 +83,26 @@ func validAddress(address string) error {
 // Factory makes the carriers of other hosts.
 func Factory() carrier.Factory {
 	return carrier.NewFactory("remote", false, "remote", Config{}, func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
-		file := func(path string) string {
-			if path == "" || path == client.SystemCA {
-				return path
-			}
-			return p.Path(path)
-		}
-		r := &remote{settings: p.Settings, config: client.Config{
-			Address: c.Remote, Token: c.Token, ConnectTimeout: c.ConnectTimeout, Attempts: c.Attempts,
-			TLS: client.TLS{CA: file(c.TLS.CA), Cert: file(c.TLS.Cert), Key: file(c.TLS.Key), ServerName: c.TLS.ServerName},
-		}}
+		r := &remote{settings: p.Settings, config: c.client(p.Path)}
 		if err := r.config.Validate(); err != nil {
 			return nil, &carrier.FieldError{Err: err}
 		}
 		return r, nil
 	})
+}
+
+// client is the configuration of the connection, but for the store's name.
+func (c *Config) client(path func(string) string) client.Config {
+	file := func(name string) string {
+		if name == "" || name == client.SystemCA {
+			return name
+		}
+		return path(name)
+	}
+	return client.Config{
+		Address: c.Remote, Token: c.Token, ConnectTimeout: c.ConnectTimeout, Attempts: c.Attempts,
+		TLS: client.TLS{CA: file(c.TLS.CA), Cert: file(c.TLS.Cert), Key: file(c.TLS.Key), ServerName: c.TLS.ServerName},
+	}
 }
 
 // remote is another host. Each backend has a connection of its own.

@@ -85,7 +85,8 @@ func (r *Runtime) Factory() carrier.Factory {
 	return carrier.NewFactory("wasm", false, "module", Config{}, r.carry)
 }
 
-func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
+// options are those of a module that is configured so.
+func (c *Config) options(p carrier.Plugin) Options {
 	o := Options{
 		Name: p.Name, SHA256: c.SHA256, Trusted: c.Trust == "trusted", Memory: c.Limits.Memory, Call: c.Limits.Call, MaxFrame: c.Limits.MaxFrame,
 		Env: c.Grants.Env, Log: p.Log, Clock: p.Clock, Tracer: p.Tracer, Meter: p.Meter, Restart: c.Restart.Policy(),
@@ -93,6 +94,11 @@ func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrie
 	if c.Restarts() {
 		o.OnLoss = RestartOnLoss
 	}
+	return o
+}
+
+func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
+	o := c.options(p)
 	binary := p.Module
 	if binary == nil {
 		var err error
