@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/abi/abipb"
 	"github.com/plinthkv/plinth/internal/sentinel"
 	"github.com/plinthkv/plinth/server"
 )
@@ -55,6 +56,23 @@ func optionsOf(s *Server) any {
 		opts = append(opts, sentinel.Print(made.FieldByName(of)))
 	}
 	return opts
+}
+
+// Every method of the service is served, but for those of subprocesses.
+func TestMethods(t *testing.T) {
+	var served, want []string
+	for _, m := range (&Server{}).service().Streams {
+		served = append(served, m.StreamName)
+	}
+	methods := abipb.File_plinth_backend_v1_backend_proto.Services().ByName("Backend").Methods()
+	for i := range methods.Len() {
+		if name := string(methods.Get(i).Name()); name != "Open" && name != "Try" && name != "Attach" {
+			want = append(want, name)
+		}
+	}
+	if !slices.Equal(served, want) {
+		t.Errorf("%q are served, want %q", served, want)
+	}
 }
 
 // What is silent in a configuration has the default that its comment says.

@@ -3,8 +3,14 @@
 package procs
 
 import (
+	"path"
+	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/abi/abipb"
 	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/sentinel"
 )
@@ -16,5 +22,17 @@ func TestNoSettingIsForgotten(t *testing.T) {
 	others := map[string]any{"OnLoss": "restart", "Process.TLS": "off", "Process.Plane": "grpc"}
 	for _, path := range sentinel.Ignored(base, others, func(c Config) any { return c.options(p) }) {
 		t.Errorf("%s is forgotten", path)
+	}
+}
+
+// Every op has a method of the service.
+func TestMethods(t *testing.T) {
+	service := abipb.File_plinth_backend_v1_backend_proto.Services().ByName("Backend")
+	for op := range abi.Ops() {
+		name := methods[op]
+		method := service.Methods().ByName(protoreflect.Name(path.Base(name)))
+		if method == nil || strings.ReplaceAll(op.String(), "_", "") != strings.ToLower(string(method.Name())) {
+			t.Errorf("%s has the method %q", op, name)
+		}
 	}
 }
