@@ -1,5 +1,3 @@
-//go:build unix
-
 package procs
 
 import (
@@ -22,6 +20,11 @@ func TestNoSettingIsForgotten(t *testing.T) {
 	others := map[string]any{"OnLoss": "restart", "Process.TLS": "off", "Process.Plane": "grpc"}
 	for _, path := range sentinel.Ignored(base, others, func(c Config) any { return c.options(p) }) {
 		t.Errorf("%s is forgotten", path)
+	}
+	// One setting has two meanings: what the plugin is told, and what the system gives it.
+	base.Limits.Memory = 1 << 20
+	if o := base.options(p); o.Memory != 1<<20 || o.Limit != 1<<20 {
+		t.Errorf("limits.memory is told as %d, and enforced as %d", o.Memory, o.Limit)
 	}
 }
 
