@@ -11,7 +11,7 @@ import (
 
 // Factory makes the carriers of modules that workers run.
 func Factory() carrier.Factory {
-	return carrier.NewFactory("wasm", true, "module", wasmhost.Config{}, carry)
+	return carrier.NewFactory("wasm", true, "module", wasmhost.DefaultConfig(), carry)
 }
 
 func carry(_ context.Context, p carrier.Plugin, c wasmhost.Config) (carrier.Carrier, error) {

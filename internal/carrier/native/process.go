@@ -23,6 +23,11 @@ type ProcessConfig struct {
 	procs.Common `yaml:",inline"`
 }
 
+// DefaultProcessConfig is what stands where a configuration is silent.
+func DefaultProcessConfig() ProcessConfig {
+	return ProcessConfig{Process: procs.DefaultRunning(), Common: procs.DefaultCommon()}
+}
+
 // Validate checks the choices.
 func (c *ProcessConfig) Validate() error {
 	return errors.Join(carrier.CheckIsolation(c.Isolation), c.Loss.Validate())
@@ -33,7 +38,7 @@ const prefix = "backend:"
 
 // ProcessFactory makes the carriers of what is linked in, and runs as a process.
 func ProcessFactory() carrier.Factory {
-	return carrier.NewFactory("", true, "linked-in backend", ProcessConfig{}, func(_ context.Context, p carrier.Plugin, c ProcessConfig) (carrier.Carrier, error) {
+	return carrier.NewFactory("", true, "linked-in backend", DefaultProcessConfig(), func(_ context.Context, p carrier.Plugin, c ProcessConfig) (carrier.Carrier, error) {
 		if len(p.Worker) == 0 {
 			return nil, isolate.NoWorker()
 		}

@@ -28,6 +28,22 @@ func TestNoSettingIsForgotten(t *testing.T) {
 	}
 }
 
+// What the reference prints as a default is what is in force, also where it is not set.
+func TestDefaults(t *testing.T) {
+	made := func(c Config) string {
+		c.Process.Command = []string{"plugin"}
+		o := c.options(carrier.Plugin{})
+		if err := o.complete(); err != nil {
+			t.Fatal(err)
+		}
+		o.Restart, o.Log = o.Restart.WithDefaults(), nil
+		return sentinel.Print(o)
+	}
+	if printed, silent := made(DefaultConfig()), made(Config{}); printed != silent {
+		t.Errorf("printed:\n%s\nin force:\n%s", printed, silent)
+	}
+}
+
 // Every op has a method of the service.
 func TestMethods(t *testing.T) {
 	service := abipb.File_plinth_backend_v1_backend_proto.Services().ByName("Backend")
