@@ -61,7 +61,8 @@ type wall struct {
 // walls says who may know whom. A room may import what its line allows, the
 // standard library, and rooms below itself.
 var walls = []wall{
-	{room: "storage", allowed: []string{self + "/internal/clock", self + "/internal/keyrange"}, why: "the contract is on the standard library alone"},
+	{room: "storage", allowed: []string{self + "/internal/clock", self + "/internal/keyrange", self + "/internal/backoff"}, why: "the contract is on the standard library alone"},
+	{room: "internal/backoff", why: "it only waits"},
 	{room: "internal/clock", why: "the contract stands on it"},
 	{room: "internal/keyrange", why: "it only looks at keys"},
 	{room: "abi", allowed: []string{self + "/storage"}, why: "guests compile it"},
@@ -145,7 +146,7 @@ var onlyImporters = map[string][]string{
 
 // beneath is what a room stands on: who may know the one may know the other.
 var beneath = map[string][]string{
-	self + "/storage":        {self + "/internal/clock", self + "/internal/keyrange"},
+	self + "/storage":        {self + "/internal/clock", self + "/internal/keyrange", self + "/internal/backoff"},
 	self + "/abi":            {self + "/internal/abi"},
 	self + "/plugins/ledger": {self + "/internal/ledger"},
 }

@@ -62,6 +62,7 @@ type Linked = carrier.Linked
 type Host struct {
 	settings Settings
 	unwatch  func()       // ends the log of the clock
+	unstat   func() error // ends the metrics of backends; nil: there are none
 	clock    *clock.Clock // the one by which expiries are made and judged
 	runtime  *wasmhost.Runtime
 	carriers []carrier.Factory
@@ -76,6 +77,8 @@ type Host struct {
 type backend struct {
 	storage.Backend
 	hub     *wrappers.Hub
+	store   string // that it was opened for
+	plugin  string
 	shared  bool  // others may write to it, past this host
 	untried error // why it is not known what it would be; nil: it is
 }
@@ -123,6 +126,9 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 		return nil, err
 	}
 	h.idle = h.idlers(cfg)
+	if h.unstat, err = h.measure(); err != nil {
+		return nil, err
+	}
 	return h, nil
 }
 
@@ -269,7 +275,7 @@ func (h *Host) openBackend(ctx context.Context, cfg *config.Config, store string
 	case err != nil:
 		return nil, configError(cfg, bc.Config, path, err)
 	}
-	b := &backend{Backend: opened, hub: h.hub(opened), shared: p.Shared()}
+	b := &backend{Backend: opened, hub: h.hub(opened), store: store, plugin: bc.Plugin, shared: p.Shared()}
 	opened.WhenLost(b.hub.StateLost)
 	h.backends = append(h.backends, b)
 	return b, nil
@@ -322,6 +328,9 @@ func (h *Host) Stores() []*Store {
 func (h *Host) Close(ctx context.Context) error {
 	h.unwatch()
 	var errs []error
+	if h.unstat != nil {
+		errs = append(errs, h.unstat())
+	}
 	for _, s := range h.Stores() {
 		if s.later != nil {
 			if s = s.later.stop(); s == nil {

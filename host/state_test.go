@@ -63,7 +63,7 @@ stores:
 
 // A store of a host cannot be closed by who was handed it: only its host closes it.
 func TestCloseOfAStore(t *testing.T) {
-	h := mustOpen(t, `stores: { a: { backend: { plugin: memory }, pipeline: [cache] } }`, quiet)
+	h := mustOpen(t, `stores: { a: { backend: { plugin: memory }, pipeline: [batch] } }`, quiet)
 	s := storeOf(t, h, "a")
 	key := []byte("k")
 	for _, close := range []func() error{func() error { return s.Close(ctx) }, func() error { return s.Store.Close(ctx) }} {
