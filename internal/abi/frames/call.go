@@ -35,7 +35,10 @@ var calls = sync.Pool{New: func() any { return &Call{done: make(chan bool, 2)} }
 // Begin is a call of op, to which the message is to be appended.
 func Begin(op abi.Op, h *abi.Header) *Call {
 	c := calls.Get().(*Call)
-	c.Frame, c.Header = abi.BeginFrame(c.Frame[:0], 0, uint8(op), h), *h
+	c.Frame = abi.BeginFrame(c.Frame[:0], 0, uint8(op), h)
+	if h != nil {
+		c.Header = *h
+	}
 	return c
 }
 
