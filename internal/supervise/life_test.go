@@ -188,6 +188,23 @@ func TestFailedStart(t *testing.T) {
 	}
 }
 
+// A start that is due later than a caller waits is not waited for.
+func TestWaitDue(t *testing.T) {
+	for _, wait := range []time.Duration{time.Millisecond, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			l := supervise.New(supervise.Policy{Wait: wait, First: 10 * time.Second, Most: 10 * time.Second}, time.Now, slog.New(slog.DiscardHandler))
+			l.Started()
+			for range 3 { // the first start after a loss is due at once
+				l.Lost(errCrash, "", true)
+			}
+			err := l.WaitDue(t.Context())
+			if short := wait < time.Second; short != errors.Is(err, storage.ErrUnavailable) || !short && err != nil {
+				t.Errorf("of %s: %v", wait, err)
+			}
+		})
+	}
+}
+
 // Callers wait for a start, as long as they may.
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,6 +15,9 @@ func TestDefaults(t *testing.T) {
 		if err := o.complete(); err != nil {
 			t.Fatal(err)
 		}
+		if o.Memory != DefaultMemory || o.Call != DefaultCall { // which the text of the page has
+			t.Errorf("memory is %d, and a call takes %s", o.Memory, o.Call)
+		}
 		o.Restart, o.Log = o.Restart.WithDefaults(), nil
 		return sentinel.Print(o)
 	}
