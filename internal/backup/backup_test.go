@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"os"
@@ -57,7 +58,7 @@ func check(name string) (id string, err error) {
 		return "", err
 	}
 	defer f.Close()
-	return f.Check(context.Background(), func(int64, int64) {})
+	return f.Check(context.Background(), func(backup.Entry) error { return nil })
 }
 
 func TestItemsComeBack(t *testing.T) {
@@ -282,14 +283,19 @@ func TestCheckEnds(t *testing.T) {
 	}
 	defer f.Close()
 	ctx, end := context.WithCancel(t.Context())
-	n := int64(0)
-	_, err = f.Check(ctx, func(items, _ int64) {
-		if n = items; n == 5 {
+	n := 0
+	_, err = f.Check(ctx, func(backup.Entry) error {
+		if n++; n == 5 {
 			end()
 		}
+		return nil
 	})
 	if err != context.Canceled || n != 5 {
 		t.Errorf("%v after %d items", err, n)
+	}
+	_, err = f.Check(t.Context(), func(backup.Entry) error { return storage.ErrSizeLimit })
+	if !errors.Is(err, storage.ErrSizeLimit) {
+		t.Error(err)
 	}
 }
 
@@ -310,7 +316,7 @@ func FuzzCheck(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer file.Close()
-		if _, err := file.Check(t.Context(), func(int64, int64) {}); err != nil {
+		if _, err := file.Check(t.Context(), func(backup.Entry) error { return nil }); err != nil {
 			return
 		}
 		n := uint64(0)

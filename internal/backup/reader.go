@@ -71,14 +71,12 @@ func (r *File) Header() Header { return r.header }
 func (r *File) Close() error { return r.f.Close() }
 
 // Check reads the whole file: its checksum, and that its records are what the header says. It
-// calls progress after each item with the bytes of records so far. ID names the content.
-func (r *File) Check(ctx context.Context, progress func(items, bytes int64)) (id string, err error) {
+// calls each with every item; the first error of that is one of the check too. ID names the
+// content.
+func (r *File) Check(ctx context.Context, each func(Entry) error) (id string, err error) {
 	sum := sha256.New()
 	stored := io.TeeReader(r.records(), sum)
-	bad := r.walk(ctx, stored, func(_ storage.Item, items, bytes int64) bool {
-		progress(items, bytes)
-		return true
-	})
+	bad := r.walk(ctx, stored, each)
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
@@ -122,20 +120,24 @@ func drain(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// Items are the items in ascending order of their keys, with the bytes of records up to each. An
-// error is the last thing that is yielded. Items belong to the caller.
+// Items are the items in ascending order of their keys. An error is the last thing that is
+// yielded. Items belong to the caller.
 func (r *File) Items(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		stopped := false
-		err := r.walk(ctx, r.records(), func(it storage.Item, _, bytes int64) bool {
-			stopped = !yield(Entry{it, bytes}, nil)
-			return !stopped
+		err := r.walk(ctx, r.records(), func(e Entry) error {
+			if !yield(e, nil) {
+				return errStop
+			}
+			return nil
 		})
-		if err != nil && !stopped {
+		if err != nil && err != errStop {
 			yield(Entry{}, r.failed(err))
 		}
 	}
 }
+
+// errStop ends a walk.
+var errStop = errors.New("enough")
 
 // Entry is an item that was read.
 type Entry struct {
@@ -148,8 +150,8 @@ func (r *File) records() io.Reader {
 	return io.NewSectionReader(r.f, headerBytes, int64(r.header.Stored))
 }
 
-// walk reads all records of stored, which is all of them; each returns false to stop.
-func (r *File) walk(ctx context.Context, stored io.Reader, each func(it storage.Item, items, bytes int64) bool) error {
+// walk calls each with all items, up to its first error.
+func (r *File) walk(ctx context.Context, stored io.Reader, each func(Entry) error) error {
 	zip, err := zstd.NewReader(stored, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window))
 	if err != nil {
 		return err
@@ -169,8 +171,8 @@ func (r *File) walk(ctx context.Context, stored io.Reader, each func(it storage.
 			return fmt.Errorf("item %d of %d: the keys do not ascend", n+1, r.header.Items)
 		}
 		last = append(last[:0], it.Key...)
-		if !each(it, int64(n)+1, int64(r.header.Bytes-in.left)) {
-			return nil
+		if err := each(Entry{it, int64(r.header.Bytes - in.left)}); err != nil {
+			return err
 		}
 	}
 	if _, err := in.r.ReadByte(); err == nil || in.left > 0 {

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// errEnough ends a scan whose page is full.
+var errEnough = errors.New("enough")
+
+// pages are the items of a range beyond a key (nil: all), page by page. Nothing is held on the
+// server while the loop's body runs, however long it takes. Each page is one state of the store.
+func pages(ctx context.Context, s served, b bounds, after []byte) iter.Seq2[storage.Op, error] {
+	return func(yield func(storage.Op, error) bool) {
+		for {
+			page, more, err := onePage(ctx, s, rest(b, after))
+			if err != nil {
+				yield(storage.Op{}, err)
+				return
+			}
+			for _, op := range page {
+				if !yield(op, nil) {
+					return
+				}
+				after = op.Key
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// rest is b without the keys up to after.
+func rest(b bounds, after []byte) bounds {
+	if after != nil {
+		start := string(storage.After(after))
+		b.Start = &start
+	}
+	return b
+}
+
+// onePage reads as much as goes into one write set.
+func onePage(ctx context.Context, s served, b bounds) (page []storage.Op, more bool, err error) {
+	size := 0
+	err = s.scan(ctx, scanQuery{bounds: b, limit: setOps}, func(l line) error {
+		op, err := l.op()
+		if err != nil {
+			return err
+		}
+		page = append(page, op)
+		if size += len(op.Key) + len(op.Value); size >= setBytes {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return page, true, nil
+	}
+	return page, len(page) >= setOps, err
+}
