@@ -57,7 +57,7 @@ func (b *backupCmd) Run(ctx context.Context, e env) error {
 
 // all writes all items of a store.
 func all(ctx context.Context, from served, w *backup.Writer, p *progress) error {
-	return from.scan(ctx, scanQuery{snapshot: true}, func(l line) error {
+	return scanWithin(ctx, scanSilence, from, scanQuery{snapshot: true}, func(l line) error {
 		op, err := l.op()
 		if err != nil {
 			return err

@@ -300,6 +300,9 @@ func (c *httpStore) scan(ctx context.Context, s scanQuery, each func(line) error
 		if err == io.EOF {
 			return nil
 		}
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("the server has cut its answer short; its log says why: %w", err)
+		}
 		if err != nil {
 			return fmt.Errorf("read the server's answer: %w", err)
 		}

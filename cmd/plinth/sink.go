@@ -50,16 +50,24 @@ func (s sink) store(ctx context.Context, ops []storage.Op) error {
 // load waits as long as a rate limit says: it slows the work down, and does not end it.
 func (s sink) load(ctx context.Context, ops []storage.Op) error {
 	for {
-		err := s.once(ctx, ops)
-		e := storage.AsError(err)
-		if e == nil || e.Code != storage.RateLimited || e.RetryAfter <= 0 {
+		if err := s.once(ctx, ops); !waited(ctx, err) {
 			return err
 		}
-		select {
-		case <-time.After(e.RetryAfter):
-		case <-ctx.Done():
-			return err
-		}
+	}
+}
+
+// waited waits as long as a rate limit says. It reports false for any other error, and where
+// ctx ends first.
+func waited(ctx context.Context, err error) bool {
+	e := storage.AsError(err)
+	if e == nil || e.Code != storage.RateLimited || e.RetryAfter <= 0 {
+		return false
+	}
+	select {
+	case <-time.After(e.RetryAfter):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
