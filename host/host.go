@@ -126,6 +126,9 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 		return nil, err
 	}
 	h.idle = h.idlers(cfg)
+	if h.unstat, err = h.measure(); err != nil {
+		return nil, err
+	}
 	return h, nil
 }
 
