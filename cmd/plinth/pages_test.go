@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,12 +16,13 @@ import (
 type fake struct {
 	served
 	keys  []string
+	value []byte // of each
 	hangs bool
 }
 
 func (f fake) scan(ctx context.Context, _ scanQuery, each func(line) error) error {
 	for _, key := range f.keys {
-		if err := each(line{key: []byte(key)}); err != nil {
+		if err := each(line{key: []byte(key), value: f.value}); err != nil {
 			return err
 		}
 	}
@@ -69,4 +71,54 @@ func TestPagesEnd(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
+}
+
+// A page holds as many bytes as a write set, and an item more.
+func TestPagesAreBounded(t *testing.T) {
+	page, more, err := onePage(t.Context(), fake{keys: []string{"a", "b", "c"}, value: make([]byte, setBytes/2+1)}, bounds{})
+	if err != nil || len(page) != 2 || !more {
+		t.Errorf("%d items, more %v, %v", len(page), more, err)
+	}
+}
+
+// sizes takes writes, and notes of how many ops each is.
+type sizes struct {
+	served
+	of []int
+}
+
+func (s *sizes) load(_ context.Context, ops []storage.Op) error {
+	s.of = append(s.of, len(ops))
+	return nil
+}
+
+// A write set is no larger than the store takes: one op, where it cannot do several at once.
+func TestWriteSetsOfASink(t *testing.T) {
+	for want, info := range map[string]storage.Info{
+		"[3]":     {Caps: storage.CapAtomic},
+		"[2 1]":   {Caps: storage.CapAtomic, Limits: storage.Limits{Ops: 2}},
+		"[1 1 1]": {},
+	} {
+		to := &sizes{}
+		w := sink{to: to, settled: func(_ []storage.Op, err error) error { return err }}.writer(t.Context(), info)
+		for _, key := range []string{"a", "b", "c"} {
+			if err := w.Add(t.Context(), storage.Put([]byte(key), nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(t.Context()); err != nil || fmt.Sprint(to.of) != want {
+			t.Errorf("%v, %v; want %s", to.of, err, want)
+		}
+	}
+}
+
+// An item that one side alone has is no difference if it ends anyway.
+func TestItemsThatExpireWhileCompared(t *testing.T) {
+	for left, want := range map[time.Duration]int{-time.Hour: 0, expiring / 2: 0, time.Minute: 1} {
+		c := comparison{print: func(string, ...any) {}}
+		c.alone(nil, &storage.Op{ExpiresAt: time.Now().Add(left)})
+		if c.found != want {
+			t.Errorf("%d differences with %s left, want %d", c.found, left, want)
+		}
+	}
 }
