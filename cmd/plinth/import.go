@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -51,7 +52,7 @@ func (im *importCmd) Run(ctx context.Context, e env) (err error) {
 	p := newProgress(e.stderr, "imported", size)
 	i := importer{to: to, progress: p, file: im.File, read: counted}
 	err = i.all(ctx, r)
-	p.end(i.stored, counted.n)
+	p.end(i.stored, counted.n.Load())
 	return err
 }
 
@@ -104,7 +105,7 @@ func (i *importer) settled(ops []storage.Op, err error) error {
 	}
 	i.numbers = i.numbers[len(ops):]
 	i.stored += int64(len(ops))
-	i.progress.at(i.stored, i.read.n)
+	i.progress.at(i.stored, i.read.n.Load())
 	return nil
 }
 
@@ -193,14 +194,14 @@ func openInput(name string, stdin io.Reader) (io.ReadCloser, int64, error) {
 	return f, info.Size(), nil
 }
 
-// counter counts the bytes that are read through it.
+// counter counts the bytes that are read through it. The count may be read at any time.
 type counter struct {
 	r io.Reader
-	n int64
+	n atomic.Int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	return n, err
 }
