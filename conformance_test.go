@@ -56,6 +56,14 @@ func TestDefaultPipelineConformanceOnDisk(t *testing.T) {
 	}})
 }
 
+// overModule are the pipelines whose kit runs over the memory backend as a module.
+var overModule = map[string]string{
+	"default pipeline": "",
+	"cache":            "[cache]",
+	"instrument":       "[instrument]",
+	"size_limits":      "[size_limits: { key: 1KiB, value: 1MiB, rows: 100 }]",
+}
+
 func TestConformanceOverAModule(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes under the race detector, where the kits of the module and of each wrapper run by themselves")
@@ -72,9 +80,7 @@ func TestConformanceOverAModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close(context.Background())
-	for name, stages := range map[string]string{
-		"default pipeline": "", "cache": "[cache]", "instrument": "[instrument]", "size_limits": "[size_limits: { key: 1KiB, value: 1MiB, rows: 100 }]",
-	} {
+	for name, stages := range overModule {
 		t.Run(name, func(t *testing.T) {
 			storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(ctx context.Context) (storage.Backend, error) {
 				below, err := m.Open(ctx, nil)

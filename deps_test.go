@@ -1,8 +1,10 @@
 package plinth_test
 
 import (
+	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -30,21 +32,37 @@ var grpcRuntime = []string{"google.golang.org/grpc", "google.golang.org/protobuf
 // goPlugin is what go-plugin brings in.
 var goPlugin = []string{"github.com/hashicorp", "github.com/fatih/color", "github.com/mattn", "github.com/oklog/run", "github.com/golang/protobuf"}
 
+// pebbleEngine is what Pebble brings in, and prometheus what its page does.
+var (
+	pebbleEngine = slices.Concat(prometheus, []string{"github.com/cockroachdb", "github.com/DataDog/zstd", "github.com/RaduBerinde", "github.com/getsentry/sentry-go", "github.com/gogo/protobuf",
+		"github.com/golang/snappy", "github.com/klauspost/compress", "github.com/kr", "github.com/minio/minlz", "github.com/pkg/errors", "github.com/rogpeppe/go-internal", "golang.org/x/exp",
+		"golang.org/x/sys", "golang.org/x/text"})
+	prometheus = []string{"github.com/prometheus", "github.com/beorn7/perks", "github.com/cespare/xxhash", "github.com/munnerz/goautoneg", "google.golang.org/protobuf"}
+)
+
+// hostMay is what a host may know: the configuration, every carrier, and what those stand on.
+var hostMay = slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/client", self + "/config", self + "/wrappers", self + "/internal/carrier", self + "/internal/drain",
+	self + "/internal/health", self + "/internal/private", self + "/internal/supervise", "github.com/tetratelabs/wazero", "github.com/knadh/koanf", "github.com/go-viper/mapstructure",
+	"github.com/mitchellh", "go.yaml.in/yaml"}, grpcRuntime, goPlugin, otelAPI)
+
 // wrapper is what a wrapper may know, beside a library of its own.
 func wrapper(own ...string) []string {
 	return slices.Concat([]string{self + "/storage", self + "/wrappers"}, otelAPI, own)
 }
 
-// walls says who may know whom. A room may import what its line allows, the
-// standard library, and rooms below itself.
-var walls = []struct {
-	room    string   // a package, or with /... all below it
+type wall struct {
+	room    string   // a package, by its path in the module; empty: the module's own
 	goos    string   // empty: this system
 	allowed []string // prefixes of import paths, beside the standard library
 	never   []string // prefixes that even an allowed one must not bring in
 	why     string
-}{
-	{room: "storage", allowed: []string{self + "/internal/clock", self + "/internal/keyrange"}, why: "the contract is on the standard library alone"},
+}
+
+// walls says who may know whom. A room may import what its line allows, the
+// standard library, and rooms below itself.
+var walls = []wall{
+	{room: "storage", allowed: []string{self + "/internal/clock", self + "/internal/keyrange", self + "/internal/backoff"}, why: "the contract is on the standard library alone"},
+	{room: "internal/backoff", why: "it only waits"},
 	{room: "internal/clock", why: "the contract stands on it"},
 	{room: "internal/keyrange", why: "it only looks at keys"},
 	{room: "abi", allowed: []string{self + "/storage"}, why: "guests compile it"},
@@ -90,6 +108,7 @@ var walls = []struct {
 	{room: "internal/backup", allowed: []string{self + "/storage", "github.com/klauspost/compress"}, why: "a file knows no store and no protocol"},
 	{room: "internal/private", why: "it looks at folders alone"},
 	{room: "internal/supervise", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "it keeps books, whatever the carrier"},
+	{room: "internal/sentinel", why: "it only looks at values"},
 	{room: "internal/drain", allowed: []string{self + "/storage"}, why: "it only counts"},
 	{room: "internal/carrier", allowed: append([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/internal/supervise"}, otelAPI...), never: append([]string{self + "/sdk/process"}, otelSDK...), why: "what carriers share knows none of them"},
 	{room: "internal/carrier/native", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/internal/carrier", self + "/internal/drain", self + "/internal/supervise", self + "/internal/private", "github.com/tetratelabs/wazero"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a carrier knows the contract and its engine"},
@@ -97,6 +116,16 @@ var walls = []struct {
 	{room: "internal/carrier/procs", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/internal/carrier", self + "/internal/drain", self + "/internal/supervise", self + "/internal/private"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a carrier knows the contract and its engine"},
 	{room: "internal/carrier/isolate", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/internal/carrier", self + "/internal/drain", self + "/internal/supervise", self + "/internal/private", "github.com/tetratelabs/wazero"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a worker is a plugin that runs a module"},
 	{room: "internal/carrier/wasmhost", allowed: append([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/internal/carrier", self + "/internal/supervise", self + "/internal/private", "github.com/tetratelabs/wazero", "golang.org/x/sys"}, otelAPI...), never: otelSDK, why: "a carrier knows the contract and its engine"},
+	{room: "internal/abi/abipb", allowed: []string{"google.golang.org/protobuf"}, why: "generated code knows its runtime alone"},
+	{room: "internal/ledger/ledgerpb", allowed: []string{"google.golang.org/protobuf"}, why: "generated code knows its runtime alone"},
+	{room: "internal/growth", allowed: wrapper(self+"/internal/tenant", "github.com/maypok86/otter", "github.com/tidwall/btree", "golang.org/x/sys"), never: otelSDK, why: "it measures the contract and the wrappers"},
+	{room: "storage/storagetest", allowed: []string{self + "/storage", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, why: "a backend's test needs the contract, and nothing that serves it"},
+	{room: "plugins/memory/module", why: "it holds bytes"},
+	{room: "plugins/pebble", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk"}, pebbleEngine), never: []string{self + "/sdk/process", self + "/sdk/guest", "google.golang.org/grpc"}, why: "a plugin is a backend and its engine"},
+	{room: "plugins/pebble/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/pebble"}, pebbleEngine, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
+	{room: "otel/setup", allowed: slices.Concat([]string{self + "/config", "github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.opentelemetry.io/contrib/bridges", "github.com/santhosh-tekuri/jsonschema"}, otelProgram, prometheus), why: "telemetry is configured without a host"},
+	{room: "host", allowed: hostMay, never: append([]string{self + "/server", self + "/otel"}, otelSDK...), why: "a host is handed the wrappers, and serves nobody"},
+	{room: "", allowed: slices.Concat([]string{self + "/host", self + "/otel", self + "/internal/tenant", self + "/plugins/memory", "github.com/maypok86/otter", "github.com/failsafe-go", "github.com/bits-and-blooms/bitset"}, hostMay), never: append([]string{self + "/server", self + "/otel/setup", self + "/plugintest", self + "/plugins/ledger", self + "/plugins/pebble", self + "/storage/storagetest"}, otelSDK...), why: "whoever embeds gets a host, and neither servers nor engines that the program did not name"},
 }
 
 // onlyImporters are the packages that may import something directly.
@@ -118,7 +147,7 @@ var onlyImporters = map[string][]string{
 
 // beneath is what a room stands on: who may know the one may know the other.
 var beneath = map[string][]string{
-	self + "/storage":        {self + "/internal/clock", self + "/internal/keyrange"},
+	self + "/storage":        {self + "/internal/clock", self + "/internal/keyrange", self + "/internal/backoff"},
 	self + "/abi":            {self + "/internal/abi"},
 	self + "/plugins/ledger": {self + "/internal/ledger"},
 }
@@ -132,8 +161,9 @@ func TestWalls(t *testing.T) {
 					allowed = slices.Concat(allowed, more)
 				}
 			}
-			for _, dep := range deps(t, w.goos, self+"/"+w.room) {
-				if dep == self+"/"+w.room || standard(dep) {
+			room := path.Join(self, w.room)
+			for _, dep := range deps(t, w.goos, room) {
+				if dep == room || standard(dep) {
 					continue
 				}
 				if !hasPrefix(allowed, dep) || hasPrefix(w.never, dep) {
@@ -141,6 +171,31 @@ func TestWalls(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// wallless are the packages without a wall, each with its reason.
+var wallless = map[string]string{
+	"cmd/plinth":              "the program puts everything together",
+	"examples":                "it holds tests alone",
+	"examples/custom-wrapper": "a program, as its reader would write one",
+	"examples/embed":          "a program, as its reader would write one",
+	"tools/docgen":            "it describes whatever can be configured",
+}
+
+// Every package has a wall, or a reason to have none.
+func TestEveryPackageHasAWall(t *testing.T) {
+	reasons := maps.Clone(wallless)
+	for _, pkg := range append(goList(t, "", "./..."), goList(t, "wasip1", "./sdk/...", "./plugins/memory/...")...) {
+		room := strings.TrimPrefix(strings.TrimPrefix(pkg, self), "/")
+		walled := slices.ContainsFunc(walls, func(w wall) bool { return w.room == room })
+		if _, excused := wallless[room]; walled == excused {
+			t.Errorf("%q: a package has a row in walls, or a reason in wallless", room)
+		}
+		delete(reasons, room)
+	}
+	for room := range reasons {
+		t.Errorf("%q is no package", room)
 	}
 }
 
@@ -161,8 +216,8 @@ func TestOnlyImporters(t *testing.T) {
 // A room says in its doc.go what may live in it.
 func TestEveryPackageSaysWhatItIs(t *testing.T) {
 	for _, line := range goList(t, "", "-f", "{{.ImportPath}}\t{{.Doc}}", "./...") {
-		if path, doc, _ := strings.Cut(line, "\t"); doc == "" {
-			t.Errorf("%s has no package comment", path)
+		if pkg, doc, _ := strings.Cut(line, "\t"); doc == "" {
+			t.Errorf("%s has no package comment", pkg)
 		}
 	}
 }
@@ -192,8 +247,8 @@ func standard(pkg string) bool {
 	return !strings.Contains(first, ".")
 }
 
-func hasPrefix(prefixes []string, path string) bool {
+func hasPrefix(prefixes []string, pkg string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool {
-		return path == p || strings.HasPrefix(path, strings.TrimSuffix(p, "/")+"/")
+		return pkg == p || strings.HasPrefix(pkg, strings.TrimSuffix(p, "/")+"/")
 	})
 }

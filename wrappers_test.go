@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	mathrand "math/rand/v2"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
@@ -39,37 +41,70 @@ func (f forgetful) Info() storage.Info {
 	return info
 }
 
-// Every wrapper alone keeps the contract. (The others are in their own packages.)
-func TestWrapperConformance(t *testing.T) {
-	for name, stages := range map[string]string{
-		"batch":                "[batch]",
-		"small batches":        "[batch: { max_ops: 2, max_bytes: 64 }]",
-		"rate_limit":           `[rate_limit: { rate: 1e9, tenant: { until: "/" }, max_tenants: 10 }]`,
-		"retry":                "[retry: { base_delay: 1ms }]",
-		"timeout":              "[timeout: { timeout: 1m }]",
-		"circuit_breaker":      "[circuit_breaker]",
-		"prefix":               `[prefix: { prefix: "app/" }]`,
-		"prefix without a end": `[prefix: { prefix: "\xff\xff" }]`,
-		"faults":               "[faults: { rules: [{ rate: 0.01, delay: 10us }] }]",
-	} {
-		t.Run(name, func(t *testing.T) {
-			storagetest.Run(t, stack(stages)) // not in parallel: it weighs the process
+// alone are the wrappers whose kit runs over memory linked in, each by itself; those of
+// the built-in pipeline run over a module, see overModule.
+var alone = map[string]string{
+	"batch":                "[batch]",
+	"small batches":        "[batch: { max_ops: 2, max_bytes: 64 }]",
+	"rate_limit":           `[rate_limit: { rate: 1e9, tenant: { until: "/" }, max_tenants: 10 }]`,
+	"retry":                "[retry: { base_delay: 1ms }]",
+	"timeout":              "[timeout: { timeout: 1m }]",
+	"circuit_breaker":      "[circuit_breaker]",
+	"prefix":               `[prefix: { prefix: "app/" }]`,
+	"prefix without a end": `[prefix: { prefix: "\xff\xff" }]`,
+	"faults":               "[faults: { rules: [{ rate: 0.01, delay: 10us }] }]",
+	"read_only":            "[read_only]",
+}
 
+// Every wrapper alone keeps the contract.
+func TestWrapperConformance(t *testing.T) {
+	for name, stages := range alone {
+		t.Run(name, func(t *testing.T) {
+			f := stack(stages)
+			if name == "read_only" {
+				f = pastReadOnly()
+			}
+			storagetest.Run(t, f) // not in parallel: it weighs the process
 		})
 	}
 }
 
-// What reads are promised stays true above read_only, while others write. That it
-// refuses every write is in its own tests: there the kit would have nothing to read.
-func TestReadOnlyConformance(t *testing.T) {
+// unstacked are the wrappers that no random pipeline has, each with its reason.
+var unstacked = map[string]string{"read_only": "it refuses the script's writes"}
+
+// Every kind of wrapper has its kit, and a place in random pipelines.
+func TestEveryWrapperIsTried(t *testing.T) {
+	kinds := func(pipelines ...string) (kinds []string) {
+		for _, p := range pipelines {
+			kind, _, _ := strings.Cut(strings.Trim(p, "[]"), ":")
+			kinds = append(kinds, kind)
+		}
+		return kinds
+	}
+	tried := append(kinds(slices.Collect(maps.Values(alone))...), kinds(slices.Collect(maps.Values(overModule))...)...)
+	stacked := kinds(slices.Concat(stages...)...)
+	for _, f := range plinth.Wrappers() {
+		if !slices.Contains(tried, f.Kind()) {
+			t.Errorf("%s has no row in alone or overModule: its kit does not run", f.Kind())
+		}
+		if _, excused := unstacked[f.Kind()]; slices.Contains(stacked, f.Kind()) == excused {
+			t.Errorf("%s has a row in stages, or a reason in unstacked", f.Kind())
+		}
+	}
+}
+
+// pastReadOnly is a pipeline with read_only, and others who write below it: what reads
+// are promised stays true above. That it refuses every write is in its own tests: there
+// the kit would have nothing to read.
+func pastReadOnly() storagetest.Factory {
 	clock := storagetest.NewClock()
-	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
+	return storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
 		env := sdk.Env{Now: clock.Now}
 		rand.Read(env.Incarnation[:])
 		below := forgetful{memory.New(memory.DefaultConfig(), env)}
-		above, err := pipeline(below, "[read_only]", clock)
+		above, err := pipeline(below, alone["read_only"], clock)
 		return writtenBelow{above, below}, err
-	}})
+	}}
 }
 
 // writtenBelow is a backend whose writes go past its pipeline.

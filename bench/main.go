@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/plinthkv/plinth"
 )
 
 // row is a line of the table.
@@ -27,6 +30,7 @@ func (r *row) ns() float64 {
 }
 
 func main() {
+	plinth.RunWorker(durableBackend)
 	child()
 	testing.Init()
 	rounds := flag.Int("rounds", 5, "rounds; the least of each row counts")
@@ -45,6 +49,8 @@ func main() {
 	if err != nil {
 		fatal(err)
 	}
+	onDisk, closeDisk := durableRows()
+	all = append(all, onDisk...)
 	var chosen []*row
 	for _, r := range all {
 		if filter.MatchString(r.work + " " + r.subject) {
@@ -65,7 +71,7 @@ func main() {
 	}
 	fmt.Fprint(os.Stderr, "\r\x1b[K")
 	print(chosen)
-	if err := closeAll(); err != nil {
+	if err := errors.Join(closeAll(), closeDisk()); err != nil {
 		fatal(err)
 	}
 	if filter.MatchString("work in another process") || filter.MatchString("get, 1 caller, processors busy") {

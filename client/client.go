@@ -58,7 +58,7 @@ var _ storage.Backend = (*Client)(nil)
 // Dial connects to a store and asks what it can do. A server that cannot be
 // reached, or that has no such store, is an error. The caller closes the client.
 func Dial(ctx context.Context, c Config, s Settings) (*Client, error) {
-	c.defaults()
+	c = c.WithDefaults()
 	if err := c.Validate(); err != nil {
 		return nil, storage.Errorf(storage.InvalidArgument, "%w", err)
 	}

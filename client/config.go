@@ -58,7 +58,8 @@ const SystemCA = "system"
 // pingTimeout is how long the answer to a ping may take.
 const pingTimeout = 10 * time.Second
 
-func (c *Config) defaults() {
+// WithDefaults returns c with something in each field that has a default.
+func (c Config) WithDefaults() Config {
 	for _, d := range []struct {
 		have *time.Duration
 		want time.Duration
@@ -73,6 +74,7 @@ func (c *Config) defaults() {
 	if c.MessageBytes <= 0 {
 		c.MessageBytes = abi.DefaultMaxFrame
 	}
+	return c
 }
 
 // unixPath is the path of a unix socket's address.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -19,6 +18,7 @@ import (
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	judge "github.com/plinthkv/plinth/internal/abi/answer"
+	"github.com/plinthkv/plinth/internal/backoff"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -296,9 +296,5 @@ const (
 
 // pause is how long no attempt is made after so many that failed.
 func pause(failures int) time.Duration {
-	d := mostPause
-	if failures < 8 {
-		d = min(firstPause<<(failures-1), mostPause)
-	}
-	return d/2 + rand.N(d/2)
+	return backoff.Doubling{First: firstPause, Most: mostPause}.Half(failures - 1)
 }

@@ -3,7 +3,6 @@ package client
 import (
 	"bytes"
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	"github.com/plinthkv/plinth/internal/abi/answer"
+	"github.com/plinthkv/plinth/internal/backoff"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -181,18 +181,15 @@ const (
 
 // wait waits before repeat n, as long as the error asks for if that is longer.
 func (c *Client) wait(ctx context.Context, n int, err error) error {
-	d := rand.N(min(firstWait<<min(n, 10), mostWait))
+	d := backoff.Doubling{First: firstWait, Most: mostWait}.Full(n)
 	if after := storage.AsError(err).RetryAfter; after > d {
 		d = min(after, time.Second)
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+	switch {
+	case backoff.Wait(ctx, d, c.life.Done()):
 		return nil
-	case <-ctx.Done():
+	case ctx.Err() != nil:
 		return storage.ContextError(ctx)
-	case <-c.life.Done():
-		return c.error("", &storage.Error{Code: storage.ShuttingDown})
 	}
+	return c.error("", &storage.Error{Code: storage.ShuttingDown})
 }

@@ -2,12 +2,12 @@ package host
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/internal/backoff"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
 )
@@ -53,14 +53,8 @@ func (h *Host) openLater(cfg *config.Config, name string, why error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.end = cancel
 	l.gone.Go(func() {
-		for pause := laterFirst; ; pause = min(2*pause, laterMost) {
-			timer := time.NewTimer(pause/2 + rand.N(pause/2+1))
-			select {
-			case <-ctx.Done():
-				timer.Stop()
-				return
-			case <-timer.C:
-			}
+		pauses := backoff.Doubling{First: laterFirst, Most: laterMost}
+		for n := 0; backoff.Wait(ctx, pauses.Half(n), nil); n++ {
 			opened, err := h.tryLater(ctx, cfg, name)
 			if err == nil {
 				l.open.Store(&openedStore{opened, opened.top()})

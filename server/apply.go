@@ -20,7 +20,7 @@ func (c *call) jsonLimit() int64 {
 	if b := c.server.config.BodyBytes; b > 0 {
 		return b
 	}
-	if l := c.store.Info().Limits.WriteBytes; l > 0 {
+	if l := c.info().Limits.WriteBytes; l > 0 {
 		return int64(l)*jsonFactor + jsonBase
 	}
 	return unlimitedBody
@@ -291,7 +291,7 @@ func (c *call) readKeys() ([][]byte, error) {
 		default:
 			return nil, badRequest("JSON: keys[%d] must be a string, or an object with key64", i)
 		}
-		if err := c.store.Info().Limits.CheckKey(keys[i]); err != nil {
+		if err := c.info().Limits.CheckKey(keys[i]); err != nil {
 			return nil, err
 		}
 	}

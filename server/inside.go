@@ -152,10 +152,10 @@ func (c *call) receive(most int64) ([]byte, error) {
 		if slow := c.in.account.Arrived(); slow != nil {
 			return nil, slow
 		}
-		_ = control.SetReadDeadline(time.Time{})
 		if err != io.EOF {
-			return nil, bodyError(err)
+			return nil, bodyError(err) // the deadline stays: net/http reads what is left before it closes
 		}
+		_ = control.SetReadDeadline(time.Time{})
 		return b, nil
 	}
 }

@@ -83,7 +83,7 @@ func (c *call) put() error {
 	if err != nil {
 		return err
 	}
-	limits := c.store.Info().Limits
+	limits := c.info().Limits
 	if err := limits.CheckKey(c.key); err != nil {
 		return err
 	}

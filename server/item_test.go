@@ -3,6 +3,9 @@ package server_test
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -264,6 +267,37 @@ func TestBodies(t *testing.T) {
 	s.has("k", "old")
 	s.must(s.put("/keys/big", strings.Repeat("x", 8<<20)), 204)
 	s.must(s.put("/keys/big", strings.Repeat("x", 8<<20+1)), 413)
+}
+
+// The limit of bodies is for values, and for what is asked as JSON.
+func TestBodyBytes(t *testing.T) {
+	s := serve(t, func(c *server.Config, _ *server.Settings) { c.BodyBytes = 32 })
+	s.must(s.put("/keys/k", strings.Repeat("x", 32)), 204)
+	s.must(s.put("/keys/k", strings.Repeat("x", 33)), 413)
+	s.must(s.json("/get", `{"keys":["k"]}`+strings.Repeat(" ", 18)), 200)
+	s.must(s.json("/get", `{"keys":["k"]}`+strings.Repeat(" ", 19)), 413)
+}
+
+// A body has to be sent in time, and each part of it sooner: else its caller is cut off.
+func TestSlowBodies(t *testing.T) {
+	for name, edit := range map[string]func(*server.Config, *server.Settings){
+		"the whole": func(c *server.Config, _ *server.Settings) { c.BodyTimeout = 50 * time.Millisecond },
+		"a part":    func(c *server.Config, _ *server.Settings) { c.PartTimeout = 50 * time.Millisecond },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, edit)
+			conn, err := net.Dial("tcp", s.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(5 * time.Second)) // less than what else is in force
+			fmt.Fprintf(conn, "PUT %s/keys/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf", base)
+			if b, err := io.ReadAll(conn); err != nil || len(b) > 0 {
+				t.Errorf("half a body: %q, %v; want the end of the connection", b, err)
+			}
+		})
+	}
 }
 
 // A condition that is not looked at would be taken for one that holds, and a part

@@ -102,7 +102,7 @@ func (c *call) getMany() error {
 	most := len(keys) // at once
 	for len(keys) > 0 {
 		n := min(most, len(keys))
-		if limit := c.store.Info().Limits.GetKeys; limit > 0 {
+		if limit := c.info().Limits.GetKeys; limit > 0 {
 			n = min(n, limit)
 		}
 		found, err := c.read(keys[:n])

@@ -62,8 +62,19 @@ type call struct {
 	key    []byte
 	query  query
 
-	sent int64         // bytes of the answer
-	took time.Duration // that the caller took for them
+	known *storage.Info // of the store, once it was asked
+	sent  int64         // bytes of the answer
+	took  time.Duration // that the caller took for them
+}
+
+// info is what the store says of itself. It is asked once in a request, down the whole
+// pipeline.
+func (c *call) info() *storage.Info {
+	if c.known == nil {
+		i := c.store.Info()
+		c.known = &i
+	}
+	return c.known
 }
 
 // methods runs what answers the request's method.

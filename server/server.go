@@ -108,17 +108,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		l = tls.NewListener(l, s.tls)
 	}
 	unheard := &silent{}
-	web := &http.Server{
-		Handler:           s.Handler(),
-		ConnState:         unheard.state,
-		ConnContext:       withConn,
-		ReadHeaderTimeout: s.config.HeaderTimeout,
-		IdleTimeout:       s.config.IdleTimeout,
-		MaxHeaderBytes:    s.config.HeaderBytes,
-
-		DisableGeneralOptionsHandler: true, // OPTIONS * comes through the same doors as all else
-		ErrorLog:                     slog.NewLogLogger(s.settings.Log.Handler(), slog.LevelWarn),
-	}
+	web := s.web()
+	web.ConnState = unheard.state
 	failed := make(chan error, 1)
 	go func() { failed <- web.Serve(l) }()
 	select {
@@ -137,6 +128,20 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	<-failed
 	return err
+}
+
+// web is the HTTP server.
+func (s *Server) web() *http.Server {
+	return &http.Server{
+		Handler:           s.Handler(),
+		ConnContext:       withConn,
+		ReadHeaderTimeout: s.config.HeaderTimeout,
+		IdleTimeout:       s.config.IdleTimeout,
+		MaxHeaderBytes:    s.config.HeaderBytes,
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * comes through the same doors as all else
+		ErrorLog:                     slog.NewLogLogger(s.settings.Log.Handler(), slog.LevelWarn),
+	}
 }
 
 // Handler returns the server without a listener, for a mux of the caller's own:

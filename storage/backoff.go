@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
+
+	"github.com/plinthkv/plinth/internal/backoff"
 )
 
 // Backoff is how often and how late something is tried again: before retry n
@@ -45,27 +46,16 @@ func (b Backoff) orDefault() Backoff {
 	return b
 }
 
-// ceiling is the longest wait before retry n.
-func (b Backoff) ceiling(n int) time.Duration {
-	if n >= 32 || b.Base > b.Cap>>n {
-		return b.Cap
-	}
-	return b.Base << n
-}
-
 // Wait waits before retry n (from 0), at least as long as atLeast, which is what
 // an [Error] asks for with its RetryAfter. It answers the error of ctx where that
 // ends first.
 func (b Backoff) Wait(ctx context.Context, n int, atLeast time.Duration) error {
 	b = b.orDefault()
-	timer := time.NewTimer(max(rand.N(b.ceiling(n)), atLeast))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	d := backoff.Doubling{First: b.Base, Most: b.Cap}.Full(n)
+	if !backoff.Wait(ctx, max(d, atLeast), nil) {
 		return ContextError(ctx)
 	}
+	return nil
 }
 
 // RetryOnConflict runs a whole read, modify and write until it ends in something

@@ -55,6 +55,9 @@ func grpcConfig(c config.Server) grpcserver.Config {
 	return grpcserver.Config{Listener: listener(c, c.GRPC), MessageBytes: int(c.Limits.Message)}
 }
 
+// memoryOf is what requests and answers in flight may take, of both.
+func memoryOf(c config.Server) *server.Memory { return server.NewMemory(int64(c.Limits.Memory)) }
+
 // listener is what both protocols have in common.
 func listener(c config.Server, address string) server.Listener {
 	return server.Listener{

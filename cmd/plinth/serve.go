@@ -75,7 +75,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	// The signal that ends serving must not cut short what it leaves to do.
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
 	web := serverSettings(h, log, tel)
-	web.Memory = server.NewMemory(int64(cfg.Server.Limits.Memory))
+	web.Memory = memoryOf(cfg.Server)
 	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: shared(h),
 		Log: log, Memory: web.Memory, Tracer: tel.Tracer, Meter: tel.Meter})
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 // Restart is how a plugin that was lost is started again, if on_loss or its
 // capabilities have it started at all. Zero is the default, each.
 type Restart struct {
-	Budget int           `yaml:"budget"` // losses and failed starts within window, beyond which it has failed and is tried rarely; 0: 5
-	Window time.Duration `yaml:"window"` // 0: 1m
-	Wait   time.Duration `yaml:"wait"`   // how long calls wait for it meanwhile; 0: 2s
+	Budget int           `yaml:"budget"` // losses and failed starts within window, beyond which it has failed and is tried rarely
+	Window time.Duration `yaml:"window"` // in which losses count
+	Wait   time.Duration `yaml:"wait"`   // how long calls wait for it meanwhile
 }
 
 // Validate checks that nothing is negative.
@@ -34,8 +34,14 @@ func (r Restart) Policy() supervise.Policy {
 
 // Loss is what follows when a plugin is lost.
 type Loss struct {
-	OnLoss  string  `yaml:"on_loss"` // "", "fail" or "restart": what follows when its state is lost; "" is the host's default, fail
+	OnLoss  string  `yaml:"on_loss"` // "fail" or "restart": what follows when its state is lost
 	Restart Restart `yaml:"restart"` // how it is started again when it is lost
+}
+
+// DefaultLoss is what follows where a configuration is silent.
+func DefaultLoss() Loss {
+	p := supervise.Policy{}.WithDefaults()
+	return Loss{OnLoss: "fail", Restart: Restart{Budget: p.Budget, Window: p.Window, Wait: p.Wait}}
 }
 
 // Validate checks the choice.

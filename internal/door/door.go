@@ -138,7 +138,6 @@ func listenUnix(path string) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	old := syscall.Umask(0o177)
-	defer syscall.Umask(old)
+	defer private()()
 	return net.Listen("unix", path)
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/backoff"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -203,13 +203,12 @@ func (l *Life) pause() time.Duration {
 	if l.starts > 0 {
 		// Window/240, then four times as long: five of them take a third to two thirds of
 		// Window. A file that is being replaced is there again by then.
-		longest := min(l.policy.Window/240<<min(2*(l.starts-1), 30), l.policy.Most)
-		return longest/2 + rand.N(longest/2+1)
+		return backoff.Half(min(l.policy.Window/240<<min(2*(l.starts-1), 30), l.policy.Most))
 	}
 	if l.row < 2 {
 		return 0
 	}
-	return rand.N(min(l.policy.First<<min(l.row-2, 30), l.policy.Most)) + 1
+	return backoff.Doubling{First: l.policy.First, Most: l.policy.Most}.Full(l.row - 2)
 }
 
 // Once it has failed it is tried after rareFirst, and after twice as long each time, up to
@@ -221,11 +220,7 @@ const (
 
 // rare is how long the next try waits once it has failed. The lock is held.
 func (l *Life) rare() time.Duration {
-	longest := rareFirst
-	for n := l.row - l.policy.Budget; n > 1 && longest < rareMost; n-- {
-		longest = min(2*longest, rareMost)
-	}
-	return longest/2 + rand.N(longest/2+1)
+	return backoff.Doubling{First: rareFirst, Most: rareMost}.Half(max(l.row-l.policy.Budget-1, 0))
 }
 
 // Stop says that it is closed.

@@ -133,11 +133,12 @@ func (b *Backend) carryOut(ctx context.Context, p *plan) error {
 				return conflict(at, err)
 			}
 		}
+		b.known.wrote(p.steps, false) // while it is under way nobody knows
 		refused, err := b.write(ctx, request)
+		if err == nil && refused == nil {
+			b.known.wrote(p.steps, true)
+		}
 		if err != nil || refused == nil {
-			if err == nil || storage.Unknown(err) {
-				b.known.wrote(p.steps, err == nil)
-			}
 			return err
 		}
 		if round == rounds {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/plinthkv/plinth/internal/backoff"
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -143,17 +144,7 @@ func (b *Backend) wait(ctx context.Context, n int, least time.Duration) bool {
 	r := &b.config.Retry
 	seconds := min(b.times.retryFirst.Seconds()*math.Pow(r.Multiplier, float64(n-1)), b.times.retryMost.Seconds())
 	seconds *= 1 - r.Jitter + 2*r.Jitter*rand.Float64()
-	d := max(time.Duration(seconds*float64(time.Second)), least)
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-b.life.Done():
-		return false
-	}
+	return backoff.Wait(ctx, max(time.Duration(seconds*float64(time.Second)), least), b.life.Done())
 }
 
 // shares is how many attempts that hang a call survives: each has its share of the

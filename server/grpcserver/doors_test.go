@@ -248,7 +248,7 @@ func TestCallersThatDoNotMove(t *testing.T) {
 		}
 	}
 	desc := &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // less than what is in force elsewhere
 	defer cancel()
 	silent, err := s.conn.NewStream(ctx, desc, abigrpc.MethodGet, grpc.ForceCodecV2(abigrpc.NewCodec()))
 	must(t, err)

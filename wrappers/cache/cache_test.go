@@ -501,6 +501,9 @@ func TestFillAndContexts(t *testing.T) {
 	}
 }
 
+// ttlOfTests is how long an item is kept, unlike by default.
+const ttlOfTests = 20 * time.Second
+
 // Who asks after an item has ended does not get it from another's fill that began
 // before; nor what is older than it may be kept.
 func TestFillDoesNotOutliveItsItem(t *testing.T) {
@@ -514,7 +517,7 @@ func TestFillDoesNotOutliveItsItem(t *testing.T) {
 	}{
 		{"an item that has ended", time.Second, false, time.Minute, time.Second, ""},
 		{"an item whose end is not known", time.Second, true, time.Minute, time.Second, ""},
-		{"an item that others have changed since", time.Hour, false, time.Minute, cache.DefaultConfig().TTL, "by others"},
+		{"an item that others have changed since", time.Hour, false, time.Minute, ttlOfTests, "by others"},
 		{"a key that others have written since", -1, false, time.Second, time.Second, "by others"},
 		{"absence that is not kept at all", -1, false, 0, time.Millisecond, "by others"},
 	} {
@@ -523,7 +526,7 @@ func TestFillDoesNotOutliveItsItem(t *testing.T) {
 			if c.blind {
 				b.below.caps = storage.CapExpiryOnRead
 			}
-			over := b.over(func(config *cache.Config) { config.NegativeTTL = c.negTTL })
+			over := b.over(func(config *cache.Config) { config.TTL, config.NegativeTTL = ttlOfTests, c.negTTL })
 			if c.ttl > 0 {
 				if _, err := b.Put(ctx, key, []byte("v"), storage.WithTTL(c.ttl)); err != nil {
 					t.Fatal(err)

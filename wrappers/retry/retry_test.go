@@ -176,6 +176,7 @@ func TestTime(t *testing.T) {
 	}{
 		{"attempts", func(c *retry.Config) { c.Attempts, c.Deadline = 3, 0 }, down, 0, 0, 150 * time.Millisecond},
 		{"deadline", func(c *retry.Config) { c.Attempts = 1 << 20 }, down, 0, 8 * time.Second, 12 * time.Second},
+		{"a short deadline", func(c *retry.Config) { c.Attempts, c.Deadline = 1<<20, 3*time.Second }, down, 0, time.Second, 3 * time.Second},
 		{"the caller's", func(c *retry.Config) { c.Attempts = 1 << 20 }, down, time.Second, 0, time.Second},
 		{"retry-after", func(c *retry.Config) { c.Attempts = 2 }, storagetest.Fault{Err: &storage.Error{Code: storage.RateLimited, RetryAfter: 3 * time.Second}}, 0, 3 * time.Second, 3 * time.Second},
 		{"retry-after beyond the deadline", nil, storagetest.Fault{Err: &storage.Error{Code: storage.RateLimited, RetryAfter: time.Hour}}, 0, 0, 0},
@@ -295,6 +296,7 @@ func TestNoneBeginsTooLate(t *testing.T) {
 		code   storage.Code
 	}{
 		{"the ID, long waits", func(c *retry.Config) { c.BaseDelay, c.MaxDelay = time.Minute, time.Minute; c.Deadline = 0 }, unknown, time.Second, storage.OutcomeUnknown},
+		{"the ID, for less", func(c *retry.Config) { c.Attempts, c.Unknown = 1<<20, 100*time.Millisecond }, unknown, 100 * time.Millisecond, storage.OutcomeUnknown},
 		{"the ID, told to wait", nil, wait, time.Second, storage.OutcomeUnknown},
 		{"the deadline, long waits", func(c *retry.Config) { c.BaseDelay, c.MaxDelay = time.Minute, time.Minute }, storage.ErrUnavailable, 10 * time.Second, storage.Unavailable},
 	} {

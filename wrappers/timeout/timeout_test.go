@@ -114,3 +114,38 @@ func TestUnknownStaysUnknown(t *testing.T) {
 		}
 	})
 }
+
+// Each kind of call has its own time, or else that of all.
+func TestEveryCallHasItsTime(t *testing.T) {
+	key := []byte("k")
+	calls := map[string]func(context.Context, storage.Backend) error{
+		"get": func(ctx context.Context, b storage.Backend) error { _, err := b.Get(ctx, key); return err },
+		"get_many": func(ctx context.Context, b storage.Backend) error {
+			_, err := b.GetMany(ctx, [][]byte{key})
+			return err
+		},
+		"scan":  func(ctx context.Context, b storage.Backend) error { _, err := b.Scan(ctx, storage.Query{}); return err },
+		"apply": apply,
+		"health": func(ctx context.Context, b storage.Backend) error {
+			_, err := b.Health(ctx, storage.Readiness)
+			return err
+		},
+	}
+	own := timeout.Config{Timeout: 9 * time.Second, Get: time.Second, GetMany: 2 * time.Second, Scan: 3 * time.Second, Apply: 4 * time.Second, Health: 5 * time.Second}
+	for call, after := range map[string]time.Duration{"get": own.Get, "get_many": own.GetMany, "scan": own.Scan, "apply": own.Apply, "health": own.Health} {
+		for config, want := range map[timeout.Config]time.Duration{own: after, {Timeout: own.Timeout}: own.Timeout} {
+			synctest.Test(t, func(t *testing.T) {
+				hang := storagetest.Fault{Hold: make(chan struct{})}
+				b, err := timeout.New(storagetest.NewFaults(memory.New(memory.DefaultConfig(), sdk.Env{}), hang), config, wrappers.Settings{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				err = calls[call](t.Context(), b)
+				if took := time.Since(start); took != want || !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%s ends after %s, want %s: %v", call, took, want, err)
+				}
+			})
+		}
+	}
+}

@@ -13,6 +13,8 @@ import (
 type Call struct {
 	// Frame is the request: begun by Begin, with the message appended by who asks.
 	Frame []byte
+	// Header is what the frame has as its header, for who sends the message by other means.
+	Header abi.Header
 	// Code and Message are the answer; the message belongs to who asked.
 	Code    storage.Code
 	Message []byte
@@ -34,6 +36,9 @@ var calls = sync.Pool{New: func() any { return &Call{done: make(chan bool, 2)} }
 func Begin(op abi.Op, h *abi.Header) *Call {
 	c := calls.Get().(*Call)
 	c.Frame = abi.BeginFrame(c.Frame[:0], 0, uint8(op), h)
+	if h != nil {
+		c.Header = *h
+	}
 	return c
 }
 
@@ -42,7 +47,7 @@ func (c *Call) Free() {
 	if cap(c.Frame) > keptBuffer {
 		c.Frame = nil
 	}
-	c.Code, c.Message, c.err = 0, nil, nil
+	c.Code, c.Message, c.err, c.Header = 0, nil, nil, abi.Header{}
 	c.taken, c.leads, c.waits = false, false, false
 	calls.Put(c)
 }

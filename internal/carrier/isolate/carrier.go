@@ -11,23 +11,36 @@ import (
 
 // Factory makes the carriers of modules that workers run.
 func Factory() carrier.Factory {
-	return carrier.NewFactory("wasm", true, "module", wasmhost.Config{}, carry)
+	return carrier.NewFactory("wasm", true, "module", wasmhost.DefaultConfig(), carry)
 }
 
 func carry(_ context.Context, p carrier.Plugin, c wasmhost.Config) (carrier.Carrier, error) {
 	if len(p.Worker) == 0 {
 		return nil, NoWorker()
 	}
+	if p.Module != nil {
+		if err := c.CheckBuiltIn(p.Name); err != nil {
+			return nil, err
+		}
+	}
+	m, o := from(p, &c)
+	if err := m.Check(p.Module != nil); err != nil {
+		return nil, &carrier.FieldError{Err: err}
+	}
+	process, err := procs.New(o)
+	if err != nil {
+		return nil, &carrier.FieldError{Err: err}
+	}
+	return &isolated{module: m, process: procs.Carry(process, false)}, nil
+}
+
+// from are the module of a configuration, and the worker that runs it.
+func from(p carrier.Plugin, c *wasmhost.Config) (*Module, procs.Options) {
 	m := &Module{Name: p.Name, SHA256: c.SHA256, Memory: c.Limits.Memory, MaxFrame: c.Limits.MaxFrame, Env: c.Grants.Env, CacheDir: p.CacheDir}
 	if p.Module == nil {
 		m.File = p.Path(c.Wasm)
-	} else if err := c.CheckBuiltIn(p.Name); err != nil {
-		return nil, err
 	} else if m.Memory == 0 {
 		m.Memory = wasmhost.BuiltInMemory
-	}
-	if err := m.Check(p.Module != nil); err != nil {
-		return nil, &carrier.FieldError{Err: err}
 	}
 	o := procs.Options{
 		Name: p.Name, Command: p.Worker, Env: map[string]string{carrier.WorkerVariable: "1"},
@@ -39,11 +52,7 @@ func carry(_ context.Context, p carrier.Plugin, c wasmhost.Config) (carrier.Carr
 	if o.Call == 0 {
 		o.Call = wasmhost.DefaultCall
 	}
-	process, err := procs.New(o)
-	if err != nil {
-		return nil, &carrier.FieldError{Err: err}
-	}
-	return &isolated{module: m, process: procs.Carry(process, false)}, nil
+	return m, o
 }
 
 // NoWorker is why a program that is no worker isolates nothing.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/plinthkv/plinth/internal/carrier"
@@ -55,7 +54,7 @@ func Compiler(command []string, b Bounds) wasmhost.Compiler {
 		var out, said bytes.Buffer
 		cmd.Env = []string{carrier.WorkerVariable + "=" + compiles, "GORACE=atexit_sleep_ms=0"}
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &out, &said
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.SysProcAttr = attributes()
 		err = cmd.Run()
 		var exit *exec.ExitError
 		switch {
@@ -98,12 +97,4 @@ func runCompiler() {
 		os.Exit(codeFailed)
 	}
 	os.Exit(0)
-}
-
-// set bounds this process. Its parent bounds the time too, unless it is gone.
-func (b Bounds) set() error {
-	seconds := uint64(b.Time/time.Second) + 1
-	return errors.Join(
-		syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: uint64(b.Memory), Max: uint64(b.Memory)}),
-		syscall.Setrlimit(syscall.RLIMIT_CPU, &syscall.Rlimit{Cur: 2 * seconds, Max: 2 * seconds}))
 }

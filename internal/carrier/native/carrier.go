@@ -20,6 +20,9 @@ type Config struct {
 	carrier.Loss `yaml:",inline"`
 }
 
+// DefaultConfig is what stands where a configuration is silent.
+func DefaultConfig() Config { return Config{Loss: carrier.DefaultLoss()} }
+
 // Grants are what a backend is given.
 type Grants struct {
 	Dir string `yaml:"dir"` // where it keeps its files, from the folder of the file: each store has a folder of its own in it; "": nowhere
@@ -32,7 +35,7 @@ func (c *Config) Validate() error {
 
 // Factory makes the carriers of what is linked in.
 func Factory() carrier.Factory {
-	return carrier.NewFactory("", false, "linked-in backend", Config{}, func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
+	return carrier.NewFactory("", false, "linked-in backend", DefaultConfig(), func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
 		return &native{p, c}, nil
 	})
 }

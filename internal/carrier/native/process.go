@@ -1,5 +1,3 @@
-//go:build unix
-
 package native
 
 import (
@@ -25,6 +23,11 @@ type ProcessConfig struct {
 	procs.Common `yaml:",inline"`
 }
 
+// DefaultProcessConfig is what stands where a configuration is silent.
+func DefaultProcessConfig() ProcessConfig {
+	return ProcessConfig{Process: procs.DefaultRunning(), Common: procs.DefaultCommon()}
+}
+
 // Validate checks the choices.
 func (c *ProcessConfig) Validate() error {
 	return errors.Join(carrier.CheckIsolation(c.Isolation), c.Loss.Validate())
@@ -35,22 +38,27 @@ const prefix = "backend:"
 
 // ProcessFactory makes the carriers of what is linked in, and runs as a process.
 func ProcessFactory() carrier.Factory {
-	return carrier.NewFactory("", true, "linked-in backend", ProcessConfig{}, func(_ context.Context, p carrier.Plugin, c ProcessConfig) (carrier.Carrier, error) {
+	return carrier.NewFactory("", true, "linked-in backend", DefaultProcessConfig(), func(_ context.Context, p carrier.Plugin, c ProcessConfig) (carrier.Carrier, error) {
 		if len(p.Worker) == 0 {
 			return nil, isolate.NoWorker()
 		}
-		o := c.Options(p, c.Process)
-		o.Command = p.Worker
-		if o.Env = maps.Clone(o.Env); o.Env == nil {
-			o.Env = map[string]string{}
-		}
-		maps.Copy(o.Env, WorkerEnv(p.Name))
-		process, err := procs.New(o)
+		process, err := procs.New(c.options(p))
 		if err != nil {
 			return nil, &carrier.FieldError{Err: err}
 		}
 		return procs.Carry(process, p.Linked.Shared), nil
 	})
+}
+
+// options are those of the worker.
+func (c *ProcessConfig) options(p carrier.Plugin) procs.Options {
+	o := c.Options(p, c.Process)
+	o.Command = p.Worker
+	if o.Env = maps.Clone(o.Env); o.Env == nil {
+		o.Env = map[string]string{}
+	}
+	maps.Copy(o.Env, WorkerEnv(p.Name))
+	return o
 }
 
 // WorkerEnv is what has a program be the worker of a backend that it links in.

@@ -1,5 +1,3 @@
-//go:build unix
-
 package procs
 
 import (
@@ -12,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -24,6 +23,11 @@ type Config struct {
 	Common `yaml:",inline"`
 }
 
+// DefaultConfig is what stands where a configuration is silent.
+func DefaultConfig() Config {
+	return Config{Process: Executable{TLS: "auto", Running: DefaultRunning()}, Common: DefaultCommon()}
+}
+
 // Common is what is said of every plugin that runs as a process.
 type Common struct {
 	Limits Limits `yaml:"limits"` // what it may use
@@ -32,11 +36,21 @@ type Common struct {
 	carrier.Loss `yaml:",inline"`
 }
 
+// DefaultCommon is what stands where a configuration is silent.
+func DefaultCommon() Common {
+	return Common{Limits: Limits{Call: DefaultCall, MaxFrame: abi.DefaultMaxFrame}, Loss: carrier.DefaultLoss()}
+}
+
 // Running is how a process is asked, and how long it may take.
 type Running struct {
-	Plane        string        `yaml:"plane"`         // "" or "auto": frames where the plugin has them; "grpc": never
-	StartTimeout time.Duration `yaml:"start_timeout"` // until it has to be ready; 0: 10s
-	StopTimeout  time.Duration `yaml:"stop_timeout"`  // for calls in flight, and to flush and end; 0: 10s
+	Plane        string        `yaml:"plane"`         // "auto": frames where the plugin has them; "grpc": never
+	StartTimeout time.Duration `yaml:"start_timeout"` // until it has to be ready
+	StopTimeout  time.Duration `yaml:"stop_timeout"`  // for calls in flight, and to flush and end
+}
+
+// DefaultRunning is what stands where a configuration is silent.
+func DefaultRunning() Running {
+	return Running{Plane: "auto", StartTimeout: DefaultStart, StopTimeout: DefaultStop}
 }
 
 // Executable is an executable that is a plugin, and how it is started.
@@ -48,14 +62,14 @@ type Executable struct {
 	// Files are the digests of files that the executable runs, by path, as 64 hex
 	// digits. Where sha256 is set, each argument that is a file needs one.
 	Files map[string]string `yaml:"files"`
-	TLS   string            `yaml:"tls"` // "" or "auto": the control connection is authenticated by certificates made for each start; "off", for plugins without go-plugin's AutoMTLS
+	TLS   string            `yaml:"tls"` // "auto": the control connection is authenticated by certificates made for each start; "off", for plugins without go-plugin's AutoMTLS
 
 	Running `yaml:",inline"`
 }
 
-// Limits bound what a process may use. Zero is the host's default, each.
+// Limits bound what a process may use.
 type Limits struct {
-	Memory   uint64        `yaml:"memory,bytes"`    // of its own (Linux alone)
+	Memory   uint64        `yaml:"memory,bytes"`    // of its own (Linux alone); 0: as much as the system has
 	Call     time.Duration `yaml:"call"`            // how long it may leave all calls without an answer, until it is killed
 	MaxFrame int           `yaml:"max_frame,bytes"` // one message across the boundary
 }
@@ -111,19 +125,21 @@ func (r *Running) Validate() error {
 
 // Factory makes the carriers of executables.
 func Factory() carrier.Factory {
-	return carrier.NewFactory("process", false, "process", Config{}, func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
-		o := c.Options(p, c.Process.Running)
-		o.Command, o.Files = c.Process.from(p.Path)
-		o.SHA256, o.Plaintext = c.SHA256, c.Process.TLS == "off"
-		if !c.Grants.Telemetry {
-			o.Telemetry = nil
-		}
-		process, err := New(o)
+	return carrier.NewFactory("process", false, "process", DefaultConfig(), func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
+		process, err := New(c.options(p))
 		if err != nil {
 			return nil, &carrier.FieldError{Path: "process", Err: err}
 		}
 		return Carry(process, false), nil
 	})
+}
+
+// options are those of the executable.
+func (c *Config) options(p carrier.Plugin) Options {
+	o := c.Options(p, c.Process.Running)
+	o.Command, o.Files = c.Process.from(p.Path)
+	o.SHA256, o.Plaintext = c.SHA256, c.Process.TLS == "off"
+	return o
 }
 
 // Options are those of a process that is configured so, without its command.
@@ -132,6 +148,9 @@ func (c *Common) Options(p carrier.Plugin, r Running) Options {
 		Name: p.Name, Env: c.Grants.Env, Telemetry: p.Telemetry, Start: r.StartTimeout, Stop: r.StopTimeout, Plain: r.Plane == "grpc", Call: c.Limits.Call,
 		MaxFrame: c.Limits.MaxFrame, Memory: c.Limits.Memory, Limit: c.Limits.Memory, Restart: c.Restart.Policy(), RestartEmpty: c.Restarts(),
 		Log: p.Log, Clock: p.Clock, Tracer: p.Tracer, Meter: p.Meter,
+	}
+	if !c.Grants.Telemetry {
+		o.Telemetry = nil
 	}
 	if c.Grants.Dir != "" {
 		o.Dir = p.Path(c.Grants.Dir)

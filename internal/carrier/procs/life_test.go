@@ -303,8 +303,12 @@ func TestClose(t *testing.T) {
 	b = open(t, o)
 	go func() { _, err := b.Get(context.Background(), []byte("hang")); waits <- err }()
 	time.Sleep(50 * time.Millisecond)
+	start := time.Now()
 	if err := b.Close(context.Background()); err == nil || !strings.Contains(err.Error(), "calls in flight did not end in time") {
 		t.Error(err)
+	}
+	if took := time.Since(start); took > 5*time.Second { // less than the default
+		t.Errorf("it takes %s to stop, of %s", took, o.Stop)
 	}
 	if err := <-waits; !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("the call in flight: %v", err)

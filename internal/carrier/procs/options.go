@@ -1,5 +1,3 @@
-//go:build unix
-
 package procs
 
 import (
@@ -34,6 +32,10 @@ const (
 	DefaultStop  = 10 * time.Second
 	DefaultCall  = time.Minute
 )
+
+// scope is the instrumentation scope of what the carrier emits: dashboards know it by
+// this name.
+const scope = "github.com/plinthkv/plinth/host/procs"
 
 // Options are how a plugin is run.
 type Options struct {
@@ -98,6 +100,9 @@ type Plugin struct {
 // New checks what can be before anything is started: that the executable is there
 // and that it and its files have their digests.
 func New(o Options) (*Plugin, error) {
+	if err := supported(); err != nil {
+		return nil, err
+	}
 	if err := o.complete(); err != nil {
 		return nil, o.wrap(err)
 	}

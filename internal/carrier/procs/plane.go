@@ -62,10 +62,7 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 	if err != nil {
 		return nil, false, false, err
 	}
-	var h abi.Header
-	if err := h.Decode(f.Header); err != nil {
-		return nil, false, false, err
-	}
+	h := &c.Header
 	md := metadata.MD{}
 	for name, v := range map[string]int64{abigrpc.MetaNow: h.Now, abigrpc.MetaBudget: int64(h.Budget)} {
 		if v > 0 {

@@ -13,10 +13,6 @@ import (
 	"github.com/plinthkv/plinth/internal/carrier"
 )
 
-// scope is the instrumentation scope of what the carrier emits: dashboards know it by
-// this name.
-const scope = "github.com/plinthkv/plinth/host/procs"
-
 // meters are what a backend counts.
 type meters struct {
 	calls atomic.Int64

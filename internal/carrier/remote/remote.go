@@ -19,8 +19,8 @@ type Config struct {
 	Remote         string        `yaml:"remote"`          // "host:port" or "unix:/path"; which of its stores, the backend's config says
 	Token          string        `yaml:"token"`           // bearer token; absent: none
 	TLS            TLS           `yaml:"tls"`             // how the connection is secured
-	ConnectTimeout time.Duration `yaml:"connect_timeout"` // to reach it; 0: the client's default
-	Attempts       int           `yaml:"attempts"`        // of a call, the first included; 0: the client's default
+	ConnectTimeout time.Duration `yaml:"connect_timeout"` // to reach it
+	Attempts       int           `yaml:"attempts"`        // of a call, the first included
 }
 
 // TLS is how a remote host is known and, where it asks for that, who this one is. The
@@ -30,6 +30,12 @@ type TLS struct {
 	Cert       string `yaml:"cert"`        // own certificate chain, PEM
 	Key        string `yaml:"key"`         // its private key, PEM
 	ServerName string `yaml:"server_name"` // what the host's certificate is for; "": the address's host
+}
+
+// DefaultConfig is what stands where a configuration is silent.
+func DefaultConfig() Config {
+	c := client.Config{}.WithDefaults()
+	return Config{ConnectTimeout: c.ConnectTimeout, Attempts: c.Attempts}
 }
 
 // Backend is what a store says of a backend on another host.
@@ -82,22 +88,27 @@ func validAddress(address string) error {
 
 // Factory makes the carriers of other hosts.
 func Factory() carrier.Factory {
-	return carrier.NewFactory("remote", false, "remote", Config{}, func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
-		file := func(path string) string {
-			if path == "" || path == client.SystemCA {
-				return path
-			}
-			return p.Path(path)
-		}
-		r := &remote{settings: p.Settings, config: client.Config{
-			Address: c.Remote, Token: c.Token, ConnectTimeout: c.ConnectTimeout, Attempts: c.Attempts,
-			TLS: client.TLS{CA: file(c.TLS.CA), Cert: file(c.TLS.Cert), Key: file(c.TLS.Key), ServerName: c.TLS.ServerName},
-		}}
+	return carrier.NewFactory("remote", false, "remote", DefaultConfig(), func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
+		r := &remote{settings: p.Settings, config: c.client(p.Path)}
 		if err := r.config.Validate(); err != nil {
 			return nil, &carrier.FieldError{Err: err}
 		}
 		return r, nil
 	})
+}
+
+// client is the configuration of the connection, but for the store's name.
+func (c *Config) client(path func(string) string) client.Config {
+	file := func(name string) string {
+		if name == "" || name == client.SystemCA {
+			return name
+		}
+		return path(name)
+	}
+	return client.Config{
+		Address: c.Remote, Token: c.Token, ConnectTimeout: c.ConnectTimeout, Attempts: c.Attempts,
+		TLS: client.TLS{CA: file(c.TLS.CA), Cert: file(c.TLS.Cert), Key: file(c.TLS.Key), ServerName: c.TLS.ServerName},
+	}
 }
 
 // remote is another host. Each backend has a connection of its own.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -26,10 +27,15 @@ type Config struct {
 	carrier.Loss `yaml:",inline"`
 }
 
-// Limits bound what a module may use. Zero is the host's default, each.
+// DefaultConfig is what stands where a configuration is silent.
+func DefaultConfig() Config {
+	return Config{Limits: Limits{MaxFrame: abi.DefaultMaxFrame}, Loss: carrier.DefaultLoss()}
+}
+
+// Limits bound what a module may use.
 type Limits struct {
-	Memory   uint64        `yaml:"memory,bytes"`    // linear memory of an instance
-	Call     time.Duration `yaml:"call"`            // one call, until it is interrupted; in a process of its own: how long it may leave all calls without an answer, until it is killed
+	Memory   uint64        `yaml:"memory,bytes"`    // linear memory of an instance; 0: 64MiB, or 2GiB for a module that is built in
+	Call     time.Duration `yaml:"call"`            // one call, until it is interrupted; 0: 2s, or without end for a module that is trusted or built in; in a process of its own: how long it may leave all calls without an answer, until it is killed
 	MaxFrame int           `yaml:"max_frame,bytes"` // one message across the boundary
 }
 
@@ -82,10 +88,11 @@ const BuiltInMemory = 2 << 30
 
 // Factory makes the carriers of modules that run in r.
 func (r *Runtime) Factory() carrier.Factory {
-	return carrier.NewFactory("wasm", false, "module", Config{}, r.carry)
+	return carrier.NewFactory("wasm", false, "module", DefaultConfig(), r.carry)
 }
 
-func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
+// options are those of a module that is configured so.
+func (c *Config) options(p carrier.Plugin) Options {
 	o := Options{
 		Name: p.Name, SHA256: c.SHA256, Trusted: c.Trust == "trusted", Memory: c.Limits.Memory, Call: c.Limits.Call, MaxFrame: c.Limits.MaxFrame,
 		Env: c.Grants.Env, Log: p.Log, Clock: p.Clock, Tracer: p.Tracer, Meter: p.Meter, Restart: c.Restart.Policy(),
@@ -93,6 +100,11 @@ func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrie
 	if c.Restarts() {
 		o.OnLoss = RestartOnLoss
 	}
+	return o
+}
+
+func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
+	o := c.options(p)
 	binary := p.Module
 	if binary == nil {
 		var err error

@@ -1,0 +1,44 @@
+// Package backoff says how long to wait before something is tried again: random, so that
+// those who failed together do not return together, and up to a bound that doubles.
+package backoff
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// Doubling is a bound that doubles from First to Most.
+type Doubling struct{ First, Most time.Duration }
+
+// Bound is the longest wait before retry n (from 0).
+func (d Doubling) Bound(n int) time.Duration {
+	if n >= 32 || d.First > d.Most>>n {
+		return d.Most
+	}
+	return d.First << n
+}
+
+// Full is a wait before retry n that is uniform up to the bound: for callers who would
+// else meet again.
+func (d Doubling) Full(n int) time.Duration { return rand.N(d.Bound(n) + 1) }
+
+// Half is a wait before retry n that is uniform between half of the bound and the bound:
+// for one who tries alone, and for whom it is to get rarer.
+func (d Doubling) Half(n int) time.Duration { return Half(d.Bound(n)) }
+
+// Half is a wait that is uniform between half of a bound and the bound.
+func Half(bound time.Duration) time.Duration { return bound/2 + rand.N(bound/2+1) }
+
+// Wait waits, unless ctx or over ends first, which is false. A nil over never does.
+func Wait(ctx context.Context, d time.Duration, over <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-over:
+	}
+	return false
+}

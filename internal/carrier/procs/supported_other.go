@@ -1,0 +1,37 @@
+//go:build !unix
+
+package procs
+
+import (
+	"context"
+
+	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// supported is why this system has no plugins as processes.
+func supported() error {
+	return storage.Errorf(storage.Unsupported, "plugins as processes need Unix")
+}
+
+func canLimit() error { return supported() }
+
+// Backend is none: a [Plugin] cannot be made on this system.
+type Backend struct{ carrier.Backend }
+
+// Raw refuses.
+func (*Backend) Raw(context.Context, []byte) ([]byte, error) { return nil, supported() }
+
+// Plane is none.
+func (*Backend) Plane() string { return "" }
+
+// Kill has nothing to end.
+func (*Backend) Kill() {}
+
+// Open refuses.
+func (*Plugin) Open(context.Context, string, []byte) (*Backend, error) { return nil, supported() }
+
+// Try refuses.
+func (*Plugin) Try(context.Context, []byte) (storage.Info, error) {
+	return storage.Info{}, supported()
+}
