@@ -22,12 +22,12 @@ type infoLimits struct {
 	TTLPrecisionMS int64 `json:"ttl_precision_ms,omitempty"`
 }
 
-// info answers GET of a store.
-func (c *call) info() (err error) {
+// describe answers GET of a store.
+func (c *call) describe() (err error) {
 	if c.query, err = parseQuery(c.r.URL.RawQuery); err != nil {
 		return err
 	}
-	body, err := json.Marshal(infoOf(c.store.Info()))
+	body, err := json.Marshal(infoOf(c.info()))
 	if err != nil {
 		return err
 	}
@@ -41,7 +41,7 @@ func (c *call) info() (err error) {
 	return nil
 }
 
-func infoOf(i storage.Info) storeInfo {
+func infoOf(i *storage.Info) storeInfo {
 	return storeInfo{Backend: i.Name, Capabilities: append([]string{}, i.Caps.Names()...), Limits: infoLimits{
 		Key: i.Limits.Key, Value: i.Limits.Value, Ops: i.Limits.Ops, WriteBytes: i.Limits.WriteBytes,
 		TTLPrecisionMS: i.Limits.TTLPrecision.Milliseconds()}}

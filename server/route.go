@@ -27,7 +27,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error
 	}
 	c := &call{server: s, in: in, store: store, w: w, r: r}
 	if !below {
-		return c.methods(map[string]func() error{http.MethodGet: c.info})
+		return c.methods(map[string]func() error{http.MethodGet: c.describe})
 	}
 	if key, ok := strings.CutPrefix(rest, "keys/"); ok {
 		if c.key, err = unescape(key); err != nil {
