@@ -105,6 +105,7 @@ var walls = []wall{
 	{room: "internal/abi/frames", allowed: []string{self + "/storage", self + "/abi"}, why: "both sides of a data socket, and no more"},
 	{room: "sdk/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk"}, grpcRuntime, goPlugin), why: "it is the half of the SDK that sees gRPC, and no host"},
 	{room: "plugins/memory/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/memory"}, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
+	{room: "internal/backup", allowed: []string{self + "/storage", "github.com/klauspost/compress"}, why: "a file knows no store and no protocol"},
 	{room: "internal/private", why: "it looks at folders alone"},
 	{room: "internal/supervise", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "it keeps books, whatever the carrier"},
 	{room: "internal/sentinel", why: "it only looks at values"},

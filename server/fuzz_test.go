@@ -29,6 +29,7 @@ func FuzzRequest(f *testing.F) {
 		"POST /v1/stores/s/apply HTTP/1.1\nHost: localhost\nContent-Type: application/json\nContent-Length: 119\n\n" +
 			`{"checks":[{"key":"a","version":"7"}],"ops":[{"op":"put","key":"\ud83d\ude00","value64":"AAE=","ttl":"1h"},{"op":"x"}]}`,
 		"POST /v1/stores/s/keys/k?touch=true&expires_at=2030-01-01T00:00:00Z HTTP/1.1\nHost: localhost\n\n",
+		"GET /v1/stores/s HTTP/1.1\nHost: localhost\n\n",
 		"GET /readyz HTTP/1.1\nHost: [::1]:80\n\n",
 	} {
 		f.Add([]byte(strings.ReplaceAll(seed, "\n", "\r\n")))

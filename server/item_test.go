@@ -69,7 +69,8 @@ func TestBadRequestsForOneKey(t *testing.T) {
 	}{
 		{"GET " + base + "/keys/absent", 404, "not_found"},
 		{"GET /v1/stores/none/keys/k", 404, "unknown_store"},
-		{"GET /v1/stores/s", 404, "not_found"},
+		{"GET /v1/stores/s/", 404, "not_found"},
+		{"GET /v1/stores/none", 404, "unknown_store"},
 		{"GET /v1/stores/s/nothing", 404, "not_found"},
 		{"GET /", 404, "not_found"},
 		{"GET /debug/pprof/", 404, "not_found"},

@@ -17,7 +17,7 @@ var rangeNames = []string{"prefix", "prefix64", "start", "start64", "end", "end6
 
 // scan answers GET of keys: the items of a range, a line each.
 func (c *call) scan() (err error) {
-	if c.query, err = parseQuery(c.r.URL.RawQuery, append(rangeNames, "limit", "reverse", "keys_only")...); err != nil {
+	if c.query, err = parseQuery(c.r.URL.RawQuery, append(rangeNames, "limit", "reverse", "keys_only", "snapshot")...); err != nil {
 		return err
 	}
 	start, end, _, err := c.query.bounds()
@@ -32,6 +32,9 @@ func (c *call) scan() (err error) {
 		return err
 	}
 	if o.KeysOnly, err = c.query.bool("keys_only"); err != nil {
+		return err
+	}
+	if o.Snapshot, err = c.query.bool("snapshot"); err != nil {
 		return err
 	}
 	o.PageBytes = pageBytes

@@ -71,7 +71,7 @@ func TestScan(t *testing.T) {
 		t.Errorf("keys only: %s", a.body)
 	}
 	for _, query := range []string{"?limit=0", "?limit=-1", "?limit=x", "?reverse=1", "?prefx=a", "?prefix=a&prefix64=YQ==",
-		"?prefix=a;end=b", "?prefix=%zz", "?prefix=a&prefix=b", "?end64=x", "?keys_only="} {
+		"?prefix=a;end=b", "?prefix=%zz", "?prefix=a&prefix=b", "?end64=x", "?keys_only=", "?snapshot=1"} {
 		if a := s.get("/keys" + query); a.status != 400 || a.code() != "invalid_argument" {
 			t.Errorf("%s: %d %s", query, a.status, a.body)
 		}
@@ -126,6 +126,74 @@ func (f *failsLater) Scan(ctx context.Context, q storage.Query) (storage.Page, e
 		return storage.Page{}, storage.ErrUnavailable
 	}
 	return f.Backend.Scan(ctx, q)
+}
+
+// A snapshot is one state, whatever is written while it is read.
+func TestScanOfASnapshot(t *testing.T) {
+	var between *writesBetween
+	s := serve(t, func(_ *server.Config, set *server.Settings) {
+		between = &writesBetween{Backend: set.Stores["s"].Backend()}
+		set.Stores["s"] = storage.New(between, storage.Settings{})
+	})
+	for i := range 3000 {
+		s.fill(fmt.Sprintf("key-%0200d", i))
+	}
+	a := s.must(s.get("/keys?snapshot=true"), 200)
+	if lines := strings.Count(a.body, "\n"); a.cut || lines != 3000 || between.pages < 2 || strings.Contains(a.body, "later") {
+		t.Errorf("%d lines of %d pages, cut %v, later writes %v", lines, between.pages, a.cut, strings.Contains(a.body, "later"))
+	}
+	if a := s.must(s.get("/keys"), 200); !strings.Contains(a.body, "later") {
+		t.Error("without it the writes between pages are not seen: the test says nothing")
+	}
+	between.caps = ^storage.CapSnapshotScan
+	if a := s.get("/keys?snapshot=true"); a.status != 501 || a.code() != "unsupported" {
+		t.Errorf("a store that has none: %d %s", a.status, a.body)
+	}
+}
+
+// writesBetween adds a key at the end after each page.
+type writesBetween struct {
+	storage.Backend
+	pages int
+	caps  storage.Caps // if not zero, all others go
+}
+
+func (w *writesBetween) Info() storage.Info {
+	i := w.Backend.Info()
+	if w.caps != 0 {
+		i.Caps &= w.caps
+	}
+	return i
+}
+
+func (w *writesBetween) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	p, err := w.Backend.Scan(ctx, q)
+	w.pages++
+	if err == nil {
+		_, err = w.Backend.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put(fmt.Appendf(nil, "z-later-%d", w.pages), nil)}})
+	}
+	return p, err
+}
+
+func TestInfo(t *testing.T) {
+	s := serve(t, nil)
+	a := s.must(s.get(""), 200)
+	var got struct {
+		Backend      string
+		Capabilities []string
+		Limits       map[string]int64
+	}
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil {
+		t.Fatal(err)
+	}
+	info := s.store.Info()
+	if got.Backend != info.Name || strings.Join(got.Capabilities, ",") != info.Caps.String() || got.Limits["key"] != int64(info.Limits.Key) ||
+		got.Limits["write_bytes"] != int64(info.Limits.WriteBytes) || a.header.Get("Content-Type") != "application/json" {
+		t.Errorf("%s; want %+v", a.body, info)
+	}
+	s.must(s.get("?x=1"), 400)
+	s.must(s.get("/"), 404)
+	s.must(s.raw("DELETE "+base, ""), 405)
 }
 
 func TestClear(t *testing.T) {

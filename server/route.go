@@ -16,7 +16,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error
 	if !ok {
 		return httpError(http.StatusNotFound, "not_found", "there is nothing at this path")
 	}
-	escaped, rest, _ := strings.Cut(rest, "/")
+	escaped, rest, below := strings.Cut(rest, "/")
 	name, err := url.PathUnescape(escaped)
 	if err != nil {
 		return badRequest("the name of the store cannot be unescaped")
@@ -26,6 +26,9 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error
 		return httpError(http.StatusNotFound, "unknown_store", "there is no store of this name")
 	}
 	c := &call{server: s, in: in, store: store, w: w, r: r}
+	if !below {
+		return c.methods(map[string]func() error{http.MethodGet: c.describe})
+	}
 	if key, ok := strings.CutPrefix(rest, "keys/"); ok {
 		if c.key, err = unescape(key); err != nil {
 			return badRequest("the key cannot be unescaped: %s", "a % must be followed by two hex digits")

@@ -60,7 +60,7 @@ func newTelemetry(s Settings, tls bool, guard *door.Guard) (*telemetry, error) {
 		t.start = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer)}
 		t.names = map[[2]string]string{}
 		for _, m := range slices.Concat(methods, []string{other}) {
-			for _, route := range []string{routeItem, routeKeys, routeGet, routeApply} {
+			for _, route := range []string{routeStore, routeItem, routeKeys, routeGet, routeApply} {
 				t.names[[2]string{m, route}] = spanName(m, route)
 			}
 		}
@@ -242,6 +242,7 @@ func methodOf(m string) string {
 
 // The routes, as labels have them.
 const (
+	routeStore = "/v1/stores/{store}"
 	routeItem  = "/v1/stores/{store}/keys/{key}"
 	routeKeys  = "/v1/stores/{store}/keys"
 	routeGet   = "/v1/stores/{store}/get"
@@ -257,8 +258,10 @@ func routeOf(path string) string {
 		}
 		return ""
 	}
-	_, rest, _ = strings.Cut(rest, "/")
+	_, rest, below := strings.Cut(rest, "/")
 	switch {
+	case !below:
+		return routeStore
 	case strings.HasPrefix(rest, "keys/"):
 		return routeItem
 	case rest == "keys":

@@ -26,6 +26,10 @@ type cli struct {
 	Import importCmd `cmd:"" group:"data" help:"Store the items of a file, a JSON object on each line."`
 	Export exportCmd `cmd:"" group:"data" help:"Write the items of a range to a file, as import reads them."`
 
+	Backup  backupCmd  `cmd:"" group:"move" help:"Write a store, in one state, to a file."`
+	Restore restoreCmd `cmd:"" group:"move" help:"Check a backup file, and put its items into a store."`
+	Copy    copyCmd    `cmd:"" group:"move" help:"Copy the items of a store to another, or compare the two."`
+
 	Config struct {
 		Default configDefaultCmd `cmd:"" help:"Print the built-in configuration."`
 		Show    configShowCmd    `cmd:"" help:"Print a configuration as it comes out of file, environment and flags, without secrets."`
@@ -45,11 +49,16 @@ type cli struct {
 	Version versionCmd `cmd:"" group:"info" help:"Print the version."`
 }
 
+// endpoint is the server that a data command asks.
+type endpoint struct {
+	Addr  string `help:"Address of the server: http://HOST:PORT, https://…, unix:PATH; or grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
+	Token string `help:"Bearer token of the server." env:"PLINTH_TOKEN"`
+}
+
 // target is the store that a data command works on.
 type target struct {
-	Addr  string `help:"Address of the server: http://HOST:PORT, https://…, unix:PATH; or grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
-	Store string `help:"Name of the store." default:"default" env:"PLINTH_STORE"`
-	Token string `help:"Bearer token of the server." env:"PLINTH_TOKEN"`
+	Server endpoint `embed:""`
+	Store  string   `help:"Name of the store." default:"default" env:"PLINTH_STORE"`
 }
 
 // bounds are a range of keys.

@@ -95,7 +95,7 @@ func (s *scanCmd) Run(ctx context.Context, e env) error {
 		return usagef("--limit is negative")
 	}
 	return s.Target.with(ctx, func(from served) error {
-		return from.scan(ctx, scanQuery{s.Bounds, s.Limit, s.Reverse, s.Keys}, func(l line) error { return s.write(forPeople(e.stdout), l) })
+		return from.scan(ctx, scanQuery{bounds: s.Bounds, limit: s.Limit, reverse: s.Reverse, keysOnly: s.Keys}, func(l line) error { return s.write(forPeople(e.stdout), l) })
 	})
 }
 

@@ -11,17 +11,13 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"time"
+	"sync/atomic"
 
 	"github.com/plinthkv/plinth/storage"
 )
 
-// What goes into one apply, at most.
-const (
-	importOps   = 1000
-	importBytes = 1 << 20
-	maxLine     = 128 << 20
-)
+// maxLine is how long a line may be, in bytes.
+const maxLine = 128 << 20
 
 type importCmd struct {
 	Target target `embed:""`
@@ -54,9 +50,9 @@ func (im *importCmd) Run(ctx context.Context, e env) (err error) {
 		}
 	}
 	p := newProgress(e.stderr, "imported", size)
-	i := importer{to: to, progress: p, file: im.File, read: counted, ended: ctx.Done()}
+	i := importer{to: to, progress: p, file: im.File, read: counted}
 	err = i.all(ctx, r)
-	p.end(i.stored, counted.n)
+	p.end(i.stored, counted.n.Load())
 	return err
 }
 
@@ -66,16 +62,13 @@ type importer struct {
 	progress *progress
 	file     string
 	read     *counter
-	ended    <-chan struct{} // closed by a signal
-	numbers  []int           // of the lines that wait
+	numbers  []int // of the lines that wait
 	stored   int64
 }
 
 func (i *importer) all(ctx context.Context, r io.Reader) error {
-	// A signal does not end a write halfway: it is looked at before the next.
-	w := storage.NewBatchWriter(func(ctx context.Context, set *storage.WriteSet) (uint64, error) {
-		return 0, i.store(context.WithoutCancel(ctx), set.Ops)
-	}, storage.Limits{}, storage.BatchOptions{MaxOps: importOps, MaxBytes: importBytes})
+	to := sink{to: i.to, settled: i.settled}
+	w := to.writer(ctx, storage.Info{Caps: storage.CapAtomic})
 	lines := readLines(ctx, r)
 	for {
 		select {
@@ -101,24 +94,8 @@ func (i *importer) all(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// cause is the error of a batch writer that names lines, where there is one.
-func cause(err error) error {
-	var failed *storage.BatchError
-	if errors.As(err, &failed) {
-		return failed.Err
-	}
-	return err
-}
-
-// store applies ops, in halves where all of them are too large for the server.
-func (i *importer) store(ctx context.Context, ops []storage.Op) error {
-	err := i.load(ctx, ops)
-	if half := len(ops) / 2; half > 0 && errors.Is(err, storage.ErrSizeLimit) {
-		if err := i.store(ctx, ops[:half]); err != nil {
-			return err
-		}
-		return i.store(ctx, ops[half:])
-	}
+// settled takes note of ops that are stored, or names the lines of those that are not.
+func (i *importer) settled(ops []storage.Op, err error) error {
 	first, last := i.numbers[0], i.numbers[len(ops)-1]
 	switch {
 	case err != nil && first == last:
@@ -128,25 +105,8 @@ func (i *importer) store(ctx context.Context, ops []storage.Op) error {
 	}
 	i.numbers = i.numbers[len(ops):]
 	i.stored += int64(len(ops))
-	i.progress.at(i.stored, i.read.n)
+	i.progress.at(i.stored, i.read.n.Load())
 	return nil
-}
-
-// load waits as long as a rate limit says: it slows an import down, and does not
-// end it.
-func (i *importer) load(ctx context.Context, ops []storage.Op) error {
-	for {
-		err := i.to.load(ctx, ops)
-		e := storage.AsError(err)
-		if e == nil || e.Code != storage.RateLimited || e.RetryAfter <= 0 {
-			return err
-		}
-		select {
-		case <-time.After(e.RetryAfter):
-		case <-i.ended:
-			return err
-		}
-	}
 }
 
 func (i *importer) interrupted() error {
@@ -163,7 +123,7 @@ type inputLine struct {
 // readLines reads beside what is stored, and lets go of an input that says
 // nothing when ctx ends. Empty lines are passed over.
 func readLines(ctx context.Context, r io.Reader) <-chan inputLine {
-	out := make(chan inputLine, importOps)
+	out := make(chan inputLine, setOps)
 	go func() {
 		defer close(out)
 		lines := bufio.NewReaderSize(r, 256<<10)
@@ -234,14 +194,14 @@ func openInput(name string, stdin io.Reader) (io.ReadCloser, int64, error) {
 	return f, info.Size(), nil
 }
 
-// counter counts the bytes that are read through it.
+// counter counts the bytes that are read through it. The count may be read at any time.
 type counter struct {
 	r io.Reader
-	n int64
+	n atomic.Int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
-	c.n += int64(n)
+	c.n.Add(int64(n))
 	return n, err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -17,6 +18,7 @@ import (
 type line struct {
 	key, value []byte
 	expiresAt  string // RFC 3339; empty: never
+	version    uint64 // of what a scan answers; 0: it has none
 }
 
 // wireLine is a line as JSON. Pointers tell absent from empty.
@@ -54,6 +56,11 @@ func parseLine(raw []byte, keysOnly bool) (l line, err error) {
 			return l, errors.New("expires_at is not a time of RFC 3339, such as 2030-01-31T12:00:00Z")
 		}
 		l.expiresAt = *w.ExpiresAt
+	}
+	if w.Version != nil {
+		if l.version, err = strconv.ParseUint(*w.Version, 10, 64); err != nil {
+			return l, errors.New("version is not a number")
+		}
 	}
 	return l, nil
 }

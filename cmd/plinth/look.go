@@ -236,7 +236,7 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	}
 	var states map[string]string // by store; nil: nobody was asked
 	if p.Addr != "" {
-		if states, err = pluginStates(ctx, target{Addr: p.Addr, Token: p.Token}); err != nil {
+		if states, err = pluginStates(ctx, target{Server: endpoint{p.Addr, p.Token}}); err != nil {
 			return err
 		}
 	}
@@ -297,10 +297,10 @@ func pluginStates(ctx context.Context, server target) (map[string]string, error)
 		}
 	}
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 16<<20)).Decode(&ready); err != nil {
-		return nil, fmt.Errorf("%s is no answer of a Plinth server: %w", server.Addr, err)
+		return nil, fmt.Errorf("%s is no answer of a Plinth server: %w", server.Server.Addr, err)
 	}
 	if len(ready.Stores) == 0 {
-		return nil, fmt.Errorf("%s names no stores: it does so only for those who have its token (--token)", server.Addr)
+		return nil, fmt.Errorf("%s names no stores: it does so only for those who have its token (--token)", server.Server.Addr)
 	}
 	states := make(map[string]string, len(ready.Stores))
 	for name, s := range ready.Stores {

@@ -74,6 +74,7 @@ func run(ctx context.Context, args []string, e env) int {
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "serving", Title: "Serving"},
 			{Key: "data", Title: "Data of a served store"},
+			{Key: "move", Title: "Backup and moving"},
 			{Key: "info", Title: "Looking"},
 		}),
 		kong.KindMapper(reflect.String, kong.MapperFunc(asItIs)),

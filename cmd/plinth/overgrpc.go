@@ -22,8 +22,8 @@ type grpcStore struct {
 const dialTimeout = 10 * time.Second
 
 func (t target) overGRPC(ctx context.Context) (*grpcStore, error) {
-	c := client.Config{Store: t.Store, Token: t.Token, ConnectTimeout: dialTimeout}
-	scheme, address, _ := strings.Cut(strings.TrimSuffix(t.Addr, "/"), ":")
+	c := client.Config{Store: t.Store, Token: t.Server.Token, ConnectTimeout: dialTimeout}
+	scheme, address, _ := strings.Cut(strings.TrimSuffix(t.Server.Addr, "/"), ":")
 	switch host, slashes := strings.CutPrefix(address, "//"); {
 	case scheme == "grpc+unix":
 		c.Address = "unix:" + address
@@ -33,7 +33,7 @@ func (t target) overGRPC(ctx context.Context) (*grpcStore, error) {
 		c.Address, c.TLS.CA = host, client.SystemCA
 	}
 	if err := c.Validate(); err != nil {
-		return nil, usagef("--addr %q: %v", t.Addr, err)
+		return nil, usagef("--addr %q: %v", t.Server.Addr, err)
 	}
 	b, err := client.Dial(ctx, c, client.Settings{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -61,6 +61,8 @@ func exitOf(err error) error {
 }
 
 func (g *grpcStore) close() error { return g.client.Close(context.Background()) }
+
+func (g *grpcStore) info(context.Context) (storage.Info, error) { return g.store.Info(), nil }
 
 func (g *grpcStore) get(ctx context.Context, key []byte, w io.Writer) error {
 	value, err := g.store.Get(ctx, key)
@@ -108,11 +110,11 @@ func (g *grpcStore) clear(ctx context.Context, b bounds) error {
 
 func (g *grpcStore) scan(ctx context.Context, q scanQuery, each func(line) error) error {
 	start, end := q.bounds.span()
-	for it, err := range g.store.Range(ctx, start, end, storage.RangeOptions{Limit: q.limit, Reverse: q.reverse, KeysOnly: q.keysOnly}) {
+	for it, err := range g.store.Range(ctx, start, end, storage.RangeOptions{Limit: q.limit, Reverse: q.reverse, KeysOnly: q.keysOnly, Snapshot: q.snapshot}) {
 		if err != nil {
 			return exitOf(err)
 		}
-		l := line{key: it.Key, value: it.Value}
+		l := line{key: it.Key, value: it.Value, version: it.Version}
 		if !it.ExpiresAt.IsZero() {
 			l.expiresAt = it.ExpiresAt.UTC().Format(timeForm)
 		}

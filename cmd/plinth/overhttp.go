@@ -30,8 +30,8 @@ type httpStore struct {
 }
 
 func (t target) overHTTP() (*httpStore, error) {
-	c := &httpStore{http: &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: time.Minute}, CheckRedirect: noRedirects}, token: t.Token}
-	base := strings.TrimSuffix(t.Addr, "/")
+	c := &httpStore{http: &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: time.Minute}, CheckRedirect: noRedirects}, token: t.Server.Token}
+	base := strings.TrimSuffix(t.Server.Addr, "/")
 	if path, ok := strings.CutPrefix(base, "unix:"); ok {
 		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
@@ -43,13 +43,13 @@ func (t target) overHTTP() (*httpStore, error) {
 	}
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usagef("--addr %q is not http://HOST:PORT, https://HOST:PORT, unix:PATH, or the same with grpc://, grpcs:// and grpc+unix:", t.Addr)
+		return nil, usagef("--addr %q is not http://HOST:PORT, https://HOST:PORT, unix:PATH, or the same with grpc://, grpcs:// and grpc+unix:", t.Server.Addr)
 	}
 	if u.User != nil {
 		return nil, usagef("--addr: a name or password before the host is not supported; use --token")
 	}
-	if t.Token != "" && u.Scheme == "http" && !door.Loopback(u.Hostname()) {
-		return nil, usagef("--addr %q: the token would go to %s in the clear: use https://", t.Addr, u.Host)
+	if t.Server.Token != "" && u.Scheme == "http" && !door.Loopback(u.Hostname()) {
+		return nil, usagef("--addr %q: the token would go to %s in the clear: use https://", t.Server.Addr, u.Host)
 	}
 	c.base = base + "/v1/stores/" + url.PathEscape(t.Store)
 	return c, nil
@@ -185,6 +185,37 @@ func (c *httpStore) close() error {
 	return nil
 }
 
+// mostInfo is how long the server's answer may be.
+const mostInfo = 64 << 10
+
+func (c *httpStore) info(ctx context.Context) (i storage.Info, err error) {
+	res, err := c.do(ctx, http.MethodGet, "", nil, nil)
+	if err != nil {
+		return i, err
+	}
+	defer res.Body.Close()
+	var said struct {
+		Backend      string
+		Capabilities []string
+		Limits       struct {
+			Key, Value, Ops int
+			WriteBytes      int   `json:"write_bytes"`
+			TTLPrecisionMS  int64 `json:"ttl_precision_ms"`
+		}
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, mostInfo)).Decode(&said); err != nil {
+		return i, fmt.Errorf("read the server's answer: %w", err)
+	}
+	i.Name = said.Backend
+	for _, name := range said.Capabilities {
+		c, _ := storage.ParseCap(name) // of a newer server: one that is not asked for
+		i.Caps |= c
+	}
+	l := said.Limits
+	i.Limits = storage.Limits{Key: l.Key, Value: l.Value, Ops: l.Ops, WriteBytes: l.WriteBytes, TTLPrecision: time.Duration(l.TTLPrecisionMS) * time.Millisecond}
+	return i, nil
+}
+
 func (c *httpStore) get(ctx context.Context, key []byte, w io.Writer) error {
 	res, err := c.do(ctx, http.MethodGet, keyPath(key), nil, nil)
 	if err != nil {
@@ -255,6 +286,9 @@ func (c *httpStore) scan(ctx context.Context, s scanQuery, each func(line) error
 	if s.keysOnly {
 		q.Set("keys_only", "true")
 	}
+	if s.snapshot {
+		q.Set("snapshot", "true")
+	}
 	res, err := c.do(ctx, http.MethodGet, withQuery("/keys", q), nil, nil)
 	if err != nil {
 		return err
@@ -265,6 +299,9 @@ func (c *httpStore) scan(ctx context.Context, s scanQuery, each func(line) error
 		raw, err := readLine(r)
 		if err == io.EOF {
 			return nil
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("the server has cut its answer short; its log says why: %w", err)
 		}
 		if err != nil {
 			return fmt.Errorf("read the server's answer: %w", err)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +15,9 @@ type progress struct {
 	verb     string
 	total    int64 // bytes; 0: not known
 	terminal bool
+	begun    bool         // a line on the terminal has no end yet
+	quiet    bool         // elsewhere than on a terminal only the outcome is shown
+	counted  atomic.Int64 // the total, once it is known, where there is none of bytes
 	start    time.Time
 	last     time.Time
 }
@@ -28,6 +33,31 @@ func newProgress(w io.Writer, verb string, total int64) *progress {
 	return &progress{w: w, verb: verb, total: total, terminal: isTerminal(w), start: now, last: now}
 }
 
+// onTerminalOnly has progress shown to people alone.
+func (p *progress) onTerminalOnly() *progress {
+	p.quiet = true
+	return p
+}
+
+// count counts the items of a range beside the work, where progress is shown: only then is
+// there a time that is left. The caller calls stop, which waits.
+func (p *progress) count(ctx context.Context, s served, b bounds) (stop func()) {
+	if !p.terminal {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var n int64
+		err := s.scan(ctx, scanQuery{bounds: b, keysOnly: true}, func(line) error { n++; return nil })
+		if err == nil {
+			p.counted.Store(n)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
 // at shows that items are done, after reading bytes of the total.
 func (p *progress) at(items, bytes int64) {
 	now := time.Now()
@@ -35,7 +65,7 @@ func (p *progress) at(items, bytes int64) {
 	if p.terminal {
 		every = everyOnTerminal
 	}
-	if now.Sub(p.last) < every {
+	if now.Sub(p.last) < every || p.quiet && !p.terminal {
 		return
 	}
 	p.last = now
@@ -50,14 +80,22 @@ func (p *progress) end(items, bytes int64) {
 
 func (p *progress) text(items, bytes int64, taken time.Duration) string {
 	s := fmt.Sprintf("%s %d items, %.0f/s", p.verb, items, rate(items, taken))
-	if p.total > 0 && bytes > 0 {
-		left := time.Duration(float64(taken) * float64(max(p.total-bytes, 0)) / float64(bytes))
-		s += fmt.Sprintf(", %d%%, %s left", 100*bytes/p.total, left.Round(time.Second))
+	if total := max(p.total, p.counted.Load()); total > 0 && bytes > 0 {
+		left := time.Duration(float64(taken) * float64(max(total-bytes, 0)) / float64(bytes))
+		s += fmt.Sprintf(", %d%%, %s left", min(100*bytes/total, 100), left.Round(time.Second))
 	}
 	return s
 }
 
+// leave ends the line that is shown, if it has no end: an error follows.
+func (p *progress) leave() {
+	if p.begun {
+		fmt.Fprintln(p.w)
+	}
+}
+
 func (p *progress) show(text, end string) {
+	p.begun = p.terminal && end == ""
 	if p.terminal {
 		fmt.Fprintf(p.w, "\r\x1b[K%s%s", text, end)
 		return

@@ -39,6 +39,40 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// What people alone are shown is nothing elsewhere, but for the outcome; a total that is known
+// later gives a time that is left.
+func TestProgressForPeople(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&out, "copied", 0).onTerminalOnly()
+	p.last = time.Now().Add(-everyElsewhere)
+	p.at(1, 1)
+	p.leave()
+	if out.Len() != 0 {
+		t.Errorf("%q", out.String())
+	}
+	p.end(1, 1)
+	if !strings.HasPrefix(out.String(), "copied 1 items in ") {
+		t.Errorf("%q", out.String())
+	}
+
+	out.Reset()
+	p.terminal = true
+	stop := p.count(t.Context(), fake{keys: []string{"a", "b", "c", "d"}}, bounds{})
+	for end := time.Now().Add(10 * time.Second); p.counted.Load() == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	stop()
+	if got := p.text(1, 1, 2*time.Second); got != "copied 1 items, 0/s, 25%, 6s left" {
+		t.Error(got)
+	}
+	p.last = time.Now().Add(-everyOnTerminal)
+	p.at(1, 1)
+	p.leave()
+	if !strings.HasSuffix(out.String(), " left\n") {
+		t.Errorf("an error would stand in the same line: %q", out.String())
+	}
+}
+
 func TestKeyPath(t *testing.T) {
 	for key, want := range map[string]string{
 		"a": "/keys/a", "a/b": "/keys/a/b", "a b": "/keys/a%20b", "%2F": "/keys/%252F", "?#": "/keys/%3F%23", "\xff": "/keys/%FF",

@@ -34,13 +34,14 @@ func TestMain(m *testing.M) {
 // The scripts run the program as a person does. Beside testscript's commands:
 //
 //	serve [arg…]        starts "plinth serve" on free ports; data commands find it
-//	stop                ends it as SIGTERM does, and waits
+//	halt                ends it as SIGTERM does, and waits
 //	exits N cmd arg…    runs a command that must end with the exit code N
 func TestScripts(t *testing.T) { runScripts(t, false) }
 
 // Data commands do the same over gRPC.
 func TestScriptsOverGRPC(t *testing.T) {
-	runScripts(t, true, "testdata/script/data.txtar", "testdata/script/import.txtar", "testdata/script/empty.txtar")
+	runScripts(t, true, "testdata/script/data.txtar", "testdata/script/import.txtar", "testdata/script/empty.txtar",
+		"testdata/script/backup.txtar", "testdata/script/copy.txtar", "testdata/script/interrupt.txtar")
 }
 
 // runScripts runs all scripts, or those given, with data commands over HTTP or gRPC.
@@ -81,7 +82,7 @@ func runScripts(t *testing.T, overGRPC bool, files ...string) {
 			e.Defer(func() { e.Values["servers"].(*servers).stop() })
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serveCommand, "stop": stopCommand, "exits": exitsCommand},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"serve": serveCommand, "halt": haltCommand, "exits": exitsCommand},
 	})
 }
 
@@ -139,6 +140,7 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 			address, rpc, _ := strings.Cut(addresses, " and ")
 			ts.Setenv("PLINTH_ADDR", address)
 			ts.Setenv("GRPC_ADDR", rpc)
+			ts.Setenv("HTTP_HOST", strings.TrimPrefix(address, "http://"))
 			if ts.Value("grpc").(bool) {
 				ts.Setenv("PLINTH_ADDR", rpc)
 			}
@@ -165,7 +167,7 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func stopCommand(ts *testscript.TestScript, neg bool, _ []string) {
+func haltCommand(ts *testscript.TestScript, neg bool, _ []string) {
 	if code := ts.Value("servers").(*servers).stop(); (code != 0) != neg {
 		ts.Fatalf("serve ended with %d", code)
 	}

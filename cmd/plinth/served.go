@@ -14,6 +14,8 @@ import (
 // served is a served store, over whichever protocol. Errors have the exit code
 // that belongs to them.
 type served interface {
+	// info says what the store can do.
+	info(ctx context.Context) (storage.Info, error)
 	// get writes the value at key.
 	get(ctx context.Context, key []byte, w io.Writer) error
 	// put stores an item if the key is as expected.
@@ -47,14 +49,18 @@ type scanQuery struct {
 	limit    int // 0: all
 	reverse  bool
 	keysOnly bool
+	snapshot bool // all of it in one state, which takes CapSnapshotScan
 }
+
+// String is the address and the name.
+func (t target) String() string { return strings.TrimSuffix(t.Server.Addr, "/") + "/" + t.Store }
 
 // open is the store that the flags name.
 func (t target) open(ctx context.Context) (served, error) {
 	if t.Store == "" {
-		return nil, usagef("--store is empty: name a store, or leave it out for the one named default")
+		return nil, usagef("the name of the store is empty: name one, or leave --store out for the one named default")
 	}
-	if strings.HasPrefix(t.Addr, "grpc") {
+	if strings.HasPrefix(t.Server.Addr, "grpc") {
 		return t.overGRPC(ctx)
 	}
 	return t.overHTTP()

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/plinthkv/plinth/internal/backup"
+	"github.com/plinthkv/plinth/storage"
+)
+
+type restoreCmd struct {
+	Server endpoint `embed:""`
+	Store  string   `arg:"" help:"Name of the store."`
+	File   string   `arg:"" help:"The file, as backup writes it."`
+	Over   bool     `help:"Put the items over those of a store that is not empty. Other keys stay."`
+	Resume string   `help:"Keep in this file how far it has come, and go on from there if it exists." placeholder:"FILE"`
+}
+
+// Help is what "plinth restore --help" adds.
+func (*restoreCmd) Help() string {
+	return `Before anything is written, all of the file is read: its checksum, its items, and whether the store takes them.
+Items expire when they would have, and get new versions. They are put in the order of their keys, so that restoring again
+after an interruption is harmless: with --over from the beginning, or with --resume from where it was.`
+}
+
+func (r *restoreCmd) Run(ctx context.Context, e env) error {
+	f, err := backup.Open(r.File)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	t := target{r.Server, r.Store}
+	return t.with(ctx, func(to served) error {
+		info, err := to.info(ctx)
+		if err != nil {
+			return err
+		}
+		id, err := check(ctx, f, info, e)
+		if err = ended(ctx.Done(), err); err != nil {
+			return fmt.Errorf("%w; nothing was written", err)
+		}
+		from, again, err := begin(r.Resume, job{Command: "restore", From: "sha256:" + id, To: t.String()})
+		if err != nil {
+			return err
+		}
+		if !again && !r.Over {
+			if err := empty(ctx, to, t); err != nil {
+				return errors.Join(err, from.end(nil, ""))
+			}
+		}
+		p := newProgress(e.stderr, "restored", int64(f.Header().Bytes)).onTerminalOnly()
+		defer p.leave()
+		return from.end(ended(ctx.Done(), restore(ctx, f, to, info, from, p)), "restoring again with --over puts all of them")
+	})
+}
+
+// check reads the whole file. It is an error if the store cannot take an item.
+func check(ctx context.Context, f *backup.File, info storage.Info, e env) (id string, err error) {
+	p := newProgress(e.stderr, "checked", int64(f.Header().Bytes)).onTerminalOnly()
+	defer p.leave()
+	var items int64
+	return f.Check(ctx, func(it backup.Entry) error {
+		items++
+		p.at(items, it.Bytes)
+		if !it.ExpiresAt.IsZero() && !info.Caps.Has(storage.CapTTL) {
+			return fmt.Errorf("item %d expires, which the store does not support", items)
+		}
+		set := storage.WriteSet{Ops: []storage.Op{storage.Put(it.Key, it.Value)}}
+		if err := set.CheckSizes(info.Limits); err != nil {
+			return fmt.Errorf("the store does not take item %d: %w", items, err)
+		}
+		return nil
+	})
+}
+
+// empty is an error if a store has an item.
+func empty(ctx context.Context, s served, t target) error {
+	has := false
+	err := s.scan(ctx, scanQuery{limit: 1, keysOnly: true}, func(line) error { has = true; return nil })
+	if err == nil && has {
+		err = fmt.Errorf("%s is not empty: --over puts the items of the backup over its own", t)
+	}
+	return err
+}
+
+// restore puts the items of a file that are beyond those that are in.
+func restore(ctx context.Context, f *backup.File, to served, info storage.Info, done *resume, p *progress) error {
+	var read, passed int64 // bytes of records, and of those that were in
+	before := done.Items
+	s := sink{to: to, settled: func(ops []storage.Op, err error) error {
+		if err != nil {
+			return err
+		}
+		err = done.stored(ops)
+		p.at(done.Items-before, read-passed)
+		return err
+	}}
+	w := s.writer(ctx, info)
+	for it, err := range f.Items(ctx) {
+		if err != nil {
+			return err
+		}
+		if done.After != nil && bytes.Compare(it.Key, done.After) <= 0 {
+			passed = it.Bytes
+			continue
+		}
+		read, p.total = it.Bytes, int64(f.Header().Bytes)-passed
+		if err := w.Add(ctx, storage.PutUntil(it.Key, it.Value, it.ExpiresAt)); err != nil {
+			return cause(err)
+		}
+	}
+	if err := w.Close(ctx); err != nil {
+		return cause(err)
+	}
+	p.end(done.Items-before, read-passed)
+	return nil
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// job is what a resume file is for.
+type job struct {
+	Command string `json:"command"`
+	From    string `json:"from"` // a store with its address, or a backup by its checksum
+	To      string `json:"to"`
+	Prefix  string `json:"-"` // see resumed
+}
+
+// resume is how far a command has come, kept in a file if there is a name for one. Keys are
+// stored in their order, so that the last one says it all.
+type resume struct {
+	file  string // empty: it is kept nowhere
+	saved time.Time
+	resumed
+}
+
+// resumed is what the file holds.
+type resumed struct {
+	Format int `json:"plinth_resume"`
+	job
+	After  []byte `json:"after"`            // the last key that is stored; nil: none
+	Prefix []byte `json:"prefix,omitempty"` // keys need not be text
+	Items  int64  `json:"items"`
+}
+
+// resumeFormat is the version of the file's form.
+const resumeFormat = 1
+
+// mostResume bounds the file: a key in base64, and names.
+const mostResume = 4 << 20
+
+// How often the file is written. What was stored since then is stored again.
+const everySave = time.Second
+
+// begin reads the file, if it exists, or makes it. again reports whether the job goes on.
+func begin(file string, j job) (r *resume, again bool, err error) {
+	r = &resume{file: file, resumed: resumed{Format: resumeFormat, job: j, Prefix: []byte(j.Prefix)}}
+	if file == "" {
+		return r, false, nil
+	}
+	raw, err := readFile(file, mostResume)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, false, r.save()
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("--resume: %w", err)
+	}
+	had := resumed{}
+	if err := json.Unmarshal(raw, &had); err != nil || had.Format != resumeFormat {
+		return nil, false, fmt.Errorf("--resume: %s is not a resume file of this version of plinth", file)
+	}
+	had.job.Prefix = string(had.Prefix)
+	if had.job != j {
+		return nil, false, fmt.Errorf("--resume: %s belongs to another job: %s from %s to %s", file, had.Command, had.From, had.To)
+	}
+	r.resumed = had
+	return r, true, nil
+}
+
+// readFile reads a file of at most so many bytes.
+func readFile(name string, most int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(raw)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", name, most)
+	}
+	return raw, err
+}
+
+// stored takes note of ops that are stored.
+func (r *resume) stored(ops []storage.Op) error {
+	r.After = append([]byte{}, ops[len(ops)-1].Key...)
+	r.Items += int64(len(ops))
+	if r.file == "" || time.Since(r.saved) < everySave {
+		return nil
+	}
+	return r.save()
+}
+
+// save replaces the file, whole.
+func (r *resume) save() error {
+	raw, err := json.Marshal(r.resumed)
+	if err != nil {
+		return err
+	}
+	part, err := os.CreateTemp(filepath.Dir(r.file), "."+filepath.Base(r.file)+".*.part") // with mode 0600
+	if err != nil {
+		return fmt.Errorf("--resume: %w", err)
+	}
+	_, err = part.Write(append(raw, '\n'))
+	if err = errors.Join(err, part.Sync(), part.Close()); err == nil {
+		err = os.Rename(part.Name(), r.file)
+	}
+	if err != nil {
+		return fmt.Errorf("--resume: %w", errors.Join(err, os.Remove(part.Name())))
+	}
+	r.saved = time.Now()
+	return nil
+}
+
+// end removes the file of a job that is done, or else has the error say where to go on.
+func (r *resume) end(err error, otherwise string) error {
+	switch {
+	case err == nil && r.file == "":
+		return nil
+	case err == nil:
+		return os.Remove(r.file)
+	case r.file == "":
+		return fmt.Errorf("%w; %d items are in: %s", err, r.Items, otherwise)
+	}
+	return errors.Join(fmt.Errorf("%w; %d items are in: the same command, with --resume %s, goes on after them", err, r.Items, r.file), r.save())
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// ended is err, or a plain word for it where a signal is behind it.
+func ended(done <-chan struct{}, err error) error {
+	select {
+	case <-done:
+		if err != nil {
+			return errInterrupted
+		}
+	default:
+	}
+	return err
+}

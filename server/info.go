@@ -1,0 +1,48 @@
+package server
+
+import (
+	"encoding/json"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// storeInfo is what a store says of itself, as JSON.
+type storeInfo struct {
+	Backend      string     `json:"backend"`
+	Capabilities []string   `json:"capabilities"`
+	Limits       infoLimits `json:"limits"`
+}
+
+// infoLimits are the limits of a store. If zero, a field is left out: there is no limit.
+type infoLimits struct {
+	Key            int   `json:"key,omitempty"`
+	Value          int   `json:"value,omitempty"`
+	Ops            int   `json:"ops,omitempty"`
+	WriteBytes     int   `json:"write_bytes,omitempty"`
+	TTLPrecisionMS int64 `json:"ttl_precision_ms,omitempty"`
+}
+
+// describe answers GET of a store.
+func (c *call) describe() (err error) {
+	if c.query, err = parseQuery(c.r.URL.RawQuery); err != nil {
+		return err
+	}
+	body, err := json.Marshal(infoOf(c.info()))
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if _, err := c.w.Write(append(body, '\n')); err != nil {
+		return errAborted
+	}
+	return nil
+}
+
+func infoOf(i *storage.Info) storeInfo {
+	return storeInfo{Backend: i.Name, Capabilities: append([]string{}, i.Caps.Names()...), Limits: infoLimits{
+		Key: i.Limits.Key, Value: i.Limits.Value, Ops: i.Limits.Ops, WriteBytes: i.Limits.WriteBytes,
+		TTLPrecisionMS: i.Limits.TTLPrecision.Milliseconds()}}
+}
