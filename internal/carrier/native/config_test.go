@@ -13,7 +13,9 @@ import (
 // What the reference prints as a default is what is in force, also where it is not set: of
 // a worker by its executable's defaults, see package procs.
 func TestDefaults(t *testing.T) {
-	if own, process := DefaultProcessConfig(), procs.DefaultConfig(); own.Process != process.Process.Running || !reflect.DeepEqual(own.Common, process.Common) {
+	own, process := DefaultProcessConfig(), procs.DefaultConfig()
+	process.Grants.Telemetry = true // which a worker has unless it is told otherwise
+	if own.Process != process.Process.Running || !reflect.DeepEqual(own.Common, process.Common) {
 		t.Errorf("a worker has the defaults %+v, an executable %+v", own, process)
 	}
 	silent := Config{}.Restart.Policy().WithDefaults()

@@ -23,9 +23,12 @@ type ProcessConfig struct {
 	procs.Common `yaml:",inline"`
 }
 
-// DefaultProcessConfig is what stands where a configuration is silent.
+// DefaultProcessConfig is what stands where a configuration is silent. What the program
+// brings is granted telemetry.
 func DefaultProcessConfig() ProcessConfig {
-	return ProcessConfig{Process: procs.DefaultRunning(), Common: procs.DefaultCommon()}
+	c := ProcessConfig{Process: procs.DefaultRunning(), Common: procs.DefaultCommon()}
+	c.Grants.Telemetry = true
+	return c
 }
 
 // Validate checks the choices.

@@ -105,11 +105,18 @@ func TestGoGuest(t *testing.T) {
 	if n := ticks(); n > before+1 {
 		t.Errorf("a goroutine ticked %d times while no call ran", n-before)
 	}
-	if _, err := get(b, "sleep 20ms"); err != nil {
-		t.Fatal(err)
-	}
-	if n := ticks(); n < before+5 {
-		t.Errorf("a goroutine ticked %d times in a call of 20 ms", n-before)
+	for try := 1; ; try++ { // on a busy machine it may have little of the time
+		before = ticks()
+		if _, err := get(b, "sleep 20ms"); err != nil {
+			t.Fatal(err)
+		}
+		n := ticks()
+		if n >= before+5 {
+			break
+		}
+		if try == 20 {
+			t.Fatalf("a goroutine ticked %d times in a call of 20 ms", n-before)
+		}
 	}
 	if err := b.Close(context.Background()); err != nil {
 		t.Error(err)
