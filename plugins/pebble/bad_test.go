@@ -147,6 +147,34 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// A write set that meets damage is refused as a whole, and those beside it are not.
+func TestDamageUnderAWrite(t *testing.T) {
+	b, err := open(t.Context(), DefaultConfig(), env(t.TempDir(), ""), vfs.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close(context.Background())
+	if err := b.db.Set(dataKey(nil, []byte("bad")), []byte("short"), pebble.Sync); err != nil {
+		t.Fatal(err)
+	}
+	b.views.advance(b.db, b.version)
+	for _, ops := range [][]storage.Op{
+		{storage.Delete([]byte("bad"))},
+		{storage.Put([]byte("a"), nil), storage.Delete([]byte("bad"))},
+		{storage.Put([]byte("a"), nil), storage.DeleteRange([]byte("b"), []byte("c"))},
+	} {
+		if _, err := b.Apply(t.Context(), &storage.WriteSet{Ops: ops}); !errors.Is(err, storage.ErrInternal) {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, err := b.Get(t.Context(), []byte("a")); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("a half of a write set: %v", err)
+	}
+	if _, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("a"), nil)}}); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 func numbered(i int) []byte { return []byte{'k', byte(i >> 8), byte(i)} }
 
 // readDamaged reads a damaged store, and reports whether it opens.

@@ -82,6 +82,11 @@ func (b *Backend) Health(_ context.Context, p storage.Probe) (storage.Health, er
 	if b.closed.Load() {
 		return storage.Health{}, errClosed()
 	}
+	v, err := b.views.take() // as long as it is held the engine stays open
+	if err != nil {
+		return storage.Health{}, err
+	}
+	defer v.let()
 	h := storage.Health{Status: storage.Healthy}
 	b.wear.mu.Lock()
 	why, recent := b.wear.why, time.Since(b.wear.when) < shown

@@ -287,6 +287,9 @@ func (b *Backend) Close(ctx context.Context) error {
 
 // failed is an error of the engine, of a read.
 func failed(err error) error {
+	if e, ok := err.(*storage.Error); ok {
+		return e // it is one
+	}
 	if pebble.IsCorruptionError(err) {
 		return storage.Errorf(storage.Internal, "the store is damaged: %w", err)
 	}

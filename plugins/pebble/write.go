@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -72,10 +73,13 @@ func (b *Backend) lead(own *request) {
 	b.commit(requests)
 }
 
-// fails has nobody write any more: the engine does not know what is on the disk.
+// fails has nobody write any more: the engine does not know what is on the disk. What was
+// refused before is refused.
 func (b *Backend) fails(requests []*request, why error) {
 	for _, r := range requests {
-		r.err = storage.Errorf(storage.OutcomeUnknown, "the write failed: %w", why)
+		if r.err == nil {
+			r.err = storage.Errorf(storage.OutcomeUnknown, "the write failed: %w", why)
+		}
 	}
 	b.wear.failed(why)
 	b.queue.breaks(storage.Errorf(storage.Unavailable, "a write failed, and the store takes no more until it is opened again: %w", why))
@@ -109,12 +113,13 @@ func (b *Backend) commit(requests []*request) {
 	if g.batch.Empty() {
 		return
 	}
-	if g.version > b.reserved {
-		b.reserved = g.version + reserve
-		b.set(g.batch, metaReserved, eight(b.reserved))
-	}
 	sync := pebble.NoSync
 	if b.config.Sync == syncAlways {
+		sync = pebble.Sync
+	}
+	if g.version > b.reserved { // nobody may see such a version before that is on the disk
+		b.reserved = g.version + reserve
+		b.set(g.batch, metaReserved, eight(b.reserved))
 		sync = pebble.Sync
 	}
 	if err := g.batch.Commit(sync); err != nil {
@@ -158,11 +163,17 @@ func (g *group) apply(r *request) (uint64, error) {
 	if err := g.b.disk.room(w); err != nil {
 		return 0, err
 	}
+	if err := g.readable(w); err != nil {
+		return 0, err
+	}
 	version, changed := g.version+1, false
 	for i := range w.Ops {
 		did, err := g.do(&w.Ops[i], version)
-		if err != nil {
+		switch {
+		case err != nil && i == 0:
 			return 0, err
+		case err != nil:
+			panic(err) // a part of w is in the batch, which must not be written
 		}
 		changed = changed || did
 	}
@@ -171,6 +182,32 @@ func (g *group) apply(r *request) (uint64, error) {
 	}
 	g.b.ids.keep(g.batch, w.ID, r.digest, g.version)
 	return g.version, nil
+}
+
+// readable refuses a write set of which a part cannot be looked at, before any of it is in
+// the batch.
+func (g *group) readable(w *storage.WriteSet) error {
+	if len(w.Ops) == 1 {
+		return nil
+	}
+	for i := range w.Ops {
+		o := &w.Ops[i]
+		var err error
+		switch {
+		case o.Kind == storage.OpDeleteRange:
+			_, err = g.any(o.Key, o.End, func(record) bool { return true })
+		case o.Kind == storage.OpDelete || !o.ExpiresAt.IsZero():
+			var rec record
+			var closer io.Closer
+			if rec, closer, err = look(g.batch, o.Key, g.now); rec != nil {
+				err = closer.Close()
+			}
+		}
+		if err != nil {
+			return failed(err)
+		}
+	}
+	return nil
 }
 
 // meets reports whether a check holds.
