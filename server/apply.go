@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/strictjson"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -57,19 +58,19 @@ func (c *call) apply() error {
 	return nil
 }
 
-func parseWriteSet(o *object, maxOps int, now time.Time) (*storage.WriteSet, error) {
-	if err := o.only("id", "checks", "ops"); err != nil {
+func parseWriteSet(o *strictjson.Object, maxOps int, now time.Time) (*storage.WriteSet, error) {
+	if err := o.Only("id", "checks", "ops"); err != nil {
 		return nil, err
 	}
 	w := &storage.WriteSet{}
 	if err := parseID(o, w); err != nil {
 		return nil, err
 	}
-	checks, err := o.list("checks")
+	checks, err := o.List("checks")
 	if err != nil {
 		return nil, err
 	}
-	ops, err := o.list("ops")
+	ops, err := o.List("ops")
 	if err != nil {
 		return nil, err
 	}
@@ -93,15 +94,15 @@ func parseWriteSet(o *object, maxOps int, now time.Time) (*storage.WriteSet, err
 	return w, nil
 }
 
-func parseID(o *object, w *storage.WriteSet) error {
-	if !o.has("id") {
+func parseID(o *strictjson.Object, w *storage.WriteSet) error {
+	if !o.Has("id") {
 		return nil
 	}
-	s, err := o.string("id")
+	s, err := o.Text("id")
 	if err != nil {
 		return err
 	}
-	id, err := decode64(s)
+	id, err := strictjson.Decode64(s)
 	if err != nil || len(id) != len(w.ID) {
 		return badRequest("JSON: id must be 16 bytes in base64")
 	}
@@ -113,20 +114,20 @@ func parseID(o *object, w *storage.WriteSet) error {
 }
 
 // parseCheck reads a check: exactly one condition on a key, or on a range.
-func parseCheck(o *object) (c storage.Check, err error) {
-	if o.has("not_newer_than") {
+func parseCheck(o *strictjson.Object) (c storage.Check, err error) {
+	if o.Has("not_newer_than") {
 		return parseRangeCheck(o)
 	}
-	if err := o.only("key", "key64", "is", "value", "value64", "version"); err != nil {
+	if err := o.Only("key", "key64", "is", "value", "value64", "version"); err != nil {
 		return c, err
 	}
-	if c.Key, err = o.need("key"); err != nil {
+	if c.Key, err = o.Need("key"); err != nil {
 		return c, err
 	}
 	conditions := 0
-	if o.has("is") {
+	if o.Has("is") {
 		conditions++
-		switch is, err := o.string("is"); {
+		switch is, err := o.Text("is"); {
 		case err != nil:
 			return c, err
 		case is == "absent":
@@ -134,48 +135,48 @@ func parseCheck(o *object) (c storage.Check, err error) {
 		case is == "present":
 			c.Kind = storage.CheckPresent
 		default:
-			return c, badRequest("JSON: %s must be absent or present", o.at("is"))
+			return c, badRequest("JSON: %s must be absent or present", o.At("is"))
 		}
 	}
-	if o.has("value") || o.has("value64") {
+	if o.Has("value") || o.Has("value64") {
 		conditions++
 		c.Kind = storage.CheckValue
-		if c.Value, err = o.bytes("value"); err != nil {
+		if c.Value, err = o.Bytes("value"); err != nil {
 			return c, err
 		}
 	}
-	if o.has("version") {
+	if o.Has("version") {
 		conditions++
 		c.Kind = storage.CheckVersion
-		if c.Version, err = o.version("version"); err != nil {
+		if c.Version, err = version(o, "version"); err != nil {
 			return c, err
 		}
 	}
 	if conditions != 1 {
-		return c, badRequest("JSON: %s must have exactly one of is, value and version", o.path)
+		return c, badRequest("JSON: %s must have exactly one of is, value and version", o.Path)
 	}
 	return c, nil
 }
 
-func parseRangeCheck(o *object) (c storage.Check, err error) {
+func parseRangeCheck(o *strictjson.Object) (c storage.Check, err error) {
 	c.Kind = storage.CheckRange
-	if err := o.only("start", "start64", "end", "end64", "not_newer_than"); err != nil {
+	if err := o.Only("start", "start64", "end", "end64", "not_newer_than"); err != nil {
 		return c, err
 	}
-	if c.Key, err = o.bytes("start"); err != nil {
+	if c.Key, err = o.Bytes("start"); err != nil {
 		return c, err
 	}
-	if c.End, err = o.bytes("end"); err != nil {
+	if c.End, err = o.Bytes("end"); err != nil {
 		return c, err
 	}
-	c.Version, err = o.version("not_newer_than")
+	c.Version, err = version(o, "not_newer_than")
 	return c, err
 }
 
 // version is a string of digits, or a number, which JavaScript cannot hold whole.
-func (o *object) version(name string) (uint64, error) {
+func version(o *strictjson.Object, name string) (uint64, error) {
 	var text string
-	switch v := o.fields[name].(type) {
+	switch v := o.Fields[name].(type) {
 	case string:
 		text = v
 	case json.Number:
@@ -183,13 +184,13 @@ func (o *object) version(name string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil {
-		return 0, badRequest("JSON: %s must be a version, a string of digits", o.at(name))
+		return 0, badRequest("JSON: %s must be a version, a string of digits", o.At(name))
 	}
 	return n, nil
 }
 
-func parseOp(o *object, now time.Time) (op storage.Op, err error) {
-	kind, err := o.string("op")
+func parseOp(o *strictjson.Object, now time.Time) (op storage.Op, err error) {
+	kind, err := o.Text("op")
 	if err != nil {
 		return op, err
 	}
@@ -197,62 +198,62 @@ func parseOp(o *object, now time.Time) (op storage.Op, err error) {
 	case "put":
 		return parsePut(o, now)
 	case "delete":
-		if err := o.only("op", "key", "key64"); err != nil {
+		if err := o.Only("op", "key", "key64"); err != nil {
 			return op, err
 		}
-		key, err := o.need("key")
+		key, err := o.Need("key")
 		return storage.Delete(key), err
 	case "delete_range":
 		return parseDeleteRange(o)
 	}
-	return op, badRequest("JSON: %s must be put, delete or delete_range", o.at("op"))
+	return op, badRequest("JSON: %s must be put, delete or delete_range", o.At("op"))
 }
 
-func parsePut(o *object, now time.Time) (op storage.Op, err error) {
-	if err := o.only("op", "key", "key64", "value", "value64", "ttl", "expires_at"); err != nil {
+func parsePut(o *strictjson.Object, now time.Time) (op storage.Op, err error) {
+	if err := o.Only("op", "key", "key64", "value", "value64", "ttl", "expires_at"); err != nil {
 		return op, err
 	}
 	op.Kind = storage.OpPut
-	if op.Key, err = o.need("key"); err != nil {
+	if op.Key, err = o.Need("key"); err != nil {
 		return op, err
 	}
-	if op.Value, err = o.need("value"); err != nil {
+	if op.Value, err = o.Need("value"); err != nil {
 		return op, err
 	}
 	q := query{}
 	for _, name := range []string{"ttl", "expires_at"} {
-		if o.has(name) {
-			if q[name], err = o.string(name); err != nil {
+		if o.Has(name) {
+			if q[name], err = o.Text(name); err != nil {
 				return op, err
 			}
 		}
 	}
 	if op.ExpiresAt, _, err = q.expiry(now); err != nil {
-		return op, badRequest("JSON: %s: %v", o.path, err)
+		return op, badRequest("JSON: %s: %v", o.Path, err)
 	}
 	return op, nil
 }
 
-func parseDeleteRange(o *object) (op storage.Op, err error) {
-	if err := o.only("op", "start", "start64", "end", "end64", "all"); err != nil {
+func parseDeleteRange(o *strictjson.Object) (op storage.Op, err error) {
+	if err := o.Only("op", "start", "start64", "end", "end64", "all"); err != nil {
 		return op, err
 	}
-	start, err := o.bytes("start")
+	start, err := o.Bytes("start")
 	if err != nil {
 		return op, err
 	}
-	end, err := o.bytes("end")
+	end, err := o.Bytes("end")
 	if err != nil {
 		return op, err
 	}
-	all, ok := o.fields["all"].(bool)
+	all, ok := o.Fields["all"].(bool)
 	switch {
-	case o.has("all") && !ok:
-		return op, badRequest("JSON: %s must be true or false", o.at("all"))
+	case o.Has("all") && !ok:
+		return op, badRequest("JSON: %s must be true or false", o.At("all"))
 	case all && (start != nil || end != nil):
-		return op, badRequest("JSON: %s excludes start and end", o.at("all"))
+		return op, badRequest("JSON: %s excludes start and end", o.At("all"))
 	case !all && len(start) == 0 && end == nil:
-		return op, badRequest("JSON: %s: refusing to delete the whole store; set \"all\": true to confirm", o.path)
+		return op, badRequest("JSON: %s: refusing to delete the whole store; set \"all\": true to confirm", o.Path)
 	}
 	return storage.DeleteRange(start, end), nil
 }
@@ -266,10 +267,10 @@ func (c *call) readKeys() ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.only("keys"); err != nil {
+	if err := o.Only("keys"); err != nil {
 		return nil, err
 	}
-	array, ok := o.fields["keys"].([]node)
+	array, ok := o.Fields["keys"].([]strictjson.Node)
 	if !ok {
 		return nil, badRequest("JSON: keys must be an array")
 	}
@@ -281,11 +282,11 @@ func (c *call) readKeys() ([][]byte, error) {
 		switch v := n.(type) {
 		case string:
 			keys[i] = []byte(v)
-		case *object:
-			if err := v.only("key", "key64"); err != nil {
+		case *strictjson.Object:
+			if err := v.Only("key", "key64"); err != nil {
 				return nil, err
 			}
-			if keys[i], err = v.need("key"); err != nil {
+			if keys[i], err = v.Need("key"); err != nil {
 				return nil, err
 			}
 		default:

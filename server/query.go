@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/base64"
 	"net/url"
 	"regexp"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/strictjson"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -66,22 +66,11 @@ func (q query) bool(name string) (bool, error) {
 }
 
 func (q query) base64(name string) ([]byte, error) {
-	b, err := decode64(q[name])
+	b, err := strictjson.Decode64(q[name])
 	if err != nil {
 		return nil, badRequest("query: %s is not base64 (standard alphabet, padded)", name)
 	}
 	return b, nil
-}
-
-// decode64 is strict: no line ends, no bits left over. The result is not nil, so that
-// an empty text stays apart from an absent one.
-func decode64(s string) ([]byte, error) {
-	if i := strings.IndexAny(s, "\r\n"); i >= 0 {
-		return nil, base64.CorruptInputError(i)
-	}
-	b := make([]byte, base64.StdEncoding.DecodedLen(len(s)))
-	n, err := base64.StdEncoding.Strict().Decode(b, []byte(s))
-	return b[:n], err
 }
 
 // bytes is a parameter or its form in base64; nil: neither is there.

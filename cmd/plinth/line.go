@@ -2,15 +2,13 @@ package main
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
+	"github.com/plinthkv/plinth/internal/strictjson"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -21,45 +19,35 @@ type line struct {
 	version    uint64 // of what a scan answers; 0: it has none
 }
 
-// wireLine is a line as JSON. Pointers tell absent from empty.
-type wireLine struct {
-	Key       *string `json:"key"`
-	Key64     *string `json:"key64"`
-	Value     *string `json:"value"`
-	Value64   *string `json:"value64"`
-	ExpiresAt *string `json:"expires_at"`
-	Version   *string `json:"version"` // in what a scan answers
-}
+// lineValues is how many values a line has at most, with the object.
+const lineValues = 8
 
-// parseLine reads a line strictly. keysOnly is for scans that leave values out.
+// parseLine reads a line as strictly as a server reads it. keysOnly is for scans that leave
+// values out.
 func parseLine(raw []byte, keysOnly bool) (l line, err error) {
-	if !utf8.Valid(raw) {
-		return l, errors.New("not valid UTF-8: bytes go as key64 and value64")
-	}
-	var w wireLine
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&w); err != nil {
+	o, err := strictjson.Parse(raw, lineValues)
+	if err != nil {
 		return l, err
 	}
-	if _, err := dec.Token(); err != io.EOF {
-		return l, errors.New("something follows the object")
-	}
-	if l.key, err = either("key", w.Key, w.Key64); err != nil {
+	if err := o.Only("key", "key64", "value", "value64", "expires_at", "version"); err != nil { // the last in what a scan answers
 		return l, err
 	}
-	if l.value, err = either("value", w.Value, w.Value64); err != nil && !keysOnly {
+	if l.key, err = o.Need("key"); err != nil {
 		return l, err
 	}
-	if w.ExpiresAt != nil {
-		if _, err := time.Parse(time.RFC3339, *w.ExpiresAt); err != nil {
-			return l, errors.New("expires_at is not a time of RFC 3339, such as 2030-01-31T12:00:00Z")
+	value := o.Need
+	if keysOnly {
+		value = o.Bytes
+	}
+	if l.value, err = value("value"); err != nil {
+		return l, err
+	}
+	if o.Has("expires_at") {
+		if l.expiresAt, err = o.Text("expires_at"); err != nil {
+			return l, err
 		}
-		l.expiresAt = *w.ExpiresAt
-	}
-	if w.Version != nil {
-		if l.version, err = strconv.ParseUint(*w.Version, 10, 64); err != nil {
-			return l, errors.New("version is not a number")
+		if _, err := time.Parse(time.RFC3339, l.expiresAt); err != nil {
+			return l, errors.New("expires_at is not a time of RFC 3339, such as 2030-01-31T12:00:00Z")
 		}
 	}
 	return l, nil
@@ -83,22 +71,6 @@ func (l line) op() (storage.Op, error) {
 	}
 	op.ExpiresAt = storage.ClampExpiry(at.UTC())
 	return op, nil
-}
-
-func either(name string, text, b64 *string) ([]byte, error) {
-	switch {
-	case text != nil && b64 != nil:
-		return nil, fmt.Errorf("%s and %s64 exclude each other", name, name)
-	case text != nil:
-		return []byte(*text), nil
-	case b64 != nil:
-		b, err := base64.StdEncoding.Strict().DecodeString(*b64)
-		if err != nil {
-			return nil, fmt.Errorf("%s64 is not base64", name)
-		}
-		return b, nil
-	}
-	return nil, fmt.Errorf("no %s", name)
 }
 
 // object is a JSON object with its fields in order.
