@@ -114,6 +114,7 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 			errs = append(errs, err)
 		}
 	}
+	h.idle = h.idlers(cfg) // before stores are opened, which may go on beside this
 	names := slices.Sorted(maps.Keys(cfg.Stores))
 	// Those that name another store's backend come after it.
 	slices.SortStableFunc(names, func(a, b string) int {
@@ -125,7 +126,6 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 	if err := config.Join(errs...); err != nil {
 		return nil, err
 	}
-	h.idle = h.idlers(cfg)
 	if h.unstat, err = h.measure(); err != nil {
 		return nil, err
 	}
