@@ -1,27 +1,22 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/host"
 	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
@@ -215,124 +210,6 @@ func printStores(w io.Writer, h *plinth.Host) {
 // pipelineOf is a store's way down, such as "instrument → cache → memory".
 func pipelineOf(s *plinth.Store) string {
 	return strings.Join(append(s.Stages(), s.Plugin()), " → ")
-}
-
-type pluginListCmd struct {
-	Source source `embed:""`
-	Addr   string `help:"Ask a running server, at its HTTP address, what state the plugins are in." placeholder:"URL"`
-	Token  string `help:"Bearer token of that server." env:"PLINTH_TOKEN"`
-}
-
-// Help is what "plinth plugin list --help" adds.
-func (*pluginListCmd) Help() string {
-	return `The states are starting, ready, degraded, restarting, failed and stopped; each store has a plugin of its own,
-and so a state of its own.`
-}
-
-func (p *pluginListCmd) Run(ctx context.Context, e env) error {
-	cfg, err := config.Load(config.Options{File: p.Source.Config, Environ: e.environ, Flags: p.Source.Set, BuiltIn: builtinBackends()})
-	if err != nil {
-		return listed(err)
-	}
-	var states map[string]string // by store; nil: nobody was asked
-	if p.Addr != "" {
-		if states, err = pluginStates(ctx, target{Server: endpoint{p.Addr, p.Token}}); err != nil {
-			return err
-		}
-	}
-	t := tabwriter.NewWriter(e.stdout, 0, 4, 2, ' ', 0)
-	head := "NAME\tCARRIER\tFILE\tTRUST\tUSED BY"
-	if states != nil {
-		head += "\tSTATE"
-	}
-	fmt.Fprintln(t, head)
-	names := slices.Collect(maps.Keys(cfg.Plugins))
-	for _, name := range append(builtinBackends(), config.Memory) {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		carrier, file, trust := described(name, cfg)
-		var users, is []string
-		for _, store := range slices.Sorted(maps.Keys(cfg.Stores)) {
-			if cfg.Stores[store].Backend.Plugin == name {
-				users = append(users, store)
-				is = append(is, cmp.Or(states[store], "not served"))
-			}
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s", name, carrier, file, trust, strings.Join(users, ", "))
-		if states != nil {
-			fmt.Fprintf(t, "\t%s", strings.Join(is, ", "))
-		}
-		fmt.Fprintln(t)
-	}
-	return t.Flush()
-}
-
-// pluginStates are the states of the plugins of a served host, by store.
-func pluginStates(ctx context.Context, server target) (map[string]string, error) {
-	c, err := server.overHTTP()
-	if err != nil {
-		return nil, err
-	}
-	defer c.http.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.base, "/v1/stores/")+"/readyz", nil)
-	if err != nil {
-		return nil, err
-	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	answer, err := c.http.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	var ready struct {
-		Stores map[string]struct {
-			Status  string
-			Details map[string]string
-		}
-	}
-	if err := json.NewDecoder(io.LimitReader(answer.Body, 16<<20)).Decode(&ready); err != nil {
-		return nil, fmt.Errorf("%s is no answer of a Plinth server: %w", server.Server.Addr, err)
-	}
-	if len(ready.Stores) == 0 {
-		return nil, fmt.Errorf("%s names no stores: it does so only for those who have its token (--token)", server.Server.Addr)
-	}
-	states := make(map[string]string, len(ready.Stores))
-	for name, s := range ready.Stores {
-		states[name] = cmp.Or(s.Details["state"], s.Status)
-	}
-	return states, nil
-}
-
-// described is how a plugin is reached, from which file or address, and how far it
-// is trusted.
-func described(name string, cfg *config.Config) (carrier, file, trust string) {
-	node := cfg.Plugins[name]
-	isolation := node.Text("isolation")
-	switch {
-	case node.Has("remote"):
-		return host.CarrierRemote, node.Text("remote"), "-"
-	case node.Has("process.command"):
-		var command []string
-		for i := 0; node.Has(fmt.Sprintf("process.command[%d]", i)); i++ {
-			command = append(command, node.Text(fmt.Sprintf("process.command[%d]", i)))
-		}
-		return host.CarrierProcess, strings.Join(command, " "), "can be killed"
-	case isolation == "process", isolation == "" && slices.Contains(builtinBackends(), name):
-		carrier, trust = host.CarrierProcess, "can be killed"
-	case slices.Contains(builtinBackends(), name):
-		carrier, trust = host.CarrierNative, "built in"
-	case node.Has("wasm"):
-		carrier, trust = host.CarrierWasm, cmp.Or(node.Text("trust"), "interruptible")
-	default:
-		carrier, trust = host.CarrierWasm, "built in"
-	}
-	return carrier, cmp.Or(cfg.Path(node.Text("wasm")), "built in"), trust
 }
 
 type pluginInspectCmd struct {

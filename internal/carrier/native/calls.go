@@ -51,8 +51,11 @@ func (b *Backend) reach(ctx context.Context) (*instance, error) {
 	if b.closed.Load() || !b.life.Due() {
 		return nil, b.unavailable()
 	}
-	in, err := b.again()
-	if err != nil {
+	in, err := b.again(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil: // the next caller goes on
+		return nil, b.Wrap(storage.ContextError(ctx))
+	case err != nil:
 		b.life.Lost(err, "", true)
 		return nil, b.unavailable()
 	}
@@ -61,12 +64,14 @@ func (b *Backend) reach(ctx context.Context) (*instance, error) {
 }
 
 // again opens an instance in the place of one that was lost, once that was closed.
-func (b *Backend) again() (*instance, error) {
+func (b *Backend) again(ctx context.Context) (*instance, error) {
 	if left := b.left.Load(); left != nil {
 		timer := time.NewTimer(closeTime)
 		defer timer.Stop()
 		select {
 		case <-*left:
+		case <-ctx.Done():
+			return nil, storage.ContextError(ctx)
 		case <-timer.C: // its lock is held by a call that has panicked
 			return nil, storage.Errorf(storage.Unavailable, "the instance that was lost does not close")
 		}
