@@ -147,6 +147,38 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// The work of a write set is bounded, however many ranges it names, and however much they
+// hold: others wait for it.
+func TestManyRanges(t *testing.T) {
+	b, err := open(t.Context(), DefaultConfig(), env(t.TempDir(), ""), vfs.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close(context.Background())
+	w := &storage.WriteSet{}
+	for i := range 10_000 {
+		w.Ops = append(w.Ops, storage.Put(numbered(i), nil))
+	}
+	version, err := b.Apply(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("z"), nil)}}); err != nil { // the last of all
+		t.Fatal(err)
+	}
+	checks := &storage.WriteSet{}
+	for range 20_000 {
+		checks.Checks = append(checks.Checks, storage.NoneNewer(nil, []byte("z"), version))
+	}
+	if _, err := b.Apply(t.Context(), checks); !errors.Is(err, storage.ErrRangeLimit) {
+		t.Errorf("%v", err)
+	}
+	checks.Checks = checks.Checks[:100]
+	if _, err := b.Apply(t.Context(), checks); err != nil {
+		t.Errorf("what is within the bound: %v", err)
+	}
+}
+
 // A write set that meets damage is refused as a whole, and those beside it are not.
 func TestDamageUnderAWrite(t *testing.T) {
 	b, err := open(t.Context(), DefaultConfig(), env(t.TempDir(), ""), vfs.Default)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -91,7 +92,12 @@ type group struct {
 	batch   *pebble.Batch
 	now     int64
 	version uint64 // of the last write in it
+	looks   int    // that the write set has left for items of ranges
 }
+
+// mostLooks is how many items of ranges a write set may have looked at, for its checks and
+// deletes together: others wait meanwhile.
+const mostLooks = 1 << 20
 
 // commit does the requests, one after the other, each on the state that those before it
 // leave, and answers them when all of it is on the disk.
@@ -151,6 +157,7 @@ func (g *group) apply(r *request) (uint64, error) {
 	if version, err := g.b.ids.find(w.ID, r.digest); err != nil || version != 0 {
 		return version, err
 	}
+	g.looks = mostLooks
 	for i := range w.Checks {
 		ok, err := g.meets(&w.Checks[i])
 		switch {
@@ -166,6 +173,7 @@ func (g *group) apply(r *request) (uint64, error) {
 	if err := g.readable(w); err != nil {
 		return 0, err
 	}
+	g.looks = math.MaxInt // what follows looks at no more than what was looked at
 	version, changed := g.version+1, false
 	for i := range w.Ops {
 		did, err := g.do(&w.Ops[i], version)
@@ -256,6 +264,10 @@ func (g *group) any(start, end []byte, wanted func(record) bool) (found bool, er
 		return false, failed(err)
 	}
 	for ok := iter.First(); ok && !found && err == nil; ok = iter.Next() {
+		if g.looks--; g.looks < 0 {
+			err = storage.LimitError(storage.RangeLimit, "items in the ranges of a write set", mostLooks, mostLooks+1)
+			break
+		}
 		var value []byte
 		if value, err = iter.ValueAndErr(); err == nil {
 			var rec record
