@@ -146,3 +146,20 @@ func TestFailingScriptIsShrunk(t *testing.T) {
 		}
 	}
 }
+
+// What others of the process start while a check counts goroutines is not the backend's.
+func TestGoroutinesOfOthers(t *testing.T) {
+	start, started, wait := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	defer close(wait)
+	defer close(start)
+	go func() {
+		for range start {
+			go func() { started <- struct{}{}; <-wait }()
+		}
+	}()
+	f := models(everything)
+	f.Settle = func() { start <- struct{}{}; <-started }
+	if r := storagetest.RunOne(t.Context(), f, "leaks/goroutines"); r.Outcome != storagetest.Passed {
+		t.Errorf("%v: %s", r.Outcome, r.Text)
+	}
+}

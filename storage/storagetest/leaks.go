@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/plinthkv/plinth/storage"
@@ -42,38 +45,86 @@ func (t *T) busy() {
 // noGoroutineStays counts before the backend is opened and after it is closed.
 func noGoroutineStays(t *T) {
 	t.must(t.b.Close(t.ctx))
-	before := t.settled(0)
+	before, _ := t.settled(0)
 	for range 3 {
 		t.fresh()
 		t.busy()
 		t.must(t.b.Close(t.ctx))
 	}
-	if after := t.settled(before); after > before {
-		t.Errorf("%d goroutines before, %d after Close:\n%s", before, after, stacks())
+	if after, profile := t.settled(before); after > before {
+		t.Errorf("%d goroutines before, %d after Close:\n%s", before, after, profile)
 	}
 }
 
-// settled is the number of goroutines, once it is at most want or stays the same.
-func (t *T) settled(want int) int {
+// settled is the number of goroutines of this check, once it is at most want or stays the
+// same, and where they are.
+func (t *T) settled(want int) (n int, profile string) {
 	if t.factory.Settle != nil {
 		t.factory.Settle()
 	}
-	n := runtime.NumGoroutine()
+	n, profile = t.goroutines()
 	for calm := 0; n > want && calm < 100; calm++ {
 		time.Sleep(2 * time.Millisecond) // for goroutines that are on their way out
-		if now := runtime.NumGoroutine(); now != n {
-			n, calm = now, 0
+		now, where := t.goroutines()
+		if now != n {
+			calm = 0
 		}
+		n, profile = now, where
 	}
-	return n
+	return n, profile
 }
 
-// noMemoryStays opens, fills and closes again and again. After some rounds,
-// which fill pools and caches, memory must not grow by what one round takes.
+// checkLabel is the profiler label of a check's goroutines. A goroutine has the labels of
+// the one that started it, so that what other tests of the process start is not counted.
+const checkLabel = "storagetest"
+
+// checksRun numbers the checks of the process: the values of checkLabel.
+var checksRun atomic.Uint64
+
+// labelled makes the calling goroutine, and what it starts from now on, the check's own.
+func (t *T) labelled() {
+	t.label = strconv.FormatUint(checksRun.Add(1), 10)
+	t.ctx = pprof.WithLabels(t.ctx, pprof.Labels(checkLabel, t.label))
+	pprof.SetGoroutineLabels(t.ctx)
+}
+
+// goroutines counts the goroutines of this check, and says where they are.
+func (t *T) goroutines() (n int, profile string) {
+	var all, own strings.Builder
+	pprof.Lookup("goroutine").WriteTo(&all, 1)
+	label := fmt.Sprintf("%q:%q", checkLabel, t.label)
+	_, records, _ := strings.Cut(all.String(), "\n") // after the total of the process
+	// A record is a line with the number of goroutines, one with their labels, and their stack.
+	for record := range strings.SplitSeq(records, "\n\n") {
+		if !strings.Contains(record, label) {
+			continue
+		}
+		count, _, _ := strings.Cut(record, " ")
+		same, _ := strconv.Atoi(count)
+		n += same
+		own.WriteString(record + "\n\n")
+	}
+	return n, own.String()
+}
+
+// noMemoryStays opens, fills and closes again and again. After some rounds, which fill
+// pools and caches, memory must not grow by what one round takes. Memory is the process's,
+// in which other tests may run: what leaks does so each time that one looks.
 func noMemoryStays(t *T) {
+	t.must(t.b.Close(t.ctx))
+	var text string
+	for range 3 {
+		if text = t.leaked(); text == "" {
+			return
+		}
+	}
+	t.Errorf("%s", text)
+}
+
+// leaked says what rounds of use left behind, or nothing.
+func (t *T) leaked() string {
 	const rounds, warm, size = 24, 8, 1 << 20
 	value := bytes.Repeat(bs("v"), min(size, tryable(t.info.Limits.Value, size)))
-	t.must(t.b.Close(t.ctx))
 	t.forget()
 	var heap, resident int64
 	for round := range rounds {
@@ -96,11 +147,12 @@ func noMemoryStays(t *T) {
 		heapNow, residentNow = memory()
 	}
 	if grown := heapNow - heap; grown > most {
-		t.Errorf("%d rounds left %d bytes on the heap", rounds-warm, grown)
+		return fmt.Sprintf("%d rounds left %d bytes on the heap", rounds-warm, grown)
 	}
 	if grown := residentNow - resident; resident > 0 && grown > most+32<<20 {
-		t.Errorf("%d rounds left the process %d bytes larger", rounds-warm, grown)
+		return fmt.Sprintf("%d rounds left the process %d bytes larger", rounds-warm, grown)
 	}
+	return ""
 }
 
 // forget drops the backends that were closed.

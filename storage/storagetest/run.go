@@ -135,6 +135,7 @@ func (k *kit) run(ctx context.Context, c Check) Result {
 	go func() {
 		defer close(done)
 		defer t.finish()
+		t.labelled()
 		t.fresh()
 		if missing := c.Needs &^ t.info.Caps; missing != 0 {
 			t.notApplicable("the backend lacks the capability " + missing.String())

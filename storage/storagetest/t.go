@@ -17,6 +17,7 @@ import (
 // which ends the check's own.
 type T struct {
 	ctx     context.Context
+	label   string // of the check's goroutines
 	factory Factory
 	clock   *Clock
 	b       storage.Backend
