@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/internal/tenant"
+	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
 	"github.com/plinthkv/plinth/wrappers/batch"
@@ -41,6 +43,7 @@ func Works() []Work {
 		{"buffer, n conditions in one write set", conditions},
 		{"buffer, pages over n items", pages},
 		{"rate_limit, n new tenants after n others", tenants},
+		{"memory, n checks of ranges over n items", rangeChecks},
 	}
 }
 
@@ -283,5 +286,29 @@ func tenants(n int) func() {
 			call(n + i)
 		}
 		must(b.Close(ctx))
+	}
+}
+
+// rangeChecks is a write set whose checks each cover half of all items.
+func rangeChecks(n int) func() {
+	b := memory.New(memory.DefaultConfig(), sdk.Env{})
+	put := func(ops ...storage.Op) uint64 {
+		version, err := b.Apply(ctx, &storage.WriteSet{Ops: ops})
+		must(err)
+		return version
+	}
+	var ops []storage.Op
+	for i := range n {
+		ops = append(ops, storage.Put(key(i), nil))
+	}
+	version := put(ops...)
+	put(storage.Put(key(2*n), nil)) // for a check of the newest version looks at nothing
+	w := &storage.WriteSet{}
+	for i := range n {
+		w.Checks = append(w.Checks, storage.Check{Kind: storage.CheckRange, Key: key(i / 2), End: key(i/2 + n/2), Version: version})
+	}
+	return func() {
+		_, err := b.Apply(ctx, w)
+		must(err)
 	}
 }

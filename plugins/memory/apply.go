@@ -62,46 +62,14 @@ func (b *Backend) apply(w *storage.WriteSet, now int64) (uint64, error) {
 	if err != nil || version != 0 {
 		return version, err
 	}
-	for i := range w.Checks {
-		if !b.meets(&w.Checks[i], now) {
-			return 0, storage.ConflictAt(i)
-		}
+	if i := b.firstFailed(w.Checks, now); i >= 0 {
+		return 0, storage.ConflictAt(i)
 	}
 	if err := b.run(w, now); err != nil {
 		return 0, err
 	}
 	b.ids.keep(w.ID, digest, b.version)
 	return b.version, nil
-}
-
-// meets tells whether a check holds.
-func (s *store) meets(c *storage.Check, now int64) bool {
-	if c.Kind == storage.CheckRange {
-		return !s.newer(c, now)
-	}
-	r := s.live(c.Key, now)
-	switch c.Kind {
-	case storage.CheckAbsent:
-		return r == 0
-	case storage.CheckPresent:
-		return r != 0
-	case storage.CheckValue:
-		return r != 0 && s.holds(s.item(r), c.Value)
-	default:
-		return r != 0 && s.base+s.item(r).version() == c.Version
-	}
-}
-
-// newer tells whether a live key of the range is newer than the check's version.
-func (s *store) newer(c *storage.Check, now int64) (found bool) {
-	if c.Version >= s.version || storage.EmptyRange(c.Key, c.End) {
-		return false
-	}
-	s.ascend(keyTarget(c.Key, 0), c.End, func(_ ref, b item) bool {
-		found = s.base+b.version() > c.Version && !b.expiredAt(now)
-		return !found
-	})
-	return found
 }
 
 // run does the ops in order at the next version, or nothing where they do not fit.
