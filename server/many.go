@@ -2,14 +2,12 @@ package server
 
 import (
 	"bufio"
-	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
-	"unicode/utf8"
 
 	"github.com/plinthkv/plinth/internal/budget"
+	"github.com/plinthkv/plinth/internal/strictjson"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -152,15 +150,16 @@ func (c *call) read(keys [][]byte) (found map[string]storage.Item, err error) {
 // lines writes items as NDJSON. Nothing is sent before the first buffer is full,
 // so that an error before that has a status of its own.
 type lines struct {
-	c     *call
-	buf   *bufio.Writer
-	begun bool
-	piece []byte // used again
+	c      *call
+	buf    *bufio.Writer
+	object *strictjson.Writer
+	begun  bool
 }
 
 func (c *call) lines() *lines {
 	l := &lines{c: c}
 	l.buf = bufio.NewWriterSize(l, 64<<10)
+	l.object = strictjson.NewWriter(l.buf)
 	return l
 }
 
@@ -187,49 +186,20 @@ func (l *lines) begin() {
 }
 
 func (l *lines) item(it storage.Item, keysOnly bool) error {
-	_ = l.buf.WriteByte('{') // an error stays, for the last write
-	l.field("key", it.Key)
+	l.object.Bytes("key", it.Key)
 	if !keysOnly {
-		_ = l.buf.WriteByte(',')
-		l.field("value", it.Value)
+		l.object.Bytes("value", it.Value)
 	}
-	b := l.piece[:0]
 	if it.Version != 0 {
-		b = strconv.AppendUint(append(b, `,"version":"`...), it.Version, 10)
-		b = append(b, '"')
+		l.object.Uint("version", it.Version)
 	}
 	if !it.ExpiresAt.IsZero() {
-		b = append(append(b, `,"expires_at":"`...), formatTime(it.ExpiresAt)...)
-		b = append(b, '"')
+		l.object.Time("expires_at", it.ExpiresAt)
 	}
-	l.piece = append(b, "}\n"...)
-	if _, err := l.buf.Write(l.piece); err != nil {
+	if l.object.End() != nil {
 		return errAborted
 	}
 	return nil
-}
-
-// pieceBytes is how much of a value is encoded at once: a multiple of 3, for base64.
-const pieceBytes = 48 << 10
-
-// field writes bytes as text, or in base64 where they are not text, piece by piece: a value
-// may be large, and its line is larger.
-func (l *lines) field(name string, value []byte) {
-	encode := appendEscaped
-	_ = l.buf.WriteByte('"')
-	_, _ = l.buf.WriteString(name)
-	if !utf8.Valid(value) {
-		encode = base64.StdEncoding.AppendEncode
-		_, _ = l.buf.WriteString("64")
-	}
-	_, _ = l.buf.WriteString(`":"`)
-	for len(value) > 0 {
-		n := min(pieceBytes, len(value))
-		l.piece = encode(l.piece[:0], value[:n])
-		_, _ = l.buf.Write(l.piece)
-		value = value[n:]
-	}
-	_ = l.buf.WriteByte('"')
 }
 
 // failed is err, or the end of the connection where an answer has begun.
@@ -247,34 +217,6 @@ func (l *lines) end() error {
 	}
 	l.begin() // for an answer of no lines
 	return nil
-}
-
-// appendEscaped appends valid UTF-8 as it stands in a JSON string, with nothing escaped that
-// need not be. It may begin and end within a character.
-func appendEscaped(b, text []byte) []byte {
-	const hex = "0123456789abcdef"
-	from := 0
-	for i, ch := range text {
-		if ch >= ' ' && ch != '"' && ch != '\\' {
-			continue
-		}
-		b = append(b, text[from:i]...)
-		from = i + 1
-		switch ch {
-		case '"', '\\':
-			b = append(b, '\\', ch)
-		case '\n':
-			b = append(b, `\n`...)
-		case '\r':
-			b = append(b, `\r`...)
-		case '\t':
-			b = append(b, `\t`...)
-		default:
-			b = append(b, `\u00`...)
-			b = append(b, hex[ch>>4], hex[ch&15])
-		}
-	}
-	return append(b, text[from:]...)
 }
 
 var _ io.Writer = (*lines)(nil)

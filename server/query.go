@@ -130,7 +130,7 @@ func parseTime(s string) (time.Time, error) {
 }
 
 // formatTime is an expiry as answers show it.
-func formatTime(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+func formatTime(at time.Time) string { return at.UTC().Format(strictjson.TimeForm) }
 
 // bounds are the range of prefix, start and end together, and whether any of
 // them narrows it.

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/strictjson"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -153,7 +154,7 @@ func when(t time.Time) string {
 	if t.IsZero() {
 		return "never"
 	}
-	return t.UTC().Format(timeForm)
+	return t.UTC().Format(strictjson.TimeForm)
 }
 
 // shownBytes is how much of a key is printed.

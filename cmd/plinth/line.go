@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"time"
-	"unicode/utf8"
 
 	"github.com/plinthkv/plinth/internal/strictjson"
 	"github.com/plinthkv/plinth/storage"
@@ -53,9 +50,6 @@ func parseLine(raw []byte, keysOnly bool) (l line, err error) {
 	return l, nil
 }
 
-// timeForm is how times are written: RFC 3339, to the millisecond.
-const timeForm = "2006-01-02T15:04:05.000Z07:00"
-
 // op is the line as a put. A time before 1970 is as past as any.
 func (l line) op() (storage.Op, error) {
 	op := storage.Put(l.key, l.value)
@@ -73,46 +67,14 @@ func (l line) op() (storage.Op, error) {
 	return op, nil
 }
 
-// object is a JSON object with its fields in order.
-type object []byte
-
-func (o object) field(name string, value any) object {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(value); err != nil {
-		panic(err) // only strings and such come here
-	}
-	if len(o) == 0 {
-		o = append(o, '{')
-	} else {
-		o = append(o[:len(o)-1], ',')
-	}
-	o = append(append(append(o, '"'), name...), '"', ':')
-	return append(append(o, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...), '}')
-}
-
-// bytes is a field of text, or one in base64 where it is not text.
-func (o object) bytes(name string, value []byte) object {
-	if utf8.Valid(value) {
-		return o.field(name, string(value))
-	}
-	return o.field(name+"64", value)
-}
-
-// object is the line as an object; more fields may follow.
-func (l line) object() object {
-	o := object{}.bytes("key", l.key)
+func (l line) writeJSON(to io.Writer) error {
+	w := strictjson.NewWriter(to)
+	w.Bytes("key", l.key)
 	if l.value != nil {
-		o = o.bytes("value", l.value)
+		w.Bytes("value", l.value)
 	}
 	if l.expiresAt != "" {
-		o = o.field("expires_at", l.expiresAt)
+		w.Text("expires_at", l.expiresAt)
 	}
-	return o
-}
-
-func (l line) writeJSON(w io.Writer) error {
-	_, err := w.Write(append(l.object(), '\n'))
-	return err
+	return w.End()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/internal/strictjson"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -116,7 +117,7 @@ func (g *grpcStore) scan(ctx context.Context, q scanQuery, each func(line) error
 		}
 		l := line{key: it.Key, value: it.Value, version: it.Version}
 		if !it.ExpiresAt.IsZero() {
-			l.expiresAt = it.ExpiresAt.UTC().Format(timeForm)
+			l.expiresAt = it.ExpiresAt.UTC().Format(strictjson.TimeForm)
 		}
 		if err := each(l); err != nil {
 			return err

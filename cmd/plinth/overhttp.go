@@ -19,6 +19,7 @@ import (
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/strictjson"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -238,11 +239,7 @@ func (c *httpStore) put(ctx context.Context, p newItem, e expected) error {
 	case storage.CheckVersion:
 		header.Set("If-Match", strconv.Quote(strconv.FormatUint(e.version, 10)))
 	case storage.CheckValue:
-		put := object{}.field("op", "put").bytes("key", p.key).bytes("value", p.value)
-		if p.ttl != nil {
-			put = put.field("ttl", p.ttl.String())
-		}
-		return c.apply(ctx, []object{object{}.bytes("key", p.key).bytes("value", e.value)}, []object{put})
+		return c.putIfValue(ctx, p, e.value)
 	}
 	q := url.Values{}
 	if p.ttl != nil {
@@ -255,16 +252,50 @@ func (c *httpStore) delete(ctx context.Context, key []byte) error {
 	return c.call(ctx, http.MethodDelete, keyPath(key), nil, nil)
 }
 
-func (c *httpStore) load(ctx context.Context, ops []storage.Op) error {
-	objects := make([]object, len(ops))
-	for i, op := range ops {
-		o := object{}.field("op", "put").bytes("key", op.Key).bytes("value", op.Value)
-		if !op.ExpiresAt.IsZero() {
-			o = o.field("expires_at", op.ExpiresAt.UTC().Format(timeForm))
-		}
-		objects[i] = o
+// putIfValue is an apply of one put with a check of the key's value.
+func (c *httpStore) putIfValue(ctx context.Context, p newItem, value []byte) error {
+	var body bytes.Buffer
+	w := strictjson.NewWriter(&body)
+	body.WriteString(`{"checks":[`)
+	w.Bytes("key", p.key)
+	w.Bytes("value", value)
+	if err := w.End(); err != nil {
+		return err
 	}
-	return c.apply(ctx, nil, objects)
+	body.WriteString(`],"ops":[`)
+	w.Text("op", "put")
+	w.Bytes("key", p.key)
+	w.Bytes("value", p.value)
+	if p.ttl != nil {
+		w.Text("ttl", p.ttl.String())
+	}
+	if err := w.End(); err != nil {
+		return err
+	}
+	body.WriteString(`]}`)
+	return c.apply(ctx, &body)
+}
+
+func (c *httpStore) load(ctx context.Context, ops []storage.Op) error {
+	var body bytes.Buffer
+	w := strictjson.NewWriter(&body)
+	body.WriteString(`{"ops":[`)
+	for i, op := range ops {
+		if i > 0 {
+			body.WriteByte(',')
+		}
+		w.Text("op", "put")
+		w.Bytes("key", op.Key)
+		w.Bytes("value", op.Value)
+		if !op.ExpiresAt.IsZero() {
+			w.Time("expires_at", op.ExpiresAt)
+		}
+		if err := w.End(); err != nil {
+			return err
+		}
+	}
+	body.WriteString(`]}`)
+	return c.apply(ctx, &body)
 }
 
 func (c *httpStore) clear(ctx context.Context, b bounds) error {
@@ -317,22 +348,6 @@ func (c *httpStore) scan(ctx context.Context, s scanQuery, each func(line) error
 }
 
 // apply sends a write set.
-func (c *httpStore) apply(ctx context.Context, checks, ops []object) error {
-	var b bytes.Buffer
-	list := func(name string, objects []object) {
-		fmt.Fprintf(&b, "%q:[", name)
-		for i, o := range objects {
-			if i > 0 {
-				b.WriteByte(',')
-			}
-			b.Write(o)
-		}
-		b.WriteByte(']')
-	}
-	b.WriteByte('{')
-	list("checks", checks)
-	b.WriteByte(',')
-	list("ops", ops)
-	b.WriteByte('}')
-	return c.call(ctx, http.MethodPost, "/apply", http.Header{"Content-Type": {"application/json"}}, &b)
+func (c *httpStore) apply(ctx context.Context, body io.Reader) error {
+	return c.call(ctx, http.MethodPost, "/apply", http.Header{"Content-Type": {"application/json"}}, body)
 }

@@ -1,17 +1,20 @@
-// Package strictjson reads JSON as docs/http.md promises to: one object, valid UTF-8, no name
-// twice, no half of a surrogate pair, numbers as they are written, and a bound on depth and
-// on how many values there are. Bytes are a string, or base64 in the field with 64 behind
-// its name.
+// Package strictjson reads and writes JSON as docs/http.md promises to: one object, valid
+// UTF-8, no name twice, no half of a surrogate pair, numbers as they are written, and a bound
+// on depth and on how many values there are. Bytes are a string, or base64 in the field with
+// 64 behind its name.
 package strictjson
 
 import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -35,17 +38,12 @@ func Parse(body []byte, nodes int) (*Object, error) {
 	if !utf8.Valid(body) {
 		return nil, fmt.Errorf("not valid UTF-8; bytes go as base64 in fields like key64")
 	}
-	if err := loneSurrogate(body); err != nil {
-		return nil, err
-	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	p := parser{dec, nodes, nodes}
+	p := parser{jsontext.NewDecoder(bytes.NewBuffer(body)), nodes, nodes}
 	n, err := p.node("", 1)
 	if err != nil {
-		return nil, err
+		return nil, said(err)
 	}
-	if _, err := dec.Token(); err != io.EOF {
+	if _, err := p.ReadToken(); err != io.EOF {
 		return nil, fmt.Errorf("something follows the object")
 	}
 	o, ok := n.(*Object)
@@ -57,7 +55,7 @@ func Parse(body []byte, nodes int) (*Object, error) {
 
 // parser parses nodes as long as there are some left.
 type parser struct {
-	*json.Decoder
+	*jsontext.Decoder
 	most, left int
 }
 
@@ -65,91 +63,76 @@ func (p *parser) node(path string, depth int) (Node, error) {
 	if p.left--; p.left < 0 {
 		return nil, storage.LimitError(storage.SizeLimit, "JSON values", int64(p.most), int64(p.most)+1)
 	}
-	t, err := p.Token()
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
+	t, err := p.ReadToken()
 	if err != nil {
 		return nil, err
 	}
-	delim, ok := t.(json.Delim)
-	if !ok {
-		return t, nil
+	switch t.Kind() {
+	case 'n':
+		return nil, nil
+	case 't', 'f':
+		return t.Bool(), nil
+	case '"':
+		return t.String(), nil
+	case '0':
+		return json.Number(t.String()), nil
 	}
 	if depth > maxDepth {
 		return nil, fmt.Errorf("nested deeper than %d", maxDepth)
 	}
-	if delim == '[' {
-		list := []Node{}
-		for p.More() {
-			n, err := p.node(fmt.Sprintf("%s[%d]", path, len(list)), depth+1)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, n)
-		}
-		_, err := p.Token()
-		return list, err
+	if t.Kind() == '[' {
+		return p.list(path, depth)
 	}
-	o := &Object{Path: path, Fields: map[string]Node{}}
-	for p.More() {
-		t, err := p.Token()
+	return p.object(path, depth)
+}
+
+func (p *parser) list(path string, depth int) (Node, error) {
+	list := []Node{}
+	for p.PeekKind() != ']' {
+		n, err := p.node(fmt.Sprintf("%s[%d]", path, len(list)), depth+1)
 		if err != nil {
 			return nil, err
 		}
-		name := t.(string) // the decoder has seen to it
-		if _, twice := o.Fields[name]; twice {
-			return nil, fmt.Errorf("%s is there twice", o.At(clip(name)))
+		list = append(list, n)
+	}
+	_, err := p.ReadToken()
+	return list, err
+}
+
+func (p *parser) object(path string, depth int) (Node, error) {
+	o := &Object{Path: path, Fields: map[string]Node{}}
+	for p.PeekKind() != '}' {
+		t, err := p.ReadToken()
+		if err != nil {
+			return nil, twice(o, err)
 		}
+		name := t.String()
 		if o.Fields[name], err = p.node(o.At(clip(name)), depth+1); err != nil {
 			return nil, err
 		}
 		o.names = append(o.names, name)
 	}
-	_, err = p.Token()
+	_, err := p.ReadToken()
 	return o, err
 }
 
-// loneSurrogate finds half of a \u pair, which the decoder would turn into
-// another character without a word.
-func loneSurrogate(body []byte) error {
-	for i := 0; i+5 < len(body); i++ {
-		if body[i] != '\\' {
-			continue
-		}
-		if body[i+1] != 'u' {
-			i++
-			continue
-		}
-		switch unit, ok := hex4(body[i+2:]); {
-		case ok && unit >= 0xDC00 && unit < 0xE000:
-			return fmt.Errorf("half of a surrogate pair at byte %d", i)
-		case ok && unit >= 0xD800 && unit < 0xDC00:
-			if i+11 >= len(body) || body[i+6] != '\\' || body[i+7] != 'u' {
-				return fmt.Errorf("half of a surrogate pair at byte %d", i)
-			}
-			if low, ok := hex4(body[i+8:]); !ok || low < 0xDC00 || low >= 0xE000 {
-				return fmt.Errorf("half of a surrogate pair at byte %d", i)
-			}
-			i += 6
-		}
-		i += 5
+// twice is err, or what to say of a name that an object has twice.
+func twice(o *Object, err error) error {
+	if e := (*jsontext.SyntacticError)(nil); errors.As(err, &e) && e.Err == jsontext.ErrDuplicateName {
+		return fmt.Errorf("%s is there twice", o.At(clip(e.JSONPointer.LastToken())))
 	}
-	return nil
+	return err
 }
 
-func hex4(b []byte) (n rune, ok bool) {
-	for _, c := range b[:4] {
-		switch {
-		case c >= '0' && c <= '9':
-			n = n<<4 | rune(c-'0')
-		case c|0x20 >= 'a' && c|0x20 <= 'f':
-			n = n<<4 | rune(c|0x20-'a'+10)
-		default:
-			return 0, false
-		}
+// said is an error of the decoder, with the byte that it is about.
+func said(err error) error {
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		return io.ErrUnexpectedEOF
 	}
-	return n, true
+	if e := (*jsontext.SyntacticError)(nil); errors.As(err, &e) {
+		return fmt.Errorf("%w at byte %d", e.Err, e.ByteOffset)
+	}
+	return err
 }
 
 // At is the path of a field.

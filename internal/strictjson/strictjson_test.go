@@ -1,9 +1,13 @@
 package strictjson
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -16,10 +20,11 @@ func TestRefused(t *testing.T) {
 		`{} {}`:                              "something follows the object",
 		`{"a": 1, "a": 2}`:                   "a is there twice",
 		`{"a": {"b": 1, "b": 2}}`:            "a.b is there twice",
+		`{"a": [{}, {"b": 1, "\u0062": 2}]}`: "a[1].b is there twice",
 		"{\"a\": \"\xff\"}":                  "not valid UTF-8",
-		`{"a": "\ud800"}`:                    "half of a surrogate pair at byte 7",
-		`{"a": "\udc00\ud800"}`:              "half of a surrogate pair at byte 7",
-		`{"a": "\ud800\u0041"}`:              "half of a surrogate pair at byte 7",
+		`{"a": "\ud800"}`:                    "invalid surrogate pair",
+		`{"a": "\udc00\ud800"}`:              "invalid surrogate pair",
+		`{"a": "\ud800\u0041"}`:              "in string at byte 7",
 		`{"a":` + strings.Repeat("[", 20):    "nested deeper than 16",
 		`{"a": [` + strings.Repeat("1,", 30): "JSON values",
 	} {
@@ -46,6 +51,50 @@ func TestBytes(t *testing.T) {
 		}
 	}
 	if err := o.Only("text"); err == nil || !strings.Contains(err.Error(), `unknown name "b64"`) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What is written is what is read, with a value of several pieces and of half a character
+// at the end of one, and is text where it can be.
+func TestWriter(t *testing.T) {
+	long := strings.Repeat("é", pieceBytes)
+	var b bytes.Buffer
+	w := NewWriter(&b)
+	for range 2 { // a writer is used again
+		b.Reset()
+		w.Bytes("key", []byte("a\"\\\n\x00\u2028é"))
+		w.Bytes("value", []byte("x"+long))
+		w.Bytes("other", append([]byte(long), 0xff))
+		w.Bytes("empty", []byte{})
+		w.Uint("n", math.MaxUint64)
+		w.Time("at", time.UnixMilli(1))
+		if err := w.End(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !strings.HasPrefix(b.String(), `{"key":"a\"\\\n\u0000`+"\u2028é"+`","value":"xé`) || !strings.HasSuffix(b.String(),
+		`,"empty":"","n":"18446744073709551615","at":"1970-01-01T00:00:00.001Z"}`+"\n") {
+		t.Errorf("%.60s", b.String())
+	}
+	o, err := Parse(b.Bytes(), 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"key": "a\"\\\n\x00\u2028é", "value": "x" + long, "other": long + "\xff", "empty": ""} {
+		if got, err := o.Need(name); err != nil || string(got) != want {
+			t.Errorf("%s: %.20q, %v", name, got, err)
+		}
+	}
+}
+
+// An error of the writer below is told at the end.
+func TestWriterFails(t *testing.T) {
+	r, below := io.Pipe()
+	r.Close()
+	w := NewWriter(below)
+	w.Text("key", "k")
+	if err := w.End(); err != io.ErrClosedPipe {
 		t.Errorf("%v", err)
 	}
 }
