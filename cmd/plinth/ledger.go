@@ -33,7 +33,3 @@ func serveLedger() {
 	open := ledger.Opener(tracer)
 	process.Plugin{Open: open, Try: sdk.TryByOpening(open), AtEnd: []func(context.Context) error{stop}}.Serve()
 }
-
-// builtinBackends are the plugins that a configuration may name without an entry, beside
-// memory.
-func builtinBackends() []string { return []string{ledgerPlugin, pebblePlugin} }

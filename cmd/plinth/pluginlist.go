@@ -24,7 +24,10 @@ type pluginListCmd struct {
 
 // Help is what "plinth plugin list --help" adds.
 func (*pluginListCmd) Help() string {
-	return `The states are starting, ready, degraded, restarting, failed and stopped; each store has a plugin of its own,
+	return `What the plugins of the program can do is as by default; "check --explain" says it of a store as it is configured,
+and "plugin inspect" of a plugin in a file.
+
+The states are starting, ready, degraded, restarting, failed and stopped; each store has a plugin of its own,
 and so a state of its own.`
 }
 
@@ -67,7 +70,10 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 		}
 		fmt.Fprintln(t)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return printEngines(e.stdout)
 }
 
 // pluginStates are the states of the plugins of a served host, by store.

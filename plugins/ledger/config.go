@@ -124,6 +124,16 @@ func DefaultConfig() Config {
 	}
 }
 
+// Info is what a backend with this configuration can do.
+func (c *Config) Info() storage.Info {
+	return storage.Info{
+		Name: "ledger", Version: Version, Incarnation: incarnation(c.Organization, c.Vault),
+		Caps: storage.CapTTL | storage.CapAtomic | storage.CapReverse | storage.CapDurable,
+		Limits: storage.Limits{Key: maxKey, Value: int(c.MaxValue), Ops: maxOps, WriteBytes: maxWrite, GetKeys: maxKeys,
+			TTLPrecision: ttlStep},
+	}
+}
+
 // The values of Config.ReadConsistency.
 const (
 	Linearizable = "linearizable"

@@ -107,12 +107,8 @@ func newBackend(ctx context.Context, config Config, env sdk.Env, tracer trace.Tr
 	var instance [4]byte
 	rand.Read(instance[:])
 	b.lanes = newLanes(config.ClientID + "/" + hex.EncodeToString(instance[:]))
-	b.info.Store(&storage.Info{
-		Name: "ledger", Version: Version, Incarnation: incarnation(config.Organization, config.Vault),
-		Caps: storage.CapTTL | storage.CapAtomic | storage.CapReverse | storage.CapDurable,
-		Limits: storage.Limits{Key: maxKey, Value: int(config.MaxValue), Ops: maxOps, WriteBytes: maxWrite, GetKeys: maxKeys,
-			TTLPrecision: ttlStep},
-	})
+	info := config.Info()
+	b.info.Store(&info)
 	transport, err := config.transport()
 	if err != nil {
 		return nil, err

@@ -63,7 +63,7 @@ func Info(_ context.Context, env sdk.Env) (storage.Info, error) {
 	if err := decode(env, &c); err != nil {
 		return storage.Info{}, err
 	}
-	return c.info(), nil
+	return c.Info(), nil
 }
 
 func decode(env sdk.Env, c *Config) error {
@@ -73,8 +73,8 @@ func decode(env sdk.Env, c *Config) error {
 	return c.Validate()
 }
 
-// info is what a backend can do.
-func (c *Config) info() storage.Info {
+// Info is what a backend with this configuration can do.
+func (c *Config) Info() storage.Info {
 	i := storage.Info{Name: "pebble", Version: "1",
 		Caps: storage.CapVersions | storage.CapTTL | storage.CapExpiryOnRead | storage.CapAtomic | storage.CapCheckOnly | storage.CapRangeCheck |
 			storage.CapOrdered | storage.CapReverse | storage.CapSnapshotScan | storage.CapSnapshotGet | storage.CapIdempotent,
@@ -106,7 +106,7 @@ func Open(ctx context.Context, env sdk.Env) (storage.Backend, error) {
 
 func open(_ context.Context, c Config, env sdk.Env, fs vfs.FS) (_ *Backend, err error) {
 	env = env.WithDefaults()
-	b := &Backend{config: c, dir: env.Dir, log: env.Log, clock: env.Now, info: c.info(), closing: make(chan struct{}, 1)}
+	b := &Backend{config: c, dir: env.Dir, log: env.Log, clock: env.Now, info: c.Info(), closing: make(chan struct{}, 1)}
 	b.fs = b.disk.watch(fs, env.Dir, int64(c.Reserve))
 	if err := usable(env.Dir, fs); err != nil {
 		return nil, err
