@@ -108,6 +108,7 @@ var walls = []wall{
 	{room: "internal/backup", allowed: []string{self + "/storage", "github.com/klauspost/compress"}, why: "a file knows no store and no protocol"},
 	{room: "internal/private", why: "it looks at folders alone"},
 	{room: "internal/supervise", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "it keeps books, whatever the carrier"},
+	{room: "identity", why: "an ID knows no store"},
 	{room: "internal/sentinel", why: "it only looks at values"},
 	{room: "internal/strictjson", allowed: []string{self + "/storage", "github.com/go-json-experiment/json"}, why: "it reads and writes JSON, whoever wants it"},
 	{room: "internal/drain", allowed: []string{self + "/storage"}, why: "it only counts"},
