@@ -55,7 +55,7 @@ func newReader(t metricdata.Temporality) *Reader {
 }
 
 // errForeign is a reader whose histograms are not ours: a view changed them.
-var errForeign = errors.New("snapshot: db.client.operation.duration is not an exponential histogram here: a view of the MeterProvider overrides it")
+var errForeign = errors.New("snapshot: a duration is not an exponential histogram here: a view of the MeterProvider overrides it")
 
 // Snapshot collects. Stages that were not called are not in it.
 func (r *Reader) Snapshot(ctx context.Context) (*Snapshot, error) {
@@ -63,7 +63,7 @@ func (r *Reader) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err := r.Collect(ctx, &rm); err != nil {
 		return nil, err
 	}
-	b := builder{}
+	b, keys := builder{}, map[string]*Operation{}
 	for _, scope := range rm.ScopeMetrics {
 		for _, m := range scope.Metrics {
 			switch m.Name {
@@ -76,6 +76,16 @@ func (r *Reader) Snapshot(ctx context.Context) (*Snapshot, error) {
 					p := &data.DataPoints[i]
 					b.duration(p.Attributes, fromPoint(p))
 				}
+			case "plinth.auth.operation.duration":
+				data, ok := m.Data.(metricdata.ExponentialHistogram[float64])
+				if !ok {
+					return nil, errForeign
+				}
+				for i := range data.DataPoints {
+					if p := &data.DataPoints[i]; p.Count > 0 {
+						add(keys, text(p.Attributes, "plinth.auth.operation"), text(p.Attributes, "plinth.outcome"), fromPoint(p))
+					}
+				}
 			case "plinth.ttl.operations":
 				if data, ok := m.Data.(metricdata.Sum[int64]); ok {
 					for _, p := range data.DataPoints {
@@ -85,7 +95,9 @@ func (r *Reader) Snapshot(ctx context.Context) (*Snapshot, error) {
 			}
 		}
 	}
-	return b.snapshot(), nil
+	s := b.snapshot()
+	s.SigningKeys = operations(keys)
+	return s, nil
 }
 
 // builder gathers points, by store and stage.

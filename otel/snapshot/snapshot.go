@@ -5,10 +5,12 @@ import (
 	"time"
 )
 
-// Snapshot is what was measured, of every stage of kind instrument.
+// Snapshot is what was measured, of every stage of kind instrument and of signing keys.
 type Snapshot struct {
 	At     time.Time
 	Stages []Stage // by store and name
+	// SigningKeys are the operations on signing keys, which package auth measures.
+	SigningKeys []Operation
 }
 
 // Stage is what one stage saw. The numbers of two stages of one store are about

@@ -1,0 +1,143 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/plinthkv/plinth/identity"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Chain is an audit log in a store, a [Sink]: entries that are only added, each with the hash
+// of the one before, so that one that is changed, removed or put between is seen by
+// [Chain.Verify]. Several hosts may add to one.
+//
+// Who can write to the whole store can write a whole new chain. Against that the hash of the
+// head is kept elsewhere, and given to Verify.
+type Chain struct {
+	store  *storage.Store
+	prefix string
+	turn   chan struct{} // of the one that adds
+}
+
+// NewChain is the log at a prefix of a store, such as "audit/".
+func NewChain(s *storage.Store, prefix string) *Chain {
+	return &Chain{store: s, prefix: prefix, turn: make(chan struct{}, 1)}
+}
+
+// Entry is an event in a chain.
+type Entry struct {
+	Sequence uint64 // from 1 on
+	Event
+	Previous string // the hash of the entry before, in hex; empty: it is the first
+	Hash     string // of this one
+}
+
+// stored is an entry as it is stored, but for its hash: what the hash is of.
+type stored struct {
+	Sequence     uint64            `json:"sequence"`
+	Time         time.Time         `json:"time"`
+	Actor        string            `json:"actor"`
+	Action       Action            `json:"action"`
+	Organization uint64            `json:"organization,string"`
+	Kid          string            `json:"kid,omitempty"`
+	Result       string            `json:"result"`
+	Reason       string            `json:"reason,omitempty"`
+	Operation    string            `json:"operation"`
+	TraceID      string            `json:"trace_id,omitempty"`
+	Metadata     map[string]string `json:"metadata,omitempty"`
+	Previous     string            `json:"previous,omitempty"`
+}
+
+// head is the last entry, as the chain remembers it.
+type head struct {
+	Sequence uint64 `json:"sequence"`
+	Hash     string `json:"hash"`
+}
+
+func (c *Chain) headKey() []byte          { return []byte(c.prefix + "head") }
+func (c *Chain) entryKey(n uint64) []byte { return fmt.Appendf(nil, "%sentry/%020d", c.prefix, n) }
+
+// entry is the stored form of an event, and its hash.
+func entry(n uint64, e *Event, previous string) (raw []byte, hash string, err error) {
+	raw, err = json.Marshal(stored{n, e.Time.UTC(), e.Actor, e.Action, uint64(e.Organization), e.Kid, e.Result, e.Reason, e.Operation, e.TraceID, e.Metadata, previous})
+	if err != nil {
+		return nil, "", err
+	}
+	sum := sha256.Sum256(raw)
+	return raw, hex.EncodeToString(sum[:]), nil
+}
+
+// Record adds an event, when those before it that this host adds are there.
+func (c *Chain) Record(ctx context.Context, e Event) error {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return storage.ContextError(ctx)
+	}
+	_, err := storage.RetryOnConflict(ctx, storage.DefaultBackoff(), func(ctx context.Context) (none struct{}, err error) { return none, c.add(ctx, &e) })
+	return err
+}
+
+// add adds an event behind the head. A Conflict says that another host was faster.
+func (c *Chain) add(ctx context.Context, e *Event) error {
+	raw, last, err := c.head(ctx)
+	if err != nil {
+		return err
+	}
+	n := last.Sequence + 1
+	body, hash, err := entry(n, e, last.Hash)
+	if err != nil {
+		return err
+	}
+	next, err := json.Marshal(head{n, hash})
+	if err != nil {
+		return err
+	}
+	check := storage.Absent(c.headKey())
+	if raw != nil {
+		check = storage.HasValue(c.headKey(), raw)
+	}
+	_, err = c.store.Apply(ctx, &storage.WriteSet{Checks: []storage.Check{check, storage.Absent(c.entryKey(n))},
+		Ops: []storage.Op{storage.Put(c.headKey(), next), storage.Put(c.entryKey(n), body)}})
+	if storage.Unknown(err) {
+		if is, _ := c.store.Get(ctx, c.entryKey(n)); bytes.Equal(is, body) {
+			return nil // it was added
+		}
+	}
+	return err
+}
+
+// head is the last entry, and the bytes that say so; nil: there is none yet.
+func (c *Chain) head(ctx context.Context) (raw []byte, last head, err error) {
+	raw, err = c.store.Get(ctx, c.headKey())
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, last, nil
+	}
+	if err == nil {
+		if err = json.Unmarshal(raw, &last); err != nil {
+			err = storage.Errorf(storage.Serialization, "the head of the audit log is damaged: %v", err)
+		}
+	}
+	return raw, last, err
+}
+
+// parseEntry reads an entry.
+func parseEntry(raw []byte) (e Entry, err error) {
+	var s stored
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s); err != nil {
+		return e, err
+	}
+	sum := sha256.Sum256(raw)
+	return Entry{Sequence: s.Sequence, Previous: s.Previous, Hash: hex.EncodeToString(sum[:]),
+		Event: Event{s.Time, s.Actor, s.Action, identity.OrganizationSlug(s.Organization), s.Kid, s.Result, s.Reason, s.Operation, s.TraceID, s.Metadata}}, nil
+}

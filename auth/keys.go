@@ -1,0 +1,269 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/plinthkv/plinth/identity"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Prefix is where the keys of an organization are in its part of a store.
+const Prefix = "signing-keys/"
+
+// graves is where the kids are that were revoked and then deleted. They stay taken.
+const graves = "revoked-signing-keys/"
+
+// Space is the part of a store that is an organization's: the store, and what its keys
+// begin with there.
+type Space func(identity.OrganizationSlug) (store *storage.Store, prefix string)
+
+// OneStore keeps all organizations in one store, each below org/SLUG/.
+func OneStore(s *storage.Store) Space {
+	return func(org identity.OrganizationSlug) (*storage.Store, string) { return s, "org/" + org.String() + "/" }
+}
+
+// Store is what keeps signing keys: [Keys], and [Audited] over it.
+//
+// Every method names an organization, whose keys are its own: the same kid may mean another
+// key in another organization. Errors are storage's: NotFound for a kid without a key,
+// AlreadyExists for one that is taken, InvalidArgument for what makes no sense, Conflict
+// where somebody else changed the key meanwhile, Serialization for a record that cannot be
+// read, and [InvalidState].
+type Store interface {
+	// Create stores a new key. A kid that a key has or that was revoked is AlreadyExists.
+	Create(ctx context.Context, org identity.OrganizationSlug, key PublicSigningKey) error
+	// CreateMany is Create of each, with an error, or nil, for each.
+	CreateMany(ctx context.Context, org identity.OrganizationSlug, keys []PublicSigningKey) []error
+	// Get is the key of a kid, usable or not.
+	Get(ctx context.Context, org identity.OrganizationSlug, kid string) (PublicSigningKey, error)
+	// GetMany is the key of each kid, in their order; nil: there is none.
+	GetMany(ctx context.Context, org identity.OrganizationSlug, kids []string) ([]*PublicSigningKey, error)
+	// List is all keys by their kids, usable or not. They are read by pages.
+	List(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error]
+	// ListActive is those of List that are usable now.
+	ListActive(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error]
+	// Activate switches a key on. One that is revoked is [InvalidState].
+	Activate(ctx context.Context, org identity.OrganizationSlug, kid string) error
+	// Deactivate switches a key off, until Activate.
+	Deactivate(ctx context.Context, org identity.OrganizationSlug, kid string) error
+	// Revoke ends a key for good. Of one that is revoked already it changes nothing.
+	Revoke(ctx context.Context, org identity.OrganizationSlug, kid, reason string) error
+	// RevokeMany is Revoke of each, with an error, or nil, for each.
+	RevokeMany(ctx context.Context, org identity.OrganizationSlug, revocations []Revocation) []error
+	// Rotate revokes a key, or with a grace lets it end then, and creates the next one:
+	// both or neither. A key that is revoked already stays as it is.
+	Rotate(ctx context.Context, org identity.OrganizationSlug, old string, next PublicSigningKey, grace time.Duration) error
+	// Delete removes a key. The kid of one that was revoked stays taken.
+	Delete(ctx context.Context, org identity.OrganizationSlug, kid string) error
+}
+
+// Revocation is one of RevokeMany.
+type Revocation struct {
+	Kid    string
+	Reason string // empty: none is given
+}
+
+// rotated is the reason of a key that was revoked by a rotation.
+const rotated = "key rotation"
+
+// InvalidState is the error of what the state of a key does not allow, such as to activate
+// one that is revoked. It is a storage.Conflict too, which repeating does not mend.
+const InvalidState stateError = "the key is revoked, which is final"
+
+type stateError string
+
+func (e stateError) Error() string        { return string(e) }
+func (e stateError) Is(target error) bool { return target == e || target == storage.Conflict }
+
+// Keys is the [Store] over a store of bytes. It is safe for concurrent use, also by several
+// hosts: every change is one write set with conditions.
+type Keys struct {
+	space Space
+	now   func() time.Time
+}
+
+// NewKeys keeps keys in space. now is the clock that tells which keys are usable and dates
+// revocations; nil: that of the organization's store.
+func NewKeys(space Space, now func() time.Time) *Keys { return &Keys{space, now} }
+
+// place is where the keys of an organization are.
+type place struct {
+	*storage.Store
+	prefix string
+	now    func() time.Time
+}
+
+func (s *Keys) of(org identity.OrganizationSlug) (p place, err error) {
+	if org.IsZero() {
+		return p, invalid("the organization is 0, which is none")
+	}
+	p.Store, p.prefix = s.space(org)
+	if p.now = s.now; p.now == nil {
+		p.now = p.Store.Now
+	}
+	return p, nil
+}
+
+func (p place) key(kid string) []byte   { return []byte(p.prefix + Prefix + kid) }
+func (p place) kid(key []byte) string   { return string(key[len(p.prefix)+len(Prefix):]) }
+func (p place) grave(kid string) []byte { return []byte(p.prefix + graves + kid) }
+
+// read is the key of a kid, and the bytes that it is stored as.
+func (p place) read(ctx context.Context, kid string) (k PublicSigningKey, raw []byte, err error) {
+	if err := checkKid(kid); err != nil {
+		return k, nil, err
+	}
+	if raw, err = p.Store.Get(ctx, p.key(kid)); err != nil {
+		return k, nil, err
+	}
+	k, err = p.parsed(kid, raw)
+	return k, raw, err
+}
+
+// parsed is the key of a record that stands at a kid.
+func (p place) parsed(kid string, raw []byte) (PublicSigningKey, error) {
+	k, err := parseRecord(raw)
+	if err == nil && k.Kid != kid {
+		err = invalid("its kid is %.40q", k.Kid)
+	}
+	if err != nil {
+		return PublicSigningKey{}, unreadable(kid, err)
+	}
+	return k, nil
+}
+
+// fresh are the conditions and the op that create a key. The grave is named by an op that
+// changes nothing: backends without check_only judge only what is written.
+func (p place) fresh(k *PublicSigningKey) (checks []storage.Check, ops []storage.Op) {
+	key, grave := p.key(k.Kid), p.grave(k.Kid)
+	return []storage.Check{storage.Absent(key), storage.Absent(grave)}, []storage.Op{storage.Put(key, k.record()), storage.Delete(grave)}
+}
+
+// Create is that of [Store].
+func (s *Keys) Create(ctx context.Context, org identity.OrganizationSlug, key PublicSigningKey) error {
+	p, err := s.of(org)
+	if err != nil {
+		return err
+	}
+	if err := key.Validate(); err != nil {
+		return err
+	}
+	checks, ops := p.fresh(&key)
+	return taken(key.Kid, p.apply(ctx, checks, ops))
+}
+
+func (p place) apply(ctx context.Context, checks []storage.Check, ops []storage.Op) error {
+	_, err := p.Apply(ctx, &storage.WriteSet{Checks: checks, Ops: ops})
+	return err
+}
+
+// taken has a failed creation say so.
+func taken(kid string, err error) error {
+	if errors.Is(err, storage.ErrConflict) && !storage.Unknown(err) {
+		return storage.Errorf(storage.AlreadyExists, "the kid %.40q is taken: a key has it, or one had it that was revoked", kid)
+	}
+	return err
+}
+
+// CreateMany is that of [Store].
+func (s *Keys) CreateMany(ctx context.Context, org identity.OrganizationSlug, keys []PublicSigningKey) []error {
+	errs := make([]error, len(keys))
+	for i, k := range keys {
+		errs[i] = s.Create(ctx, org, k)
+	}
+	return errs
+}
+
+// Get is that of [Store].
+func (s *Keys) Get(ctx context.Context, org identity.OrganizationSlug, kid string) (PublicSigningKey, error) {
+	p, err := s.of(org)
+	if err != nil {
+		return PublicSigningKey{}, err
+	}
+	k, _, err := p.read(ctx, kid)
+	return k, err
+}
+
+// GetMany is that of [Store].
+func (s *Keys) GetMany(ctx context.Context, org identity.OrganizationSlug, kids []string) ([]*PublicSigningKey, error) {
+	p, err := s.of(org)
+	if err != nil {
+		return nil, err
+	}
+	for _, kid := range kids {
+		if err := checkKid(kid); err != nil {
+			return nil, err
+		}
+	}
+	found := make(map[string]*PublicSigningKey, len(kids))
+	for part := range slices.Chunk(kids, pageKeys) {
+		if err := p.find(ctx, part, found); err != nil {
+			return nil, err
+		}
+	}
+	all := make([]*PublicSigningKey, len(kids))
+	for i, kid := range kids {
+		all[i] = found[kid]
+	}
+	return all, nil
+}
+
+// find reads keys into found.
+func (p place) find(ctx context.Context, kids []string, found map[string]*PublicSigningKey) error {
+	keys := make([][]byte, len(kids))
+	for i, kid := range kids {
+		keys[i] = p.key(kid)
+	}
+	items, err := p.Store.GetMany(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		k, err := p.parsed(p.kid(it.Key), it.Value)
+		if err != nil {
+			return err
+		}
+		found[k.Kid] = &k
+	}
+	return nil
+}
+
+// pageKeys is how many keys a list reads at once.
+const pageKeys = 256
+
+// List is that of [Store]. A record that cannot be read is an error in its place, after
+// which the list goes on.
+func (s *Keys) List(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error] {
+	return func(yield func(PublicSigningKey, error) bool) {
+		p, err := s.of(org)
+		if err != nil {
+			yield(PublicSigningKey{}, err)
+			return
+		}
+		for it, err := range p.Store.Prefix(ctx, p.key(""), storage.RangeOptions{PageItems: pageKeys}) {
+			if err != nil {
+				yield(PublicSigningKey{}, err)
+				return
+			}
+			if !yield(p.parsed(p.kid(it.Key), it.Value)) {
+				return
+			}
+		}
+	}
+}
+
+// ListActive is that of [Store].
+func (s *Keys) ListActive(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error] {
+	return func(yield func(PublicSigningKey, error) bool) {
+		p, _ := s.of(org) // List says what is wrong
+		for k, err := range s.List(ctx, org) {
+			if (err != nil || k.Usable(p.now())) && !yield(k, err) {
+				return
+			}
+		}
+	}
+}

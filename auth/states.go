@@ -1,0 +1,158 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/plinthkv/plinth/identity"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// change reads a key, has fn change it, and stores it if it is still what was read. Where
+// somebody else was faster it is judged again, a few times. fn returns false where nothing
+// is to be stored.
+func (s *Keys) change(ctx context.Context, org identity.OrganizationSlug, kid string, fn func(k *PublicSigningKey, now time.Time) (bool, error)) error {
+	p, err := s.of(org)
+	if err != nil {
+		return err
+	}
+	_, err = storage.RetryOnConflict(ctx, storage.DefaultBackoff(), func(ctx context.Context) (none struct{}, err error) {
+		k, raw, err := p.read(ctx, kid)
+		if err != nil {
+			return none, err
+		}
+		if store, err := fn(&k, p.now().UTC()); err != nil || !store {
+			return none, err
+		}
+		key := p.key(kid)
+		return none, p.apply(ctx, []storage.Check{storage.HasValue(key, raw)}, []storage.Op{storage.Put(key, k.record())})
+	})
+	return err
+}
+
+// Activate is that of [Store].
+func (s *Keys) Activate(ctx context.Context, org identity.OrganizationSlug, kid string) error {
+	var state error // apart from conflicts, which are tried again
+	err := s.change(ctx, org, kid, func(k *PublicSigningKey, _ time.Time) (bool, error) {
+		if !k.RevokedAt.IsZero() {
+			state = InvalidState
+			return false, nil
+		}
+		was := k.Active
+		k.Active = true
+		return !was, nil
+	})
+	if err == nil {
+		err = state
+	}
+	return err
+}
+
+// Deactivate is that of [Store].
+func (s *Keys) Deactivate(ctx context.Context, org identity.OrganizationSlug, kid string) error {
+	return s.change(ctx, org, kid, func(k *PublicSigningKey, _ time.Time) (bool, error) {
+		was := k.Active
+		k.Active = false
+		return was, nil
+	})
+}
+
+// Revoke is that of [Store].
+func (s *Keys) Revoke(ctx context.Context, org identity.OrganizationSlug, kid, reason string) error {
+	if len(reason) > maxReason || !utf8.ValidString(reason) {
+		return invalid("a reason is at most %d bytes of text", maxReason)
+	}
+	return s.change(ctx, org, kid, func(k *PublicSigningKey, now time.Time) (bool, error) { return k.revoke(now, reason), nil })
+}
+
+// revoke revokes the key, and reports whether it was not revoked before.
+func (k *PublicSigningKey) revoke(now time.Time, reason string) bool {
+	if !k.RevokedAt.IsZero() {
+		return false
+	}
+	k.Active, k.RevokedAt, k.RevocationReason = false, now, reason
+	return true
+}
+
+// RevokeMany is that of [Store].
+func (s *Keys) RevokeMany(ctx context.Context, org identity.OrganizationSlug, revocations []Revocation) []error {
+	errs := make([]error, len(revocations))
+	for i, r := range revocations {
+		errs[i] = s.Revoke(ctx, org, r.Kid, r.Reason)
+	}
+	return errs
+}
+
+// maxGrace is the longest grace of a rotation.
+const maxGrace = 366 * 24 * time.Hour
+
+// Rotate is that of [Store]. Where the old key was changed meanwhile, by another rotation
+// too, it is a Conflict and nothing is done: the caller decides anew.
+func (s *Keys) Rotate(ctx context.Context, org identity.OrganizationSlug, old string, next PublicSigningKey, grace time.Duration) error {
+	p, err := s.of(org)
+	if err != nil {
+		return err
+	}
+	if err := next.Validate(); err != nil {
+		return err
+	}
+	if grace < 0 || grace > maxGrace {
+		return invalid("the grace is %s, it must be from 0 to %s", grace, maxGrace)
+	}
+	k, raw, err := p.read(ctx, old)
+	if err != nil {
+		return err
+	}
+	if next.Kid == old {
+		return storage.Errorf(storage.AlreadyExists, "the next key has the kid %.40q of the old one", old)
+	}
+	k.end(p.now().UTC(), grace)
+	checks, ops := p.fresh(&next)
+	key := p.key(old)
+	err = p.apply(ctx, append(checks, storage.HasValue(key, raw)), append(ops, storage.Put(key, k.record())))
+	if e := storage.AsError(err); e != nil && e.Code == storage.Conflict && e.FailedCheck() < len(checks) && e.FailedCheck() >= 0 {
+		return taken(next.Kid, err)
+	}
+	return err
+}
+
+// end revokes the key, or lets it end after a grace if it does not end before. What would
+// begin only after the grace is revoked.
+func (k *PublicSigningKey) end(now time.Time, grace time.Duration) {
+	until := now.Add(grace)
+	switch {
+	case grace == 0 || until.Before(k.ValidFrom):
+		k.revoke(now, rotated)
+	case k.RevokedAt.IsZero() && (k.ValidUntil.IsZero() || until.Before(k.ValidUntil)):
+		k.ValidUntil = until
+	}
+}
+
+// Delete is that of [Store]. A record that cannot be read is deleted as if it was revoked.
+func (s *Keys) Delete(ctx context.Context, org identity.OrganizationSlug, kid string) error {
+	p, err := s.of(org)
+	if err != nil {
+		return err
+	}
+	_, err = storage.RetryOnConflict(ctx, storage.DefaultBackoff(), func(ctx context.Context) (none struct{}, err error) {
+		k, raw, err := p.read(ctx, kid)
+		unreadable := errors.Is(err, storage.ErrSerialization) && raw != nil
+		if err != nil && !unreadable {
+			return none, err
+		}
+		ops := []storage.Op{storage.Delete(p.key(kid))}
+		if unreadable || !k.RevokedAt.IsZero() {
+			ops = append(ops, storage.Put(p.grave(kid), p.epitaph()))
+		}
+		return none, p.apply(ctx, []storage.Check{storage.HasValue(p.key(kid), raw)}, ops)
+	})
+	return err
+}
+
+// epitaph is what stands in a grave.
+func (p place) epitaph() []byte {
+	return []byte(`{"deleted_at":` + strconv.Quote(timeText(p.now())) + `}`)
+}
