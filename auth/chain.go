@@ -55,6 +55,19 @@ type stored struct {
 	Previous     string            `json:"previous,omitempty"`
 }
 
+// MarshalJSON is the entry as it is stored, with its hash.
+func (e Entry) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		stored
+		Hash string `json:"hash"`
+	}{form(e.Sequence, &e.Event, e.Previous), e.Hash})
+}
+
+// form is what is stored of an event.
+func form(n uint64, e *Event, previous string) stored {
+	return stored{n, e.Time.UTC(), e.Actor, e.Action, uint64(e.Organization), e.Kid, e.Result, e.Reason, e.Operation, e.TraceID, e.Metadata, previous}
+}
+
 // head is the last entry, as the chain remembers it.
 type head struct {
 	Sequence uint64 `json:"sequence"`
@@ -66,7 +79,7 @@ func (c *Chain) entryKey(n uint64) []byte { return fmt.Appendf(nil, "%sentry/%02
 
 // entry is the stored form of an event, and its hash.
 func entry(n uint64, e *Event, previous string) (raw []byte, hash string, err error) {
-	raw, err = json.Marshal(stored{n, e.Time.UTC(), e.Actor, e.Action, uint64(e.Organization), e.Kid, e.Result, e.Reason, e.Operation, e.TraceID, e.Metadata, previous})
+	raw, err = json.Marshal(form(n, e, previous))
 	if err != nil {
 		return nil, "", err
 	}

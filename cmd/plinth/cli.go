@@ -41,6 +41,19 @@ type cli struct {
 		Test    pluginTestCmd    `cmd:"" help:"Run the conformance kit and hostile input against a plugin."`
 		New     pluginNewCmd     `cmd:"" help:"Write a plugin in Go that works, to begin with."`
 	} `cmd:"" group:"info" help:"Look at plugins, test them, begin one."`
+	Keys struct {
+		List       keysListCmd       `cmd:"" help:"List the keys of an organization."`
+		Show       keysShowCmd       `cmd:"" help:"Print a key as it is stored."`
+		Add        keysAddCmd        `cmd:"" help:"Store a new key."`
+		Revoke     keysRevokeCmd     `cmd:"" help:"End a key for good."`
+		Rotate     keysRotateCmd     `cmd:"" help:"Put a new key in the place of an old one."`
+		Activate   keysActivateCmd   `cmd:"" help:"Switch a key on again."`
+		Deactivate keysDeactivateCmd `cmd:"" help:"Switch a key off, until it is switched on again."`
+	} `cmd:"" group:"auth" help:"Keep the public keys that tokens are verified with, in a served store."`
+	Audit struct {
+		Verify auditVerifyCmd `cmd:"" help:"Check that nothing of an audit log was changed, removed or put between."`
+		List   auditListCmd   `cmd:"" help:"Print the entries of an audit log."`
+	} `cmd:"" group:"auth" help:"Look at the audit log of a served store."`
 	Ledger struct {
 		Bootstrap ledgerBootstrapCmd `cmd:"" help:"Get an organization and a vault on a fresh cluster, and print a configuration for them."`
 		Try       ledgerTryCmd       `cmd:"" help:"Try on a cluster what the backend counts on."`

@@ -75,6 +75,7 @@ func run(ctx context.Context, args []string, e env) int {
 			{Key: "serving", Title: "Serving"},
 			{Key: "data", Title: "Data of a served store"},
 			{Key: "move", Title: "Backup and moving"},
+			{Key: "auth", Title: "Signing keys and audit"},
 			{Key: "info", Title: "Looking"},
 		}),
 		kong.KindMapper(reflect.String, kong.MapperFunc(asItIs)),

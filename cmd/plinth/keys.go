@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/plinthkv/plinth/auth"
+	"github.com/plinthkv/plinth/identity"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// overGRPC is the store of commands that read and write whole records with conditions.
+type overGRPC struct {
+	Addr  string `help:"Address of the server: grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"grpc://127.0.0.1:7420" env:"PLINTH_ADDR"`
+	Token string `help:"Bearer token of the server." env:"PLINTH_TOKEN"`
+	Store string `help:"Name of the store." default:"default" env:"PLINTH_STORE"`
+}
+
+// with opens the store for one command.
+func (o overGRPC) with(ctx context.Context, do func(*storage.Store) error) error {
+	if !strings.HasPrefix(o.Addr, "grpc") {
+		return usagef("--addr %q: this command works over gRPC: grpc://HOST:PORT, grpcs://… or grpc+unix:PATH", o.Addr)
+	}
+	g, err := target{Server: endpoint{o.Addr, o.Token}, Store: o.Store}.overGRPC(ctx)
+	if err != nil {
+		return err
+	}
+	err = exitOf(do(g.store))
+	if closed := g.close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// keysOf is what commands about signing keys have in common.
+type keysOf struct {
+	Server overGRPC                  `embed:""`
+	Org    identity.OrganizationSlug `help:"Slug of the organization." required:"" env:"PLINTH_ORG"`
+	Audit  string                    `help:"Where in the store what is done is recorded, an intent before and an outcome after; empty: nowhere." default:"audit/"`
+	Actor  string                    `help:"Who does it, for the record; as it is, user@host." env:"PLINTH_ACTOR"`
+}
+
+// with opens the keys for one command.
+func (k keysOf) with(ctx context.Context, do func(context.Context, auth.Store) error) error {
+	return k.Server.with(ctx, func(s *storage.Store) error {
+		var keys auth.Store = auth.NewKeys(auth.OneStore(s), nil)
+		if k.Audit != "" {
+			var err error
+			if keys, err = auth.NewAudited(keys, auth.NewChain(s, k.Audit), auth.AuditOptions{Timeout: dialTimeout}); err != nil {
+				return err
+			}
+		}
+		return do(auth.WithActor(ctx, k.actor()), keys)
+	})
+}
+
+func (k keysOf) actor() string {
+	if k.Actor != "" {
+		return k.Actor
+	}
+	name, host := "unknown", "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return name + "@" + host
+}
+
+type keysListCmd struct {
+	Keys   keysOf `embed:""`
+	Active bool   `help:"Only those that are usable now."`
+	JSON   bool   `name:"json" help:"Write each as a JSON object, with the public key."`
+}
+
+func (c *keysListCmd) Run(ctx context.Context, e env) error {
+	return c.Keys.with(ctx, func(ctx context.Context, keys auth.Store) error {
+		list := keys.List
+		if c.Active {
+			list = keys.ListActive
+		}
+		t := tabwriter.NewWriter(forPeople(e.stdout), 0, 4, 2, ' ', 0)
+		if !c.JSON {
+			fmt.Fprintln(t, "KID\tSTATE\tCLIENT\tCERTIFICATE\tVALID FROM\tVALID UNTIL")
+		}
+		var bad error
+		for k, err := range list(ctx, c.Keys.Org) {
+			switch {
+			case err != nil:
+				bad = err // the others are shown
+			case c.JSON:
+				if err := json.NewEncoder(e.stdout).Encode(k); err != nil {
+					return err
+				}
+			default:
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Kid, stateOf(&k, time.Now()), k.ClientID, k.CertID, moment(k.ValidFrom), moment(k.ValidUntil))
+			}
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+		return bad
+	})
+}
+
+// stateOf is what a key may be used for, in a word.
+func stateOf(k *auth.PublicSigningKey, now time.Time) string {
+	switch {
+	case !k.RevokedAt.IsZero():
+		return "revoked"
+	case !k.Active:
+		return "inactive"
+	case k.Usable(now):
+		return "usable"
+	case now.Before(k.ValidFrom):
+		return "not yet"
+	}
+	return "expired"
+}
+
+func moment(at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return at.UTC().Format(time.RFC3339)
+}
+
+type keysShowCmd struct {
+	Keys keysOf `embed:""`
+	Kid  string `arg:"" help:"The key's ID."`
+}
+
+func (c *keysShowCmd) Run(ctx context.Context, e env) error {
+	return c.Keys.with(ctx, func(ctx context.Context, keys auth.Store) error {
+		k, err := keys.Get(ctx, c.Keys.Org, c.Kid)
+		if err != nil {
+			return err
+		}
+		raw, err := json.MarshalIndent(k, "", "  ")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(e.stdout, "%s\n", raw)
+		return err
+	})
+}
+
+// newKey is a key that a command adds.
+type newKey struct {
+	PublicKey string     `arg:"" name:"public-key" help:"The public key of Ed25519, as 43 characters of base64url; - reads that, or PEM as openssl writes it, from standard input."`
+	From      *time.Time `name:"valid-from" help:"Usable from then on, as RFC 3339; as it is, now." placeholder:"TIME"`
+	Until     *time.Time `name:"valid-until" help:"Usable until then, as RFC 3339; as it is, without an end." placeholder:"TIME"`
+}
+
+func (n *newKey) key(kid string, client identity.ClientID, cert identity.CertID, stdin io.Reader) (k auth.PublicSigningKey, err error) {
+	public, err := readPublicKey(n.PublicKey, stdin)
+	if err != nil {
+		return k, err
+	}
+	if k, err = auth.New(kid, public, client, cert, time.Now().Truncate(time.Millisecond)); err != nil {
+		return k, err
+	}
+	if n.From != nil {
+		k.ValidFrom = n.From.UTC()
+	}
+	if n.Until != nil {
+		k.ValidUntil = n.Until.UTC()
+	}
+	return k, k.Validate()
+}
+
+// maxPublicKey is how much is read for a key.
+const maxPublicKey = 64 << 10
+
+// readPublicKey is the key of an argument, or of standard input.
+func readPublicKey(arg string, stdin io.Reader) (k auth.PublicKey, err error) {
+	if arg != "-" {
+		return auth.ParsePublicKey(arg)
+	}
+	raw, err := io.ReadAll(io.LimitReader(stdin, maxPublicKey))
+	if err != nil {
+		return k, fmt.Errorf("standard input: %w", err)
+	}
+	block, _ := pem.Decode(raw)
+	if block == nil {
+		return auth.ParsePublicKey(strings.TrimSpace(string(raw)))
+	}
+	if block.Type != "PUBLIC KEY" {
+		return k, usagef("standard input is a %s, it must be a PUBLIC KEY", strings.ToLower(block.Type))
+	}
+	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return k, fmt.Errorf("standard input: %w", err)
+	}
+	public, ok := parsed.(ed25519.PublicKey)
+	if !ok {
+		return k, usagef("standard input is a key of type %T, it must be one of Ed25519", parsed)
+	}
+	return auth.NewPublicKey(public)
+}
+
+type keysAddCmd struct {
+	Keys   keysOf            `embed:""`
+	Client identity.ClientID `help:"ID of the API client that signs with it." required:""`
+	Cert   identity.CertID   `help:"ID of the client's certificate." required:""`
+	Kid    string            `arg:"" help:"The key's ID, as tokens name it."`
+	New    newKey            `embed:""`
+}
+
+func (c *keysAddCmd) Run(ctx context.Context, e env) error {
+	k, err := c.New.key(c.Kid, c.Client, c.Cert, e.stdin)
+	if err != nil {
+		return err
+	}
+	return c.Keys.with(ctx, func(ctx context.Context, keys auth.Store) error { return keys.Create(ctx, c.Keys.Org, k) })
+}
+
+type keysRotateCmd struct {
+	Keys  keysOf        `embed:""`
+	Grace time.Duration `help:"How long the old key stays usable beside the next; as it is, it is revoked at once."`
+	Old   string        `arg:"" help:"The old key's ID."`
+	Kid   string        `arg:"" help:"The next key's ID. It has the client and the certificate of the old one."`
+	New   newKey        `embed:""`
+}
+
+func (c *keysRotateCmd) Run(ctx context.Context, e env) error {
+	return c.Keys.with(ctx, func(ctx context.Context, keys auth.Store) error {
+		old, err := keys.Get(ctx, c.Keys.Org, c.Old)
+		if err != nil {
+			return err
+		}
+		next, err := c.New.key(c.Kid, old.ClientID, old.CertID, e.stdin)
+		if err != nil {
+			return err
+		}
+		return keys.Rotate(ctx, c.Keys.Org, c.Old, next, c.Grace)
+	})
+}
+
+type keysRevokeCmd struct {
+	Keys   keysOf `embed:""`
+	Reason string `help:"Why, for the record."`
+	Kid    string `arg:"" help:"The key's ID."`
+}
+
+func (c *keysRevokeCmd) Run(ctx context.Context) error {
+	return c.Keys.with(ctx, func(ctx context.Context, keys auth.Store) error { return keys.Revoke(ctx, c.Keys.Org, c.Kid, c.Reason) })
+}
+
+type keysActivateCmd struct {
+	Keys keysOf `embed:""`
+	Kid  string `arg:"" help:"The key's ID."`
+}
+
+func (c *keysActivateCmd) Run(ctx context.Context) error {
+	return c.Keys.with(ctx, func(ctx context.Context, keys auth.Store) error { return keys.Activate(ctx, c.Keys.Org, c.Kid) })
+}
+
+type keysDeactivateCmd struct {
+	Keys keysOf `embed:""`
+	Kid  string `arg:"" help:"The key's ID."`
+}
+
+func (c *keysDeactivateCmd) Run(ctx context.Context) error {
+	return c.Keys.with(ctx, func(ctx context.Context, keys auth.Store) error { return keys.Deactivate(ctx, c.Keys.Org, c.Kid) })
+}
