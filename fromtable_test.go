@@ -1,0 +1,100 @@
+package plinth_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// docs/from-inferadb.md names nothing that is not there: its symbols are exported, and its
+// tests are tests.
+func TestNamesOfTheTable(t *testing.T) {
+	page, err := os.ReadFile("docs/from-inferadb.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, rows := map[string]map[string]bool{}, 0
+	name := regexp.MustCompile("`([a-z/]+)\\.([A-Z][A-Za-z0-9]*(?:\\.[A-Z][A-Za-z0-9]*)?)`")
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 4 || strings.HasPrefix(line, "| ---") || strings.HasPrefix(line, "| the crate") {
+			continue
+		}
+		rows++
+		for column, cell := range cells[1:] {
+			found := name.FindAllStringSubmatch(cell, -1)
+			if column == 2 && len(found) == 0 && !strings.Contains(cells[1], "none") {
+				t.Errorf("no test shows %s", cells[0])
+			}
+			for _, m := range found {
+				if known[m[1]] == nil {
+					known[m[1]] = declared(t, m[1])
+				}
+				if isTest := strings.HasPrefix(m[2], "Test"); !known[m[1]][m[2]] || isTest != (column == 2) {
+					t.Errorf("%s: there is no %s, or it is in the wrong column", cells[0], m[0])
+				}
+			}
+		}
+	}
+	if rows < 45 {
+		t.Errorf("only %d rows are left", rows)
+	}
+}
+
+// declared are the exported names of a package, methods as Type.Method, and its tests.
+func declared(t *testing.T, dir string) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path.Join(dir, f.Name()), nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			for _, name := range namesOf(d) {
+				names[name] = true
+			}
+		}
+	}
+	return names
+}
+
+func namesOf(d ast.Decl) (names []string) {
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Recv == nil {
+			return []string{d.Name.Name}
+		}
+		of := d.Recv.List[0].Type
+		if star, ok := of.(*ast.StarExpr); ok {
+			of = star.X
+		}
+		if id, ok := of.(*ast.Ident); ok {
+			return []string{id.Name + "." + d.Name.Name}
+		}
+	case *ast.GenDecl:
+		for _, s := range d.Specs {
+			switch s := s.(type) {
+			case *ast.TypeSpec:
+				names = append(names, s.Name.Name)
+			case *ast.ValueSpec:
+				for _, id := range s.Names {
+					names = append(names, id.Name)
+				}
+			}
+		}
+	}
+	return names
+}
