@@ -30,6 +30,8 @@ type cli struct {
 	Restore restoreCmd `cmd:"" group:"move" help:"Check a backup file, and put its items into a store."`
 	Copy    copyCmd    `cmd:"" group:"move" help:"Copy the items of a store to another, or compare the two."`
 
+	Bench benchCmd `cmd:"" group:"info" help:"Drive a store as its users do, and measure how long they wait."`
+
 	Config struct {
 		Default configDefaultCmd `cmd:"" help:"Print the built-in configuration."`
 		Show    configShowCmd    `cmd:"" help:"Print a configuration as it comes out of file, environment and flags, without secrets."`
