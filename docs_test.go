@@ -3,6 +3,7 @@ package plinth_test
 import (
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -13,13 +14,17 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/config/configtest"
 	"github.com/plinthkv/plinth/host"
 	"github.com/plinthkv/plinth/otel/setup"
+	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/wrappers"
 )
 
 // yamlBlock is a block of YAML in a page. What follows the language says where in a
-// configuration it stands, "in stores.default"; without that it is a whole file.
+// configuration it stands, "in stores.default"; without that it is a whole file, or "tests"
+// of the file before.
 var yamlBlock = regexp.MustCompile("(?ms)^```ya?ml([^\n]*)\n(.*?)^```$")
 
 // Every configuration that is printed in a page loads as it is printed there, with its
@@ -39,11 +44,19 @@ func TestYAMLOfThePages(t *testing.T) {
 		if err != nil {
 			return err
 		}
+		before := ""
 		for _, at := range yamlBlock.FindAllSubmatchIndex(page, -1) {
 			blocks++
 			info, text := string(page[at[2]:at[3]]), string(page[at[4]:at[5]])
 			line := strings.Count(string(page[:at[4]]), "\n") + 1
-			t.Run(fmt.Sprintf("%s:%d", path, line), func(t *testing.T) { loads(t, info, text) })
+			t.Run(fmt.Sprintf("%s:%d", path, line), func(t *testing.T) {
+				if info == " tests" {
+					passes(t, before, text)
+				} else {
+					loads(t, info, text)
+				}
+			})
+			before = text
 		}
 		return nil
 	})
@@ -52,6 +65,29 @@ func TestYAMLOfThePages(t *testing.T) {
 	}
 	if blocks < 13 {
 		t.Errorf("only %d blocks were found", blocks)
+	}
+}
+
+// passes runs tests of a configuration as "plinth check --test" does.
+func passes(t *testing.T, configuration, tests string) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"plinth.yaml": configuration, "tests.yaml": tests} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, path, err := configtest.Load(filepath.Join(dir, "tests.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	engines := map[string]configtest.Engine{config.Memory: sdk.TryByOpening(memory.Open)}
+	quiet := plinth.WithLogger(slog.New(slog.DiscardHandler))
+	if err := configtest.Run(t.Context(), f, path, engines, []plinth.Option{quiet}, func(test *configtest.Test, err error) {
+		if err != nil {
+			t.Errorf("%s: %v", test.Name, err)
+		}
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/config/configtest"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/pebble"
@@ -44,4 +46,16 @@ func builtinBackends() (names []string) {
 		}
 	}
 	return names
+}
+
+// trials say what a backend of the program can do with a configuration, without opening what
+// that names.
+func trials() map[string]configtest.Engine {
+	return map[string]configtest.Engine{
+		config.Memory: func(ctx context.Context, env sdk.Env) (storage.Info, error) {
+			return sdk.TryByOpening(memory.Open)(ctx, env)
+		},
+		pebblePlugin: pebble.Info,
+		ledgerPlugin: ledger.Info,
+	}
 }

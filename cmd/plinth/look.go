@@ -17,6 +17,7 @@ import (
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/config/configtest"
 	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
@@ -131,7 +132,8 @@ func cacheDir(e env) string {
 }
 
 type checkCmd struct {
-	File string            `arg:"" help:"The configuration file." type:"path"`
+	File string            `arg:"" optional:"" help:"The configuration file." type:"path"`
+	Test string            `help:"Run the tests of a file, which names the configuration that it is about." type:"path" placeholder:"FILE"`
 	Set  map[string]string `help:"Set one value of the configuration; may be repeated." placeholder:"PATH=VALUE"`
 
 	Deep    bool `help:"Open the backends of processes too. Not while a host with this configuration runs."`
@@ -139,6 +141,14 @@ type checkCmd struct {
 }
 
 func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
+	switch {
+	case c.File == "" && c.Test == "":
+		return usagef("check needs a configuration file, or --test and a file of tests")
+	case c.File != "" && c.Test != "":
+		return usagef("--test excludes a configuration file: the file of tests names it")
+	case c.Test != "":
+		return c.tests(ctx, e)
+	}
 	opts := source{Config: c.File, Set: c.Set}.options(e)
 	if !c.Deep {
 		opts = append(opts, plinth.WithTrial())
@@ -184,6 +194,32 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 		printStores(e.stdout, h)
 	}
 	fmt.Fprintf(e.stdout, "%s: ok\n", c.File)
+	return nil
+}
+
+// tests runs the tests of a file.
+func (c *checkCmd) tests(ctx context.Context, e env) error {
+	f, path, err := configtest.Load(c.Test)
+	if err != nil {
+		return listed(err)
+	}
+	opts := append(source{Config: path, Set: c.Set}.options(e), plinth.WithLogger(slog.New(slog.DiscardHandler)))
+	failed := 0
+	err = configtest.Run(ctx, f, path, trials(), opts, func(t *configtest.Test, err error) {
+		if err != nil {
+			failed++
+			fmt.Fprintf(e.stdout, "FAIL %s\n     %v\n", t.Name, err)
+			return
+		}
+		fmt.Fprintf(e.stdout, "ok   %s\n", t.Name)
+	})
+	switch {
+	case err != nil:
+		return listed(err)
+	case failed > 0:
+		return fmt.Errorf("%s: %d of %d tests failed", c.Test, failed, len(f.Tests))
+	}
+	fmt.Fprintf(e.stdout, "%s: %d tests passed\n", c.Test, len(f.Tests))
 	return nil
 }
 

@@ -124,6 +124,18 @@ func DefaultConfig() Config {
 	}
 }
 
+// Info is what a backend with env's configuration can do. No cluster is asked.
+func Info(_ context.Context, env sdk.Env) (storage.Info, error) {
+	c := DefaultConfig()
+	if err := sdk.DecodeConfig(env.Config, &c); err != nil {
+		return storage.Info{}, err
+	}
+	if err := c.Validate(); err != nil {
+		return storage.Info{}, err
+	}
+	return c.Info(), nil
+}
+
 // Info is what a backend with this configuration can do.
 func (c *Config) Info() storage.Info {
 	return storage.Info{
