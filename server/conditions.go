@@ -73,7 +73,7 @@ func (c *call) conditions() (cond conditions, err error) {
 // writeConditions are conditions, without the dates that a store does not keep.
 func (c *call) writeConditions() (conditions, error) {
 	for _, name := range []string{"If-Modified-Since", "If-Unmodified-Since"} {
-		if c.r.Header.Get(name) != "" {
+		if len(c.r.Header.Values(name)) > 0 {
 			return conditions{}, badRequest("%s: a store keeps no dates; use If-Match", name)
 		}
 	}

@@ -106,6 +106,7 @@ func TestBadRequestsForOneKey(t *testing.T) {
 		{"PUT " + base + "/keys/k?ttl=1s&expires_at=2030-01-01T00:00:00Z", 400, "invalid_argument"},
 		{"PUT " + base + "/keys/k\nContent-Encoding: gzip", 415, "unsupported_media_type"},
 		{"PUT " + base + "/keys/k\nIf-Unmodified-Since: Fri, 02 Jan 2026 00:00:00 GMT", 400, "invalid_argument"},
+		{"PUT " + base + "/keys/k\nIf-Unmodified-Since: ", 400, "invalid_argument"},
 		{"DELETE " + base + "/keys/k\nIf-Modified-Since: Fri, 02 Jan 2026 00:00:00 GMT", 400, "invalid_argument"},
 		{"PUT " + base + "/keys/k\nContent-Length: 999999999", 413, "size_limit"},
 	} {

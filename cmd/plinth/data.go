@@ -71,6 +71,8 @@ func (c *casCmd) Run(ctx context.Context, e env) error {
 		ex.kind = storage.CheckAbsent
 	case c.Present:
 		ex.kind = storage.CheckPresent
+	case c.Version != nil && *c.Version == 0:
+		return usagef("--version is 0, which no item has: use --absent to expect that the key is absent")
 	case c.Version != nil:
 		ex.kind, ex.version = storage.CheckVersion, *c.Version
 	case c.Expect != nil:
@@ -123,6 +125,9 @@ func (cl *clearCmd) Run(ctx context.Context) error {
 		return usagef("clear needs --prefix, --start, --end or --all")
 	case !none && cl.All:
 		return usagef("--all excludes --prefix, --start and --end")
+	}
+	if start, end := cl.Bounds.span(); !cl.All && len(start) == 0 && end == nil {
+		return usagef("these bounds leave out nothing: to remove everything takes --all")
 	}
 	return cl.Target.with(ctx, func(s served) error { return s.clear(ctx, cl.Bounds) })
 }

@@ -102,9 +102,6 @@ func (g *grpcStore) load(ctx context.Context, ops []storage.Op) error {
 
 func (g *grpcStore) clear(ctx context.Context, b bounds) error {
 	start, end := b.span()
-	if b != (bounds{}) && len(start) == 0 && end == nil {
-		return usagef("these bounds leave out nothing: to remove everything takes --all")
-	}
 	_, err := g.store.ClearRange(ctx, start, end)
 	return exitOf(err)
 }
