@@ -185,7 +185,7 @@ func OpenConfig(ctx context.Context, cfg *config.Config, opts ...Option) (*Host,
 	h, err := host.Open(ctx, cfg, o.host) // also to find all errors at once
 	if err = config.Join(cfg.Err(), err); err != nil {
 		if h != nil {
-			err = errors.Join(err, h.Close(ctx))
+			err = errors.Join(err, h.Close(context.WithoutCancel(ctx)))
 		}
 		return nil, err
 	}

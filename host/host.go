@@ -207,7 +207,7 @@ func (h *Host) build(ctx context.Context, cfg *config.Config, name string) (_ *S
 	}
 	more = config.Join(h.pipeline(cfg, sc, s), require(cfg, path, sc.Require, s.top().Info().Caps))
 	if missing || more != nil {
-		return nil, err, config.Join(more, s.close(ctx))
+		return nil, err, config.Join(more, s.close(context.WithoutCancel(ctx)))
 	}
 	if p := h.plugins[s.plugin]; p != nil {
 		s.carrier = p.Kind()

@@ -69,7 +69,11 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	defer func() { err = errors.Join(err, shutTelemetry(tel)) }() // last: what ends before it is told too
 	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter), plinth.WithPluginTelemetry(forPlugins))
 	h, err := plinth.OpenConfig(ctx, cfg, opts...)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil: // what it says is that it was ended
+		fmt.Fprintln(e.stderr, "plinth: ended before it was ready")
+		return nil
+	case err != nil:
 		return listed(err)
 	}
 	// The signal that ends serving must not cut short what it leaves to do.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net/http"
 	"os"
@@ -161,5 +162,16 @@ func TestOutputThatNobodyReads(t *testing.T) {
 	}
 	if code := ends(t, serve); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// A signal while plugins are being opened ends the start in one line, and is no error.
+func TestEndedBeforeReady(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out strings.Builder
+	e := env{stdin: strings.NewReader(""), stdout: &out, stderr: &out, environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}}
+	if code := run(ctx, []string{"serve", "--http", "127.0.0.1:0", "--grpc", ""}, e); code != exitDone || out.String() != "plinth: ended before it was ready\n" {
+		t.Errorf("exit code %d, and says %q", code, out.String())
 	}
 }
