@@ -92,6 +92,7 @@ func TestRepeatsAreReadOnce(t *testing.T) {
 
 // halfSent are uploads of 1 MiB of which so much is sent.
 func halfSent(t *testing.T, s *served, n, bytes int) {
+	body := make([]byte, bytes) // one for all: what callers hold is not the server's
 	for i := range n {
 		c, err := net.Dial("tcp", s.addr)
 		if err != nil {
@@ -99,7 +100,7 @@ func halfSent(t *testing.T, s *served, n, bytes int) {
 		}
 		t.Cleanup(func() { c.Close() })
 		fmt.Fprintf(c, "PUT /v1/stores/s/keys/half%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", i, 1<<20)
-		go c.Write(make([]byte, bytes)) // some of it may stay on the way
+		go c.Write(body) // some of it may stay on the way
 	}
 }
 

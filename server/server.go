@@ -39,6 +39,9 @@ type Server struct {
 // [Server.Handler] alone.
 func New(c Config, s Settings) (*Server, error) {
 	c.defaults()
+	if s.Log == nil {
+		s.Log = slog.Default()
+	}
 	d := c.door()
 	var t *tls.Config
 	var err error
@@ -49,12 +52,9 @@ func New(c Config, s Settings) (*Server, error) {
 		if err := d.Check(); err != nil {
 			return nil, err
 		}
-		if t, err = d.TLS("http/1.1"); err != nil {
+		if t, err = d.TLS(s.Log, "http/1.1"); err != nil {
 			return nil, err
 		}
-	}
-	if s.Log == nil {
-		s.Log = slog.Default()
 	}
 	guard := &door.Guard{Log: s.Log}
 	tells, err := newTelemetry(s, t != nil, guard)

@@ -8,8 +8,6 @@ package door
 
 import (
 	"crypto/subtle"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -61,31 +59,6 @@ func Loopback(host string) bool {
 	}
 	a, err := netip.ParseAddr(host)
 	return err == nil && a.Unmap().IsLoopback()
-}
-
-// TLS is what the listener speaks; nil: plain text. The protocols are those of
-// ALPN.
-func (d Door) TLS(protocols ...string) (*tls.Config, error) {
-	if d.Cert == "" {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(d.Cert, d.Key)
-	if err != nil {
-		return nil, err
-	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: protocols}
-	if d.ClientCA != "" {
-		pem, err := os.ReadFile(d.ClientCA)
-		if err != nil {
-			return nil, err
-		}
-		t.ClientCAs = x509.NewCertPool()
-		if !t.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", d.ClientCA)
-		}
-		t.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return t, nil
 }
 
 // Opens tells whether the value of an Authorization header lets its sender in.

@@ -60,16 +60,16 @@ func New(c Config, s Settings) (*Server, error) {
 	if share := s.Memory.Share(); share > 0 { // a message takes twice its size, for a moment
 		c.MessageBytes = int(min(int64(c.MessageBytes), share/2))
 	}
+	if s.Log == nil {
+		s.Log = slog.Default()
+	}
 	d := c.door()
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
-	t, err := d.TLS("h2")
+	t, err := d.TLS(s.Log, "h2")
 	if err != nil {
 		return nil, err
-	}
-	if s.Log == nil {
-		s.Log = slog.Default()
 	}
 	srv := &Server{config: c, settings: s, door: d, tls: t, limits: c.limits(), slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent),
 		guesses: map[*storage.Store]*budget.Guess{}, codec: abigrpc.NewCodec(), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}

@@ -1,0 +1,121 @@
+package door
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// lookEvery is how often the files of certificates are looked at, at most: by those who
+// connect.
+const lookEvery = time.Second
+
+// TLS is what the listener speaks; nil: plain text. The protocols are those of ALPN. When
+// its files change, whoever connects from then on meets the new certificate; files that do
+// not fit together, for they are half written, change nothing, which is logged.
+func (d Door) TLS(log *slog.Logger, protocols ...string) (*tls.Config, error) {
+	if d.Cert == "" {
+		return nil, nil
+	}
+	c, err := newCertificates(d, log, protocols)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: protocols,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current(), nil }}, nil
+}
+
+func newCertificates(d Door, log *slog.Logger, protocols []string) (c *certificates, err error) {
+	c = &certificates{door: d, log: log, protocols: protocols, every: lookEvery, looked: time.Now()}
+	c.files = c.look()
+	c.config, err = c.load()
+	return c, err
+}
+
+// certificates are what a listener speaks TLS with, as its files are now.
+type certificates struct {
+	door      Door
+	log       *slog.Logger
+	protocols []string
+	every     time.Duration
+
+	mu     sync.Mutex
+	config *tls.Config
+	files  [3]stamp // as they were when they were read last
+	looked time.Time
+}
+
+// stamp tells whether a file is another one, or has other content.
+type stamp struct {
+	info os.FileInfo // nil: there is none
+	size int64
+	at   time.Time
+}
+
+func (s stamp) same(o stamp) bool {
+	if s.info == nil || o.info == nil {
+		return s.info == nil && o.info == nil
+	}
+	return os.SameFile(s.info, o.info) && s.size == o.size && s.at.Equal(o.at)
+}
+
+// look is how the files are: behind links, which is how some systems swap them.
+func (c *certificates) look() (files [3]stamp) {
+	for i, name := range []string{c.door.Cert, c.door.Key, c.door.ClientCA} {
+		if info, err := os.Stat(name); err == nil {
+			files[i] = stamp{info, info.Size(), info.ModTime()}
+		}
+	}
+	return files
+}
+
+// current is the configuration of the files as they are, or the last one that was right.
+func (c *certificates) current() *tls.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.looked) < c.every {
+		return c.config
+	}
+	c.looked = time.Now()
+	files := c.look()
+	changed := false
+	for i := range files {
+		changed = changed || !files[i].same(c.files[i])
+	}
+	if !changed {
+		return c.config
+	}
+	c.files = files
+	config, err := c.load()
+	if err != nil {
+		c.log.Error("the changed certificate is not used: the one before stays", "cert", c.door.Cert, "error", err)
+		return c.config
+	}
+	c.config = config
+	c.log.Info("the certificate was changed", "cert", c.door.Cert, "until", config.Certificates[0].Leaf.NotAfter)
+	return config
+}
+
+func (c *certificates) load() (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(c.door.Cert, c.door.Key)
+	if err != nil {
+		return nil, err
+	}
+	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: c.protocols}
+	if c.door.ClientCA != "" {
+		pem, err := os.ReadFile(c.door.ClientCA)
+		if err != nil {
+			return nil, err
+		}
+		t.ClientCAs = x509.NewCertPool()
+		if !t.ClientCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s holds no certificate", c.door.ClientCA)
+		}
+		t.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return t, nil
+}
