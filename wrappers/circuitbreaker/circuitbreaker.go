@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"go.opentelemetry.io/otel/attribute"
@@ -19,7 +20,8 @@ type Backend struct {
 	layer   string
 	refused wrappers.Counter
 	changes map[circuitbreaker.State]wrappers.Counter
-	stop    func() // stops the gauge
+	vacant  atomic.Int64 // places of trials whose callers left
+	stop    func()       // stops the gauge
 }
 
 // New puts the wrapper over next.
@@ -46,6 +48,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err e
 	}
 	b.circuit = builder.WithSuccessThreshold(uint(c.Trials)).WithDelay(c.Delay).WithJitterFactor(0.1).
 		OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
+			b.vacant.Store(0)
 			b.changes[e.NewState].Add(1)
 			log.Warn("the circuit breaker changes its state", "from", e.OldState.String(), "to", e.NewState.String())
 		}).Build()
@@ -59,36 +62,50 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err e
 }
 
 // through makes a call if the circuit lets it through.
-func through[A any](b *Backend, op string, call func() (A, error)) (answer A, err error) {
-	if !b.circuit.TryAcquirePermit() {
+func through[A any](ctx context.Context, b *Backend, op string, call func() (A, error)) (answer A, err error) {
+	if !b.circuit.TryAcquirePermit() && !b.takeOver() {
 		b.refused.Add(1)
 		return answer, &storage.Error{Code: storage.CircuitOpen, Op: op, Layer: b.layer, RetryAfter: b.circuit.RemainingDelay()}
 	}
 	trial := !b.circuit.IsClosed()
 	answered := false
-	defer func() { b.record(trial, answered, err) }() // also of a panic
+	defer func() { b.record(trial, answered && ctx.Err() != nil, answered, err) }() // also of a panic
 	answer, err = call()
 	answered = true
 	return answer, err
 }
 
-// record tells the circuit how a call ended. A caller who left says nothing, nor
-// does a backend that is being closed, but a trial has to end somehow. A call from
-// before the circuit opened is no trial, and says nothing either.
-func (b *Backend) record(trial, answered bool, err error) {
+// record tells the circuit how a call ended. What its caller ended, by leaving or by a
+// deadline, says nothing about the backend, nor does a backend that is being closed: if it
+// was a trial, another call takes its place. A call from before the circuit opened is no
+// trial, and says nothing either.
+func (b *Backend) record(trial, left, answered bool, err error) {
 	if !trial && !b.circuit.IsClosed() {
 		return
 	}
 	code := storage.CodeOf(err)
 	switch {
+	case err != nil && left || code == storage.Canceled || code == storage.ShuttingDown:
+		if trial {
+			b.vacant.Add(1)
+		}
 	case !answered || storage.Unknown(err) || failure(code):
 		b.circuit.RecordFailure()
-	case code == storage.Canceled || code == storage.ShuttingDown:
-		if b.circuit.IsHalfOpen() {
-			b.circuit.RecordFailure()
-		}
 	default:
 		b.circuit.RecordSuccess()
+	}
+}
+
+// takeOver takes the place of a trial whose caller left.
+func (b *Backend) takeOver() bool {
+	for {
+		n := b.vacant.Load()
+		if n <= 0 || !b.circuit.IsHalfOpen() {
+			return false
+		}
+		if b.vacant.CompareAndSwap(n, n-1) {
+			return true
+		}
 	}
 }
 
@@ -103,22 +120,22 @@ func failure(c storage.Code) bool {
 
 // Get asks the next.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
-	return through(b, "get", func() (storage.Item, error) { return b.next.Get(ctx, key) })
+	return through(ctx, b, "get", func() (storage.Item, error) { return b.next.Get(ctx, key) })
 }
 
 // GetMany asks the next.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
-	return through(b, "get_many", func() ([]storage.Item, error) { return b.next.GetMany(ctx, keys) })
+	return through(ctx, b, "get_many", func() ([]storage.Item, error) { return b.next.GetMany(ctx, keys) })
 }
 
 // Scan asks the next.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
-	return through(b, "scan", func() (storage.Page, error) { return b.next.Scan(ctx, q) })
+	return through(ctx, b, "scan", func() (storage.Page, error) { return b.next.Scan(ctx, q) })
 }
 
 // Apply asks the next.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
-	return through(b, "apply", func() (uint64, error) { return b.next.Apply(ctx, w) })
+	return through(ctx, b, "apply", func() (uint64, error) { return b.next.Apply(ctx, w) })
 }
 
 // Health asks the next. While the circuit is open, it is degraded at best.

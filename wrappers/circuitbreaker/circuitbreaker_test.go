@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,7 +147,31 @@ func TestFailureRate(t *testing.T) {
 	})
 }
 
-// A trial whose caller leaves does not leave the circuit half open for ever.
+// What a caller ended, by a deadline or by leaving, says nothing about the backend.
+func TestCallersWhoLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, faults := over(t, circuitbreaker.DefaultConfig())
+		for _, hangs := range []storagetest.Fault{{Delay: time.Hour}, {Delay: time.Hour, Err: storage.ErrOutcomeUnknown}} {
+			faults.Set(hangs)
+			for range 10 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				for name, call := range calls(ctx, b) {
+					if err := call(); err == nil || errors.Is(err, storage.ErrCircuitOpen) {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+				cancel()
+			}
+		}
+		faults.Set()
+		if _, err := b.Get(t.Context(), []byte("k")); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("callers with short deadlines opened the circuit: %v", err)
+		}
+	})
+}
+
+// A trial whose caller leaves decides nothing: the next call takes its place, and no more
+// than one.
 func TestTrialThatIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, faults := over(t, circuitbreaker.DefaultConfig())
@@ -154,12 +179,33 @@ func TestTrialThatIsLeft(t *testing.T) {
 		for range 5 {
 			b.Get(t.Context(), []byte("k"))
 		}
-		faults.Set(storagetest.Fault{Err: storage.ErrCanceled, Times: 1})
 		time.Sleep(12 * time.Second)
-		b.Get(t.Context(), []byte("k"))
-		time.Sleep(12 * time.Second)
+		faults.Set(storagetest.Fault{Delay: time.Second})
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			if _, err := b.Get(ctx, []byte("k")); !errors.Is(err, storage.ErrTimeout) {
+				t.Errorf("a trial whose caller leaves: %v", err)
+			}
+			cancel()
+		}
+		var refused, answered atomic.Int64
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				switch _, err := b.Get(t.Context(), []byte("k")); {
+				case errors.Is(err, storage.ErrCircuitOpen):
+					refused.Add(1)
+				case errors.Is(err, storage.ErrNotFound):
+					answered.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if answered.Load() != 1 || refused.Load() != 4 {
+			t.Errorf("of 5 at once %d took the place and %d were refused", answered.Load(), refused.Load())
+		}
 		if _, err := b.Get(t.Context(), []byte("k")); !errors.Is(err, storage.ErrNotFound) {
-			t.Errorf("%v", err)
+			t.Errorf("after a trial that was answered: %v", err)
 		}
 	})
 }
