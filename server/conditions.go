@@ -16,8 +16,9 @@ type tags struct {
 	versions []uint64 // those that could be ours
 }
 
-// parseTags reads "*" or a list of strong tags. One that is not a version
-// matches nothing, but is no error.
+// parseTags reads "*" or a list of tags. One that is not a version matches nothing, but is
+// no error. A weak one, which proxies make of ours when they compress an answer, is as good
+// in If-None-Match, and matches nothing in If-Match (RFC 9110, section 8.8.3.2).
 func parseTags(h http.Header, name string) (t tags, err error) {
 	values := h.Values(name)
 	if len(values) == 0 {
@@ -30,10 +31,13 @@ func parseTags(h http.Header, name string) (t tags, err error) {
 		return t, nil
 	}
 	for tag := range strings.SplitSeq(list, ",") {
-		tag = strings.TrimSpace(tag)
+		tag, weak := strings.CutPrefix(strings.TrimSpace(tag), "W/")
 		inner, ok := strings.CutPrefix(tag, `"`)
 		if inner, ok = cutSuffix(inner, `"`, ok); !ok || inner == "" || strings.Contains(inner, `"`) {
-			return t, badRequest("%s: want * or a list of quoted strong tags", name)
+			return t, badRequest("%s: want * or a list of quoted tags", name)
+		}
+		if weak && name == "If-Match" {
+			continue
 		}
 		if v, err := strconv.ParseUint(inner, 10, 64); err == nil && v != 0 && strconv.FormatUint(v, 10) == inner {
 			t.versions = append(t.versions, v)

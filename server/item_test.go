@@ -86,7 +86,8 @@ func TestBadRequestsForOneKey(t *testing.T) {
 		{"GET " + base + "/keys/?key64=aw==;x", 400, "invalid_argument"},
 		{"GET " + base + "/keys/k?%zz=1", 400, "invalid_argument"},
 		{"GET " + base + "/keys/k\nIf-Match: 17", 400, "invalid_argument"},
-		{"GET " + base + "/keys/k\nIf-Match: W/\"17\"", 400, "invalid_argument"},
+		{"GET " + base + "/keys/k\nIf-Match: W/\"17\"", 412, "conflict"}, // weak tags are as good as none there
+		{"GET " + base + "/keys/k\nIf-None-Match: W/17", 400, "invalid_argument"},
 		{"GET " + base + "/keys/k\nIf-Match: \"\"", 400, "invalid_argument"},
 		{"GET " + base + "/keys/k\nIf-Match: \"1\", *", 400, "invalid_argument"},
 		{"GET " + base + "/keys/k\nIf-Match: \"1\"", 412, "conflict"},
@@ -144,6 +145,8 @@ func TestItemHeaders(t *testing.T) {
 	}
 	s.must(s.raw("GET "+base+"/keys/k\nIf-None-Match: "+tag, ""), 304)
 	s.must(s.raw("GET "+base+"/keys/k\nIf-None-Match: \"1\", "+tag, ""), 304)
+	s.must(s.raw("GET "+base+"/keys/k\nIf-None-Match: W/"+tag, ""), 304) // a proxy made it weak
+	s.must(s.raw("GET "+base+"/keys/k\nIf-Match: W/"+tag, ""), 412)
 	s.must(s.raw("GET "+base+"/keys/k\nIf-None-Match: \"1\"", ""), 200)
 	s.must(s.raw("GET "+base+"/keys/k\nIf-Match: "+tag, ""), 200)
 
