@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -75,11 +77,29 @@ func (configSchemaCmd) Run(e env) error {
 	return err
 }
 
-type versionCmd struct{}
+type versionCmd struct {
+	JSON bool `name:"json" help:"As a JSON object, with what it was built with."`
+}
 
-func (versionCmd) Run(e env) error {
-	_, err := fmt.Fprintf(e.stdout, "plinth %s, ABI %d.%d\n", version(), abi.Version, abi.Minor)
-	return err
+func (v *versionCmd) Run(e env) error {
+	if !v.JSON {
+		_, err := fmt.Fprintln(e.stdout, versionLine())
+		return err
+	}
+	built := map[string]any{"version": version(), "abi": fmt.Sprintf("%d.%d", abi.Version, abi.Minor), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if name, of := strings.CutPrefix(s.Key, "vcs."); of {
+				built[name] = s.Value
+			}
+		}
+	}
+	return json.NewEncoder(e.stdout).Encode(built)
+}
+
+// versionLine is what the program says of itself.
+func versionLine() string {
+	return fmt.Sprintf("plinth %s, ABI %d.%d", version(), abi.Version, abi.Minor)
 }
 
 // version is that of the module that the program was built from.

@@ -85,8 +85,11 @@ func run(ctx context.Context, args []string, e env) int {
 		fmt.Fprintln(e.stderr, "plinth:", err)
 		return exitFailed
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case len(args) == 1 && args[0] == "--version": // a flag of that name is one of cas
+		args = []string{"version"}
 	}
 	command, err := parser.Parse(args)
 	if left >= 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -26,7 +27,8 @@ type serveCmd struct {
 	Data   string  `help:"Keep the built-in store in a folder, durably, instead of in memory." placeholder:"DIR"`
 	HTTP   *string `name:"http" help:"Address to serve HTTP on, HOST:PORT or unix:PATH, instead of the configuration's; '' for none." placeholder:"ADDR"`
 	GRPC   *string `name:"grpc" help:"Address to serve gRPC on, in the same way." placeholder:"ADDR"`
-	Log    string  `help:"How to log: text or json." enum:"text,json" default:"text"`
+	Log    string  `help:"How to log: text or json." enum:"text,json" default:"text" env:"PLINTH_LOG"`
+	Level  string  `name:"log-level" help:"What to log: debug, info, warn or error, and what is worse." enum:"debug,info,warn,error" default:"info" env:"PLINTH_LOG_LEVEL"`
 }
 
 func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
@@ -45,10 +47,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
 	go reapOrphans(ctx)
-	var handler slog.Handler = slog.NewTextHandler(e.stderr, nil)
-	if s.Log == "json" {
-		handler = slog.NewJSONHandler(e.stderr, nil)
-	}
+	handler := s.handler(e.stderr)
 	if s.Data != "" {
 		if err := s.onData(); err != nil {
 			return err
@@ -88,8 +87,37 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	if err := l.listen(); err != nil {
 		return err
 	}
-	fmt.Fprintln(e.stdout, readyLine(l.addresses(), h))
+	s.ready(e.stdout, l.addresses(), h)
 	return l.serve(ctx)
+}
+
+// handler writes logs as the flags say. In JSON a duration is a number of seconds, and its
+// name says so.
+func (s *serveCmd) handler(to io.Writer) slog.Handler {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(s.Level)) // it is one of those that flags may have
+	if s.Log != "json" {
+		return slog.NewTextHandler(to, &slog.HandlerOptions{Level: level})
+	}
+	return slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Value.Kind() == slog.KindDuration {
+			return slog.Float64(a.Key+"_seconds", a.Value.Duration().Seconds())
+		}
+		return a
+	}})
+}
+
+// ready says where the stores are, in the form of the log.
+func (s *serveCmd) ready(to io.Writer, addresses string, h *plinth.Host) {
+	if s.Log != "json" {
+		fmt.Fprintln(to, readyLine(addresses, h))
+		return
+	}
+	stores := map[string]string{}
+	for _, store := range h.Stores() {
+		stores[store.Name()] = pipelineOf(store)
+	}
+	slog.New(slog.NewJSONHandler(to, nil)).Info("ready", "addresses", strings.Split(addresses, " and "), "stores", stores)
 }
 
 // shared reports of the stores of h whether others write to their backends.
