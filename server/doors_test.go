@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,6 +23,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -35,6 +39,28 @@ func TestHosts(t *testing.T) {
 	} {
 		if a := s.raw("GET "+base+"/keys/k\nHost: "+host, ""); a.status != status {
 			t.Errorf("Host %q: %d, want %d", host, a.status, status)
+		}
+		if a := s.raw("GET /readyz\nHost: "+host, ""); host != "" && (a.status != 200 || strings.Contains(a.body, `"stores"`) != (status == 200)) {
+			t.Errorf("a probe with the Host %q: %d %s", host, a.status, a.body)
+		}
+	}
+}
+
+// A Host that is the address which the connection came to is right: probes and neighbours
+// know no other name.
+func TestHostOfTheConnection(t *testing.T) {
+	b := memory.New(memory.DefaultConfig(), sdk.Env{})
+	s, err := server.New(server.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, server.Settings{Stores: map[string]*storage.Store{"s": storage.New(b, storage.Settings{})}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for local, status := range map[string]int{"10.1.2.3": 404, "10.1.2.4": 403, "2001:db8::1": 403} {
+		r := httptest.NewRequest("GET", base+"/keys/none", nil)
+		r.Host = "10.1.2.3:7421"
+		ctx := context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.ParseIP(local), Port: 7421})
+		w := httptest.NewRecorder()
+		if s.Handler().ServeHTTP(w, r.WithContext(ctx)); w.Code != status {
+			t.Errorf("at %s: %d, want %d", local, w.Code, status)
 		}
 	}
 }

@@ -65,8 +65,8 @@ func TestHandlerInAMux(t *testing.T) {
 // Hosts are checked in a mux too, where they are named.
 func TestHostsInAMux(t *testing.T) {
 	web := mux(t, server.Config{Hosts: []string{"links.example.org"}})
-	for host, want := range map[string]int{"links.example.org": 200, "localhost": 200, "evil.example.org": http.StatusForbidden} {
-		r, err := http.NewRequest("GET", web.URL+"/kv/livez", nil)
+	for host, want := range map[string]int{"links.example.org": 404, "localhost": 404, "evil.example.org": http.StatusForbidden} {
+		r, err := http.NewRequest("GET", web.URL+"/kv/v1/stores/links/keys/none", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

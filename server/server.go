@@ -168,11 +168,11 @@ func (s *Server) patience(w http.ResponseWriter) {
 // dispatch lets a request through the doors, in order: host, origin, who it is,
 // how many there are.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
-	if !s.knownHost(r.Host) {
-		return httpError(http.StatusForbidden, "permission_denied", "the Host of the request is not one that this server answers to")
-	}
-	if probe, ok := probes[r.URL.Path]; ok {
+	if probe, ok := probes[r.URL.Path]; ok { // whatever its Host: who asks has no name for this server
 		return s.probe(w, r, probe)
+	}
+	if !s.knownHost(r) {
+		return httpError(http.StatusForbidden, "permission_denied", "the Host of the request is not one that this server answers to")
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
 		return httpError(http.StatusForbidden, "permission_denied", "cross-origin requests are refused")
@@ -209,15 +209,25 @@ func (s *Server) known(r *http.Request) bool {
 	return false
 }
 
-// knownHost tells whether a request's Host is loopback's or a configured one,
-// with any port: a name that somebody else controls and points here is not.
-func (s *Server) knownHost(host string) bool {
+// knownHost tells whether a request's Host is loopback's, the address that its connection
+// came to, or a configured one. Another is that of a page that had its name lead here, to
+// read what its visitor may.
+func (s *Server) knownHost(r *http.Request) bool {
+	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
 	host = strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
-	if a, err := netip.ParseAddr(host); err == nil && a.IsLoopback() {
+	if a, err := netip.ParseAddr(host); err == nil && (a.IsLoopback() || a.Unmap() == localAddress(r)) {
 		return true
 	}
 	return s.hosts == nil || s.hosts[host]
+}
+
+// localAddress is the one that a request's connection came to; none for a unix socket.
+func localAddress(r *http.Request) netip.Addr {
+	if tcp, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
 }
