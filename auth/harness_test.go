@@ -38,6 +38,7 @@ func backends(clock *now) map[string]storage.Backend {
 
 // onEach runs a test over keys on each backend.
 func onEach(t *testing.T, test func(t *testing.T, keys *auth.Keys, store *storage.Store, clock *now)) {
+	t.Helper()
 	clock := &now{start}
 	for name, b := range backends(clock) {
 		t.Run(name, func(t *testing.T) {
