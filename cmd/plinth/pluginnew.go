@@ -46,7 +46,7 @@ func (p *pluginNewCmd) Run(e env) error {
 		Process                           bool
 		File                              string // what is built
 	}{Name: name, Module: p.Module, Go: "1.26.0", Version: version(), Source: p.Source, Process: p.Process, File: name + ".wasm"}
-	build := []string{"go test .", fmt.Sprintf("GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o %s.wasm .", name)}
+	build := []string{"go mod tidy", "go test .", fmt.Sprintf("GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o %s.wasm .", name)}
 	if p.Process {
 		fill.File = "./" + name
 		build = []string{"go mod tidy", "go test .", "go build ."}
@@ -65,11 +65,9 @@ func (p *pluginNewCmd) Run(e env) error {
 	}
 	templates := template.Must(template.ParseFS(newPlugin, "newplugin/*.tmpl"))
 	for _, t := range templates.Templates() {
-		file := strings.TrimSuffix(t.Name(), ".tmpl")
-		if base, isBackend := strings.CutPrefix(file, "backend"); isBackend {
-			file = strings.ReplaceAll(name, "-", "_") + base
-		}
-		if err := write(filepath.Join(p.Dir, file), t, fill); err != nil {
+		// Their names are the same whatever the plugin's is: kv_windows.go would be built on
+		// Windows alone.
+		if err := write(filepath.Join(p.Dir, strings.TrimSuffix(t.Name(), ".tmpl")), t, fill); err != nil {
 			return err
 		}
 	}
