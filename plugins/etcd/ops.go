@@ -1,0 +1,47 @@
+package etcd
+
+import (
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// writes puts the ops into r, and the ID.
+func (p *proposal) writes(r *pb.TxnRequest, now int64) error {
+	r.Success = make([]*pb.RequestOp, 0, len(p.ops)+1)
+	for i := range p.ops {
+		o := &p.ops[i]
+		switch {
+		case o.Kind == storage.OpDeleteRange:
+			if from, to := p.b.space.bounds(o.Key, o.End); !storage.EmptyRange(from, to) {
+				r.Success = append(r.Success, opClear(from, to, now))
+			}
+		case o.Kind == storage.OpDelete || lapses(o, now):
+			r.Success = append(r.Success, opDeleteLive(p.b.space.key(o.Key), now))
+		default:
+			at, id := millis(o.ExpiresAt), int64(0)
+			if at != 0 {
+				l, err := p.b.leases.until(p.t.ctx, at, now)
+				if err != nil {
+					return err
+				}
+				id = l.id
+			}
+			r.Success = append(r.Success, opPut(p.b.space.key(o.Key), encode(o.Value, at), id))
+		}
+	}
+	if p.idKey == nil {
+		return nil
+	}
+	if p.idLease == nil {
+		l, err := p.b.leases.until(p.t.ctx, now+time.Duration(p.b.config.IDWindow).Milliseconds(), now)
+		if err != nil {
+			return err
+		}
+		p.idLease = l
+	}
+	r.Success = append(r.Success, opPut(p.idKey, p.digest[:], p.idLease.id))
+	return nil
+}
