@@ -112,6 +112,17 @@ func (b *Backend) known(h *pb.ResponseHeader) error {
 	return nil
 }
 
+// live reads keys, and says what the time was before: what had not expired by then was
+// there at some moment of the call, whatever is renewed meanwhile.
+func (b *Backend) live(ctx context.Context, r *pb.RangeRequest) (answer *pb.RangeResponse, now int64, err error) {
+	err = b.reads(ctx, func(ctx context.Context) (*pb.ResponseHeader, error) {
+		now = b.now()
+		answer, err = b.kv.Range(ctx, r)
+		return answer.GetHeader(), err
+	})
+	return answer, now, err
+}
+
 // ranges reads keys.
 func (b *Backend) ranges(ctx context.Context, r *pb.RangeRequest) (answer *pb.RangeResponse, err error) {
 	err = b.reads(ctx, func(ctx context.Context) (*pb.ResponseHeader, error) {

@@ -21,14 +21,14 @@ type state struct {
 // fails, so that no other call is needed to say why.
 const mostAsked = 8
 
-// request is the transaction at a time in ms.
-func (p *proposal) request(now int64) (*pb.TxnRequest, error) {
+// request is the transaction at the time of the attempt.
+func (p *proposal) request() (*pb.TxnRequest, error) {
 	r := &pb.TxnRequest{}
 	if p.idKey != nil {
 		r.Compare = append(r.Compare, isAt(p.idKey, p.burned))
 		r.Failure = append(r.Failure, opGet(p.idKey))
 	}
-	p.compares(r, now)
+	p.compares(r)
 	if len(p.w.Checks) <= mostAsked {
 		for i := range p.w.Checks {
 			if c := &p.w.Checks[i]; c.Kind != storage.CheckRange {
@@ -36,7 +36,7 @@ func (p *proposal) request(now int64) (*pb.TxnRequest, error) {
 			}
 		}
 	}
-	if err := p.writes(r, now); err != nil {
+	if err := p.writes(r); err != nil {
 		return nil, err
 	}
 	return r, p.b.small(r)
@@ -51,7 +51,7 @@ func (b *Backend) small(r *pb.TxnRequest) error {
 }
 
 // compares puts the checks into r: as they are, or as that what was seen is still there.
-func (p *proposal) compares(r *pb.TxnRequest, now int64) {
+func (p *proposal) compares(r *pb.TxnRequest) {
 	for i := range p.w.Checks {
 		c := &p.w.Checks[i]
 		if c.Kind == storage.CheckRange {
@@ -61,7 +61,7 @@ func (p *proposal) compares(r *pb.TxnRequest, now int64) {
 		key := p.b.space.key(c.Key)
 		switch {
 		case c.Kind == storage.CheckPresent:
-			r.Compare = append(r.Compare, isLive(key, now))
+			r.Compare = append(r.Compare, isLive(key, p.now))
 		case p.seen != nil && c.Kind == storage.CheckValue && p.seen.keys[i] != nil:
 			r.Compare = append(r.Compare, isValue(key, p.seen.keys[i].Value))
 		case p.seen != nil:
@@ -71,7 +71,7 @@ func (p *proposal) compares(r *pb.TxnRequest, now int64) {
 		case c.Kind == storage.CheckValue: // most have no TTL
 			r.Compare = append(r.Compare, isValue(key, encode(c.Value, 0)))
 		default:
-			r.Compare = append(r.Compare, isAt(key, revision(c.Version)), isLive(key, now))
+			r.Compare = append(r.Compare, isAt(key, revision(c.Version)), isLive(key, p.now))
 		}
 	}
 }
@@ -89,11 +89,11 @@ func (p *proposal) compareRange(r *pb.TxnRequest, c *storage.Check) {
 
 // beforehand looks at the keys of checks that take too many compares as they are, and
 // whether what was seen before has expired since.
-func (p *proposal) beforehand(now int64) (int64, error) {
+func (p *proposal) beforehand() (int64, error) {
 	if p.seen != nil {
 		for i := range p.w.Checks {
 			if c := &p.w.Checks[i]; c.Kind != storage.CheckRange {
-				if ok, err := holds(c, p.seen.keys[i], now); !ok || err != nil {
+				if ok, err := holds(c, p.seen.keys[i], p.now); !ok || err != nil {
 					return p.settle(p.seen)
 				}
 			}
@@ -191,15 +191,14 @@ func (p *proposal) look() (int64, error) {
 
 // failed is the first check that does not hold on a state; -1: all do.
 func (p *proposal) failed(s *state) (int, error) {
-	now := p.b.now()
 	for i := range p.w.Checks {
 		c := &p.w.Checks[i]
 		var ok bool
 		var err error
 		if c.Kind == storage.CheckRange {
-			ok, err = p.b.noneNewer(p.t.ctx, c, s.revision, now)
+			ok, err = p.b.noneNewer(p.t.ctx, c, s.revision, p.now)
 		} else {
-			ok, err = holds(c, s.keys[i], now)
+			ok, err = holds(c, s.keys[i], p.now)
 		}
 		if err != nil {
 			return 0, err

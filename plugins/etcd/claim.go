@@ -28,6 +28,7 @@ func (b *Backend) claim(ctx context.Context) error {
 			return atConfig(err)
 		}
 		if len(answer.Kvs) > 0 {
+			b.born = answer.Kvs[0].CreateRevision
 			return b.identify(string(answer.Kvs[0].Value))
 		}
 		if err := b.found(ctx); err != nil {

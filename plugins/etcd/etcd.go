@@ -46,6 +46,7 @@ type Backend struct {
 	metadata    metadata.MD // of every call
 	cluster     uint64      // its ID
 	identity    string      // what the marker says
+	born        int64       // the revision at which it was put
 	leases      leases
 	weight      atomic.Int64 // bytes of an item, about: see steps
 	answer      int          // the most bytes of a page

@@ -12,6 +12,7 @@ import (
 // that no store's keys are among those of another whose prefix is longer.
 const (
 	spaceMarker = 'm' // what the store is
+	spaceMoved  = 'v' // put where nothing else is, for the version to move
 	spaceData   = 'd' // then the key of an item
 	spaceID     = 'i' // then the ID of a write set that was done
 )
@@ -28,6 +29,7 @@ const (
 // space is where the keys of a store are.
 type space struct {
 	marker []byte
+	moved  []byte
 	data   []byte // what keys of items begin with
 	end    []byte // the first key after them
 	id     []byte
@@ -35,7 +37,7 @@ type space struct {
 
 func newSpace(prefix string) space {
 	at := func(kind byte) []byte { return append([]byte(prefix+":"), kind) }
-	return space{marker: at(spaceMarker), data: at(spaceData), end: at(spaceData + 1), id: at(spaceID)}
+	return space{marker: at(spaceMarker), moved: at(spaceMoved), data: at(spaceData), end: at(spaceData + 1), id: at(spaceID)}
 }
 
 // key is where the item of a key is.

@@ -9,7 +9,8 @@ import (
 )
 
 // writes puts the ops into r, and the ID.
-func (p *proposal) writes(r *pb.TxnRequest, now int64) error {
+func (p *proposal) writes(r *pb.TxnRequest) error {
+	now := p.now
 	r.Success = make([]*pb.RequestOp, 0, len(p.ops)+1)
 	for i := range p.ops {
 		o := &p.ops[i]
@@ -31,6 +32,9 @@ func (p *proposal) writes(r *pb.TxnRequest, now int64) error {
 			}
 			r.Success = append(r.Success, opPut(p.b.space.key(o.Key), encode(o.Value, at), id))
 		}
+	}
+	if p.moves {
+		r.Success = append(r.Success, opPut(p.b.space.moved, nil, 0))
 	}
 	if p.idKey == nil {
 		return nil

@@ -18,14 +18,14 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if b.info.Limits.TooLong(key) {
 		return storage.Item{}, storage.ErrNotFound
 	}
-	answer, err := b.ranges(ctx, &pb.RangeRequest{Key: b.space.key(key)})
+	answer, now, err := b.live(ctx, &pb.RangeRequest{Key: b.space.key(key)})
 	if err != nil {
 		return storage.Item{}, named("get", err)
 	}
 	if len(answer.Kvs) == 0 {
 		return storage.Item{}, storage.ErrNotFound
 	}
-	it, live, err := item(answer.Kvs[0], b.now())
+	it, live, err := item(answer.Kvs[0], now)
 	if err == nil && !live {
 		err = storage.ErrNotFound
 	}

@@ -37,8 +37,11 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 		return storage.Page{}, err
 	}
 	defer b.leave()
-	if q.AtVersion >= math.MaxInt64 {
+	switch {
+	case q.AtVersion >= math.MaxInt64:
 		return storage.Page{}, storage.Errorf(storage.Conflict, "the version to scan does not exist yet")
+	case q.AtVersion != 0 && int64(q.AtVersion) < b.born:
+		return storage.Page{}, storage.Errorf(storage.Conflict, "the version to scan is from before the store was made")
 	}
 	cut := q.Cut(b.info.Limits)
 	p := pager{b: b, q: &cut, now: b.now(), revision: int64(q.AtVersion), items: limit(q.Limit, pageItems, maxItems),
@@ -76,7 +79,7 @@ func (p *pager) fill(ctx context.Context) error {
 	}
 	from, to := p.b.space.bounds(p.q.Start, p.q.End)
 	for {
-		r := &pb.RangeRequest{Key: from, RangeEnd: to, Limit: p.size(), KeysOnly: p.q.KeysOnly}
+		r := &pb.RangeRequest{Key: from, RangeEnd: to, Limit: p.size()} // with values: a deadline is in one
 		if p.q.Reverse {
 			r.SortTarget, r.SortOrder = pb.RangeRequest_KEY, pb.RangeRequest_DESCEND
 			if err := p.narrow(ctx, r); err != nil {
@@ -87,8 +90,10 @@ func (p *pager) fill(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if full, err := p.takeAll(ctx, answer.Kvs); full || err != nil {
-			return err
+		for _, kv := range answer.Kvs {
+			if full, err := p.take(kv); full || err != nil {
+				return err
+			}
 		}
 		switch {
 		case answer.More && p.q.Reverse:
@@ -117,11 +122,11 @@ func (p *pager) goesOn(from, to []byte) {
 
 // size is how many keys to ask for.
 func (p *pager) size() int64 {
-	n := min(p.items, stepItems)
+	bytes := stepBytes
 	if !p.q.KeysOnly {
-		n = min(n, int(int64(min(p.bytes, stepBytes))/p.b.weight.Load()))
+		bytes = min(bytes, p.bytes)
 	}
-	return int64(max(n, 1))
+	return max(min(int64(min(p.items, stepItems)), int64(bytes)/p.b.weight.Load()), 1)
 }
 
 // ask asks for keys, and for fewer where those are too large together.
@@ -133,9 +138,7 @@ func (p *pager) ask(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse,
 			if p.revision == 0 {
 				p.revision = answer.Header.Revision
 			}
-			if !r.KeysOnly {
-				p.b.weigh(answer.Kvs)
-			}
+			p.b.weigh(answer.Kvs)
 			return answer, nil
 		}
 		if r.Limit <= 1 || !tooLarge(cause(err)) {
@@ -164,30 +167,12 @@ func (b *Backend) weigh(kvs []*mvccpb.KeyValue) {
 	b.weight.Store(is)
 }
 
-// takeAll puts keys onto the page; full: not all of them.
-func (p *pager) takeAll(ctx context.Context, kvs []*mvccpb.KeyValue) (full bool, err error) {
-	if p.q.KeysOnly {
-		if kvs, err = p.deadlines(ctx, kvs); err != nil {
-			return false, err
-		}
-	}
-	for _, kv := range kvs {
-		if full, err = p.take(kv); full || err != nil {
-			return full, err
-		}
-	}
-	return false, nil
-}
-
 // take puts a key onto the page, or ends the page before it.
 func (p *pager) take(kv *mvccpb.KeyValue) (full bool, err error) {
 	p.looks--
-	it := storage.Item{Version: uint64(kv.ModRevision)}
-	if kv.Value != nil {
-		live := false
-		if it, live, err = item(kv, p.now); err != nil || !live {
-			return false, err
-		}
+	it, live, err := item(kv, p.now)
+	if err != nil || !live {
+		return false, err
 	}
 	it.Key = p.b.space.own(kv.Key)
 	if p.q.KeysOnly {
@@ -202,33 +187,4 @@ func (p *pager) take(kv *mvccpb.KeyValue) (full bool, err error) {
 	p.items--
 	p.bytes -= size
 	return false, nil
-}
-
-// deadlines reads the values of those of keys that expire, for the deadline is there. A
-// key without a lease does not expire.
-func (p *pager) deadlines(ctx context.Context, kvs []*mvccpb.KeyValue) ([]*mvccpb.KeyValue, error) {
-	var keys [][]byte
-	for _, kv := range kvs {
-		if kv.Lease != 0 {
-			keys = append(keys, p.b.space.own(kv.Key))
-		}
-	}
-	g, at := getter{b: p.b, revision: p.revision}, 0
-	for len(keys) > 0 {
-		with, err := g.some(ctx, keys)
-		if err != nil {
-			return nil, err
-		}
-		for _, kv := range with {
-			for kvs[at].Lease == 0 {
-				at++
-			}
-			if kv != nil {
-				kvs[at] = kv
-			}
-			at++
-		}
-		keys = keys[len(with):]
-	}
-	return kvs, nil
 }

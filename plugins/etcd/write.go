@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -41,7 +42,10 @@ type proposal struct {
 	b   *Backend
 	w   *storage.WriteSet // with its bounds cut
 	ops []storage.Op      // what w's come to
-	t   *tries
+	// moves: w puts what it deletes again, and the version moves all the same.
+	moves bool
+	t     *tries
+	now   int64 // before the attempt, in ms: what is read is judged by it
 
 	seen *state // of the checks' keys; nil: none was read
 
@@ -59,14 +63,15 @@ const mostMoves = 32
 
 // propose checks all of a write set that needs no look at the cluster.
 func (b *Backend) propose(w *storage.WriteSet) (*proposal, error) {
-	p := &proposal{b: b, w: w.Cut(b.info.Limits)}
+	p, now := &proposal{b: b, w: w.Cut(b.info.Limits)}, b.now()
 	p.ops = p.w.Ops
 	if len(p.ops) > 1 {
-		n, err := storage.Normalize(&storage.WriteSet{Ops: lapsed(p.ops, b.now())}, &b.info)
+		n, err := storage.Normalize(&storage.WriteSet{Ops: lapsed(p.ops, now)}, &b.info)
 		if err != nil {
 			return nil, err
 		}
 		p.ops = n.Ops
+		p.moves = puts(w.Ops, now) && !puts(n.Ops, now)
 	}
 	if most := b.config.MaxOps - ownOps; len(p.ops) > most {
 		return nil, storage.LimitError(storage.SizeLimit, "ops of the transaction that the write set comes to", int64(most), int64(len(p.ops)))
@@ -95,6 +100,11 @@ func lapsed(ops []storage.Op, now int64) []storage.Op {
 	return ops
 }
 
+// puts reports whether one of ops puts an item.
+func puts(ops []storage.Op, now int64) bool {
+	return slices.ContainsFunc(ops, func(o storage.Op) bool { return o.Kind == storage.OpPut && !lapses(&o, now) })
+}
+
 func lapses(o *storage.Op, now int64) bool {
 	at := millis(o.ExpiresAt)
 	return o.Kind == storage.OpPut && at != 0 && at <= now
@@ -106,11 +116,11 @@ func (p *proposal) run() (int64, error) {
 		return 0, err
 	}
 	for moves := 0; moves < mostMoves; {
-		now := p.b.now()
-		if version, err := p.beforehand(now); version != 0 || err != nil {
+		p.now = p.b.now()
+		if version, err := p.beforehand(); version != 0 || err != nil {
 			return version, err
 		}
-		r, err := p.request(now)
+		r, err := p.request()
 		if err != nil {
 			return 0, p.fails(err)
 		}
