@@ -12,6 +12,7 @@ import (
 
 // The whole kit, with restarts: of the backend, for the cluster is another's.
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1)
 	clock := storagetest.NewClock()
 	var prefix string

@@ -69,6 +69,7 @@ type pager struct {
 	now                 int64
 	revision            int64 // 0: of the first answer
 	items, bytes, looks int   // what is left
+	barren              int   // steps in a row that gave no item
 }
 
 // fill reads a page, step by step.
@@ -90,10 +91,14 @@ func (p *pager) fill(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		had := len(p.page.Items)
 		for _, kv := range answer.Kvs {
 			if full, err := p.take(kv); full || err != nil {
 				return err
 			}
+		}
+		if p.barren++; len(p.page.Items) > had {
+			p.barren = 0
 		}
 		switch {
 		case answer.More && p.q.Reverse:
@@ -126,7 +131,8 @@ func (p *pager) size() int64 {
 	if !p.q.KeysOnly {
 		bytes = min(bytes, p.bytes)
 	}
-	return max(min(int64(min(p.items, stepItems)), int64(bytes)/p.b.weight.Load()), 1)
+	items := min(p.items<<min(3*p.barren, 12), stepItems) // over what has expired in longer steps
+	return max(min(int64(items), int64(bytes)/p.b.weight.Load()), 1)
 }
 
 // ask asks for keys, and for fewer where those are too large together.
