@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -30,7 +28,7 @@ const messageExtra = 512 << 10
 // mostMessage is the largest answer of a member, in bytes, that is read.
 func (c *Config) mostMessage() int { return max(16<<20, int(c.MaxRequest)+messageExtra) }
 
-// dial connects to the members, and asks until one has answered.
+// dial connects to the members. It first asks them what they are, without saying who asks.
 func (b *Backend) dial(ctx context.Context) error {
 	secure, err := b.config.tls()
 	if err != nil {
@@ -38,53 +36,51 @@ func (b *Backend) dial(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(b.config.Timeouts.Connect))
 	defer cancel()
-	opened := make(chan error, 1)
-	go func() { // the client has no other way to end it
-		client, err := clientv3.New(clientv3.Config{
-			Endpoints: b.config.Endpoints, Username: b.config.Username, Password: b.config.Password, TLS: secure,
-			DialTimeout: time.Duration(b.config.Timeouts.Connect), DialKeepAliveTime: time.Duration(b.config.Keepalive), DialKeepAliveTimeout: 5 * time.Second,
-			MaxCallSendMsgSize: int(b.config.MaxRequest) + messageExtra, MaxCallRecvMsgSize: b.config.mostMessage(),
-			// A write is never made again by the client: it would do so with some whose
-			// outcome is unknown. Reads are, by us.
-			MaxUnaryRetries: 1, Logger: zap.NewNop(),
-			DialOptions: []grpc.DialOption{grpc.WithStatsHandler(sending{}),
-				grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(b.config.mostMessage()), grpc.MaxCallSendMsgSize(int(b.config.MaxRequest)+messageExtra))},
-		})
-		b.client = client
-		opened <- err
-	}()
-	if err := <-opened; err != nil {
-		return b.unreached(ctx, "password", err)
+	if b.client, err = b.connect(secure, "", ""); err != nil {
+		return b.unreached(ctx, "endpoints", err)
 	}
-	b.kv, b.maintenance = pb.NewKVClient(b.client.ActiveConnection()), pb.NewMaintenanceClient(b.client.ActiveConnection())
 	if err := b.greet(ctx); err != nil {
 		_ = b.client.Close() // nothing was done with it
 		return err
 	}
+	if b.config.Username != "" {
+		_ = b.client.Close()
+		if b.client, err = b.connect(secure, b.config.Username, b.config.Password); err != nil {
+			return b.unreached(ctx, "password", err)
+		}
+	}
+	b.kv, b.maintenance = pb.NewKVClient(b.client.ActiveConnection()), pb.NewMaintenanceClient(b.client.ActiveConnection())
 	return nil
+}
+
+// connect makes a client, which fetches a token if there is a user.
+func (b *Backend) connect(secure *tls.Config, user, password string) (*clientv3.Client, error) {
+	receive, send := b.config.mostMessage(), int(b.config.MaxRequest)+messageExtra
+	return clientv3.New(clientv3.Config{
+		Endpoints: b.config.Endpoints, Username: user, Password: password, TLS: secure,
+		DialTimeout: time.Duration(b.config.Timeouts.Connect), DialKeepAliveTime: time.Duration(b.config.Keepalive), DialKeepAliveTimeout: 5 * time.Second,
+		MaxCallSendMsgSize: send, MaxCallRecvMsgSize: receive,
+		// The client makes no call again: it would do so with some writes whose outcome is
+		// unknown. It does fetch a new token, for the next attempt.
+		MaxUnaryRetries: 1, Logger: zap.NewNop(),
+		DialOptions: []grpc.DialOption{grpc.WithStatsHandler(sending{}),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(receive), grpc.MaxCallSendMsgSize(send))},
+	})
 }
 
 // unreached is why the cluster cannot be opened.
 func (b *Backend) unreached(ctx context.Context, path string, err error) error {
 	f := judge(err, true)
 	e := &storage.Error{Code: f.code, Layer: layer, Op: "open", ConfigPath: path, Err: err, Msg: f.text()}
-	switch f.code {
-	case storage.Unauthenticated, storage.PermissionDenied, storage.InvalidArgument:
+	switch {
+	case f.code == storage.Unauthenticated, f.code == storage.PermissionDenied, f.code == storage.InvalidArgument:
 		return e
-	case storage.Canceled, storage.Internal:
-		if !errors.Is(ctx.Err(), context.Canceled) {
-			e.Code = storage.Unavailable
-		}
+	case ctx.Err() != nil, f.code == storage.Timeout:
+		e.Msg = fmt.Sprintf("no member has answered within %v", b.config.Timeouts.Connect)
+	default:
+		e.Msg = "cannot be reached, or is not an etcd: " + e.Msg
 	}
-	if ctx.Err() != nil || f.code == storage.Timeout {
-		e.Code, e.Msg = storage.Unavailable, fmt.Sprintf("no member answers within %v", b.config.Timeouts.Connect)
-		if desc := rpctypes.ErrorDesc(err); !strings.Contains(desc, "deadline exceeded") {
-			e.Msg += ": " + desc
-		}
-	}
-	if path == "password" { // the client asks for a token first
-		e.ConfigPath = "endpoints"
-	}
+	e.Code = storage.Unavailable
 	return e
 }
 
@@ -94,7 +90,7 @@ func (b *Backend) greet(ctx context.Context) error {
 	defer cancel()
 	type answer struct {
 		at     int
-		status *clientv3.StatusResponse
+		status *pb.StatusResponse
 		err    error
 	}
 	answers := make(chan answer, len(b.config.Endpoints))
@@ -123,21 +119,14 @@ func (b *Backend) greet(ctx context.Context) error {
 	return first
 }
 
-// status asks a member until it answers, or says that it will not.
-func (b *Backend) status(ctx context.Context, endpoint string) (s *clientv3.StatusResponse, err error) {
-	for n := 0; ; n++ {
-		if s, err = b.client.Status(ctx, endpoint); err == nil {
-			return s, nil
-		}
-		if f := judge(err, true); !f.again || n == 3 { // it may be starting
-			return nil, err
-		}
-		select {
-		case <-time.After(firstWait << n):
-		case <-ctx.Done():
-			return nil, err
-		}
+// status asks a member what it is. It does not wait for one that cannot be reached.
+func (b *Backend) status(ctx context.Context, endpoint string) (*pb.StatusResponse, error) {
+	conn, err := b.client.Dial(endpoint)
+	if err != nil {
+		return nil, err
 	}
+	defer conn.Close()
+	return pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
 }
 
 // tooOld reports whether a version is of a server that is not supported.
