@@ -17,9 +17,9 @@ type state struct {
 	keys     []*mvccpb.KeyValue // of each check; nil: absent, or a range
 }
 
-// mostAsked is of how many checks the keys are read by the transaction itself where it
-// fails, so that no other call is needed to say why.
-const mostAsked = 8
+// asked is of how many checks the keys are read by the transaction itself where it fails,
+// so that no other call is needed to say why: of so many that the answer fits.
+func (c *Config) asked() int { return min(c.mostMessage()/int(c.MaxRequest)-1, 8) }
 
 // request is the transaction at the time of the attempt.
 func (p *proposal) request() (*pb.TxnRequest, error) {
@@ -29,7 +29,7 @@ func (p *proposal) request() (*pb.TxnRequest, error) {
 		r.Failure = append(r.Failure, opGet(p.idKey))
 	}
 	p.compares(r)
-	if len(p.w.Checks) <= mostAsked {
+	if len(p.w.Checks) <= p.b.config.asked() {
 		for i := range p.w.Checks {
 			if c := &p.w.Checks[i]; c.Kind != storage.CheckRange {
 				r.Failure = append(r.Failure, opGet(p.b.space.key(c.Key)))
@@ -124,7 +124,7 @@ func (p *proposal) judge(answer *pb.TxnResponse) (int64, error) {
 		}
 		responses = responses[1:]
 	}
-	if len(p.w.Checks) > mostAsked {
+	if len(p.w.Checks) > p.b.config.asked() {
 		return p.look()
 	}
 	for i := range p.w.Checks {

@@ -26,7 +26,7 @@ const oldMajor, oldMinor = 3, 5
 const messageExtra = 512 << 10
 
 // mostMessage is the largest answer of a member, in bytes, that is read.
-func (c *Config) mostMessage() int { return max(16<<20, int(c.MaxRequest)+messageExtra) }
+func (c *Config) mostMessage() int { return max(16<<20, 2*int(c.MaxRequest)+messageExtra) }
 
 // dial connects to the members. It first asks them what they are, without saying who asks.
 func (b *Backend) dial(ctx context.Context) error {

@@ -60,9 +60,8 @@ func judge(err error, sent bool) fault {
 	if e, ok := err.(*storage.Error); ok { // one of ours
 		return fault{code: e.Code, err: e}
 	}
-	if f, ok := refusals[rpctypes.Error(err)]; ok {
-		f.err = err
-		return f
+	if known := rpctypes.Error(err); refusals[known].code != storage.OK {
+		return refused(known, err)
 	}
 	s, _ := status.FromError(err)
 	switch s.Code() {
@@ -73,8 +72,8 @@ func judge(err error, sent bool) fault {
 	case codes.Unavailable:
 		return fault{code: storage.Unavailable, again: true, done: sent, err: err}
 	case codes.ResourceExhausted:
-		if tooLarge(err) {
-			return fault{code: storage.RangeLimit, msg: "the answer exceeds its limit", err: err}
+		if tooLarge(err) { // of an answer that is we say, and ask for less
+			return refused(rpctypes.ErrRequestTooLarge, err)
 		}
 		return fault{code: storage.RateLimited, again: true, err: err}
 	case codes.Unimplemented:
@@ -89,6 +88,12 @@ func judge(err error, sent bool) fault {
 		}
 	}
 	return fault{code: storage.Internal, done: sent, err: err}
+}
+
+func refused(as, err error) fault {
+	f := refusals[as]
+	f.err = err
+	return f
 }
 
 // tooLarge reports whether a message was refused for its size by gRPC.

@@ -104,8 +104,13 @@ func (c *cluster) cutOff(t *testing.T, b *Backend, between []*proxy, m *member) 
 		}
 	}
 	sever(true)
-	time.Sleep(2500 * time.Millisecond)
-	sever(false)
+	defer sever(false)
+	time.Sleep(2 * time.Second)
+	for until := time.Now().Add(20 * time.Second); c.leader(t, b) == m; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(until) { // it knows soon that it leads nobody any more
+			t.Fatal("the member that was cut off leads")
+		}
+	}
 }
 
 // work has clients do calls of all kinds on a few keys until ctx ends, and counts what

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // proxy is a way to a server that can be cut.
@@ -71,7 +72,12 @@ func (p *proxy) serve(c net.Conn) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := s.Read(buf)
-		if p.deaf.Load() || err != nil {
+		if err != nil {
+			return
+		}
+		if p.deaf.Load() { // by its end the server has done what it was asked
+			_ = s.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			_, _ = io.Copy(io.Discard, s)
 			return
 		}
 		if _, err := c.Write(buf[:n]); err != nil {

@@ -1,0 +1,334 @@
+//go:build unix
+
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// What a cluster answers when it cannot do what it is asked, and what that comes to.
+
+// wantCode demands an error of a code, whose text has a part.
+func wantCode(t *testing.T, what string, err error, code storage.Code, part string) {
+	t.Helper()
+	if storage.CodeOf(err) != code || !strings.Contains(fmt.Sprint(err), part) {
+		t.Errorf("%s: %v (%v), want %v with %q", what, err, storage.CodeOf(err).Name(), code.Name(), part)
+	}
+}
+
+func set(b storage.Backend, key, value string) error {
+	_, err := b.Apply(context.Background(), &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte(key), []byte(value))}})
+	return err
+}
+
+func get(b storage.Backend, key string) string {
+	it, err := b.Get(context.Background(), []byte(key))
+	if err != nil {
+		return err.Error()
+	}
+	return string(it.Value)
+}
+
+// A write whose answer is lost is of unknown outcome; with an ID it is settled, and done
+// once.
+func TestAnswerLost(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	p := newProxy(t, c.members[0].client, false)
+	b, err := Open(t.Context(), envOf([]string{"http://" + p.addr}, "lost/", nil, impatient))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close(context.Background())
+	direct := c.open(t, "lost/")
+	if err := set(b, "k", "1"); err != nil {
+		t.Fatal(err)
+	}
+	p.deaf.Store(true)
+	began := time.Now()
+	err = set(b, "k", "2")
+	wantCode(t, "a write", err, storage.OutcomeUnknown, "may have been applied")
+	if !storage.Unknown(err) || time.Since(began) > 30*time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+	if is := get(direct, "k"); is != "2" {
+		t.Errorf("it was applied, and the key has %s", is)
+	}
+	_, err = b.Get(t.Context(), []byte("k"))
+	wantCode(t, "a read", err, storage.Unavailable, "")
+
+	w := &storage.WriteSet{ID: [16]byte{1}, Checks: []storage.Check{storage.HasValue([]byte("k"), []byte("2"))}, Ops: []storage.Op{storage.Put([]byte("k"), []byte("3"))}}
+	go func() {
+		time.Sleep(300 * time.Millisecond)
+		p.deaf.Store(false)
+	}()
+	version, err := b.Apply(t.Context(), w)
+	if err != nil {
+		t.Fatalf("with an ID: %v", err)
+	}
+	if it, err := direct.Get(t.Context(), []byte("k")); err != nil || it.Version != version || string(it.Value) != "3" {
+		t.Errorf("%+v, %v, want version %d", it, err, version)
+	}
+}
+
+// A write set with an ID whose first attempt may yet be applied is refused for good: the
+// attempt is not applied later.
+func TestBurned(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	b := c.open(t, "burn/")
+	w := &storage.WriteSet{ID: [16]byte{1}, Checks: []storage.Check{storage.Present([]byte("no"))}, Ops: []storage.Op{storage.Put([]byte("k"), nil)}}
+	p, err := b.propose(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cancel context.CancelFunc
+	p.t, cancel = b.begin(t.Context(), 10*time.Second)
+	defer cancel()
+	p.now = b.now()
+	late, err := p.request()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.doubt = &fault{code: storage.Unavailable, done: true, err: errors.New("lost")}
+	if _, err := p.run(); !errors.Is(err, storage.ErrConflict) {
+		t.Fatalf("%v", err)
+	}
+	if err := set(b, "no", "now it is"); err != nil { // the check would hold
+		t.Fatal(err)
+	}
+	answer, err := b.kv.Txn(t.Context(), late)
+	if err != nil || answer.Succeeded {
+		t.Errorf("the attempt was applied late: %v", err)
+	}
+	if _, err := b.Apply(t.Context(), w); err != nil { // a refusal is not remembered
+		t.Errorf("%v", err)
+	}
+}
+
+// Without a quorum all is refused in bounded time, as not done; when it is back, so is the
+// store.
+func TestNoQuorum(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	b := c.open(t, "quorum/", impatient)
+	if err := set(b, "k", "1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range c.members[:2] {
+		m.stop(syscall.SIGKILL)
+	}
+	time.Sleep(time.Second) // until the last one knows
+	began := time.Now()
+	_, err := b.Get(t.Context(), []byte("k"))
+	wantCode(t, "a read", err, storage.Unavailable, "no leader")
+	wantCode(t, "a write", set(b, "k", "2"), storage.Unavailable, "no leader")
+	h, err := b.Health(t.Context(), storage.Readiness)
+	if err != nil || h.Status != storage.Unhealthy || !strings.Contains(h.Reason, "no leader") {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if h, err := b.Health(t.Context(), storage.Liveness); err != nil || h.Status != storage.Healthy {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("it took %v", took)
+	}
+	for _, m := range c.members[:2] {
+		m.start(t)
+	}
+	c.ready(t)
+	if is := get(b, "k"); is != "1" {
+		t.Errorf("the key has %s", is)
+	}
+}
+
+// A cluster that is out of space takes no puts; reads and deletes go on, and once there is
+// room again, all does.
+func TestOutOfSpace(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, "--quota-backend-bytes", "4194304")
+	b := c.open(t, "full/", impatient)
+	var err error
+	for i := 0; i < 64 && err == nil; i++ {
+		err = set(b, fmt.Sprintf("k%d", i%4), strings.Repeat("v", 256<<10))
+	}
+	wantCode(t, "a put", err, storage.NoSpace, "out of space")
+	if is := get(b, "k1"); len(is) != 256<<10 {
+		t.Errorf("a read: %.60s", is)
+	}
+	w := &storage.WriteSet{Ops: []storage.Op{storage.Delete([]byte("k1")), storage.DeleteRange([]byte("k2"), []byte("k3"))}}
+	version, err := b.Apply(t.Context(), w)
+	if err != nil {
+		t.Errorf("a delete: %v", err)
+	}
+	_, err = b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.PutUntil([]byte("k"), nil, time.Now().Add(time.Hour))}})
+	wantCode(t, "a put with a TTL", err, storage.NoSpace, "out of space")
+	h, err := b.Health(t.Context(), storage.Readiness)
+	if err != nil || h.Status != storage.Degraded || !strings.Contains(h.Reason, "NOSPACE") || h.Details["db_bytes"] == "" {
+		t.Errorf("%+v, %v", h, err)
+	}
+	if _, err := b.client.Compact(t.Context(), int64(version)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.client.Defragment(t.Context(), c.endpoints()[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.client.AlarmDisarm(t.Context(), &clientv3.AlarmMember{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := set(b, "k", "v"); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+// A version is scanned until the cluster compacts it.
+func TestCompacted(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	b := c.open(t, "old/")
+	for i := range 10 {
+		if err := set(b, fmt.Sprint(i), "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	page, err := b.Scan(t.Context(), storage.Query{Limit: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := set(b, "5", "2"); err != nil {
+		t.Fatal(err)
+	}
+	next, err := b.Scan(t.Context(), storage.Query{Start: page.Next, AtVersion: page.Version})
+	if err != nil || len(next.Items) != 7 || string(next.Items[2].Value) != "1" || next.Version != page.Version {
+		t.Fatalf("%v, %v", next, err)
+	}
+	if _, err := b.client.Compact(t.Context(), int64(page.Version+1)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Scan(t.Context(), storage.Query{Start: page.Next, AtVersion: page.Version})
+	wantCode(t, "a page", err, storage.Conflict, "compacted")
+	_, err = b.Scan(t.Context(), storage.Query{AtVersion: page.Version + 1000})
+	wantCode(t, "a page of the future", err, storage.Conflict, "does not exist yet")
+}
+
+// What the cluster allows less of than is configured it refuses, and it is said which
+// setting is wrong.
+func TestSmallerCluster(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, "--max-txn-ops", "20", "--max-request-bytes", "100000")
+	b := c.open(t, "small/")
+	w := &storage.WriteSet{}
+	for i := range 30 {
+		w.Ops = append(w.Ops, storage.Put(fmt.Append(nil, i), nil))
+	}
+	_, err := b.Apply(t.Context(), w)
+	wantCode(t, "30 ops", err, storage.SizeLimit, "max_ops")
+	wantCode(t, "a large value", set(b, "k", strings.Repeat("v", 200_000)), storage.SizeLimit, "max_request")
+	wantCode(t, "a larger value", set(b, "k", strings.Repeat("v", 1_400_000)), storage.SizeLimit, "max_request")
+}
+
+// What cannot be one transaction is refused before anything is sent.
+func TestNotOneTransaction(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	b := c.open(t, "one/", func(m map[string]any) { m["max_range_items"] = 50 })
+	w := &storage.WriteSet{Ops: []storage.Op{storage.DeleteRange(nil, nil)}}
+	for i := range 100 {
+		w.Ops = append(w.Ops, storage.Put(fmt.Append(nil, i), nil))
+	}
+	_, err := b.Apply(t.Context(), w)
+	wantCode(t, "a range cut by 100 puts", err, storage.SizeLimit, "ops of the transaction")
+	w.Ops = w.Ops[1:]
+	if _, err := b.Apply(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.DeleteRange(nil, nil)}})
+	wantCode(t, "a range delete", err, storage.RangeLimit, "max_range_items")
+	_, err = b.Apply(t.Context(), &storage.WriteSet{Checks: []storage.Check{storage.NoneNewer(nil, []byte("9"), 1)}, Ops: []storage.Op{storage.Put([]byte("k"), nil)}})
+	wantCode(t, "a range check", err, storage.RangeLimit, "max_range_items")
+	if is := get(b, "k"); is != storage.ErrNotFound.Error() {
+		t.Errorf("something was sent: %s", is)
+	}
+}
+
+// The last pages of a large range, backwards, are found without having the cluster sort all
+// of it.
+func TestReverseOfMany(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	b := c.open(t, "back/")
+	const n = 12_000
+	for i := 0; i < n; {
+		w := &storage.WriteSet{}
+		for ; i < n && len(w.Ops) < 120; i++ {
+			w.Ops = append(w.Ops, storage.Put(fmt.Appendf(nil, "shared/by/all/%06d", i), nil))
+		}
+		if _, err := b.Apply(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q, next := storage.Query{Reverse: true}, n
+	for {
+		page, err := b.Scan(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range page.Items {
+			if next--; string(it.Key) != fmt.Sprintf("shared/by/all/%06d", next) {
+				t.Fatalf("%s where %d was to be", it.Key, next)
+			}
+		}
+		if page.Next == nil {
+			break
+		}
+		q.End, q.AtVersion = page.Next, page.Version
+	}
+	if next != 0 {
+		t.Errorf("%d are missing", next)
+	}
+}
+
+// Large values are read in steps that fit, without any being known before.
+func TestLargeValues(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	b := c.open(t, "large/")
+	var keys [][]byte
+	for i := range 40 {
+		keys = append(keys, fmt.Appendf(nil, "%02d", i))
+		if err := set(b, string(keys[i]), strings.Repeat("v", 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.weight.Store(64)
+	items := 0
+	for q := (storage.Query{MaxBytes: 8 << 20}); ; {
+		page, err := b.Scan(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if items += len(page.Items); page.Next == nil {
+			break
+		}
+		q.Start = page.Next
+	}
+	if items != len(keys) {
+		t.Errorf("%d items", items)
+	}
+	got, err := b.GetMany(t.Context(), keys)
+	if err != nil || len(got) != len(keys) {
+		t.Errorf("%d items, %v", len(got), err)
+	}
+	_, err = b.GetMany(t.Context(), append(append([][]byte{}, keys...), keys...))
+	wantCode(t, "80 MiB", err, storage.RangeLimit, "answer bytes")
+}
