@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -140,10 +143,18 @@ func TestNoQuorum(t *testing.T) {
 	if h, err := b.Health(t.Context(), storage.Liveness); err != nil || h.Status != storage.Healthy {
 		t.Errorf("%+v, %v", h, err)
 	}
-	if took := time.Since(began); took > time.Minute {
+	c.members[2].stop(syscall.SIGKILL)
+	_, err = b.Get(t.Context(), []byte("k"))
+	wantCode(t, "a read of nobody", err, storage.Unavailable, "")
+	err = set(b, "k", "2")
+	wantCode(t, "a write to nobody", err, storage.Unavailable, "")
+	if storage.Unknown(err) {
+		t.Errorf("what was never sent is unknown: %v", err)
+	}
+	if took := time.Since(began); took > 2*time.Minute {
 		t.Errorf("it took %v", took)
 	}
-	for _, m := range c.members[:2] {
+	for _, m := range c.members {
 		m.start(t)
 	}
 	c.ready(t)
@@ -331,4 +342,46 @@ func TestLargeValues(t *testing.T) {
 	}
 	_, err = b.GetMany(t.Context(), append(append([][]byte{}, keys...), keys...))
 	wantCode(t, "80 MiB", err, storage.RangeLimit, "answer bytes")
+}
+
+// Each answer of a cluster has its code, and it is known of each whether a write may have
+// been applied.
+func TestJudged(t *testing.T) {
+	for err, want := range map[error]fault{
+		rpctypes.ErrGRPCNoSpace:                                        {code: storage.NoSpace},
+		rpctypes.ErrTooManyRequests:                                    {code: storage.RateLimited, again: true},
+		rpctypes.ErrGRPCRequestTooLarge:                                {code: storage.SizeLimit},
+		rpctypes.ErrGRPCTooManyOps:                                     {code: storage.SizeLimit},
+		rpctypes.ErrGRPCCompacted:                                      {code: storage.Conflict},
+		rpctypes.ErrGRPCNoLeader:                                       {code: storage.Unavailable, again: true},
+		rpctypes.ErrGRPCLeaderChanged:                                  {code: storage.Unavailable, again: true, done: true},
+		rpctypes.ErrGRPCTimeout:                                        {code: storage.Unavailable, again: true, done: true},
+		rpctypes.ErrGRPCTimeoutDueToLeaderFail:                         {code: storage.Unavailable, again: true, done: true},
+		rpctypes.ErrGRPCTimeoutDueToConnectionLost:                     {code: storage.Unavailable, again: true, done: true},
+		rpctypes.ErrGRPCStopped:                                        {code: storage.Unavailable, again: true, done: true},
+		rpctypes.ErrGRPCInvalidAuthToken:                               {code: storage.Unauthenticated, again: true},
+		rpctypes.ErrGRPCAuthOldRevision:                                {code: storage.Unauthenticated, again: true},
+		rpctypes.ErrGRPCAuthFailed:                                     {code: storage.Unauthenticated},
+		rpctypes.ErrGRPCPermissionDenied:                               {code: storage.PermissionDenied},
+		rpctypes.ErrGRPCCorrupt:                                        {code: storage.Internal},
+		status.Error(codes.Unavailable, "EOF"):                         {code: storage.Unavailable, again: true, done: true},
+		status.Error(codes.DeadlineExceeded, "late"):                   {code: storage.Timeout, again: true, done: true},
+		status.Error(codes.Canceled, "closing"):                        {code: storage.Canceled, done: true},
+		status.Error(codes.Unknown, "raft proposal dropped"):           {code: storage.Unavailable, again: true},
+		status.Error(codes.Unknown, "something else"):                  {code: storage.Internal, done: true},
+		status.Error(codes.ResourceExhausted, "a proxy's limit"):       {code: storage.RateLimited, again: true},
+		status.Error(codes.ResourceExhausted, "x larger than max (y)"): {code: storage.SizeLimit},
+		status.Error(codes.Unimplemented, "unknown service"):           {code: storage.InvalidArgument},
+	} {
+		is := judge(err, true)
+		if is.code != want.code || is.again != want.again || is.done != want.done {
+			t.Errorf("%v: %+v, want %+v", err, is, want)
+		}
+		if text := is.failed().Error(); text == "" || strings.Contains(text, "rpc error") {
+			t.Errorf("%v: %s", err, text)
+		}
+	}
+	if is := judge(status.Error(codes.Unavailable, "refused"), false); is.done {
+		t.Errorf("what was not sent may have been applied: %+v", is)
+	}
 }

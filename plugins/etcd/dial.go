@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
@@ -39,15 +40,17 @@ func (b *Backend) dial(ctx context.Context) error {
 	if b.client, err = b.connect(secure, "", ""); err != nil {
 		return b.unreached(ctx, "endpoints", err)
 	}
-	if err := b.greet(ctx); err != nil {
+	err = b.greet(ctx)
+	if b.config.Username != "" && (err == nil || storage.CodeOf(err) == storage.Unauthenticated) {
 		_ = b.client.Close() // nothing was done with it
-		return err
-	}
-	if b.config.Username != "" {
-		_ = b.client.Close()
 		if b.client, err = b.connect(secure, b.config.Username, b.config.Password); err != nil {
 			return b.unreached(ctx, "password", err)
 		}
+		err = b.greet(ctx)
+	}
+	if err != nil {
+		_ = b.client.Close()
+		return err
 	}
 	b.kv, b.maintenance = pb.NewKVClient(b.client.ActiveConnection()), pb.NewMaintenanceClient(b.client.ActiveConnection())
 	return nil
@@ -64,6 +67,9 @@ func (b *Backend) connect(secure *tls.Config, user, password string) (*clientv3.
 		// unknown. It does fetch a new token, for the next attempt.
 		MaxUnaryRetries: 1, Logger: zap.NewNop(),
 		DialOptions: []grpc.DialOption{grpc.WithStatsHandler(sending{}),
+			// A member that is back is found in a second, not in two minutes.
+			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+				MinConnectTimeout: time.Duration(b.config.Timeouts.Connect)}),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(receive), grpc.MaxCallSendMsgSize(send))},
 	})
 }
@@ -73,6 +79,9 @@ func (b *Backend) unreached(ctx context.Context, path string, err error) error {
 	f := judge(err, true)
 	e := &storage.Error{Code: f.code, Layer: layer, Op: "open", ConfigPath: path, Err: err, Msg: f.text()}
 	switch {
+	case f.code == storage.Unauthenticated && b.config.Username == "":
+		e.ConfigPath = "username"
+		return e
 	case f.code == storage.Unauthenticated, f.code == storage.PermissionDenied, f.code == storage.InvalidArgument:
 		return e
 	case ctx.Err() != nil, f.code == storage.Timeout:

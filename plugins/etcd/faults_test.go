@@ -46,6 +46,13 @@ func TestFaults(t *testing.T) {
 			m.signal(t, syscall.SIGCONT)
 		}},
 		{"leader cut off", func(t *testing.T, b *Backend) { c.cutOff(t, b, between, c.leader(t, b)) }},
+		{"defragmented", func(t *testing.T, b *Backend) {
+			for _, e := range c.endpoints() {
+				if _, err := b.client.Defragment(t.Context(), e); err != nil {
+					t.Error(err)
+				}
+			}
+		}},
 		{"rolling restart", func(t *testing.T, b *Backend) {
 			for _, m := range c.members {
 				m.stop(syscall.SIGTERM)

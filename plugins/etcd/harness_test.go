@@ -64,6 +64,7 @@ var serverPath = sync.OnceValues(func() (string, error) {
 type member struct {
 	name       string
 	dir        string
+	scheme     string
 	client     string // where it is reached, HOST:PORT
 	peer       string
 	advertised string // where its peers reach it
@@ -83,11 +84,12 @@ func (m *member) start(t testing.TB) {
 	}
 	m.out = &bytes.Buffer{}
 	m.cmd = exec.Command(path, append([]string{"--name", m.name, "--data-dir", m.dir, "--unsafe-no-fsync",
-		"--listen-client-urls", "http://" + m.client, "--advertise-client-urls", "http://" + m.client,
+		"--listen-client-urls", m.scheme + m.client, "--advertise-client-urls", m.scheme + m.client,
 		"--listen-peer-urls", "http://" + m.peer, "--initial-advertise-peer-urls", "http://" + m.advertised,
 		"--initial-cluster", m.initial, "--heartbeat-interval", "50", "--election-timeout", "500",
 		"--log-level", "error", "--snapshot-count", "5000"}, m.more...)...)
 	m.cmd.Stdout, m.cmd.Stderr = m.out, m.out
+	m.cmd.Env = append(os.Environ(), "GOGC=400")
 	m.cmd.SysProcAttr = dies()
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -111,7 +113,10 @@ func (m *member) signal(t testing.TB, s syscall.Signal) {
 	}
 }
 
-type cluster struct{ members []*member }
+type cluster struct {
+	members []*member
+	change  []func(map[string]any) // of all stores on it
+}
 
 // newCluster starts so many members, and ends them with the test.
 func newCluster(t testing.TB, n int, more ...string) *cluster {
@@ -127,7 +132,7 @@ func prepared(t testing.TB, n int, more ...string) *cluster {
 	c := &cluster{}
 	dir := t.TempDir()
 	for i := range n {
-		m := &member{name: fmt.Sprintf("m%d", i), dir: filepath.Join(dir, fmt.Sprint(i)), client: freeAddr(t), peer: freeAddr(t), more: more}
+		m := &member{scheme: "http://", name: fmt.Sprintf("m%d", i), dir: filepath.Join(dir, fmt.Sprint(i)), client: freeAddr(t), peer: freeAddr(t), more: more}
 		m.advertised = m.peer
 		c.members = append(c.members, m)
 	}
@@ -175,14 +180,14 @@ func (c *cluster) ready(t testing.TB) {
 // endpoints are the members' addresses.
 func (c *cluster) endpoints() (all []string) {
 	for _, m := range c.members {
-		all = append(all, "http://"+m.client)
+		all = append(all, m.scheme+m.client)
 	}
 	return all
 }
 
 // env is that of a store, with some of its settings changed.
 func (c *cluster) env(prefix string, clock func() time.Time, change ...func(map[string]any)) sdk.Env {
-	return envOf(c.endpoints(), prefix, clock, change...)
+	return envOf(c.endpoints(), prefix, clock, append(c.change, change...)...)
 }
 
 func envOf(endpoints []string, prefix string, clock func() time.Time, change ...func(map[string]any)) sdk.Env {

@@ -3,6 +3,7 @@
 package etcd
 
 import (
+	"flag"
 	"os"
 	"testing"
 )
@@ -10,5 +11,7 @@ import (
 // TestMain is the plugin where it is told so.
 func TestMain(m *testing.M) {
 	servePlugin()
+	flag.Parse()
+	_ = flag.Set("test.parallel", "5") // tests wait for servers most of the time
 	os.Exit(m.Run())
 }

@@ -110,7 +110,7 @@ func (p *pager) fill(ctx context.Context) error {
 		default:
 			return nil
 		}
-		if p.items == 0 || p.looks <= 0 || p.bytes <= 0 {
+		if p.looks <= 0 {
 			p.goesOn(from, to)
 			return nil
 		}
@@ -125,13 +125,13 @@ func (p *pager) goesOn(from, to []byte) {
 	p.page.Next = append([]byte{}, p.b.space.own(from)...)
 }
 
-// size is how many keys to ask for.
+// size is how many keys to ask for: one more than fits, which is where the next page begins.
 func (p *pager) size() int64 {
 	bytes := stepBytes
 	if !p.q.KeysOnly {
-		bytes = min(bytes, p.bytes)
+		bytes = min(bytes, max(p.bytes, 0))
 	}
-	items := min(p.items<<min(3*p.barren, 12), stepItems) // over what has expired in longer steps
+	items := min((p.items+1)<<min(3*p.barren, 12), stepItems) // over what has expired in longer steps
 	return max(min(int64(items), int64(bytes)/p.b.weight.Load()), 1)
 }
 
