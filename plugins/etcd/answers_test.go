@@ -95,9 +95,7 @@ func TestBurned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var cancel context.CancelFunc
-	p.t, cancel = b.begin(t.Context(), 10*time.Second)
-	defer cancel()
+	p.t = b.begin(t.Context(), 10*time.Second)
 	p.now = b.now()
 	late, err := p.request()
 	if err != nil {

@@ -3,12 +3,10 @@ package etcd
 import (
 	"context"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/stats"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -19,43 +17,41 @@ const (
 	mostWait  = 500 * time.Millisecond
 )
 
-// sentKey is where a call's context has what tells whether its request was sent.
-type sentKey struct{}
+// leading says with every call that a member without a leader is to answer so at once. As
+// credentials it costs the least.
+type leading map[string]string
 
-// sending is told by gRPC what becomes of requests.
-type sending struct{}
-
-func (sending) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-
-func (sending) HandleRPC(ctx context.Context, s stats.RPCStats) {
-	if _, ok := s.(*stats.OutHeader); ok {
-		if sent, ok := ctx.Value(sentKey{}).(*atomic.Bool); ok {
-			sent.Store(true)
-		}
-	}
+func (l leading) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return l, nil
 }
 
-func (sending) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
-
-func (sending) HandleConn(context.Context, stats.ConnStats) {}
-
-// outgoing is ctx with what every call says: that a member without a leader is to answer
-// so at once.
-func (b *Backend) outgoing(ctx context.Context) context.Context {
-	return metadata.NewOutgoingContext(ctx, b.metadata)
-}
+func (leading) RequireTransportSecurity() bool { return false }
 
 // tries is a call with its attempts.
 type tries struct {
+	b      *Backend
 	caller context.Context
-	ctx    context.Context // ends with the time for the call, too
+	until  time.Time // when there is no more time for an attempt
 	n      int
 }
 
 // begin is a call that may take so long.
-func (b *Backend) begin(caller context.Context, limit time.Duration) (*tries, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(b.outgoing(caller), limit)
-	return &tries{caller: caller, ctx: ctx}, cancel
+func (b *Backend) begin(caller context.Context, limit time.Duration) *tries {
+	return &tries{b: b, caller: caller, until: time.Now().Add(limit)}
+}
+
+// attempt is the context of an attempt; whole: it may take all the time that is left, for
+// it is not made again.
+func (t *tries) attempt(whole bool) (context.Context, context.CancelFunc) {
+	until := t.until
+	if own := time.Now().Add(time.Duration(t.b.config.Timeouts.Attempt)); !whole && own.Before(until) {
+		until = own
+	}
+	ctx := t.caller
+	if _, ok := metadata.FromOutgoingContext(ctx); ok { // it is for others
+		ctx = metadata.NewOutgoingContext(ctx, nil)
+	}
+	return context.WithDeadline(ctx, until)
 }
 
 // wait waits for the next attempt; false: there is no time for one.
@@ -63,7 +59,7 @@ func (t *tries) wait() bool {
 	wait := min(firstWait<<min(t.n, 16), mostWait)
 	t.n++
 	wait = wait/2 + rand.N(wait)
-	if at, ok := t.ctx.Deadline(); ok && time.Until(at) < wait {
+	if t.caller.Err() != nil || time.Until(t.until) < wait {
 		return false
 	}
 	timer := time.NewTimer(wait)
@@ -71,37 +67,27 @@ func (t *tries) wait() bool {
 	select {
 	case <-timer.C:
 		return true
-	case <-t.ctx.Done():
+	case <-t.caller.Done():
 		return false
 	}
 }
 
-// reads makes a call that changes nothing, as often as there is time for.
-func (b *Backend) reads(caller context.Context, call func(ctx context.Context) (*pb.ResponseHeader, error)) error {
-	t, cancel := b.begin(caller, time.Duration(b.config.Timeouts.Read))
-	defer cancel()
-	for {
-		header, err := b.attempt(t.ctx, call)
-		if err == nil {
-			if err = b.known(header); err == nil {
-				return nil
-			}
-		}
-		f := judge(err, true)
-		if !f.again && caller.Err() == nil && f.code != storage.Canceled {
-			return f.failed()
-		}
-		if !t.wait() {
-			return ended(caller, &f)
+// answered judges what came of an attempt of a call that changes nothing. Again: it failed,
+// and it is time for the next.
+func (t *tries) answered(h *pb.ResponseHeader, err error) (again bool, _ error) {
+	if err == nil {
+		if err = t.b.known(h); err == nil {
+			return false, nil
 		}
 	}
-}
-
-// attempt makes a call with the time for one attempt.
-func (b *Backend) attempt(ctx context.Context, call func(ctx context.Context) (*pb.ResponseHeader, error)) (*pb.ResponseHeader, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(b.config.Timeouts.Attempt))
-	defer cancel()
-	return call(ctx)
+	f := judge(err, true)
+	if !f.again && t.caller.Err() == nil && f.code != storage.Canceled {
+		return false, f.failed()
+	}
+	if t.wait() {
+		return true, nil
+	}
+	return false, ended(t.caller, &f)
 }
 
 // known refuses what another cluster has answered.
@@ -114,29 +100,34 @@ func (b *Backend) known(h *pb.ResponseHeader) error {
 
 // live reads keys, and says what the time was before: what had not expired by then was
 // there at some moment of the call, whatever is renewed meanwhile.
-func (b *Backend) live(ctx context.Context, r *pb.RangeRequest) (answer *pb.RangeResponse, now int64, err error) {
-	err = b.reads(ctx, func(ctx context.Context) (*pb.ResponseHeader, error) {
-		now = b.now()
-		answer, err = b.kv.Range(ctx, r)
-		return answer.GetHeader(), err
-	})
-	return answer, now, err
+func (b *Backend) live(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, int64, error) {
+	t := b.begin(ctx, time.Duration(b.config.Timeouts.Read))
+	for {
+		now := b.now()
+		ctx, cancel := t.attempt(false)
+		answer, err := b.kv.Range(ctx, r)
+		cancel()
+		if again, err := t.answered(answer.GetHeader(), err); !again {
+			return answer, now, err
+		}
+	}
 }
 
 // ranges reads keys.
-func (b *Backend) ranges(ctx context.Context, r *pb.RangeRequest) (answer *pb.RangeResponse, err error) {
-	err = b.reads(ctx, func(ctx context.Context) (*pb.ResponseHeader, error) {
-		answer, err = b.kv.Range(ctx, r)
-		return answer.GetHeader(), err
-	})
+func (b *Backend) ranges(ctx context.Context, r *pb.RangeRequest) (*pb.RangeResponse, error) {
+	answer, _, err := b.live(ctx, r)
 	return answer, err
 }
 
 // readTxn reads what a transaction without writes says.
-func (b *Backend) readTxn(ctx context.Context, r *pb.TxnRequest) (answer *pb.TxnResponse, err error) {
-	err = b.reads(ctx, func(ctx context.Context) (*pb.ResponseHeader, error) {
-		answer, err = b.kv.Txn(ctx, r)
-		return answer.GetHeader(), err
-	})
-	return answer, err
+func (b *Backend) readTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
+	t := b.begin(ctx, time.Duration(b.config.Timeouts.Read))
+	for {
+		ctx, cancel := t.attempt(false)
+		answer, err := b.kv.Txn(ctx, r)
+		cancel()
+		if again, err := t.answered(answer.GetHeader(), err); !again {
+			return answer, err
+		}
+	}
 }

@@ -165,7 +165,7 @@ func (p *proposal) look() (int64, error) {
 	}
 	g := getter{b: p.b}
 	for len(keys) > 0 {
-		kvs, err := g.some(p.t.ctx, keys)
+		kvs, err := g.some(p.t.caller, keys)
 		if err != nil {
 			return 0, p.fails(err)
 		}
@@ -176,7 +176,7 @@ func (p *proposal) look() (int64, error) {
 	}
 	s.revision = g.revision
 	if p.idKey != nil { // which may have been done by then
-		answer, err := p.b.ranges(p.t.ctx, &pb.RangeRequest{Key: p.idKey})
+		answer, err := p.b.ranges(p.t.caller, &pb.RangeRequest{Key: p.idKey})
 		if err != nil {
 			return 0, p.fails(err)
 		}
@@ -196,7 +196,7 @@ func (p *proposal) failed(s *state) (int, error) {
 		var ok bool
 		var err error
 		if c.Kind == storage.CheckRange {
-			ok, err = p.b.noneNewer(p.t.ctx, c, s.revision, p.now)
+			ok, err = p.b.noneNewer(p.t.caller, c, s.revision, p.now)
 		} else {
 			ok, err = holds(c, s.keys[i], p.now)
 		}

@@ -49,26 +49,21 @@ func (b *Backend) found(ctx context.Context) error {
 		Success: []*pb.RequestOp{opPut(b.space.marker, fmt.Appendf(nil, "plinth %d %x", format, id), 0)},
 		Failure: []*pb.RequestOp{opGet(b.space.marker)},
 	}
-	t, cancel := b.begin(ctx, time.Duration(b.config.Timeouts.Write))
-	defer cancel()
+	t := b.begin(ctx, time.Duration(b.config.Timeouts.Write))
 	for {
-		answer, err := b.kv.Txn(t.ctx, r)
-		if err == nil {
-			if err = b.known(answer.Header); err != nil {
-				return err
-			}
-			if !answer.Succeeded && len(answer.Responses[0].GetResponseRange().GetKvs()) == 0 {
-				return sdk.ConfigErrorf("prefix", "the prefix %q has keys, and no marker of a store: another program uses it, or a store whose prefix is longer", b.config.Prefix)
-			}
-			return nil
+		ctx, cancel := t.attempt(false)
+		answer, err := b.kv.Txn(ctx, r)
+		cancel()
+		again, err := t.answered(answer.GetHeader(), err)
+		switch {
+		case again:
+			continue
+		case err != nil:
+			return err
+		case !answer.Succeeded && first(answer.Responses[0]) == nil:
+			return sdk.ConfigErrorf("prefix", "the prefix %q has keys, and no marker of a store: another program uses it, or a store whose prefix is longer", b.config.Prefix)
 		}
-		f := judge(err, true)
-		if !f.again {
-			return f.failed()
-		}
-		if !t.wait() {
-			return ended(ctx, &f)
-		}
+		return nil
 	}
 }
 

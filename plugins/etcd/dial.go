@@ -11,6 +11,7 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -66,7 +67,7 @@ func (b *Backend) connect(secure *tls.Config, user, password string) (*clientv3.
 		// The client makes no call again: it would do so with some writes whose outcome is
 		// unknown. It does fetch a new token, for the next attempt.
 		MaxUnaryRetries: 1, Logger: zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithStatsHandler(sending{}),
+		DialOptions: []grpc.DialOption{grpc.WithPerRPCCredentials(leading{rpctypes.MetadataRequireLeaderKey: rpctypes.MetadataHasLeader}),
 			// A member that is back is found in a second, not in two minutes.
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 				MinConnectTimeout: time.Duration(b.config.Timeouts.Connect)}),

@@ -9,7 +9,6 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
@@ -43,10 +42,9 @@ type Backend struct {
 	client      *clientv3.Client
 	kv          pb.KVClient
 	maintenance pb.MaintenanceClient
-	metadata    metadata.MD // of every call
-	cluster     uint64      // its ID
-	identity    string      // what the marker says
-	born        int64       // the revision at which it was put
+	cluster     uint64 // its ID
+	identity    string // what the marker says
+	born        int64  // the revision at which it was put
 	leases      leases
 	weight      atomic.Int64 // bytes of an item, about: see steps
 	answer      int          // the most bytes of a page
@@ -97,8 +95,7 @@ func Open(ctx context.Context, env sdk.Env) (storage.Backend, error) {
 		return nil, err
 	}
 	env = env.WithDefaults()
-	b := &Backend{config: c, log: env.Log, clock: env.Now, info: c.info(), space: newSpace(c.Prefix), answer: maxBytes,
-		metadata: metadata.Pairs("hasleader", "true")}
+	b := &Backend{config: c, log: env.Log, clock: env.Now, info: c.info(), space: newSpace(c.Prefix), answer: maxBytes}
 	if env.MaxMessage > 0 {
 		b.answer = min(b.answer, env.MaxMessage/2)
 	}

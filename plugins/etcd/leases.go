@@ -133,27 +133,15 @@ func (l *leases) forget() {
 // by itself.
 func (l *leases) grant(is *lease) {
 	defer close(is.granted)
-	t, cancel := l.b.begin(context.Background(), time.Duration(l.b.config.Timeouts.Write))
-	defer cancel()
+	t := l.b.begin(context.Background(), time.Duration(l.b.config.Timeouts.Write))
 	seconds := int64((is.ttl + time.Second - 1) / time.Second)
 	for {
-		var id int64
-		_, err := l.b.attempt(t.ctx, func(ctx context.Context) (*pb.ResponseHeader, error) {
-			answer, err := l.client.LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: min(seconds, mostTTL)})
-			id = answer.GetID()
-			return answer.GetHeader(), err
-		})
-		if err == nil {
-			is.id = id
-			return
-		}
-		f := judge(err, true)
-		if !f.again {
-			is.err = f.failed()
-			return
-		}
-		if !t.wait() {
-			is.err = ended(context.Background(), &f)
+		ctx, cancel := t.attempt(false)
+		answer, err := l.client.LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: min(seconds, mostTTL)})
+		cancel()
+		again, err := t.answered(answer.GetHeader(), err)
+		if !again {
+			is.id, is.err = answer.GetID(), err
 			return
 		}
 	}

@@ -24,7 +24,7 @@ func (p *proposal) writes(r *pb.TxnRequest) error {
 		default:
 			at, id := millis(o.ExpiresAt), int64(0)
 			if at != 0 {
-				l, err := p.b.leases.until(p.t.ctx, at, now)
+				l, err := p.b.leases.until(p.t.caller, at, now)
 				if err != nil {
 					return err
 				}
@@ -40,7 +40,7 @@ func (p *proposal) writes(r *pb.TxnRequest) error {
 		return nil
 	}
 	if p.idLease == nil {
-		l, err := p.b.leases.until(p.t.ctx, now+time.Duration(p.b.config.IDWindow).Milliseconds(), now)
+		l, err := p.b.leases.until(p.t.caller, now+time.Duration(p.b.config.IDWindow).Milliseconds(), now)
 		if err != nil {
 			return err
 		}

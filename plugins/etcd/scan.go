@@ -24,7 +24,7 @@ const (
 // keys and not bytes. firstWeight is what an item is taken to have before any was seen.
 const (
 	stepBytes   = 1 << 20
-	stepItems   = 1000
+	stepItems   = pageItems + 1
 	firstWeight = 8 << 10
 )
 

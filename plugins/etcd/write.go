@@ -3,11 +3,12 @@ package etcd
 import (
 	"context"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -27,9 +28,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	if err != nil {
 		return 0, err
 	}
-	t, cancel := b.begin(ctx, time.Duration(b.config.Timeouts.Write))
-	defer cancel()
-	p.t = t
+	p.t = b.begin(ctx, time.Duration(b.config.Timeouts.Write))
 	version, err := p.run()
 	if err != nil {
 		return 0, named("apply", err)
@@ -112,7 +111,7 @@ func lapses(o *storage.Op, now int64) bool {
 
 // run sends the transaction until it is known what became of it.
 func (p *proposal) run() (int64, error) {
-	if err := p.b.within(p.t.ctx, p); err != nil {
+	if err := p.b.within(p.t.caller, p); err != nil {
 		return 0, err
 	}
 	for moves := 0; moves < mostMoves; {
@@ -166,22 +165,30 @@ func (p *proposal) recover(f *fault) error {
 
 // write makes one attempt; the fault is nil if it was answered.
 func (b *Backend) write(p *proposal, r *pb.TxnRequest) (*pb.TxnResponse, *fault) {
-	var sent atomic.Bool
-	ctx := context.WithValue(p.t.ctx, sentKey{}, &sent)
-	if p.idKey != nil { // it may be made again
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(b.config.Timeouts.Attempt))
-		defer cancel()
-	}
-	answer, err := b.kv.Txn(ctx, r)
+	ctx, cancel := p.t.attempt(p.idKey == nil) // without an ID it is the only one
+	defer cancel()
+	var to peer.Peer // gRPC says who the request was sent to
+	answer, err := b.commit(ctx, r, grpc.Peer(&to))
 	if err == nil {
 		err = b.known(answer.Header)
 		if err == nil {
 			return answer, nil
 		}
 	}
-	f := judge(err, sent.Load())
+	f := judge(err, to.Addr != nil)
 	return nil, &f
+}
+
+// commit sends a transaction; of one put alone as that, which costs the cluster less.
+func (b *Backend) commit(ctx context.Context, r *pb.TxnRequest, o grpc.CallOption) (*pb.TxnResponse, error) {
+	if len(r.Compare) > 0 || len(r.Success) != 1 || r.Success[0].GetRequestPut() == nil {
+		return b.kv.Txn(ctx, r, o)
+	}
+	answer, err := b.kv.Put(ctx, r.Success[0].GetRequestPut(), o)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.TxnResponse{Header: answer.Header, Succeeded: true}, nil
 }
 
 // ends is the error of a write set after an attempt that is the last.
