@@ -80,14 +80,24 @@ func (t *tries) answered(h *pb.ResponseHeader, err error) (again bool, _ error) 
 			return false, nil
 		}
 	}
-	f := judge(err, true)
-	if !f.again && t.caller.Err() == nil && f.code != storage.Canceled {
+	f := t.judge(err, true)
+	switch {
+	case !f.again && t.caller.Err() == nil && f.code != storage.Canceled:
 		return false, f.failed()
-	}
-	if t.wait() {
+	case f.again && t.wait():
 		return true, nil
 	}
 	return false, ended(t.caller, &f)
+}
+
+// judge says what an error of an attempt means. A member that is being stopped says that the
+// call was canceled, though nobody has.
+func (t *tries) judge(err error, sent bool) fault {
+	f := judge(err, sent)
+	if f.code == storage.Canceled && t.caller.Err() == nil && !t.b.closed.Load() {
+		f.code, f.again = storage.Unavailable, true
+	}
+	return f
 }
 
 // known refuses what another cluster has answered.

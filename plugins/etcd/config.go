@@ -22,6 +22,7 @@ type Config struct {
 	// Username and Password are of a user of the cluster, where it has authentication
 	// enabled. The user needs readwrite on all keys with the prefix.
 	Username string `json:"username"`
+	// Password belongs into a reference: ${env:NAME} or ${file:PATH}.
 	Password string `json:"password"`
 	TLS      TLS    `json:"tls"` // with https endpoints
 

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"math"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -24,7 +25,7 @@ func (p *proposal) writes(r *pb.TxnRequest) error {
 		default:
 			at, id := millis(o.ExpiresAt), int64(0)
 			if at != 0 {
-				l, err := p.b.leases.until(p.t.caller, at, now)
+				l, err := p.lease(at)
 				if err != nil {
 					return err
 				}
@@ -40,12 +41,23 @@ func (p *proposal) writes(r *pb.TxnRequest) error {
 		return nil
 	}
 	if p.idLease == nil {
-		l, err := p.b.leases.until(p.t.caller, now+time.Duration(p.b.config.IDWindow).Milliseconds(), now)
+		l, err := p.lease(now + time.Duration(p.b.config.IDWindow).Milliseconds())
 		if err != nil {
 			return err
 		}
 		p.idLease = l
 	}
 	r.Success = append(r.Success, opPut(p.idKey, p.digest[:], p.idLease.id))
+	if p.trial {
+		p.idLease = nil
+	}
 	return nil
+}
+
+// lease is one for what expires at a time in ms.
+func (p *proposal) lease(at int64) (*lease, error) {
+	if p.trial {
+		return &lease{id: math.MaxInt64}, nil
+	}
+	return p.b.leases.until(p.t.caller, at, p.now)
 }

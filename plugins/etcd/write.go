@@ -46,6 +46,8 @@ type proposal struct {
 	t     *tries
 	now   int64 // before the attempt, in ms: what is read is judged by it
 
+	trial bool // no lease is asked for: the request is only made for its size
+
 	seen *state // of the checks' keys; nil: none was read
 
 	idKey   []byte // nil: w has no ID
@@ -78,6 +80,13 @@ func (b *Backend) propose(w *storage.WriteSet) (*proposal, error) {
 	if w.ID != [16]byte{} {
 		p.idKey, p.digest = b.space.idKey(w.ID), digestOf(w)
 	}
+	if p.now = now; 2*bytesOf(w) > int(b.config.MaxRequest) { // it may be too large
+		p.trial = true
+		if _, err := p.request(); err != nil {
+			return nil, err
+		}
+		p.trial = false
+	}
 	return p, nil
 }
 
@@ -107,6 +116,17 @@ func puts(ops []storage.Op, now int64) bool {
 func lapses(o *storage.Op, now int64) bool {
 	at := millis(o.ExpiresAt)
 	return o.Kind == storage.OpPut && at != 0 && at <= now
+}
+
+// bytesOf is how much a write set has of keys and values.
+func bytesOf(w *storage.WriteSet) (n int) {
+	for i := range w.Ops {
+		n += len(w.Ops[i].Key) + len(w.Ops[i].End) + len(w.Ops[i].Value)
+	}
+	for i := range w.Checks {
+		n += 2*len(w.Checks[i].Key) + len(w.Checks[i].End) + len(w.Checks[i].Value)
+	}
+	return n
 }
 
 // run sends the transaction until it is known what became of it.
@@ -170,12 +190,12 @@ func (b *Backend) write(p *proposal, r *pb.TxnRequest) (*pb.TxnResponse, *fault)
 	var to peer.Peer // gRPC says who the request was sent to
 	answer, err := b.commit(ctx, r, grpc.Peer(&to))
 	if err == nil {
-		err = b.known(answer.Header)
-		if err == nil {
+		if err = b.known(answer.Header); err == nil {
 			return answer, nil
 		}
+		return nil, &fault{code: storage.Unavailable, done: true, err: err}
 	}
-	f := judge(err, to.Addr != nil)
+	f := p.t.judge(err, to.Addr != nil)
 	return nil, &f
 }
 
