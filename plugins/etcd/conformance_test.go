@@ -12,8 +12,10 @@ import (
 
 // The whole kit, with restarts: of the backend, for the cluster is another's.
 func TestConformance(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t, 1)
+	if !alone(t) {
+		return
+	}
+	c := forKit(t)
 	clock := storagetest.NewClock()
 	var prefix string
 	start := func(ctx context.Context) (storage.Backend, error) { return Open(ctx, c.env(prefix, clock.Now)) }

@@ -181,6 +181,15 @@ func (c *cluster) ready(t testing.TB) {
 	}
 }
 
+// forKit starts a member for the kit. While it runs nothing is collected: that is a write, and
+// the versions of a store are those of all writes to its cluster.
+func forKit(t *testing.T) *cluster {
+	c := prepared(t, 1)
+	c.change = append(c.change, func(m map[string]any) { m["grace"] = "1h" })
+	c.start(t)
+	return c
+}
+
 // endpoints are the members' addresses.
 func (c *cluster) endpoints() (all []string) {
 	for _, m := range c.members {

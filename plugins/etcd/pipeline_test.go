@@ -21,8 +21,10 @@ func TestConformanceUnderTheDefaultPipeline(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes under the race detector, where the kit runs over the backend alone")
 	}
-	t.Parallel()
-	c := newCluster(t, 1)
+	if !alone(t) {
+		return
+	}
+	c := forKit(t)
 	clock := storagetest.NewClock()
 	var prefix string
 	start := func(ctx context.Context) (storage.Backend, error) {

@@ -46,8 +46,10 @@ func TestConformanceAsAProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes under the race detector: each check starts a process")
 	}
-	t.Parallel()
-	c := newCluster(t, 1)
+	if !alone(t) {
+		return
+	}
+	c := forKit(t)
 	clock := storagetest.NewClock()
 	var env sdk.Env
 	var last *procs.Backend
