@@ -383,3 +383,22 @@ func TestJudged(t *testing.T) {
 		t.Errorf("what was not sent may have been applied: %+v", is)
 	}
 }
+
+// A write set that writes nothing is judged on what the cluster has, not on what a member
+// has that lags behind: its transaction reads, which etcd has it be linearizable for.
+func TestChecksAlone(t *testing.T) {
+	b := &Backend{config: DefaultConfig(), space: newSpace("p/"), clock: time.Now}
+	b.info = b.config.info()
+	for _, w := range []*storage.WriteSet{
+		{}, {Checks: []storage.Check{storage.NoneNewer(nil, nil, 1)}}, {Ops: []storage.Op{storage.DeleteRange([]byte("b"), []byte("a"))}},
+	} {
+		p, err := b.propose(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := p.request()
+		if err != nil || len(r.Success) != 1 || r.Success[0].GetRequestRange() == nil || r.Success[0].GetRequestRange().Serializable {
+			t.Errorf("%+v: %v, %v", w, r, err)
+		}
+	}
+}

@@ -153,7 +153,7 @@ func one(b storage.Backend, r *rand.Rand, key func() []byte, value []byte) error
 			w.ID[i] = byte(r.IntN(256))
 		}
 	}
-	switch r.IntN(9) {
+	switch r.IntN(10) {
 	case 0, 1:
 		_, err := b.Get(ctx, key())
 		return err
@@ -165,6 +165,11 @@ func one(b storage.Backend, r *rand.Rand, key func() []byte, value []byte) error
 		return err
 	case 4:
 		w.Ops = []storage.Op{storage.DeleteRange(key(), key())}
+	case 9: // nothing is written
+		w.Checks = []storage.Check{storage.Present(key())}
+		if r.IntN(2) == 0 {
+			w.ID = [16]byte{}
+		}
 	case 5:
 		w.Ops = []storage.Op{storage.Put(key(), value), storage.Put(key(), value)}
 	case 6:

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -240,21 +241,19 @@ func (c *cluster) leader(t testing.TB, b *Backend) *member {
 	return nil
 }
 
-var taken sync.Map // addresses that were given out
-
+// freeAddr is one that nothing listens at. It is below those that systems give to clients,
+// so that none of those takes it before the server does, or while that is being restarted.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := l.Addr().String()
-		_ = l.Close() // it is taken by the server
-		if _, twice := taken.LoadOrStore(addr, true); !twice {
+	for range 1000 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			_ = l.Close() // it is the server's
 			return addr
 		}
 	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 var prefixes atomic.Int64

@@ -38,6 +38,9 @@ func (p *proposal) writes(r *pb.TxnRequest) error {
 		r.Success = append(r.Success, opPut(p.b.space.moved, nil, 0))
 	}
 	if p.idKey == nil {
+		if len(r.Success) == 0 { // without this read a member would judge the checks on what it has, however old
+			r.Success = append(r.Success, opRange(&pb.RangeRequest{Key: p.b.space.marker, CountOnly: true}))
+		}
 		return nil
 	}
 	if p.idLease == nil {
