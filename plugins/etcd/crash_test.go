@@ -142,7 +142,13 @@ func (a *acked) settled(b *Backend, w *storage.WriteSet) (uint64, error) {
 
 // found is the step that is in the store under a worker's keys, of which there is one.
 func found(b *Backend, worker string) (step, version uint64, err error) {
-	page, err := b.Scan(context.Background(), storage.Query{Start: []byte(worker), End: storage.PrefixEnd([]byte(worker))})
+	var page storage.Page
+	for until := time.Now().Add(time.Minute); ; { // members may be down
+		page, err = b.Scan(context.Background(), storage.Query{Start: []byte(worker), End: storage.PrefixEnd([]byte(worker))})
+		if code := storage.CodeOf(err); code != storage.Unavailable && code != storage.Timeout || time.Now().After(until) {
+			break
+		}
+	}
 	if err != nil || len(page.Items) == 0 {
 		return 0, 0, err
 	}

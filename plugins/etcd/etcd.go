@@ -150,8 +150,8 @@ func (b *Backend) Close(ctx context.Context) error {
 	b.closed.Store(true)
 	idle := make(chan struct{})
 	go func() {
-		b.calls.Lock()
-		b.calls.Unlock() //nolint:staticcheck // it waits for the calls
+		b.calls.Lock() // waits for the calls
+		defer b.calls.Unlock()
 		close(idle)
 	}()
 	var err error

@@ -57,7 +57,7 @@ func TestLeasesAreShared(t *testing.T) {
 			}
 			left[kv.Lease] = time.Duration(ttl.TTL) * time.Second
 		}
-		life := r.expiry().Sub(time.Now())
+		life := time.Until(r.expiry())
 		if least := life + life/8; left[kv.Lease] < least || left[kv.Lease] > 2*life+2*time.Minute {
 			t.Errorf("%s lives for %v, and its lease for %v", kv.Key, life, left[kv.Lease])
 		}
