@@ -300,3 +300,18 @@ func TestChecksAlone(t *testing.T) {
 		}
 	}
 }
+
+// What another cluster answers at the same endpoints, as one that was restored, is not the
+// store's.
+func TestAnotherCluster(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	b := c.open(t, "same/")
+	b.cluster++
+	_, err := b.Get(t.Context(), []byte("k"))
+	wantCode(t, "a read", err, storage.Unavailable, "must be opened again")
+	wantCode(t, "a write", set(b, "k", "v"), storage.OutcomeUnknown, "must be opened again")
+	if h, err := b.Health(t.Context(), storage.Readiness); err != nil || h.Status != storage.Unhealthy {
+		t.Errorf("%+v, %v", h, err)
+	}
+}

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -258,10 +259,27 @@ func (p *pager) newer() int64 { return max(stepBytes/p.b.weight.Load(), 1) }
 // within refuses ranges that hold more than a write set may look at. What a member has is
 // good enough to know.
 func (b *Backend) within(ctx context.Context, p *proposal) error {
-	r := &pb.TxnRequest{}
+	sum := int64(0)
+	for counts := range slices.Chunk(p.ranges(), b.config.MaxOps) {
+		answer, err := b.readTxn(ctx, &pb.TxnRequest{Success: counts})
+		if err != nil {
+			return err
+		}
+		for _, c := range answer.Responses {
+			sum += c.GetResponseRange().GetCount()
+		}
+	}
+	if most := int64(b.config.MaxRangeItems); sum > most {
+		return storage.LimitError(storage.RangeLimit, "items in the ranges of a write set (max_range_items)", most, sum)
+	}
+	return nil
+}
+
+// ranges are requests that count what is in the ranges of a write set.
+func (p *proposal) ranges() (counts []*pb.RequestOp) {
 	count := func(start, end []byte) {
-		if from, to := b.space.bounds(start, end); !storage.EmptyRange(from, to) {
-			r.Success = append(r.Success, opRange(&pb.RangeRequest{Key: from, RangeEnd: to, CountOnly: true, Serializable: true}))
+		if from, to := p.b.space.bounds(start, end); !storage.EmptyRange(from, to) {
+			counts = append(counts, opRange(&pb.RangeRequest{Key: from, RangeEnd: to, CountOnly: true, Serializable: true}))
 		}
 	}
 	for i := range p.w.Checks {
@@ -274,22 +292,5 @@ func (b *Backend) within(ctx context.Context, p *proposal) error {
 			count(o.Key, o.End)
 		}
 	}
-	if len(r.Success) == 0 {
-		return nil
-	}
-	if err := b.small(r); err != nil {
-		return err
-	}
-	answer, err := b.readTxn(ctx, r)
-	if err != nil {
-		return err
-	}
-	sum := int64(0)
-	for _, c := range answer.Responses {
-		sum += c.GetResponseRange().GetCount()
-	}
-	if most := int64(b.config.MaxRangeItems); sum > most {
-		return storage.LimitError(storage.RangeLimit, "items in the ranges of a write set (max_range_items)", most, sum)
-	}
-	return nil
+	return counts
 }
