@@ -19,7 +19,7 @@ serve: ## Serve the built-in configuration on 127.0.0.1:7421
 # processes wait for them, half of the time. Those that take longest begin first: the last
 # one has no other beside it.
 AT_ONCE = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
-LONGEST = ./plugins/ledger ./internal/carrier/wasmhost ./internal/carrier/isolate ./internal/carrier/procs ./cmd/plinth
+LONGEST = ./plugins/etcd ./plugins/ledger ./internal/carrier/wasmhost ./internal/carrier/isolate ./internal/carrier/procs ./cmd/plinth
 
 .PHONY: test
 test: ## Run every test of every module
@@ -64,7 +64,7 @@ soak: ## Run for SOAK (3m) each what make test runs for seconds: stores that are
 
 .PHONY: crash
 crash: ## Crash durable stores CRASH (200) times each: processes that are killed, disks that lose what was not synced
-	PLINTH_CRASH=$(or $(CRASH),200) $(GO) test -count=1 -timeout 1h -run 'TestKilled|TestPowerLost' -v ./plugins/pebble
+	PLINTH_CRASH=$(or $(CRASH),200) $(GO) test -count=1 -timeout 1h -run 'TestKilled|TestPowerLost' -v ./plugins/pebble ./plugins/etcd
 
 .PHONY: bench
 bench: ## Print the benchmark table: ours, the floor, the peers

@@ -92,7 +92,7 @@ func passes(t *testing.T, configuration, tests string) {
 }
 
 func loads(t *testing.T, info, text string) {
-	o := config.Options{File: filepath.Join(t.TempDir(), "plinth.yaml"), BuiltIn: []string{"ledger", "pebble"}}
+	o := config.Options{File: filepath.Join(t.TempDir(), "plinth.yaml"), BuiltIn: []string{"etcd", "ledger", "pebble"}}
 	switch place, fragment := strings.CutPrefix(info, " in "); {
 	case fragment:
 		text = nested(strings.Split(place, "."), text)
@@ -101,8 +101,10 @@ func loads(t *testing.T, info, text string) {
 		t.Fatalf("%q after the language: want nothing, or as in \"in stores.default\"", info)
 	}
 	o.Content = []byte(text)
-	if err := os.WriteFile(filepath.Join(filepath.Dir(o.File), "hq-token"), []byte("t"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, secret := range []string{"hq-token", "etcd-password", "postgres-password"} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(o.File), secret), []byte("t"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	cfg, err := config.Load(o)
 	if err != nil {

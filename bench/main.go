@@ -30,7 +30,7 @@ func (r *row) ns() float64 {
 }
 
 func main() {
-	plinth.RunWorker(durableBackend)
+	plinth.RunWorker(durableBackend, etcdBackend)
 	child()
 	testing.Init()
 	rounds := flag.Int("rounds", 5, "rounds; the least of each row counts")
@@ -50,7 +50,8 @@ func main() {
 		fatal(err)
 	}
 	onDisk, closeDisk := durableRows()
-	all = append(all, onDisk...)
+	onEtcd, closeEtcd := etcdRows()
+	all = append(append(all, onDisk...), onEtcd...)
 	var chosen []*row
 	for _, r := range all {
 		if filter.MatchString(r.work + " " + r.subject) {
@@ -71,7 +72,7 @@ func main() {
 	}
 	fmt.Fprint(os.Stderr, "\r\x1b[K")
 	print(chosen)
-	if err := errors.Join(closeAll(), closeDisk()); err != nil {
+	if err := errors.Join(closeAll(), closeDisk(), closeEtcd()); err != nil {
 		fatal(err)
 	}
 	if filter.MatchString("work in another process") || filter.MatchString("get, 1 caller, processors busy") {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/config/configtest"
+	"github.com/plinthkv/plinth/plugins/etcd"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/pebble"
@@ -19,10 +20,11 @@ import (
 // engines are what the plugins of the program can do as they are by default, in the order
 // of the pages.
 func engines() []storage.Info {
-	onLedger, onPebble := ledger.DefaultConfig(), pebble.DefaultConfig()
+	onPebble, onEtcd, onLedger := pebble.DefaultConfig(), etcd.DefaultConfig(), ledger.DefaultConfig()
 	return []storage.Info{
 		memory.New(memory.DefaultConfig(), sdk.Env{}).Info(),
 		onPebble.Info(),
+		onEtcd.Info(),
 		onLedger.Info(),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/otel/plugin"
+	"github.com/plinthkv/plinth/plugins/etcd"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugins/pebble"
@@ -16,6 +17,9 @@ import (
 // ledgerPlugin is the name of the plugin for Ledger clusters.
 const ledgerPlugin = "ledger"
 
+// etcdPlugin is the name of the plugin for etcd clusters.
+const etcdPlugin = "etcd"
+
 // backends are the plugins that the program brings, as a host and its worker have them.
 // Clusters have other clients.
 func backends() []plinth.Option {
@@ -23,6 +27,7 @@ func backends() []plinth.Option {
 	return []plinth.Option{
 		plinth.WithModule(config.Memory, module.Wasm),
 		plinth.WithBackend(pebblePlugin, pebble.Open, plinth.TriedBy(pebble.Info)),
+		plinth.WithBackend(etcdPlugin, etcd.Open, plinth.Shared(), plinth.TriedBy(etcd.Info)),
 		plinth.WithBackend(ledgerPlugin, open, plinth.Shared(), plinth.Isolated(), plinth.TriedBy(sdk.TryByOpening(open)), plinth.ServedBy(serveLedger)),
 	}
 }

@@ -16,7 +16,9 @@ func TestLogsAsJSON(t *testing.T) {
 	out := &output{}
 	e := env{stdin: strings.NewReader(""), stdout: out, stderr: out, environ: []string{"PLINTH_CACHE_DIR=" + sharedCache(t)}}
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, []string{"serve", "--http", "127.0.0.1:0", "--grpc", "", "--log", "json"}, e) }()
+	go func() {
+		ended <- run(ctx, []string{"serve", "--http", "127.0.0.1:0", "--grpc", "", "--log", "json"}, e)
+	}()
 	for deadline := time.Now().Add(time.Minute); !strings.Contains(out.String(), `"msg":"ready"`); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it is not ready: %s", out)

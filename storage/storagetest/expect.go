@@ -231,11 +231,11 @@ func keyList(keys []string) string {
 
 func showQuery(q storage.Query) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "[%q, ", q.Start)
+	fmt.Fprintf(&b, "[%s, ", quote(q.Start))
 	if q.End == nil {
 		b.WriteString("∞)")
 	} else {
-		fmt.Fprintf(&b, "%q)", q.End)
+		fmt.Fprintf(&b, "%s)", quote(q.End))
 	}
 	if q.Limit > 0 {
 		fmt.Fprintf(&b, " limit %d", q.Limit)

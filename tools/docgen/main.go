@@ -13,6 +13,7 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/plugins/etcd"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/pebble"
@@ -39,6 +40,7 @@ func run(check bool) error {
 	}
 	c := m.describe(reflect.ValueOf(*cfg), "yaml")
 	plugins := []plugin{
+		{"etcd", m.describe(reflect.ValueOf(etcd.DefaultConfig()), "json")},
 		{"ledger", m.describe(reflect.ValueOf(ledger.DefaultConfig()), "json")},
 		{"pebble", m.describe(reflect.ValueOf(pebble.DefaultConfig()), "json")},
 		{"memory", m.describe(reflect.ValueOf(memory.DefaultConfig()), "json")},

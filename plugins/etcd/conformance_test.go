@@ -1,0 +1,27 @@
+//go:build unix
+
+package etcd
+
+import (
+	"context"
+	"testing"
+
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/storagetest"
+)
+
+// The whole kit, with restarts: of the backend, for the cluster is another's.
+func TestConformance(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	c := forKit(t)
+	clock := storagetest.NewClock()
+	var prefix string
+	start := func(ctx context.Context) (storage.Backend, error) { return Open(ctx, c.env(prefix, clock.Now)) }
+	storagetest.Run(t, storagetest.Factory{
+		Clock:  clock,
+		Open:   func(ctx context.Context) (storage.Backend, error) { prefix = aPrefix(); return start(ctx) },
+		Reopen: start,
+	})
+}
