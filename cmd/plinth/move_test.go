@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/etcdtest"
 	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
 )
 
@@ -78,6 +79,11 @@ func cities(n int) []byte {
 func TestMovingThroughAllBackends(t *testing.T) {
 	c := ledgerCluster(t, ledgertest.Options{})
 	dir := t.TempDir()
+	member, err := etcdtest.Start(filepath.Join(dir, "etcd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(member.Stop)
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -88,9 +94,10 @@ plugins:
 stores:
   first: { backend: { plugin: memory }, pipeline: [] }
   disk: { backend: { plugin: pebble }, pipeline: [] }
+  etcd: { backend: { plugin: etcd, config: { endpoints: [%q], prefix: cities/ } }, pipeline: [] }
   cluster: { backend: { plugin: ledger, config: { endpoints: [%q], organization: %d, vault: %d } }, pipeline: [] }
   last: { backend: { plugin: memory }, pipeline: [] }
-`, filepath.Join(dir, "data"), c.Endpoints()[0], ledgertest.Organization, ledgertest.Vault))
+`, filepath.Join(dir, "data"), member.Endpoint, c.Endpoints()[0], ledgertest.Organization, ledgertest.Vault))
 	file := filepath.Join(dir, "cities.jsonl")
 	want := cities(2400)
 	if err := os.WriteFile(file, want, 0o600); err != nil {
@@ -98,7 +105,8 @@ stores:
 	}
 	done(t, "import", "--addr", web, "--store", "first", file)
 	done(t, "copy", "--from", web+"/first", "--to", rpc+"/disk", "--verify")
-	done(t, "copy", "--from", rpc+"/disk", "--to", web+"/cluster", "--verify")
+	done(t, "copy", "--from", rpc+"/disk", "--to", web+"/etcd", "--verify")
+	done(t, "copy", "--from", web+"/etcd", "--to", web+"/cluster", "--verify")
 	lost := []string{"copy", "--from", web + "/cluster", "--to", rpc + "/last"}
 	if _, errs, code := program(t, lost...); code != exitFailed || !strings.Contains(errs, "does not tell when items expire (no expiry_on_read): --without-ttl") {
 		t.Errorf("expiries that nobody tells are lost in silence: %d, %s", code, errs)

@@ -5,7 +5,6 @@ package etcd
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -15,55 +14,16 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/etcdtest"
 	"github.com/plinthkv/plinth/sdk"
 )
 
 var silent = slog.New(slog.DiscardHandler)
-
-// serverPath builds the server, once for each version of it: the module in internal/server,
-// which no other module sees. Its vet is here, for the same reason. PLINTH_ETCD names another
-// server to test with, such as an older one.
-var serverPath = sync.OnceValues(func() (string, error) {
-	if other := os.Getenv("PLINTH_ETCD"); other != "" {
-		return other, nil
-	}
-	const module = "internal/server"
-	sum := sha256.New()
-	for _, file := range []string{"go.mod", "go.sum", "main.go"} {
-		b, err := os.ReadFile(filepath.Join(module, file))
-		if err != nil {
-			return "", err
-		}
-		sum.Write(b)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	dir := filepath.Join(cache, "plinth-test")
-	path := filepath.Join(dir, fmt.Sprintf("etcd-%x", sum.Sum(nil)[:8]))
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	built := fmt.Sprintf("%s.%d", path, os.Getpid())
-	for _, args := range [][]string{{"vet", "."}, {"build", "-trimpath", "-o", built, "."}} {
-		cmd := exec.Command("go", args...)
-		cmd.Dir, cmd.Env = module, append(os.Environ(), "GOFLAGS=", "GOWORK=off")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("go %s in %s: %w\n%s", strings.Join(args, " "), module, err, out)
-		}
-	}
-	return path, os.Rename(built, path)
-})
 
 // member is one server of a cluster.
 type member struct {
@@ -83,7 +43,7 @@ type member struct {
 // killed lose nothing that the system has.
 func (m *member) start(t testing.TB) {
 	t.Helper()
-	path, err := serverPath()
+	path, err := etcdtest.Path()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +55,7 @@ func (m *member) start(t testing.TB) {
 		"--log-level", "error", "--snapshot-count", "5000"}, m.more...)...)
 	m.cmd.Stdout, m.cmd.Stderr = m.out, m.out
 	m.cmd.Env = append(os.Environ(), "GOGC=400")
-	m.cmd.SysProcAttr = dies()
+	m.cmd.SysProcAttr = etcdtest.Dies()
 	if err := m.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

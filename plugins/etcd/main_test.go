@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/plinthkv/plinth/internal/etcdtest"
 )
 
 // TestMain is the plugin where it is told so.
@@ -38,7 +40,7 @@ func alone(t *testing.T) bool {
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Env = append(os.Environ(), runsAlone+"="+t.Name())
-	cmd.SysProcAttr = dies()
+	cmd.SysProcAttr = etcdtest.Dies()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, failures(string(out)))
