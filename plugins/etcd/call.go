@@ -91,10 +91,11 @@ func (t *tries) answered(h *pb.ResponseHeader, err error) (again bool, _ error) 
 }
 
 // judge says what an error of an attempt means. A member that is being stopped says that the
-// call was canceled, though nobody has.
+// call was canceled, though nobody has; one that does not answer in the time of an attempt,
+// where the caller has more, cannot be reached.
 func (t *tries) judge(err error, sent bool) fault {
 	f := judge(err, sent)
-	if f.code == storage.Canceled && t.caller.Err() == nil && !t.b.closed.Load() {
+	if (f.code == storage.Canceled || f.code == storage.Timeout) && t.caller.Err() == nil && !t.b.closed.Load() {
 		f.code, f.again = storage.Unavailable, true
 	}
 	return f
