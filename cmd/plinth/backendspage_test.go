@@ -26,7 +26,11 @@ func TestBackendsPage(t *testing.T) {
 	if !ok || !too {
 		t.Fatalf("%s has no place for the table", file)
 	}
-	table := backendsTable(engines())
+	var infos []storage.Info
+	for _, e := range engines() {
+		infos = append(infos, e.byDefault())
+	}
+	table := backendsTable(infos)
 	if *update {
 		page := strings.Join([]string{string(before), begin, table, end, string(after)}, "")
 		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
@@ -35,9 +39,9 @@ func TestBackendsPage(t *testing.T) {
 	} else if string(old) != table {
 		t.Errorf("%s is not what the backends say: run this test with -update. It should have\n%s", file, table)
 	}
-	for _, i := range engines() {
-		if !strings.Contains(string(page), "\n## "+i.Name+"\n") {
-			t.Errorf("%s has no section about %s", file, i.Name)
+	for _, e := range engines() {
+		if !strings.Contains(string(page), "\n## "+e.name+"\n") {
+			t.Errorf("%s has no section about %s", file, e.name)
 		}
 	}
 }

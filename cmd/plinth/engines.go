@@ -7,57 +7,107 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/config/configtest"
+	"github.com/plinthkv/plinth/otel/plugin"
 	"github.com/plinthkv/plinth/plugins/etcd"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugins/pebble"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
 )
 
-// engines are what the plugins of the program can do as they are by default, in the order
-// of the pages.
-func engines() []storage.Info {
+// The names of the engines that commands know by more than that.
+const (
+	pebblePlugin = "pebble"
+	ledgerPlugin = "ledger"
+)
+
+// engine is a backend that the program brings: a plugin without an entry in the
+// configuration.
+type engine struct {
+	name string
+	// byDefault is what it can do with its default configuration; judge, with another one,
+	// which it refuses where it makes no sense. Neither opens what the configuration names.
+	byDefault func() storage.Info
+	judge     func(context.Context, sdk.Env) (storage.Info, error)
+	option    plinth.Option // that makes it one
+	isolated  bool          // it runs in a process of its own where nothing else is said
+}
+
+// engines are all of them, in the order of the pages.
+func engines() []engine {
 	onPebble, onEtcd, onLedger := pebble.DefaultConfig(), etcd.DefaultConfig(), ledger.DefaultConfig()
-	return []storage.Info{
-		memory.New(memory.DefaultConfig(), sdk.Env{}).Info(),
-		onPebble.Info(),
-		onEtcd.Info(),
-		onLedger.Info(),
+	openLedger := ledger.Opener(nil) // asks the cluster, and changes nothing
+	return []engine{
+		{config.Memory, func() storage.Info { return memory.New(memory.DefaultConfig(), sdk.Env{}).Info() }, sdk.TryByOpening(memory.Open),
+			plinth.WithModule(config.Memory, module.Wasm), false},
+		{pebblePlugin, onPebble.Info, pebble.Info,
+			plinth.WithBackend(pebblePlugin, pebble.Open, plinth.TriedBy(pebble.Info)), false},
+		{"etcd", onEtcd.Info, etcd.Info,
+			plinth.WithBackend("etcd", etcd.Open, plinth.Shared(), plinth.TriedBy(etcd.Info)), false},
+		{ledgerPlugin, onLedger.Info, ledger.Info,
+			plinth.WithBackend(ledgerPlugin, openLedger, plinth.Shared(), plinth.Isolated(), plinth.TriedBy(sdk.TryByOpening(openLedger)), plinth.ServedBy(serveLedger)), true},
 	}
+}
+
+// serveLedger is the worker of that backend, with traces of its own.
+func serveLedger() {
+	tracer, stop := plugin.Traces()
+	open := ledger.Opener(tracer)
+	process.Plugin{Open: open, Try: sdk.TryByOpening(open), AtEnd: []func(context.Context) error{stop}}.Serve()
+}
+
+// backends are the options of a host, and of its worker, that has the engines.
+func backends() (opts []plinth.Option) {
+	for _, e := range engines() {
+		opts = append(opts, e.option)
+	}
+	return opts
+}
+
+// builtinBackends are the plugins that a configuration may name without an entry, beside
+// memory, which every configuration may.
+func builtinBackends() (names []string) {
+	for _, e := range engines() {
+		if e.name != config.Memory {
+			names = append(names, e.name)
+		}
+	}
+	return names
+}
+
+// trials judge configurations of engines, by their names.
+func trials() map[string]configtest.Engine {
+	all := map[string]configtest.Engine{}
+	for _, e := range engines() {
+		all[e.name] = e.judge
+	}
+	return all
+}
+
+// isolatedByDefault reports of an engine whether it runs in a process of its own where
+// nothing else is said.
+func isolatedByDefault(name string) bool {
+	for _, e := range engines() {
+		if e.name == name {
+			return e.isolated
+		}
+	}
+	return false
 }
 
 // printEngines prints what plugins of the program can do.
 func printEngines(to io.Writer) error {
 	t := tabwriter.NewWriter(to, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "\nBUILT IN\tCAPABILITIES, LIMITS")
-	for _, i := range engines() {
-		fmt.Fprintf(t, "%s\t%s\n\t%s\n", i.Name, strings.Join(i.Caps.Names(), ", "), limits(i.Limits))
+	for _, e := range engines() {
+		i := e.byDefault()
+		fmt.Fprintf(t, "%s\t%s\n\t%s\n", e.name, strings.Join(i.Caps.Names(), ", "), limits(i.Limits))
 	}
 	return t.Flush()
-}
-
-// builtinBackends are the plugins that a configuration may name without an entry, beside
-// memory.
-func builtinBackends() (names []string) {
-	for _, i := range engines() {
-		if i.Name != config.Memory {
-			names = append(names, i.Name)
-		}
-	}
-	return names
-}
-
-// trials say what a backend of the program can do with a configuration, without opening what
-// that names.
-func trials() map[string]configtest.Engine {
-	return map[string]configtest.Engine{
-		config.Memory: func(ctx context.Context, env sdk.Env) (storage.Info, error) {
-			return sdk.TryByOpening(memory.Open)(ctx, env)
-		},
-		pebblePlugin: pebble.Info,
-		ledgerPlugin: ledger.Info,
-	}
 }

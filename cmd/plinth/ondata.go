@@ -11,9 +11,6 @@ import (
 	"github.com/plinthkv/plinth/config"
 )
 
-// pebblePlugin is the name of the plugin that keeps its stores in a folder.
-const pebblePlugin = "pebble"
-
 // inMemory is the backend of the built-in configuration, as it is written there.
 const inMemory = `      plugin: memory
       config:

@@ -128,7 +128,7 @@ func described(name string, cfg *config.Config) (carrier, file, trust string) {
 			command = append(command, node.Text(fmt.Sprintf("process.command[%d]", i)))
 		}
 		return host.CarrierProcess, strings.Join(command, " "), "can be killed"
-	case isolation == "process", isolation == "" && slices.Contains(builtinBackends(), name):
+	case isolation == "process", isolation == "" && isolatedByDefault(name):
 		carrier, trust = host.CarrierProcess, "can be killed"
 	case slices.Contains(builtinBackends(), name):
 		carrier, trust = host.CarrierNative, "built in"
