@@ -8,6 +8,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/plinthkv/plinth/internal/pgtest"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -16,8 +17,8 @@ import (
 var silent = slog.New(slog.DiscardHandler)
 
 // configOf is a configuration of a table, with changes.
-func configOf(s *testServer, table string, more ...string) json.RawMessage {
-	c := map[string]any{"dsn": s.dsn("postgres"), "table": table, "create": true, "connections": 8}
+func configOf(s *pgtest.Server, table string, more ...string) json.RawMessage {
+	c := map[string]any{"dsn": s.DSN("postgres"), "table": table, "create": true, "connections": 8}
 	for i := 0; i < len(more); i += 2 {
 		var v any
 		if json.Unmarshal([]byte(more[i+1]), &v) != nil {
@@ -50,7 +51,10 @@ func TestConformance(t *testing.T) {
 				return Open(ctx, sdk.Env{Now: clock.Now, Log: log, Config: configOf(s, table, "prepared", fmt.Sprintf("%q", prepared))})
 			}
 			storagetest.Run(t, storagetest.Factory{Clock: clock, Reopen: start, Open: func(ctx context.Context) (storage.Backend, error) {
-				table = freshTable()
+				table = reusedTable()
+				if err := s.Empty(ctx, table); err != nil {
+					return nil, err
+				}
 				return start(ctx)
 			}})
 		})

@@ -117,7 +117,9 @@ func (j *judgement) begin(batch *pgx.Batch) {
 			return err
 		}
 		j.had = uint64(version)
-		j.version = max(j.had, j.b.seen.Load())
+		if j.version = j.had; j.had < j.b.wear.version.Load() { // the server has lost some
+			j.version = j.b.seen.Load()
+		}
 		return nil
 	})
 }
@@ -242,7 +244,7 @@ func (j *judgement) verdict(r *request) (uint64, error) {
 		}
 	}
 	if j.changes(r, hits) {
-		j.version++
+		j.version = max(j.version, j.b.seen.Load()) + 1
 		j.note(r)
 	}
 	if r.identified() {

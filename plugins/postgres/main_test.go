@@ -1,14 +1,71 @@
 package postgres
 
 import (
+	"fmt"
 	"os"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/plinthkv/plinth/internal/pgtest"
 )
 
+// shared is the server of most tests, which is started when one asks for it.
+var shared struct {
+	once   sync.Once
+	server *pgtest.Server
+	err    error
+}
+
+// TestMain ends the server.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if shared.server != nil {
-		shared.server.remove()
+		shared.server.Remove()
 	}
 	os.Exit(code)
+}
+
+// server is the one that tests share: nobody restarts it.
+func server(t testing.TB) *pgtest.Server {
+	t.Helper()
+	shared.once.Do(func() {
+		if shared.server, shared.err = pgtest.New(); shared.err == nil {
+			shared.err = shared.server.Start()
+		}
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.server
+}
+
+// ownServer is one of a test's own.
+func ownServer(t testing.TB, options ...string) *pgtest.Server {
+	t.Helper()
+	s, err := pgtest.New(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Remove)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+var tableNumber, reusedNumber atomic.Int64
+
+// freshTable is a name that no other test has.
+func freshTable() string { return fmt.Sprintf("t%d", tableNumber.Add(1)) }
+
+// reusedTable is one of a few names, the one that was not used for longest.
+func reusedTable() string { return fmt.Sprintf("kit%d", reusedNumber.Add(1)%16) }
+
+// exec does a statement as the owner of everything.
+func exec(t testing.TB, s *pgtest.Server, text string, args ...any) {
+	t.Helper()
+	if err := s.Exec(t.Context(), text, args...); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
 }

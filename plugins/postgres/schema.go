@@ -66,7 +66,7 @@ func (c *Config) read(ctx context.Context, conn *pgx.Conn) (*facts, error) {
 	t, is := tablesOf(c.Table), &facts{}
 	err := conn.QueryRow(ctx, `select current_setting('server_version_num')::bigint, current_setting('block_size')::bigint, current_setting('synchronous_commit'),
 		current_setting('fsync'), pg_is_in_recovery(), (select count(*) from unnest($1::text[]) as name where to_regclass(name) is not null)`,
-		[]string{t.items, t.lock, t.log, t.ids}).Scan(&is.number, &is.block, &is.commits, &is.fsync, &is.readOnly, &is.found)
+		pgx.QueryExecModeExec, []string{t.items, t.lock, t.log, t.ids}).Scan(&is.number, &is.block, &is.commits, &is.fsync, &is.readOnly, &is.found)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func (c *Config) read(ctx context.Context, conn *pgx.Conn) (*facts, error) {
 		return is, nil
 	}
 	rows, err := conn.Query(ctx, `select attname || ' ' || format_type(atttypid, atttypmod) from pg_attribute
-		where attrelid = to_regclass($1::text) and attnum > 0 and not attisdropped order by attnum`, t.items)
+		where attrelid = to_regclass($1::text) and attnum > 0 and not attisdropped order by attnum`, pgx.QueryExecModeExec, t.items)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (c *Config) read(ctx context.Context, conn *pgx.Conn) (*facts, error) {
 	}
 	var incarnation []byte
 	var version int64
-	err = conn.QueryRow(ctx, t.fill(`select schema, incarnation, coalesce((select max(version) from {log}), 0) from {lock} where one`)[0]).Scan(&is.schema, &incarnation, &version)
+	err = conn.QueryRow(ctx, t.fill(`select schema, incarnation, coalesce((select max(version) from {log}), 0) from {lock} where one`)[0], pgx.QueryExecModeExec).Scan(&is.schema, &incarnation, &version)
 	if err != nil && stateOf(err) != "42703" && err != pgx.ErrNoRows { // a column is missing: it is another's
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package postgres
+package pgtest
 
 import (
 	"context"
@@ -10,20 +10,18 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
 
-// testServer is a PostgreSQL on a loopback port, with files of its own.
-type testServer struct {
+// Server is a PostgreSQL on a loopback port, with files of its own. Start, Stop and Crash may be
+// called by one goroutine at a time.
+type Server struct {
 	bin, dir string
 	port     int
 	as       *syscall.Credential // nil: as who runs the test
@@ -34,8 +32,8 @@ type testServer struct {
 	ended  chan struct{}
 }
 
-// newServer makes the files of a server.
-func newServer(options ...string) (*testServer, error) {
+// New makes the files of a server, which Remove removes. Options are settings, such as "fsync=off".
+func New(options ...string) (*Server, error) {
 	bin, err := programs()
 	if err != nil {
 		return nil, err
@@ -44,14 +42,14 @@ func newServer(options ...string) (*testServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &testServer{bin: bin, dir: dir, options: options}
+	s := &Server{bin: bin, dir: dir, options: options}
 	if err := s.init(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	return s, nil
 }
 
-func (s *testServer) init() error {
+func (s *Server) init() error {
 	if os.Getuid() == 0 { // initdb refuses it
 		u, err := user.Lookup("postgres")
 		if err != nil {
@@ -74,7 +72,7 @@ func (s *testServer) init() error {
 	if err := l.Close(); err != nil {
 		return err
 	}
-	// The password is asked for by one user alone.
+	// A password is asked for from one user alone, whom tests create.
 	cmd := s.command("initdb", "-D", filepath.Join(s.dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
@@ -83,7 +81,7 @@ func (s *testServer) init() error {
 	return os.WriteFile(filepath.Join(s.dir, "data", "pg_hba.conf"), []byte(hba), 0o600)
 }
 
-func (s *testServer) command(name string, args ...string) *exec.Cmd {
+func (s *Server) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(s.bin, name), args...)
 	cmd.Dir = s.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.as}
@@ -91,8 +89,8 @@ func (s *testServer) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start starts the server and waits until it answers.
-func (s *testServer) start() error {
+// Start starts the server and waits until it answers.
+func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	args := []string{"-D", filepath.Join(s.dir, "data"), "-p", strconv.Itoa(s.port), "-k", "", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200",
@@ -119,7 +117,7 @@ func (s *testServer) start() error {
 	}
 	s.daemon, s.ended = cmd, ended
 	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := pgx.Connect(context.Background(), s.dsn("postgres"))
+		conn, err := pgx.Connect(context.Background(), s.DSN("postgres"))
 		if err == nil {
 			return conn.Close(context.Background())
 		}
@@ -134,9 +132,9 @@ func (s *testServer) start() error {
 	}
 }
 
-// stop ends the server: SIGINT disconnects clients, SIGQUIT has it recover afterwards, SIGKILL
+// Stop ends the server: SIGINT disconnects clients, SIGQUIT has it recover afterwards, SIGKILL
 // says nothing even to its children, which notice.
-func (s *testServer) stop(sig syscall.Signal) {
+func (s *Server) Stop(sig syscall.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.daemon == nil {
@@ -150,96 +148,46 @@ func (s *testServer) stop(sig syscall.Signal) {
 	s.daemon = nil
 }
 
-// crash kills the server with all its processes, and starts it again.
-func (s *testServer) crash() error {
-	s.stop(syscall.SIGKILL)
-	return s.start()
+// Crash kills the server with all its processes, and starts it again.
+func (s *Server) Crash() error {
+	s.Stop(syscall.SIGKILL)
+	return s.Start()
 }
 
-func (s *testServer) remove() {
-	s.stop(syscall.SIGQUIT)
+// Remove ends the server, if it runs, and removes its files.
+func (s *Server) Remove() {
+	s.Stop(syscall.SIGQUIT)
 	_ = os.RemoveAll(s.dir) // what is left of it is in the system's folder for that
 }
 
-func (s *testServer) dsn(database string) string {
+// DSN is how a database of the server is reached, by its owner.
+func (s *Server) DSN(database string) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
 }
 
-// programs is the folder of PostgreSQL's programs: of the first postgres in PATH, or where
-// Debian has them, or one that is fetched.
-func programs() (string, error) {
-	if path, err := exec.LookPath("postgres"); err == nil {
-		if path, err = filepath.EvalSymlinks(path); err == nil && has(filepath.Dir(path)) {
-			return filepath.Dir(path), nil
-		}
-	}
-	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
-	slices.Sort(dirs)
-	for _, dir := range slices.Backward(dirs) {
-		if has(dir) {
-			return dir, nil
-		}
-	}
-	return fetched()
-}
+// Port is where the server listens, also while it does not run.
+func (s *Server) Port() int { return s.port }
 
-func has(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, "initdb"))
-	return err == nil
-}
-
-// shared is the server of most tests, which is started when one asks for it.
-var shared struct {
-	once   sync.Once
-	server *testServer
-	err    error
-}
-
-const sharedDSN = "PLINTH_TEST_POSTGRES"
-
-// server is the one that tests share: nobody restarts it.
-func server(t testing.TB) *testServer {
-	t.Helper()
-	shared.once.Do(func() {
-		if shared.server, shared.err = newServer(); shared.err == nil {
-			shared.err = shared.server.start()
-		}
-	})
-	if shared.err != nil {
-		t.Fatal(shared.err)
-	}
-	return shared.server
-}
-
-// ownServer is one of a test's own.
-func ownServer(t testing.TB, options ...string) *testServer {
-	t.Helper()
-	s, err := newServer(options...)
+// Exec does a statement as the owner of everything.
+func (s *Server) Exec(ctx context.Context, text string, args ...any) error {
+	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	t.Cleanup(s.remove)
-	if err := s.start(); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	defer conn.Close(context.WithoutCancel(ctx))
+	_, err = conn.Exec(ctx, text, args...)
+	return err
 }
 
-var tableNumber atomic.Int64
-
-// freshTable is a name that no other test has.
-func freshTable() string { return fmt.Sprintf("t%d_%d", os.Getpid(), tableNumber.Add(1)) }
-
-// exec does a statement as the owner of everything.
-func (s *testServer) exec(t testing.TB, text string, args ...any) {
-	t.Helper()
-	conn, err := pgx.Connect(context.Background(), s.dsn("postgres"))
+// Empty makes an empty store of the one in a table, if there is one: that takes a tenth of what
+// creating another takes.
+func (s *Server) Empty(ctx context.Context, table string) error {
+	err := s.Exec(ctx, fmt.Sprintf(`do $$ begin
+		if to_regclass('%[1]s') is not null then
+			delete from %[1]s; delete from %[1]s_ids; delete from %[1]s_log where version < (select max(version) from %[1]s_log);
+		end if; end $$`, table))
 	if err != nil {
-		t.Fatal(err)
+		return fmt.Errorf("emptying %s: %w", table, err)
 	}
-	defer conn.Close(context.Background())
-	if _, err := conn.Exec(context.Background(), text, args...); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
+	return nil
 }
-
