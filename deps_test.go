@@ -40,6 +40,9 @@ var (
 	prometheus = []string{"github.com/prometheus", "github.com/beorn7/perks", "github.com/cespare/xxhash", "github.com/munnerz/goautoneg", "google.golang.org/protobuf"}
 )
 
+// pgx is what the client of PostgreSQL brings in.
+var pgx = []string{"github.com/jackc", "golang.org/x/sync", "golang.org/x/text"}
+
 // hostMay is what a host may know: the configuration, every carrier, and what those stand on.
 var hostMay = slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/client", self + "/config", self + "/wrappers", self + "/internal/carrier", self + "/internal/drain",
 	self + "/internal/health", self + "/internal/private", self + "/internal/supervise", "github.com/tetratelabs/wazero", "github.com/knadh/koanf", "github.com/go-viper/mapstructure",
@@ -124,9 +127,12 @@ var walls = []wall{
 	{room: "plugins/memory/module", why: "it holds bytes"},
 	{room: "plugins/pebble", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk"}, pebbleEngine), never: []string{self + "/sdk/process", self + "/sdk/guest", "google.golang.org/grpc"}, why: "a plugin is a backend and its engine"},
 	{room: "plugins/pebble/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/pebble"}, pebbleEngine, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
+	{room: "plugins/postgres", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk"}, pgx), never: []string{self + "/sdk/process", self + "/sdk/guest", "google.golang.org/grpc"}, why: "a plugin is a backend and its engine"},
+	{room: "plugins/postgres/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/postgres"}, pgx, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
+	{room: "internal/pgtest", allowed: pgx, why: "it runs a server, and knows nothing of what is stored"},
 	{room: "otel/setup", allowed: slices.Concat([]string{self + "/config", "github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.opentelemetry.io/contrib/bridges", "github.com/santhosh-tekuri/jsonschema"}, otelProgram, prometheus), why: "telemetry is configured without a host"},
 	{room: "host", allowed: hostMay, never: append([]string{self + "/server", self + "/otel"}, otelSDK...), why: "a host is handed the wrappers, and serves nobody"},
-	{room: "", allowed: slices.Concat([]string{self + "/host", self + "/otel", self + "/internal/tenant", self + "/plugins/memory", "github.com/maypok86/otter", "github.com/failsafe-go", "github.com/bits-and-blooms/bitset"}, hostMay), never: append([]string{self + "/server", self + "/otel/setup", self + "/plugintest", self + "/plugins/ledger", self + "/plugins/pebble", self + "/storage/storagetest"}, otelSDK...), why: "whoever embeds gets a host, and neither servers nor engines that the program did not name"},
+	{room: "", allowed: slices.Concat([]string{self + "/host", self + "/otel", self + "/internal/tenant", self + "/plugins/memory", "github.com/maypok86/otter", "github.com/failsafe-go", "github.com/bits-and-blooms/bitset"}, hostMay), never: append([]string{self + "/server", self + "/otel/setup", self + "/plugintest", self + "/plugins/ledger", self + "/plugins/pebble", self + "/plugins/postgres", self + "/storage/storagetest"}, otelSDK...), why: "whoever embeds gets a host, and neither servers nor engines that the program did not name"},
 }
 
 // onlyImporters are the packages that may import something directly.

@@ -56,7 +56,7 @@ func TestYAMLOfThePages(t *testing.T) {
 }
 
 func loads(t *testing.T, info, text string) {
-	o := config.Options{File: filepath.Join(t.TempDir(), "plinth.yaml"), BuiltIn: []string{"ledger", "pebble"}}
+	o := config.Options{File: filepath.Join(t.TempDir(), "plinth.yaml"), BuiltIn: []string{"ledger", "pebble", "postgres"}}
 	switch place, fragment := strings.CutPrefix(info, " in "); {
 	case fragment:
 		text = nested(strings.Split(place, "."), text)

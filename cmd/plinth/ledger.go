@@ -9,6 +9,7 @@ import (
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugins/pebble"
+	"github.com/plinthkv/plinth/plugins/postgres"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
 )
@@ -23,6 +24,7 @@ func backends() []plinth.Option {
 	return []plinth.Option{
 		plinth.WithModule(config.Memory, module.Wasm),
 		plinth.WithBackend(pebblePlugin, pebble.Open, plinth.TriedBy(pebble.Info)),
+		plinth.WithBackend(postgresPlugin, postgres.Open, plinth.Shared(), plinth.TriedBy(postgres.Info)),
 		plinth.WithBackend(ledgerPlugin, open, plinth.Shared(), plinth.Isolated(), plinth.TriedBy(sdk.TryByOpening(open)), plinth.ServedBy(serveLedger)),
 	}
 }
@@ -36,4 +38,4 @@ func serveLedger() {
 
 // builtinBackends are the plugins that a configuration may name without an entry, beside
 // memory.
-func builtinBackends() []string { return []string{ledgerPlugin, pebblePlugin} }
+func builtinBackends() []string { return []string{ledgerPlugin, pebblePlugin, postgresPlugin} }

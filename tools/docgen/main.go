@@ -16,6 +16,7 @@ import (
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/pebble"
+	"github.com/plinthkv/plinth/plugins/postgres"
 )
 
 func main() {
@@ -41,6 +42,7 @@ func run(check bool) error {
 	plugins := []plugin{
 		{"ledger", m.describe(reflect.ValueOf(ledger.DefaultConfig()), "json")},
 		{"pebble", m.describe(reflect.ValueOf(pebble.DefaultConfig()), "json")},
+		{"postgres", m.describe(reflect.ValueOf(postgres.DefaultConfig()), "json")},
 		{"memory", m.describe(reflect.ValueOf(memory.DefaultConfig()), "json")},
 	}
 	var kinds []wrapper
