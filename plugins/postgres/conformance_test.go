@@ -3,9 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
-	"os"
 	"testing"
 
 	"github.com/plinthkv/plinth/internal/pgtest"
@@ -33,30 +31,20 @@ func configOf(s *pgtest.Server, table string, more ...string) json.RawMessage {
 	return b
 }
 
-// The whole kit, with restarts, and with backends that are left as a crash leaves them.
+// The whole kit, with restarts. Without prepared statements it runs over the plugin as a
+// process.
 func TestConformance(t *testing.T) {
-	for _, prepared := range []string{preparedOn, preparedOff} {
-		t.Run("prepared "+prepared, func(t *testing.T) {
-			if prepared == preparedOff && testing.Short() {
-				t.Skip("the same statements, sent in another way: they run without -short")
-			}
-			t.Parallel()
-			s, clock := server(t), storagetest.NewClock()
-			var table string
-			start := func(ctx context.Context) (storage.Backend, error) {
-				log := silent
-				if os.Getenv("PLINTH_LOG") != "" {
-					log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-				}
-				return Open(ctx, sdk.Env{Now: clock.Now, Log: log, Config: configOf(s, table, "prepared", fmt.Sprintf("%q", prepared))})
-			}
-			storagetest.Run(t, storagetest.Factory{Clock: clock, Reopen: start, Open: func(ctx context.Context) (storage.Backend, error) {
-				table = reusedTable()
-				if err := s.Empty(ctx, table); err != nil {
-					return nil, err
-				}
-				return start(ctx)
-			}})
-		})
+	t.Parallel()
+	s, clock := server(t), storagetest.NewClock()
+	var tables ring
+	var table string
+	start := func(ctx context.Context) (storage.Backend, error) {
+		return Open(ctx, sdk.Env{Now: clock.Now, Log: silent, Config: configOf(s, table)})
 	}
+	storagetest.Run(t, storagetest.Factory{Clock: clock, Reopen: start, Open: func(ctx context.Context) (_ storage.Backend, err error) {
+		if table, err = tables.empty(ctx, s); err != nil {
+			return nil, err
+		}
+		return start(ctx)
+	}})
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"sync"
@@ -17,8 +18,9 @@ var shared struct {
 	err    error
 }
 
-// TestMain ends the server.
+// TestMain is the plugin where it is told so. Else it ends the server after the tests.
 func TestMain(m *testing.M) {
+	servePlugin()
 	code := m.Run()
 	if shared.server != nil {
 		shared.server.Remove()
@@ -54,13 +56,27 @@ func ownServer(t testing.TB, options ...string) *pgtest.Server {
 	return s
 }
 
-var tableNumber, reusedNumber atomic.Int64
+var tableNumber atomic.Int64
 
 // freshTable is a name that no other test has.
 func freshTable() string { return fmt.Sprintf("t%d", tableNumber.Add(1)) }
 
-// reusedTable is one of a few names, the one that was not used for longest.
-func reusedTable() string { return fmt.Sprintf("kit%d", reusedNumber.Add(1)%16) }
+// ring are the tables of one kit, which are used in turns: making new ones for each check takes
+// longer than the check.
+type ring struct {
+	names [4]string
+	next  int
+}
+
+// empty is the table that was not used for longest, emptied.
+func (r *ring) empty(ctx context.Context, s *pgtest.Server) (string, error) {
+	r.next = (r.next + 1) % len(r.names)
+	name := &r.names[r.next]
+	if *name == "" {
+		*name = freshTable()
+	}
+	return *name, s.Empty(ctx, *name)
+}
 
 // exec does a statement as the owner of everything.
 func exec(t testing.TB, s *pgtest.Server, text string, args ...any) {
