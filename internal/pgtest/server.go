@@ -29,6 +29,7 @@ type Server struct {
 
 	mu     sync.Mutex
 	daemon *exec.Cmd
+	own    *pgx.Conn // for Exec
 	ended  chan struct{}
 }
 
@@ -140,6 +141,10 @@ func (s *Server) Stop(sig syscall.Signal) {
 	if s.daemon == nil {
 		return
 	}
+	if s.own != nil {
+		_ = s.own.Close(context.Background()) // the server goes anyway
+		s.own = nil
+	}
 	_ = s.daemon.Process.Signal(sig)
 	<-s.ended
 	if sig == syscall.SIGKILL {
@@ -169,13 +174,15 @@ func (s *Server) DSN(database string) string {
 func (s *Server) Port() int { return s.port }
 
 // Exec does a statement as the owner of everything.
-func (s *Server) Exec(ctx context.Context, text string, args ...any) error {
-	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
-	if err != nil {
-		return err
+func (s *Server) Exec(ctx context.Context, text string, args ...any) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.own == nil || s.own.IsClosed() {
+		if s.own, err = pgx.Connect(ctx, s.DSN("postgres")); err != nil {
+			return err
+		}
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	_, err = conn.Exec(ctx, text, args...)
+	_, err = s.own.Exec(ctx, text, args...)
 	return err
 }
 

@@ -48,7 +48,7 @@ func (b *Backend) collects(ctx context.Context) {
 func (b *Backend) collect(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(b.config.Timeouts.Write))
 	defer cancel()
-	conn, err := b.acquire(ctx, b.pools.write)
+	conn, err := b.acquire(ctx, &b.lanes.write)
 	if err != nil {
 		return false, err
 	}

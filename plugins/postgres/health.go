@@ -82,7 +82,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 func (b *Backend) ask(ctx context.Context) (version int64, standby bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(b.config.Timeouts.Read))
 	defer cancel()
-	conn, err := b.acquire(ctx, b.pools.write)
+	conn, err := b.acquire(ctx, &b.lanes.write)
 	if err != nil {
 		return 0, false, err
 	}
@@ -93,16 +93,17 @@ func (b *Backend) ask(ctx context.Context) (version int64, standby bool, err err
 
 func (b *Backend) details(version int64) map[string]string {
 	details := map[string]string{}
-	read, snap, write := b.pools.read.Stat(), b.pools.snap.Stat(), b.pools.write.Stat()
+	total := int32(0)
+	for _, pool := range b.lanes.pools {
+		total += pool.Stat().TotalConns()
+	}
 	for name, n := range map[string]int64{
-		"version":           version,
-		"read_connections":  int64(read.TotalConns()),
-		"read_busy":         int64(read.AcquiredConns()),
-		"read_waits":        read.EmptyAcquireCount(),
-		"read_waited_ms":    read.EmptyAcquireWaitTime().Milliseconds(),
-		"write_connections": int64(write.TotalConns()),
-		"snapshots":         int64(snap.AcquiredConns()),
-		"collected":         b.wear.collected.Load(),
+		"version":        version,
+		"connections":    int64(total),
+		"busy_reads":     int64(b.lanes.read.busy()),
+		"busy_writes":    int64(b.lanes.write.busy()),
+		"kept_snapshots": int64(b.lanes.snap.busy()),
+		"collected":      b.wear.collected.Load(),
 	} {
 		details[name] = strconv.FormatInt(n, 10)
 	}

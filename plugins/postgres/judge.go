@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -58,7 +57,7 @@ type judgement struct {
 // judge does a group in one transaction: the lock, what the write sets ask for, their
 // judgement one after the other, what they write, and the commit. Write sets with ranges are
 // judged on what the table has, after those before them are written.
-func (b *Backend) judge(ctx context.Context, conn *pgxpool.Conn, group []*request) error {
+func (b *Backend) judge(ctx context.Context, conn *conn, group []*request) error {
 	j := &judgement{b: b, now: b.now(), used: map[[16]byte]known{}}
 	j.forget()
 	batch := &pgx.Batch{}
@@ -106,10 +105,8 @@ func (j *judgement) forget() {
 // begin opens the transaction, takes the lock and reads the version.
 func (j *judgement) begin(batch *pgx.Batch) {
 	batch.Queue(begin)
-	if j.b.config.Prepared == preparedOff { // else the connection says so
-		limit := time.Duration(j.b.config.Timeouts.Write) + time.Second
-		batch.Queue(fmt.Sprintf("set local idle_in_transaction_session_timeout = %d", limit.Milliseconds()))
-	}
+	// A writer that is gone does not keep the others waiting.
+	batch.Queue(fmt.Sprintf("set local idle_in_transaction_session_timeout = %d", time.Duration(j.b.config.Timeouts.Write).Milliseconds()))
 	batch.Queue(j.b.sql.lock)
 	batch.Queue(j.b.sql.version).QueryRow(func(row pgx.Row) error {
 		var version int64

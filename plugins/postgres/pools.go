@@ -15,46 +15,75 @@ import (
 )
 
 // writers is how many connections writes have: one for whoever writes, one for what has
-// expired, one for the tables themselves.
+// expired, one for questions about the tables.
 const writers = 3
 
-// pools are the connections of a backend, by what they are for: none waits for another's.
-type pools struct {
-	write, read, snap *pgxpool.Pool
+// lane is a part of the connections of a pool: whoever has one of another lane takes none away.
+type lane struct {
+	pool *pgxpool.Pool
+	free chan struct{} // has as many as may be taken
+	name string
+}
+
+func newLane(pool *pgxpool.Pool, most int, name string) lane {
+	l := lane{pool: pool, free: make(chan struct{}, most), name: name}
+	for range most {
+		l.free <- struct{}{}
+	}
+	return l
+}
+
+// busy is how many connections are taken.
+func (l *lane) busy() int { return cap(l.free) - len(l.free) }
+
+// conn is a connection of a lane.
+type conn struct {
+	*pgxpool.Conn
+	lane *lane
+}
+
+// Release gives the connection back. One that is within a transaction is closed.
+func (c *conn) Release() {
+	c.Conn.Release()
+	c.lane.free <- struct{}{}
+}
+
+// lanes are the connections of a backend, by what they are for.
+type lanes struct {
+	pools             []*pgxpool.Pool // of the primary, and of the replica
+	write, read, snap lane
 }
 
 // connections makes the pools, which connect when they are asked.
-func (c *Config) connections() (p pools, err error) {
-	reads := c.DSN
+func (c *Config) connections() (l lanes, err error) {
+	views := c.Snapshots + 1 // one that is not kept yet
+	own, other := writers, c.Connections+views
+	dsns := []string{c.DSN}
 	if c.Replica != "" {
-		reads = c.Replica
+		dsns = append(dsns, c.Replica)
+	} else {
+		own += other
 	}
-	for _, each := range []struct {
-		pool     **pgxpool.Pool
-		dsn      string
-		most     int
-		longest  time.Duration
-		idle     time.Duration
-		readOnly bool
-	}{
-		{&p.write, c.DSN, writers, time.Duration(c.Timeouts.Write), time.Duration(c.Timeouts.Write), false},
-		{&p.read, reads, c.Connections, max(time.Duration(c.Timeouts.Read), time.Duration(c.Timeouts.Scan)), 0, c.Replica != ""},
-		{&p.snap, reads, c.Snapshots + 1, time.Duration(c.Timeouts.Scan), time.Duration(c.SnapshotLife) + time.Minute, c.Replica != ""},
-	} {
-		config, err := c.pool(each.dsn, each.most, each.longest, each.idle, each.readOnly)
+	for i, dsn := range dsns {
+		config, err := c.pool(dsn, []int{own, other}[i], i > 0)
 		if err == nil {
-			*each.pool, err = pgxpool.NewWithConfig(context.Background(), config)
+			var pool *pgxpool.Pool
+			if pool, err = pgxpool.NewWithConfig(context.Background(), config); err == nil {
+				l.pools = append(l.pools, pool)
+			}
 		}
 		if err != nil {
-			p.close()
-			return pools{}, failed(err)
+			l.close()
+			return lanes{}, failed(err)
 		}
 	}
-	return p, nil
+	reads := l.pools[len(l.pools)-1]
+	l.write, l.read, l.snap = newLane(l.pools[0], writers, "writes"), newLane(reads, c.Connections, "reads"), newLane(reads, views, "snapshots")
+	return l, nil
 }
 
 // pool is the configuration of one.
-func (c *Config) pool(dsn string, most int, longest, idle time.Duration, readOnly bool) (*pgxpool.Config, error) {
+func (c *Config) pool(dsn string, most int, readOnly bool) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
 		return nil, checkDSN("dsn", dsn)
@@ -66,11 +95,12 @@ func (c *Config) pool(dsn string, most int, longest, idle time.Duration, readOnl
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	if c.Prepared == preparedOn {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
-		for name, d := range map[string]time.Duration{"statement_timeout": longest, "idle_in_transaction_session_timeout": idle} {
-			if d > 0 { // so that the server gives up what nobody waits for
-				config.ConnConfig.RuntimeParams[name] = strconv.FormatInt((d + time.Second).Milliseconds(), 10)
-			}
-		}
+		// The server gives up what nobody waits for.
+		longest := max(time.Duration(c.Timeouts.Read), time.Duration(c.Timeouts.Scan), time.Duration(c.Timeouts.Write)) + time.Second
+		idle := time.Duration(c.SnapshotLife) + time.Minute
+		config.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(longest.Milliseconds(), 10)
+		config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(idle.Milliseconds(), 10)
+		config.ConnConfig.RuntimeParams["jit"] = "off" // compiling takes longer than any of the statements
 	}
 	return config, nil
 }
@@ -89,35 +119,46 @@ func (c *Config) connection(config *pgconn.Config, readOnly bool) {
 	}
 }
 
-func (p *pools) close() {
-	for _, pool := range []*pgxpool.Pool{p.write, p.read, p.snap} {
-		if pool != nil {
-			pool.Close()
-		}
+func (l *lanes) close() {
+	for _, pool := range l.pools {
+		pool.Close()
 	}
 }
 
-// acquire is a connection of a pool, which is to be released.
-func (b *Backend) acquire(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Conn, error) {
+// acquire is a connection of a lane, which is to be released.
+func (b *Backend) acquire(ctx context.Context, l *lane) (*conn, error) {
 	within, cancel := context.WithTimeout(ctx, time.Duration(b.config.Timeouts.Connect))
 	defer cancel()
-	conn, err := pool.Acquire(within)
-	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
-		return conn, err
+	select {
+	case <-l.free:
+	default:
+		select {
+		case <-l.free:
+		case <-within.Done():
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			return nil, &storage.Error{Code: storage.Unavailable, Layer: layer, Msg: "all connections for " + l.name + " are busy",
+				Limit: storage.Limit{Kind: "connections", Max: int64(cap(l.free)), Actual: int64(cap(l.free)) + 1}}
+		}
 	}
-	if s := pool.Stat(); s.AcquiredConns() >= s.MaxConns() {
-		return nil, &storage.Error{Code: storage.Unavailable, Layer: layer, Msg: fmt.Sprintf("all %d connections are busy", s.MaxConns()),
-			Limit: storage.Limit{Kind: "connections", Max: int64(s.MaxConns()), Actual: int64(s.AcquiredConns()) + 1}}
+	c, err := l.pool.Acquire(within)
+	if err == nil {
+		return &conn{c, l}, nil
 	}
-	return nil, &storage.Error{Code: storage.Unavailable, Layer: layer, Msg: fmt.Sprintf("the server cannot be reached: no connection within %s", b.config.Timeouts.Connect)}
+	l.free <- struct{}{}
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = &storage.Error{Code: storage.Unavailable, Layer: layer, Msg: fmt.Sprintf("the server cannot be reached: no connection within %s", b.config.Timeouts.Connect)}
+	}
+	return nil, err
 }
 
-// most is how often a read is tried, on connections that turn out to be broken.
+// mostReads is how often a read is tried, on connections that turn out to be broken.
 const mostReads = 3
 
 // reads does f with a connection of the pool. What breaks a connection is tried again on
 // another, for it reads alone.
-func (b *Backend) reads(ctx context.Context, limit time.Duration, f func(context.Context, *pgxpool.Conn) error) error {
+func (b *Backend) reads(ctx context.Context, limit time.Duration, f func(context.Context, *conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return storage.ContextError(ctx)
 	}
@@ -141,8 +182,8 @@ func (b *Backend) reads(ctx context.Context, limit time.Duration, f func(context
 	}
 }
 
-func (b *Backend) readOnce(ctx context.Context, f func(context.Context, *pgxpool.Conn) error) error {
-	conn, err := b.acquire(ctx, b.pools.read)
+func (b *Backend) readOnce(ctx context.Context, f func(context.Context, *conn) error) error {
+	conn, err := b.acquire(ctx, &b.lanes.read)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ type Backend struct {
 	last   atomic.Int64 // the latest now that was seen
 	info   atomic.Pointer[storage.Info]
 
-	pools pools
+	lanes lanes
 	gate  gate
 	queue queue
 	views views
@@ -104,12 +104,12 @@ func open(ctx context.Context, c Config, env sdk.Env) (_ *Backend, err error) {
 	t := tablesOf(c.Table)
 	b := &Backend{config: c, tables: t, sql: t.statements(), log: env.Log, clock: env.Now, closing: make(chan struct{}, 1)}
 	info := c.info()
-	if b.pools, err = c.connections(); err != nil {
+	if b.lanes, err = c.connections(); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			b.pools.close()
+			b.lanes.close()
 		}
 	}()
 	is, err := b.inspect(ctx)
@@ -165,7 +165,7 @@ func (b *Backend) Close(ctx context.Context) error {
 		defer close(closed)
 		b.ended.Wait()
 		b.views.closeAll()
-		b.pools.close()
+		b.lanes.close()
 	}()
 	select {
 	case <-closed:

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -21,7 +20,7 @@ func (b *Backend) Get(ctx context.Context, key []byte) (it storage.Item, err err
 		}
 		return it, errClosed()
 	}
-	err = b.reads(ctx, time.Duration(b.config.Timeouts.Read), func(ctx context.Context, conn *pgxpool.Conn) error {
+	err = b.reads(ctx, time.Duration(b.config.Timeouts.Read), func(ctx context.Context, conn *conn) error {
 		var version, expires int64
 		now := b.now() // not later than what is read: it may be renewed meanwhile
 		err := conn.QueryRow(ctx, b.sql.get, filled(key)).Scan(&it.Value, &version, &expires)
@@ -54,7 +53,7 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 		asked = append(asked, filled(key))
 	}
 	var found map[string]storage.Item
-	err := b.reads(ctx, time.Duration(b.config.Timeouts.Scan), func(ctx context.Context, conn *pgxpool.Conn) error {
+	err := b.reads(ctx, time.Duration(b.config.Timeouts.Scan), func(ctx context.Context, conn *conn) error {
 		found = make(map[string]storage.Item, len(asked))
 		return b.find(ctx, conn, asked, found)
 	})
@@ -65,7 +64,7 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 }
 
 // find reads the live items at keys.
-func (b *Backend) find(ctx context.Context, conn *pgxpool.Conn, keys [][]byte, found map[string]storage.Item) error {
+func (b *Backend) find(ctx context.Context, conn *conn, keys [][]byte, found map[string]storage.Item) error {
 	rows, err := conn.Query(ctx, b.sql.many, keys, b.now(), int64(mostAnswer))
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -48,7 +47,7 @@ func conflictGone() error {
 
 // scanNow answers a page of the present.
 func (b *Backend) scanNow(ctx context.Context, q storage.Query) (page storage.Page, err error) {
-	err = b.reads(ctx, time.Duration(b.config.Timeouts.Scan), func(ctx context.Context, conn *pgxpool.Conn) error {
+	err = b.reads(ctx, time.Duration(b.config.Timeouts.Scan), func(ctx context.Context, conn *conn) error {
 		page, err = b.page(ctx, conn, q)
 		return err
 	})
@@ -64,7 +63,7 @@ func limit(asked, usual, most int) int {
 
 // page reads a page in whatever transaction the connection is. Where what it looks at has
 // expired, all of it, it looks further.
-func (b *Backend) page(ctx context.Context, conn *pgxpool.Conn, q storage.Query) (storage.Page, error) {
+func (b *Backend) page(ctx context.Context, conn *conn, q storage.Query) (storage.Page, error) {
 	items := limit(q.Limit, pageItems, maxItems)
 	page, err := b.pageOf(ctx, conn, q, items, items+1)
 	if err == nil && len(page.Items) == 0 && page.Next != nil && items < maxLooks {
@@ -74,7 +73,7 @@ func (b *Backend) page(ctx context.Context, conn *pgxpool.Conn, q storage.Query)
 }
 
 // pageOf reads a page of at most so many items, from so many rows.
-func (b *Backend) pageOf(ctx context.Context, conn *pgxpool.Conn, q storage.Query, items, looks int) (storage.Page, error) {
+func (b *Backend) pageOf(ctx context.Context, conn *conn, q storage.Query, items, looks int) (storage.Page, error) {
 	p := pager{q: &q, items: items, bytes: limit(q.MaxBytes, pageBytes, maxBytes), looks: looks}
 	end := endOf(q.End)
 	rows, err := conn.Query(ctx, b.sql.scan[scanKind(q.Reverse, q.KeysOnly)], filled(q.Start), end, b.now(), int64(looks), int64(p.bytes))

@@ -44,15 +44,15 @@ func (b *Backend) inspect(ctx context.Context) (*facts, error) {
 	limit := time.Duration(b.config.Timeouts.Connect) + time.Duration(b.config.Timeouts.Read)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	conn, err := b.acquire(ctx, b.pools.write)
+	conn, err := b.acquire(ctx, &b.lanes.write)
 	if err != nil {
 		return nil, failed(err)
 	}
 	defer conn.Release()
-	is, err := b.config.read(ctx, conn.Conn())
+	is, err := b.config.read(ctx, conn.Conn.Conn())
 	if err == nil && is.found == 0 && b.config.Create {
-		if _, err = b.config.make(ctx, conn.Conn(), b.clock()); err == nil {
-			is, err = b.config.read(ctx, conn.Conn())
+		if _, err = b.config.make(ctx, conn.Conn.Conn(), b.clock()); err == nil {
+			is, err = b.config.read(ctx, conn.Conn.Conn())
 		}
 	}
 	if err != nil {
@@ -147,7 +147,7 @@ func Init(ctx context.Context, env sdk.Env) (created bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	config, err := c.pool(c.DSN, 1, time.Duration(c.Timeouts.Write), time.Duration(c.Timeouts.Write), false)
+	config, err := c.pool(c.DSN, 1, false)
 	if err != nil {
 		return false, err
 	}

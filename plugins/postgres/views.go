@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -18,7 +17,7 @@ var errNotKept = errors.New("not kept")
 // view is a transaction that sees the state of a version.
 type view struct {
 	version uint64
-	conn    *pgxpool.Conn
+	conn    *conn
 	busy    chan struct{} // of one: of who reads
 	until   int64         // ms
 	claimed bool          // a page went on in it
@@ -158,7 +157,7 @@ func (s *views) tidy(now int64) {
 func (s *views) closeAll() { s.tidy(1<<63 - 1) }
 
 // rollback ends the transaction of a connection and gives it back.
-func rollback(conn *pgxpool.Conn) {
+func rollback(conn *conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_, _ = conn.Exec(ctx, "rollback") // where it fails, the pool closes the connection
@@ -238,7 +237,7 @@ func (b *Backend) keep(ctx context.Context, q storage.Query, page storage.Page) 
 
 // view begins a transaction that sees one state, and says which.
 func (b *Backend) view(ctx context.Context) (*view, error) {
-	conn, err := b.acquire(ctx, b.pools.snap)
+	conn, err := b.acquire(ctx, &b.lanes.snap)
 	if err != nil {
 		return nil, err
 	}

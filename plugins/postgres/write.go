@@ -7,7 +7,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -136,7 +135,7 @@ func simple(group []*request, now int64) bool {
 // attempt does a group in one transaction and answers it, or answers why it is not done, or
 // that it is lost whether it is.
 func (b *Backend) attempt(ctx context.Context, group []*request, judged bool) error {
-	conn, err := b.acquire(ctx, b.pools.write)
+	conn, err := b.acquire(ctx, &b.lanes.write)
 	if err != nil {
 		return err
 	}
@@ -148,7 +147,7 @@ func (b *Backend) attempt(ctx context.Context, group []*request, judged bool) er
 }
 
 // put does a group of puts in one round trip: a lock, one statement, and the commit.
-func (b *Backend) put(ctx context.Context, conn *pgxpool.Conn, group []*request) error {
+func (b *Backend) put(ctx context.Context, conn *conn, group []*request) error {
 	batch, explicit := &pgx.Batch{}, b.explicit.Load()
 	if explicit {
 		batch.Queue(begin)
@@ -292,7 +291,7 @@ func (b *Backend) forgot(had, before uint64) {
 	b.info.Store(&info)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(b.config.Timeouts.Connect))
 	defer cancel()
-	if _, err := b.pools.write.Exec(ctx, b.tables.fill(`update {lock} set incarnation = $1::bytea`)[0], info.Incarnation[:]); err != nil {
+	if _, err := b.lanes.pools[0].Exec(ctx, b.tables.fill(`update {lock} set incarnation = $1::bytea`)[0], info.Incarnation[:]); err != nil {
 		b.log.Warn("the new incarnation is not in the table", "error", failed(err))
 	}
 }
