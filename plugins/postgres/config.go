@@ -47,7 +47,7 @@ type Timeouts struct {
 	Read    sdk.Duration `json:"read"`    // of a get
 	Scan    sdk.Duration `json:"scan"`    // of a page of a range
 	// Write bounds a group of writes, and again the settling of one whose answer was lost. It
-	// is also how long the server keeps the lock of a writer that is gone.
+	// is also twice as long as the server keeps the lock of a writer that is gone.
 	Write sdk.Duration `json:"write"`
 }
 

@@ -105,8 +105,8 @@ func (j *judgement) forget() {
 // begin opens the transaction, takes the lock and reads the version.
 func (j *judgement) begin(batch *pgx.Batch) {
 	batch.Queue(begin)
-	// A writer that is gone does not keep the others waiting.
-	batch.Queue(fmt.Sprintf("set local idle_in_transaction_session_timeout = %d", time.Duration(j.b.config.Timeouts.Write).Milliseconds()))
+	// A writer that is gone does not keep the others waiting until they give up.
+	batch.Queue(fmt.Sprintf("set local idle_in_transaction_session_timeout = %d", time.Duration(j.b.config.Timeouts.Write).Milliseconds()/2))
 	batch.Queue(j.b.sql.lock)
 	batch.Queue(j.b.sql.version).QueryRow(func(row pgx.Row) error {
 		var version int64

@@ -18,9 +18,10 @@ var shared struct {
 	err    error
 }
 
-// TestMain is the plugin where it is told so. Else it ends the server after the tests.
+// TestMain is the plugin, or the writer that is killed, where it is told so. Else it ends the server after the tests.
 func TestMain(m *testing.M) {
 	servePlugin()
+	serveCrash()
 	code := m.Run()
 	if shared.server != nil {
 		shared.server.Remove()

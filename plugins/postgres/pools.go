@@ -95,14 +95,26 @@ func (c *Config) pool(dsn string, most int, readOnly bool) (*pgxpool.Config, err
 	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	if c.Prepared == preparedOn {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
-		// The server gives up what nobody waits for.
-		longest := max(time.Duration(c.Timeouts.Read), time.Duration(c.Timeouts.Scan), time.Duration(c.Timeouts.Write)) + time.Second
-		idle := time.Duration(c.SnapshotLife) + time.Minute
-		config.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(longest.Milliseconds(), 10)
-		config.ConnConfig.RuntimeParams["idle_in_transaction_session_timeout"] = strconv.FormatInt(idle.Milliseconds(), 10)
-		config.ConnConfig.RuntimeParams["jit"] = "off" // compiling takes longer than any of the statements
+		c.session(config.ConnConfig.RuntimeParams)
 	}
 	return config, nil
+}
+
+// session says how the server treats a connection, where the DSN does not say it. It gives up
+// what nobody waits for, and a wait for a lock before the client does: then it is known that
+// nothing was done.
+func (c *Config) session(params map[string]string) {
+	write := time.Duration(c.Timeouts.Write)
+	longest := max(time.Duration(c.Timeouts.Read), time.Duration(c.Timeouts.Scan), write) + time.Second
+	for name, d := range map[string]time.Duration{"statement_timeout": longest, "lock_timeout": write * 9 / 10,
+		"idle_in_transaction_session_timeout": time.Duration(c.SnapshotLife) + time.Minute} {
+		if params[name] == "" {
+			params[name] = strconv.FormatInt(d.Milliseconds(), 10)
+		}
+	}
+	if params["jit"] == "" { // compiling takes longer than any of the statements
+		params["jit"] = "off"
+	}
 }
 
 // connection is how one connection is made.

@@ -19,7 +19,7 @@ func (l lost) Unwrap() error { return l.error }
 // maybeLost is an error of sending a commit: the server says that it is not done, or nothing was
 // sent, or it is lost.
 func maybeLost(err error) error {
-	if refused(err) || pgconn.SafeToRetry(err) {
+	if refused(err) || pgconn.SafeToRetry(err) || errors.As(err, new(pgx.ErrPreprocessingBatch)) {
 		return err
 	}
 	return lost{err}

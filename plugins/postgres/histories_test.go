@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/storage/storagetest"
+)
+
+// hosts are backends on one table, of which each call takes one at random.
+type hosts []storage.Backend
+
+func (h hosts) any() storage.Backend { return h[rand.IntN(len(h))] }
+
+func (h hosts) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	return h.any().Get(ctx, key)
+}
+func (h hosts) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
+	return h.any().GetMany(ctx, keys)
+}
+func (h hosts) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	return h.any().Scan(ctx, q)
+}
+func (h hosts) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	return h.any().Apply(ctx, w)
+}
+func (h hosts) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	return h.any().Health(ctx, p)
+}
+func (h hosts) Info() storage.Info          { return h[0].Info() }
+func (h hosts) Close(context.Context) error { return nil }
+
+// Clients of two hosts call at once while the server is killed, and connections are cut at any
+// moment: what they were answered has an order.
+func TestHistories(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the kit has histories without faults, which run with -short")
+	}
+	t.Parallel()
+	for name, disturb := range map[string]func(kill, cut func()){
+		"a server that is killed":  func(kill, _ func()) { time.Sleep(100 * time.Millisecond); kill() },
+		"connections that are cut": func(_, cut func()) { time.Sleep(20 * time.Millisecond); cut() },
+		"both":                     func(kill, cut func()) { time.Sleep(50 * time.Millisecond); cut(); kill(); cut() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := ownServer(t, "shared_buffers=16MB")
+			p := newProxy(t, s)
+			both := hosts{opened(t, s, "h", "dsn", p.dsn(s)), opened(t, s, "h", "dsn", p.dsn(s), "prepared", preparedOff)}
+			h, err := storagetest.NewHistory(t.Context(), both)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stop bool
+			var mu sync.Mutex
+			ended := make(chan struct{})
+			kill := func() {
+				if err := s.Crash(); err != nil {
+					t.Error(err)
+				}
+			}
+			go func() {
+				defer close(ended)
+				for {
+					mu.Lock()
+					over := stop
+					mu.Unlock()
+					if over {
+						return
+					}
+					disturb(kill, p.cutAll)
+				}
+			}()
+			var wg sync.WaitGroup
+			for i := range 5 {
+				c := h.Client()
+				wg.Go(func() { client(t.Context(), c, i, 150) })
+			}
+			wg.Wait()
+			mu.Lock()
+			stop = true
+			mu.Unlock()
+			<-ended
+			if err := h.Check(100, time.Minute); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// client does calls of every kind to a few keys, whatever they are answered.
+func client(ctx context.Context, b storage.Backend, who, calls int) {
+	r := rand.New(rand.NewPCG(uint64(who), rand.Uint64()))
+	for n := range calls {
+		key := []byte{byte('a' + r.IntN(4))}
+		w := &storage.WriteSet{Ops: []storage.Op{storage.Put(key, fmt.Appendf(nil, "%d.%d", who, n))}}
+		if r.IntN(2) == 0 {
+			w.ID = [16]byte{byte(who + 1), byte(n >> 8), byte(n)}
+		}
+		switch r.IntN(8) {
+		case 0, 1:
+			_, _ = b.Get(ctx, key)
+			continue
+		case 2:
+			_, _ = b.GetMany(ctx, [][]byte{{'a'}, {'b'}, key})
+			continue
+		case 3:
+			_, _ = b.Scan(ctx, storage.Query{Reverse: r.IntN(2) == 0})
+			continue
+		case 4:
+			w.Ops = []storage.Op{storage.DeleteRange([]byte("b"), []byte("d")), storage.Put(key, fmt.Appendf(nil, "%d.%d", who, n))}
+		case 5:
+			if it, err := b.Get(ctx, key); err == nil {
+				w.Checks = []storage.Check{storage.HasVersion(key, it.Version)}
+			}
+		case 6:
+			w.Ops = []storage.Op{storage.Delete(key)}
+		}
+		_, _ = b.Apply(ctx, w)
+	}
+}
