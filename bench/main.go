@@ -30,7 +30,7 @@ func (r *row) ns() float64 {
 }
 
 func main() {
-	plinth.RunWorker(durableBackend)
+	plinth.RunWorker(durableBackend, postgresBackend)
 	child()
 	testing.Init()
 	rounds := flag.Int("rounds", 5, "rounds; the least of each row counts")
@@ -51,6 +51,8 @@ func main() {
 	}
 	onDisk, closeDisk := durableRows()
 	all = append(all, onDisk...)
+	onServer, closeServer := postgresRows()
+	all = append(all, onServer...)
 	var chosen []*row
 	for _, r := range all {
 		if filter.MatchString(r.work + " " + r.subject) {
@@ -71,7 +73,7 @@ func main() {
 	}
 	fmt.Fprint(os.Stderr, "\r\x1b[K")
 	print(chosen)
-	if err := errors.Join(closeAll(), closeDisk()); err != nil {
+	if err := errors.Join(closeAll(), closeDisk(), closeServer()); err != nil {
 		fatal(err)
 	}
 	if filter.MatchString("work in another process") || filter.MatchString("get, 1 caller, processors busy") {

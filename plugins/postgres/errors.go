@@ -70,7 +70,7 @@ func repeatable(err error) bool {
 
 // broken reports whether an error is that of a connection.
 func broken(err error) bool {
-	return err != nil && stateOf(err) == "" && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && storage.CodeOf(err) == storage.Internal
+	return err != nil && stateOf(err) == "" && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !pgconn.Timeout(err) && storage.CodeOf(err) == storage.Internal
 }
 
 // failed is an error of the client or the server as the contract has it. It holds no values:

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -137,32 +136,37 @@ func (l *lanes) close() {
 	}
 }
 
-// acquire is a connection of a lane, which is to be released.
+// acquire is a connection of a lane, which is to be released. A new one is made within the time
+// that connections have for that.
 func (b *Backend) acquire(ctx context.Context, l *lane) (*conn, error) {
-	within, cancel := context.WithTimeout(ctx, time.Duration(b.config.Timeouts.Connect))
-	defer cancel()
 	select {
 	case <-l.free:
 	default:
-		select {
-		case <-l.free:
-		case <-within.Done():
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
-			return nil, &storage.Error{Code: storage.Unavailable, Layer: layer, Msg: "all connections for " + l.name + " are busy",
-				Limit: storage.Limit{Kind: "connections", Max: int64(cap(l.free)), Actual: int64(cap(l.free)) + 1}}
+		if err := b.wait(ctx, l); err != nil {
+			return nil, err
 		}
 	}
-	c, err := l.pool.Acquire(within)
-	if err == nil {
-		return &conn{c, l}, nil
+	c, err := l.pool.Acquire(ctx)
+	if err != nil {
+		l.free <- struct{}{}
+		return nil, err
 	}
-	l.free <- struct{}{}
-	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		err = &storage.Error{Code: storage.Unavailable, Layer: layer, Msg: fmt.Sprintf("the server cannot be reached: no connection within %s", b.config.Timeouts.Connect)}
+	return &conn{c, l}, nil
+}
+
+// wait is for a connection of a lane to be free.
+func (b *Backend) wait(ctx context.Context, l *lane) error {
+	timer := time.NewTimer(time.Duration(b.config.Timeouts.Connect))
+	defer timer.Stop()
+	select {
+	case <-l.free:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return &storage.Error{Code: storage.Unavailable, Layer: layer, Msg: "all connections for " + l.name + " are busy",
+			Limit: storage.Limit{Kind: "connections", Max: int64(cap(l.free)), Actual: int64(cap(l.free)) + 1}}
 	}
-	return nil, err
 }
 
 // mostReads is how often a read is tried, on connections that turn out to be broken.
@@ -178,27 +182,48 @@ func (b *Backend) reads(ctx context.Context, limit time.Duration, f func(context
 		return errClosed()
 	}
 	defer b.gate.leave()
-	within, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	end := time.Now().Add(limit)
 	for attempt := 1; ; attempt++ {
-		err := b.readOnce(within, f)
+		err := b.readOnce(ctx, end, f)
 		if err == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return storage.ContextError(ctx)
 		}
-		if attempt == mostReads || within.Err() != nil || !repeatable(err) {
+		if attempt == mostReads || !time.Now().Before(end) || !repeatable(err) {
 			return failed(err)
 		}
 	}
 }
 
-func (b *Backend) readOnce(ctx context.Context, f func(context.Context, *conn) error) error {
+func (b *Backend) readOnce(ctx context.Context, end time.Time, f func(context.Context, *conn) error) error {
 	conn, err := b.acquire(ctx, &b.lanes.read)
 	if err != nil {
 		return err
 	}
 	defer conn.Release()
-	return f(ctx, conn)
+	return conn.until(ctx, end, f)
+}
+
+// past is a time at which nothing that a connection does is in time.
+var past = time.Unix(1, 0)
+
+// until does f, which is cut off at a time, and where ctx ends before. It is the connection that
+// is told: a context that ends would have the client start a goroutine for each statement, which
+// costs as much as the rest of it.
+func (c *conn) until(ctx context.Context, end time.Time, f func(context.Context, *conn) error) error {
+	raw := c.Conn.Conn().PgConn().Conn()
+	if err := raw.SetDeadline(end); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(past) }) // it has closed, else
+	err := f(context.Background(), c)
+	if !stop() { // whoever has it next would be cut off
+		return errors.Join(err, c.Conn.Conn().Close(ctx))
+	}
+	if err == nil || !c.Conn.Conn().IsClosed() {
+		return errors.Join(err, raw.SetDeadline(time.Time{}))
+	}
+	return err
 }

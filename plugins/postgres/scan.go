@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -106,28 +107,32 @@ type pager struct {
 	last                []byte
 	full                bool
 	page                storage.Page
+
+	// The row that is read; here, so that rows do not allocate it.
+	version int64
+	row     struct {
+		version, expires pgtype.Int8
+		fits, live       pgtype.Bool
+	}
 }
 
 // take puts a row onto the page, or ends the page before it.
 func (p *pager) take(rows pgx.Rows) error {
 	var it storage.Item
-	var page int64
-	var version, expires *int64
-	var fits, live *bool
-	if err := rows.Scan(&page, &it.Key, &it.Value, &version, &expires, &fits, &live); err != nil {
+	if err := rows.Scan(&p.version, &it.Key, &it.Value, &p.row.version, &p.row.expires, &p.row.fits, &p.row.live); err != nil {
 		return err
 	}
-	p.page.Version = uint64(page)
-	if version == nil || p.full { // there is no row, or the page has ended
+	p.page.Version = uint64(p.version)
+	if !p.row.version.Valid || p.full { // there is no row, or the page has ended
 		return nil
 	}
 	p.seen++
 	p.last = filled(it.Key)
-	if !*live {
+	if !p.row.live.Bool {
 		return nil
 	}
 	size := len(it.Key) + len(it.Value)
-	if !*fits || p.items == 0 || len(p.page.Items) > 0 && size > p.bytes {
+	if !p.row.fits.Bool || p.items == 0 || len(p.page.Items) > 0 && size > p.bytes {
 		p.full = true
 		p.page.Next = p.last
 		if p.q.Reverse {
@@ -137,7 +142,7 @@ func (p *pager) take(rows pgx.Rows) error {
 	}
 	p.items--
 	p.bytes -= size
-	it.Key, it.Version, it.ExpiresAt = p.last, uint64(*version), expiry(*expires)
+	it.Key, it.Version, it.ExpiresAt = p.last, uint64(p.row.version.Int64), expiry(p.row.expires.Int64)
 	if p.q.KeysOnly {
 		it.Value = nil
 	} else {
