@@ -21,7 +21,8 @@ type postgresInitCmd struct {
 func (*postgresInitCmd) Help() string {
 	return `It creates the tables of a store of the configuration, as the user that the configuration names, and does
 nothing where they are there already. A table of that name that is not a store is an error. The user
-needs the right to create tables; "plinth serve" needs only SELECT, INSERT, UPDATE and DELETE.`
+needs the right to create tables; "plinth serve" needs SELECT, INSERT, UPDATE and DELETE on them, and USAGE
+and UPDATE on the sequence.`
 }
 
 func (c *postgresInitCmd) Run(ctx context.Context, e env) error {

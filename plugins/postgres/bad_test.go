@@ -160,7 +160,7 @@ func TestInit(t *testing.T) {
 	if n != 1 {
 		t.Errorf("%d of %d created them", n, len(made))
 	}
-	exec(t, s, "grant usage on schema apart to plain; grant select, insert, update, delete on all tables in schema apart to plain")
+	exec(t, s, "grant usage on schema apart to plain; grant select, insert, update, delete on all tables in schema apart to plain; grant usage, update on all sequences in schema apart to plain")
 	b := opened(t, s, "apart.sessions", "create", "false", "dsn", fmt.Sprintf("postgres://plain@127.0.0.1:%d/postgres?sslmode=disable", s.Port()))
 	if _, err := b.Apply(t.Context(), put("k", "v", 1)); err != nil {
 		t.Error(err)
@@ -356,7 +356,7 @@ func TestServerForgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := b.Info().Incarnation
-	exec(t, s, fmt.Sprintf("delete from %[1]s_log; insert into %[1]s_log values (%[2]d); update %[1]s set version = %[2]d", table, last-3))
+	exec(t, s, fmt.Sprintf("delete from %[1]s_log; insert into %[1]s_log values (%[2]d); update %[1]s set version = %[2]d; select setval('%[1]s_number', %[2]d)", table, last-3))
 	version, err := b.Apply(t.Context(), put("k", "x", 0))
 	if err != nil || version <= last {
 		t.Errorf("%d, %v after %d", version, err, last)

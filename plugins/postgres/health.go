@@ -61,7 +61,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	if p == storage.Liveness {
 		return h, nil
 	}
-	version, standby, err := b.ask(ctx)
+	version, standby, err := b.probe(ctx)
 	switch why := b.wear.recent(); {
 	case ctx.Err() != nil:
 		return storage.Health{}, storage.ContextError(ctx)
@@ -78,8 +78,8 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	return h, nil
 }
 
-// ask asks the server that writes go to.
-func (b *Backend) ask(ctx context.Context) (version int64, standby bool, err error) {
+// probe asks the server that writes go to.
+func (b *Backend) probe(ctx context.Context) (version int64, standby bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(b.config.Timeouts.Read))
 	defer cancel()
 	conn, err := b.acquire(ctx, &b.lanes.write)

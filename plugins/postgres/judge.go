@@ -327,6 +327,7 @@ func (j *judgement) write(batch *pgx.Batch) {
 func (j *judgement) end(batch *pgx.Batch) {
 	if j.version > j.had {
 		batch.Queue(j.b.sql.note, int64(j.version))
+		batch.Queue(j.b.sql.draw, int64(j.version))
 	}
 	if len(j.ids) > 0 {
 		var ids, digests [][]byte

@@ -203,7 +203,7 @@ func (b *Backend) readOnce(ctx context.Context, end time.Time, f func(context.Co
 		return err
 	}
 	defer conn.Release()
-	return conn.until(ctx, end, f)
+	return conn.until(ctx, end, func(ctx context.Context) error { return f(ctx, conn) })
 }
 
 // past is a time at which nothing that a connection does is in time.
@@ -212,13 +212,13 @@ var past = time.Unix(1, 0)
 // until does f, which is cut off at a time, and where ctx ends before. It is the connection that
 // is told: a context that ends would have the client start a goroutine for each statement, which
 // costs as much as the rest of it.
-func (c *conn) until(ctx context.Context, end time.Time, f func(context.Context, *conn) error) error {
+func (c *conn) until(ctx context.Context, end time.Time, f func(context.Context) error) error {
 	raw := c.Conn.Conn().PgConn().Conn()
 	if err := raw.SetDeadline(end); err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.SetDeadline(past) }) // it has closed, else
-	err := f(context.Background(), c)
+	err := f(context.Background())
 	if !stop() { // whoever has it next would be cut off
 		return errors.Join(err, c.Conn.Conn().Close(ctx))
 	}

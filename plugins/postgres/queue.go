@@ -113,10 +113,18 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 		b.gate.leave()
 		return 0, err
 	}
-	if run {
-		go b.run() // it leaves for this call
-	} else {
+	switch {
+	case !run:
 		defer b.gate.leave()
+	case ctx.Done() == nil: // the caller cannot leave, and does its own group
+		b.work(b.queue.next())
+		if group := b.queue.next(); group != nil {
+			go b.run(group)
+		} else {
+			defer b.gate.leave()
+		}
+	default:
+		go b.run(b.queue.next()) // it leaves for this call
 	}
 	select {
 	case <-r.done:
@@ -134,10 +142,10 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	}
 }
 
-// run does groups until nobody waits.
-func (b *Backend) run() {
+// run does a group, and others until nobody waits.
+func (b *Backend) run(group []*request) {
 	defer b.gate.leave()
-	for group := b.queue.next(); group != nil; group = b.queue.next() {
+	for ; group != nil; group = b.queue.next() {
 		b.work(group)
 	}
 }

@@ -27,7 +27,7 @@ type facts struct {
 	commits     string // synchronous_commit
 	fsync       string
 	readOnly    bool
-	found       int // of the four tables
+	found       int // of the four tables and the sequence
 	columns     []string
 	schema      int
 	incarnation [16]byte
@@ -66,12 +66,12 @@ func (c *Config) read(ctx context.Context, conn *pgx.Conn) (*facts, error) {
 	t, is := tablesOf(c.Table), &facts{}
 	err := conn.QueryRow(ctx, `select current_setting('server_version_num')::bigint, current_setting('block_size')::bigint, current_setting('synchronous_commit'),
 		current_setting('fsync'), pg_is_in_recovery(), (select count(*) from unnest($1::text[]) as name where to_regclass(name) is not null)`,
-		pgx.QueryExecModeExec, []string{t.items, t.lock, t.log, t.ids}).Scan(&is.number, &is.block, &is.commits, &is.fsync, &is.readOnly, &is.found)
+		pgx.QueryExecModeExec, []string{t.items, t.lock, t.log, t.ids, t.sequence()}).Scan(&is.number, &is.block, &is.commits, &is.fsync, &is.readOnly, &is.found)
 	if err != nil {
 		return nil, err
 	}
 	is.durable = is.commits != "off" && is.fsync != "off"
-	if is.found != 4 {
+	if is.found != 5 {
 		return is, nil
 	}
 	rows, err := conn.Query(ctx, `select attname || ' ' || format_type(atttypid, atttypmod) from pg_attribute
@@ -103,7 +103,7 @@ func (c *Config) judge(is *facts) error {
 		return sdk.ConfigErrorf("dsn", "the server has pages of %d bytes: keys need %d", is.block, page)
 	case is.found == 0:
 		return table("the table %s does not exist: create it with plinth postgres init, or set create: true", c.Table)
-	case is.found != 4 || !slices.Equal(is.columns, columns) && is.schema <= schema || is.schema == 0:
+	case is.found != 5 || !slices.Equal(is.columns, columns) && is.schema <= schema || is.schema == 0:
 		return table("the table %s is not a store of Plinth: use another name", c.Table)
 	case is.schema > schema:
 		return table("the table %s has the schema %d, and this program knows those up to %d: it was created by a newer one", c.Table, is.schema, schema)
@@ -134,8 +134,10 @@ func (c *Config) make(ctx context.Context, conn *pgx.Conn, now time.Time) (bool,
 	if _, err := tx.Exec(ctx, t.fill(`insert into {lock} (one, schema, incarnation) values (true, $1::bigint, $2::bytea)`)[0], int64(schema), incarnation); err != nil {
 		return false, err
 	}
-	if _, err := tx.Exec(ctx, t.fill(`insert into {log} (version) values ($1::bigint)`)[0], int64(storage.FirstVersion(now))); err != nil {
-		return false, err
+	for _, text := range t.fill(`insert into {log} (version) values ($1::bigint)`, `select setval({number}, $1::bigint)`) {
+		if _, err := tx.Exec(ctx, text, int64(storage.FirstVersion(now))); err != nil {
+			return false, err
+		}
 	}
 	return true, tx.Commit(ctx)
 }

@@ -10,6 +10,9 @@ type tables struct {
 	lock  string // one row, which every writer locks: the schema version and the incarnation
 	log   string // the versions of the latest groups of writes; the greatest is the store's
 	ids   string // IDs of write sets → what they were answered
+	// number is the sequence that versions are drawn from, by whoever has the lock, as a literal of
+	// SQL. What was drawn for a write that failed is left out.
+	number string
 }
 
 // tablesOf are those of a configured name, which Validate has checked.
@@ -18,8 +21,11 @@ func tablesOf(name string) tables {
 		parts := strings.Split(name+suffix, ".")
 		return `"` + strings.Join(parts, `"."`) + `"`
 	}
-	return tables{items: quoted(""), lock: quoted("_lock"), log: quoted("_log"), ids: quoted("_ids")}
+	return tables{items: quoted(""), lock: quoted("_lock"), log: quoted("_log"), ids: quoted("_ids"), number: "'" + quoted("_number") + "'::regclass"}
 }
+
+// sequence is the quoted name of the sequence.
+func (t tables) sequence() string { return strings.TrimSuffix(t.number[1:], "'::regclass") }
 
 // schema is the number of this layout, which is in the table: whoever changes any of it counts
 // that up.
@@ -32,6 +38,7 @@ func (t tables) create() []string {
 		`create table {items} (key bytea not null primary key, value bytea not null, version bigint not null, expires bigint not null) with (fillfactor = 90)`,
 		`create index on {items} (expires) where expires > 0`,
 		`create table {lock} (one boolean not null primary key check (one), schema integer not null, incarnation bytea not null)`,
+		`create sequence `+t.sequence(),
 		`create table {log} (version bigint not null primary key)`,
 		`create table {ids} (id bytea not null primary key, digest bytea not null, version bigint not null)`,
 		`create index on {ids} (version)`,
@@ -39,7 +46,7 @@ func (t tables) create() []string {
 }
 
 func (t tables) fill(texts ...string) []string {
-	r := strings.NewReplacer("{items}", t.items, "{lock}", t.lock, "{log}", t.log, "{ids}", t.ids)
+	r := strings.NewReplacer("{items}", t.items, "{lock}", t.lock, "{log}", t.log, "{ids}", t.ids, "{number}", t.number)
 	for i := range texts {
 		texts[i] = r.Replace(texts[i])
 	}
@@ -50,7 +57,7 @@ func (t tables) fill(texts ...string) []string {
 type statements struct {
 	get, many, version     string
 	scan                   [4]string // by scanKind
-	lock                   string
+	lock, draw             string
 	putOne, putMany        string
 	look, lookValues, used string
 	anyNewer               string
@@ -82,24 +89,29 @@ func (t tables) statements() *statements {
 			where before <= $3`),
 		version: one(`select version from {log} order by version desc limit 1`),
 		lock:    one(`select 1 from {lock} for update`),
-		// A writer has the lock when these begin, and sees what the one before it left: so it is where
-		// each statement has a snapshot of its own. Where the server's default is another, there is no
-		// row, and nothing is done.
-		putOne: one(`with last as (select version from {log} where current_setting('transaction_isolation') = 'read committed' order by version desc limit 1),
-			next as (select version as had, greatest(version, $1::bigint) + 1 as version from last),
+		draw:    one(`select setval({number}, $1::bigint)`),
+		// These take the lock and draw versions in one statement, whose snapshot is older than the
+		// lock: nothing in it reads what another writer may have changed, but for the rows that it
+		// replaces, of which it sees the latest. That is so where each statement has a snapshot of its
+		// own. Where the server's default is another, there is no row, and nothing is done.
+		putOne: one(`with locked as (select from {lock} where current_setting('transaction_isolation') = 'read committed' for update),
+			drawn as (select nextval({number}) as drawn from locked),
+			next as (select drawn, case when drawn > $1::bigint then drawn else setval({number}, $1::bigint + 1) end as version from drawn),
 			put as (insert into {items} (key, value, version, expires) select $2::bytea, $3::bytea, version, $4::bigint from next
 				on conflict (key) do update set value = excluded.value, version = excluded.version, expires = excluded.expires),
+			known as (insert into {ids} (id, digest, version) select $5::bytea, $6::bytea, version from next where $5::bytea is not null),
 			noted as (insert into {log} (version) select version from next)
-			select had, version from next`),
-		putMany: one(`with last as (select version from {log} where current_setting('transaction_isolation') = 'read committed' order by version desc limit 1),
-			next as (select version as had, greatest(version, $1::bigint) as version from last),
+			select drawn, version from next`),
+		putMany: one(`with locked as (select from {lock} where current_setting('transaction_isolation') = 'read committed' for update),
+			drawn as (select nextval({number}) as drawn from locked),
+			next as (select drawn, setval({number}, greatest(drawn, $1::bigint + 1) + $9::bigint - 1) as version from drawn),
 			put as (insert into {items} (key, value, version, expires)
-				select p.key, p.value, next.version + p.nth, p.expires from next, unnest($2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[]) as p (key, value, expires, nth)
+				select p.key, p.value, next.version - p.back, p.expires from next, unnest($2::bytea[], $3::bytea[], $4::bigint[], $5::bigint[]) as p (key, value, expires, back)
 				on conflict (key) do update set value = excluded.value, version = excluded.version, expires = excluded.expires),
 			known as (insert into {ids} (id, digest, version)
-				select p.id, p.digest, next.version + p.nth from next, unnest($6::bytea[], $7::bytea[], $8::bigint[]) as p (id, digest, nth)),
-			noted as (insert into {log} (version) select version + $9::bigint from next)
-			select had, version from next`),
+				select p.id, p.digest, next.version - p.back from next, unnest($6::bytea[], $7::bytea[], $8::bigint[]) as p (id, digest, back)),
+			noted as (insert into {log} (version) select version from next)
+			select drawn, version from next`),
 		look:        one(`select key, version, expires, null::bytea from {items} where key = any($1::bytea[])`),
 		lookValues:  one(`select key, version, expires, sha256(value) from {items} where key = any($1::bytea[])`),
 		used:        one(`select id, digest, version from {ids} where id = any($1::bytea[])`),

@@ -146,43 +146,44 @@ func (b *Backend) attempt(ctx context.Context, group []*request, judged bool) er
 	return b.put(ctx, conn, group)
 }
 
-// put does a group of puts in one round trip: a lock, one statement, and the commit.
+// put does a group of puts in one statement, which is its own transaction.
 func (b *Backend) put(ctx context.Context, conn *conn, group []*request) error {
-	batch, explicit := &pgx.Batch{}, b.explicit.Load()
-	if explicit {
-		batch.Queue(begin)
-	}
-	batch.Queue(b.sql.lock)
-	b.queuePuts(batch, group)
-	if explicit {
-		batch.Queue(commit)
-	}
-	results := conn.SendBatch(ctx, batch)
-	had, version, err := readVersions(results, explicit)
-	if closed := results.Close(); err == nil || closed != nil && errors.Is(err, pgx.ErrNoRows) {
-		err = closed
-	}
+	text, args := b.puts(group)
+	drawn, version, err := b.ask(ctx, conn, text, args)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows): // how transactions are isolated is not as it has to be
-		if explicit {
+		if b.explicit.Swap(true) {
 			return storage.Errorf(storage.Internal, "the server does not begin a transaction as it is told")
 		}
-		b.explicit.Store(true)
 		return b.put(ctx, conn, group)
 	case err != nil && stateOf(err) == stateUnique:
 		return errRepeated
 	case err != nil:
 		return maybeLost(err)
 	}
-	first := version
-	if len(group) == 1 && b.one(group) {
-		first--
-	}
-	b.gave(had, first+uint64(len(group)))
+	b.gave(drawn-1, version)
 	for i, r := range group {
-		r.answer(first+1+uint64(i), nil)
+		r.answer(version-uint64(len(group)-1-i), nil)
 	}
 	return nil
+}
+
+// ask asks the statement of a group of puts, within a transaction where that has to be.
+func (b *Backend) ask(ctx context.Context, conn *conn, text string, args []any) (drawn, version uint64, err error) {
+	var d, v int64
+	if !b.explicit.Load() {
+		end, _ := ctx.Deadline()
+		err = conn.until(ctx, end, func(ctx context.Context) error {
+			return conn.QueryRow(ctx, text, args...).Scan(&d, &v)
+		})
+		return uint64(d), uint64(v), err
+	}
+	batch := &pgx.Batch{}
+	batch.Queue(begin)
+	batch.Queue(text, args...).QueryRow(func(row pgx.Row) error { return row.Scan(&d, &v) })
+	batch.Queue(commit)
+	err = conn.SendBatch(ctx, batch).Close()
+	return uint64(d), uint64(v), err
 }
 
 const (
@@ -190,33 +191,31 @@ const (
 	commit = "commit"
 )
 
-// one reports whether a group is the put of one key, without an ID.
-func (b *Backend) one(group []*request) bool {
-	return len(group) == 1 && len(group[0].writes.Ops) == 1 && !group[0].identified()
-}
-
-// queuePuts adds the statement of a group of puts. Of two puts of one key the later counts:
-// nobody could see the other.
-func (b *Backend) queuePuts(batch *pgx.Batch, group []*request) {
-	if b.one(group) {
-		o := &group[0].writes.Ops[0]
-		batch.Queue(b.sql.putOne, int64(b.seen.Load()), filled(o.Key), filled(o.Value), millis(o.ExpiresAt))
-		return
+// puts is the statement of a group of puts, and its arguments. Of two puts of one key the later
+// counts: nobody could see the other.
+func (b *Backend) puts(group []*request) (text string, args []any) {
+	seen := int64(b.seen.Load())
+	if w := group[0].writes; len(group) == 1 && len(w.Ops) == 1 {
+		o := &w.Ops[0]
+		var id, digest []byte
+		if group[0].identified() {
+			id, digest = w.ID[:], group[0].digest[:]
+		}
+		return b.sql.putOne, []any{seen, filled(o.Key), filled(o.Value), millis(o.ExpiresAt), id, digest}
 	}
-	var rows rows
-	at := map[string]int{}
-	var ids, digests [][]byte
-	var idsNth []int64
+	rows, at := rows{}, map[string]int{}
+	ids, digests, idsBack := [][]byte{}, [][]byte{}, []int64{}
 	for nth, r := range group {
+		back := int64(len(group) - 1 - nth)
 		for i := range r.writes.Ops {
 			o := &r.writes.Ops[i]
-			rows.put(at, o.Key, o.Value, millis(o.ExpiresAt), int64(nth)+1)
+			rows.put(at, o.Key, o.Value, millis(o.ExpiresAt), back)
 		}
 		if r.identified() {
-			ids, digests, idsNth = append(ids, r.writes.ID[:]), append(digests, r.digest[:]), append(idsNth, int64(nth)+1)
+			ids, digests, idsBack = append(ids, r.writes.ID[:]), append(digests, r.digest[:]), append(idsBack, back)
 		}
 	}
-	batch.Queue(b.sql.putMany, int64(b.seen.Load()), rows.keys, rows.values, rows.expires, rows.versions, filledAll(ids), filledAll(digests), idsNth, int64(len(group)))
+	return b.sql.putMany, []any{seen, rows.keys, rows.values, rows.expires, rows.versions, ids, digests, idsBack, int64(len(group))}
 }
 
 // rows are items to be put, column by column.
@@ -243,30 +242,6 @@ func filled(b []byte) []byte {
 		return []byte{}
 	}
 	return b
-}
-
-func filledAll(b [][]byte) [][]byte {
-	if b == nil {
-		return [][]byte{}
-	}
-	return b
-}
-
-// readVersions reads the answers of put: the version before it, and the one that its statement
-// answers.
-func readVersions(results pgx.BatchResults, explicit bool) (had, version uint64, err error) {
-	before := 1 // the lock
-	if explicit {
-		before++
-	}
-	for range before {
-		if _, err := results.Exec(); err != nil {
-			return 0, 0, err
-		}
-	}
-	var h, v int64
-	err = results.QueryRow().Scan(&h, &v)
-	return uint64(h), uint64(v), err
 }
 
 // gave notes that versions up to one were given, where the server's before that was had.
