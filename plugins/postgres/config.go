@@ -21,7 +21,8 @@ type Config struct {
 	// empty: as the DSN has it.
 	Password string `json:"password"`
 	// Table is the name of the store's table, or SCHEMA.TABLE: lower-case letters, digits and
-	// underscores. It is required. Beside TABLE there are TABLE_lock, TABLE_log, TABLE_ids and the sequence TABLE_number.
+	// underscores. It is required. Beside TABLE there are TABLE_lock, TABLE_log, TABLE_ids and the
+	// sequence TABLE_number.
 	Table string `json:"table"`
 	// Create creates the tables at the start if they are missing, as "plinth postgres init" does.
 	Create bool `json:"create"`
