@@ -67,14 +67,11 @@ func (s *Server) init() error {
 			return err
 		}
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
 		return err
 	}
-	s.port = l.Addr().(*net.TCPAddr).Port
-	if err := l.Close(); err != nil {
-		return err
-	}
+	s.port = port
 	// A password is asked for from one user alone, whom tests create.
 	cmd := s.command("initdb", "-D", filepath.Join(s.dir, "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -170,6 +167,39 @@ func (s *Server) Remove() {
 // DSN is how a database of the server is reached, by its owner.
 func (s *Server) DSN(database string) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
+}
+
+// Standby makes the files of a server that follows this one, which is stopped meanwhile.
+func (s *Server) Standby() (*Server, error) {
+	s.Stop(syscall.SIGINT)
+	dir, err := os.MkdirTemp("", "plinth-postgres-")
+	if err != nil {
+		return nil, err
+	}
+	other := &Server{bin: s.bin, dir: dir, as: s.as, options: append([]string{fmt.Sprintf("primary_conninfo=host=127.0.0.1 port=%d user=postgres", s.port)}, s.options...)}
+	if out, err := exec.Command("cp", "-a", s.dir+"/.", dir).CombinedOutput(); err != nil {
+		return nil, errors.Join(fmt.Errorf("copying: %w: %s", err, out), os.RemoveAll(dir))
+	}
+	err = os.WriteFile(filepath.Join(dir, "data", "standby.signal"), nil, 0o600)
+	if err == nil {
+		other.port, err = freePort()
+	}
+	if err == nil {
+		err = s.Start()
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return other, nil
+}
+
+// freePort is one on which nobody listens.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // Port is where the server listens, also while it does not run.

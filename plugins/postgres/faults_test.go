@@ -142,7 +142,7 @@ func TestTwoHosts(t *testing.T) {
 	s, table := server(t), freshTable()
 	hosts := []*Backend{opened(t, s, table), opened(t, s, table)}
 	var wg sync.WaitGroup
-	const each = 200
+	const each = 25
 	for i := range 8 {
 		b := hosts[i%2]
 		wg.Go(func() {
@@ -345,7 +345,7 @@ func TestRestarted(t *testing.T) {
 	}
 	t.Parallel()
 	s := ownServer(t)
-	b := opened(t, s, "t", "timeouts", `{"connect": "2s"}`)
+	b := opened(t, s, "t", "timeouts", `{"connect": "2s", "write": "1s"}`)
 	if _, err := b.Apply(t.Context(), put("k", "v", 0)); err != nil {
 		t.Fatal(err)
 	}

@@ -78,7 +78,7 @@ func TestHistories(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range 5 {
 				c := h.Client()
-				wg.Go(func() { client(t.Context(), c, i, 150) })
+				wg.Go(func() { client(t.Context(), c, i, 100) })
 			}
 			wg.Wait()
 			mu.Lock()
