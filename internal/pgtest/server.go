@@ -218,6 +218,16 @@ func (s *Server) Exec(ctx context.Context, text string, args ...any) (err error)
 	return err
 }
 
+// Gone waits until no client of that application_name is connected: what one that was killed has
+// sent is done before its connection ends.
+func (s *Server) Gone(ctx context.Context, name string) error {
+	return s.Exec(ctx, fmt.Sprintf(`do $$ begin
+		while exists (select from pg_stat_activity where application_name = '%s') loop
+			perform pg_sleep(0.002);
+			perform pg_stat_clear_snapshot();
+		end loop; end $$`, name))
+}
+
 // Empty makes an empty store of the one in a table, if there is one: that takes a tenth of what
 // creating another takes.
 func (s *Server) Empty(ctx context.Context, table string) error {

@@ -49,8 +49,9 @@ func TestConformanceAsAProcess(t *testing.T) {
 	var tables ring
 	var table string
 	var last *procs.Backend
+	const name = "kit" // of the connections
 	start := func(ctx context.Context) (storage.Backend, error) {
-		b, err := asProcess(t, clock.Now).Open(ctx, "s", configOf(s, table, "prepared", preparedOff))
+		b, err := asProcess(t, clock.Now).Open(ctx, "s", configOf(s, table, "prepared", preparedOff, "dsn", s.DSN("postgres")+"&application_name="+name))
 		if err != nil {
 			return nil, err
 		}
@@ -68,6 +69,9 @@ func TestConformanceAsAProcess(t *testing.T) {
 		Reopen: start,
 		Crash: func(ctx context.Context) (storage.Backend, error) {
 			last.Kill()
+			if err := s.Gone(ctx, name); err != nil { // what it has sent the server does
+				return nil, err
+			}
 			return start(ctx)
 		},
 	})
