@@ -259,6 +259,52 @@ func TestCollected(t *testing.T) {
 	}
 }
 
+// IDs are forgotten once there are more than enough later ones, and not within a minute.
+func TestForgotten(t *testing.T) {
+	t.Parallel()
+	s, table := server(t), freshTable()
+	b := opened(t, s, table)
+	b.end()
+	b.ended.Wait()
+	first, err := b.Apply(t.Context(), put("k", "v", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(t, s, fmt.Sprintf("insert into %s_ids select sha256(n::text::bytea), '', n + %d from generate_series(1, %d) n", table, first, 2*idsKept))
+	collect := func() {
+		for more := true; more; {
+			if more, err = b.collect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	left := func() (n int) {
+		conn, err := b.acquire(t.Context(), &b.lanes.read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Release()
+		if err := conn.QueryRow(t.Context(), "select count(*) from "+table+"_ids").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	collect()
+	if n := left(); n != 2*idsKept+1 {
+		t.Errorf("%d are left at once", n)
+	}
+	b.marks.recent = []mark{{time.Now().Add(-idsFor), int64(first) + 10}}
+	collect()
+	if n := left(); n != 2*idsKept+1-10 {
+		t.Errorf("%d are left of those that are young", n)
+	}
+	b.marks.old = 1 << 62
+	collect()
+	if n := left(); n != idsKept+1 {
+		t.Errorf("%d are left, and %d are to stay", n, idsKept)
+	}
+}
+
 // A page of a scan that goes on is kept for a time, and not too many of them; then it is a
 // conflict. So it is where the server ended its transaction.
 func TestKeptViews(t *testing.T) {

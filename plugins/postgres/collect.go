@@ -53,13 +53,18 @@ func (b *Backend) collect(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	defer conn.Release()
+	var version int64
+	if err := conn.QueryRow(ctx, b.sql.version).Scan(&version); err != nil {
+		return false, err
+	}
+	b.marks.note(time.Now(), version)
 	for _, step := range []struct {
 		text string
 		args []any
 	}{
 		{b.sql.collect, []any{b.now() - skew.Milliseconds(), int64(collectAtOne)}},
 		{b.sql.trim, []any{int64(10 * collectAtOne)}},
-		{b.sql.forget, []any{int64(idsKept), int64(10 * collectAtOne)}},
+		{b.sql.forget, []any{int64(idsKept), b.marks.old, int64(10 * collectAtOne)}},
 	} {
 		tag, err := conn.Exec(ctx, step.text, step.args...)
 		if err != nil {
@@ -70,4 +75,26 @@ func (b *Backend) collect(ctx context.Context) (more bool, err error) {
 		more = more || n >= collectAtOne
 	}
 	return more, nil
+}
+
+// marks tell which version the store had some time ago.
+type marks struct {
+	old    int64 // the version idsFor ago; 0: it is not known
+	recent []mark
+}
+
+type mark struct {
+	at      time.Time
+	version int64
+}
+
+// note has the store be at a version now.
+func (m *marks) note(now time.Time, version int64) {
+	if n := len(m.recent); n == 0 || now.Sub(m.recent[n-1].at) >= collectEach {
+		m.recent = append(m.recent, mark{now, version})
+	}
+	for len(m.recent) > 0 && now.Sub(m.recent[0].at) >= idsFor {
+		m.old = m.recent[0].version
+		m.recent = m.recent[1:]
+	}
 }

@@ -21,8 +21,12 @@ const (
 	mostGets   = 10_000
 )
 
-// idsKept is how many of the latest IDs are remembered at least.
-const idsKept = 65536
+// idsKept is how many of the latest IDs are remembered at least, and idsFor how long those of
+// a busy store are, which has more of them by then.
+const (
+	idsKept = 16384
+	idsFor  = time.Minute
+)
 
 // Backend is a store in a table. It is safe for concurrent use.
 type Backend struct {
@@ -39,6 +43,7 @@ type Backend struct {
 	queue queue
 	views views
 	wear  wear
+	marks marks // of who collects
 
 	// seen is the greatest version that a write was given here, and not less than the clock
 	// says: those that follow are greater, also where the server forgot some.

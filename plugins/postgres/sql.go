@@ -128,7 +128,7 @@ func (t tables) statements() *statements {
 		trim: one(`delete from {log} where version = any(array(
 			select version from {log} where version < (select max(version) from {log}) order by version limit $1))`),
 		forget: one(`delete from {ids} where id = any(array(
-			select id from {ids} where version < (select version from {ids} order by version desc offset $1 limit 1) order by version limit $2))`),
+			select id from {ids} where version < (select version from {ids} order by version desc offset $1 limit 1) and version < $2 order by version limit $3))`),
 	}
 	for kind := range s.scan {
 		s.scan[kind] = one(scanText(kind&1 != 0, kind&2 != 0))
