@@ -91,6 +91,8 @@ func failed(err error) error {
 		return errClosed()
 	case errors.As(err, &pg):
 		return &storage.Error{Code: codeOf(pg.Code), Layer: layer, Msg: fmt.Sprintf("%s (SQLSTATE %s)%s", said(pg), pg.Code, advice(pg.Code)), Err: stateError(pg.Code)}
+	case err == context.DeadlineExceeded: // the caller's
+		return storage.AsError(err)
 	case errors.Is(err, context.Canceled):
 		return &storage.Error{Code: storage.Canceled, Layer: layer, Err: context.Canceled}
 	case errors.As(err, &connect):

@@ -95,7 +95,7 @@ func (q *queue) next() []*request {
 }
 
 // Apply does all of w or nothing: see [storage.Backend]. Should ctx end once the write has
-// begun, its outcome is unknown.
+// begun, its outcome may be unknown.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	info := b.info.Load()
 	if err := ctx.Err(); err != nil {
@@ -113,18 +113,10 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 		b.gate.leave()
 		return 0, err
 	}
-	switch {
-	case !run:
+	if run {
+		b.lead(ctx)
+	} else {
 		defer b.gate.leave()
-	case ctx.Done() == nil: // the caller cannot leave, and does its own group
-		b.work(b.queue.next())
-		if group := b.queue.next(); group != nil {
-			go b.run(group)
-		} else {
-			defer b.gate.leave()
-		}
-	default:
-		go b.run(b.queue.next()) // it leaves for this call
 	}
 	select {
 	case <-r.done:
@@ -142,11 +134,26 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	}
 }
 
+// lead does the caller's own write set, as long as its ctx allows. Where others have come, for
+// whom that says nothing, a goroutine does the work: handing it over takes longer than it saves,
+// else. The gate is left when all is done.
+func (b *Backend) lead(ctx context.Context) {
+	group := b.queue.next()
+	if len(group) == 1 {
+		b.work(ctx, group)
+		if group = b.queue.next(); group == nil {
+			b.gate.leave()
+			return
+		}
+	}
+	go b.run(group)
+}
+
 // run does a group, and others until nobody waits.
 func (b *Backend) run(group []*request) {
 	defer b.gate.leave()
 	for ; group != nil; group = b.queue.next() {
-		b.work(group)
+		b.work(context.Background(), group)
 	}
 }
 

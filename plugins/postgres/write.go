@@ -31,41 +31,56 @@ var errRepeated = errors.New("an ID is known")
 // mostAttempts is how often a group is tried of which nothing was done.
 const mostAttempts = 8
 
-// work does a group and answers it, within the time that the configuration gives.
-func (b *Backend) work(group []*request) {
+// work does a group and answers it, within the time that the configuration gives, and ctx.
+func (b *Backend) work(ctx context.Context, group []*request) {
 	limit := time.Duration(b.config.Timeouts.Write)
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	err := b.tries(ctx, group)
+	within, cancel := context.WithTimeout(ctx, limit)
+	err := b.tries(within, group)
 	cancel()
-	if errors.As(err, new(lost)) {
-		group = b.giveUp(group, err)
-		ctx, cancel = context.WithTimeout(context.Background(), limit)
+	left := over(ctx)
+	if err != nil && left == nil {
+		b.wear.failed(err)
+	}
+	switch {
+	case err == nil:
+	case errors.As(err, new(lost)):
+		if left != nil {
+			err = left
+		}
+		group = giveUp(group, err)
+		within, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
-		if err = b.settle(ctx, group); err != nil {
+		if err = b.settle(within, group); err != nil {
 			for _, r := range group {
 				r.answer(0, unknown(err))
 			}
 		}
-		return
-	}
-	switch {
-	case err == nil:
 	case len(group) > 1 && refused(err) && !repeatable(err): // of one, and not of the others
 		for _, r := range group {
-			b.work([]*request{r})
+			b.work(ctx, []*request{r})
 		}
 	default:
-		b.wear.failed(err)
+		if left != nil {
+			err = left
+		}
 		for _, r := range group {
 			r.answer(0, failed(err))
 		}
 	}
 }
 
+// over is why a caller waits no longer; nil: it does. A connection notices a deadline before its
+// context does.
+func over(ctx context.Context) error {
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
 // giveUp answers those of a group that may have been done, and cannot be settled: they have no
-// ID. It answers the others.
-func (b *Backend) giveUp(group []*request, err error) (others []*request) {
-	b.wear.failed(err)
+// ID. The others it returns.
+func giveUp(group []*request, err error) (others []*request) {
 	for _, r := range group {
 		if r.identified() {
 			others = append(others, r)
