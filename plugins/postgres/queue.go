@@ -157,10 +157,22 @@ func (b *Backend) run(group []*request) {
 	}
 }
 
+// normal is a write set in whose ops no key is twice.
+func normal(w *storage.WriteSet, info *storage.Info) (*storage.WriteSet, error) {
+	if len(w.Ops) > 1 {
+		return storage.Normalize(w, info)
+	}
+	if err := w.Validate(info); err != nil {
+		return nil, err
+	}
+	n := *w.Cut(info.Limits)
+	return &n, nil
+}
+
 // newRequest checks a write set, and owns what it needs of it: the caller may leave before it
 // is done.
 func newRequest(w *storage.WriteSet, info *storage.Info) (*request, error) {
-	n, err := storage.Normalize(w, info)
+	n, err := normal(w, info)
 	if err != nil {
 		return nil, err
 	}

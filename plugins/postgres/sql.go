@@ -58,7 +58,8 @@ type statements struct {
 	get, many, version     string
 	scan                   [4]string // by scanKind
 	lock, draw             string
-	putOne, putMany        string
+	putOne, putKnown       string // of one key, without an ID and with one
+	putMany                string
 	look, lookValues, used string
 	anyNewer               string
 	remove, removeRange    string
@@ -94,14 +95,8 @@ func (t tables) statements() *statements {
 		// lock: nothing in it reads what another writer may have changed, but for the rows that it
 		// replaces, of which it sees the latest. That is so where each statement has a snapshot of its
 		// own. Where the server's default is another, there is no row, and nothing is done.
-		putOne: one(`with locked as (select from {lock} where current_setting('transaction_isolation') = 'read committed' for update),
-			drawn as (select nextval({number}) as drawn from locked),
-			next as (select drawn, case when drawn > $1::bigint then drawn else setval({number}, $1::bigint + 1) end as version from drawn),
-			put as (insert into {items} (key, value, version, expires) select $2::bytea, $3::bytea, version, $4::bigint from next
-				on conflict (key) do update set value = excluded.value, version = excluded.version, expires = excluded.expires),
-			known as (insert into {ids} (id, digest, version) select $5::bytea, $6::bytea, version from next where $5::bytea is not null),
-			noted as (insert into {log} (version) select version from next)
-			select drawn, version from next`),
+		putOne:   one(putText("")),
+		putKnown: one(putText(`known as (insert into {ids} (id, digest, version) select $5::bytea, $6::bytea, version from next),`)),
 		putMany: one(`with locked as (select from {lock} where current_setting('transaction_isolation') = 'read committed' for update),
 			drawn as (select nextval({number}) as drawn from locked),
 			next as (select drawn, setval({number}, greatest(drawn, $1::bigint + 1) + $9::bigint - 1) as version from drawn),
@@ -134,6 +129,18 @@ func (t tables) statements() *statements {
 		s.scan[kind] = one(scanText(kind&1 != 0, kind&2 != 0))
 	}
 	return s
+}
+
+// putText puts one key; more is a part of the statement.
+func putText(more string) string {
+	return `with locked as (select from {lock} where current_setting('transaction_isolation') = 'read committed' for update),
+		drawn as (select nextval({number}) as drawn from locked),
+		next as (select drawn, case when drawn > $1::bigint then drawn else setval({number}, $1::bigint + 1) end as version from drawn),
+		put as (insert into {items} (key, value, version, expires) select $2::bytea, $3::bytea, version, $4::bigint from next
+			on conflict (key) do update set value = excluded.value, version = excluded.version, expires = excluded.expires),
+		` + more + `
+		noted as (insert into {log} (version) select version from next)
+		select drawn, version from next`
 }
 
 // scanText is a page of at most $4 rows of [$1, $2), with what has expired at $3, and the

@@ -212,11 +212,11 @@ func (b *Backend) puts(group []*request) (text string, args []any) {
 	seen := int64(b.seen.Load())
 	if w := group[0].writes; len(group) == 1 && len(w.Ops) == 1 {
 		o := &w.Ops[0]
-		var id, digest []byte
-		if group[0].identified() {
-			id, digest = w.ID[:], group[0].digest[:]
+		args := []any{seen, filled(o.Key), filled(o.Value), millis(o.ExpiresAt)}
+		if !group[0].identified() {
+			return b.sql.putOne, args
 		}
-		return b.sql.putOne, []any{seen, filled(o.Key), filled(o.Value), millis(o.ExpiresAt), id, digest}
+		return b.sql.putKnown, append(args, w.ID[:], group[0].digest[:])
 	}
 	rows, at := rows{}, map[string]int{}
 	ids, digests, idsBack := [][]byte{}, [][]byte{}, []int64{}
