@@ -1,7 +1,7 @@
 // Package postgres is a backend on a PostgreSQL server: a store in a table, over
 // github.com/jackc/pgx.
 //
-// Writers take turns, on all hosts: each group of writes locks one row, is judged on what the
+// Writers take turns, on all hosts: each group of writes takes the store's lock, is judged on what the
 // one before it left, and commits at versions greater than all before. Write sets that wait
 // while another group commits share the next transaction. Reads are single statements, so
 // that each is one state; the pages of a scan go on in a transaction that is kept for them.

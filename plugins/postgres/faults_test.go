@@ -248,7 +248,7 @@ func TestTimeouts(t *testing.T) {
 		t.Errorf("it is %s", is)
 	}
 	waits := opened(t, s, table, "timeouts", `{"write": "500ms"}`)
-	tx := holding(t, s, `select from `+table+`_lock for update`)
+	tx := holding(t, s, "select "+tablesOf(table).take)
 	if _, err := waits.Apply(t.Context(), put("k", "v", 0)); !errors.Is(err, storage.ErrTimeout) || storage.Unknown(err) {
 		t.Errorf("behind a writer that does not end: %v", err)
 	}
@@ -317,7 +317,7 @@ func TestLeftAlone(t *testing.T) {
 	t.Parallel()
 	s, table := server(t), freshTable()
 	b := opened(t, s, table)
-	tx := holding(t, s, `select from `+table+`_lock for update`)
+	tx := holding(t, s, "select "+tablesOf(table).take)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if _, err := b.Apply(ctx, put("k", "v", 0)); !errors.Is(err, storage.ErrOutcomeUnknown) || !errors.Is(err, context.DeadlineExceeded) {

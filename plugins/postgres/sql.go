@@ -1,13 +1,15 @@
 package postgres
 
 import (
+	"fmt"
 	"strings"
 )
 
 // tables are the quoted names of a store's tables.
 type tables struct {
 	items string // key → value, version, expiry
-	lock  string // one row, which every writer locks: the schema version and the incarnation
+	lock  string // one row: the schema version and the incarnation; every writer locks its name
+	take  string // takes that lock until the transaction ends
 	log   string // the versions of the latest groups of writes; the greatest is the store's
 	ids   string // IDs of write sets → what they were answered
 	// number is the sequence that versions are drawn from, by whoever has the lock, as a literal of
@@ -21,8 +23,13 @@ func tablesOf(name string) tables {
 		parts := strings.Split(name+suffix, ".")
 		return `"` + strings.Join(parts, `"."`) + `"`
 	}
-	return tables{items: quoted(""), lock: quoted("_lock"), log: quoted("_log"), ids: quoted("_ids"), number: "'" + quoted("_number") + "'::regclass"}
+	return tables{items: quoted(""), lock: quoted("_lock"), log: quoted("_log"), ids: quoted("_ids"), number: "'" + quoted("_number") + "'::regclass",
+		take: fmt.Sprintf("pg_advisory_xact_lock(%d + '%s'::regclass::oid::bigint)", lockSpace, quoted("_lock"))}
 }
+
+// lockSpace keeps our advisory locks apart from those of others: "PLNT", and the number of the
+// table after it.
+const lockSpace = 0x504C4E54 << 32
 
 // sequence is the quoted name of the sequence.
 func (t tables) sequence() string { return strings.TrimSuffix(t.number[1:], "'::regclass") }
@@ -46,7 +53,7 @@ func (t tables) create() []string {
 }
 
 func (t tables) fill(texts ...string) []string {
-	r := strings.NewReplacer("{items}", t.items, "{lock}", t.lock, "{log}", t.log, "{ids}", t.ids, "{number}", t.number)
+	r := strings.NewReplacer("{items}", t.items, "{lock}", t.lock, "{log}", t.log, "{ids}", t.ids, "{number}", t.number, "{take}", t.take)
 	for i := range texts {
 		texts[i] = r.Replace(texts[i])
 	}
@@ -89,7 +96,7 @@ func (t tables) statements() *statements {
 				from {items} where key = any($1::bytea[]) and (expires = 0 or expires > $2)) rows
 			where before <= $3`),
 		version: one(`select version from {log} order by version desc limit 1`),
-		lock:    one(`select 1 from {lock} for update`),
+		lock:    one(`select {take}`),
 		draw:    one(`select setval({number}, $1::bigint)`),
 		// These take the lock and draw versions in one statement, whose snapshot is older than the
 		// lock: nothing in it reads what another writer may have changed, but for the rows that it
@@ -97,7 +104,7 @@ func (t tables) statements() *statements {
 		// own. Where the server's default is another, there is no row, and nothing is done.
 		putOne:   one(putText("")),
 		putKnown: one(putText(`known as (insert into {ids} (id, digest, version) select $5::bytea, $6::bytea, version from next),`)),
-		putMany: one(`with locked as (select from {lock} where current_setting('transaction_isolation') = 'read committed' for update),
+		putMany: one(`with locked as (select {take} where current_setting('transaction_isolation') = 'read committed'),
 			drawn as (select nextval({number}) as drawn from locked),
 			next as (select drawn, setval({number}, greatest(drawn, $1::bigint + 1) + $9::bigint - 1) as version from drawn),
 			put as (insert into {items} (key, value, version, expires)
@@ -133,7 +140,7 @@ func (t tables) statements() *statements {
 
 // putText puts one key; more is a part of the statement.
 func putText(more string) string {
-	return `with locked as (select from {lock} where current_setting('transaction_isolation') = 'read committed' for update),
+	return `with locked as (select {take} where current_setting('transaction_isolation') = 'read committed'),
 		drawn as (select nextval({number}) as drawn from locked),
 		next as (select drawn, case when drawn > $1::bigint then drawn else setval({number}, $1::bigint + 1) end as version from drawn),
 		put as (insert into {items} (key, value, version, expires) select $2::bytea, $3::bytea, version, $4::bigint from next
