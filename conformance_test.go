@@ -60,6 +60,7 @@ func TestDefaultPipelineConformanceOnDisk(t *testing.T) {
 }
 
 // The same over a store on a server, which stays while its backend is closed and opened again.
+// It is asked as it is behind a pooler: without prepared statements.
 func TestDefaultPipelineConformanceOnPostgreSQL(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the pipeline's kit, and that of the store, run by themselves")
@@ -75,7 +76,7 @@ func TestDefaultPipelineConformanceOnPostgreSQL(t *testing.T) {
 	clock := storagetest.NewClock()
 	tables := 0
 	start := func(ctx context.Context) (storage.Backend, error) {
-		below, err := postgres.Open(ctx, sdk.Env{Now: clock.Now, Config: fmt.Appendf(nil, `{"dsn": %q, "table": "kit%d", "create": true}`, server.DSN("postgres"), tables%4)})
+		below, err := postgres.Open(ctx, sdk.Env{Now: clock.Now, Config: fmt.Appendf(nil, `{"dsn": %q, "table": "kit%d", "create": true, "prepared": "off"}`, server.DSN("postgres"), tables%4)})
 		if err != nil {
 			return nil, err
 		}

@@ -31,8 +31,8 @@ func configOf(s *pgtest.Server, table string, more ...string) json.RawMessage {
 	return b
 }
 
-// The whole kit, with restarts. Without prepared statements it runs over the plugin as a
-// process.
+// The whole kit, with restarts. Without prepared statements it runs below the default pipeline:
+// see TestDefaultPipelineConformanceOnPostgreSQL.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	s, clock := server(t), storagetest.NewClock()

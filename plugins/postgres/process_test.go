@@ -39,7 +39,7 @@ func asProcess(t *testing.T, clock func() time.Time) *procs.Plugin {
 }
 
 // The kit over the plugin in a process of its own, with restarts, and with processes that
-// are killed, as it runs behind a pooler: without prepared statements.
+// are killed.
 func TestConformanceAsAProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes under the race detector: each check starts a process")
@@ -51,7 +51,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 	var last *procs.Backend
 	const name = "kit" // of the connections
 	start := func(ctx context.Context) (storage.Backend, error) {
-		b, err := asProcess(t, clock.Now).Open(ctx, "s", configOf(s, table, "prepared", preparedOff, "dsn", s.DSN("postgres")+"&application_name="+name))
+		b, err := asProcess(t, clock.Now).Open(ctx, "s", configOf(s, table, "dsn", s.DSN("postgres")+"&application_name="+name))
 		if err != nil {
 			return nil, err
 		}
