@@ -59,6 +59,9 @@ func TestDefaultPipelineConformanceOnDisk(t *testing.T) {
 	}})
 }
 
+// builtInForShortKeys is the built-in pipeline with a limit of keys that PostgreSQL can index.
+const builtInForShortKeys = "[instrument, size_limits: { key: 2560, value: 4MiB }, cache: { max_bytes: 64MiB, ttl: 60s }, batch: { max_ops: 1000, max_bytes: 8MiB, linger: 0s }]"
+
 // The same over a store on a server, which stays while its backend is closed and opened again.
 // It is asked as it is behind a pooler: without prepared statements.
 func TestDefaultPipelineConformanceOnPostgreSQL(t *testing.T) {
@@ -80,7 +83,11 @@ func TestDefaultPipelineConformanceOnPostgreSQL(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		return pipeline(below, "", clock)
+		all, err := pipeline(below, builtInForShortKeys, clock)
+		if err != nil {
+			return nil, errors.Join(err, below.Close(ctx))
+		}
+		return all, nil
 	}
 	storagetest.Run(t, storagetest.Factory{Clock: clock, Reopen: start, Open: func(ctx context.Context) (storage.Backend, error) {
 		tables++
