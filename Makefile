@@ -64,7 +64,7 @@ soak: ## Run for SOAK (3m) each what make test runs for seconds: stores that are
 
 .PHONY: crash
 crash: ## Crash durable stores CRASH (200) times each: processes that are killed, disks that lose what was not synced
-	PLINTH_CRASH=$(or $(CRASH),200) $(GO) test -count=1 -timeout 1h -run 'TestKilled|TestPowerLost' -v ./plugins/pebble ./plugins/etcd
+	PLINTH_CRASH=$(or $(CRASH),200) $(GO) test -count=1 -timeout 1h -run 'TestKilled|TestPowerLost' -v ./plugins/pebble ./plugins/etcd ./plugins/postgres
 
 .PHONY: bench
 bench: ## Print the benchmark table: ours, the floor, the peers

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,9 +14,11 @@ import (
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
+	"github.com/plinthkv/plinth/internal/pgtest"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugins/pebble"
+	"github.com/plinthkv/plinth/plugins/postgres"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -52,6 +55,45 @@ func TestDefaultPipelineConformanceOnDisk(t *testing.T) {
 	}
 	storagetest.Run(t, storagetest.Factory{Clock: clock, Reopen: start, Open: func(ctx context.Context) (storage.Backend, error) {
 		dir = t.TempDir()
+		return start(ctx)
+	}})
+}
+
+// builtInForShortKeys is the built-in pipeline with a limit of keys that PostgreSQL can index.
+const builtInForShortKeys = "[instrument, size_limits: { key: 2560, value: 4MiB }, cache: { max_bytes: 64MiB, ttl: 60s }, batch: { max_ops: 1000, max_bytes: 8MiB, linger: 0s }]"
+
+// The same over a store on a server, which stays while its backend is closed and opened again.
+// It is asked as it is behind a pooler: without prepared statements.
+func TestDefaultPipelineConformanceOnPostgreSQL(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the pipeline's kit, and that of the store, run by themselves")
+	}
+	server, err := pgtest.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Remove()
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	clock := storagetest.NewClock()
+	tables := 0
+	start := func(ctx context.Context) (storage.Backend, error) {
+		below, err := postgres.Open(ctx, sdk.Env{Now: clock.Now, Config: fmt.Appendf(nil, `{"dsn": %q, "table": "kit%d", "create": true, "prepared": "off"}`, server.DSN("postgres"), tables%4)})
+		if err != nil {
+			return nil, err
+		}
+		all, err := pipeline(below, builtInForShortKeys, clock)
+		if err != nil {
+			return nil, errors.Join(err, below.Close(ctx))
+		}
+		return all, nil
+	}
+	storagetest.Run(t, storagetest.Factory{Clock: clock, Reopen: start, Open: func(ctx context.Context) (storage.Backend, error) {
+		tables++
+		if err := server.Empty(ctx, fmt.Sprintf("kit%d", tables%4)); err != nil {
+			return nil, err
+		}
 		return start(ctx)
 	}})
 }

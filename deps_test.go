@@ -43,6 +43,8 @@ var (
 // etcdClient is what the client of etcd brings in.
 var etcdClient = slices.Concat(grpcRuntime, otelAPI, []string{"go.etcd.io/etcd/api", "go.etcd.io/etcd/client", "github.com/coreos/go-semver", "github.com/coreos/go-systemd", "github.com/golang/protobuf",
 	"github.com/grpc-ecosystem/grpc-gateway", "go.uber.org/multierr", "go.uber.org/zap", "google.golang.org/genproto/googleapis/api"})
+// pgx is what the client of PostgreSQL brings in.
+var pgx = []string{"github.com/jackc", "golang.org/x/sync", "golang.org/x/text"}
 
 // hostMay is what a host may know: the configuration, every carrier, and what those stand on.
 var hostMay = slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/client", self + "/config", self + "/wrappers", self + "/internal/carrier", self + "/internal/drain",
@@ -135,10 +137,13 @@ var walls = []wall{
 	{room: "plugins/pebble/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/pebble"}, pebbleEngine, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
 	{room: "plugins/etcd", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk"}, etcdClient), never: append([]string{self + "/sdk/process", self + "/sdk/guest", "go.etcd.io/etcd/server", "go.etcd.io/etcd/pkg"}, otelSDK...), why: "a plugin is a backend and its engine's client"},
 	{room: "plugins/etcd/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/etcd"}, etcdClient, goPlugin), why: "a plugin is a backend and its engine's client"},
+	{room: "plugins/postgres", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk"}, pgx), never: []string{self + "/sdk/process", self + "/sdk/guest", "google.golang.org/grpc"}, why: "a plugin is a backend and its engine"},
+	{room: "plugins/postgres/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/postgres"}, pgx, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
+	{room: "internal/pgtest", allowed: pgx, why: "it runs a server, and knows nothing of what is stored"},
 	{room: "otel/setup", allowed: slices.Concat([]string{self + "/config", "github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.opentelemetry.io/contrib/bridges", "github.com/santhosh-tekuri/jsonschema"}, otelProgram, prometheus), why: "telemetry is configured without a host"},
 	{room: "host", allowed: hostMay, never: append([]string{self + "/server", self + "/otel"}, otelSDK...), why: "a host is handed the wrappers, and serves nobody"},
-	{room: "config/configtest", allowed: slices.Concat([]string{self, "github.com/maypok86/otter", "github.com/failsafe-go", "github.com/bits-and-blooms/bitset", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, hostMay), never: append([]string{self + "/server", self + "/plugintest", self + "/plugins/etcd", self + "/plugins/ledger", self + "/plugins/pebble"}, otelSDK...), why: "tests of a configuration open hosts, and know engines by what they say"},
-	{room: "", allowed: slices.Concat([]string{self + "/host", self + "/otel", self + "/internal/tenant", self + "/plugins/memory", "github.com/maypok86/otter", "github.com/failsafe-go", "github.com/bits-and-blooms/bitset"}, hostMay), never: append([]string{self + "/server", self + "/otel/setup", self + "/plugintest", self + "/plugins/etcd", self + "/plugins/ledger", self + "/plugins/pebble", self + "/storage/storagetest"}, otelSDK...), why: "whoever embeds gets a host, and neither servers nor engines that the program did not name"},
+	{room: "config/configtest", allowed: slices.Concat([]string{self, "github.com/maypok86/otter", "github.com/failsafe-go", "github.com/bits-and-blooms/bitset", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, hostMay), never: append([]string{self + "/server", self + "/plugintest", self + "/plugins/etcd", self + "/plugins/ledger", self + "/plugins/pebble", self + "/plugins/postgres"}, otelSDK...), why: "tests of a configuration open hosts, and know engines by what they say"},
+	{room: "", allowed: slices.Concat([]string{self + "/host", self + "/otel", self + "/internal/tenant", self + "/plugins/memory", "github.com/maypok86/otter", "github.com/failsafe-go", "github.com/bits-and-blooms/bitset"}, hostMay), never: append([]string{self + "/server", self + "/otel/setup", self + "/plugintest", self + "/plugins/etcd", self + "/plugins/ledger", self + "/plugins/pebble", self + "/plugins/postgres", self + "/storage/storagetest"}, otelSDK...), why: "whoever embeds gets a host, and neither servers nor engines that the program did not name"},
 }
 
 // onlyImporters are the packages that may import something directly.

@@ -92,7 +92,7 @@ func passes(t *testing.T, configuration, tests string) {
 }
 
 func loads(t *testing.T, info, text string) {
-	o := config.Options{File: filepath.Join(t.TempDir(), "plinth.yaml"), BuiltIn: []string{"etcd", "ledger", "pebble"}}
+	o := config.Options{File: filepath.Join(t.TempDir(), "plinth.yaml"), BuiltIn: []string{"etcd", "ledger", "pebble", "postgres"}}
 	switch place, fragment := strings.CutPrefix(info, " in "); {
 	case fragment:
 		text = nested(strings.Split(place, "."), text)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"testing"
 	"text/tabwriter"
 	"time"
@@ -30,7 +31,7 @@ func (r *row) ns() float64 {
 }
 
 func main() {
-	plinth.RunWorker(durableBackend, etcdBackend)
+	plinth.RunWorker(durableBackend, etcdBackend, postgresBackend)
 	child()
 	testing.Init()
 	rounds := flag.Int("rounds", 5, "rounds; the least of each row counts")
@@ -51,7 +52,8 @@ func main() {
 	}
 	onDisk, closeDisk := durableRows()
 	onEtcd, closeEtcd := etcdRows()
-	all = append(append(all, onDisk...), onEtcd...)
+	onServer, closeServer := postgresRows()
+	all = slices.Concat(all, onDisk, onEtcd, onServer)
 	var chosen []*row
 	for _, r := range all {
 		if filter.MatchString(r.work + " " + r.subject) {
@@ -72,7 +74,7 @@ func main() {
 	}
 	fmt.Fprint(os.Stderr, "\r\x1b[K")
 	print(chosen)
-	if err := errors.Join(closeAll(), closeDisk(), closeEtcd()); err != nil {
+	if err := errors.Join(closeAll(), closeDisk(), closeEtcd(), closeServer()); err != nil {
 		fatal(err)
 	}
 	if filter.MatchString("work in another process") || filter.MatchString("get, 1 caller, processors busy") {

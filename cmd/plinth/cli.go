@@ -61,6 +61,9 @@ type cli struct {
 		Try       ledgerTryCmd       `cmd:"" help:"Try on a cluster what the backend counts on."`
 		Verify    ledgerVerifyCmd    `cmd:"" help:"Check the blocks of a vault, its state, and what the server says of a key."`
 	} `cmd:"" group:"info" help:"Set up and check clusters of InferaDB Ledger."`
+	Postgres struct {
+		Init postgresInitCmd `cmd:"" help:"Create the tables of a store of the configuration."`
+	} `cmd:"" group:"info" help:"Set up stores on PostgreSQL."`
 	Version versionCmd `cmd:"" group:"info" help:"Print the version."`
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugins/pebble"
+	"github.com/plinthkv/plinth/plugins/postgres"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
@@ -23,8 +24,9 @@ import (
 
 // The names of the engines that commands know by more than that.
 const (
-	pebblePlugin = "pebble"
-	ledgerPlugin = "ledger"
+	pebblePlugin   = "pebble"
+	postgresPlugin = "postgres"
+	ledgerPlugin   = "ledger"
 )
 
 // engine is a backend that the program brings: a plugin without an entry in the
@@ -41,7 +43,7 @@ type engine struct {
 
 // engines are all of them, in the order of the pages.
 func engines() []engine {
-	onPebble, onEtcd, onLedger := pebble.DefaultConfig(), etcd.DefaultConfig(), ledger.DefaultConfig()
+	onPebble, onEtcd, onPostgres, onLedger := pebble.DefaultConfig(), etcd.DefaultConfig(), postgres.DefaultConfig(), ledger.DefaultConfig()
 	openLedger := ledger.Opener(nil) // asks the cluster, and changes nothing
 	return []engine{
 		{config.Memory, func() storage.Info { return memory.New(memory.DefaultConfig(), sdk.Env{}).Info() }, sdk.TryByOpening(memory.Open),
@@ -50,6 +52,8 @@ func engines() []engine {
 			plinth.WithBackend(pebblePlugin, pebble.Open, plinth.TriedBy(pebble.Info)), false},
 		{"etcd", onEtcd.Info, etcd.Info,
 			plinth.WithBackend("etcd", etcd.Open, plinth.Shared(), plinth.TriedBy(etcd.Info)), false},
+		{postgresPlugin, onPostgres.Info, postgres.Info,
+			plinth.WithBackend(postgresPlugin, postgres.Open, plinth.Shared(), plinth.TriedBy(postgres.Info)), false},
 		{ledgerPlugin, onLedger.Info, ledger.Info,
 			plinth.WithBackend(ledgerPlugin, openLedger, plinth.Shared(), plinth.Isolated(), plinth.TriedBy(sdk.TryByOpening(openLedger)), plinth.ServedBy(serveLedger)), true},
 	}

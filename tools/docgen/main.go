@@ -17,6 +17,7 @@ import (
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/pebble"
+	"github.com/plinthkv/plinth/plugins/postgres"
 )
 
 func main() {
@@ -43,6 +44,7 @@ func run(check bool) error {
 		{"etcd", m.describe(reflect.ValueOf(etcd.DefaultConfig()), "json")},
 		{"ledger", m.describe(reflect.ValueOf(ledger.DefaultConfig()), "json")},
 		{"pebble", m.describe(reflect.ValueOf(pebble.DefaultConfig()), "json")},
+		{"postgres", m.describe(reflect.ValueOf(postgres.DefaultConfig()), "json")},
 		{"memory", m.describe(reflect.ValueOf(memory.DefaultConfig()), "json")},
 	}
 	var kinds []wrapper

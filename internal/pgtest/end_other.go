@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package pgtest
+
+import "syscall"
+
+// endWithUs does nothing where the system cannot.
+func endWithUs(*syscall.SysProcAttr) {}
