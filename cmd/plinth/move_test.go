@@ -12,6 +12,7 @@ import (
 
 	"github.com/plinthkv/plinth/internal/etcdtest"
 	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
+	"github.com/plinthkv/plinth/internal/pgtest"
 )
 
 // serveHere serves a configuration until the test ends. It returns the addresses.
@@ -84,6 +85,14 @@ func TestMovingThroughAllBackends(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(member.Stop)
+	database, err := pgtest.New("fsync=off")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(database.Remove)
+	if err := database.Start(); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -95,9 +104,10 @@ stores:
   first: { backend: { plugin: memory }, pipeline: [] }
   disk: { backend: { plugin: pebble }, pipeline: [] }
   etcd: { backend: { plugin: etcd, config: { endpoints: [%q], prefix: cities/ } }, pipeline: [] }
+  table: { backend: { plugin: postgres, config: { dsn: %q, table: cities, create: true } }, pipeline: [] }
   cluster: { backend: { plugin: ledger, config: { endpoints: [%q], organization: %d, vault: %d } }, pipeline: [] }
   last: { backend: { plugin: memory }, pipeline: [] }
-`, filepath.Join(dir, "data"), member.Endpoint, c.Endpoints()[0], ledgertest.Organization, ledgertest.Vault))
+`, filepath.Join(dir, "data"), member.Endpoint, database.DSN("postgres"), c.Endpoints()[0], ledgertest.Organization, ledgertest.Vault))
 	file := filepath.Join(dir, "cities.jsonl")
 	want := cities(2400)
 	if err := os.WriteFile(file, want, 0o600); err != nil {
@@ -106,7 +116,8 @@ stores:
 	done(t, "import", "--addr", web, "--store", "first", file)
 	done(t, "copy", "--from", web+"/first", "--to", rpc+"/disk", "--verify")
 	done(t, "copy", "--from", rpc+"/disk", "--to", web+"/etcd", "--verify")
-	done(t, "copy", "--from", web+"/etcd", "--to", web+"/cluster", "--verify")
+	done(t, "copy", "--from", web+"/etcd", "--to", rpc+"/table", "--verify")
+	done(t, "copy", "--from", rpc+"/table", "--to", web+"/cluster", "--verify")
 	lost := []string{"copy", "--from", web + "/cluster", "--to", rpc + "/last"}
 	if _, errs, code := program(t, lost...); code != exitFailed || !strings.Contains(errs, "does not tell when items expire (no expiry_on_read): --without-ttl") {
 		t.Errorf("expiries that nobody tells are lost in silence: %d, %s", code, errs)
