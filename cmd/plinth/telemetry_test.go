@@ -125,7 +125,7 @@ func serving(t *testing.T, yaml string, args ...string) (url string, log *output
 		t.Fatalf("serve ended with %d: %s", <-code, log)
 	}
 	_, rest, _ := strings.Cut(line, "http://")
-	at := strings.IndexAny(rest, ", ")
+	at := strings.IndexAny(rest, "\", ")
 	go io.Copy(io.Discard, r)
 	return "http://" + rest[:at], log, func() int {
 		cancel()

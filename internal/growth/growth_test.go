@@ -13,7 +13,7 @@ func TestGrowth(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the race detector's run has no use for times")
 	}
-	const bound, tries = 4, 3
+	const bound, tries = 6, 4
 	for _, w := range growth.Works() {
 		t.Run(w.Name, func(t *testing.T) {
 			least := 0.0

@@ -17,6 +17,8 @@ type request struct {
 	digest [16]byte          // of writes with an ID
 	size   int               // bytes of keys and values
 
+	begun, left bool // whether it is in a group, and whether its caller left before; the queue's
+
 	done    chan struct{} // closed once it is answered
 	version uint64
 	err     error
@@ -59,38 +61,36 @@ func (q *queue) enter(r *request) (run bool, err error) {
 	return run, nil
 }
 
-// leave takes a request out that nobody has begun; false: it is being done.
+// leave has a request not be done; false: it is being done already.
 func (q *queue) leave(r *request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for i, w := range q.waiting {
-		if w == r {
-			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
-			return true
-		}
+	if r.begun {
+		return false
 	}
-	return false
+	r.left = true // the next group passes it over: to look for it here would be the product of those who wait and leave
+	return true
 }
 
 // next is the next group; empty: there is none, and whoever asked is done.
-func (q *queue) next() []*request {
+func (q *queue) next() (group []*request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	size, n := 0, 0
 	for _, r := range q.waiting {
-		if n == mostGroup || n > 0 && size+r.size > groupSize {
+		if len(group) == mostGroup || len(group) > 0 && size+r.size > groupSize {
 			break
 		}
-		size += r.size
 		n++
+		if !r.left {
+			size += r.size
+			r.begun = true
+			group = append(group, r)
+		}
 	}
-	if n == 0 {
-		q.running = false
-		return nil
-	}
-	group := append([]*request(nil), q.waiting[:n]...)
 	q.waiting = append(q.waiting[:0], q.waiting[n:]...)
 	clear(q.waiting[len(q.waiting):cap(q.waiting)])
+	q.running = len(group) > 0
 	return group
 }
 
