@@ -62,6 +62,10 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 soak: ## Run for SOAK (3m) each what make test runs for seconds: stores that are full and asked for everything
 	PLINTH_SOAK=$(or $(SOAK),3m) $(GO) test -count=1 -timeout 1h -run TestFullToTheBrim -v ./internal/carrier/wasmhost
 
+.PHONY: kit
+kit: ## Run the whole conformance kit over every way to run each backend: make test leaves the longest checks of some out
+	PLINTH_KIT=whole $(GO) test -count=1 -timeout 1h -run Conformance ./...
+
 .PHONY: crash
 crash: ## Crash durable stores CRASH (200) times each: processes that are killed, disks that lose what was not synced
 	PLINTH_CRASH=$(or $(CRASH),200) $(GO) test -count=1 -timeout 1h -run 'TestKilled|TestPowerLost' -v ./plugins/pebble ./plugins/etcd ./plugins/postgres

@@ -53,7 +53,7 @@ func TestDefaultPipelineConformanceOnDisk(t *testing.T) {
 		}
 		return pipeline(below, "", clock)
 	}
-	storagetest.Run(t, storagetest.Factory{Clock: clock, Reopen: start, Open: func(ctx context.Context) (storage.Backend, error) {
+	storagetest.Run(t, storagetest.Factory{Again: true, Clock: clock, Reopen: start, Open: func(ctx context.Context) (storage.Backend, error) {
 		dir = t.TempDir()
 		return start(ctx)
 	}})
@@ -89,7 +89,7 @@ func TestDefaultPipelineConformanceOnPostgreSQL(t *testing.T) {
 		}
 		return all, nil
 	}
-	storagetest.Run(t, storagetest.Factory{Clock: clock, Reopen: start, Open: func(ctx context.Context) (storage.Backend, error) {
+	storagetest.Run(t, storagetest.Factory{Again: true, Clock: clock, Reopen: start, Open: func(ctx context.Context) (storage.Backend, error) {
 		tables++
 		if err := server.Empty(ctx, fmt.Sprintf("kit%d", tables%4)); err != nil {
 			return nil, err

@@ -35,6 +35,7 @@ func TestConformanceUnderTheDefaultPipeline(t *testing.T) {
 		return defaultPipeline(below, clock)
 	}
 	storagetest.Run(t, storagetest.Factory{
+		Again:  true,
 		Clock:  clock,
 		Open:   func(ctx context.Context) (storage.Backend, error) { prefix = aPrefix(); return start(ctx) },
 		Reopen: start,

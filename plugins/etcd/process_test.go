@@ -62,6 +62,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 		return b, nil
 	}
 	storagetest.Run(t, storagetest.Factory{
+		Again: true,
 		Clock: clock,
 		Open: func(ctx context.Context) (storage.Backend, error) {
 			env = c.env(aPrefix(), nil)

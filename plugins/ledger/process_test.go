@@ -59,6 +59,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 	f := factoryOf(clock, func(ctx context.Context, c *ledgertest.Cluster) (storage.Backend, error) {
 		return p.Open(ctx, "s", processConfig(c))
 	})
+	f.Again = true
 	t.Run("alone", func(t *testing.T) { storagetest.Run(t, f, exceptions()...) })
 	t.Run("under the default pipeline", func(t *testing.T) {
 		storagetest.Run(t, behind(f, func(b storage.Backend) (storage.Backend, error) { return overAPrefix(b, clock) }))

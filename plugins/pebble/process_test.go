@@ -58,6 +58,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 		return b, nil
 	}
 	storagetest.Run(t, storagetest.Factory{
+		Again: true,
 		Clock: clock,
 		Open: func(ctx context.Context) (storage.Backend, error) {
 			dir = t.TempDir()

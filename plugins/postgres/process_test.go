@@ -59,6 +59,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 		return b, nil
 	}
 	storagetest.Run(t, storagetest.Factory{
+		Again: true,
 		Clock: clock,
 		Open: func(ctx context.Context) (_ storage.Backend, err error) {
 			if table, err = tables.empty(ctx, s); err != nil {

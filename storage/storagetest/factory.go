@@ -28,6 +28,10 @@ type Factory struct {
 	// Settle, if set, is called before goroutines are counted: it ends what
 	// belongs to the process and not to the backend, such as idle connections.
 	Settle func()
+	// Again says that the whole kit runs over the same backend elsewhere, and that this is
+	// another way to it: [Run] leaves out the checks that take longest, unless PLINTH_KIT is
+	// "whole" in the environment.
+	Again bool
 }
 
 // minOps is the length of a random script that says something.

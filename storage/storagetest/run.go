@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"testing"
@@ -56,8 +57,11 @@ func runCategory(t *testing.T, k *kit, checks []Check) bool {
 	t.Run(checks[0].Category, func(t *testing.T) {
 		for _, c := range checks {
 			t.Run(c.Name, func(t *testing.T) {
-				if c.Long && testing.Short() {
+				switch {
+				case c.Long && testing.Short():
 					t.Skip("it takes long, and makes one call at a time, of which a race detector learns little: it runs without -short")
+				case c.Long && k.f.Again && os.Getenv("PLINTH_KIT") != "whole":
+					t.Skip("it takes long, and runs over this backend in another way: PLINTH_KIT=whole runs it here too")
 				}
 				ran++
 				switch r := k.run(t.Context(), c); r.Outcome {
