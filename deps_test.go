@@ -43,6 +43,7 @@ var (
 // etcdClient is what the client of etcd brings in.
 var etcdClient = slices.Concat(grpcRuntime, otelAPI, []string{"go.etcd.io/etcd/api", "go.etcd.io/etcd/client", "github.com/coreos/go-semver", "github.com/coreos/go-systemd", "github.com/golang/protobuf",
 	"github.com/grpc-ecosystem/grpc-gateway", "go.uber.org/multierr", "go.uber.org/zap", "google.golang.org/genproto/googleapis/api"})
+
 // pgx is what the client of PostgreSQL brings in.
 var pgx = []string{"github.com/jackc", "golang.org/x/sync", "golang.org/x/text"}
 

@@ -40,12 +40,7 @@ func Run(ctx context.Context, f *File, path string, engines map[string]Engine, o
 		if err := r.open(ctx, path, engines, opts); err != nil {
 			return err
 		}
-		err := r.run(ctx)
-		if err := errors.Join(err, r.host.Close(ctx)); err != nil {
-			each(t, err)
-			continue
-		}
-		each(t, err)
+		each(t, errors.Join(r.run(ctx), r.host.Close(ctx)))
 	}
 	return nil
 }
