@@ -19,7 +19,7 @@ serve: ## Serve the built-in configuration on 127.0.0.1:7421
 # processes wait for them, half of the time. Those that take longest begin first: the last
 # one has no other beside it.
 AT_ONCE = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
-LONGEST = ./plugins/etcd ./plugins/ledger ./internal/carrier/wasmhost ./internal/carrier/isolate ./internal/carrier/procs ./cmd/plinth
+LONGEST = ./plugins/etcd ./plugins/ledger ./plugins/postgres ./internal/carrier/wasmhost ./internal/carrier/isolate . ./internal/carrier/procs ./cmd/plinth ./plugins/pebble ./storage/storagetest
 
 .PHONY: test
 test: ## Run every test of every module
