@@ -104,6 +104,27 @@ func halfSent(t *testing.T, s *served, n, bytes int) {
 	}
 }
 
+// uploaded puts a value of 3 MiB, and does so again where it is told to come back later.
+func (s *served) uploaded(t *testing.T, within time.Duration) (status int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	for {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+s.addr+"/v1/stores/s/keys/k", strings.NewReader(strings.Repeat("x", 3<<20)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+			return answer.StatusCode
+		}
+	}
+}
+
 // Uploads that are never finished keep nobody out: neither by their number nor by what
 // they have sent.
 func TestHalfSentUploads(t *testing.T) {
@@ -120,19 +141,8 @@ func TestHalfSentUploads(t *testing.T) {
 						t.Fatalf("only %d bytes have arrived", s.memory.Stats().Used)
 					}
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-				defer cancel()
-				r, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+s.addr+"/v1/stores/s/keys/k", strings.NewReader(strings.Repeat("x", 3<<20)))
-				if err != nil {
-					t.Fatal(err)
-				}
-				answer, err := http.DefaultClient.Do(r)
-				if err != nil {
-					t.Fatal(err)
-				}
-				answer.Body.Close()
-				if answer.StatusCode != http.StatusNoContent {
-					t.Errorf("a whole upload beside them: %s", answer.Status)
+				if status := s.uploaded(t, 10*time.Second); status != http.StatusNoContent {
+					t.Errorf("a whole upload beside them: %d", status)
 				}
 			})
 			if peak > memoryOfTests*3/2 {
