@@ -247,7 +247,7 @@ func TestTimeouts(t *testing.T) {
 	if is := valueAt(t, slow, "slow"); is != "absent" {
 		t.Errorf("it is %s", is)
 	}
-	waits := opened(t, s, table, "timeouts", `{"write": "500ms"}`)
+	waits := opened(t, s, table, "timeouts", `{"write": "5s"}`)
 	tx := holding(t, s, "select "+tablesOf(table).take)
 	if _, err := waits.Apply(t.Context(), put("k", "v", 0)); !errors.Is(err, storage.ErrTimeout) || storage.Unknown(err) {
 		t.Errorf("behind a writer that does not end: %v", err)
