@@ -120,6 +120,7 @@ var walls = []wall{
 	{room: "auth", allowed: []string{self + "/storage", self + "/identity", self + "/internal/strictjson", "github.com/go-json-experiment/json", "filippo.io/edwards25519", "github.com/maypok86/otter", "golang.org/x/sys", "go.opentelemetry.io/otel", "github.com/go-logr", "github.com/cespare/xxhash"}, never: otelSDK, why: "keys are kept in any store, whoever serves it"},
 	{room: "internal/loadgen", allowed: []string{self + "/storage", "github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/perf", "github.com/aclements/go-moremath"}, why: "it asks a target, whatever that is"},
 	{room: "internal/etcdtest", why: "it starts a process, and knows nothing of stores"},
+	{room: "internal/durable", allowed: []string{self + "/storage"}, why: "it knows no engine"},
 	{room: "internal/sentinel", why: "it only looks at values"},
 	{room: "internal/strictjson", allowed: []string{self + "/storage", "github.com/go-json-experiment/json"}, why: "it reads and writes JSON, whoever wants it"},
 	{room: "internal/drain", allowed: []string{self + "/storage"}, why: "it only counts"},
@@ -166,7 +167,7 @@ var onlyImporters = map[string][]string{
 
 // beneath is what a room stands on: who may know the one may know the other.
 var beneath = map[string][]string{
-	self + "/storage":        {self + "/internal/clock", self + "/internal/keyrange", self + "/internal/backoff"},
+	self + "/storage":        {self + "/internal/clock", self + "/internal/keyrange", self + "/internal/backoff", self + "/internal/durable"},
 	self + "/abi":            {self + "/internal/abi"},
 	self + "/plugins/ledger": {self + "/internal/ledger"},
 }

@@ -1,9 +1,6 @@
 package etcd
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
@@ -54,40 +51,4 @@ func (p *proposal) burn(why error) (int64, error) {
 		}
 		return version, err
 	}
-}
-
-// digestOf is a hash of all that w says, each part with its length before it.
-func digestOf(w *storage.WriteSet) [16]byte {
-	h := sha256.New()
-	var n [8]byte
-	number := func(v uint64) {
-		binary.BigEndian.PutUint64(n[:], v)
-		h.Write(n[:])
-	}
-	part := func(b []byte) { // nil, an unbounded end, is not empty
-		if b == nil {
-			number(0)
-			return
-		}
-		number(uint64(len(b)) + 1)
-		h.Write(b)
-	}
-	number(uint64(len(w.Checks)))
-	for i := range w.Checks {
-		c := &w.Checks[i]
-		number(uint64(c.Kind))
-		number(c.Version)
-		part(c.Key)
-		part(c.End)
-		part(c.Value)
-	}
-	for i := range w.Ops {
-		o := &w.Ops[i]
-		number(uint64(o.Kind))
-		number(uint64(millis(o.ExpiresAt)))
-		part(o.Key)
-		part(o.End)
-		part(o.Value)
-	}
-	return [16]byte(h.Sum(nil))
 }

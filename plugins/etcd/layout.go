@@ -99,14 +99,3 @@ func read(b []byte) (record, error) {
 // after is what every live value is greater than at a time in ms, and every expired one
 // less.
 func after(now int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(now+1)) }
-
-// millis is at in ms since 1970; 0: never.
-func millis(at time.Time) int64 {
-	if at.IsZero() {
-		return 0
-	}
-	if at = storage.ClampExpiry(at); at.IsZero() {
-		return 0
-	}
-	return max(at.UnixMilli(), 1)
-}

@@ -6,6 +6,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/plinthkv/plinth/internal/durable"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -23,7 +24,7 @@ func (p *proposal) writes(r *pb.TxnRequest) error {
 		case o.Kind == storage.OpDelete || lapses(o, now):
 			r.Success = append(r.Success, opDeleteLive(p.b.space.key(o.Key), now))
 		default:
-			at, id := millis(o.ExpiresAt), int64(0)
+			at, id := durable.Millis(o.ExpiresAt), int64(0)
 			if at != 0 {
 				l, err := p.lease(at)
 				if err != nil {

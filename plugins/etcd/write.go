@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
 
+	"github.com/plinthkv/plinth/internal/durable"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -78,7 +79,7 @@ func (b *Backend) propose(w *storage.WriteSet) (*proposal, error) {
 		return nil, storage.LimitError(storage.SizeLimit, "ops of the transaction that the write set comes to", int64(most), int64(len(p.ops)))
 	}
 	if w.ID != [16]byte{} {
-		p.idKey, p.digest = b.space.idKey(w.ID), digestOf(w)
+		p.idKey, p.digest = b.space.idKey(w.ID), durable.Digest(w)
 	}
 	if p.now = now; 2*bytesOf(w) > int(b.config.MaxRequest) { // it may be too large
 		p.trial = true
@@ -114,7 +115,7 @@ func puts(ops []storage.Op, now int64) bool {
 }
 
 func lapses(o *storage.Op, now int64) bool {
-	at := millis(o.ExpiresAt)
+	at := durable.Millis(o.ExpiresAt)
 	return o.Kind == storage.OpPut && at != 0 && at <= now
 }
 

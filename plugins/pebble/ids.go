@@ -2,7 +2,6 @@ package pebble
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -92,40 +91,3 @@ func (s *ids) keep(batch *pebble.Batch, id, digest [16]byte, version uint64) {
 }
 
 func idKey(id [16]byte) []byte { return append([]byte{spaceID}, id[:]...) }
-
-// digestOf is a hash of all that w says, each part with its length before it. It is the
-// same after a restart.
-func digestOf(w *storage.WriteSet) [16]byte {
-	h := sha256.New()
-	var n [8]byte
-	number := func(v uint64) {
-		binary.BigEndian.PutUint64(n[:], v)
-		h.Write(n[:])
-	}
-	part := func(b []byte) { // nil, an unbounded end, is not empty
-		if b == nil {
-			number(0)
-			return
-		}
-		number(uint64(len(b)) + 1)
-		h.Write(b)
-	}
-	number(uint64(len(w.Checks)))
-	for i := range w.Checks {
-		c := &w.Checks[i]
-		number(uint64(c.Kind))
-		number(c.Version)
-		part(c.Key)
-		part(c.End)
-		part(c.Value)
-	}
-	for i := range w.Ops {
-		o := &w.Ops[i]
-		number(uint64(o.Kind))
-		number(uint64(millis(o.ExpiresAt)))
-		part(o.Key)
-		part(o.End)
-		part(o.Value)
-	}
-	return [16]byte(h.Sum(nil))
-}

@@ -3,7 +3,6 @@ package pebble
 import (
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -77,25 +76,6 @@ func readDeadline(b []byte) (at int64, key []byte, err error) {
 		return 0, nil, storage.Errorf(storage.Internal, "an entry of the index of deadlines is damaged")
 	}
 	return int64(binary.BigEndian.Uint64(b[1:])), b[9:], nil
-}
-
-// millis is at in ms since 1970, rounded up; 0: never.
-func millis(at time.Time) int64 {
-	if at.IsZero() {
-		return 0
-	}
-	if at = storage.ClampExpiry(at); at.IsZero() {
-		return 0
-	}
-	return max(at.UnixMilli(), 1)
-}
-
-// expiry is a time in ms as the contract has it.
-func expiry(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
 }
 
 // number reads a fact that is a number; 0: there is none.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/plinthkv/plinth/internal/durable"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -62,7 +63,7 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 func item(r record) storage.Item {
 	value := make([]byte, len(r.value()))
 	copy(value, r.value())
-	return storage.Item{Value: value, Version: r.version(), ExpiresAt: expiry(r.expires())}
+	return storage.Item{Value: value, Version: r.version(), ExpiresAt: durable.Expiry(r.expires())}
 }
 
 // GetMany answers the live items among keys, all of one state.
@@ -225,7 +226,7 @@ func (p *pager) take(iter *pebble.Iterator) (more bool, err error) {
 	if !live {
 		return true, nil
 	}
-	it := storage.Item{Key: append([]byte{}, key...), Version: rec.version(), ExpiresAt: expiry(rec.expires())}
+	it := storage.Item{Key: append([]byte{}, key...), Version: rec.version(), ExpiresAt: durable.Expiry(rec.expires())}
 	if !p.q.KeysOnly {
 		it.Value = append([]byte{}, rec.value()...)
 	}

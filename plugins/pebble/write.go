@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/plinthkv/plinth/internal/durable"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -23,7 +24,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	}
 	r := &request{writes: w, done: make(chan bool, 1)}
 	if w.ID != [16]byte{} {
-		r.digest = digestOf(w)
+		r.digest = durable.Digest(w)
 	}
 	return b.submit(ctx, r)
 }
@@ -287,7 +288,7 @@ func (g *group) any(start, end []byte, wanted func(record) bool) (found bool, er
 
 // do does an op at a version, and reports whether that changed what anybody can read.
 func (g *group) do(o *storage.Op, version uint64) (changed bool, err error) {
-	at := millis(o.ExpiresAt)
+	at := durable.Millis(o.ExpiresAt)
 	switch {
 	case o.Kind == storage.OpPut && (at == 0 || at > g.now):
 		return true, g.put(o.Key, o.Value, at, version)

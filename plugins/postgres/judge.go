@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/plinthkv/plinth/internal/durable"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -156,7 +157,7 @@ func (j *judgement) ask(batch *pgx.Batch, group []*request) {
 
 // over reports whether a put has expired already, so that it removes the key.
 func (j *judgement) over(o *storage.Op) bool {
-	at := millis(o.ExpiresAt)
+	at := durable.Millis(o.ExpiresAt)
 	return at != 0 && at <= j.now
 }
 
@@ -295,7 +296,7 @@ func (j *judgement) note(r *request) {
 			j.ranges = append(j.ranges, *o)
 		case o.Kind == storage.OpPut && !j.over(o):
 			delete(j.removes, string(o.Key))
-			j.puts.put(j.at, o.Key, o.Value, millis(o.ExpiresAt), int64(j.version))
+			j.puts.put(j.at, o.Key, o.Value, durable.Millis(o.ExpiresAt), int64(j.version))
 			j.entries[string(o.Key)] = &entry{live: true, version: j.version, value: o.Value}
 		default:
 			j.removes[string(o.Key)] = true

@@ -5,6 +5,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/plinthkv/plinth/internal/durable"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -178,11 +179,11 @@ func newRequest(w *storage.WriteSet, info *storage.Info) (*request, error) {
 	}
 	r := &request{writes: n, puts: len(n.Checks) == 0, done: make(chan struct{})}
 	if w.ID != [16]byte{} {
-		r.digest = digestOf(w)
+		r.digest = durable.Digest(w)
 	}
 	for i := range w.Ops {
 		if o := &w.Ops[i]; o.Kind == storage.OpPut {
-			if at := millis(o.ExpiresAt); at == 0 {
+			if at := durable.Millis(o.ExpiresAt); at == 0 {
 				r.lives = math.MaxInt64
 			} else {
 				r.lives = max(r.lives, at)

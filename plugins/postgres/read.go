@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/plinthkv/plinth/internal/durable"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -30,7 +31,7 @@ func (b *Backend) Get(ctx context.Context, key []byte) (it storage.Item, err err
 		case err != nil:
 			return err
 		}
-		it.Version, it.ExpiresAt = uint64(version), expiry(expires)
+		it.Version, it.ExpiresAt = uint64(version), durable.Expiry(expires)
 		return nil
 	})
 	if err != nil {
@@ -76,7 +77,7 @@ func (b *Backend) find(ctx context.Context, conn *conn, keys [][]byte, found map
 		if err := rows.Scan(&it.Key, &it.Value, &version, &expires); err != nil {
 			return err
 		}
-		it.Version, it.ExpiresAt = uint64(version), expiry(expires)
+		it.Version, it.ExpiresAt = uint64(version), durable.Expiry(expires)
 		found[string(it.Key)] = it
 	}
 	return rows.Err()

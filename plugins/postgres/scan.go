@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/plinthkv/plinth/internal/durable"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -142,7 +143,7 @@ func (p *pager) take(rows pgx.Rows) error {
 	}
 	p.items--
 	p.bytes -= size
-	it.Key, it.Version, it.ExpiresAt = p.last, uint64(p.row.version.Int64), expiry(p.row.expires.Int64)
+	it.Key, it.Version, it.ExpiresAt = p.last, uint64(p.row.version.Int64), durable.Expiry(p.row.expires.Int64)
 	if p.q.KeysOnly {
 		it.Value = nil
 	} else {

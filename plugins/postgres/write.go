@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/plinthkv/plinth/internal/durable"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -139,7 +140,7 @@ func simple(group []*request, now int64) bool {
 			return false
 		}
 		for i := range r.writes.Ops {
-			if at := millis(r.writes.Ops[i].ExpiresAt); at != 0 && at <= now {
+			if at := durable.Millis(r.writes.Ops[i].ExpiresAt); at != 0 && at <= now {
 				return false
 			}
 		}
@@ -212,7 +213,7 @@ func (b *Backend) puts(group []*request) (text string, args []any) {
 	seen := int64(b.seen.Load())
 	if w := group[0].writes; len(group) == 1 && len(w.Ops) == 1 {
 		o := &w.Ops[0]
-		args := []any{seen, filled(o.Key), filled(o.Value), millis(o.ExpiresAt)}
+		args := []any{seen, filled(o.Key), filled(o.Value), durable.Millis(o.ExpiresAt)}
 		if !group[0].identified() {
 			return b.sql.putOne, args
 		}
@@ -224,7 +225,7 @@ func (b *Backend) puts(group []*request) (text string, args []any) {
 		back := int64(len(group) - 1 - nth)
 		for i := range r.writes.Ops {
 			o := &r.writes.Ops[i]
-			rows.put(at, o.Key, o.Value, millis(o.ExpiresAt), back)
+			rows.put(at, o.Key, o.Value, durable.Millis(o.ExpiresAt), back)
 		}
 		if r.identified() {
 			ids, digests, idsBack = append(ids, r.writes.ID[:]), append(digests, r.digest[:]), append(idsBack, back)
