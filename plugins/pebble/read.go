@@ -40,12 +40,13 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if err := ctx.Err(); err != nil {
 		return storage.Item{}, storage.ContextError(ctx)
 	}
+	now := b.now() // before the view: what had not expired by then is there, however late it was renewed
 	v, err := b.views.take()
 	if err != nil {
 		return storage.Item{}, err
 	}
 	defer v.let()
-	rec, closer, err := look(v.snap, key, b.now())
+	rec, closer, err := look(v.snap, key, now)
 	if err != nil {
 		return storage.Item{}, err
 	}
@@ -71,12 +72,12 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 	if err := b.info.Limits.CheckGetKeys(len(keys)); err != nil {
 		return nil, err
 	}
+	now := b.now() // before the view
 	v, err := b.views.take()
 	if err != nil {
 		return nil, err
 	}
 	defer v.let()
-	now := b.now()
 	items := make([]storage.Item, 0, len(keys))
 	left := mostAnswer
 	for _, key := range keys {
