@@ -139,7 +139,7 @@ func (s setting) admit(name string, taken map[string]string, p *strictyaml.Probl
 
 // sectionOf is the section that a variable without levels seems to mean.
 func sectionOf(address string) string {
-	for _, s := range []string{"plugins", "server", "stores", "telemetry"} {
+	for _, s := range []string{"plugins", "reload", "server", "stores", "telemetry"} {
 		if address == s || strings.HasPrefix(address, s+"_") {
 			return s
 		}

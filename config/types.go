@@ -13,6 +13,7 @@ type Config struct {
 	Stores    map[string]Store `yaml:"stores"`    // by name; at least one
 	Server    Server           `yaml:"server"`    // how the stores are offered over the network
 	Telemetry *Node            `yaml:"telemetry"` // OpenTelemetry's own configuration, as it is: package otel/setup reads it
+	Reload    Reload           `yaml:"reload"`    // what a change of the configuration may take, while this runs
 	// AllowFaults lets pipelines have stages that make calls fail on purpose.
 	AllowFaults bool `yaml:"allow_faults"`
 
@@ -35,6 +36,16 @@ type Backend struct {
 	Plugin string `yaml:"plugin"` // one of plugins, or a built-in one
 	Store  string `yaml:"store"`  // instead of Plugin: the backend of that store, shared with it
 	Config *Node  `yaml:"config"` // the plugin's own
+	// OnSwap says what a reload does with items that the backend keeps in memory alone, where
+	// another takes its place: "discard" or "transfer"; "": the reload is refused.
+	OnSwap string `yaml:"on_swap"`
+}
+
+// Reload bounds what a change of the configuration may take, while this runs.
+type Reload struct {
+	Hold     Duration `yaml:"hold"`     // how long calls of a store wait while its backend is replaced; beyond it the reload is refused
+	MaxHeld  int      `yaml:"max_held"` // calls that wait at once; those beyond are refused
+	Transfer Bytes    `yaml:"transfer"` // keys and values that on_swap: transfer copies at most
 }
 
 // Stage is one wrapper of a pipeline. In the file it is a bare kind, or a kind

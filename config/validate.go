@@ -19,6 +19,13 @@ const (
 	StartOptional = "optional"
 )
 
+// The values of a backend's on_swap. The empty one has a reload refused that would throw
+// items away.
+const (
+	SwapDiscard  = "discard"
+	SwapTransfer = "transfer"
+)
+
 // Memory is the name of the built-in plugin.
 const Memory = "memory"
 
@@ -87,6 +94,10 @@ func (s *Store) Validate() error {
 // knows.
 func (b *Backend) Validate() error {
 	switch {
+	case b.OnSwap != "" && b.OnSwap != SwapDiscard && b.OnSwap != SwapTransfer:
+		return fieldErrorf("on_swap", "is %q, it must be %s or %s", strictyaml.Clip(b.OnSwap), SwapDiscard, SwapTransfer)
+	case b.Store != "" && b.OnSwap != "":
+		return fieldErrorf("on_swap", "belongs to the store %q, whose backend this one shares", strictyaml.Clip(b.Store))
 	case b.Store != "" && (b.Plugin != "" || !b.Config.IsEmpty()):
 		return fieldErrorf("store", "excludes plugin and config: the backend of the store %q is shared as it is", strictyaml.Clip(b.Store))
 	case b.Plugin == "" && b.Store == "":
@@ -118,6 +129,18 @@ func (s *Server) Validate() error {
 	}
 	if s.ShutdownTimeout <= 0 {
 		errs = append(errs, fieldErrorf("shutdown_timeout", "must be more than 0"))
+	}
+	return errors.Join(errs...)
+}
+
+// Validate checks that nothing is without a bound.
+func (r *Reload) Validate() error {
+	var errs []error
+	if r.Hold <= 0 {
+		errs = append(errs, fieldErrorf("hold", "must be more than 0"))
+	}
+	if r.MaxHeld <= 0 {
+		errs = append(errs, fieldErrorf("max_held", "must be more than 0"))
 	}
 	return errors.Join(errs...)
 }

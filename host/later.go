@@ -2,13 +2,10 @@ package host
 
 import (
 	"context"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/internal/backoff"
-	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
 )
 
@@ -19,147 +16,74 @@ const (
 	laterMost  = time.Minute
 )
 
-// later is the top of an optional store: the pipeline once it is open, and until then a
-// backend that is unavailable. It is safe for concurrent use.
-type later struct {
-	open atomic.Pointer[openedStore] // nil: not yet
-	why  atomic.Pointer[string]
-
-	end  context.CancelFunc
-	gone sync.WaitGroup
+// openLater gives a store that could not be opened, and that keep tries on once it is in
+// force.
+func (b *builder) openLater(name string, why error) {
+	optional := b.cfg.Stores[name].Start == config.StartOptional
+	text := "a store cannot be opened: it is unavailable, and tried again"
+	if optional {
+		text = "an optional store cannot be opened: it is unavailable, and tried again"
+	}
+	b.h.settings.Log.Warn(text, "store", name, "error", why)
+	b.stores[name] = b.h.unopened(b.cfg, name, optional, why)
+	b.later = append(b.later, b.stores[name])
 }
 
-// openedStore is a store that was opened late.
-type openedStore struct {
-	*Store
-	top storage.Backend
-}
-
-// openLater gives a store that could not be opened, and goes on trying.
-func (h *Host) openLater(cfg *config.Config, name string, why error) {
-	sc := cfg.Stores[name]
-	l := &later{}
-	l.say(why)
-	s := &Store{name: name, plugin: sc.Backend.Plugin, later: l}
-	for _, stage := range sc.Pipeline {
-		s.stages = append(s.stages, stage.Name)
+// unopened is the pipeline of a store that is not open.
+func (h *Host) unopened(cfg *config.Config, name string, optional bool, why error) *pipeline {
+	a := newAbsent(optional, "the store is not open: "+why.Error())
+	p := &pipeline{gates: h.newGates(), store: name, plugin: cfg.Stores[name].Backend.Plugin, top: a, absent: a}
+	for _, stage := range cfg.Stores[name].Pipeline {
+		p.declared = append(p.declared, wrappers.Stage{Name: stage.Name, Kind: stage.Kind})
 	}
 	// What it will be is not known: others may write to it.
-	s.backend = &backend{Backend: l, hub: wrappers.NewHub(l), shared: true}
-	s.Store = storage.New(l, storage.Settings{Clock: h.clock.Now, Borrowed: true})
-	h.stores[name] = s
-	log := h.settings.Log.With("store", name)
-	log.Warn("an optional store cannot be opened: it is unavailable, and tried again", "error", why)
-	ctx, cancel := context.WithCancel(context.Background())
-	l.end = cancel
-	l.gone.Go(func() {
+	p.backend = standIn(a, true)
+	h.hold(p)
+	return p
+}
+
+// keepTrying goes on trying to open what could not be.
+func (b *builder) keepTrying() {
+	for _, p := range b.later {
+		b.h.keepTrying(p)
+	}
+}
+
+// keepTrying opens a store that is in force without being open, when it can be.
+func (h *Host) keepTrying(p *pipeline) {
+	log := h.settings.Log.With("store", p.store)
+	h.background.Go(func() {
 		pauses := backoff.Doubling{First: laterFirst, Most: laterMost}
-		for n := 0; backoff.Wait(ctx, pauses.Half(n), nil); n++ {
-			opened, err := h.tryLater(ctx, cfg, name)
+		for n := 0; backoff.Wait(h.running, pauses.Half(n), nil); n++ {
+			opened, err := h.tryLater(h.running, p)
 			if err == nil {
-				l.open.Store(&openedStore{opened, opened.top()})
-				log.Info("an optional store is open")
+				if opened {
+					log.Info("a store that could not be opened is open")
+				}
 				return
 			}
-			l.say(err)
-			log.Debug("an optional store still cannot be opened", "error", err)
+			p.absent.say(err)
+			log.Debug("the store still cannot be opened", "error", err)
 		}
 	})
 }
 
-// tryLater builds the store once more. What it opened is closed again if it fails.
-func (h *Host) tryLater(ctx context.Context, cfg *config.Config, name string) (*Store, error) {
-	h.opening.Lock()
-	defer h.opening.Unlock()
-	h.forget(cfg.Stores[name].Backend.Plugin)
-	backends := len(h.backends)
-	s, err, more := h.build(ctx, cfg, name)
-	if err = config.Join(err, more); err == nil {
-		return s, nil
-	}
-	for _, b := range h.backends[backends:] {
-		err = config.Join(err, b.Close(context.WithoutCancel(ctx)))
-	}
-	h.backends = h.backends[:backends]
-	return nil, err
-}
-
-func (l *later) say(why error) {
-	text := why.Error()
-	l.why.Store(&text)
-}
-
-// stop ends the tries, and gives the store if it was opened.
-func (l *later) stop() *Store {
-	l.end()
-	l.gone.Wait()
-	if o := l.open.Load(); o != nil {
-		return o.Store
-	}
-	return nil
-}
-
-// next is the pipeline, or why there is none.
-func (l *later) next() (storage.Backend, error) {
-	if o := l.open.Load(); o != nil {
-		return o.top, nil
-	}
-	return nil, &storage.Error{Code: storage.Unavailable, Msg: "the store is not open: " + *l.why.Load(), RetryAfter: laterFirst}
-}
-
-func (l *later) Get(ctx context.Context, key []byte) (storage.Item, error) {
-	b, err := l.next()
+// tryLater builds the store once more. Without an error it is either open now, or no longer
+// what the configuration says.
+func (h *Host) tryLater(ctx context.Context, p *pipeline) (opened bool, err error) {
+	done, err := h.change(ctx)
 	if err != nil {
-		return storage.Item{}, err
+		return false, nil // the host is closed
 	}
-	return b.Get(ctx, key)
-}
-
-func (l *later) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
-	b, err := l.next()
-	if err != nil {
-		return nil, err
+	defer done()
+	g := h.live.Load()
+	if g.stores[p.store] != p {
+		return false, nil
 	}
-	return b.GetMany(ctx, keys)
-}
-
-func (l *later) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
-	b, err := l.next()
-	if err != nil {
-		return storage.Page{}, err
+	b := h.builder(g.cfg)
+	b.only = p.store
+	if err = b.build(ctx); err == nil {
+		h.retireAll(h.publish(b.generation()), g)
 	}
-	return b.Scan(ctx, q)
+	return err == nil, config.Join(err, b.done(context.WithoutCancel(ctx)))
 }
-
-func (l *later) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
-	b, err := l.next()
-	if err != nil {
-		return 0, err
-	}
-	return b.Apply(ctx, w)
-}
-
-// Health of a store that is not open is degraded: it is optional, and the host is ready
-// without it.
-func (l *later) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
-	b, err := l.next()
-	switch {
-	case err == nil:
-		return b.Health(ctx, p)
-	case p == storage.Liveness:
-		return storage.Health{Status: storage.Healthy}, nil
-	}
-	return storage.Health{Status: storage.Degraded, Reason: err.Error(), Details: map[string]string{"state": "unavailable"}}, nil
-}
-
-// Info is empty as long as the store is not open.
-func (l *later) Info() storage.Info {
-	b, err := l.next()
-	if err != nil {
-		return storage.Info{}
-	}
-	return b.Info()
-}
-
-// Close does nothing: the host closes the store.
-func (l *later) Close(context.Context) error { return nil }

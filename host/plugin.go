@@ -51,38 +51,65 @@ type PluginKind struct {
 // plugin is a plugin that can be opened, and its entry in the configuration.
 type plugin struct {
 	carrier.Carrier
-	node     *config.Node // nil: it has none
-	path     string
-	reported bool // an error about the plugin itself was: it is not said again of each store
+	name  string
+	node  *config.Node // nil: it has none
+	path  string       // of the entry
+	dir   string       // from which its paths are
+	users int          // generations that name it, and backends
 }
 
-// plugin makes the carrier of the plugin of that name, once. Nil without an error: it
-// failed before, and has been reported.
-func (h *Host) plugin(ctx context.Context, cfg *config.Config, name string) (*plugin, error) {
-	if p, ok := h.plugins[name]; ok {
+// plugin is the carrier of the plugin of that name: that of before, if nothing changed. Nil
+// without an error: it failed before, and has been reported.
+func (b *builder) plugin(ctx context.Context, name string) (*plugin, error) {
+	if p, ok := b.plugins[name]; ok {
 		return p, nil
 	}
-	h.plugins[name] = nil
-	p := &plugin{node: cfg.Plugins[name], path: "plugins." + name}
-	if cfg.Broken(p.path) {
+	b.plugins[name] = nil
+	p := &plugin{name: name, node: b.cfg.Plugins[name], path: "plugins." + name, dir: b.cfg.Path(".")}
+	if b.cfg.Broken(p.path) {
 		return nil, nil
 	}
-	factory, err := h.kindOf(name, p.node)
+	before := b.old.plugins[name]
+	if before != nil && !b.restart[name] && (b.only != "" && b.h.serves(before) || before.same(p)) {
+		p = before
+	} else if err := b.h.carry(ctx, b.cfg, p); err != nil {
+		return nil, err
+	}
+	b.h.holdPlugin(p)
+	b.plugins[name] = p
+	return p, nil
+}
+
+// serves reports whether a backend of the plugin is open.
+func (h *Host) serves(p *plugin) bool {
+	h.counts.Lock()
+	defer h.counts.Unlock()
+	return p.users > 1 // the generation is one
+}
+
+// same reports whether p, which runs, is what o would be: of the same settings and files.
+func (p *plugin) same(o *plugin) bool {
+	if !p.node.Same(o.node) || p.node != nil && p.dir != o.dir {
+		return false
+	}
+	f, ok := p.Carrier.(carrier.Filed)
+	return !ok || !f.Changed()
+}
+
+// carry makes the carrier of p.
+func (h *Host) carry(ctx context.Context, cfg *config.Config, p *plugin) error {
+	factory, err := h.kindOf(p.name, p.node)
 	if err != nil {
-		return nil, p.at(cfg, err)
+		return p.at(cfg, err)
 	}
 	foreign, wrong := h.foreign(p.node, factory)
-	p.Carrier, err = factory.New(ctx, carrier.Plugin{Name: name, Config: p.node.Without(foreign...), Module: h.settings.Modules[name], Linked: h.settings.Backends[name],
+	p.Carrier, err = factory.New(ctx, carrier.Plugin{Name: p.name, Config: p.node.Without(foreign...), Module: h.settings.Modules[p.name], Linked: h.settings.Backends[p.name],
 		Path: cfg.Path, Settings: carrier.Settings{CacheDir: h.settings.CacheDir, Worker: h.settings.Worker, Telemetry: h.settings.PluginTelemetry,
 			Log: h.settings.Log, Clock: h.clock.Now, Tracer: h.settings.Tracer, Meter: h.settings.Meter}})
 	if wrong != nil && err == nil {
 		err = p.Close(ctx)
 	}
-	if err = config.Join(p.at(cfg, wrong), p.at(cfg, err)); err != nil {
-		return nil, err
-	}
-	h.plugins[name] = p
-	return p, nil
+	return config.Join(p.at(cfg, wrong), p.at(cfg, err))
 }
 
 // at gives an error about the plugin its position.

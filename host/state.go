@@ -7,9 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/health"
-	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -25,9 +24,9 @@ const healthTimeout = 2 * time.Second
 // Health asks all stores at once. One that fails, or does not answer before ctx ends or
 // within 2 s, is unhealthy.
 func (h *Host) Health(ctx context.Context, p storage.Probe) Health {
-	stores := make(map[string]*storage.Store, len(h.stores))
-	for name, s := range h.stores {
-		stores[name] = s.Store
+	stores := map[string]*storage.Store{}
+	for _, s := range h.Stores() {
+		stores[s.Name()] = s.Store
 	}
 	worst, all := health.Ask(ctx, stores, p, healthTimeout)
 	return Health{worst, all}
@@ -50,61 +49,49 @@ type PluginState struct {
 	RetryAt  time.Time // when it is started again; zero for never
 }
 
-// watched is a backend whose carrier knows how its plugin is.
-type watched interface{ Status() supervise.Status }
-
 // Plugins returns how the plugins are, by name and store. It asks none: it tells what is
 // known.
 func (h *Host) Plugins() []PluginState {
+	g := h.live.Load()
 	over := map[*backend]int{} // where in all its state is
-	all := slices.Clone(h.idle)
-	for _, s := range h.Stores() {
-		s = s.opened()
-		if at, ok := over[s.backend]; ok {
-			all[at].Stores = append(all[at].Stores, s.name)
+	all := g.idle()
+	for _, name := range g.names {
+		p := g.stores[name]
+		if at, ok := over[p.backend]; ok {
+			all[at].Stores = append(all[at].Stores, name)
 			continue
 		}
-		over[s.backend] = len(all)
-		all = append(all, s.state())
+		over[p.backend] = len(all)
+		all = append(all, p.state())
 	}
 	slices.SortStableFunc(all, func(a, b PluginState) int { return cmp.Compare(a.Plugin, b.Plugin) })
 	return all
 }
 
-// idlers are the plugins that no store uses.
-func (h *Host) idlers(cfg *config.Config) (all []PluginState) {
+// idle are the plugins that no store uses.
+func (g *generation) idle() (all []PluginState) {
 	used := map[string]bool{}
-	for _, sc := range cfg.Stores {
-		used[sc.Backend.Plugin] = true
+	for _, p := range g.stores {
+		used[p.plugin] = true
 	}
-	for _, name := range slices.Sorted(maps.Keys(h.plugins)) {
-		if p := h.plugins[name]; p != nil && !used[name] {
+	for _, name := range slices.Sorted(maps.Keys(g.plugins)) {
+		if p := g.plugins[name]; p != nil && !used[name] {
 			all = append(all, PluginState{Plugin: name, Carrier: p.Kind(), State: "idle"})
 		}
 	}
 	return all
 }
 
-// opened is the store itself or, of one that was opened late, what was opened.
-func (s *Store) opened() *Store {
-	if s.later != nil {
-		if o := s.later.open.Load(); o != nil {
-			return o.Store
-		}
+// state is how the plugin is.
+func (p *pipeline) state() PluginState {
+	s := PluginState{Plugin: p.plugin, Carrier: p.carrier, Stores: []string{p.store}}
+	if p.absent != nil {
+		s.State, s.Reason = "unavailable", *p.absent.why.Load()
+		return s
+	}
+	if w, ok := p.backend.Backend.(carrier.Supervised); ok {
+		is := w.Status()
+		s.State, s.Reason, s.Since, s.Restarts, s.LastLoss, s.RetryAt = is.State.String(), is.Reason, is.Since, is.Restarts, is.LastLoss, is.RetryAt
 	}
 	return s
-}
-
-// state is how the plugin is.
-func (s *Store) state() PluginState {
-	p := PluginState{Plugin: s.plugin, Carrier: s.carrier, Stores: []string{s.name}}
-	if s.later != nil {
-		p.State, p.Reason = "unavailable", *s.later.why.Load()
-		return p
-	}
-	if w, ok := s.backend.Backend.(watched); ok {
-		is := w.Status()
-		p.State, p.Reason, p.Since, p.Restarts, p.LastLoss, p.RetryAt = is.State.String(), is.Reason, is.Since, is.Restarts, is.LastLoss, is.RetryAt
-	}
-	return p
 }

@@ -36,11 +36,7 @@ func (h *Host) measure() (stop func() error, err error) {
 		return nil, err
 	}
 	registered, err := m.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		if !h.opening.TryLock() { // an optional store is being opened: next time
-			return nil
-		}
-		backends := h.backends
-		h.opening.Unlock()
+		backends := h.live.Load().backends()
 		ctx, cancel := context.WithTimeout(ctx, statsTime)
 		defer cancel()
 		told := make([]map[string]int64, len(backends))
@@ -51,7 +47,7 @@ func (h *Host) measure() (stop func() error, err error) {
 		wg.Wait()
 		for i, b := range backends {
 			for name, n := range told[i] {
-				o.ObserveInt64(gauge, n, metric.WithAttributes(attribute.String("db.namespace", b.store), attribute.String("plinth.plugin", b.plugin), attribute.String("plinth.stat", name)))
+				o.ObserveInt64(gauge, n, metric.WithAttributes(attribute.String("db.namespace", b.store), attribute.String("plinth.plugin", b.plugin.name), attribute.String("plinth.stat", name)))
 			}
 		}
 		return nil

@@ -29,6 +29,12 @@ type Settings struct {
 	Log   *slog.Logger
 	Hub   Watchable // the writes to the backend at the bottom, as this stage names their keys
 
+	// Before is the wrapper of the same kind, name and configuration that this one takes the
+	// place of, while the host goes on; nil: there is none. It may still serve calls. What a
+	// wrapper knows of its callers and of the backend it takes from there, such as what a rate
+	// limit has counted.
+	Before storage.Backend
+
 	Tracer trace.TracerProvider // where spans go; nil: nowhere
 	Meter  metric.MeterProvider // where metrics go; nil: nowhere
 }

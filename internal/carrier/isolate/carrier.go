@@ -24,6 +24,10 @@ func carry(_ context.Context, p carrier.Plugin, c wasmhost.Config) (carrier.Carr
 		}
 	}
 	m, o := from(p, &c)
+	var files carrier.Files
+	if m.File != "" {
+		files = carrier.NoteFiles(m.File)
+	}
 	if err := m.Check(p.Module != nil); err != nil {
 		return nil, &carrier.FieldError{Err: err}
 	}
@@ -31,7 +35,7 @@ func carry(_ context.Context, p carrier.Plugin, c wasmhost.Config) (carrier.Carr
 	if err != nil {
 		return nil, &carrier.FieldError{Err: err}
 	}
-	return &isolated{module: m, process: procs.Carry(process, false)}, nil
+	return &isolated{module: m, process: procs.Carry(process, false), Files: files}, nil
 }
 
 // from are the module of a configuration, and the worker that runs it.
@@ -64,6 +68,7 @@ func NoWorker() error {
 type isolated struct {
 	module  *Module
 	process *procs.Carried
+	carrier.Files
 }
 
 func (*isolated) Kind() string                      { return carrier.Process }

@@ -126,11 +126,15 @@ func (r *Running) Validate() error {
 // Factory makes the carriers of executables.
 func Factory() carrier.Factory {
 	return carrier.NewFactory("process", false, "process", DefaultConfig(), func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
-		process, err := New(c.options(p))
+		o := c.options(p)
+		files := o.files()
+		process, err := New(o)
 		if err != nil {
 			return nil, &carrier.FieldError{Path: "process", Err: err}
 		}
-		return Carry(process, false), nil
+		carried := Carry(process, false)
+		carried.Files = files
+		return carried, nil
 	})
 }
 
@@ -179,11 +183,12 @@ func (e *Executable) from(path func(string) string) (command []string, files map
 // Carried is an executable as a carrier.
 type Carried struct {
 	Plugin *Plugin
+	carrier.Files
 	shared bool
 }
 
 // Carry is p as a carrier. shared says that others may write to its backends.
-func Carry(p *Plugin, shared bool) *Carried { return &Carried{p, shared} }
+func Carry(p *Plugin, shared bool) *Carried { return &Carried{Plugin: p, shared: shared} }
 
 // Kind is [carrier.Process].
 func (*Carried) Kind() string { return carrier.Process }

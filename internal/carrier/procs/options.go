@@ -174,6 +174,28 @@ func executable(name string) (string, error) {
 	return filepath.Abs(path)
 }
 
+// files are what the plugin is made of: the executable, the arguments that are files, and
+// those with a digest.
+func (o *Options) files() carrier.Files {
+	var paths []string
+	for i, arg := range o.Command {
+		if i == 0 {
+			if path, err := exec.LookPath(arg); err == nil {
+				arg = path
+			}
+		}
+		if info, err := os.Stat(arg); err == nil && info.Mode().IsRegular() {
+			paths = append(paths, arg)
+		}
+	}
+	for _, path := range slices.Sorted(maps.Keys(o.Files)) {
+		if !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	return carrier.NoteFiles(paths...)
+}
+
 // pinned checks the digests of everything that is to be run. It is done before
 // every start, by a new SecureConfig, which cannot be used twice.
 func (p *Plugin) pinned() error {

@@ -106,7 +106,9 @@ func (c *Config) options(p carrier.Plugin) Options {
 func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
 	o := c.options(p)
 	binary := p.Module
+	var files carrier.Files
 	if binary == nil {
+		files = carrier.NoteFiles(p.Path(c.Wasm))
 		var err error
 		if binary, err = ReadModule(p.Path(c.Wasm)); err != nil {
 			return nil, &carrier.FieldError{Path: "wasm", Err: err}
@@ -124,14 +126,18 @@ func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrie
 	if err != nil {
 		return nil, &carrier.FieldError{Err: err}
 	}
-	return carried{m}, nil
+	return carried{m, files}, nil
 }
 
 // carried is a module as a carrier.
-type carried struct{ m *Module }
+type carried struct {
+	m *Module
+	carrier.Files
+}
 
 func (carried) Kind() string                      { return carrier.Wasm }
 func (carried) Shared() bool                      { return false }
+func (c carried) Digest() string                  { return c.m.Digest() }
 func (c carried) Close(ctx context.Context) error { return c.m.Close(ctx) }
 
 func (c carried) Open(ctx context.Context, store string, config carrier.Config) (carrier.Backend, error) {

@@ -1,0 +1,399 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/wrappers"
+)
+
+// builder makes a generation beside the one in force. What did not change it takes over;
+// what it makes anew is closed again by done, unless the generation came into force.
+type builder struct {
+	h        *Host
+	cfg      *config.Config
+	old      *generation
+	restart  map[string]bool // plugins that are started again although nothing changed
+	plugins  map[string]*plugin
+	reported map[string]bool // plugins about which an error was: it is not said again of each store
+	stores   map[string]*pipeline
+	kept     map[string]bool // stores whose pipeline is that of before
+	opened   []*backend      // by this builder, which is a user of them
+	later    []*pipeline     // stores that are yet to be opened
+	// only is the one store that is built, where that is tried again: the others stay as they
+	// are, whatever became of their files; empty: all are. serve goes on without stores that
+	// cannot be opened.
+	only  string
+	serve bool
+	// postponed are stores whose backend is opened only once the one before is closed.
+	postponed map[string]bool
+	taken     bool // the generation came into force
+}
+
+func (h *Host) builder(cfg *config.Config) *builder {
+	return &builder{h: h, cfg: cfg, old: h.live.Load(), plugins: map[string]*plugin{}, reported: map[string]bool{}, stores: map[string]*pipeline{},
+		kept: map[string]bool{}, postponed: map[string]bool{}}
+}
+
+// build makes everything, and reports all that is wrong.
+func (b *builder) build(ctx context.Context) error {
+	return config.Join(b.carriers(ctx), b.pipelines(ctx))
+}
+
+// carriers makes the plugins.
+func (b *builder) carriers(ctx context.Context) error {
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(b.cfg.Plugins)) { // also those that no store uses
+		if _, err := b.plugin(ctx, name); err != nil && b.optionalOnly(name) {
+			delete(b.plugins, name) // its stores say what is wrong
+		} else {
+			errs = append(errs, err)
+		}
+	}
+	return config.Join(errs...)
+}
+
+// pipelines makes the stores.
+func (b *builder) pipelines(ctx context.Context) error {
+	var errs []error
+	for _, name := range b.order() {
+		errs = append(errs, b.open(ctx, name))
+	}
+	return config.Join(errs...)
+}
+
+// order is that in which stores are built: those that name another store's backend come
+// after it.
+func (b *builder) order() []string {
+	names := slices.Sorted(maps.Keys(b.cfg.Stores))
+	slices.SortStableFunc(names, func(x, y string) int {
+		return btoi(b.cfg.Stores[x].Backend.Store != "") - btoi(b.cfg.Stores[y].Backend.Store != "")
+	})
+	return names
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// generation is what was built.
+func (b *builder) generation() *generation {
+	b.taken = true
+	return &generation{cfg: b.cfg, number: b.old.number + 1, since: time.Now(), plugins: b.plugins,
+		names: slices.Sorted(maps.Keys(b.stores)), stores: b.stores}
+}
+
+// done ends the use that the builder itself made of things: of all, where the generation
+// did not come into force.
+func (b *builder) done(ctx context.Context) error {
+	var errs []error
+	if !b.taken {
+		for _, name := range slices.Backward(slices.Sorted(maps.Keys(b.stores))) {
+			if !b.kept[name] {
+				errs = append(errs, b.h.release(ctx, b.stores[name]))
+			}
+		}
+	}
+	for _, opened := range slices.Backward(b.opened) {
+		errs = append(errs, b.h.releaseBackend(ctx, opened))
+	}
+	b.opened = nil
+	if !b.taken {
+		for _, name := range slices.Sorted(maps.Keys(b.plugins)) {
+			if p := b.plugins[name]; p != nil {
+				errs = append(errs, b.h.releasePlugin(ctx, p))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// optionalOnly reports whether all stores on a plugin are optional.
+func (b *builder) optionalOnly(plugin string) (only bool) {
+	for name, sc := range b.cfg.Stores {
+		if sc.Backend.Plugin == plugin {
+			if only = b.optional(name); !only {
+				return false
+			}
+		}
+	}
+	return only
+}
+
+// optional reports whether the host serves without the store. A trial wants to know all
+// that is wrong, and a store that is open is not given up.
+func (b *builder) optional(name string) bool {
+	before := b.old.stores[name]
+	return b.serve || b.cfg.Stores[name].Start == config.StartOptional && !b.h.settings.Trial && (before == nil || before.absent != nil)
+}
+
+// open builds a store. An optional one whose backend cannot be opened is opened later.
+func (b *builder) open(ctx context.Context, name string) error {
+	if before := b.old.stores[name]; b.only != "" && b.only != name && before.absent != nil {
+		b.stores[name], b.kept[name] = before, true
+		return nil
+	}
+	optional := b.optional(name)
+	if optional {
+		b.forget(b.cfg.Stores[name].Backend.Plugin)
+	}
+	p, err, more := b.store(ctx, name)
+	switch {
+	case err != nil && more == nil && optional && b.only == "":
+		b.openLater(name, err)
+	case err != nil || more != nil:
+		return config.Join(err, more)
+	case p != nil:
+		b.stores[name] = p
+	}
+	return nil
+}
+
+// forget has a plugin that failed tried again, and what is wrong with it said again.
+func (b *builder) forget(plugin string) {
+	if b.plugins[plugin] == nil {
+		delete(b.plugins, plugin)
+	}
+	delete(b.reported, plugin)
+}
+
+// store opens the backend of a store and builds its pipeline. Where there is no backend,
+// the pipeline is built all the same, for the errors in it: those are more. A nil pipeline
+// without errors is that of a store whose errors were reported before.
+func (b *builder) store(ctx context.Context, name string) (_ *pipeline, err, more error) {
+	sc := b.cfg.Stores[name]
+	path := fmt.Sprintf("stores.%s", name)
+	p := &pipeline{gates: b.h.newGates(), store: name, plugin: sc.Backend.Plugin}
+	switch other := sc.Backend.Store; {
+	case sc.Backend.Plugin == "" && other == "": // reported
+	case b.cfg.Broken(path+".backend.plugin") || b.cfg.Broken(path+".backend.store"):
+	case other != "":
+		err = b.share(path, other, p)
+	default:
+		p.backend, p.untried, err = b.backend(ctx, name)
+	}
+	missing := p.backend == nil
+	if missing {
+		p.backend = standIn(would{info: anything}, false)
+	}
+	b.h.hold(p)
+	more = config.Join(b.stack(sc, p), require(b.cfg, path, sc.Require, p.top.Info().Caps))
+	if missing || more != nil {
+		return nil, err, config.Join(more, b.h.release(context.WithoutCancel(ctx), p))
+	}
+	if own := b.plugins[p.plugin]; own != nil {
+		p.carrier = own.Kind()
+	}
+	if before := b.old.stores[name]; before.same(p) {
+		b.kept[name] = true
+		return before, nil, b.h.release(context.WithoutCancel(ctx), p)
+	}
+	return p, nil, nil
+}
+
+// same reports whether p, which is in force, is what o is.
+func (p *pipeline) same(o *pipeline) bool {
+	return p != nil && p.absent == nil && p.backend == o.backend && slices.Equal(p.stages, o.stages)
+}
+
+// share gives p the backend of another store.
+func (b *builder) share(path, other string, p *pipeline) error {
+	shared, ok := b.stores[other]
+	switch {
+	case ok && shared.absent != nil:
+		return b.cfg.Root().Errorf(path+".backend.store", "the store %q, whose backend it shares, is not open", other)
+	case ok:
+		p.plugin, p.carrier, p.backend, p.untried = shared.plugin, shared.carrier, shared.backend, shared.untried
+		return nil
+	}
+	if sc, ok := b.cfg.Stores[other]; ok && sc.Backend.Store == "" {
+		return nil // it failed, and has been reported
+	}
+	return b.cfg.Root().Errorf(path+".backend.store", "there is no store %q with a backend of its own", other)
+}
+
+// anything is a backend that is not known, while the stages over it are checked. It has
+// what any of them needs, and nothing that makes one wrong.
+var anything = storage.Info{Caps: ^storage.CapIdempotent}
+
+// would stands for a backend that is not open.
+type would struct {
+	storage.UnimplementedBackend
+	info storage.Info
+}
+
+func (w would) Info() storage.Info { return w.info }
+
+// backend is the one of a store: that of before, if nothing changed, or one that is opened,
+// or a stand-in for one that is opened later. untried is why it is not known what that would be.
+func (b *builder) backend(ctx context.Context, store string) (_ *backend, untried, err error) {
+	bc := b.cfg.Stores[store].Backend
+	p, err := b.plugin(ctx, bc.Plugin)
+	if err != nil || p == nil || b.reported[bc.Plugin] {
+		return nil, nil, err
+	}
+	path := fmt.Sprintf("stores.%s.backend", store)
+	if b.cfg.Broken(path + ".config") {
+		return nil, nil, nil
+	}
+	if before := b.keptBackend(store, p); before != nil {
+		return before, nil, nil
+	}
+	if _, can := p.Carrier.(carrier.Trier); can && (b.h.settings.Trial || b.postponed[store]) {
+		tried, err := p.try(ctx, bc.Config)
+		if err != nil && !errors.Is(err, storage.ErrUnsupported) {
+			return nil, nil, configError(b.cfg, bc.Config, path, err)
+		}
+		return standIn(tried, p.Shared()), err, nil
+	}
+	if b.postponed[store] {
+		return standIn(would{info: anything}, p.Shared()), nil, nil
+	}
+	opened, err := b.h.openBackend(ctx, p, store, bc.Config)
+	var about *carrier.FieldError
+	switch {
+	case errors.As(err, &about):
+		b.reported[bc.Plugin] = true
+		return nil, nil, p.at(b.cfg, err)
+	case err != nil:
+		return nil, nil, configError(b.cfg, bc.Config, path, err)
+	}
+	b.opened = append(b.opened, opened)
+	return opened, nil, nil
+}
+
+// openBackend opens the backend of a store. Its one user is the caller.
+func (h *Host) openBackend(ctx context.Context, p *plugin, store string, own *config.Node) (*backend, error) {
+	opened, err := p.Open(ctx, store, own)
+	if err != nil {
+		return nil, err
+	}
+	h.holdPlugin(p)
+	b := &backend{Backend: opened, hub: h.hub(opened), store: store, plugin: p, config: own, shared: p.Shared(), opened: true, users: 1}
+	opened.WhenLost(b.hub.StateLost)
+	return b, nil
+}
+
+// keptBackend is the one that the store has, if neither it nor its plugin changed; nil if
+// there is none, or it has failed.
+func (b *builder) keptBackend(store string, p *plugin) *backend {
+	before := b.old.stores[store]
+	if before == nil || before.absent != nil || before.backend.store != store || before.backend.plugin != p {
+		return nil
+	}
+	if !before.backend.config.Same(b.cfg.Stores[store].Backend.Config) || before.backend.failed() {
+		return nil
+	}
+	return before.backend
+}
+
+// configError gives an error that names a place in a plugin's own configuration
+// its position.
+func configError(cfg *config.Config, own *config.Node, path string, err error) error {
+	var positioned config.Errors
+	if errors.As(err, &positioned) {
+		return err
+	}
+	e := storage.AsError(err)
+	if e.Code != storage.InvalidArgument || own == nil {
+		return cfg.Root().Errorf(path, "%v", err)
+	}
+	plain := *e
+	plain.ConfigPath = ""
+	return own.Errorf(e.ConfigPath, "%v", &plain)
+}
+
+// stack puts the wrappers over the hub, innermost first, and judges their order. Stages
+// that did not change are those of before, as long as what is below them did not either.
+func (b *builder) stack(sc config.Store, p *pipeline) error {
+	var errs []error
+	var at []int // where in the configuration the stages are, innermost first
+	p.top = p.backend.hub.Backend()
+	var watch wrappers.Watchable = p.backend.hub
+	before := b.old.stores[p.store]
+	kept := before != nil && before.backend == p.backend
+	for i, sc := range slices.Backward(sc.Pipeline) {
+		path := stagePath(p.store, i)
+		if b.cfg.Broken(path) {
+			kept = false
+			continue
+		}
+		var s *stage
+		if n := len(p.stages); kept && n < len(before.stages) && before.stages[n].is(sc) {
+			s = before.stages[n]
+		} else {
+			var err error
+			kept = false
+			if s, err = b.stage(p, before, sc, path, watch); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+		}
+		b.h.holdStage(s)
+		p.stages = append(p.stages, s)
+		p.declared = append(p.declared, s.Stage)
+		at = append(at, i)
+		p.top, watch = s.Backend, s.watch
+	}
+	slices.Reverse(p.declared)
+	slices.Reverse(at)
+	for _, f := range wrappers.Judge(p.declared) {
+		if f.Refused {
+			errs = append(errs, b.cfg.Root().Errorf(stagePath(p.store, at[f.Stage]), "%s", f.Text))
+		}
+	}
+	for i, stage := range p.declared {
+		if stage.Does&wrappers.Injects != 0 && !b.cfg.AllowFaults {
+			errs = append(errs, b.cfg.Root().Errorf(stagePath(p.store, at[i]), "%s makes calls fail on purpose, which takes allow_faults: true at the top of the configuration", stage.Name))
+		}
+	}
+	return config.Join(errs...)
+}
+
+// is reports whether s is what the configuration says.
+func (s *stage) is(sc config.Stage) bool {
+	return s.Kind == sc.Kind && s.Name == sc.Name && s.config.Same(sc.Config)
+}
+
+// stage builds a stage over what p has so far. One of before that did not change hands its
+// state on.
+func (b *builder) stage(p, before *pipeline, sc config.Stage, path string, watch wrappers.Watchable) (*stage, error) {
+	h := b.h
+	factory, ok := h.settings.Registry.Lookup(sc.Kind)
+	if !ok {
+		return nil, b.cfg.Root().Errorf(path, "there is no wrapper %q%s", sc.Kind, config.Hint(sc.Kind, h.settings.Registry.Kinds()))
+	}
+	settings := wrappers.Settings{Store: p.store, Stage: sc.Name, Clock: h.clock.Now, Hub: watch,
+		Log: h.settings.Log.With("store", p.store, "stage", sc.Name), Tracer: h.settings.Tracer, Meter: h.settings.Meter}
+	if before != nil {
+		if i := slices.IndexFunc(before.stages, func(s *stage) bool { return s.is(sc) }); i >= 0 {
+			settings.Before = before.stages[i].Backend
+		}
+	}
+	built, err := factory.Build(p.top, sc.Config, settings)
+	if err != nil {
+		return nil, positioned(sc.Config, err)
+	}
+	below := wrappers.Below{Info: p.top.Info(), Shared: p.backend.shared}
+	s := &stage{Backend: built, Stage: wrappers.Stage{Name: sc.Name, Kind: sc.Kind, Declaration: factory.Declare(sc.Config, below)}, config: sc.Config, watch: watch}
+	if w, ok := built.(wrappers.Watchable); ok {
+		s.watch = w
+	}
+	return s, nil
+}
+
+func (h *Host) holdStage(s *stage) {
+	h.counts.Lock()
+	defer h.counts.Unlock()
+	s.users++
+}
