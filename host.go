@@ -2,7 +2,9 @@ package plinth
 
 import (
 	"context"
+	"time"
 
+	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/host"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
@@ -39,6 +41,32 @@ func (h *Host) Health(ctx context.Context, p storage.Probe) host.Health { return
 
 // Plugins returns what is known of the state of each plugin, without asking one.
 func (h *Host) Plugins() []host.PluginState { return h.host.Plugins() }
+
+// Reload puts cfg, which [Load] has read, in the place of the configuration in force, while
+// calls go on: what it does not change stays as it is, with its state, and the rest is
+// replaced at once. If anything is wrong, everything stays as it is. Stores that were handed
+// out stay valid. See [host.Host.Reload].
+func (h *Host) Reload(ctx context.Context, cfg *config.Config) (host.Changes, error) {
+	return h.host.Reload(ctx, cfg)
+}
+
+// Changes returns what Reload with cfg would do, and changes nothing.
+func (h *Host) Changes(ctx context.Context, cfg *config.Config) (host.Changes, error) {
+	return h.host.Changes(ctx, cfg)
+}
+
+// RestartPlugin starts a plugin again, with all its backends. As a change of it would, it
+// needs on_swap where items are kept in memory alone, unless the plugin has failed.
+func (h *Host) RestartPlugin(ctx context.Context, name string) (host.Changes, error) {
+	return h.host.RestartPlugin(ctx, name)
+}
+
+// Reloaded returns what came of the last Reload or RestartPlugin.
+func (h *Host) Reloaded() host.Reload { return h.host.Reloaded() }
+
+// Generation returns how often what is in force was changed, from 1 for what Open made, and
+// when that was last. A store that was opened late counts as a change.
+func (h *Host) Generation() (number int, since time.Time) { return h.host.Generation() }
 
 // Close closes the stages of every pipeline, outermost first, then the backends, then the
 // plugins. Calls in flight end before their backend does. It is idempotent. If ctx ends

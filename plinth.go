@@ -152,6 +152,12 @@ func WithTrial() Option { return func(o *options) { o.host.Trial = true } }
 // WithClock is the host's clock, by which items expire. Without it, time.Now.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.host.Clock = now } }
 
+// WithKit tries a backend that is empty, for plugins with gate: full, before a reload puts a
+// store on a new version of theirs. Without it, they are tried as with gate: smoke.
+func WithKit(kit func(context.Context, storage.Backend) error) Option {
+	return func(o *options) { o.host.Kit = kit }
+}
+
 // Open builds what the configuration file at path says; an empty path is the
 // built-in default: one store, "default", in memory. Errors of the configuration
 // come all at once, each with its position. The caller closes the host.

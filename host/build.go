@@ -32,6 +32,7 @@ type builder struct {
 	// cannot be opened.
 	only  string
 	serve bool
+	dry   bool // opens no backend
 	// postponed are stores whose backend is opened only once the one before is closed.
 	postponed map[string]bool
 	taken     bool // the generation came into force
@@ -50,7 +51,7 @@ func (b *builder) build(ctx context.Context) error {
 // carriers makes the plugins.
 func (b *builder) carriers(ctx context.Context) error {
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(b.cfg.Plugins)) { // also those that no store uses
+	for _, name := range b.named() {
 		if _, err := b.plugin(ctx, name); err != nil && b.optionalOnly(name) {
 			delete(b.plugins, name) // its stores say what is wrong
 		} else {
@@ -58,6 +59,18 @@ func (b *builder) carriers(ctx context.Context) error {
 		}
 	}
 	return config.Join(errs...)
+}
+
+// named are the plugins that the configuration names, those included that no store uses.
+func (b *builder) named() []string {
+	names := slices.Collect(maps.Keys(b.cfg.Plugins))
+	for store, sc := range b.cfg.Stores {
+		if sc.Backend.Plugin != "" && !b.cfg.Broken(fmt.Sprintf("stores.%s.backend.plugin", store)) {
+			names = append(names, sc.Backend.Plugin)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // pipelines makes the stores.
@@ -149,6 +162,8 @@ func (b *builder) open(ctx context.Context, name string) error {
 	}
 	p, err, more := b.store(ctx, name)
 	switch {
+	case b.serve && (err != nil || more != nil):
+		b.openLater(name, config.Join(err, more))
 	case err != nil && more == nil && optional && b.only == "":
 		b.openLater(name, err)
 	case err != nil || more != nil:
@@ -249,14 +264,14 @@ func (b *builder) backend(ctx context.Context, store string) (_ *backend, untrie
 	if before := b.keptBackend(store, p); before != nil {
 		return before, nil, nil
 	}
-	if _, can := p.Carrier.(carrier.Trier); can && (b.h.settings.Trial || b.postponed[store]) {
+	if _, can := p.Carrier.(carrier.Trier); can && (b.h.settings.Trial || b.dry || b.postponed[store]) {
 		tried, err := p.try(ctx, bc.Config)
 		if err != nil && !errors.Is(err, storage.ErrUnsupported) {
 			return nil, nil, configError(b.cfg, bc.Config, path, err)
 		}
 		return standIn(tried, p.Shared()), err, nil
 	}
-	if b.postponed[store] {
+	if b.postponed[store] || b.dry {
 		return standIn(would{info: anything}, p.Shared()), nil, nil
 	}
 	opened, err := b.h.openBackend(ctx, p, store, bc.Config)
@@ -281,6 +296,9 @@ func (h *Host) openBackend(ctx context.Context, p *plugin, store string, own *co
 	h.holdPlugin(p)
 	b := &backend{Backend: opened, hub: h.hub(opened), store: store, plugin: p, config: own, shared: p.Shared(), opened: true, users: 1}
 	opened.WhenLost(b.hub.StateLost)
+	if err := h.unfinished(ctx, b); err != nil {
+		return nil, errors.Join(err, h.releaseBackend(context.WithoutCancel(ctx), b))
+	}
 	return b, nil
 }
 
@@ -288,7 +306,7 @@ func (h *Host) openBackend(ctx context.Context, p *plugin, store string, own *co
 // there is none, or it has failed.
 func (b *builder) keptBackend(store string, p *plugin) *backend {
 	before := b.old.stores[store]
-	if before == nil || before.absent != nil || before.backend.store != store || before.backend.plugin != p {
+	if before == nil || before.absent != nil || before.backend.store != store || before.backend.plugin != p || before.backend.gone {
 		return nil
 	}
 	if !before.backend.config.Same(b.cfg.Stores[store].Backend.Config) || before.backend.failed() {
@@ -375,9 +393,11 @@ func (b *builder) stage(p, before *pipeline, sc config.Stage, path string, watch
 	}
 	settings := wrappers.Settings{Store: p.store, Stage: sc.Name, Clock: h.clock.Now, Hub: watch,
 		Log: h.settings.Log.With("store", p.store, "stage", sc.Name), Tracer: h.settings.Tracer, Meter: h.settings.Meter}
+	var last *stage // that this one takes the place of
 	if before != nil {
 		if i := slices.IndexFunc(before.stages, func(s *stage) bool { return s.is(sc) }); i >= 0 {
-			settings.Before = before.stages[i].Backend
+			last = before.stages[i]
+			settings.Before = last.Backend
 		}
 	}
 	built, err := factory.Build(p.top, sc.Config, settings)
@@ -385,9 +405,11 @@ func (b *builder) stage(p, before *pipeline, sc config.Stage, path string, watch
 		return nil, positioned(sc.Config, err)
 	}
 	below := wrappers.Below{Info: p.top.Info(), Shared: p.backend.shared}
-	s := &stage{Backend: built, Stage: wrappers.Stage{Name: sc.Name, Kind: sc.Kind, Declaration: factory.Declare(sc.Config, below)}, config: sc.Config, watch: watch}
+	s := &stage{Backend: built, Stage: wrappers.Stage{Name: sc.Name, Kind: sc.Kind, Declaration: factory.Declare(sc.Config, below)}, config: sc.Config, below: watch, watch: watch}
 	if w, ok := built.(wrappers.Watchable); ok {
-		s.watch = w
+		if s.watch = w; last != nil && last.below == watch { // it calls the same keys by the same names
+			s.watch = last.watch
+		}
 	}
 	return s, nil
 }

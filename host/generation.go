@@ -58,7 +58,8 @@ type stage struct {
 	storage.Backend
 	wrappers.Stage
 	config *config.Node
-	watch  wrappers.Watchable // the writes below it
+	below  wrappers.Watchable // the writes to what it stands on
+	watch  wrappers.Watchable // the same, by the names of keys above it
 	users  int
 }
 
@@ -72,6 +73,7 @@ type backend struct {
 	config *config.Node
 	shared bool // others may write to it, past this host
 	opened bool // it is no stand-in
+	gone   bool // it was closed, for another to take its place
 	users  int
 }
 

@@ -46,6 +46,9 @@ type Settings struct {
 	// that way is in [Store.Untried]. The stores of such a host serve nothing.
 	Trial bool
 
+	// Kit tries a backend that is empty, for plugins with gate: full; nil: that is smoke.
+	Kit func(context.Context, storage.Backend) error
+
 	// PluginTelemetry is OpenTelemetry's declarative configuration for plugins that are
 	// processes and are granted it; nil: there is none.
 	PluginTelemetry []byte
@@ -74,6 +77,7 @@ type Host struct {
 
 	mu      sync.Mutex
 	handles map[string]*Store // all that there ever were, by name
+	last    Reload
 
 	running    context.Context // until Close
 	end        context.CancelFunc

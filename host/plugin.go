@@ -70,7 +70,7 @@ func (b *builder) plugin(ctx context.Context, name string) (*plugin, error) {
 		return nil, nil
 	}
 	before := b.old.plugins[name]
-	if before != nil && !b.restart[name] && (b.only != "" && b.h.serves(before) || before.same(p)) {
+	if before != nil && !b.restart[name] && (b.serve || b.only != "" && b.h.serves(before) || before.same(p)) {
 		p = before
 	} else if err := b.h.carry(ctx, b.cfg, p); err != nil {
 		return nil, err
@@ -85,6 +85,12 @@ func (h *Host) serves(p *plugin) bool {
 	h.counts.Lock()
 	defer h.counts.Unlock()
 	return p.users > 1 // the generation is one
+}
+
+// hasFolder reports whether the plugin's backends keep files.
+func (p *plugin) hasFolder() bool {
+	f, ok := p.Carrier.(carrier.Foldered)
+	return ok && f.HasFolder()
 }
 
 // same reports whether p, which runs, is what o would be: of the same settings and files.

@@ -1,12 +1,17 @@
 package wrappers
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"sync/atomic"
 
 	"github.com/plinthkv/plinth/storage"
 )
+
+// TransferMark is the key that a durable backend holds while a host moves items into it: if
+// it is there when the backend is opened, only a part arrived. A hub takes no other item at it.
+var TransferMark = []byte("\x00plinth/transfer")
 
 // Watcher hears of every write to a backend, whatever store it came through. Its
 // methods are called one at a time and must not call the backend or the hub.
@@ -149,6 +154,11 @@ func (b *hubBackend) Scan(ctx context.Context, q storage.Query) (storage.Page, e
 // Apply works on a copy of w's head: the hub knows applies by their address, and
 // a caller may apply one write set twice at once.
 func (b *hubBackend) Apply(ctx context.Context, w *storage.WriteSet) (version uint64, err error) {
+	for i := range w.Ops {
+		if o := &w.Ops[i]; o.Kind == storage.OpPut && len(o.Key) == len(TransferMark) && bytes.Equal(o.Key, TransferMark) {
+			return 0, storage.Errorf(storage.InvalidArgument, "the key %q is the host's own", TransferMark)
+		}
+	}
 	h, own := b.hub(), *w
 	h.begin(&own)
 	err = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true} // should next panic

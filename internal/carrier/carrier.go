@@ -45,6 +45,12 @@ type Trier interface {
 	Try(ctx context.Context, config Config) (storage.Info, error)
 }
 
+// Foldered is a carrier whose plugin may be granted a folder.
+type Foldered interface {
+	// HasFolder reports whether its backends keep files, each store's in a folder of its own.
+	HasFolder() bool
+}
+
 // Backend is a backend whose carrier notices when its state is lost.
 type Backend interface {
 	storage.Backend

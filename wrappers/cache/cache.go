@@ -16,7 +16,16 @@ import (
 
 // Backend answers reads from memory where it can. It is safe for concurrent use.
 type Backend struct {
-	next    storage.Backend
+	next storage.Backend
+	*memory
+	closed atomic.Bool
+}
+
+// memory is what a cache keeps. Those that follow each other over the same items have one
+// together.
+type memory struct {
+	hub     wrappers.Watchable
+	users   atomic.Int64 // caches that are not closed
 	config  Config
 	clock   *clock.Clock
 	entries kept
@@ -46,7 +55,11 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	if s.Hub == nil {
 		return nil, errors.New("a cache needs the hub of its backend")
 	}
-	b := &Backend{next: next, config: c, clock: clock.New(s.Clock), entries: kept{index: &index{}}}
+	if before, ok := s.Before.(*Backend); ok && before.hub == s.Hub && before.memory.join() {
+		return &Backend{next: next, memory: before.memory}, nil
+	}
+	b := &memory{hub: s.Hub, config: c, clock: clock.New(s.Clock), entries: kept{index: &index{}}}
+	b.users.Store(1)
 	entries, err := otter.New(&otter.Options[string, *entry]{MaximumWeight: uint64(c.MaxBytes), Weigher: weight,
 		OnAtomicDeletion: func(e otter.DeletionEvent[string, *entry]) {
 			if e.Cause == otter.CauseOverflow {
@@ -66,11 +79,24 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	}
 	b.guard = newGuard(b.entries, c.UnknownHold, b.clock.Millis, next.Info().Caps)
 	b.stop = s.Hub.Watch(b.guard)
-	return b, nil
+	return &Backend{next: next, memory: b}, nil
+}
+
+// join counts one more cache; false: the last of them is closed.
+func (b *memory) join() bool {
+	for {
+		n := b.users.Load()
+		if n == 0 {
+			return false
+		}
+		if b.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
 }
 
 // measure has what the cache counts anyway observed.
-func (b *Backend) measure(s wrappers.Settings) error {
+func (b *memory) measure(s wrappers.Settings) error {
 	total := func(of *atomic.Uint64) func() int64 { return func() int64 { return int64(of.Load()) } }
 	const lookups, asked = "plinth.cache.lookups", "Keys that were looked for in the cache."
 	hit, err1 := s.Total(lookups, "{lookup}", asked, total(&b.hits), attribute.String("plinth.cache.result", "hit"))
@@ -82,7 +108,7 @@ func (b *Backend) measure(s wrappers.Settings) error {
 	return errors.Join(err1, err2, err3, err4, err5)
 }
 
-func (b *Backend) unmeasure() {
+func (b *memory) unmeasure() {
 	for _, stop := range b.meters {
 		stop()
 	}
@@ -144,7 +170,7 @@ func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
 }
 
 // entry is what is kept of an item that belongs to a caller.
-func (b *Backend) entry(it storage.Item, present bool, now int64) *entry {
+func (b *memory) entry(it storage.Item, present bool, now int64) *entry {
 	e := &entry{present: present, until: now + b.config.NegativeTTL.Milliseconds()}
 	if present {
 		e.item = it
@@ -183,9 +209,12 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 // Info is the next's.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
-// Close forgets everything. What reads come after it, from a caller who was late,
-// the backend answers. It is idempotent.
+// Close forgets everything, unless another cache goes on with it. What reads come after it,
+// from a caller who was late, the backend answers. It is idempotent.
 func (b *Backend) Close(context.Context) error {
+	if b.closed.Swap(true) || b.users.Add(-1) > 0 {
+		return nil
+	}
 	b.stop()
 	b.unmeasure()
 	b.guard.close()

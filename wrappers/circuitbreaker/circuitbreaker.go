@@ -16,17 +16,18 @@ import (
 // Backend refuses calls while the one below fails. It is safe for concurrent use.
 type Backend struct {
 	next    storage.Backend
+	hub     wrappers.Watchable // of the backend that the circuit is about
 	circuit circuitbreaker.CircuitBreaker[any]
 	layer   string
 	refused wrappers.Counter
 	changes map[circuitbreaker.State]wrappers.Counter
-	vacant  atomic.Int64 // places of trials whose callers left
-	stop    func()       // stops the gauge
+	vacant  *atomic.Int64 // places of trials whose callers left
+	stop    func()        // stops the gauge
 }
 
 // New puts the wrapper over next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
-	b := &Backend{next: next, layer: s.Stage, changes: map[circuitbreaker.State]wrappers.Counter{}}
+	b := &Backend{next: next, hub: s.Hub, layer: s.Stage, vacant: &atomic.Int64{}, changes: map[circuitbreaker.State]wrappers.Counter{}}
 	if b.refused, err = s.Counter("plinth.circuit_breaker.refused", "{call}", "Calls that were refused by an open circuit."); err != nil {
 		return nil, err
 	}
@@ -52,6 +53,9 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err e
 			b.changes[e.NewState].Add(1)
 			log.Warn("the circuit breaker changes its state", "from", e.OldState.String(), "to", e.NewState.String())
 		}).Build()
+	if before, ok := s.Before.(*Backend); ok && before.hub == s.Hub { // what is known of the same backend
+		b.circuit, b.vacant = before.circuit, before.vacant
+	}
 	b.stop, err = s.Gauge("plinth.circuit_breaker.open", "{circuit}", "1 while calls are refused, 0 while they are passed on.", func() int64 {
 		if b.circuit.IsOpen() {
 			return 1

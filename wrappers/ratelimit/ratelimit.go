@@ -31,6 +31,9 @@ type Backend struct {
 // New puts the wrapper over next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
 	b := &Backend{next: next, config: c, clock: s.Clock, log: s.Log, layer: s.Stage, common: newBucket(Quota{c.Rate, c.Burst}), buckets: newBuckets(c)}
+	if before, ok := s.Before.(*Backend); ok { // what callers have used up stays used up
+		b.common, b.buckets = before.common, before.buckets
+	}
 	if b.clock == nil {
 		b.clock = clock.System().Now
 	}

@@ -35,7 +35,7 @@ func carry(_ context.Context, p carrier.Plugin, c wasmhost.Config) (carrier.Carr
 	if err != nil {
 		return nil, &carrier.FieldError{Err: err}
 	}
-	return &isolated{module: m, process: procs.Carry(process, false), Files: files}, nil
+	return &isolated{module: m, process: procs.Carry(process, false), Files: files, gate: c.Gate.Gate}, nil
 }
 
 // from are the module of a configuration, and the worker that runs it.
@@ -69,6 +69,7 @@ type isolated struct {
 	module  *Module
 	process *procs.Carried
 	carrier.Files
+	gate string
 }
 
 func (*isolated) Kind() string                      { return carrier.Process }
@@ -98,4 +99,16 @@ func (i *isolated) with(config carrier.Config) ([]byte, error) {
 		return nil, err
 	}
 	return i.module.With(raw)
+}
+
+// Gate is what a new module has to pass.
+func (i *isolated) Gate() string { return i.gate }
+
+// Scratch opens an instance of its own.
+func (i *isolated) Scratch(ctx context.Context, config carrier.Config) (carrier.Backend, error) {
+	raw, err := i.with(config)
+	if err != nil {
+		return nil, err
+	}
+	return i.process.Plugin.Scratch(ctx, raw)
 }

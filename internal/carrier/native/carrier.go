@@ -49,6 +49,9 @@ func (*native) Kind() string                { return carrier.Native }
 func (n *native) Shared() bool              { return n.plugin.Linked.Shared }
 func (*native) Close(context.Context) error { return nil }
 
+// HasFolder reports whether the backends keep files.
+func (n *native) HasFolder() bool { return n.config.Grants.Dir != "" }
+
 // tryTime is how long a judgement of a configuration may take.
 const tryTime = 30 * time.Second
 

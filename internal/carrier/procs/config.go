@@ -20,7 +20,8 @@ type Config struct {
 	SHA256  string     `yaml:"sha256"`  // of the executable, 64 hex digits; empty: not checked
 	Process Executable `yaml:"process"` // the executable, and how it is started
 
-	Common `yaml:",inline"`
+	Common       `yaml:",inline"`
+	carrier.Gate `yaml:",inline"`
 }
 
 // DefaultConfig is what stands where a configuration is silent.
@@ -88,7 +89,7 @@ func (g *Grants) Validate() error { return g.Env.Check("env") }
 
 // Validate checks the digest and what follows from a loss.
 func (c *Config) Validate() error {
-	return errors.Join(carrier.CheckDigest("sha256", c.SHA256), c.Loss.Validate())
+	return errors.Join(carrier.CheckDigest("sha256", c.SHA256), c.Loss.Validate(), c.Gate.Validate())
 }
 
 // Validate checks everything but what is on the disk.
@@ -133,7 +134,7 @@ func Factory() carrier.Factory {
 			return nil, &carrier.FieldError{Path: "process", Err: err}
 		}
 		carried := Carry(process, false)
-		carried.Files = files
+		carried.Files, carried.gate = files, c.Gate.Gate
 		return carried, nil
 	})
 }
@@ -185,6 +186,7 @@ type Carried struct {
 	Plugin *Plugin
 	carrier.Files
 	shared bool
+	gate   string
 }
 
 // Carry is p as a carrier. shared says that others may write to its backends.
@@ -195,6 +197,9 @@ func (*Carried) Kind() string { return carrier.Process }
 
 // Shared reports whether others may write to its backends.
 func (c *Carried) Shared() bool { return c.shared }
+
+// HasFolder reports whether the backends keep files.
+func (c *Carried) HasFolder() bool { return c.Plugin.opts.Dir != "" }
 
 // Close does nothing: a process ends with its backend.
 func (*Carried) Close(context.Context) error { return nil }
@@ -215,4 +220,16 @@ func (c *Carried) Try(ctx context.Context, config carrier.Config) (storage.Info,
 		return storage.Info{}, err
 	}
 	return c.Plugin.Try(ctx, raw)
+}
+
+// Gate is what a new executable has to pass.
+func (c *Carried) Gate() string { return c.gate }
+
+// Scratch starts a process of its own: see [Plugin.Scratch].
+func (c *Carried) Scratch(ctx context.Context, config carrier.Config) (carrier.Backend, error) {
+	raw, err := config.JSON()
+	if err != nil {
+		return nil, err
+	}
+	return c.Plugin.Scratch(ctx, raw)
 }

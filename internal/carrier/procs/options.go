@@ -1,8 +1,10 @@
 package procs
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -116,6 +118,21 @@ func New(o Options) (*Plugin, error) {
 		return nil, o.wrap(err)
 	}
 	return p, nil
+}
+
+// Scratch opens a backend of a process of its own, in an empty folder that goes with it. Nil
+// without an error: the plugin is durable without a folder, and keeps its items elsewhere.
+func (p *Plugin) Scratch(ctx context.Context, config json.RawMessage) (carrier.Backend, error) {
+	o := p.opts
+	o.Dir, o.Meter = "", nil
+	b, err := (&Plugin{opts: o, path: p.path, spans: p.spans}).Open(ctx, "", config)
+	if err != nil {
+		return nil, err
+	}
+	if p.opts.Dir == "" && b.Info().Caps.Has(storage.CapDurable) {
+		return nil, b.Close(ctx)
+	}
+	return b, nil
 }
 
 // Path is the executable.

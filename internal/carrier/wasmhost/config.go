@@ -25,6 +25,7 @@ type Config struct {
 	Grants    Grants `yaml:"grants"` // what it may see of its surroundings
 
 	carrier.Loss `yaml:",inline"`
+	carrier.Gate `yaml:",inline"`
 }
 
 // DefaultConfig is what stands where a configuration is silent.
@@ -49,7 +50,7 @@ func (g *Grants) Validate() error { return g.Env.Check("env") }
 
 // Validate checks what belongs together.
 func (c *Config) Validate() error {
-	errs := []error{carrier.CheckDigest("sha256", c.SHA256), carrier.CheckIsolation(c.Isolation), c.Loss.Validate()}
+	errs := []error{carrier.CheckDigest("sha256", c.SHA256), carrier.CheckIsolation(c.Isolation), c.Loss.Validate(), c.Gate.Validate()}
 	switch c.Trust {
 	case "":
 	case "trusted":
@@ -126,13 +127,14 @@ func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrie
 	if err != nil {
 		return nil, &carrier.FieldError{Err: err}
 	}
-	return carried{m, files}, nil
+	return carried{m, files, c.Gate.Gate}, nil
 }
 
 // carried is a module as a carrier.
 type carried struct {
 	m *Module
 	carrier.Files
+	gate string
 }
 
 func (carried) Kind() string                      { return carrier.Wasm }
@@ -146,6 +148,18 @@ func (c carried) Open(ctx context.Context, store string, config carrier.Config) 
 		return nil, err
 	}
 	return c.m.OpenFor(ctx, store, raw)
+}
+
+// Gate is what a new module has to pass.
+func (c carried) Gate() string { return c.gate }
+
+// Scratch opens an instance of its own: a module keeps its items in it alone.
+func (c carried) Scratch(ctx context.Context, config carrier.Config) (carrier.Backend, error) {
+	raw, err := config.JSON()
+	if err != nil {
+		return nil, err
+	}
+	return c.m.Open(ctx, raw)
 }
 
 // ReadModule reads a module that is not larger than one may be.

@@ -1,0 +1,105 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// gateTime is how long a plugin may take to show that it works.
+const gateTime = 30 * time.Second
+
+// gate tries plugins whose files are other ones than before, each on a scratch instance,
+// before a store is put on them.
+func (b *builder) gate(ctx context.Context) error {
+	for _, name := range b.order() {
+		bc := b.cfg.Stores[name].Backend
+		p, before := b.plugins[bc.Plugin], b.old.plugins[bc.Plugin]
+		if p == nil || before == nil || p == before {
+			continue
+		}
+		g, can := p.Carrier.(carrier.Gated)
+		was, had := before.Carrier.(carrier.Filed)
+		if !can || !had || g.Gate() == carrier.GateNone || was.Digest() == g.Digest() {
+			continue
+		}
+		b.h.at("gate")
+		limited, cancel := context.WithTimeoutCause(ctx, gateTime, fmt.Errorf("it took longer than %s", gateTime))
+		err := b.h.try(limited, g, bc.Config)
+		if limited.Err() != nil && ctx.Err() == nil {
+			err = errors.Join(context.Cause(limited), err)
+		}
+		cancel()
+		if err != nil {
+			return p.at(b.cfg, fmt.Errorf("the new plugin does not work on a scratch instance, for which gate stands: %w", err))
+		}
+	}
+	return nil
+}
+
+// try opens a scratch instance and uses it.
+func (h *Host) try(ctx context.Context, g carrier.Gated, own carrier.Config) error {
+	opened, err := g.Scratch(ctx, own)
+	if err != nil || opened == nil { // it keeps its items elsewhere: there is nothing to try on
+		return err
+	}
+	defer func() { _ = opened.Close(context.WithoutCancel(ctx)) }() // it is of no use any more
+	if g.Gate() == carrier.GateFull && h.settings.Kit != nil {
+		return h.settings.Kit(ctx, opened)
+	}
+	return smoke(ctx, opened, h.clock.Now)
+}
+
+// smoke does with an empty backend what every store does, and compares what comes.
+func smoke(ctx context.Context, b storage.Backend, now func() time.Time) error {
+	s := storage.New(b, storage.Settings{Clock: now, Borrowed: true})
+	items := map[string][]byte{"smoke/a": []byte("1"), "smoke/b": {}, "smoke/c": bytes.Repeat([]byte{0, 255, '\n'}, 300)}
+	var ops []storage.Op
+	keys := slices.Sorted(maps.Keys(items))
+	for _, key := range keys {
+		ops = append(ops, storage.Put([]byte(key), items[key]))
+	}
+	if !s.Info().Caps.Has(storage.CapAtomic) {
+		for i := range ops {
+			if _, err := s.Apply(ctx, &storage.WriteSet{Ops: ops[i : i+1]}); err != nil {
+				return fmt.Errorf("set: %w", err)
+			}
+		}
+	} else if _, err := s.Apply(ctx, &storage.WriteSet{Ops: ops}); err != nil {
+		return fmt.Errorf("apply: %w", err)
+	}
+	for _, key := range keys {
+		v, err := s.Get(ctx, []byte(key))
+		if err != nil || !bytes.Equal(v, items[key]) {
+			return fmt.Errorf("get: what was written is not what is read (%d bytes, not %d): %w", len(v), len(items[key]), err)
+		}
+	}
+	var seen []string
+	for item, err := range s.Prefix(ctx, []byte("smoke/"), storage.RangeOptions{}) {
+		if err != nil {
+			return fmt.Errorf("scan: %w", err)
+		}
+		seen = append(seen, string(item.Key))
+	}
+	if slices.Sort(seen); !slices.Equal(seen, keys) {
+		return fmt.Errorf("scan: it has the keys %q, not %q", seen, keys)
+	}
+	_, err := s.Apply(ctx, &storage.WriteSet{Checks: []storage.Check{storage.Absent([]byte(keys[0]))}, Ops: []storage.Op{storage.Put([]byte(keys[0]), []byte("2"))}})
+	if !errors.Is(err, storage.ErrConflict) {
+		return fmt.Errorf("apply: a check that does not hold is not a conflict: %v", err)
+	}
+	if err := s.Delete(ctx, []byte(keys[0])); err != nil {
+		return fmt.Errorf("delete: %w", err)
+	}
+	if _, err := s.Get(ctx, []byte(keys[0])); !errors.Is(err, storage.ErrNotFound) {
+		return fmt.Errorf("get: a key that was deleted is there, or its absence is no such error: %v", err)
+	}
+	return nil
+}
