@@ -50,6 +50,17 @@ func (h *Host) Reload(ctx context.Context, cfg *config.Config) (host.Changes, er
 	return h.host.Reload(ctx, cfg)
 }
 
+// ReloadFunc is Reload of what load returns: see [host.Host.ReloadFunc].
+func (h *Host) ReloadFunc(ctx context.Context, load func(inForce *config.Config) (*config.Config, error)) (host.Changes, error) {
+	return h.host.ReloadFunc(ctx, load)
+}
+
+// Config returns the configuration in force.
+func (h *Host) Config() *config.Config { return h.host.Config() }
+
+// Files returns the paths of the files that plugins are made of.
+func (h *Host) Files() []string { return h.host.Files() }
+
 // Changes returns what Reload with cfg would do, and changes nothing.
 func (h *Host) Changes(ctx context.Context, cfg *config.Config) (host.Changes, error) {
 	return h.host.Changes(ctx, cfg)

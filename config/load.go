@@ -72,7 +72,7 @@ func Load(o Options) (*Config, error) {
 	r := resolver{env: env, dir: dir, problems: p}
 	r.tree(root, "")
 
-	cfg := &Config{dir: dir, root: root}
+	cfg := &Config{file: o.File, dir: dir, root: root}
 	d.Decode(cfg, root, "")
 	cfg.checkBackends(builtins, &d)
 	cfg.checkTokens(file, &d)

@@ -17,6 +17,7 @@ type Config struct {
 	// AllowFaults lets pipelines have stages that make calls fail on purpose.
 	AllowFaults bool `yaml:"allow_faults"`
 
+	file     string // empty: none
 	dir      string // of the file
 	root     *strictyaml.Value
 	problems Errors
@@ -68,6 +69,7 @@ type Server struct {
 	GRPC            string       `yaml:"grpc"`             // as HTTP
 	Hosts           []string     `yaml:"hosts"`            // Host names answered to, besides the listener's own and loopback's
 	Token           string       `yaml:"token"`            // bearer token that callers must send; absent: none. An empty one is an error
+	AdminToken      string       `yaml:"admin_token"`      // bearer token that lets callers administer the host from anywhere; absent: only from this machine
 	TLS             TLS          `yaml:"tls"`              // certificates; needed beyond loopback
 	Limits          ServerLimits `yaml:"limits"`           // what a caller may ask for
 	ShutdownTimeout Duration     `yaml:"shutdown_timeout"` // how long requests in flight may take to end

@@ -124,8 +124,13 @@ func (s *Server) Validate() error {
 			errs = append(errs, fieldErrorf(strictyaml.Item("hosts", i), "want a host name or address, without scheme, port, path or wildcard"))
 		}
 	}
-	if strings.ContainsFunc(s.Token, invisible) {
-		errs = append(errs, fieldErrorf("token", "holds a character that a header cannot carry: use visible ASCII"))
+	for name, token := range map[string]string{"token": s.Token, "admin_token": s.AdminToken} {
+		if strings.ContainsFunc(token, invisible) {
+			errs = append(errs, fieldErrorf(name, "holds a character that a header cannot carry: use visible ASCII"))
+		}
+	}
+	if s.AdminToken != "" && s.AdminToken == s.Token {
+		errs = append(errs, fieldErrorf("admin_token", "is the token of everybody who may read and write"))
 	}
 	if s.ShutdownTimeout <= 0 {
 		errs = append(errs, fieldErrorf("shutdown_timeout", "must be more than 0"))
@@ -230,7 +235,7 @@ func (c *Config) checkBackends(builtins []string, d *strictyaml.Decoder) {
 // checkTokens refuses a token that is written and empty: without one nobody is asked for
 // any, which is no way to say so.
 func (c *Config) checkTokens(file *strictyaml.Value, d *strictyaml.Decoder) {
-	paths := []string{"server.token"}
+	paths := []string{"server.token", "server.admin_token"}
 	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
 		paths = append(paths, strictyaml.Below(strictyaml.Key("plugins", name), "token"))
 	}

@@ -24,29 +24,29 @@ const (
 
 // Changes are what a reload does, or would do.
 type Changes struct {
-	Plugins []PluginChange // by name
-	Stores  []StoreChange  // by name
+	Plugins []PluginChange `json:"plugins"` // by name
+	Stores  []StoreChange  `json:"stores"`  // by name
 }
 
 // PluginChange is what becomes of a plugin.
 type PluginChange struct {
-	Name   string
-	Action Action
+	Name   string `json:"name"`
+	Action Action `json:"action"`
 }
 
 // StoreChange is what becomes of a store.
 type StoreChange struct {
-	Name   string
-	Action Action
-	Stages []StageChange // of the new pipeline, outermost first
-	Items  string        // what becomes of its items, where its backend is replaced: "transferred", "lost", or "left" where they are
-	Waits  bool          // its calls wait meanwhile
+	Name   string        `json:"name"`
+	Action Action        `json:"action"`
+	Stages []StageChange `json:"stages,omitempty"` // of the new pipeline, outermost first
+	Items  string        `json:"items,omitempty"`  // what becomes of its items, where its backend is replaced: "transferred", "lost", or "left" where they are
+	Waits  bool          `json:"waits,omitempty"`  // its calls wait meanwhile
 }
 
 // StageChange is what becomes of a stage.
 type StageChange struct {
-	Name   string
-	Action Action // [Kept], or [Rebuilt] with the state of before, or [Started]
+	Name   string `json:"name"`
+	Action Action `json:"action"` // [Kept], or [Rebuilt] with the state of before, or [Started]
 }
 
 // None reports whether nothing changes.

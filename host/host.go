@@ -66,6 +66,7 @@ type Host struct {
 	settings Settings
 	unwatch  func()       // ends the log of the clock
 	unstat   func() error // ends the metrics
+	reloads  metric.Int64Counter
 	clock    *clock.Clock // the one by which expiries are made and judged
 	runtime  *wasmhost.Runtime
 	carriers []carrier.Factory

@@ -80,6 +80,14 @@ func (b *builder) plugin(ctx context.Context, name string) (*plugin, error) {
 	return p, nil
 }
 
+// digest is that of the plugin's module or executable; empty if it has none.
+func (p *plugin) digest() string {
+	if f, ok := p.Carrier.(carrier.Filed); ok {
+		return f.Digest()
+	}
+	return ""
+}
+
 // serves reports whether a backend of the plugin is open.
 func (h *Host) serves(p *plugin) bool {
 	h.counts.Lock()

@@ -4,9 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -31,21 +37,27 @@ type Reload struct {
 // Reloads follow each other. Stores that were handed out stay valid: those that cfg does not
 // have are unavailable.
 func (h *Host) Reload(ctx context.Context, cfg *config.Config) (Changes, error) {
-	return h.reload(ctx, cfg, nil)
+	return h.ReloadFunc(ctx, func(*config.Config) (*config.Config, error) { return cfg, nil })
+}
+
+// ReloadFunc is Reload of what load returns, which is called once no other reload goes on,
+// with the configuration that is in force then. An error of load is the reload's.
+func (h *Host) ReloadFunc(ctx context.Context, load func(inForce *config.Config) (*config.Config, error)) (Changes, error) {
+	return h.reload(ctx, func(b *builder) (err error) {
+		b.cfg, err = load(b.cfg)
+		return err
+	})
 }
 
 // RestartPlugin starts a plugin again, with all its backends, as a reload does that changes
 // it. The name of a plugin that there is not is InvalidArgument.
 func (h *Host) RestartPlugin(ctx context.Context, name string) (Changes, error) {
-	return h.reload(ctx, nil, func(g *generation) (string, error) {
-		if _, ok := g.plugins[name]; ok {
-			return name, nil
+	return h.reload(ctx, func(b *builder) error {
+		if _, ok := b.old.plugins[name]; !ok {
+			return storage.Errorf(storage.InvalidArgument, "the host has no plugin %q%s", name, config.Hint(name, slices.Collect(maps.Keys(b.old.plugins))))
 		}
-		var known []string
-		for name := range g.plugins {
-			known = append(known, name)
-		}
-		return "", storage.Errorf(storage.InvalidArgument, "the host has no plugin %q%s", name, config.Hint(name, known))
+		b.restart = map[string]bool{name: true}
+		return nil
 	})
 }
 
@@ -62,8 +74,27 @@ func (h *Host) Reloaded() Reload {
 	return h.last
 }
 
-// reload puts cfg in force, or what is in force once more, where it is nil.
-func (h *Host) reload(ctx context.Context, cfg *config.Config, restarts func(*generation) (string, error)) (changes Changes, err error) {
+// Config returns the configuration in force.
+func (h *Host) Config() *config.Config { return h.live.Load().cfg }
+
+// Files returns the paths of the modules and executables of the plugins, and of what those
+// are told to run.
+func (h *Host) Files() []string {
+	var all []string
+	for _, p := range h.live.Load().plugins {
+		if p == nil {
+			continue
+		}
+		if f, ok := p.Carrier.(carrier.Filed); ok {
+			all = append(all, f.Paths()...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// reload puts another generation in force, which prepare says what it is made of.
+func (h *Host) reload(ctx context.Context, prepare func(*builder) error) (changes Changes, err error) {
 	if h.settings.Trial {
 		return changes, storage.Errorf(storage.Unsupported, "a trial serves nothing that could change")
 	}
@@ -76,18 +107,10 @@ func (h *Host) reload(ctx context.Context, cfg *config.Config, restarts func(*ge
 	defer cancel()
 	defer context.AfterFunc(h.running, cancel)()
 	start := time.Now()
-	if cfg == nil {
-		cfg = h.live.Load().cfg
+	b := h.builder(h.live.Load().cfg)
+	if err = prepare(b); err == nil {
+		changes, err = b.reload(ctx)
 	}
-	b := h.builder(cfg)
-	if restarts != nil {
-		name, err := restarts(b.old)
-		if err != nil {
-			return changes, err
-		}
-		b.restart = map[string]bool{name: true}
-	}
-	changes, err = b.reload(ctx)
 	err = config.Join(err, b.done(context.WithoutCancel(ctx)))
 	if err != nil && h.running.Err() != nil {
 		err = fmt.Errorf("the host was closed meanwhile: %w", err)
@@ -128,6 +151,9 @@ func (h *Host) tell(r Reload) {
 	h.mu.Lock()
 	h.last = r
 	h.mu.Unlock()
+	if h.reloads != nil {
+		h.reloads.Add(context.Background(), 1, metric.WithAttributes(attribute.Bool("plinth.reload.success", r.Err == nil)))
+	}
 	log := h.settings.Log.With("took", r.Took.Round(time.Millisecond))
 	if r.Err == nil {
 		log.Info("the configuration was reloaded", "generation", h.live.Load().number, "changes", r.Changes.String())

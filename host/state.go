@@ -37,6 +37,7 @@ func (h *Host) Health(ctx context.Context, p storage.Probe) Health {
 type PluginState struct {
 	Plugin  string
 	Carrier string   // how it is reached, such as [CarrierWasm]; empty as long as it is not open
+	SHA256  string   // of its module or executable, in hex; empty for one that has no file
 	Stores  []string // the names of the stores over the backend; empty for a plugin that no store uses
 	// State is starting, ready, degraded, restarting, failed or stopped; unavailable of an
 	// optional store's that is not open yet; idle of one that no store uses; and empty
@@ -76,7 +77,7 @@ func (g *generation) idle() (all []PluginState) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.plugins)) {
 		if p := g.plugins[name]; p != nil && !used[name] {
-			all = append(all, PluginState{Plugin: name, Carrier: p.Kind(), State: "idle"})
+			all = append(all, PluginState{Plugin: name, Carrier: p.Kind(), SHA256: p.digest(), State: "idle"})
 		}
 	}
 	return all
@@ -85,6 +86,9 @@ func (g *generation) idle() (all []PluginState) {
 // state is how the plugin is.
 func (p *pipeline) state() PluginState {
 	s := PluginState{Plugin: p.plugin, Carrier: p.carrier, Stores: []string{p.store}}
+	if p.backend.plugin != nil {
+		s.SHA256 = p.backend.plugin.digest()
+	}
 	if p.absent != nil {
 		s.State, s.Reason = "unavailable", *p.absent.why.Load()
 		return s

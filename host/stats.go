@@ -35,8 +35,22 @@ func (h *Host) measure() (stop func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
+	number, err := m.Int64ObservableGauge("plinth.config.generation", metric.WithDescription("How often what is in force was changed, from 1 for the start."))
+	if err != nil {
+		return nil, err
+	}
+	failed, err := m.Int64ObservableGauge("plinth.config.last_reload_failed", metric.WithDescription("1 after a reload that was refused, until one succeeds."))
+	if err != nil {
+		return nil, err
+	}
+	if h.reloads, err = m.Int64Counter("plinth.config.reloads", metric.WithUnit("{reload}"), metric.WithDescription("Reloads of the configuration, by whether they succeeded.")); err != nil {
+		return nil, err
+	}
 	registered, err := m.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
-		backends := h.live.Load().backends()
+		g := h.live.Load()
+		o.ObserveInt64(number, int64(g.number))
+		o.ObserveInt64(failed, int64(btoi(h.Reloaded().Err != nil)))
+		backends := g.backends()
 		ctx, cancel := context.WithTimeout(ctx, statsTime)
 		defer cancel()
 		told := make([]map[string]int64, len(backends))
@@ -51,7 +65,7 @@ func (h *Host) measure() (stop func() error, err error) {
 			}
 		}
 		return nil
-	}, gauge)
+	}, gauge, number, failed)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ const (
 )
 
 func (c *call) jsonLimit() int64 {
-	if b := c.server.config.BodyBytes; b > 0 {
+	if b := c.server.now().body; b > 0 {
 		return b
 	}
 	if l := c.info().Limits.WriteBytes; l > 0 {
@@ -35,11 +35,11 @@ func (c *call) apply() error {
 	if err := c.unconditional(); err != nil {
 		return err
 	}
-	o, err := c.readJSON(c.jsonLimit(), c.server.config.MaxOps)
+	o, err := c.readJSON(c.jsonLimit(), c.server.now().maxOps)
 	if err != nil {
 		return err
 	}
-	w, err := parseWriteSet(o, c.server.config.MaxOps, c.store.Now())
+	w, err := parseWriteSet(o, c.server.now().maxOps, c.store.Now())
 	if err != nil {
 		return err
 	}
@@ -263,7 +263,7 @@ func (c *call) readKeys() ([][]byte, error) {
 	if _, err := parseQuery(c.r.URL.RawQuery); err != nil {
 		return nil, err
 	}
-	o, err := c.readJSON(c.jsonLimit(), c.server.config.MaxKeys)
+	o, err := c.readJSON(c.jsonLimit(), c.server.now().maxKeys)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +274,7 @@ func (c *call) readKeys() ([][]byte, error) {
 	if !ok {
 		return nil, badRequest("JSON: keys must be an array")
 	}
-	if max := c.server.config.MaxKeys; len(array) > max {
+	if max := c.server.now().maxKeys; len(array) > max {
 		return nil, storage.LimitError(storage.SizeLimit, "keys", int64(max), int64(len(array)))
 	}
 	keys := make([][]byte, len(array))

@@ -20,6 +20,10 @@ type Config struct {
 	// has the handler decides.
 	Hosts []string
 
+	// AdminToken is the bearer token that lets a caller administer the host from anywhere. If
+	// empty, only callers on this machine may.
+	AdminToken string
+
 	BodyTimeout time.Duration // to send the body; by default 1 min
 	PartTimeout time.Duration // to send the next part of it; by default 10 s
 	BodyBytes   int64         // of a request; by default as the store's limits ask
@@ -33,6 +37,10 @@ type Settings struct {
 	// others. Nil: there is no bound.
 	Memory *Memory
 
+	// Admin answers what is asked below /v1/admin/, to those who may: callers on a unix socket
+	// or from loopback that no proxy speaks for and that have the Token, and whoever has the
+	// AdminToken. Nil: nothing.
+	Admin      http.Handler
 	Metrics    http.Handler                  // what /metrics shows, to those who may ask; nil: nothing
 	Tracer     trace.TracerProvider          // where spans go; nil: nowhere
 	Meter      metric.MeterProvider          // where metrics go; nil: nowhere

@@ -23,13 +23,11 @@ func TestNoFieldIsForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := s.web()
-		return []any{d, s.hosts, s.slots, w.ReadHeaderTimeout, w.IdleTimeout, w.MaxHeaderBytes}
+		r := s.now()
+		return []any{d, r.door, r.admin, r.hosts, r.maxOps, r.maxKeys, r.body, s.slots, w.ReadHeaderTimeout, w.IdleTimeout, w.MaxHeaderBytes}
 	})
 	want := []string{
-		"BodyBytes",       // TestBodyBytes
 		"BodyTimeout",     // TestSlowBodies
-		"MaxKeys",         // TestGetMany
-		"MaxOps",          // TestBadJSON
 		"PartTimeout",     // TestSlowBodies
 		"ShutdownTimeout", // TestShutdownTimeout
 		"WriteTimeout",    // TestCallerThatDoesNotRead

@@ -108,7 +108,7 @@ func (c *call) valueLimit(l storage.Limits) int64 {
 	if l.Value > 0 {
 		most = int64(l.Value)
 	}
-	if b := c.server.config.BodyBytes; b > 0 {
+	if b := c.server.now().body; b > 0 {
 		most = min(most, b)
 	}
 	return most

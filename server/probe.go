@@ -69,7 +69,7 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request, p storage.Probe) 
 
 // askStores asks all stores at once. The worst of them is the answer.
 func (s *Server) askStores(ctx context.Context, p storage.Probe) probeAnswer {
-	worst, all := health.Ask(ctx, s.settings.Stores, p, probeTimeout)
+	worst, all := health.Ask(ctx, s.now().stores, p, probeTimeout)
 	answer := probeAnswer{Status: worst.String(), Stores: make(map[string]storeHealth, len(all))}
 	for name, h := range all {
 		answer.Stores[name] = storeHealth{h.Status.String(), h.Reason, h.Details}

@@ -21,7 +21,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error
 	if err != nil {
 		return badRequest("the name of the store cannot be unescaped")
 	}
-	store, ok := s.settings.Stores[name]
+	store, ok := s.now().stores[name]
 	if !ok {
 		return httpError(http.StatusNotFound, "unknown_store", "there is no store of this name")
 	}

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -25,13 +24,12 @@ type Server struct {
 	door     door.Door
 	guard    *door.Guard
 	tls      *tls.Config
-	hosts    map[string]bool
+	rules    atomic.Pointer[rules]
 	slots    chan struct{} // one per request that runs
 	draining atomic.Bool
 	address  atomic.Pointer[string]
 	origins  *http.CrossOriginProtection
 	tells    *telemetry
-	guesses  map[*storage.Store]*budget.Guess
 }
 
 // New checks the configuration. An address beyond loopback without TLS and a
@@ -61,20 +59,8 @@ func New(c Config, s Settings) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{config: c, settings: s, door: d, guard: guard, tls: t, tells: tells, hosts: map[string]bool{"localhost": true},
-		guesses: map[*storage.Store]*budget.Guess{}, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
-	for _, store := range s.Stores {
-		srv.guesses[store] = &budget.Guess{}
-	}
-	if c.Address == "" && len(c.Hosts) == 0 {
-		srv.hosts = nil
-	}
-	for _, h := range c.Hosts {
-		srv.hosts[strings.ToLower(h)] = true
-	}
-	if host, _, err := net.SplitHostPort(c.Address); err == nil && host != "" {
-		srv.hosts[strings.ToLower(host)] = true
-	}
+	srv := &Server{config: c, settings: s, door: d, guard: guard, tls: t, tells: tells, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
+	srv.Update(c, s.Stores)
 	return srv, nil
 }
 
@@ -180,6 +166,9 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 	if err := s.origins.Check(r); err != nil {
 		return httpError(http.StatusForbidden, "permission_denied", "cross-origin requests are refused")
 	}
+	if strings.HasPrefix(r.URL.Path, adminPath) && s.settings.Admin != nil {
+		return s.administer(w, r)
+	}
 	if !s.known(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
@@ -200,7 +189,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 // time.
 func (s *Server) known(r *http.Request) bool {
 	authorization := r.Header.Get("Authorization")
-	if s.door.Opens(authorization) {
+	if s.now().door.Opens(authorization) {
 		return true
 	}
 	if authorization != "" {
@@ -221,7 +210,8 @@ func (s *Server) knownHost(r *http.Request) bool {
 	if a, err := netip.ParseAddr(host); err == nil && (a.IsLoopback() || a.Unmap() == localAddress(r)) {
 		return true
 	}
-	return s.hosts == nil || s.hosts[host]
+	hosts := s.now().hosts
+	return hosts == nil || hosts[host]
 }
 
 // localAddress is the one that a request's connection came to; none for a unix socket.

@@ -14,8 +14,10 @@ PLINTH_SERVER__HTTP=127.0.0.1:8000, PLINTH_STORES__DEFAULT__PIPELINE__CACHE__TTL
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict.`
 
 type cli struct {
-	Serve serveCmd `cmd:"" group:"serving" help:"Serve the stores of a configuration over gRPC and HTTP."`
-	Check checkCmd `cmd:"" group:"serving" help:"Check a configuration file, its plugins included, without serving it."`
+	Serve  serveCmd  `cmd:"" group:"serving" help:"Serve the stores of a configuration over gRPC and HTTP."`
+	Reload reloadCmd `cmd:"" group:"serving" help:"Have a server read its configuration again, and put it in force while it serves."`
+	Status statusCmd `cmd:"" group:"serving" help:"Show what a server runs, and what came of its last reload."`
+	Check  checkCmd  `cmd:"" group:"serving" help:"Check a configuration file, its plugins included, without serving it."`
 
 	Get    getCmd    `cmd:"" group:"data" help:"Write the value at a key to standard output."`
 	Set    setCmd    `cmd:"" group:"data" help:"Store a value at a key."`
@@ -35,10 +37,12 @@ type cli struct {
 	Config struct {
 		Default configDefaultCmd `cmd:"" help:"Print the built-in configuration."`
 		Show    configShowCmd    `cmd:"" help:"Print a configuration as it comes out of file, environment and flags, without secrets."`
+		Diff    configDiffCmd    `cmd:"" help:"Show what a reload would do with a configuration file."`
 		Schema  configSchemaCmd  `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
 	} `cmd:"" group:"info" help:"Look at configurations."`
 	Plugin struct {
 		List    pluginListCmd    `cmd:"" help:"List the plugins of a configuration."`
+		Restart pluginRestartCmd `cmd:"" help:"Have a server start a plugin again."`
 		Inspect pluginInspectCmd `cmd:"" help:"Check a module or executable and show what it says of itself."`
 		Test    pluginTestCmd    `cmd:"" help:"Run the conformance kit and hostile input against a plugin."`
 		New     pluginNewCmd     `cmd:"" help:"Write a plugin in Go that works, to begin with."`

@@ -11,6 +11,7 @@ import (
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
+	"github.com/plinthkv/plinth/storage"
 )
 
 // protocol is one of the ways in which stores are served.
@@ -18,6 +19,20 @@ type protocol interface {
 	Listen() (net.Listener, error)
 	Address() string
 	Serve(context.Context, net.Listener) error
+	// update has it serve these stores, and what else of the configuration can change.
+	update(*config.Config, map[string]*storage.Store)
+}
+
+type httpServer struct{ *server.Server }
+
+func (s httpServer) update(cfg *config.Config, stores map[string]*storage.Store) {
+	s.Update(serverConfig(cfg.Server), stores)
+}
+
+type grpcServer struct{ *grpcserver.Server }
+
+func (s grpcServer) update(cfg *config.Config, stores map[string]*storage.Store) {
+	s.Update(grpcConfig(cfg.Server), stores)
 }
 
 // listeners are the protocols that are served, each on an address of its own.
@@ -36,14 +51,14 @@ func newListeners(cfg *config.Config, web server.Settings, rpc grpcserver.Settin
 	var errs []error
 	if cfg.Server.HTTP != "" {
 		srv, err := newServer(cfg, web)
-		l.protocols, errs = append(l.protocols, srv), append(errs, err)
+		l.protocols, errs = append(l.protocols, httpServer{srv}), append(errs, err)
 	}
 	if cfg.Server.GRPC != "" {
 		srv, err := grpcserver.New(grpcConfig(cfg.Server), rpc)
 		if err != nil {
 			err = cfg.Root().Errorf("server.grpc", "%v", err)
 		}
-		l.protocols, errs = append(l.protocols, srv), append(errs, err)
+		l.protocols, errs = append(l.protocols, grpcServer{srv}), append(errs, err)
 	}
 	if err := config.Join(errs...); err != nil {
 		return nil, err
@@ -65,6 +80,13 @@ func listener(c config.Server, address string) server.Listener {
 		HeaderBytes: int(c.Limits.Header), HeaderTimeout: time.Duration(c.Limits.HeaderTimeout), IdleTimeout: time.Duration(c.Limits.IdleTimeout),
 		MaxOps: c.Limits.MaxOps, MaxKeys: c.Limits.MaxKeys, MaxConcurrent: c.Limits.MaxConcurrent,
 		ShutdownTimeout: time.Duration(c.ShutdownTimeout),
+	}
+}
+
+// update has all protocols serve what cfg says.
+func (l *listeners) update(cfg *config.Config, stores map[string]*storage.Store) {
+	for _, p := range l.protocols {
+		p.update(cfg, stores)
 	}
 }
 

@@ -28,7 +28,7 @@ const (
 func main() {
 	plinth.RunWorker(backends()...)
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // nohup has it ignored
+	if !signal.Ignored(syscall.SIGHUP) && !(len(os.Args) > 1 && os.Args[1] == "serve") { // nohup has it ignored; serve reloads
 		ends = append(ends, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), ends...)

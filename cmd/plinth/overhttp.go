@@ -31,8 +31,13 @@ type httpStore struct {
 }
 
 func (t target) overHTTP() (*httpStore, error) {
-	c := &httpStore{http: &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: time.Minute}, CheckRedirect: noRedirects}, token: t.Server.Token}
-	base := strings.TrimSuffix(t.Server.Addr, "/")
+	return t.Server.http("/v1/stores/" + url.PathEscape(t.Store))
+}
+
+// http is the server over HTTP, from a path on.
+func (e endpoint) http(path string) (*httpStore, error) {
+	c := &httpStore{http: &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: time.Minute}, CheckRedirect: noRedirects}, token: e.Token}
+	base := strings.TrimSuffix(e.Addr, "/")
 	if path, ok := strings.CutPrefix(base, "unix:"); ok {
 		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
@@ -44,15 +49,15 @@ func (t target) overHTTP() (*httpStore, error) {
 	}
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usagef("--addr %q is not http://HOST:PORT, https://HOST:PORT, unix:PATH, or the same with grpc://, grpcs:// and grpc+unix:", t.Server.Addr)
+		return nil, usagef("--addr %q is not http://HOST:PORT, https://HOST:PORT, unix:PATH, or the same with grpc://, grpcs:// and grpc+unix:", e.Addr)
 	}
 	if u.User != nil {
 		return nil, usagef("--addr: a name or password before the host is not supported; use --token")
 	}
-	if t.Server.Token != "" && u.Scheme == "http" && !door.Loopback(u.Hostname()) {
-		return nil, usagef("--addr %q: the token would go to %s in the clear: use https://", t.Server.Addr, u.Host)
+	if e.Token != "" && u.Scheme == "http" && !door.Loopback(u.Hostname()) {
+		return nil, usagef("--addr %q: the token would go to %s in the clear: use https://", e.Addr, u.Host)
 	}
-	c.base = base + "/v1/stores/" + url.PathEscape(t.Store)
+	c.base = base + path
 	return c, nil
 }
 

@@ -19,11 +19,11 @@ import (
 	"github.com/plinthkv/plinth/otel/setup"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
-	"github.com/plinthkv/plinth/storage"
 )
 
 type serveCmd struct {
 	Source source  `embed:""`
+	Watch  bool    `help:"Reload when the configuration, a file that it refers to, or a plugin's file changes."`
 	Data   string  `help:"Keep the built-in store in a folder, durably, instead of in memory." placeholder:"DIR"`
 	HTTP   *string `name:"http" help:"Address to serve HTTP on, HOST:PORT or unix:PATH, instead of the configuration's; '' for none." placeholder:"ADDR"`
 	GRPC   *string `name:"grpc" help:"Address to serve gRPC on, in the same way." placeholder:"ADDR"`
@@ -46,6 +46,9 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	broken := make(chan os.Signal, 1)
 	signal.Notify(broken, syscall.SIGPIPE)
 	defer signal.Stop(broken)
+	reloads := make(chan os.Signal, 1) // also of one that comes while it starts
+	signal.Notify(reloads, syscall.SIGHUP)
+	defer signal.Stop(reloads)
 	go reapOrphans(ctx)
 	handler := s.handler(e.stderr)
 	if s.Data != "" {
@@ -77,8 +80,9 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	// The signal that ends serving must not cut short what it leaves to do.
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
+	r := &reloader{host: h, log: log, load: s.loader(e)}
 	web := serverSettings(h, log, tel)
-	web.Memory = memoryOf(cfg.Server)
+	web.Memory, web.Admin = memoryOf(cfg.Server), r.admin()
 	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: shared(h),
 		Log: log, Memory: web.Memory, Tracer: tel.Tracer, Meter: tel.Meter})
 	if err != nil {
@@ -87,8 +91,21 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	if err := l.listen(); err != nil {
 		return err
 	}
+	r.listeners = l
+	defer r.follow(ctx, reloads, s.Watch)()
 	s.ready(e.stdout, l.addresses(), h)
 	return l.serve(ctx)
+}
+
+// loader reads the configuration again, or what content would make of it.
+func (s *serveCmd) loader(e env) func(content []byte) (*config.Config, error) {
+	return func(content []byte) (*config.Config, error) {
+		opts := s.Source.options(e)
+		if content != nil {
+			opts = append(opts, plinth.WithContent(content))
+		}
+		return plinth.Load(s.Source.Config, opts...)
+	}
 }
 
 // handler writes logs as the flags say. In JSON a duration is a number of seconds, and its
@@ -161,7 +178,7 @@ func newServer(cfg *config.Config, s server.Settings) (*server.Server, error) {
 }
 
 func serverConfig(c config.Server) server.Config {
-	return server.Config{Listener: listener(c, c.HTTP), Hosts: c.Hosts, BodyBytes: int64(c.Limits.Body)}
+	return server.Config{Listener: listener(c, c.HTTP), Hosts: c.Hosts, AdminToken: c.AdminToken, BodyBytes: int64(c.Limits.Body)}
 }
 
 // telemetryFlush is how long what was not sent yet may take to be sent at the end.
@@ -193,10 +210,5 @@ func shutTelemetry(t *setup.Telemetry) error {
 }
 
 func serverSettings(h *plinth.Host, log *slog.Logger, tel *setup.Telemetry) server.Settings {
-	s := server.Settings{Stores: map[string]*storage.Store{}, Log: log,
-		Metrics: tel.Metrics, Tracer: tel.Tracer, Meter: tel.Meter, Propagator: tel.Propagator}
-	for _, store := range h.Stores() {
-		s.Stores[store.Name()] = store.Store
-	}
-	return s
+	return server.Settings{Stores: storesOf(h), Log: log, Metrics: tel.Metrics, Tracer: tel.Tracer, Meter: tel.Meter, Propagator: tel.Propagator}
 }

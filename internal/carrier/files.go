@@ -12,6 +12,8 @@ type Filed interface {
 	// Changed reports whether a file of the plugin is another one than the carrier was made
 	// of, or is gone.
 	Changed() bool
+	// Paths are those of the files.
+	Paths() []string
 	// Digest is the SHA-256 in hex of the module or executable that the carrier was made of;
 	// empty if that could not be read.
 	Digest() string
@@ -73,6 +75,15 @@ func (f Files) Changed() bool {
 		}
 	}
 	return false
+}
+
+// Paths are those of the files.
+func (f Files) Paths() []string {
+	var all []string
+	for _, n := range f.noted {
+		all = append(all, n.path)
+	}
+	return all
 }
 
 // Digest is that of the first file, in hex.

@@ -103,11 +103,12 @@ func (c *call) run(f func(*call) error) error {
 
 // admit refuses callers without the token.
 func (s *Server) admit(ctx context.Context) error {
-	if s.config.Token == "" {
+	door := s.now().door
+	if door.Token == "" {
 		return nil
 	}
 	authorization, err := one(ctx, abigrpc.MetaAuthorization)
-	if err == nil && !s.door.Opens(authorization) {
+	if err == nil && !door.Opens(authorization) {
 		if p, ok := peer.FromContext(ctx); ok && authorization != "" {
 			s.guard.Failed(ctx, p.Addr.String())
 		}
@@ -128,13 +129,13 @@ func (c *call) target() error {
 		return e
 	}
 	if name == "" {
-		if name = c.s.only; name == "" {
+		if name = c.s.now().only; name == "" {
 			e := storage.Errorf(storage.InvalidArgument, "there are several stores: %s has to name one", abigrpc.MetaStore)
 			e.ConfigPath = "store"
 			return e
 		}
 	}
-	store, ok := c.s.settings.Stores[name]
+	store, ok := c.s.now().stores[name]
 	if !ok {
 		e := storage.Errorf(storage.InvalidArgument, "there is no store %.64q", name)
 		e.ConfigPath = "store"

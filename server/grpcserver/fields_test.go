@@ -27,7 +27,7 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	}{
 		{"gRPC's server", optionsOf, []string{"Address", "Cert", "ClientCA", "Key", "MaxKeys", "MaxOps",
 			"MessageTimeout", "Token", "WriteTimeout"}}, // MessageTimeout, WriteTimeout: TestCallersThatDoNotMove
-		{"the server", func(s *Server) any { return []any{s.config.door(), s.limits, s.slots.free, s.arrivals.free} },
+		{"the server", func(s *Server) any { return []any{s.config.door(), s.now().limits, s.slots.free, s.arrivals.free} },
 			[]string{"HeaderBytes", "HeaderTimeout", "IdleTimeout", "MaxAge", "MessageTimeout", "ShutdownTimeout", "WriteTimeout"}},
 	} {
 		got := sentinel.Ignored(base, others, func(config Config) any {

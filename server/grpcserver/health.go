@@ -50,7 +50,7 @@ func (h health) List(ctx context.Context, _ *healthpb.HealthListRequest) (*healt
 	answer := &healthpb.HealthListResponse{Statuses: map[string]*healthpb.HealthCheckResponse{}}
 	var mu sync.Mutex
 	var asked sync.WaitGroup
-	for name := range h.s.settings.Stores {
+	for name := range h.s.now().stores {
 		asked.Go(func() {
 			st := h.status(ctx, name)
 			mu.Lock()
@@ -124,10 +124,10 @@ func (s *Server) isDraining() bool {
 // status asks one store, or all of them.
 func (h health) status(ctx context.Context, service string) healthpb.HealthCheckResponse_ServingStatus {
 	var asked []*storage.Store
-	if store, ok := h.s.settings.Stores[service]; ok {
+	if store, ok := h.s.now().stores[service]; ok {
 		asked = append(asked, store)
 	} else if service == "" || service == abigrpc.Service {
-		for _, store := range h.s.settings.Stores {
+		for _, store := range h.s.now().stores {
 			asked = append(asked, store)
 		}
 	} else {

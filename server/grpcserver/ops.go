@@ -54,7 +54,7 @@ func (c *call) getMany() error {
 		return err
 	}
 	keys := c.getManyRequest.Keys
-	if err := c.s.limits.CheckGetKeys(len(keys)); err != nil {
+	if err := c.s.now().limits.CheckGetKeys(len(keys)); err != nil {
 		return err
 	}
 	once := unique(keys)
@@ -142,8 +142,8 @@ func (c *call) apply() error {
 		return err
 	}
 	w := &c.writeSet.WriteSet
-	if n := len(w.Ops) + len(w.Checks); n > c.s.limits.Ops {
-		return storage.LimitError(storage.SizeLimit, "ops", int64(c.s.limits.Ops), int64(n))
+	if n := len(w.Ops) + len(w.Checks); n > c.s.now().limits.Ops {
+		return storage.LimitError(storage.SizeLimit, "ops", int64(c.s.now().limits.Ops), int64(n))
 	}
 	if err := c.sameClock(); err != nil {
 		return err
@@ -206,7 +206,7 @@ func (c *call) info() error {
 		return err
 	}
 	info := c.store.Info()
-	info.Limits = info.Limits.Tighten(c.s.limits)
+	info.Limits = info.Limits.Tighten(c.s.now().limits)
 	header := metadata.Pairs(abigrpc.MetaNow, strconv.FormatInt(c.store.Now().UnixMilli(), 10))
 	if shared := c.s.settings.Shared; shared == nil || !shared(c.name) {
 		header.Set(abigrpc.MetaInstance, c.s.instance)

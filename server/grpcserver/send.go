@@ -73,7 +73,7 @@ func (c *call) sendNow(m abigrpc.Message) error {
 // fetch reads at most so many items, as package server does: with room for as much as
 // they may take, in its account.
 func (c *call) fetch(items int, read func() (n int64, err error), drop func()) error {
-	return budget.Fetch(c.ctx, c.account, c.s.guesses[c.store], items, read, drop)
+	return budget.Fetch(c.ctx, c.account, c.s.now().guesses[c.store], items, read, drop)
 }
 
 // sizeOf is what items take.

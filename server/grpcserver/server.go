@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math"
 	"net"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,9 +24,7 @@ import (
 	"google.golang.org/grpc/tap"
 
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
-	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/internal/door"
-	"github.com/plinthkv/plinth/storage"
 )
 
 // Server serves stores over gRPC. It is safe for concurrent use.
@@ -37,11 +33,9 @@ type Server struct {
 	settings Settings
 	door     door.Door
 	tls      *tls.Config
-	limits   storage.Limits
-	only     string // the name of the store, where there is one alone
+	rules    atomic.Pointer[rules]
 	slots    *slots // of calls that run
 	arrivals *slots // of calls whose message is still to come
-	guesses  map[*storage.Store]*budget.Guess
 	codec    encoding.CodecV2
 	stats    stats.Handler // nil: none
 	fence    *fence
@@ -71,20 +65,15 @@ func New(c Config, s Settings) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{config: c, settings: s, door: d, tls: t, limits: c.limits(), slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent),
-		guesses: map[*storage.Store]*budget.Guess{}, codec: abigrpc.NewCodec(), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}
+	srv := &Server{config: c, settings: s, door: d, tls: t, slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent),
+		codec: abigrpc.NewCodec(), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}
 	srv.guard.Log = s.Log
 	if err := srv.countFailures(); err != nil {
 		return nil, err
 	}
-	for _, store := range s.Stores {
-		srv.guesses[store] = &budget.Guess{}
-	}
+	srv.Update(c, s.Stores)
 	if s.Tracer != nil || s.Meter != nil {
 		srv.stats = srv.telemetry()
-	}
-	if names := slices.Collect(maps.Keys(s.Stores)); len(names) == 1 {
-		srv.only = names[0]
 	}
 	return srv, nil
 }

@@ -1,0 +1,43 @@
+package server
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// adminPath is what is asked of the host and not of a store.
+const adminPath = "/v1/admin/"
+
+// administer hands a request to Settings.Admin, if its caller may.
+func (s *Server) administer(w http.ResponseWriter, r *http.Request) error {
+	authorization := r.Header.Get("Authorization")
+	rules := s.now()
+	switch {
+	case rules.admin.Token != "" && rules.admin.Opens(authorization):
+	case !s.known(r) || rules.door.Token == "" && authorization != "" && rules.admin.Token != "":
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		return storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
+	case !nearby(r):
+		return httpError(http.StatusForbidden, "permission_denied", "this is for callers on the same machine, and for those who have server.admin_token")
+	}
+	s.settings.Admin.ServeHTTP(w, r)
+	return nil
+}
+
+// nearby reports whether a request comes from a process on this machine, and not by way of
+// a proxy that is one.
+func nearby(r *http.Request) bool {
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"} {
+		if r.Header.Get(name) != "" {
+			return false
+		}
+	}
+	if _, unix := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); unix {
+		return true
+	}
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	return err == nil && from.Addr().Unmap().IsLoopback()
+}

@@ -1,0 +1,42 @@
+package grpcserver
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/plinthkv/plinth/internal/budget"
+	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// rules are what may change while a server runs. They do not change themselves.
+type rules struct {
+	stores  map[string]*storage.Store
+	guesses map[*storage.Store]*budget.Guess
+	only    string // the name of the store, where there is one alone
+	door    door.Door
+	limits  storage.Limits
+}
+
+func (s *Server) now() *rules { return s.rules.Load() }
+
+// Update has calls that come from now on find these stores, and what c says of Token, MaxOps
+// and MaxKeys. The rest of c changes nothing: it is as it was when the server was made.
+func (s *Server) Update(c Config, stores map[string]*storage.Store) {
+	c.defaults()
+	c.MessageBytes = s.config.MessageBytes
+	r := &rules{stores: maps.Clone(stores), guesses: map[*storage.Store]*budget.Guess{}, door: door.Door{Token: c.Token}, limits: c.limits()}
+	before := s.now()
+	for _, store := range stores {
+		if before != nil {
+			r.guesses[store] = before.guesses[store]
+		}
+		if r.guesses[store] == nil {
+			r.guesses[store] = &budget.Guess{}
+		}
+	}
+	if names := slices.Collect(maps.Keys(stores)); len(names) == 1 {
+		r.only = names[0]
+	}
+	s.rules.Store(r)
+}

@@ -1,0 +1,52 @@
+package server
+
+import (
+	"maps"
+	"net"
+	"strings"
+
+	"github.com/plinthkv/plinth/internal/budget"
+	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// rules are what may change while a server runs. They do not change themselves.
+type rules struct {
+	stores          map[string]*storage.Store
+	guesses         map[*storage.Store]*budget.Guess
+	door            door.Door
+	admin           door.Door       // who may administer, from anywhere; without a token: nobody
+	hosts           map[string]bool // nil: any
+	maxOps, maxKeys int
+	body            int64
+}
+
+func (s *Server) now() *rules { return s.rules.Load() }
+
+// Update has requests that come from now on find these stores, and what c says of Token,
+// AdminToken, Hosts, BodyBytes, MaxOps and MaxKeys. The rest of c changes nothing: it is as
+// it was when the server was made.
+func (s *Server) Update(c Config, stores map[string]*storage.Store) {
+	c.defaults()
+	r := &rules{stores: maps.Clone(stores), guesses: map[*storage.Store]*budget.Guess{}, door: door.Door{Token: c.Token}, admin: door.Door{Token: c.AdminToken},
+		maxOps: c.MaxOps, maxKeys: c.MaxKeys, body: c.BodyBytes}
+	before := s.now()
+	for _, store := range stores {
+		if before != nil {
+			r.guesses[store] = before.guesses[store]
+		}
+		if r.guesses[store] == nil {
+			r.guesses[store] = &budget.Guess{}
+		}
+	}
+	if s.config.Address != "" || len(c.Hosts) > 0 {
+		r.hosts = map[string]bool{"localhost": true}
+		for _, h := range c.Hosts {
+			r.hosts[strings.ToLower(h)] = true
+		}
+		if host, _, err := net.SplitHostPort(s.config.Address); err == nil && host != "" {
+			r.hosts[strings.ToLower(host)] = true
+		}
+	}
+	s.rules.Store(r)
+}
