@@ -22,10 +22,16 @@ func serveHere(t *testing.T, config string) (web, rpc string) {
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return serveFile(t, file)
+}
+
+// serveFile serves the configuration of a file until the test ends.
+func serveFile(t *testing.T, file string, args ...string) (web, rpc string) {
+	t.Helper()
 	out, ended := &output{}, make(chan int, 1)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
-		ended <- run(ctx, []string{"serve", "--config", file, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"},
+		ended <- run(ctx, append([]string{"serve", "--config", file, "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"}, args...),
 			env{stdin: strings.NewReader(""), stdout: out, stderr: out, environ: []string{"PLINTH_CACHE_DIR=" + sharedCache(t)}})
 	}()
 	t.Cleanup(func() {

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/plinthkv/plinth/client"
+	"github.com/plinthkv/plinth/plugins/memory/module"
+	"github.com/plinthkv/plinth/storage"
+)
+
+// variant is the memory module with a digest of its own: a custom section at its end.
+func variant(n int) []byte {
+	name := fmt.Sprintf("variant%d", n)
+	return append(bytes.Clone(module.Wasm), append([]byte{0, byte(len(name) + 1), byte(len(name))}, name...)...)
+}
+
+// register is the model of a key: what was put last is what is got.
+var register = porcupine.Model{
+	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+		by := map[int][]porcupine.Operation{}
+		for _, o := range history {
+			key := o.Input.(access).key
+			by[key] = append(by[key], o)
+		}
+		var all [][]porcupine.Operation
+		for _, of := range by {
+			all = append(all, of)
+		}
+		return all
+	},
+	Init: func() any { return "" },
+	Step: func(state, input, output any) (bool, any) {
+		if a := input.(access); a.put {
+			return true, a.value
+		}
+		return output.(string) == state.(string), state
+	},
+}
+
+// access is a call to a key.
+type access struct {
+	key   int
+	put   bool
+	value string
+}
+
+// caller reads and writes keys, over one of the protocols.
+type caller interface {
+	put(ctx context.Context, key, value string) error
+	get(ctx context.Context, key string) (string, error) // empty: absent
+}
+
+type webCaller struct{ base string }
+
+func (c webCaller) put(ctx context.Context, key, value string) error {
+	_, err := c.do(ctx, http.MethodPut, key, value)
+	return err
+}
+
+func (c webCaller) get(ctx context.Context, key string) (string, error) {
+	return c.do(ctx, http.MethodGet, key, "")
+}
+
+func (c webCaller) do(ctx context.Context, method, key, body string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+"/v1/stores/default/keys/"+key, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	switch {
+	case err != nil:
+		return "", err
+	case res.StatusCode == http.StatusNotFound && strings.Contains(string(got), "not_found"):
+		return "", nil
+	case res.StatusCode/100 != 2:
+		return "", fmt.Errorf("%s: %s", res.Status, got)
+	}
+	return string(got), nil
+}
+
+type rpcCaller struct{ s *storage.Store }
+
+func (c rpcCaller) put(ctx context.Context, key, value string) error {
+	return c.s.Set(ctx, []byte(key), []byte(value))
+}
+
+func (c rpcCaller) get(ctx context.Context, key string) (string, error) {
+	v, err := c.s.Get(ctx, []byte(key))
+	if storage.CodeOf(err) == storage.NotFound {
+		return "", nil
+	}
+	return string(v), err
+}
+
+// resident is the memory that this process holds, in bytes, once it has given back what it
+// need not hold.
+func resident(t *testing.T) int {
+	t.Helper()
+	runtime.GC()
+	runtime.GC()
+	raw, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skipf("no figures of this process: %v", err)
+	}
+	pages, _ := strconv.Atoi(strings.Fields(string(raw))[1])
+	return pages * os.Getpagesize()
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skipf("no figures of this process: %v", err)
+	}
+	return len(all)
+}
+
+// Pipelines, settings and digests of plugins change while callers of both protocols work: no
+// call fails, every answer is right, and nothing is left behind. PLINTH_RELOADS is how often.
+func TestReloadsUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "plinth.yaml")
+	for n := range 3 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("v%d.wasm", n)), variant(n), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pipelines := []string{"[instrument, cache]", "[]", "[instrument, size_limits: { value: 1MiB }, cache, batch]", "[rate_limit: { rate: 10000000 }, cache, batch]", "[instrument, cache, retry]"}
+	write := func(n int) {
+		yaml := fmt.Sprintf("plugins: { kv: { wasm: ./v%d.wasm, limits: { memory: 256MiB } } }\nstores: { default: { backend: { plugin: kv, on_swap: transfer, config: { max_bytes: 16MiB } }, pipeline: %s } }\nserver: { limits: { max_keys: %d } }\n",
+			n/2%3, pipelines[n%len(pipelines)], 100+n)
+		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(0)
+	rounds := 120
+	if testing.Short() {
+		rounds = 20
+	}
+	if n, err := strconv.Atoi(os.Getenv("PLINTH_RELOADS")); err == nil {
+		rounds = n
+	}
+	web, rpc := serveFile(t, file)
+	reload := func(n int) {
+		write(n)
+		res, err := http.Post(web+"/v1/admin/reload", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if body, _ := io.ReadAll(res.Body); res.StatusCode != http.StatusOK {
+			t.Fatalf("reload %d: %s: %s", n, res.Status, body)
+		}
+	}
+	far, err := client.Dial(context.Background(), client.Config{Address: strings.TrimPrefix(rpc, "grpc://"), Attempts: 1}, client.Settings{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close(context.Background())
+
+	var stop atomic.Bool
+	var mu sync.Mutex
+	var history []porcupine.Operation
+	start := time.Now()
+	var callers sync.WaitGroup
+	for c := range 16 {
+		by := caller(webCaller{web})
+		if c%2 == 0 {
+			by = rpcCaller{storage.New(far, storage.Settings{Borrowed: true})}
+		}
+		callers.Go(func() {
+			for n := 0; !stop.Load(); n++ {
+				a := access{key: rand.IntN(24), put: rand.IntN(3) == 0, value: fmt.Sprintf("%d-%d", c, n)}
+				began := time.Since(start).Nanoseconds()
+				var got string
+				var err error
+				if a.put {
+					err = by.put(context.Background(), fmt.Sprint("k", a.key), a.value)
+				} else {
+					got, err = by.get(context.Background(), fmt.Sprint("k", a.key))
+				}
+				if err != nil {
+					t.Errorf("caller %d: %+v: %v", c, a, err)
+					return
+				}
+				op := porcupine.Operation{ClientId: c, Input: a, Call: began, Output: got, Return: time.Since(start).Nanoseconds()}
+				mu.Lock()
+				history = append(history, op)
+				mu.Unlock()
+				time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
+			}
+		})
+	}
+	for n := range 6 { // what there is once, is there
+		reload(n)
+	}
+	time.Sleep(100 * time.Millisecond)
+	memory, files, routines := resident(t), descriptors(t), runtime.NumGoroutine()
+	for n := 6; n < rounds && !t.Failed(); n++ {
+		reload(n)
+		if n%10 == 9 { // what was said so far is judged, and the next begins where it ended
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	stop.Store(true)
+	callers.Wait()
+	calls := len(history)
+	if result, _ := porcupine.CheckOperationsVerbose(register, history, time.Minute); result != porcupine.Ok {
+		t.Errorf("%d calls: the history is %s", calls, result)
+	}
+	history = nil
+	settles := func(what string, now func() int, most int) {
+		t.Helper()
+		var n int
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if n = now(); n <= most {
+				return
+			}
+		}
+		t.Errorf("%s: %d, at most %d expected", what, n, most)
+	}
+	settles("goroutines", runtime.NumGoroutine, routines+5)
+	settles("descriptors", func() int { return descriptors(t) }, files+2)
+	if !underRace {
+		settles("bytes of memory", func() int { return resident(t) }, memory+memory/10+16<<20)
+	}
+	var is status
+	if err := json.Unmarshal([]byte(done(t, "status", "--json", "--addr", web)), &is); err != nil || is.Generation != rounds+1 || !is.Reload.OK {
+		t.Errorf("status: %+v, %v", is, err)
+	}
+	t.Logf("%d reloads, %d calls, memory %d → %d MiB, %d → %d descriptors", rounds, calls, memory>>20, resident(t)>>20, files, descriptors(t))
+}
