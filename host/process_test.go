@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"github.com/plinthkv/plinth/host"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/memory/module"
+	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -24,10 +26,28 @@ import (
 // The test program is its own plugin, and its own worker.
 func TestMain(m *testing.M) {
 	plinth.RunWorker(plinth.WithModule("memory", module.Wasm), own)
-	if os.Getenv("PLINTH_TEST_PLUGIN") != "" {
+	switch os.Getenv("PLINTH_TEST_PLUGIN") {
+	case "":
+	case "crashes":
+		process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) { panic("it crashes when it is opened") })
+	case "hangs":
+		process.Serve(func(ctx context.Context, _ sdk.Env) (storage.Backend, error) { select {} })
+	case "forgets":
+		process.Serve(func(ctx context.Context, env sdk.Env) (storage.Backend, error) {
+			b, err := memory.Open(ctx, env)
+			return forgetful{b}, err
+		})
+	default:
 		process.Serve(memory.Open)
 	}
 	os.Exit(m.Run())
+}
+
+// forgetful is a backend that finds nothing.
+type forgetful struct{ storage.Backend }
+
+func (forgetful) Get(context.Context, []byte) (storage.Item, error) {
+	return storage.Item{}, storage.ErrNotFound
 }
 
 // self is this program, as a plugin.

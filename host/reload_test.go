@@ -26,7 +26,7 @@ var withPebble = plinth.WithBackend("pebble", pebble.Open, plinth.TriedBy(pebble
 // reload puts yaml in force.
 func reload(t *testing.T, h *plinth.Host, yaml string) (host.Changes, error) {
 	t.Helper()
-	cfg, err := plinth.Load("/nowhere/plinth.yaml", plinth.WithContent([]byte(yaml)), withPebble)
+	cfg, err := plinth.Load(h.Config().File(), plinth.WithContent([]byte(yaml)), withPebble)
 	if cfg == nil {
 		return host.Changes{}, err
 	}
