@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	plinth.RunWorker(plinth.WithModule("memory", module.Wasm), own)
 	switch os.Getenv("PLINTH_TEST_PLUGIN") {
 	case "":
+	case "dies":
+		fmt.Fprintln(os.Stderr, moveAndDie())
+		os.Exit(1)
 	case "crashes":
 		process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) { panic("it crashes when it is opened") })
 	case "hangs":
