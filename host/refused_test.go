@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -354,4 +355,42 @@ func reloadWith(t *testing.T, h *plinth.Host, yaml string, opts ...plinth.Option
 		return host.Changes{}, err
 	}
 	return h.ReloadFunc(ctx, func(*config.Config) (*config.Config, error) { return cfg, nil })
+}
+
+// A plugin that has failed for good, its state lost, is started again by a reload that changes
+// nothing, and by asking for it.
+func TestReloadStartsWhatFailed(t *testing.T) {
+	yaml := fmt.Sprintf("plugins: { acme: { process: { command: [%q], tls: off }, grants: { env: { PLINTH_TEST_PLUGIN: memory, GORACE: atexit_sleep_ms=0 } } } }\nstores: { a: { backend: { plugin: acme }, pipeline: [cache] }, b: { backend: { plugin: memory } } }", self(t))
+	h := mustOpen(t, yaml, quiet)
+	a := storeOf(t, h, "a")
+	for name, again := range map[string]func() error{
+		"a reload":  func() error { _, err := reload(t, h, yaml); return err },
+		"a restart": func() error { _, err := h.RestartPlugin(ctx, "acme"); return err },
+	} {
+		set(t, a, "k", "1")
+		has(t, a, "k", "1")
+		if _, err := h.RestartPlugin(ctx, "acme"); err == nil || !strings.Contains(err.Error(), "would lose its items") {
+			t.Errorf("%s: a restart that loses items: %v", name, err)
+		}
+		if err := syscall.Kill(childPID(t), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(10 * time.Second); h.Plugins()[0].State != "failed"; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: its state is %s", name, h.Plugins()[0].State)
+			}
+		}
+		if err := a.Set(ctx, []byte("k"), nil); err == nil {
+			t.Errorf("%s: it serves although it has failed", name)
+		}
+		if err := again(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if _, err := a.Get(ctx, []byte("k")); !errors.Is(err, storage.ErrNotFound) {
+			t.Errorf("%s: what was lost: %v", name, err)
+		}
+	}
+	if _, err := h.RestartPlugin(ctx, "nobody"); !errors.Is(err, storage.ErrInvalidArgument) {
+		t.Errorf("one that there is not: %v", err)
+	}
 }

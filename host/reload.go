@@ -111,7 +111,9 @@ func (h *Host) reload(ctx context.Context, prepare func(*builder) error) (change
 	if err = prepare(b); err == nil {
 		changes, err = b.reload(ctx)
 	}
-	err = config.Join(err, b.done(context.WithoutCancel(ctx)))
+	if more := b.done(context.WithoutCancel(ctx)); more != nil {
+		err = config.Join(err, more)
+	}
 	if err != nil && h.running.Err() != nil {
 		err = fmt.Errorf("the host was closed meanwhile: %w", err)
 	}
