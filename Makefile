@@ -59,8 +59,9 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s)
 	tools/fuzz.sh $(or $(FUZZTIME),30s)
 
 .PHONY: soak
-soak: ## Run for SOAK (3m) each what make test runs for seconds: stores that are full and asked for everything
+soak: ## Run for SOAK (3m) each what make test runs for seconds: stores that are full and asked for everything; RELOADS (1000) reloads under load
 	PLINTH_SOAK=$(or $(SOAK),3m) $(GO) test -count=1 -timeout 1h -run TestFullToTheBrim -v ./internal/carrier/wasmhost
+	PLINTH_RELOADS=$(or $(RELOADS),1000) $(GO) test -count=1 -timeout 1h -run TestReloadsUnderLoad -v ./cmd/plinth
 
 .PHONY: kit
 kit: ## Run the whole conformance kit over every way to run each backend: make test leaves the longest checks of some out

@@ -87,6 +87,11 @@ func main() {
 		}
 	}
 	growthTable(filter, *rounds)
+	if filter.MatchString("reload") {
+		if err := reloadTable(ctx); err != nil {
+			fatal(err)
+		}
+	}
 	if filter.MatchString("serve ready") {
 		if err := startup(ctx); err != nil {
 			fatal(err)
