@@ -152,9 +152,10 @@ func WithTrial() Option { return func(o *options) { o.host.Trial = true } }
 // WithClock is the host's clock, by which items expire. Without it, time.Now.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.host.Clock = now } }
 
-// WithKit tries a backend that is empty, for plugins with gate: full, before a reload puts a
-// store on a new version of theirs. Without it, they are tried as with gate: smoke.
-func WithKit(kit func(context.Context, storage.Backend) error) Option {
+// WithKit tries a plugin with gate: full before a reload puts a store on a new version of it,
+// by the conformance kit, which package plugintest runs. Without it, gate: full refuses every
+// new version.
+func WithKit(kit func(context.Context, host.Subject) error) Option {
 	return func(o *options) { o.host.Kit = kit }
 }
 

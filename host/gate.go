@@ -2,6 +2,7 @@ package host
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,11 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// gateTime is how long a plugin may take to show that it works.
-const gateTime = 30 * time.Second
+// How long a plugin may take to show that it works.
+const (
+	gateTime = 30 * time.Second
+	kitTime  = 15 * time.Minute
+)
 
 // gate tries plugins whose files are other ones than before, each on a scratch instance,
 // before a store is put on them.
@@ -31,29 +35,44 @@ func (b *builder) gate(ctx context.Context) error {
 			continue
 		}
 		b.h.at("gate")
-		limited, cancel := context.WithTimeoutCause(ctx, gateTime, fmt.Errorf("it took longer than %s", gateTime))
+		most := gateTime
+		if g.Gate() == carrier.GateFull {
+			most = kitTime
+		}
+		limited, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("it took longer than %s", most))
 		err := b.h.try(limited, g, bc.Config)
 		if limited.Err() != nil && ctx.Err() == nil {
 			err = errors.Join(context.Cause(limited), err)
 		}
 		cancel()
 		if err != nil {
-			return p.at(b.cfg, fmt.Errorf("the new plugin does not work on a scratch instance, for which gate stands: %w", err))
+			var about *carrier.FieldError
+			if !errors.As(err, &about) {
+				err = fmt.Errorf("the new plugin does not work on a scratch instance (gate: %s): %w", cmp.Or(g.Gate(), carrier.GateSmoke), err)
+			}
+			return p.at(b.cfg, err)
 		}
 	}
 	return nil
 }
 
-// try opens a scratch instance and uses it.
+// try has a plugin show that it works: by the kit, or by a few calls of a scratch instance.
 func (h *Host) try(ctx context.Context, g carrier.Gated, own carrier.Config) error {
+	if g.Gate() == carrier.GateFull {
+		if h.settings.Kit == nil {
+			return carrier.Fieldf("gate", "full takes a program that brings the conformance kit: this one has none")
+		}
+		subject, err := g.Subject(own)
+		if err != nil {
+			return err
+		}
+		return h.settings.Kit(ctx, subject)
+	}
 	opened, err := g.Scratch(ctx, own)
 	if err != nil || opened == nil { // it keeps its items elsewhere: there is nothing to try on
 		return err
 	}
 	defer func() { _ = opened.Close(context.WithoutCancel(ctx)) }() // it is of no use any more
-	if g.Gate() == carrier.GateFull && h.settings.Kit != nil {
-		return h.settings.Kit(ctx, opened)
-	}
 	return smoke(ctx, opened, h.clock.Now)
 }
 
@@ -100,6 +119,25 @@ func smoke(ctx context.Context, b storage.Backend, now func() time.Time) error {
 	}
 	if _, err := s.Get(ctx, []byte(keys[0])); !errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("get: a key that was deleted is there, or its absence is no such error: %v", err)
+	}
+	return nil
+}
+
+// probeTime is how long a backend that was just opened may take to say how it is.
+const probeTime = 5 * time.Second
+
+// probe refuses backends that were opened and are not ready.
+func (b *builder) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	for _, o := range b.opened {
+		h, err := o.Health(ctx, storage.Readiness)
+		if err == nil && h.Status == storage.Unhealthy {
+			err = errors.New(h.Reason)
+		}
+		if err != nil {
+			return b.cfg.Root().Errorf(fmt.Sprintf("stores.%s.backend", o.store), "the backend is not ready: %v", err)
+		}
 	}
 	return nil
 }

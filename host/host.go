@@ -46,8 +46,8 @@ type Settings struct {
 	// that way is in [Store.Untried]. The stores of such a host serve nothing.
 	Trial bool
 
-	// Kit tries a backend that is empty, for plugins with gate: full; nil: that is smoke.
-	Kit func(context.Context, storage.Backend) error
+	// Kit tries a plugin with gate: full; nil: that is refused.
+	Kit func(context.Context, Subject) error
 
 	// PluginTelemetry is OpenTelemetry's declarative configuration for plugins that are
 	// processes and are granted it; nil: there is none.
@@ -56,6 +56,9 @@ type Settings struct {
 	Tracer trace.TracerProvider // where spans go; nil: nowhere
 	Meter  metric.MeterProvider // where metrics go; nil: nowhere
 }
+
+// Subject is a plugin that the conformance kit is to try.
+type Subject = carrier.Subject
 
 // Linked is a plugin in Go that the program has linked in.
 type Linked = carrier.Linked

@@ -131,6 +131,9 @@ func (b *builder) reload(ctx context.Context) (Changes, error) {
 	if err := b.gate(ctx); err != nil {
 		return Changes{}, err
 	}
+	if err := b.probe(ctx); err != nil {
+		return Changes{}, err
+	}
 	if err := ctx.Err(); err != nil {
 		return Changes{}, storage.ContextError(ctx)
 	}

@@ -196,7 +196,10 @@ func (b *builder) openPostponed(ctx context.Context) error {
 			b.stores[name] = p
 		}
 	}
-	return config.Join(errs...)
+	if err := config.Join(errs...); err != nil {
+		return err
+	}
+	return b.probe(ctx)
 }
 
 // resume lets the calls go on that wait for pipelines which stay in force after all.

@@ -32,6 +32,9 @@ func (a adminServer) ask(ctx context.Context, method, path string, body []byte, 
 		return err
 	}
 	defer c.close()
+	if t, ok := c.http.Transport.(*http.Transport); ok {
+		t.ResponseHeaderTimeout = 0 // gate: full takes minutes
+	}
 	res, err := c.do(ctx, method, path, nil, bytes.NewReader(body))
 	if err != nil {
 		return err

@@ -69,7 +69,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 		slog.New(handler).Warn("telemetry", "error", withoutSecrets(err.Error()))
 	}))
 	defer func() { err = errors.Join(err, shutTelemetry(tel)) }() // last: what ends before it is told too
-	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter), plinth.WithPluginTelemetry(forPlugins))
+	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter), plinth.WithPluginTelemetry(forPlugins), plinth.WithKit(s.kit(e)))
 	h, err := plinth.OpenConfig(ctx, cfg, opts...)
 	switch {
 	case err != nil && ctx.Err() != nil: // what it says is that it was ended

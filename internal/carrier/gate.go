@@ -1,6 +1,9 @@
 package carrier
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+)
 
 // The values of a plugin's gate. The empty one is GateSmoke.
 const (
@@ -30,7 +33,21 @@ type Gated interface {
 	Filed
 	// Gate is what it has to pass.
 	Gate() string
+	// Subject is the plugin as the conformance kit is told of it.
+	Subject(config Config) (Subject, error)
 	// Scratch opens a backend that is empty, and gone with its Close. Nil without an error:
 	// the plugin keeps its items elsewhere, where they would stay.
 	Scratch(ctx context.Context, config Config) (Backend, error)
+}
+
+// Subject is a plugin that the conformance kit is to try: a module, or a command.
+type Subject struct {
+	Name      string
+	Module    string   // path of the module; empty: it is a process
+	Command   []string // the executable and its arguments
+	Env       map[string]string
+	Config    json.RawMessage // its configuration, a JSON object; nil: none
+	Memory    uint64          // of a module, in bytes
+	Plaintext bool            // without TLS on the control connection
+	Plain     bool            // over gRPC although it offers frames
 }

@@ -104,6 +104,12 @@ func (i *isolated) with(config carrier.Config) ([]byte, error) {
 // Gate is what a new module has to pass.
 func (i *isolated) Gate() string { return i.gate }
 
+// Subject is the module, which the kit runs in this process.
+func (i *isolated) Subject(config carrier.Config) (carrier.Subject, error) {
+	raw, err := config.JSON()
+	return carrier.Subject{Name: i.module.Name, Module: i.module.File, Env: i.module.Env, Config: raw, Memory: i.module.Memory}, err
+}
+
 // Scratch opens an instance of its own.
 func (i *isolated) Scratch(ctx context.Context, config carrier.Config) (carrier.Backend, error) {
 	raw, err := i.with(config)

@@ -225,6 +225,13 @@ func (c *Carried) Try(ctx context.Context, config carrier.Config) (storage.Info,
 // Gate is what a new executable has to pass.
 func (c *Carried) Gate() string { return c.gate }
 
+// Subject is the executable.
+func (c *Carried) Subject(config carrier.Config) (carrier.Subject, error) {
+	raw, err := config.JSON()
+	o := c.Plugin.opts
+	return carrier.Subject{Name: o.Name, Command: o.Command, Env: o.Env, Config: raw, Plaintext: o.Plaintext, Plain: o.Plain}, err
+}
+
 // Scratch starts a process of its own: see [Plugin.Scratch].
 func (c *Carried) Scratch(ctx context.Context, config carrier.Config) (carrier.Backend, error) {
 	raw, err := config.JSON()

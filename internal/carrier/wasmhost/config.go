@@ -127,7 +127,7 @@ func (r *Runtime) carry(ctx context.Context, p carrier.Plugin, c Config) (carrie
 	if err != nil {
 		return nil, &carrier.FieldError{Err: err}
 	}
-	return carried{m, files, c.Gate.Gate}, nil
+	return carried{m, files, c.Gate.Gate, c.Grants.Env}, nil
 }
 
 // carried is a module as a carrier.
@@ -135,6 +135,7 @@ type carried struct {
 	m *Module
 	carrier.Files
 	gate string
+	env  map[string]string
 }
 
 func (carried) Kind() string                      { return carrier.Wasm }
@@ -152,6 +153,16 @@ func (c carried) Open(ctx context.Context, store string, config carrier.Config) 
 
 // Gate is what a new module has to pass.
 func (c carried) Gate() string { return c.gate }
+
+// Subject is the module.
+func (c carried) Subject(config carrier.Config) (carrier.Subject, error) {
+	raw, err := config.JSON()
+	s := carrier.Subject{Name: c.m.opts.Name, Env: c.env, Config: raw, Memory: c.m.opts.Memory}
+	if paths := c.Paths(); len(paths) > 0 {
+		s.Module = paths[0]
+	}
+	return s, err
+}
 
 // Scratch opens an instance of its own: a module keeps its items in it alone.
 func (c carried) Scratch(ctx context.Context, config carrier.Config) (carrier.Backend, error) {
