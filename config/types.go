@@ -72,6 +72,7 @@ type Server struct {
 	AdminToken      string       `yaml:"admin_token"`      // bearer token that lets callers administer the host from anywhere; absent: only from this machine
 	TLS             TLS          `yaml:"tls"`              // certificates; needed beyond loopback
 	Limits          ServerLimits `yaml:"limits"`           // what a caller may ask for
+	ShutdownDelay   Duration     `yaml:"shutdown_delay"`   // between "not ready" and the end of new requests, for load balancers to notice
 	ShutdownTimeout Duration     `yaml:"shutdown_timeout"` // how long requests in flight may take to end
 }
 

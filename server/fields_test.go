@@ -29,6 +29,7 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	want := []string{
 		"BodyTimeout",     // TestSlowBodies
 		"PartTimeout",     // TestSlowBodies
+		"ShutdownDelay",   // TestShutdownDelay
 		"ShutdownTimeout", // TestShutdownTimeout
 		"WriteTimeout",    // TestCallerThatDoesNotRead
 	}

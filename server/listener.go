@@ -24,6 +24,7 @@ type Listener struct {
 	MaxOps          int           // ops and checks of an apply; by default 10,000
 	MaxKeys         int           // keys of a get of several; by default 1,000
 	MaxConcurrent   int           // requests at once; by default 1,024
+	ShutdownDelay   time.Duration // from the begin of the end, when it is no longer ready, until it takes no new requests; by default none
 	ShutdownTimeout time.Duration // for requests to finish; by default 15 s
 }
 

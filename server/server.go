@@ -77,7 +77,18 @@ func (s *Server) Listen() (net.Listener, error) {
 	return l, err
 }
 
-// Address is where the server can be reached, after Listen, such as
+// Adopt has the server known by the address of l, which is to be served and was opened by
+// another, such as a service manager. One beyond loopback without TLS and a token or client
+// certificates is refused.
+func (s *Server) Adopt(l net.Listener) error {
+	address, err := s.door.Adopt(l, scheme)
+	if err == nil {
+		s.address.Store(&address)
+	}
+	return err
+}
+
+// Address is where the server can be reached, after Listen or Adopt, such as
 // "http://127.0.0.1:7421".
 func (s *Server) Address() string {
 	if a := s.address.Load(); a != nil {
@@ -104,6 +115,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
+	if err := stillServing(s.config.ShutdownDelay, failed); err != nil {
+		return err
+	}
 	s.settings.Log.Info("shutting down", "timeout", s.config.ShutdownTimeout)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownTimeout)
 	defer cancel()
@@ -114,6 +128,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	<-failed
 	return err
+}
+
+// stillServing waits while those who are to send no more requests hear of it.
+func stillServing(delay time.Duration, failed <-chan error) error {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case err := <-failed:
+		return err
+	case <-timer.C:
+		return nil
+	}
 }
 
 // web is the HTTP server.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +18,9 @@ import (
 
 // protocol is one of the ways in which stores are served.
 type protocol interface {
+	name() string // that its socket has with a service manager
 	Listen() (net.Listener, error)
+	Adopt(net.Listener) error
 	Address() string
 	Serve(context.Context, net.Listener) error
 	// update has it serve these stores, and what else of the configuration can change.
@@ -25,11 +29,15 @@ type protocol interface {
 
 type httpServer struct{ *server.Server }
 
+func (httpServer) name() string { return "http" }
+
 func (s httpServer) update(cfg *config.Config, stores map[string]*storage.Store) {
 	s.Update(serverConfig(cfg.Server), stores)
 }
 
 type grpcServer struct{ *grpcserver.Server }
+
+func (grpcServer) name() string { return "grpc" }
 
 func (s grpcServer) update(cfg *config.Config, stores map[string]*storage.Store) {
 	s.Update(grpcConfig(cfg.Server), stores)
@@ -79,7 +87,7 @@ func listener(c config.Server, address string) server.Listener {
 		Address: address, Token: c.Token, Cert: c.TLS.Cert, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA,
 		HeaderBytes: int(c.Limits.Header), HeaderTimeout: time.Duration(c.Limits.HeaderTimeout), IdleTimeout: time.Duration(c.Limits.IdleTimeout),
 		MaxOps: c.Limits.MaxOps, MaxKeys: c.Limits.MaxKeys, MaxConcurrent: c.Limits.MaxConcurrent,
-		ShutdownTimeout: time.Duration(c.ShutdownTimeout),
+		ShutdownDelay: time.Duration(c.ShutdownDelay), ShutdownTimeout: time.Duration(c.ShutdownTimeout),
 	}
 }
 
@@ -90,17 +98,35 @@ func (l *listeners) update(cfg *config.Config, stores map[string]*storage.Store)
 	}
 }
 
-// listen opens all addresses, or none.
-func (l *listeners) listen() error {
-	for _, p := range l.protocols {
-		opened, err := p.Listen()
+// listen opens all addresses, or none. Sockets that a service manager has opened stand in
+// the place of addresses.
+func (l *listeners) listen() (err error) {
+	opened, err := activated()
+	if err != nil {
+		return err
+	}
+	defer func() {
 		if err != nil {
-			for _, o := range l.open {
+			for _, o := range append(l.open, slices.Collect(maps.Values(opened))...) {
 				o.Close()
 			}
-			return fmt.Errorf("server: %w", err)
 		}
-		l.open = append(l.open, opened)
+	}()
+	for _, p := range l.protocols {
+		o, is := opened[p.name()]
+		if is {
+			err = p.Adopt(o)
+			delete(opened, p.name())
+		} else {
+			o, err = p.Listen()
+		}
+		if err != nil {
+			return fmt.Errorf("server.%s: %w", p.name(), err)
+		}
+		l.open = append(l.open, o)
+	}
+	for name := range opened {
+		return fmt.Errorf("server.%s: the service manager has opened a socket for it, and the configuration has none", name)
 	}
 	return nil
 }

@@ -20,10 +20,13 @@ type reloader struct {
 	host      *plinth.Host
 	listeners *listeners
 	log       *slog.Logger
+	manager   manager
 }
 
 // reload reads the configuration again and puts it in force.
 func (r *reloader) reload(ctx context.Context) (host.Changes, error) {
+	r.manager.reloading()
+	defer r.manager.ready(r.host)
 	var next *config.Config
 	changes, err := r.host.ReloadFunc(ctx, func(inForce *config.Config) (*config.Config, error) {
 		var err error
@@ -75,7 +78,7 @@ func storesOf(h *plinth.Host) map[string]*storage.Store {
 func fixed(c *config.Config) map[string]any {
 	s := c.Server
 	return map[string]any{
-		"server.http": s.HTTP, "server.grpc": s.GRPC, "server.tls": s.TLS, "server.shutdown_timeout": s.ShutdownTimeout,
+		"server.http": s.HTTP, "server.grpc": s.GRPC, "server.tls": s.TLS, "server.shutdown_delay": s.ShutdownDelay, "server.shutdown_timeout": s.ShutdownTimeout,
 		"server.limits.header": s.Limits.Header, "server.limits.header_timeout": s.Limits.HeaderTimeout, "server.limits.idle_timeout": s.Limits.IdleTimeout,
 		"server.limits.message": s.Limits.Message, "server.limits.memory": s.Limits.Memory, "server.limits.max_concurrent": s.Limits.MaxConcurrent,
 	}
@@ -114,6 +117,7 @@ func (r *reloader) follow(ctx context.Context, signals <-chan os.Signal, files b
 			}
 		}
 	})
+	all.Go(func() { r.manager.watchdog(ctx, r.host) })
 	if files {
 		all.Go(func() { r.watchConfig(ctx) })
 	} else {

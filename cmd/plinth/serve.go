@@ -80,7 +80,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	// The signal that ends serving must not cut short what it leaves to do.
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
-	r := &reloader{host: h, log: log, load: s.loader(e)}
+	r := &reloader{host: h, log: log, load: s.loader(e), manager: manager{log}}
 	web := serverSettings(h, log, tel)
 	web.Memory, web.Admin = memoryOf(cfg.Server), r.admin()
 	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: shared(h),
@@ -94,6 +94,8 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	r.listeners = l
 	defer r.follow(ctx, reloads, s.Watch)()
 	s.ready(e.stdout, l.addresses(), h)
+	r.manager.ready(h)
+	defer context.AfterFunc(ctx, r.manager.stopping)()
 	return l.serve(ctx)
 }
 

@@ -71,6 +71,21 @@ func (d Door) Opens(authorization string) bool {
 	return ok && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(token), []byte(d.Token)) == 1
 }
 
+// Adopt is the address of a listener that another has opened, or why it is not to be served.
+func (d Door) Adopt(l net.Listener, s Scheme) (address string, err error) {
+	if a, unix := l.Addr().(*net.UnixAddr); unix {
+		return s.Unix + a.Name, nil
+	}
+	d.Address = l.Addr().String()
+	if err := d.Check(); err != nil {
+		return "", err
+	}
+	if d.Cert != "" {
+		return s.TLS + d.Address, nil
+	}
+	return s.Plain + d.Address, nil
+}
+
 // Scheme is how a protocol's addresses begin.
 type Scheme struct{ Plain, TLS, Unix string }
 

@@ -26,9 +26,9 @@ func TestNoFieldIsForgotten(t *testing.T) {
 		want []string // the fields that it does not have
 	}{
 		{"gRPC's server", optionsOf, []string{"Address", "Cert", "ClientCA", "Key", "MaxKeys", "MaxOps",
-			"MessageTimeout", "Token", "WriteTimeout"}}, // MessageTimeout, WriteTimeout: TestCallersThatDoNotMove
+			"MessageTimeout", "ShutdownDelay", "Token", "WriteTimeout"}}, // MessageTimeout, WriteTimeout: TestCallersThatDoNotMove
 		{"the server", func(s *Server) any { return []any{s.config.door(), s.now().limits, s.slots.free, s.arrivals.free} },
-			[]string{"HeaderBytes", "HeaderTimeout", "IdleTimeout", "MaxAge", "MessageTimeout", "ShutdownTimeout", "WriteTimeout"}},
+			[]string{"HeaderBytes", "HeaderTimeout", "IdleTimeout", "MaxAge", "MessageTimeout", "ShutdownDelay", "ShutdownTimeout", "WriteTimeout"}},
 	} {
 		got := sentinel.Ignored(base, others, func(config Config) any {
 			files := config.Listener

@@ -91,7 +91,18 @@ func (s *Server) Listen() (net.Listener, error) {
 	return l, err
 }
 
-// Address is where the server can be reached, after Listen, such as
+// Adopt has the server known by the address of l, which is to be served and was opened by
+// another, such as a service manager. One beyond loopback without TLS and a token or client
+// certificates is refused.
+func (s *Server) Adopt(l net.Listener) error {
+	address, err := s.door.Adopt(l, scheme)
+	if err == nil {
+		s.address.Store(&address)
+	}
+	return err
+}
+
+// Address is where the server can be reached, after Listen or Adopt, such as
 // "grpc://127.0.0.1:7420".
 func (s *Server) Address() string {
 	if a := s.address.Load(); a != nil {
@@ -117,8 +128,16 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	s.settings.Log.Info("shutting down", "server", "grpc", "timeout", s.config.ShutdownTimeout)
 	s.drain.Do(func() { close(s.draining) })
+	delay := time.NewTimer(s.config.ShutdownDelay)
+	defer delay.Stop()
+	select {
+	case err := <-failed:
+		srv.Stop()
+		return err
+	case <-delay.C:
+	}
+	s.settings.Log.Info("shutting down", "server", "grpc", "timeout", s.config.ShutdownTimeout)
 	greeted.end()
 	stopped := make(chan struct{})
 	go func() {
