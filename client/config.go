@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -111,26 +112,28 @@ func (c *Config) tls() (*tls.Config, error) {
 	if c.TLS == (TLS{}) {
 		return nil, nil
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
-	if t.ServerName == "" {
-		if host, _, err := net.SplitHostPort(c.Address); err == nil {
-			t.ServerName = host
-		} else {
-			t.ServerName = "localhost"
-		}
+	host, _, err := net.SplitHostPort(c.Address)
+	if err != nil {
+		host = "localhost"
 	}
-	if c.TLS.CA != "" && c.TLS.CA != SystemCA {
-		pem, err := os.ReadFile(c.TLS.CA)
+	return c.TLS.Config(host)
+}
+
+// Config reads the files, for a server whose address has that host.
+func (s TLS) Config(host string) (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cmp.Or(s.ServerName, host)}
+	if s.CA != "" && s.CA != SystemCA {
+		pem, err := os.ReadFile(s.CA)
 		if err != nil {
 			return nil, err
 		}
 		t.RootCAs = x509.NewCertPool()
 		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", c.TLS.CA)
+			return nil, fmt.Errorf("%s holds no certificate", s.CA)
 		}
 	}
-	if c.TLS.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+	if s.Cert != "" {
+		cert, err := tls.LoadX509KeyPair(s.Cert, s.Key)
 		if err != nil {
 			return nil, err
 		}

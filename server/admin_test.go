@@ -8,9 +8,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/plinthkv/plinth/plugins/memory"
+	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/storage"
 )
 
 // Who may administer: callers on the same machine that have the token of the data, if there
@@ -94,6 +98,38 @@ func TestAdminOnASocket(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// The list of stores is for those who may read them.
+func TestStores(t *testing.T) {
+	store := storage.New(memory.New(memory.DefaultConfig(), sdk.Env{}), storage.Settings{})
+	defer store.Close(t.Context())
+	var config server.Config
+	config.Token = "t"
+	srv, err := server.New(config, server.Settings{Log: slog.New(slog.DiscardHandler), Stores: map[string]*storage.Store{"b": store, "a": store}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(method, path, token string) (int, string) {
+		r := httptest.NewRequest(method, "http://localhost"+path, nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		srv.Handler().ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	code, body := ask(http.MethodGet, "/v1/stores", "t")
+	if code != 200 || !strings.HasPrefix(body, `{"stores":[{"name":"a","backend":"memory","capabilities":["versions",`) || !strings.Contains(body, `{"name":"b",`) {
+		t.Errorf("%d %s", code, body)
+	}
+	if code, _ := ask(http.MethodGet, "/v1/stores", "x"); code != 401 {
+		t.Errorf("with a wrong token: %d", code)
+	}
+	if code, _ := ask(http.MethodGet, "/v1/stores?x=1", "t"); code != 400 {
+		t.Errorf("with a parameter: %d", code)
+	}
+	if code, _ := ask(http.MethodPost, "/v1/stores", "t"); code != 405 {
+		t.Errorf("POST: %d", code)
 	}
 }
 

@@ -2,6 +2,8 @@ package server
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -27,7 +29,32 @@ func (c *call) describe() (err error) {
 	if c.query, err = parseQuery(c.r.URL.RawQuery); err != nil {
 		return err
 	}
-	body, err := json.Marshal(infoOf(c.info()))
+	return c.json(infoOf(c.info()))
+}
+
+// named is a store in the list of all.
+type named struct {
+	Name string `json:"name"`
+	storeInfo
+}
+
+// stores answers GET of all stores, in the order of their names.
+func (c *call) stores() (err error) {
+	if c.query, err = parseQuery(c.r.URL.RawQuery); err != nil {
+		return err
+	}
+	all := []named{}
+	for name, store := range c.server.now().stores {
+		info := store.Info()
+		all = append(all, named{name, infoOf(&info)})
+	}
+	slices.SortFunc(all, func(a, b named) int { return strings.Compare(a.Name, b.Name) })
+	return c.json(map[string][]named{"stores": all})
+}
+
+// json answers v.
+func (c *call) json(v any) error {
+	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}

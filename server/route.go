@@ -12,6 +12,10 @@ import (
 // route finds what a request is about in its escaped path. Nothing is cleaned or
 // redirected: after /keys/ every byte belongs to the key.
 func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error {
+	if r.URL.EscapedPath() == "/v1/stores" {
+		c := &call{server: s, in: in, w: w, r: r}
+		return c.methods(map[string]func() error{http.MethodGet: c.stores})
+	}
 	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1/stores/")
 	if !ok {
 		return httpError(http.StatusNotFound, "not_found", "there is nothing at this path")

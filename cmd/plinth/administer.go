@@ -18,8 +18,8 @@ import (
 
 // adminServer is the server that a command administers.
 type adminServer struct {
-	Addr  string `help:"Address of the server: http://HOST:PORT, https://…, or unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
-	Token string `help:"Bearer token: the server's admin_token or, on the same machine, its token." env:"PLINTH_TOKEN"`
+	Addr string `help:"Address of the server: http://HOST:PORT, https://…, or unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
+	credentials
 }
 
 // ask sends a request and decodes the answer into v.
@@ -27,7 +27,7 @@ func (a adminServer) ask(ctx context.Context, method, path string, body []byte, 
 	if strings.HasPrefix(a.Addr, "grpc") {
 		return usagef("--addr %q: a server is administered over HTTP, http://HOST:PORT, https://… or unix:PATH", a.Addr)
 	}
-	c, err := endpoint{a.Addr, a.Token}.http("/v1/admin")
+	c, err := endpoint{a.Addr, a.credentials}.http("/v1/admin")
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,13 @@
 package main
 
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/plinthkv/plinth/client"
+)
+
 const defaultAddr = "http://127.0.0.1:7421"
 
 const description = `A storage host: key-value backends as plugins, behind pipelines of wrappers, served over gRPC and HTTP.
@@ -73,9 +81,40 @@ type cli struct {
 
 // endpoint is the server that a data command asks.
 type endpoint struct {
-	Addr  string `help:"Address of the server: http://HOST:PORT, https://…, unix:PATH; or grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
-	Token string `help:"Bearer token of the server." env:"PLINTH_TOKEN"`
+	Addr string `help:"Address of the server: http://HOST:PORT, https://…, unix:PATH; or grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
+	credentials
 }
+
+// credentials are how a server is known, and who the caller is.
+type credentials struct {
+	Token     string `help:"Bearer token of the server." env:"PLINTH_TOKEN"`
+	TokenFile string `help:"File that holds the token." placeholder:"FILE" type:"path" env:"PLINTH_TOKEN_FILE" xor:"token"`
+	CA        string `name:"ca" help:"PEM file of who signed the server's certificate, in the place of those that the system trusts." placeholder:"FILE" type:"path" env:"PLINTH_CA"`
+	Cert      string `name:"client-cert" help:"PEM file of a certificate that says who calls." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_CERT"`
+	Key       string `name:"client-key" help:"PEM file of its private key." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_KEY"`
+}
+
+// tls are the files, for a connection that is encrypted.
+func (c credentials) tls() client.TLS { return client.TLS{CA: c.CA, Cert: c.Cert, Key: c.Key} }
+
+// token is the one of the flag, or of the file.
+func (c credentials) token() (string, error) {
+	if c.TokenFile == "" {
+		return c.Token, nil
+	}
+	raw, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	token := strings.TrimSpace(string(raw))
+	if token == "" || len(raw) > mostToken {
+		return "", usagef("--token-file: %s holds no token: it has %d bytes", c.TokenFile, len(raw))
+	}
+	return token, nil
+}
+
+// mostToken is the longest file that may hold a token, in bytes.
+const mostToken = 64 << 10
 
 // target is the store that a data command works on.
 type target struct {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,10 +81,12 @@ func (c *copyCmd) Run(ctx context.Context, e env) (err error) {
 func (c *copyCmd) target(flag, named, token string) (target, error) {
 	i := strings.LastIndexByte(named, '/')
 	t := target{Server: c.Server, Store: named[i+1:]}
-	if i >= 0 { // --token is for --addr alone
-		t.Server = endpoint{Addr: named[:i]}
+	if i >= 0 { // who the caller is, is told to --addr alone
+		t.Server = endpoint{Addr: named[:i], credentials: credentials{CA: c.Server.CA}}
 	}
-	t.Server.Token = cmp.Or(token, t.Server.Token)
+	if token != "" {
+		t.Server.Token, t.Server.TokenFile = token, ""
+	}
 	if t.Store == "" || t.Server.Addr == "" || strings.HasSuffix(t.Server.Addr, "/") {
 		return t, usagef("%s %q names no store: it must be STORE or ADDR/STORE", flag, named)
 	}

@@ -21,8 +21,8 @@ import (
 
 // overGRPC is the store of commands that read and write whole records with conditions.
 type overGRPC struct {
-	Addr  string `help:"Address of the server: grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"grpc://127.0.0.1:7420" env:"PLINTH_ADDR"`
-	Token string `help:"Bearer token of the server." env:"PLINTH_TOKEN"`
+	Addr string `help:"Address of the server: grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"grpc://127.0.0.1:7420" env:"PLINTH_ADDR"`
+	credentials
 	Store string `help:"Name of the store." default:"default" env:"PLINTH_STORE"`
 }
 
@@ -31,7 +31,7 @@ func (o overGRPC) with(ctx context.Context, do func(*storage.Store) error) error
 	if !strings.HasPrefix(o.Addr, "grpc") {
 		return usagef("--addr %q: this command works over gRPC: grpc://HOST:PORT, grpcs://… or grpc+unix:PATH", o.Addr)
 	}
-	g, err := target{Server: endpoint{o.Addr, o.Token}, Store: o.Store}.overGRPC(ctx)
+	g, err := target{Server: endpoint{o.Addr, o.credentials}, Store: o.Store}.overGRPC(ctx)
 	if err != nil {
 		return err
 	}

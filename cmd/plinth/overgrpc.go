@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,7 +24,11 @@ type grpcStore struct {
 const dialTimeout = 10 * time.Second
 
 func (t target) overGRPC(ctx context.Context) (*grpcStore, error) {
-	c := client.Config{Store: t.Store, Token: t.Server.Token, ConnectTimeout: dialTimeout}
+	token, err := t.Server.token()
+	if err != nil {
+		return nil, err
+	}
+	c := client.Config{Store: t.Store, Token: token, ConnectTimeout: dialTimeout}
 	scheme, address, _ := strings.Cut(strings.TrimSuffix(t.Server.Addr, "/"), ":")
 	switch host, slashes := strings.CutPrefix(address, "//"); {
 	case scheme == "grpc+unix":
@@ -31,7 +36,11 @@ func (t target) overGRPC(ctx context.Context) (*grpcStore, error) {
 	case scheme == "grpc" && slashes:
 		c.Address = host
 	case scheme == "grpcs" && slashes:
-		c.Address, c.TLS.CA = host, client.SystemCA
+		c.Address, c.TLS = host, t.Server.tls()
+		c.TLS.CA = cmp.Or(c.TLS.CA, client.SystemCA)
+	}
+	if scheme != "grpcs" && t.Server.tls() != (client.TLS{}) {
+		return nil, usagef("--addr %q: certificates take grpcs://", t.Server.Addr)
 	}
 	if err := c.Validate(); err != nil {
 		return nil, usagef("--addr %q: %v", t.Server.Addr, err)

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/internal/strictjson"
 	"github.com/plinthkv/plinth/storage"
@@ -36,12 +37,17 @@ func (t target) overHTTP() (*httpStore, error) {
 
 // http is the server over HTTP, from a path on.
 func (e endpoint) http(path string) (*httpStore, error) {
-	c := &httpStore{http: &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: time.Minute}, CheckRedirect: noRedirects}, token: e.Token}
+	token, err := e.token()
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{ResponseHeaderTimeout: time.Minute}
+	c := &httpStore{http: &http.Client{Transport: transport, CheckRedirect: noRedirects}, token: token}
 	base := strings.TrimSuffix(e.Addr, "/")
 	if path, ok := strings.CutPrefix(base, "unix:"); ok {
-		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
-		}}
+		}
 		base = "http://localhost"
 	}
 	if !strings.Contains(base, "://") {
@@ -54,7 +60,15 @@ func (e endpoint) http(path string) (*httpStore, error) {
 	if u.User != nil {
 		return nil, usagef("--addr: a name or password before the host is not supported; use --token")
 	}
-	if e.Token != "" && u.Scheme == "http" && !door.Loopback(u.Hostname()) {
+	switch {
+	case u.Scheme == "https":
+		if transport.TLSClientConfig, err = e.tls().Config(u.Hostname()); err != nil {
+			return nil, err
+		}
+	case e.tls() != (client.TLS{}):
+		return nil, usagef("--addr %q: certificates take https://", e.Addr)
+	}
+	if token != "" && u.Scheme == "http" && !door.Loopback(u.Hostname()) {
 		return nil, usagef("--addr %q: the token would go to %s in the clear: use https://", e.Addr, u.Host)
 	}
 	c.base = base + path

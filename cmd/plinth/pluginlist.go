@@ -19,7 +19,7 @@ import (
 type pluginListCmd struct {
 	Source source `embed:""`
 	Addr   string `help:"Ask a running server, at its HTTP address, what state the plugins are in." placeholder:"URL"`
-	Token  string `help:"Bearer token of that server." env:"PLINTH_TOKEN"`
+	credentials
 }
 
 // Help is what "plinth plugin list --help" adds.
@@ -38,7 +38,7 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	}
 	var states map[string]string // by store; nil: nobody was asked
 	if p.Addr != "" {
-		if states, err = pluginStates(ctx, target{Server: endpoint{p.Addr, p.Token}}); err != nil {
+		if states, err = pluginStates(ctx, target{Server: endpoint{p.Addr, p.credentials}}); err != nil {
 			return err
 		}
 	}
