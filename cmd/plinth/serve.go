@@ -68,7 +68,11 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	otelapi.SetErrorHandler(otelapi.ErrorHandlerFunc(func(err error) { // not by way of OpenTelemetry itself
 		slog.New(handler).Warn("telemetry", "error", withoutSecrets(err.Error()))
 	}))
-	defer func() { err = errors.Join(err, shutTelemetry(tel)) }() // last: what ends before it is told too
+	defer func() { // last: what ends before it is told too
+		if err := shutTelemetry(tel); err != nil {
+			slog.New(handler).Warn("not all telemetry was sent", "error", withoutSecrets(err.Error()))
+		}
+	}()
 	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter), plinth.WithPluginTelemetry(forPlugins), plinth.WithKit(s.kit(e)))
 	h, err := plinth.OpenConfig(ctx, cfg, opts...)
 	switch {

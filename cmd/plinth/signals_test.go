@@ -171,3 +171,34 @@ func TestEndedBeforeReady(t *testing.T) {
 		t.Errorf("exit code %d, and says %q", code, out.String())
 	}
 }
+
+// A second signal ends at once what the first has asked to end.
+func TestSecondSignal(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "plinth.yaml")
+	if err := os.WriteFile(config, []byte("stores: { default: { backend: { plugin: memory } } }\nserver: { shutdown_delay: 5m }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serve, _, url := startServe(t, "--config", config)
+	if err := serve.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) { // it has heard the first
+		res, err := http.Get(url + "/readyz")
+		if err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusServiceUnavailable {
+				break
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatal("it is still ready")
+		}
+	}
+	if err := serve.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := ends(t, serve); code == 0 {
+		t.Errorf("it ended as if it had waited: %d", code)
+	}
+}

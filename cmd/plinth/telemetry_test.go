@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -130,6 +131,33 @@ func serving(t *testing.T, yaml string, args ...string) (url string, log *output
 	return "http://" + rest[:at], log, func() int {
 		cancel()
 		return <-code
+	}
+}
+
+// A collector that is dead does not make a stop fail: what could not be sent is told.
+func TestStopWithADeadCollector(t *testing.T) {
+	dead, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close() // it takes connections, and never answers
+	url, log, end := serving(t, `
+stores: { default: { backend: { plugin: memory }, pipeline: [instrument] } }
+server: { http: 127.0.0.1:0, grpc: "" }
+telemetry:
+  file_format: "1.0"
+  tracer_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "http://`+dead.Addr().String()+`/v1/traces" } } } } ] }
+`)
+	tracedCall(t, http.MethodPut, url+"/v1/stores/default/keys/k")
+	start := time.Now()
+	if code := end(); code != exitDone {
+		t.Errorf("it ended with %d: %s", code, log)
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if !strings.Contains(log.String(), "not all telemetry was sent") {
+		t.Errorf("it does not say so: %s", log)
 	}
 }
 
