@@ -3,14 +3,12 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 	"sync/atomic"
 
 	"github.com/plinthkv/plinth/storage"
@@ -21,12 +19,12 @@ const maxLine = 128 << 20
 
 type importCmd struct {
 	Target target `embed:""`
-	File   string `arg:"" help:"The file, as export writes it; gzip if it ends in .gz; \"-\" is standard input."`
+	File   string `arg:"" help:"The file, as export writes it, also compressed by gzip; \"-\" is standard input."`
 }
 
 // Help is what "plinth import --help" adds.
 func (*importCmd) Help() string {
-	return `Each line is an object with "key" and "value", or "key64" and "value64" in base64, and
+	return `Each line, or each item of a JSON array, is an object with "key" and "value", or "key64" and "value64" in base64, and
 "expires_at" where the item expires. An error names its line; what was before it is in. A rate
 limit is waited for. Items are put, so that importing a file twice, or again after an error, is harmless.`
 }
@@ -43,11 +41,9 @@ func (im *importCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	defer in.Close()
 	counted := &counter{r: in}
-	var r io.Reader = counted
-	if strings.HasSuffix(im.File, ".gz") {
-		if r, err = gzip.NewReader(counted); err != nil {
-			return fmt.Errorf("%s: %w", im.File, err)
-		}
+	r, err := plainText(counted)
+	if err != nil {
+		return fmt.Errorf("%s: %w", im.File, err)
 	}
 	p := newProgress(e.stderr, "imported", size)
 	i := importer{to: to, progress: p, file: im.File, read: counted}
@@ -66,7 +62,7 @@ type importer struct {
 	stored   int64
 }
 
-func (i *importer) all(ctx context.Context, r io.Reader) error {
+func (i *importer) all(ctx context.Context, r *bufio.Reader) error {
 	to := sink{to: i.to, settled: i.settled}
 	w := to.writer(ctx, storage.Info{Caps: storage.CapAtomic})
 	lines := readLines(ctx, r)
@@ -121,14 +117,18 @@ type inputLine struct {
 }
 
 // readLines reads beside what is stored, and lets go of an input that says
-// nothing when ctx ends. Empty lines are passed over.
-func readLines(ctx context.Context, r io.Reader) <-chan inputLine {
+// nothing when ctx ends. Empty lines are passed over. Of a JSON array, each item counts as a
+// line.
+func readLines(ctx context.Context, r *bufio.Reader) <-chan inputLine {
 	out := make(chan inputLine, setOps)
 	go func() {
 		defer close(out)
-		lines := bufio.NewReaderSize(r, 256<<10)
+		next := func() ([]byte, error) { return readLine(r) }
+		if beginsArray(r) {
+			next = items(r)
+		}
 		for n := 1; ; n++ {
-			raw, err := readLine(lines)
+			raw, err := next()
 			if err == io.EOF {
 				return
 			}
