@@ -1,0 +1,89 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Errors beyond those of storage.
+var (
+	// ErrStale is a change that names a version which is not the current one.
+	ErrStale = errors.New("the version is not the current one: read it again")
+	// ErrSuspended is anything in an organization that is suspended.
+	ErrSuspended = errors.New("the organization is suspended")
+	// ErrNotEmpty is the deletion of an organization that has vaults.
+	ErrNotEmpty = errors.New("the organization has vaults: delete them first")
+	// ErrQuota is a creation beyond what an organization may have.
+	ErrQuota = errors.New("the organization has as many as it may have")
+	// ErrReads is a view that reads more than it may.
+	ErrReads = errors.New("it reads too much")
+	// ErrPrecondition is a change whose own conditions do not hold.
+	ErrPrecondition = errors.New("a condition of the change does not hold")
+)
+
+// needed are the abilities of a store without which nothing here holds.
+const needed = storage.CapVersions | storage.CapAtomic | storage.CapCheckOnly | storage.CapRangeCheck | storage.CapOrdered | storage.CapSnapshotGet
+
+// CheckStore reports what a store lacks that repositories need.
+func CheckStore(s *storage.Store) error {
+	if missing := needed &^ s.Info().Caps; missing != 0 {
+		return storage.Errorf(storage.Unsupported, "the store lacks %s", strings.Join(missing.Names(), ", "))
+	}
+	return nil
+}
+
+// load reads the record at key, and its version.
+func load[T any](ctx context.Context, kv storage.KV, key []byte) (v T, version uint64, err error) {
+	it, err := kv.GetItem(ctx, key)
+	if err != nil {
+		return v, 0, err
+	}
+	v, err = storage.DecodeJSON[T](it.Value)
+	return v, it.Version, err
+}
+
+// claim takes a unique name for slug: at is the key of the name in its index.
+func claim(ctx context.Context, tx *storage.Txn, at []byte, slug string) error {
+	switch _, err := tx.Get(ctx, at); {
+	case err == nil:
+		return storage.Errorf(storage.AlreadyExists, "the name is taken")
+	case !errors.Is(err, storage.ErrNotFound):
+		return err
+	}
+	return tx.Set(ctx, at, []byte(slug))
+}
+
+// rename moves a name in its index, in the transaction that changes the record.
+func rename(ctx context.Context, tx *storage.Txn, old, next []byte, slug string) error {
+	if slices.Equal(old, next) {
+		return nil
+	}
+	return errors.Join(claim(ctx, tx, next, slug), tx.Delete(ctx, old))
+}
+
+// page reads at most limit items of a prefix, after a key's rest, and returns the rest to go
+// on after; empty: that was all.
+func page(ctx context.Context, kv storage.KV, prefix, after string, limit int, each func(key, value []byte) error) (next string, err error) {
+	o := storage.RangeOptions{Limit: limit + 1, PageItems: limit + 1}
+	if after != "" {
+		o.After = []byte(prefix + after)
+	}
+	n := 0
+	for it, err := range kv.Prefix(ctx, []byte(prefix), o) {
+		if err != nil {
+			return "", err
+		}
+		if n++; n > limit {
+			return next, nil
+		}
+		next = string(it.Key[len(prefix):])
+		if err := each(it.Key, it.Value); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
+}
