@@ -1,0 +1,63 @@
+package main
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/plinthkv/plinth/examples/authz/token"
+)
+
+// A check is one tree of spans: the handler's, the key of its token, and each read through
+// the pipeline into the plugin. What it has read is compared in one write set at its end.
+func TestTrace(t *testing.T) {
+	onEach(t, func(t *testing.T, kind string) {
+		spans := tracetest.NewInMemoryExporter()
+		w := start(t, kind, options{tracer: sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))})
+		x := w.tenant("acme")
+		x.change(change{Write: []tuple{{"doc:readme", "viewer", "group:eng#member"}, {"group:eng", "member", "user:ada"}}}).must(t, http.StatusOK)
+
+		into := "plinth." + kinds[kind].carrier
+		other := x // whose key no request has asked for
+		other.engine = w.newClient(x.engine.org, token.Engine, "other")
+		x.admin.register(x.org, other.engine).must(t, http.StatusCreated)
+		for _, c := range []struct {
+			name, subject string
+			by            tenant
+			want          string
+		}{
+			{"a new key", "group:eng#member", other, "auth.get(get keys(INTO get)), get_many authz(INTO get_many)"},
+			{"direct", "group:eng#member", x, "get_many authz(INTO get_many)"},
+			{"indirect", "user:ada", x, "commit authz(INTO apply), get_many authz(INTO get_many), get_many authz(INTO get_many), scan authz(INTO scan)"},
+		} {
+			spans.Reset()
+			c.by.check("doc:readme", "viewer", c.subject).must(t, http.StatusOK)
+			want := "POST /engine/v1/vaults/{vault}/check(" + strings.ReplaceAll(c.want, "INTO", into) + ")"
+			if got := tree(spans.GetSpans(), trace.SpanID{}); got != want {
+				t.Errorf("%s: %s\nwant %s", c.name, got, want)
+			}
+		}
+	})
+}
+
+// tree draws the spans that have parent as theirs, and those below them.
+func tree(spans tracetest.SpanStubs, parent trace.SpanID) string {
+	var lines []string
+	for _, s := range spans {
+		if s.Parent.SpanID() != parent {
+			continue
+		}
+		line := s.Name
+		if below := tree(spans, s.SpanContext.SpanID()); below != "" {
+			line += "(" + below + ")"
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, ", ")
+}
