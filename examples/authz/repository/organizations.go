@@ -46,8 +46,11 @@ func (o *Organizations) Create(ctx context.Context, name string) (org Organizati
 		return org, err
 	}
 	org = Organization{Slug: slug, Name: name, State: Active, CreatedAt: o.store.Now().UTC()}
-	org.Version, err = o.store.UpdateIn(ctx, storage.Serializable, func(tx *storage.Txn) error {
-		return errors.Join(claim(ctx, tx, organizationNameKey(name), slug.String()), storage.SetJSON(ctx, tx, organizationKey(slug), org))
+	org.Version, err = decide(ctx, o.store, func(tx *storage.Txn) error {
+		if err := claim(ctx, tx, organizationNameKey(name), slug.String()); err != nil {
+			return err
+		}
+		return storage.SetJSON(ctx, tx, organizationKey(slug), org)
 	})
 	return org, err
 }
@@ -100,7 +103,7 @@ func (o *Organizations) Update(ctx context.Context, slug identity.OrganizationSl
 	if err := checkName(name); err != nil {
 		return org, err
 	}
-	landed, err := o.store.UpdateIn(ctx, storage.Serializable, func(tx *storage.Txn) (err error) {
+	landed, err := decide(ctx, o.store, func(tx *storage.Txn) (err error) {
 		if org, err = o.at(ctx, tx, slug, version); err != nil {
 			return err
 		}
@@ -126,16 +129,20 @@ func (o *Organizations) at(ctx context.Context, tx *storage.Txn, slug identity.O
 // Delete removes the organization of that version with its keys: [ErrStale] if it has
 // another version, [ErrNotEmpty] if it has vaults.
 func (o *Organizations) Delete(ctx context.Context, slug identity.OrganizationSlug, version uint64) error {
-	return o.store.Update(ctx, func(tx *storage.Txn) error {
+	_, err := decide(ctx, o.store, func(tx *storage.Txn) error {
 		org, err := o.at(ctx, tx, slug, version)
 		if err != nil {
 			return err
 		}
 		for _, err := range tx.Prefix(ctx, []byte(vaultsPrefix(slug)), storage.RangeOptions{Limit: 1, PageItems: 1, KeysOnly: true}) {
-			return errors.Join(ErrNotEmpty, err)
+			if err == nil {
+				err = ErrNotEmpty
+			}
+			return err
 		}
 		all := []byte(OrganizationPrefix(slug))
 		_, err = tx.ClearRange(ctx, all, storage.PrefixEnd(all))
 		return errors.Join(err, tx.Delete(ctx, organizationNameKey(org.Name)))
 	})
+	return err
 }

@@ -46,6 +46,39 @@ func load[T any](ctx context.Context, kv storage.KV, key []byte) (v T, version u
 	return v, it.Version, err
 }
 
+// decide runs fn in a transaction that is serializable, again where it loses to another
+// writer, and returns the version that it landed at.
+//
+// An error of fn that says how things are, such as that a name is taken, holds only if what fn
+// has read is one state, which nothing but a commit finds out: fn may have read a record before
+// another writer changed it, and its index after. So that error is returned if the commit of
+// what fn has read succeeds, and else fn is run again. fn writes nothing before it is past such
+// errors.
+func decide(ctx context.Context, s *storage.Store, fn func(tx *storage.Txn) error) (version uint64, err error) {
+	var verdict error
+	version, err = s.UpdateIn(ctx, storage.Serializable, func(tx *storage.Txn) error {
+		verdict = nil
+		err := fn(tx)
+		if isVerdict(err) {
+			verdict, err = err, nil
+		}
+		return err
+	})
+	if err == nil {
+		err = verdict
+	}
+	return version, err
+}
+
+func isVerdict(err error) bool {
+	for _, e := range []error{ErrStale, ErrSuspended, ErrNotEmpty, ErrQuota, ErrPrecondition, storage.ErrNotFound, storage.ErrAlreadyExists} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // claim takes a unique name for slug: at is the key of the name in its index.
 func claim(ctx context.Context, tx *storage.Txn, at []byte, slug string) error {
 	switch _, err := tx.Get(ctx, at); {
@@ -62,7 +95,10 @@ func rename(ctx context.Context, tx *storage.Txn, old, next []byte, slug string)
 	if slices.Equal(old, next) {
 		return nil
 	}
-	return errors.Join(claim(ctx, tx, next, slug), tx.Delete(ctx, old))
+	if err := claim(ctx, tx, next, slug); err != nil {
+		return err
+	}
+	return tx.Delete(ctx, old)
 }
 
 // page reads at most limit items of a prefix, after a key's rest, and returns the rest to go

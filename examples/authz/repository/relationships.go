@@ -58,7 +58,7 @@ func (r *Relationships) Apply(ctx context.Context, id VaultID, c Change) (versio
 	if err := c.validate(); err != nil {
 		return 0, err
 	}
-	return r.store.UpdateIn(ctx, storage.Serializable, func(tx *storage.Txn) error {
+	return decide(ctx, r.store, func(tx *storage.Txn) error {
 		if err := open(ctx, tx, id); err != nil {
 			return err
 		}
@@ -190,7 +190,7 @@ func (r *Relationships) RemoveSubject(ctx context.Context, id VaultID, s Subject
 	step := r.step()
 	for {
 		n := 0
-		err := r.store.Update(ctx, func(tx *storage.Txn) error {
+		_, err := decide(ctx, r.store, func(tx *storage.Txn) error {
 			n = 0
 			if err := open(ctx, tx, id); err != nil {
 				return err

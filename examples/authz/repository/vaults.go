@@ -42,14 +42,17 @@ func (v *Vaults) Create(ctx context.Context, org identity.OrganizationSlug, name
 	}
 	id := VaultID{org, slug}
 	vault = Vault{Slug: slug, Name: name, State: Active, CreatedAt: v.store.Now().UTC()}
-	vault.Version, err = v.store.UpdateIn(ctx, storage.Serializable, func(tx *storage.Txn) error {
+	vault.Version, err = decide(ctx, v.store, func(tx *storage.Txn) error {
 		if err := active(ctx, tx, org); err != nil {
 			return err
 		}
 		if err := room(ctx, tx, org); err != nil {
 			return err
 		}
-		return errors.Join(claim(ctx, tx, id.nameKey(name), slug.String()), storage.SetJSON(ctx, tx, id.key(), vault))
+		if err := claim(ctx, tx, id.nameKey(name), slug.String()); err != nil {
+			return err
+		}
+		return storage.SetJSON(ctx, tx, id.key(), vault)
 	})
 	return vault, err
 }
@@ -98,7 +101,7 @@ func (v *Vaults) Rename(ctx context.Context, id VaultID, version uint64, name st
 	if err := checkName(name); err != nil {
 		return vault, err
 	}
-	landed, err := v.store.UpdateIn(ctx, storage.Serializable, func(tx *storage.Txn) (err error) {
+	landed, err := decide(ctx, v.store, func(tx *storage.Txn) (err error) {
 		if err := active(ctx, tx, id.Org); err != nil {
 			return err
 		}
@@ -137,14 +140,17 @@ func (v *Vaults) Delete(ctx context.Context, id VaultID, version uint64) error {
 		if errors.Is(err, storage.ErrNotFound) { // another deletion was faster
 			return nil
 		}
-		return errors.Join(err, tx.Delete(ctx, id.key()), tx.Delete(ctx, id.nameKey(vault.Name)))
+		if err != nil {
+			return err
+		}
+		return errors.Join(tx.Delete(ctx, id.key()), tx.Delete(ctx, id.nameKey(vault.Name)))
 	})
 }
 
 // close marks a vault as Deleting. Changes of relationships are conditional on its record:
 // none lands after this.
 func (v *Vaults) close(ctx context.Context, id VaultID, version uint64) error {
-	return v.store.Update(ctx, func(tx *storage.Txn) error {
+	_, err := decide(ctx, v.store, func(tx *storage.Txn) error {
 		if err := active(ctx, tx, id.Org); err != nil {
 			return err
 		}
@@ -160,6 +166,7 @@ func (v *Vaults) close(ctx context.Context, id VaultID, version uint64) error {
 		vault.State = Deleting
 		return storage.SetJSON(ctx, tx, id.key(), vault)
 	})
+	return err
 }
 
 func (v *Vaults) purge(ctx context.Context, id VaultID) error {
