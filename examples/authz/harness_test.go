@@ -48,6 +48,9 @@ type options struct {
 	set    map[string]string // of the configuration
 	dir    string            // of pebble; empty: a new one
 	now    func() time.Time
+	flying int // requests at once; 0: those of main
+	// operator is that of an earlier service on the same folder; nil: a new one.
+	operator *client
 }
 
 // world is a running service and its operator.
@@ -87,7 +90,7 @@ func start(t testing.TB, kind string, o options) *world {
 		o.limits = engine.DefaultLimits()
 	}
 	log := slog.New(slog.DiscardHandler)
-	sv, err := newService(t.Context(), cfg, settings{log: log, tracer: o.tracer, limits: o.limits, now: o.now, bound: time.Hour}, opts...)
+	sv, err := newService(t.Context(), cfg, settings{log: log, tracer: o.tracer, limits: o.limits, now: o.now, bound: time.Hour, flying: o.flying}, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +107,9 @@ func start(t testing.TB, kind string, o options) *world {
 		t.Fatalf("the store of %s is reached by %s", kind, s.Carrier())
 	}
 	w.operator = w.newClient(control.System, token.Control, operatorKid)
+	if o.operator != nil {
+		w.operator.key = o.operator.key
+	}
 	if err := sv.firstOperator(t.Context(), w.operator.public()); err != nil {
 		t.Fatal(err)
 	}
@@ -228,12 +234,14 @@ type tuple struct {
 }
 
 type change struct {
-	Write  []tuple `json:"write,omitempty"`
-	Delete []tuple `json:"delete,omitempty"`
-	If     *struct {
-		Present []tuple `json:"present,omitempty"`
-		Absent  []tuple `json:"absent,omitempty"`
-	} `json:"if,omitempty"`
+	Write  []tuple     `json:"write,omitempty"`
+	Delete []tuple     `json:"delete,omitempty"`
+	If     *conditions `json:"if,omitempty"`
+}
+
+type conditions struct {
+	Present []tuple `json:"present,omitempty"`
+	Absent  []tuple `json:"absent,omitempty"`
 }
 
 func (x tenant) change(c change) answer {

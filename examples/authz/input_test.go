@@ -221,12 +221,7 @@ func TestConditions(t *testing.T) {
 			{[]tuple{{"doc:none", "viewer", "user:a"}}, nil, http.StatusPreconditionFailed},
 			{[]tuple{there, absent}, nil, http.StatusOK},
 		} {
-			ch := change{Write: []tuple{absent}}
-			ch.If = &struct {
-				Present []tuple `json:"present,omitempty"`
-				Absent  []tuple `json:"absent,omitempty"`
-			}{c.present, c.absent}
-			x.change(ch).must(t, c.status)
+			x.change(change{Write: []tuple{absent}, If: &conditions{c.present, c.absent}}).must(t, c.status)
 		}
 	})
 }

@@ -47,6 +47,7 @@ type settings struct {
 	now    func() time.Time     // by which tokens and keys are judged; nil: time.Now
 	bound  time.Duration        // how late a revocation elsewhere is noticed; 0: 10 s
 	limits engine.Limits
+	flying int // requests at once; 0: 256
 }
 
 // service is both APIs over the stores of a configuration.
@@ -68,6 +69,9 @@ func newService(ctx context.Context, cfg *config.Config, s settings, options ...
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.flying == 0 {
+		s.flying = 256
 	}
 	host, err := plinth.OpenConfig(ctx, cfg, append(append(backends(), plinth.WithLogger(s.log), plinth.WithTracerProvider(s.tracer), plinth.WithMeterProvider(s.meter)), options...)...)
 	if err != nil {
@@ -107,7 +111,7 @@ func (sv *service) build(s settings) error {
 		spaces[audience], tokens[audience] = space, token.NewVerifier(space.Verifier, audience, s.now)
 	}
 	relationships := repository.NewRelationships(data.Store)
-	sv.router = web.NewRouter(web.Settings{Tracer: s.tracer, Log: s.log, Timeout: 5 * time.Second, Flying: 256})
+	sv.router = web.NewRouter(web.Settings{Tracer: s.tracer, Log: s.log, Timeout: 5 * time.Second, Flying: s.flying})
 	(&control.API{
 		Tokens: tokens[token.Control], Organizations: repository.NewOrganizations(data.Store, ids), Vaults: repository.NewVaults(data.Store, ids),
 		Keys: spaces, IDs: ids, Audit: chain, Now: s.now,
