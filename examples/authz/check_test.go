@@ -12,7 +12,9 @@ import (
 
 // Checks follow usersets, through cycles too. Beyond its limits a check is refused: it is
 // never "no" for want of looking further.
-func TestChecks(t *testing.T) {
+func TestChecks(t *testing.T) { onEach(t, checks) }
+
+func checks(t *testing.T, kind string) {
 	graph := []tuple{
 		{"doc:readme", "viewer", "user:ada"},
 		{"doc:readme", "viewer", "group:eng#member"},
@@ -25,41 +27,39 @@ func TestChecks(t *testing.T) {
 		{"doc:readme", "editor", "user:dan"},
 		{"doc:plan", "viewer", "group:eng"}, // the group itself, not its members
 	}
-	onEach(t, func(t *testing.T, kind string) {
-		x := start(t, kind, options{}).tenant("acme")
-		x.change(change{Write: graph}).must(t, http.StatusOK)
-		other := x.engine.w.tenant("other")
-		for _, c := range []struct {
-			object, relation, subject string
-			want                      bool
-		}{
-			{"doc:readme", "viewer", "user:ada", true},
-			{"doc:readme", "viewer", "user:bob", true},
-			{"doc:readme", "viewer", "user:carol", true},
-			{"doc:readme", "viewer", "user:dan", false},
-			{"doc:readme", "editor", "user:dan", true},
-			{"doc:readme", "editor", "user:ada", false},
-			{"doc:readme", "viewer", "group:ops#member", true}, // a userset may be asked for
-			{"doc:readme", "viewer", "group:ops", false},
-			{"group:own", "member", "user:ada", false},
-			{"doc:own", "viewer", "user:ada", false},
-			{"doc:own", "viewer", "group:own#member", true},
-			{"doc:plan", "viewer", "user:bob", false},
-			{"doc:plan", "viewer", "group:eng", true},
-			{"doc:read", "viewer", "user:ada", false},    // a prefix of a name is another name
-			{"doc:readme", "view", "user:ada", false},    // and of a relation
-			{"doc:readme", "viewer", "user:ad", false},   // and of a subject
-			{"doc:readme", "viewer", "user:adam", false}, // and what it begins
-		} {
-			a := x.check(c.object, c.relation, c.subject).must(t, http.StatusOK)
-			if a.body["allowed"] != c.want {
-				t.Errorf("%s %s %s: %v", c.object, c.relation, c.subject, a.body)
-			}
-			if a := other.check(c.object, c.relation, c.subject).must(t, http.StatusOK); a.body["allowed"] != false {
-				t.Errorf("%s %s %s in another vault: %v", c.object, c.relation, c.subject, a.body)
-			}
+	x := start(t, kind, options{}).tenant("acme")
+	x.change(change{Write: graph}).must(t, http.StatusOK)
+	other := x.engine.w.tenant("other")
+	for _, c := range []struct {
+		object, relation, subject string
+		want                      bool
+	}{
+		{"doc:readme", "viewer", "user:ada", true},
+		{"doc:readme", "viewer", "user:bob", true},
+		{"doc:readme", "viewer", "user:carol", true},
+		{"doc:readme", "viewer", "user:dan", false},
+		{"doc:readme", "editor", "user:dan", true},
+		{"doc:readme", "editor", "user:ada", false},
+		{"doc:readme", "viewer", "group:ops#member", true}, // a userset may be asked for
+		{"doc:readme", "viewer", "group:ops", false},
+		{"group:own", "member", "user:ada", false},
+		{"doc:own", "viewer", "user:ada", false},
+		{"doc:own", "viewer", "group:own#member", true},
+		{"doc:plan", "viewer", "user:bob", false},
+		{"doc:plan", "viewer", "group:eng", true},
+		{"doc:read", "viewer", "user:ada", false},    // a prefix of a name is another name
+		{"doc:readme", "view", "user:ada", false},    // and of a relation
+		{"doc:readme", "viewer", "user:ad", false},   // and of a subject
+		{"doc:readme", "viewer", "user:adam", false}, // and what it begins
+	} {
+		a := x.check(c.object, c.relation, c.subject).must(t, http.StatusOK)
+		if a.body["allowed"] != c.want {
+			t.Errorf("%s %s %s: %v", c.object, c.relation, c.subject, a.body)
 		}
-	})
+		if a := other.check(c.object, c.relation, c.subject).must(t, http.StatusOK); a.body["allowed"] != false {
+			t.Errorf("%s %s %s in another vault: %v", c.object, c.relation, c.subject, a.body)
+		}
+	}
 }
 
 // A chain of 10,000 groups, and an object that has 10,000, are refused soon, and a longer

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,18 +30,28 @@ import (
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 )
 
+// kind is a backend: a configuration, and how its plugin is reached.
+type kind struct{ file, carrier string }
+
 // kinds are the backends that all tests run on: memory as a WebAssembly module, and a folder.
-var kinds = map[string]struct{ file, carrier string }{
+var kinds = map[string]kind{
 	"memory": {"authz.yaml", host.CarrierWasm},
 	"pebble": {"authz-pebble.yaml", host.CarrierNative},
 }
 
+// tests counts services, for those that share a server.
+var tests atomic.Int64
+
 // onEach runs a test on every backend.
 func onEach(t *testing.T, run func(t *testing.T, kind string)) {
-	for kind := range maps.Keys(kinds) {
-		t.Run(kind, func(t *testing.T) { run(t, kind) })
+	for name := range kinds {
+		t.Run(name, func(t *testing.T) { run(t, name) })
 	}
 }
+
+// servers are backends that others_test.go starts: what their line in authz.yaml is, with a
+// number for each service.
+var servers = map[string]string{}
 
 // options are how a test's service differs from the one that main starts.
 type options struct {
@@ -65,12 +77,19 @@ type world struct {
 // unless the test sets them.
 func start(t testing.TB, kind string, o options) *world {
 	t.Helper()
-	raw, err := os.ReadFile(kinds[kind].file)
+	file, carrier := kinds[kind].file, kinds[kind].carrier
+	if file == "" { // a server
+		file, carrier = kinds["memory"].file, host.CarrierNative
+	}
+	raw, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if o.dir == "" {
 		o.dir = t.TempDir()
+	}
+	if line, ok := servers[kind]; ok {
+		raw = bytes.Replace(raw, []byte("plugin: memory, config: { max_bytes: 256MiB }"), []byte(fmt.Sprintf(line, tests.Add(1))), 1)
 	}
 	set := map[string]string{"stores.authz.pipeline.rate_limit.rate": "1000000", "stores.authz.pipeline.rate_limit.burst": "10000000"}
 	if kind == "pebble" {
@@ -82,7 +101,7 @@ func start(t testing.TB, kind string, o options) *world {
 		cache = t.TempDir()
 	}
 	opts := append(backends(), plinth.WithContent(raw), plinth.WithOverrides(set), plinth.WithCacheDir(cache))
-	cfg, err := plinth.Load(kinds[kind].file, opts...)
+	cfg, err := plinth.Load(file, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +122,7 @@ func start(t testing.TB, kind string, o options) *world {
 			t.Error(err)
 		}
 	})
-	if s, _ := sv.host.Store("authz"); s.Carrier() != kinds[kind].carrier {
+	if s, _ := sv.host.Store("authz"); s.Carrier() != carrier {
 		t.Fatalf("the store of %s is reached by %s", kind, s.Carrier())
 	}
 	w.operator = w.newClient(control.System, token.Control, operatorKid)
