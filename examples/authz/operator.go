@@ -22,9 +22,9 @@ import (
 // operatorKid is the kid of the first operator's key.
 const operatorKid = "operator"
 
-// firstOperator stores the public key of the first operator: without one, nobody could
-// create anything. A service that has it already takes the same one again; another one is
-// for the Control API to add.
+// firstOperator stores the public key of the first operator, which nothing can be created
+// without. If the store has that key already, it changes nothing; another key has to be added
+// by the Control API.
 func (sv *service) firstOperator(ctx context.Context, public auth.PublicKey) error {
 	ctx = auth.WithActor(ctx, "start")
 	keys := sv.keys[token.Control]

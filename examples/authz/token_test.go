@@ -199,7 +199,7 @@ func TestSuspension(t *testing.T) {
 	})
 }
 
-// A key that is rotated may be used beside the next one for a while, by the service's clock.
+// A key that is rotated may be used for a while along with the next one, by the service's clock.
 func TestRotation(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		var ahead atomic.Int64

@@ -19,7 +19,7 @@ const System = identity.OrganizationSlug(1)
 // KeySpace is the keys that tokens for an API are verified with.
 type KeySpace struct {
 	Keys     auth.Store     // by which they are changed and shown
-	Verifier *auth.Verifier // is told of what was revoked here
+	Verifier *auth.Verifier // forgets what was changed here
 }
 
 // API is the Control API.

@@ -14,7 +14,7 @@ import (
 // may exceed it by as many.
 const maxKeys = 100
 
-// maxGrace is how long a key may be good beside the one that follows it.
+// maxGrace is how long a key may stay usable after a rotation.
 const maxGrace = 30 * 24 * time.Hour
 
 type key struct {

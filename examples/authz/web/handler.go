@@ -47,8 +47,8 @@ func NewRouter(s Settings) *Router {
 	return &Router{s: s, tracer: s.Tracer.Tracer("example/authz"), flying: make(chan struct{}, s.Flying)}
 }
 
-// Handler answers a request: with a body that is written as JSON, where it is not nil, or an
-// error.
+// Handler handles a request. It returns the body, which is written as JSON, or nil for none,
+// or an error.
 type Handler func(w http.ResponseWriter, r *http.Request) (body any, err error)
 
 // Handle registers the handler of a pattern, such as "GET /vaults/{vault}". Each request is a
