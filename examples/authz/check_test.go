@@ -25,6 +25,8 @@ func checks(t *testing.T, kind string) {
 		{"group:own", "member", "group:own#member"}, // one of one
 		{"doc:own", "viewer", "group:own#member"},
 		{"doc:readme", "editor", "user:dan"},
+		{"doc:rules", "viewer", "doc:rules#editor"}, // an editor is a viewer
+		{"doc:rules", "editor", "user:eve"},
 		{"doc:plan", "viewer", "group:eng"}, // the group itself, not its members
 	}
 	x := start(t, kind, options{}).tenant("acme")
@@ -45,6 +47,8 @@ func checks(t *testing.T, kind string) {
 		{"group:own", "member", "user:ada", false},
 		{"doc:own", "viewer", "user:ada", false},
 		{"doc:own", "viewer", "group:own#member", true},
+		{"doc:rules", "viewer", "user:eve", true},
+		{"doc:rules", "editor", "user:ada", false},
 		{"doc:plan", "viewer", "user:bob", false},
 		{"doc:plan", "viewer", "group:eng", true},
 		{"doc:read", "viewer", "user:ada", false},    // a prefix of a name is another name

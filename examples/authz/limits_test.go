@@ -11,8 +11,8 @@ import (
 	"github.com/plinthkv/plinth/examples/authz/token"
 )
 
-// Each organization has tokens of its own. Whoever only claims to be of one uses none of
-// them.
+// Each organization has tokens of its own. A request that only claims to come
+// from one uses none of them.
 func TestRateLimit(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		w := start(t, kind, options{set: map[string]string{"stores.authz.pipeline.rate_limit.rate": "0.01", "stores.authz.pipeline.rate_limit.burst": "200"}})
@@ -110,6 +110,22 @@ func TestReadsOfAStore(t *testing.T) {
 		t.Errorf("%v", a.body)
 	}
 	x.engine.w.audit()
+}
+
+// Without the store no check is answered, and no token accepted whose key is not in memory:
+// that is 503, and neither "no" nor "unauthenticated".
+func TestWithoutStore(t *testing.T) {
+	onEach(t, func(t *testing.T, kind string) {
+		w := start(t, kind, options{})
+		x := w.tenant("acme")
+		x.check("doc:a", "viewer", "user:a").must(t, http.StatusOK)
+		if err := w.host.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		x.check("doc:a", "viewer", "user:a").must(t, http.StatusServiceUnavailable)
+		x.engine.kid = "other"
+		x.check("doc:a", "viewer", "user:a").must(t, http.StatusServiceUnavailable)
+	})
 }
 
 // A panic of a handler is the end of its request, and not of the room that it took.

@@ -13,8 +13,8 @@ import (
 	"github.com/plinthkv/plinth/examples/authz/token"
 )
 
-// A check is one tree of spans: the handler's, the key of its token, and each read through
-// the pipeline into the plugin. What it has read is compared in one write set at its end.
+// A check is one tree of spans: the handler's, the key of its token, each read through the
+// pipeline into the plugin, and the comparison of all reads in one write set at its end.
 func TestTrace(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		spans := tracetest.NewInMemoryExporter()

@@ -4,6 +4,6 @@
 // whole or not at all. Changes are conditional on what they were decided on: one that loses
 // to another writer is decided anew, or is [ErrStale] if the caller named a version.
 //
-// What belongs here is how the data is stored and what holds of it at any moment. Who may
-// change it, and what a relationship means, is for packages control and engine.
+// This package knows how data is stored, and what holds of it at any moment. Packages control
+// and engine know who may change it, and what a relationship means.
 package repository

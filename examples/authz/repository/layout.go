@@ -7,8 +7,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Keys, as they are in the store. What is below org/SLUG/ is of that organization, which the
-// stage rate_limit tells tenants apart by:
+// The layout of keys. Everything below org/SLUG/ belongs to that organization, whose slug is
+// the tenant of the stage rate_limit:
 //
 //	organization-names/NAME                    its slug
 //	org/SLUG/organization                      Organization

@@ -77,7 +77,7 @@ func active(ctx context.Context, tx *storage.Txn, slug identity.OrganizationSlug
 }
 
 // List returns organizations by name, at most limit of those after a name, and the name to
-// go on after. What is created or renamed meanwhile may be missing.
+// go on after. It may miss one that is created or renamed meanwhile.
 func (o *Organizations) List(ctx context.Context, after string, limit int) (orgs []Organization, next string, err error) {
 	next, err = page(ctx, o.store, organizationNames, after, limit, func(_, value []byte) error {
 		slug, err := identity.Parse[identity.OrganizationSlug](string(value))

@@ -110,7 +110,7 @@ func usable(items []storage.Item) error {
 	return nil
 }
 
-// holds judges the conditions of a change. What it reads becomes conditions of the commit.
+// holds judges the conditions of a change. Its reads become conditions of the commit.
 func (c *Change) holds(ctx context.Context, tx *storage.Txn, id VaultID) error {
 	keys := make([][]byte, 0, len(c.Present)+len(c.Absent))
 	for _, r := range c.Present {

@@ -68,8 +68,8 @@ type problem struct {
 	Detail string `json:"detail"`
 }
 
-// describe is the status and body of an error. What a token lacks, and the texts of
-// failures, are for the log.
+// describe returns the status and body of an error. Callers do not see why a token is refused
+// and why a request failed: that is for the log.
 func describe(err error) (int, problem) {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Status, problem{e.Code, e.Error()}
@@ -80,6 +80,9 @@ func describe(err error) (int, problem) {
 		}
 	}
 	code := storage.CodeOf(err)
+	if storage.Unknown(err) { // a caller has to look whether it was done
+		code = storage.OutcomeUnknown
+	}
 	status, ok := statuses[code]
 	switch {
 	case !ok:
