@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/goleak"
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/auth"
@@ -108,7 +109,7 @@ func start(t testing.TB, kind string, o options) *world {
 	if o.limits == (engine.Limits{}) {
 		o.limits = engine.DefaultLimits()
 	}
-	log := slog.New(slog.DiscardHandler)
+	log, before := slog.New(slog.DiscardHandler), goleak.IgnoreCurrent()
 	sv, err := newService(t.Context(), cfg, settings{log: log, tracer: o.tracer, limits: o.limits, now: o.now, bound: time.Hour, flying: o.flying}, opts...)
 	if err != nil {
 		t.Fatal(err)
@@ -121,6 +122,8 @@ func start(t testing.TB, kind string, o options) *world {
 		if err := sv.close(context.Background()); err != nil {
 			t.Error(err)
 		}
+		http.DefaultClient.CloseIdleConnections()
+		goleak.VerifyNone(t, before)
 	})
 	if s, _ := sv.host.Store("authz"); s.Carrier() != carrier {
 		t.Fatalf("the store of %s is reached by %s", kind, s.Carrier())

@@ -9,10 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // One command starts the service on memory, says how to begin, and ends when it is told to.
 func TestServe(t *testing.T) {
+	before := goleak.IgnoreCurrent()
 	t.Setenv("TMPDIR", t.TempDir()) // where the operator's key goes
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -58,6 +61,8 @@ func TestServe(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("%v\n%s", err, logs.String())
 	}
+	http.DefaultClient.CloseIdleConnections()
+	goleak.VerifyNone(t, before)
 }
 
 // What commands refuse.
