@@ -207,8 +207,9 @@ func TestRotation(t *testing.T) {
 		x := w.tenant("acme")
 		next := w.newClient(x.engine.org, token.Engine, "next")
 		body := map[string]any{"kid": "next", "public_key": text(next.public()), "grace_seconds": 5}
-		x.admin.do(http.MethodPost, x.org+"/keys/engine/engine/rotate", body).must(t, http.StatusOK)
 		asked := tuple{"doc:a", "viewer", "user:a"}
+		x.engine.do(http.MethodPost, x.vault+"/check", asked).must(t, http.StatusOK) // the old key is remembered
+		x.admin.do(http.MethodPost, x.org+"/keys/engine/engine/rotate", body).must(t, http.StatusOK)
 		x.engine.do(http.MethodPost, x.vault+"/check", asked).must(t, http.StatusOK)
 		next.do(http.MethodPost, x.vault+"/check", asked).must(t, http.StatusOK)
 		ahead.Store(int64(30 * time.Second)) // within the tokens' minute
