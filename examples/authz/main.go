@@ -143,7 +143,7 @@ func serve(ctx context.Context, flags *flag.FlagSet, args []string, out, logs io
 	return serveHTTP(ctx, l, mux)
 }
 
-// begin sees to it that there is an operator, and says how to begin.
+// begin prints the address, and stores the first operator's key, a new one if need be.
 func (sv *service) begin(ctx context.Context, operator string, at net.Addr, out io.Writer) error {
 	fmt.Fprintf(out, "authz: serving on http://%s, on %s\n", at, sv.store.Info().Name)
 	if operator != "" {
@@ -171,7 +171,7 @@ Create an organization with it:
 	return err
 }
 
-// serveHTTP serves until ctx ends, and then lets requests end.
+// serveHTTP serves until ctx ends, and then waits for requests under way.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler) error {
 	web := &http.Server{Handler: h, MaxHeaderBytes: 16 << 10,
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute}

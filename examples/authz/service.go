@@ -122,8 +122,8 @@ func (sv *service) build(s settings) error {
 	return nil
 }
 
-// keySpace is the keys of an API, which are apart from those of the other: measured,
-// recorded where the Control API changes or shows them, and read by a verifier.
+// keySpace returns the keys of an API, apart from those of the other API. Spans and durations
+// are recorded of every call, and audit events of those of the Control API.
 func (sv *service) keySpace(store *storage.Store, audience string, sink auth.Sink, s settings) (space control.KeySpace, err error) {
 	in := func(org identity.OrganizationSlug) (*storage.Store, string) {
 		return store, repository.OrganizationPrefix(org) + audience + "/"
@@ -142,7 +142,7 @@ func (sv *service) keySpace(store *storage.Store, audience string, sink auth.Sin
 	return space, nil
 }
 
-// health says how the stores are, for probes.
+// health reports the state of the stores to probes.
 func (sv *service) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()

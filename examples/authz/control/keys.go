@@ -10,8 +10,8 @@ import (
 	"github.com/plinthkv/plinth/identity"
 )
 
-// maxKeys is how many keys an organization may have for an API. Keys that are created at once
-// may exceed it by as many.
+// maxKeys is how many keys an organization may have for an API. Concurrent creations may exceed
+// it.
 const maxKeys = 100
 
 // maxGrace is how long a key may stay usable after a rotation.
@@ -147,8 +147,8 @@ func (a *API) rotateKey(r *request) (any, error) {
 	return a.shownKey(next), nil
 }
 
-// revokeKey ends a key for good. This service refuses tokens of it from the answer on, others
-// of the same store within the bound of their verifiers.
+// revokeKey ends a key for good. This process refuses its tokens from the response on, other
+// processes on the same store within the bound of their verifiers.
 func (a *API) revokeKey(r *request) (any, error) {
 	s, _, err := a.space(r)
 	if err != nil {

@@ -8,8 +8,7 @@ import (
 	"github.com/plinthkv/plinth/examples/authz/repository"
 )
 
-// Limits are how far a check goes. It is refused beyond them, and never answered "no" for
-// want of looking further.
+// Limits bound the work of a check. A check beyond them is a [*LimitError], and never "no".
 type Limits struct {
 	Depth int // levels of indirection
 	Reads int // keys, ranges and items read; a store may allow fewer
@@ -18,7 +17,7 @@ type Limits struct {
 // DefaultLimits are those of the service.
 func DefaultLimits() Limits { return Limits{Depth: 32, Reads: 1000} }
 
-// LimitError is a check that would exceed its limits: neither yes nor no.
+// LimitError is the error of a check that exceeds its limits: neither yes nor no.
 type LimitError struct {
 	Kind string // depth or reads
 	Err  error
@@ -30,28 +29,28 @@ func (e *LimitError) Error() string { return "the check is too large: " + e.Err.
 // Unwrap is the cause.
 func (e *LimitError) Unwrap() error { return e.Err }
 
-// Checker answers checks. It is safe for concurrent use.
+// Checker checks whether a subject has a relation. It is safe for concurrent use.
 type Checker struct {
 	relationships *repository.Relationships
 	limits        Limits
 }
 
-// NewChecker answers checks from a repository.
+// NewChecker returns a checker over a repository.
 func NewChecker(r *repository.Relationships, l Limits) *Checker { return &Checker{r, l} }
 
-// Answer is what came of a check.
+// Answer is the outcome of a check.
 type Answer struct {
 	Allowed bool
-	Depth   int // levels of indirection that were looked at
-	Reads   int
+	Depth   int // levels of indirection that were searched
+	Reads   int // keys, ranges and items that were read
 }
 
-// Check reports whether a subject is in a userset, itself or by way of other usersets: ada is
-// in doc:readme#viewer if user:ada is a viewer, or group:eng#member is and ada is in that, and
-// so on. Usersets may contain each other: each is looked at once.
+// Check reports whether a subject is in a userset, directly or through other usersets: user:ada
+// is in doc:readme#viewer if she is a viewer, or if group:eng#member is one and she is in that,
+// and so on. Usersets may contain each other: each is searched once.
 //
-// The answer is that of one state of the vault, which is not older than the call. Errors are
-// [*LimitError] and those of [repository.Relationships.Apply].
+// It sees one state of the vault, no older than the call. Its errors are [*LimitError] and those
+// of [repository.Relationships.Apply].
 func (c *Checker) Check(ctx context.Context, id repository.VaultID, of repository.Userset, s repository.Subject) (answer Answer, err error) {
 	err = c.relationships.View(ctx, id, c.limits.Reads, func(v *repository.View) (err error) {
 		answer, err = c.search(ctx, v, of, s)
@@ -60,8 +59,8 @@ func (c *Checker) Check(ctx context.Context, id repository.VaultID, of repositor
 	return answer, err
 }
 
-// search goes through the usersets level by level. All usersets of a level are asked for the
-// subject in one call.
+// search goes through the usersets level by level. One call looks for the subject in all
+// usersets of a level.
 func (c *Checker) search(ctx context.Context, v *repository.View, of repository.Userset, s repository.Subject) (a Answer, err error) {
 	seen := map[repository.Userset]bool{of: true}
 	for level := []repository.Userset{of}; len(level) > 0; a.Depth++ {

@@ -1,3 +1,3 @@
-// Package engine answers whether a user may do something, from the relationships of a vault,
-// and changes them: [Checker] and the Engine API over it.
+// Package engine has the Engine API, which changes the relationships of a vault and checks
+// whether a user may do something, and the [Checker] that searches them.
 package engine

@@ -11,24 +11,24 @@ import (
 
 // Errors beyond those of storage.
 var (
-	// ErrStale is a change that names a version which is not the current one.
+	// ErrStale is the error of a change that names another version than the current one.
 	ErrStale = errors.New("the version is not the current one: read it again")
-	// ErrSuspended is anything in an organization that is suspended.
+	// ErrSuspended is the error of any call in a suspended organization.
 	ErrSuspended = errors.New("the organization is suspended")
-	// ErrNotEmpty is the deletion of an organization that has vaults.
+	// ErrNotEmpty is the error of deleting an organization that has vaults.
 	ErrNotEmpty = errors.New("the organization has vaults: delete them first")
-	// ErrQuota is a creation beyond what an organization may have.
+	// ErrQuota is the error of creating more than an organization may have.
 	ErrQuota = errors.New("the organization has as many as it may have")
-	// ErrReads is a view that reads more than it may.
+	// ErrReads is the error of a view that reads more than it may.
 	ErrReads = errors.New("it reads too much")
-	// ErrPrecondition is a change whose own conditions do not hold.
+	// ErrPrecondition is the error of a change whose own conditions do not hold.
 	ErrPrecondition = errors.New("a condition of the change does not hold")
 )
 
-// needed are the abilities of a store without which nothing here holds.
+// needed are the capabilities that repositories require.
 const needed = storage.CapVersions | storage.CapAtomic | storage.CapCheckOnly | storage.CapRangeCheck | storage.CapOrdered | storage.CapSnapshotGet
 
-// CheckStore reports what a store lacks that repositories need.
+// CheckStore returns an error that names the capabilities that a store lacks.
 func CheckStore(s *storage.Store) error {
 	if missing := needed &^ s.Info().Caps; missing != 0 {
 		return storage.Errorf(storage.Unsupported, "the store lacks %s", strings.Join(missing.Names(), ", "))
@@ -46,31 +46,30 @@ func load[T any](ctx context.Context, kv storage.KV, key []byte) (v T, version u
 	return v, it.Version, err
 }
 
-// decide runs fn in a transaction that is serializable, again where it loses to another
-// writer, and returns the version that it landed at.
+// decide runs fn in a serializable transaction, again if it loses to another writer, and
+// returns the version it landed at.
 //
-// An error of fn that says how things are, such as that a name is taken, holds only if what fn
-// has read is one state, which nothing but a commit finds out: fn may have read a record before
-// another writer changed it, and its index after. So that error is returned if the commit of
-// what fn has read succeeds, and else fn is run again. fn writes nothing before it is past such
-// errors.
+// fn may refuse because of what it has read, for example because a name is taken. Its reads may
+// be of two states until they are committed: a record before another writer changed it, and its
+// index after. decide therefore commits the reads of a refusal too, returns the refusal if that
+// succeeds, and else runs fn again. fn must refuse before it writes anything.
 func decide(ctx context.Context, s *storage.Store, fn func(tx *storage.Txn) error) (version uint64, err error) {
-	var verdict error
+	var refusal error
 	version, err = s.UpdateIn(ctx, storage.Serializable, func(tx *storage.Txn) error {
-		verdict = nil
+		refusal = nil
 		err := fn(tx)
-		if isVerdict(err) {
-			verdict, err = err, nil
+		if isRefusal(err) {
+			refusal, err = err, nil
 		}
 		return err
 	})
 	if err == nil {
-		err = verdict
+		err = refusal
 	}
 	return version, err
 }
 
-func isVerdict(err error) bool {
+func isRefusal(err error) bool {
 	for _, e := range []error{ErrStale, ErrSuspended, ErrNotEmpty, ErrQuota, ErrPrecondition, storage.ErrNotFound, storage.ErrAlreadyExists} {
 		if errors.Is(err, e) {
 			return true
@@ -101,8 +100,8 @@ func rename(ctx context.Context, tx *storage.Txn, old, next []byte, slug string)
 	return tx.Delete(ctx, old)
 }
 
-// page reads at most limit items of a prefix, after a key's rest, and returns the rest to go
-// on after; empty: that was all.
+// page calls each with at most limit items whose keys begin with prefix, after the key
+// prefix+after, and returns the next after, or "" at the end.
 func page(ctx context.Context, kv storage.KV, prefix, after string, limit int, each func(key, value []byte) error) (next string, err error) {
 	o := storage.RangeOptions{Limit: limit + 1, PageItems: limit + 1}
 	if after != "" {

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -8,12 +9,12 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// The most relationships that one change may write, remove and be conditional on, together.
-// A store may take fewer.
+// MaxChange is how many relationships a change may have, conditions included. A store may
+// accept fewer.
 const MaxChange = 500
 
-// Relationships is the repository of relationships. Each is there twice, by its object and
-// by its subject, and both are written in one write set. It is safe for concurrent use.
+// Relationships is the repository of relationships. It stores each by its object and by its
+// subject, in one write set. It is safe for concurrent use.
 type Relationships struct{ store *storage.Store }
 
 // NewRelationships keeps relationships in a store that [CheckStore] accepts.
@@ -48,12 +49,12 @@ func (c *Change) validate() error {
 	return nil
 }
 
-// Apply does a change as a whole, or nothing of it, and returns the version it landed at.
-// [ErrPrecondition]: a condition does not hold. NotFound: there is no such vault.
-// [ErrSuspended]: its organization is suspended.
+// Apply applies a change as a whole, or nothing of it, and returns the version it landed at.
+// The error is [ErrPrecondition] if a condition does not hold, NotFound if there is no such
+// vault, and [ErrSuspended] if its organization is suspended.
 //
-// A change says what is to be there afterwards, so that one that loses to another writer may
-// be run again, which Apply does; its conditions are judged again then.
+// A change says what is to be there afterwards. Apply therefore repeats one that loses to
+// another writer, and judges its conditions again.
 func (r *Relationships) Apply(ctx context.Context, id VaultID, c Change) (version uint64, err error) {
 	if err := c.validate(); err != nil {
 		return 0, err
@@ -86,12 +87,13 @@ func open(ctx context.Context, kv storage.KV, id VaultID) error {
 	if err != nil {
 		return err
 	}
-	return usable(items)
+	return id.usable(items)
 }
 
-// usable judges the records of an organization and its vault, in that order.
-func usable(items []storage.Item) error {
-	if len(items) < 2 {
+// usable reports why a vault cannot be used. items begin with the records of its organization
+// and of the vault itself, as far as they exist.
+func (v VaultID) usable(items []storage.Item) error {
+	if len(items) < 2 || !bytes.Equal(items[0].Key, organizationKey(v.Org)) || !bytes.Equal(items[1].Key, v.key()) {
 		return storage.Errorf(storage.NotFound, "no such vault")
 	}
 	org, err := storage.DecodeJSON[Organization](items[0].Value)

@@ -7,23 +7,23 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// View reads the relationships of a vault as they were at one moment. It belongs to the
+// View reads the relationships of a vault as they were at one moment. It is valid within the
 // function that [Relationships.View] runs.
 type View struct {
 	tx    *storage.Txn
 	id    VaultID
-	calls int // reads of the store
+	calls int // of the store
 	left  int // keys, ranges and items that may still be read
 	most  int
 }
 
-// View runs fn on one state of a vault, which is not older than the call: what was changed
-// before it is seen. A state is one of the transaction's: what fn read is compared at its
-// end, and fn is run again if any of it has changed. A single call of the store is one state
-// as it is, and ends without that.
+// View runs fn on one state of a vault, no older than the call. fn reads in a transaction; at
+// the end everything that it has read is compared in a write set without ops, and fn runs again
+// if any of it has changed. A view of a single call of the store skips the comparison, because
+// one call reads one state.
 //
-// fn may read at most reads keys, ranges and items, or as many as a write set of the store
-// may have conditions, if that is less: beyond it is [ErrReads].
+// fn may read at most reads keys, ranges and items, or fewer if a write set of the store accepts
+// fewer conditions. A read beyond that is [ErrReads].
 func (r *Relationships) View(ctx context.Context, id VaultID, reads int, fn func(*View) error) error {
 	if most := r.store.Info().Limits.Ops; most > 0 {
 		reads = min(reads, most)
@@ -43,7 +43,7 @@ func (r *Relationships) View(ctx context.Context, id VaultID, reads int, fn func
 // Reads returns how many keys, ranges and items were read.
 func (v *View) Reads() int { return v.most - v.left }
 
-// spend counts n reads before they are made.
+// spend counts n reads, before they are made if their number is known.
 func (v *View) spend(n int) error {
 	if n > v.left {
 		return fmt.Errorf("%w: at most %d keys, ranges and items", ErrReads, v.most)
@@ -52,9 +52,9 @@ func (v *View) spend(n int) error {
 	return nil
 }
 
-// Any reports whether the subject is in one of the usersets itself, without indirection. The
-// first call also finds out whether the vault can be used: its errors are those of
-// [Relationships.Apply].
+// Any reports whether the subject is in one of the usersets without indirection. The first
+// call of a view also reads the vault and its organization, and returns the errors of
+// [Relationships.Apply] if the vault cannot be used.
 func (v *View) Any(ctx context.Context, sets []Userset, s Subject) (bool, error) {
 	var keys [][]byte
 	first := v.calls == 0
@@ -72,13 +72,13 @@ func (v *View) Any(ctx context.Context, sets []Userset, s Subject) (bool, error)
 	if err != nil || !first {
 		return len(items) > 0, err
 	}
-	if err := usable(items); err != nil {
+	if err := v.id.usable(items); err != nil {
 		return false, err
 	}
 	return len(items) > 2, nil
 }
 
-// Usersets calls each with the usersets that are subjects of one, in the order of their keys.
+// Usersets calls each with every userset that is a subject of one, in the order of their keys.
 func (v *View) Usersets(ctx context.Context, of Userset, each func(Userset)) error {
 	if err := v.spend(1); err != nil {
 		return err

@@ -51,9 +51,9 @@ func NewVerifier(keys *auth.Verifier, audience string, now func() time.Time) *Ve
 	)}
 }
 
-// Caller returns who a request is from. Unauthenticated: its token is missing or not valid,
-// which the error explains for logs, not for callers. Any other error is that of the store of
-// keys: without an answer of it no token is valid.
+// Caller returns the caller of a request. The error is Unauthenticated if the token is missing
+// or invalid; its text is for logs, not for callers. Any other error is that of the store of
+// keys, without which no token is valid.
 func (v *Verifier) Caller(r *http.Request) (c Caller, err error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) != 1 || len(headers[0]) > maxToken {
