@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 
 	"github.com/plinthkv/plinth/examples/authz/engine"
@@ -9,8 +10,8 @@ import (
 	"github.com/plinthkv/plinth/identity"
 )
 
-// What a check costs, without HTTP and tokens: found at once, after levels of groups, and
-// not at all.
+// BenchmarkCheck is a check without HTTP and tokens: found at once, after one and five levels of
+// groups, and not at all.
 func BenchmarkCheck(b *testing.B) {
 	for kind := range kinds {
 		w := start(b, kind, options{})
@@ -40,5 +41,26 @@ func BenchmarkCheck(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkRequest is a check with HTTP and a token, after one level of groups, from several
+// callers at once.
+func BenchmarkRequest(b *testing.B) {
+	for kind := range kinds {
+		x := start(b, kind, options{}).tenant("acme")
+		x.change(change{Write: []tuple{{"doc:a", "viewer", "group:g#member"}, {"group:g", "member", "user:ada"}}})
+		bearer := "Bearer " + x.engine.token()
+		b.Run(kind, func(b *testing.B) {
+			b.SetParallelism(8)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if a := x.engine.w.send(http.MethodPost, x.vault+"/check", tuple{"doc:a", "viewer", "user:ada"}, "Authorization", bearer); a.body["allowed"] != true {
+						b.Error(a)
+						return
+					}
+				}
+			})
+		})
 	}
 }
