@@ -117,7 +117,7 @@ var walls = []wall{
 	{room: "internal/supervise", allowed: append([]string{self + "/storage"}, otelAPI...), never: otelSDK, why: "it keeps books, whatever the carrier"},
 	{room: "identity", why: "an ID knows no store"},
 	{room: "secret", allowed: []string{"golang.org/x/sys"}, why: "a secret knows nobody who has one"},
-	{room: "auth", allowed: []string{self + "/storage", self + "/identity", self + "/internal/strictjson", "github.com/go-json-experiment/json", "filippo.io/edwards25519", "github.com/maypok86/otter", "golang.org/x/sys", "go.opentelemetry.io/otel", "github.com/go-logr", "github.com/cespare/xxhash"}, never: otelSDK, why: "keys are kept in any store, whoever serves it"},
+	{room: "auth", allowed: authMay, never: otelSDK, why: "keys are kept in any store, whoever serves it"},
 	{room: "internal/loadgen", allowed: []string{self + "/storage", "github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/perf", "github.com/aclements/go-moremath"}, why: "it asks a target, whatever that is"},
 	{room: "internal/etcdtest", why: "it starts a process, and knows nothing of stores"},
 	{room: "internal/durable", allowed: []string{self + "/storage"}, why: "it knows no engine"},
@@ -142,11 +142,19 @@ var walls = []wall{
 	{room: "plugins/postgres", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk"}, pgx), never: []string{self + "/sdk/process", self + "/sdk/guest", "google.golang.org/grpc"}, why: "a plugin is a backend and its engine"},
 	{room: "plugins/postgres/process", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/plugins/postgres"}, pgx, grpcRuntime, goPlugin), why: "a plugin is a backend and its engine"},
 	{room: "internal/pgtest", allowed: pgx, why: "it runs a server, and knows nothing of what is stored"},
+	{room: "examples/authz/repository", allowed: []string{self + "/storage", self + "/identity"}, why: "what is stored knows no protocol, and neither keys nor hosts"},
+	{room: "examples/authz/token", allowed: append([]string{self + "/auth", "github.com/golang-jwt/jwt"}, authMay...), never: otelSDK, why: "a token knows keys, and no data"},
+	{room: "examples/authz/web", allowed: slices.Concat([]string{self + "/storage", self + "/identity", self + "/examples/authz/repository", "github.com/go-json-experiment/json"}, otelAPI), never: otelSDK, why: "both APIs share it, and it serves neither"},
+	{room: "examples/authz/engine", allowed: slices.Concat([]string{self + "/auth", self + "/examples/authz", "github.com/golang-jwt/jwt"}, authMay, otelAPI), never: append([]string{self + "/examples/authz/control"}, otelSDK...), why: "who asks an engine does not manage it"},
+	{room: "examples/authz/control", allowed: slices.Concat([]string{self + "/auth", self + "/examples/authz", "github.com/golang-jwt/jwt"}, authMay, otelAPI), never: append([]string{self + "/examples/authz/engine"}, otelSDK...), why: "who manages an engine does not ask it"},
 	{room: "otel/setup", allowed: slices.Concat([]string{self + "/config", "github.com/knadh/koanf", "github.com/go-viper/mapstructure", "github.com/mitchellh", "go.opentelemetry.io/contrib/bridges", "github.com/santhosh-tekuri/jsonschema"}, otelProgram, prometheus), why: "telemetry is configured without a host"},
 	{room: "host", allowed: hostMay, never: append([]string{self + "/server", self + "/otel"}, otelSDK...), why: "a host is handed the wrappers, and serves nobody"},
 	{room: "config/configtest", allowed: slices.Concat([]string{self, "github.com/maypok86/otter", "github.com/failsafe-go", "github.com/bits-and-blooms/bitset", "pgregory.net/rapid", "github.com/anishathalye/porcupine"}, hostMay), never: append([]string{self + "/server", self + "/plugintest", self + "/plugins/etcd", self + "/plugins/ledger", self + "/plugins/pebble", self + "/plugins/postgres"}, otelSDK...), why: "tests of a configuration open hosts, and know engines by what they say"},
 	{room: "", allowed: slices.Concat([]string{self + "/host", self + "/otel", self + "/internal/tenant", self + "/plugins/memory", "github.com/maypok86/otter", "github.com/failsafe-go", "github.com/bits-and-blooms/bitset"}, hostMay), never: append([]string{self + "/server", self + "/otel/setup", self + "/plugintest", self + "/plugins/etcd", self + "/plugins/ledger", self + "/plugins/pebble", self + "/plugins/postgres", self + "/storage/storagetest"}, otelSDK...), why: "whoever embeds gets a host, and neither servers nor engines that the program did not name"},
 }
+
+// authMay is what package auth may know.
+var authMay = []string{self + "/storage", self + "/identity", self + "/internal/strictjson", "github.com/go-json-experiment/json", "filippo.io/edwards25519", "github.com/maypok86/otter", "golang.org/x/sys", "go.opentelemetry.io/otel", "github.com/go-logr", "github.com/cespare/xxhash"}
 
 // onlyImporters are the packages that may import something directly.
 var onlyImporters = map[string][]string{
@@ -198,6 +206,7 @@ func TestWalls(t *testing.T) {
 var wallless = map[string]string{
 	"cmd/plinth":              "the program puts everything together",
 	"examples":                "it holds tests alone",
+	"examples/authz":          "a program, as its reader would write one",
 	"examples/custom-wrapper": "a program, as its reader would write one",
 	"examples/embed":          "a program, as its reader would write one",
 	"tools/docgen":            "it describes whatever can be configured",
