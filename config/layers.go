@@ -119,7 +119,7 @@ func unwritten(path string) bool {
 	switch section {
 	case "server":
 		return levels <= 2
-	case "telemetry", "reload":
+	case "telemetry", "reload", "log":
 		return levels <= 1
 	case "plugins":
 		return levels == 0

@@ -13,6 +13,7 @@ type Config struct {
 	Stores    map[string]Store `yaml:"stores"`    // by name; at least one
 	Server    Server           `yaml:"server"`    // how the stores are offered over the network
 	Telemetry *Node            `yaml:"telemetry"` // OpenTelemetry's own configuration, as it is: package otel/setup reads it
+	Log       Log              `yaml:"log"`       // what the program logs
 	Reload    Reload           `yaml:"reload"`    // what a change of the configuration may take, while this runs
 	// AllowFaults lets pipelines have stages that make calls fail on purpose.
 	AllowFaults bool `yaml:"allow_faults"`
@@ -40,6 +41,11 @@ type Backend struct {
 	// OnSwap says what a reload does with items that the backend keeps in memory alone, where
 	// another takes its place: "discard" or "transfer"; "": the reload is refused.
 	OnSwap string `yaml:"on_swap"`
+}
+
+// Log is what the program logs: plinth serve, and not a program that embeds a host.
+type Log struct {
+	Level string `yaml:"level"` // debug, info, warn or error, and what is worse
 }
 
 // Reload bounds what a change of the configuration may take, while this runs.

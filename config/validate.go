@@ -138,6 +138,15 @@ func (s *Server) Validate() error {
 	return errors.Join(errs...)
 }
 
+// Validate checks the choice.
+func (l *Log) Validate() error {
+	switch l.Level {
+	case "debug", "info", "warn", "error":
+		return nil
+	}
+	return fieldErrorf("level", "is %q, it must be debug, info, warn or error", strictyaml.Clip(l.Level))
+}
+
 // Validate checks that nothing is without a bound.
 func (r *Reload) Validate() error {
 	var errs []error

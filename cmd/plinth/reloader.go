@@ -21,6 +21,7 @@ type reloader struct {
 	listeners *listeners
 	log       *slog.Logger
 	manager   manager
+	inForce   func(*config.Config) // told what a reload has put in force
 }
 
 // reload reads the configuration again and puts it in force.
@@ -37,6 +38,7 @@ func (r *reloader) reload(ctx context.Context) (host.Changes, error) {
 	})
 	if err == nil {
 		r.listeners.update(next, r.stores())
+		r.inForce(next)
 	}
 	return changes, err
 }

@@ -28,18 +28,23 @@ type serveCmd struct {
 	HTTP   *string `name:"http" help:"Address to serve HTTP on, HOST:PORT or unix:PATH, instead of the configuration's; '' for none." placeholder:"ADDR"`
 	GRPC   *string `name:"grpc" help:"Address to serve gRPC on, in the same way." placeholder:"ADDR"`
 	Log    string  `help:"How to log: text or json." enum:"text,json" default:"text" env:"PLINTH_LOG"`
-	Level  string  `name:"log-level" help:"What to log: debug, info, warn or error, and what is worse." enum:"debug,info,warn,error" default:"info" env:"PLINTH_LOG_LEVEL"`
+	Level  *string `name:"log-level" help:"What to log, instead of the configuration's: debug, info, warn or error, and what is worse." placeholder:"LEVEL" env:"PLINTH_LOG_LEVEL"`
+
+	level slog.LevelVar // in force
 }
 
 func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
-	for name, address := range map[string]*string{"server.http": s.HTTP, "server.grpc": s.GRPC} {
-		if address == nil {
+	if s.Level != nil && new(slog.Level).UnmarshalText([]byte(*s.Level)) != nil {
+		return usagef("--log-level is %q, it must be debug, info, warn or error", *s.Level)
+	}
+	for name, value := range map[string]*string{"server.http": s.HTTP, "server.grpc": s.GRPC, "log.level": s.Level} {
+		if value == nil {
 			continue
 		}
 		if s.Source.Set == nil {
 			s.Source.Set = map[string]string{}
 		}
-		s.Source.Set[name] = *address
+		s.Source.Set[name] = *value
 	}
 	// A reader of its output that goes away ends no server: only what it would have read is
 	// lost. What this process starts does not inherit it.
@@ -60,6 +65,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	if cfg == nil {
 		return listed(err)
 	}
+	s.logFrom(cfg)
 	tel, forPlugins, err := s.telemetry(ctx, e, cfg)
 	if err != nil {
 		return listed(err)
@@ -84,7 +90,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	// The signal that ends serving must not cut short what it leaves to do.
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
-	r := &reloader{host: h, log: log, load: s.loader(e), manager: manager{log}}
+	r := &reloader{host: h, log: log, load: s.loader(e), manager: manager{log}, inForce: s.logFrom}
 	web := serverSettings(h, log, tel)
 	web.Memory, web.Admin = memoryOf(cfg.Server), r.admin()
 	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: shared(h),
@@ -117,17 +123,23 @@ func (s *serveCmd) loader(e env) func(content []byte) (*config.Config, error) {
 // handler writes logs as the flags say. In JSON a duration is a number of seconds, and its
 // name says so.
 func (s *serveCmd) handler(to io.Writer) slog.Handler {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(s.Level)) // it is one of those that flags may have
 	if s.Log != "json" {
-		return slog.NewTextHandler(to, &slog.HandlerOptions{Level: level})
+		return slog.NewTextHandler(to, &slog.HandlerOptions{Level: &s.level})
 	}
-	return slog.NewJSONHandler(to, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	return slog.NewJSONHandler(to, &slog.HandlerOptions{Level: &s.level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindDuration {
 			return slog.Float64(a.Key+"_seconds", a.Value.Duration().Seconds())
 		}
 		return a
 	}})
+}
+
+// logFrom has what is logged from now on be what cfg says.
+func (s *serveCmd) logFrom(cfg *config.Config) {
+	var level slog.Level
+	if level.UnmarshalText([]byte(cfg.Log.Level)) == nil { // else it is wrong, which is reported
+		s.level.Set(level)
+	}
 }
 
 // ready says where the stores are, in the form of the log.
