@@ -87,3 +87,39 @@ stores: { tower: { backend: { plugin: clockwork }, pipeline: [instrument, size_l
 	// 2, <nil>
 	// unsupported
 }
+
+// A configuration changes while a program runs: the store that it has goes through the new
+// pipeline, with what is stored.
+func ExampleHost_Reload() {
+	ctx := context.Background()
+	yaml := func(stage string) plinth.Option {
+		return plinth.WithContent([]byte("stores: { default: { backend: { plugin: memory }, pipeline: [" + stage + "] } }"))
+	}
+	h, err := plinth.Open(ctx, "", yaml("cache"))
+	if err != nil {
+		panic(err)
+	}
+	defer h.Close(ctx)
+	store, err := h.Store("default")
+	if err != nil {
+		panic(err)
+	}
+	if err := store.Set(ctx, []byte("hello"), []byte("world")); err != nil {
+		panic(err)
+	}
+
+	cfg, err := plinth.Load("", yaml("size_limits: { value: 3 }, cache"))
+	if err != nil {
+		panic(err)
+	}
+	changes, err := h.Reload(ctx, cfg)
+	if err != nil {
+		panic(err) // everything is as it was
+	}
+	value, err := store.Get(ctx, []byte("hello"))
+	fmt.Println(changes, string(value), err)
+	fmt.Println(store.Set(ctx, []byte("hello"), []byte("world")))
+	// Output:
+	// rebuild store default world <nil>
+	// size_limits: apply: size limit exceeded: value is 5, limit is 3
+}
