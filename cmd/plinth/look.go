@@ -53,7 +53,7 @@ type configShowCmd struct {
 }
 
 func (c *configShowCmd) Run(e env) error {
-	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, BuiltIn: builtinBackends()})
+	cfg, err := c.Source.load(e)
 	if err != nil {
 		return listed(err)
 	}
@@ -128,6 +128,11 @@ func (s source) options(e env) []plinth.Option {
 		opts = append(opts, plinth.WithWorker(self))
 	}
 	return opts
+}
+
+// load reads the configuration, and opens nothing.
+func (s source) load(e env) (*config.Config, error) {
+	return plinth.Load(s.Config, append(backends(), plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set))...)
 }
 
 // cacheDir is where compiled plugins are kept: what PLINTH_CACHE_DIR says, else a
