@@ -123,6 +123,7 @@ func secret(path string) bool {
 	for i, name := range elements {
 		name = strings.ToLower(name)
 		switch {
+		case i == 1 && (elements[0] == "plugins" || elements[0] == "stores"): // what an operator calls it
 		case strings.HasSuffix(name, "per_token"):
 		case secretName.MatchString(name):
 			return true

@@ -123,7 +123,7 @@ func TestSecretsOfPlugins(t *testing.T) {
 stores:
   a: { backend: { plugin: db, config: { pin: 77777777, list: [hunter2], peers: [ { word: "${env:PW}" }, { word: hunter2, at: one } ], vault: { deep: { er: hunter2 } }, pinned: two } } }
   bc: { backend: { plugin: db, config: { pin: hunter2, "peers": [ { word: "${env:PW:-hunter2}", at: hunter } ] } } }
-  d: { backend: { plugin: other, config: { pin: three } } }
+  tokens: { backend: { plugin: other, config: { pin: three } } }
 `)
 	out, err := c.YAML()
 	if err != nil || strings.Contains(string(out), "hunter2") || strings.Contains(string(out), "7777") {

@@ -266,7 +266,7 @@ func (b *builder) backend(ctx context.Context, store string) (_ *backend, untrie
 	if _, can := p.Carrier.(carrier.Trier); can && (b.h.settings.Trial || b.dry || b.postponed[store]) {
 		tried, err := p.try(ctx, bc.Config)
 		if err != nil && !errors.Is(err, storage.ErrUnsupported) {
-			return nil, nil, configError(b.cfg, bc.Config, path, err)
+			return nil, nil, b.failed(p, bc, path, err)
 		}
 		return standIn(tried, p.Shared()), err, nil
 	}
@@ -274,16 +274,22 @@ func (b *builder) backend(ctx context.Context, store string) (_ *backend, untrie
 		return standIn(would{info: anything}, p.Shared()), nil, nil
 	}
 	opened, err := b.h.openBackend(ctx, p, store, bc.Config)
-	var about *carrier.FieldError
-	switch {
-	case errors.As(err, &about):
-		b.reported[bc.Plugin] = true
-		return nil, nil, p.at(b.cfg, err)
-	case err != nil:
-		return nil, nil, configError(b.cfg, bc.Config, path, err)
+	if err != nil {
+		return nil, nil, b.failed(p, bc, path, err)
 	}
 	b.opened = append(b.opened, opened)
 	return opened, nil, nil
+}
+
+// failed is why the backend at path was not opened. What is wrong with its plugin's entry is
+// reported once.
+func (b *builder) failed(p *plugin, bc config.Backend, path string, err error) error {
+	var about *carrier.FieldError
+	if errors.As(err, &about) {
+		b.reported[bc.Plugin] = true
+		return p.at(b.cfg, err)
+	}
+	return configError(b.cfg, bc.Config, path, err)
 }
 
 // openBackend opens the backend of a store. Its one user is the caller.

@@ -140,6 +140,11 @@ func (moody) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	case "dir":
 		dir, err := os.Getwd()
 		return storage.Item{Value: []byte(dir)}, err
+	case "exhaust":
+		var all [][]byte
+		for {
+			all = append(all, make([]byte, 64<<20))
+		}
 	case "flood":
 		for range 3000 {
 			fmt.Fprintln(os.Stderr, "drop")

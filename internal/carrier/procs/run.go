@@ -344,8 +344,7 @@ const goneWithin = 2 * time.Second
 
 // explain says of a start that failed what a person wants to know.
 func (r *run) explain(ctx context.Context, err error, timely bool) error {
-	e := storage.AsError(err)
-	if e.Code != storage.Internal && e.Code != storage.Unavailable {
+	if e := storage.AsError(err); e.Code != storage.Internal && e.Code != storage.Unavailable {
 		return err // the plugin's own
 	}
 	why := firstLine(err.Error())
@@ -356,6 +355,9 @@ func (r *run) explain(ctx context.Context, err error, timely bool) error {
 		return storage.ContextError(ctx)
 	case !timely:
 		why = fmt.Sprintf("it was not ready within %s", r.p.opts.Start)
+	case p.starved():
+		return &carrier.FieldError{Path: "limits.memory", Err: storage.Errorf(storage.Unavailable,
+			"limits.memory is %d bytes, too little for the plugin to start (%s)", p.memory, p.exit())}
 	case !p.runs():
 	case p.greeted != nil && !errors.Is(p.greeted, io.EOF) && !errors.Is(p.greeted, os.ErrClosed):
 		why = p.greeted.Error()

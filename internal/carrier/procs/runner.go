@@ -21,6 +21,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/carrier"
 )
 
 // process is a process that go-plugin has started. Differently from its own, it
@@ -235,6 +236,13 @@ func (r *process) HostToPlugin(network, address string) (string, string, error) 
 
 // ending says how the process has ended, after it has.
 func (r *process) ending() string {
+	if r.memory > 0 && carrier.OutOfMemory(r.out.words()) {
+		return fmt.Sprintf("%s: out of memory (limits.memory is %d bytes)", r.exit(), r.memory)
+	}
+	return r.exit()
+}
+
+func (r *process) exit() string {
 	var exit *exec.ExitError
 	switch {
 	case r.err == nil:
@@ -243,4 +251,22 @@ func (r *process) ending() string {
 		return "it ended: " + exit.String()
 	}
 	return r.err.Error()
+}
+
+// starved reports whether the process has ended because of its limit of memory, after it has,
+// before it was ready: a program whose runtime gets no memory may end before it can say so.
+func (r *process) starved() bool {
+	if r.memory == 0 || !r.runs() {
+		return false
+	}
+	var exit *exec.ExitError
+	if errors.As(r.err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			switch status.Signal() {
+			case syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGABRT, syscall.SIGTRAP:
+				return true
+			}
+		}
+	}
+	return carrier.OutOfMemory(r.out.words())
 }
