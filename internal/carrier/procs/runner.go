@@ -63,7 +63,7 @@ func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 	r := &process{out: out, exited: make(chan struct{})}
 	r.memory = p.opts.Limit
 	r.greets, r.hello = io.Pipe()
-	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: []string{abi.RunDirKey + "=" + runDir}, SysProcAttr: attributes()}
+	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: []string{abi.RunDirKey + "=" + runDir, abi.LevelKey + "=" + lowest(p.opts.Log)}, SysProcAttr: attributes()}
 	if p.opts.Telemetry != nil {
 		r.cmd.Env = append(r.cmd.Env, "OTEL_CONFIG_FILE="+filepath.Join(runDir, telemetryFile))
 	}
@@ -71,6 +71,16 @@ func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 		r.cmd.Env = append(r.cmd.Env, name+"="+value)
 	}
 	return r
+}
+
+// lowest is the lowest level that is logged.
+func lowest(log *slog.Logger) string {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
+		if log.Enabled(context.Background(), level) {
+			return strings.ToLower(level.String())
+		}
+	}
+	return "error"
 }
 
 // Start starts the process.
