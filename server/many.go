@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 
 	"github.com/plinthkv/plinth/internal/budget"
@@ -207,7 +208,7 @@ func (l *lines) failed(err error) error {
 	if !l.begun {
 		return err
 	}
-	l.c.server.settings.Log.ErrorContext(l.c.r.Context(), "a scan failed midway; its connection is cut", "error", err)
+	l.c.server.failures.Record(l.c.r.Context(), slog.LevelError, "scan", "a scan failed midway; its connection is cut", slog.Any("error", err))
 	return errAborted
 }
 
