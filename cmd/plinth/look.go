@@ -190,6 +190,14 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	if err != nil {
 		return listed(err)
 	}
+	for _, p := range h.Plugins() { // which serve only warns of
+		if p.State == "failed" && len(p.Stores) == 0 {
+			err = errors.Join(err, errors.New(p.Reason))
+		}
+	}
+	if err != nil {
+		return err
+	}
 	if cfg.Server.HTTP != "" || cfg.Server.GRPC != "" { // what "serve" would refuse
 		if _, err := newListeners(cfg, server.Settings{}, grpcserver.Settings{}); err != nil {
 			return err
