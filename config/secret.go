@@ -83,7 +83,7 @@ func hideBelow(v *strictyaml.Value, path string, tagged func(path string) bool) 
 // hideScalar hides all of v, if whole, and else what is a secret by its form. References
 // stay, but for their defaults.
 func hideScalar(v *strictyaml.Value, whole bool) {
-	shown := v.Text
+	var shown string
 	switch {
 	case v.Kind != strictyaml.Scalar || v.Text == "" || v.Origin == strictyaml.Environment:
 		return

@@ -119,6 +119,8 @@ type moody struct{ storage.UnimplementedBackend }
 
 func (moody) Info() storage.Info { return storage.Info{Name: "moody", Version: "1"} }
 
+var hoard [][]byte
+
 // talker logs more than a host takes, of what it may not want.
 type talker struct {
 	moody
@@ -163,9 +165,8 @@ func (moody) Get(ctx context.Context, key []byte) (storage.Item, error) {
 		dir, err := os.Getwd()
 		return storage.Item{Value: []byte(dir)}, err
 	case "exhaust":
-		var all [][]byte
 		for {
-			all = append(all, make([]byte, 64<<20))
+			hoard = append(hoard, make([]byte, 64<<20))
 		}
 	case "flood":
 		for range 3000 {

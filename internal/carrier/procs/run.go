@@ -356,8 +356,7 @@ func (r *run) explain(ctx context.Context, err error, timely bool) error {
 	case !timely:
 		why = fmt.Sprintf("it was not ready within %s", r.p.opts.Start)
 	case p.starved():
-		return &carrier.FieldError{Path: "limits.memory", Err: storage.Errorf(storage.Unavailable,
-			"limits.memory is %d bytes, too little for the plugin to start (%s)", p.memory, p.exit())}
+		return p.tooLittle()
 	case !p.runs():
 	case p.greeted != nil && !errors.Is(p.greeted, io.EOF) && !errors.Is(p.greeted, os.ErrClosed):
 		why = p.greeted.Error()

@@ -22,6 +22,7 @@ import (
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/storage"
 )
 
 // process is a process that go-plugin has started. Differently from its own, it
@@ -279,4 +280,10 @@ func (r *process) starved() bool {
 		}
 	}
 	return carrier.OutOfMemory(r.out.words())
+}
+
+// tooLittle is why a process that starved was not started.
+func (r *process) tooLittle() error {
+	return &carrier.FieldError{Path: "limits.memory", Err: storage.Errorf(storage.Unavailable,
+		"limits.memory is %d bytes, too little for the plugin to start (%s)", r.memory, r.exit())}
 }
