@@ -279,9 +279,14 @@ func TestScansOfLargeItems(t *testing.T) {
 	}
 }
 
-// Probes are answered, whatever is held, and others are told when to come again.
+// Probes, metrics and administration are answered, whatever is held, and others are told when
+// to come again.
 func TestNoMemory(t *testing.T) {
-	s := serve(t, withMemory)
+	well := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	s := serve(t, func(c *server.Config, set *server.Settings) {
+		withMemory(c, set)
+		set.Metrics, set.Admin = well, well
+	})
 	for i := range 4 {
 		a := s.memory.Open(i)
 		defer a.Close()
@@ -289,7 +294,7 @@ func TestNoMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for path, want := range map[string]int{"/readyz": 200, "/livez": 200, "/v1/stores/s/keys/k": 503} {
+	for path, want := range map[string]int{"/readyz": 200, "/livez": 200, "/metrics": 200, "/v1/admin/status": 200, "/v1/stores/s/keys/k": 503} {
 		r, err := http.Get("http://" + s.addr + path)
 		if err != nil {
 			t.Fatal(err)
