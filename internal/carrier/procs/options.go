@@ -97,6 +97,8 @@ type Plugin struct {
 
 	mu   sync.Mutex
 	left []string // folders of runs that could not be removed
+
+	swept sync.Once
 }
 
 // New checks what can be before anything is started: that the executable is there
