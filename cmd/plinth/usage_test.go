@@ -20,7 +20,7 @@ func TestUsageErrors(t *testing.T) {
 		"serve --log-level x":    `--log-level must be one of debug, info, warn, error but got "x"|plinth serve --help`,
 		"serve --bogus":          "unknown flag --bogus|plinth serve --help",
 		"get -x":                 "unknown flag -x, did you mean -h?|plinth get --help",
-		"config":                 "expected one of default, show, schema|plinth config --help",
+		"config":                 "expected one of default, show, diff, schema|plinth config --help",
 		"ledger":                 "expected one of bootstrap, try, verify|plinth ledger --help",
 		"plugin new":             "missing: <dir>|plinth plugin new --help",
 		"check --explain=say a":  `--explain: "say" is neither true nor false|plinth check --help`,
