@@ -76,7 +76,9 @@ func hideBelow(v *strictyaml.Value, path string, tagged func(path string) bool) 
 			}
 		}
 	case strictyaml.Scalar:
-		hideScalar(v, secret(path) || tagged(path))
+		known := secret(path) || tagged(path)
+		hideScalar(v, known || granted(path))
+		v.Ordinary = !known && granted(path) && masked(v.Text) == v.Text
 	}
 }
 
@@ -117,7 +119,7 @@ func withoutDefaults(text string) string {
 }
 
 // secret reports whether a value is one by where it is: below a name that speaks of a
-// secret, among headers, or granted to a plugin as its environment.
+// secret, or among headers.
 func secret(path string) bool {
 	elements := strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' || r == '"' })
 	for i, name := range elements {
@@ -133,6 +135,12 @@ func secret(path string) bool {
 			return true
 		}
 	}
+	return false
+}
+
+// granted reports whether a value is granted to a plugin as its environment. It may be a
+// secret, whatever its name.
+func granted(path string) bool {
 	return strings.HasPrefix(path, "plugins.") && strings.Contains(path, ".grants.env.")
 }
 

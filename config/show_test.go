@@ -141,6 +141,7 @@ stores:
 func TestSecretsInErrors(t *testing.T) {
 	o := Options{BuiltIn: []string{"db"}, Secrets: map[string][]string{"db": {"pin"}}, Flags: map[string]string{"server.limits.max_ops": "1"}}
 	c := load(t, o, `
+plugins: { acme: { wasm: acme.wasm, grants: { env: { MODE: crashes, TOKEN: hunter2 } } } }
 stores:
   a: { backend: { plugin: db, config: { pin: opensesame, password: hunter2, url: "https://app:hunter2@db/x", auth: true, id: plain, secret_size: 007007 } } }
 `)
@@ -151,6 +152,10 @@ stores:
 				t.Errorf("%s: %v", text, err)
 			}
 		}
+	}
+	// What is granted is not shown, and may be a word like any other.
+	if err := c.Root().Errorf("", "it crashes: hunter2"); !strings.HasSuffix(err.Error(), "it crashes: (hidden)") {
+		t.Errorf("of what is granted: %v", err)
 	}
 	if err := own.Errorf("id", "plain must be true or false"); !strings.HasSuffix(err.Error(), "plain must be true or false") {
 		t.Errorf("too much is hidden: %v", err)

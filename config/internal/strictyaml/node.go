@@ -125,7 +125,7 @@ func redact(message string, v *Value) string {
 // secret reports whether v, of the document, is taken out of messages. Words such as on
 // and true, which they are full of, are no secrets.
 func (v *Value) secret() bool {
-	return v.Masked != "" && len(v.Data) > 3 && coreType(v.Data) != coreBool
+	return v.Masked != "" && !v.Ordinary && len(v.Data) > 3 && coreType(v.Data) != coreBool
 }
 
 // hiding is what is shown in the place of a secret.

@@ -19,6 +19,8 @@ type Value struct {
 	Broken bool // already reported: Data is not to be looked at
 	// Masked is shown in place of Text, which holds a secret. If empty, Text may be shown.
 	Masked string
+	// Ordinary: it is Masked, but may be a word that messages need.
+	Ordinary bool
 }
 
 // Entry is a key of a mapping with its value.
