@@ -137,6 +137,14 @@ func TriedBy(try func(context.Context, sdk.Env) (storage.Info, error)) BackendOp
 // sdk/process. Without it, it serves what was opened and tried here.
 func ServedBy(serve func()) BackendOption { return func(l *host.Linked) { l.Serve = serve } }
 
+// Secrets says which settings of a backend are secrets: the fields of config, the struct
+// that its configuration is decoded into, that are tagged `secret:"true"`. They are shown
+// neither by [config.Config.YAML] nor in errors. Without it, secrets are known by their
+// names and their form, such as a password in a URL.
+func Secrets(config any) BackendOption {
+	return func(l *host.Linked) { l.Secrets = sdk.Secrets(config) }
+}
+
 // WithPluginTelemetry is OpenTelemetry's declarative configuration for plugins that run
 // as processes, and for those alone that grants: { telemetry: true } is said of, or that
 // [WithBackend] links in: their spans go where it says. Without it they have none of
@@ -177,6 +185,10 @@ func Load(path string, opts ...Option) (*config.Config, error) {
 	o := collect(opts)
 	o.config.File = path
 	o.config.BuiltIn = slices.Concat(slices.Collect(maps.Keys(o.host.Backends)), slices.Collect(maps.Keys(o.host.Modules)))
+	o.config.Secrets = map[string][]string{}
+	for name, l := range o.host.Backends {
+		o.config.Secrets[name] = l.Secrets
+	}
 	return config.Load(o.config)
 }
 

@@ -81,6 +81,9 @@ const (
 	// is its working directory, and nobody else has a backend in it. Unset: there is none,
 	// and the working directory is empty and goes with the process.
 	DirKey = "PLINTH_DIR"
+	// LevelKey is the variable that names the lowest level that the host logs: debug, info,
+	// warn or error. A process need not print what is below it. Unset: all are logged.
+	LevelKey = "PLINTH_LOG_LEVEL"
 	// PluginKind is the name of the one thing that a subprocess offers.
 	PluginKind = "backend"
 	// TokenSize is how many bytes the host sends first on a data socket.

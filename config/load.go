@@ -40,6 +40,10 @@ type Options struct {
 	// BuiltIn are the plugins that stores may name without an entry in the
 	// configuration, because the program brings them. [Memory] needs none either.
 	BuiltIn []string
+	// Secrets are the paths of secrets in the configurations of plugins, by plugin, such as
+	// "tls.key" or "peers[].password". Neither [Config.YAML] nor errors show what is there.
+	// Other secrets are known by their names or their form.
+	Secrets map[string][]string
 }
 
 // Load reads all layers and decodes them. What is wrong is reported all at once as
@@ -71,6 +75,7 @@ func Load(o Options) (*Config, error) {
 	dir := filepath.Dir(o.File)
 	r := resolver{env: env, dir: dir, problems: p}
 	r.tree(root, "")
+	hideSecrets(root, o.Secrets)
 
 	cfg := &Config{file: o.File, dir: dir, root: root}
 	d.Decode(cfg, root, "")

@@ -8,13 +8,10 @@ import (
 	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
-// hidden is shown in place of a secret that stands in the file itself.
-const hidden = "(hidden)"
-
 // YAML is the configuration as it came out of all layers, without comments. A
 // value from a reference is shown as that reference, one from the environment as a
-// reference to its variable, and what is a secret by its name or its form as "(hidden)"
-// where it is written out. A Config that was not loaded has none.
+// reference to its variable, and what is a secret by its name, its form or its plugin's
+// word ([Options].Secrets) as "(hidden)" where it is written out. A Config that was not loaded has none.
 func (c *Config) YAML() ([]byte, error) {
 	if c.root == nil {
 		return nil, nil
@@ -22,35 +19,26 @@ func (c *Config) YAML() ([]byte, error) {
 	var out bytes.Buffer
 	e := yaml.NewEncoder(&out)
 	e.SetIndent(2)
-	if err := e.Encode(shown(c.root, "")); err != nil {
+	if err := e.Encode(shown(c.root)); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), e.Close()
 }
 
 // shown is v as YAML, without its secrets.
-func shown(v *strictyaml.Value, path string) *yaml.Node {
+func shown(v *strictyaml.Value) *yaml.Node {
 	switch v.Kind {
 	case strictyaml.Mapping:
 		n := &yaml.Node{Kind: yaml.MappingNode}
-		named := v.Get("name") // as a header, or an attribute, has it
 		for _, e := range v.Entries {
 			key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: e.Name}
-			value := shown(e.Value, strictyaml.Key(path, e.Name))
-			if e.Name == "value" && e.Value.Kind == strictyaml.Scalar && e.Value.Origin == strictyaml.Document && named != nil && secretName.MatchString(named.Data) {
-				value.Value = hidden
-			}
-			n.Content = append(n.Content, key, value)
+			n.Content = append(n.Content, key, shown(e.Value))
 		}
 		return n
 	case strictyaml.List:
 		n := &yaml.Node{Kind: yaml.SequenceNode}
-		for i, item := range v.Items {
-			value := shown(item, strictyaml.Item(path, i))
-			if i > 0 && item.Kind == strictyaml.Scalar && secretFlag(v.Items[i-1].Data) {
-				value.Value = hidden
-			}
-			n.Content = append(n.Content, value)
+		for _, item := range v.Items {
+			n.Content = append(n.Content, shown(item))
 			if item.Origin == strictyaml.Environment {
 				break // the variable stands for all of them
 			}
@@ -63,10 +51,8 @@ func shown(v *strictyaml.Value, path string) *yaml.Node {
 	switch {
 	case v.Origin == strictyaml.Environment:
 		n.Value = "${" + v.Pos.File[:3] + ":" + v.Pos.File[4:] + "}"
-	case v.Origin == strictyaml.Document && v.Data != "" && secret(path):
-		n.Value = hidden
-	default:
-		n.Value = masked(n.Value)
+	case v.Masked != "":
+		n.Value = v.Masked
 	}
 	if v.IsString() {
 		n.Tag = "!!str"

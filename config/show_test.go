@@ -80,6 +80,16 @@ stores:
         signed: "https://db/x?sig=hunter2"
         block: "-----BEGIN RSA PRIVATE KEY-----\\nhunter2"
         attributes: [ { name: apikey, value: hunter2 }, { name: region, value: shown } ]
+        inner_at: "https://app:p@hunter2@db/x"
+        escaped: "host=db password='a\\' hunter2' user=app"
+        spaced: "host=db password=a\\ hunter2 user=app"
+        comma: "host=db password=a,hunter2&hunter2 user=app"
+        ado: "Server=db;Password=a,hunter2;Database=x"
+        braces: "{password: hunter2}"
+        password_parts: "hunter2${env:PW}"
+        secret_default: "${env:NONE:-hunter2}"
+        default_in_dsn: "postgres://app:${env:NONE:-hunter2}@db/x"
+        default_in_text: "password=${env:NONE:-hunter2} user=app"
         passage: shown
         port: 5432
         address: "db:5432"
@@ -97,10 +107,68 @@ telemetry:
 		}
 	}
 	for _, want := range []string{"--password", "-v", "postgres://(hidden)@db/x?sslmode=on", "host=db user=app password=(hidden) sslmode=require", "app:(hidden)@tcp(db:3306)/x",
-		"https://(hidden)@db/x", "token=(hidden)&user=app", "${env:PW}", "key: plain", "port: 5432", "db:5432", "name: api-key", "value: shown", "passage: shown"} {
+		"https://(hidden)@db/x", "token=(hidden)&user=app", "${env:PW}", "key: plain", "port: 5432", "db:5432", "name: api-key", "value: shown", "passage: shown",
+		"Password=(hidden);Database=x", "secret_default: ${env:NONE:-(hidden)}", "app:${env:NONE:-(hidden)}@db/x"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in:\n%s", want, out)
 		}
+	}
+}
+
+// Plugins say which of their settings are secrets, whatever their names: lists and what is
+// below count, and other plugins do not.
+func TestSecretsOfPlugins(t *testing.T) {
+	o := Options{BuiltIn: []string{"db", "other"}, Secrets: map[string][]string{"db": {"pin", "peers[].word", "vault", "list"}}, Environ: []string{"PW=hunter2"}}
+	c := load(t, o, `
+stores:
+  a: { backend: { plugin: db, config: { pin: 77777777, list: [hunter2], peers: [ { word: "${env:PW}" }, { word: hunter2, at: one } ], vault: { deep: { er: hunter2 } }, pinned: two } } }
+  bc: { backend: { plugin: db, config: { pin: hunter2, "peers": [ { word: "${env:PW:-hunter2}", at: hunter } ] } } }
+  tokens: { backend: { plugin: other, config: { pin: three } } }
+`)
+	out, err := c.YAML()
+	if err != nil || strings.Contains(string(out), "hunter2") || strings.Contains(string(out), "7777") {
+		t.Errorf("%v, a secret is shown:\n%s", err, out)
+	}
+	for _, want := range []string{"word: ${env:PW}", "at: one", "pinned: two", "pin: three", "at: hunter", "word: ${env:PW:-(hidden)}"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+}
+
+// Errors show no secret, whoever wrote them: neither by name, nor by form, nor by a
+// plugin's word.
+func TestSecretsInErrors(t *testing.T) {
+	o := Options{BuiltIn: []string{"db"}, Secrets: map[string][]string{"db": {"pin"}}, Flags: map[string]string{"server.limits.max_ops": "1"}}
+	c := load(t, o, `
+plugins: { acme: { wasm: acme.wasm, grants: { env: { MODE: crashes, TOKEN: hunter2 } } } }
+stores:
+  a: { backend: { plugin: db, config: { pin: opensesame, password: hunter2, url: "https://app:hunter2@db/x", auth: true, id: plain, secret_size: 007007 } } }
+`)
+	own := c.Stores["a"].Backend.Config
+	for _, text := range []string{"opensesame", `"hunter2"`, "cannot reach https://app:hunter2@db/x", "hunter2: refused"} {
+		for _, err := range []error{own.Errorf("pin", "%s is wrong", text), c.Root().Errorf("", "%s is wrong", text)} {
+			if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "opensesame") || !strings.Contains(err.Error(), "hidden") {
+				t.Errorf("%s: %v", text, err)
+			}
+		}
+	}
+	// What is granted is not shown, and may be a word like any other.
+	if err := c.Root().Errorf("", "it crashes: hunter2"); !strings.HasSuffix(err.Error(), "it crashes: (hidden)") {
+		t.Errorf("of what is granted: %v", err)
+	}
+	if err := own.Errorf("id", "plain must be true or false"); !strings.HasSuffix(err.Error(), "plain must be true or false") {
+		t.Errorf("too much is hidden: %v", err)
+	}
+	if err := own.Decode(new(struct {
+		Pin        int    `yaml:"pin"`
+		Password   Bytes  `yaml:"password"`
+		URL        string `yaml:"url"`
+		Auth       bool   `yaml:"auth"`
+		ID         string `yaml:"id"`
+		SecretSize int    `yaml:"secret_size"`
+	})); err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "opensesame") || strings.Contains(err.Error(), "7007") {
+		t.Errorf("decoded: %v", err)
 	}
 }
 

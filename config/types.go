@@ -71,15 +71,15 @@ type Stage struct {
 
 // Server is how the stores are offered over the network.
 type Server struct {
-	HTTP            string       `yaml:"http"`             // "host:port", "unix:/path", or "" for none
-	GRPC            string       `yaml:"grpc"`             // as HTTP
-	Hosts           []string     `yaml:"hosts"`            // Host names answered to, besides the listener's own and loopback's
-	Token           string       `yaml:"token"`            // bearer token that callers must send; absent: none. An empty one is an error
-	AdminToken      string       `yaml:"admin_token"`      // bearer token that lets callers administer the host from anywhere; absent: only from this machine
-	TLS             TLS          `yaml:"tls"`              // certificates; needed beyond loopback
-	Limits          ServerLimits `yaml:"limits"`           // what a caller may ask for
-	ShutdownDelay   Duration     `yaml:"shutdown_delay"`   // between "not ready" and the end of new requests, for load balancers to notice
-	ShutdownTimeout Duration     `yaml:"shutdown_timeout"` // how long requests in flight may take to end
+	HTTP            string       `yaml:"http"`                      // "host:port", "unix:/path", or "" for none
+	GRPC            string       `yaml:"grpc"`                      // as HTTP
+	Hosts           []string     `yaml:"hosts"`                     // Host names answered to, besides the listener's own and loopback's
+	Token           string       `yaml:"token" secret:"true"`       // bearer token that callers must send; absent: none. An empty one is an error
+	AdminToken      string       `yaml:"admin_token" secret:"true"` // bearer token that lets callers administer the host from anywhere; absent: only from this machine
+	TLS             TLS          `yaml:"tls"`                       // certificates; needed beyond loopback
+	Limits          ServerLimits `yaml:"limits"`                    // what a caller may ask for
+	ShutdownDelay   Duration     `yaml:"shutdown_delay"`            // between "not ready" and the end of new requests, for load balancers to notice
+	ShutdownTimeout Duration     `yaml:"shutdown_timeout"`          // how long requests in flight may take to end
 }
 
 // TLS are the files of a listener's certificate. The zero value: plain text. Paths are

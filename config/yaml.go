@@ -12,7 +12,7 @@ type Node = strictyaml.Node
 type Position = strictyaml.Position
 
 // Error is one problem with its position and path. Its message holds no value that
-// came from the environment or from a reference.
+// came from the environment or from a reference, and no secret.
 type Error = strictyaml.Error
 
 // Errors are all problems of a [Load] or of a Decode, in the order of the file.

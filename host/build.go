@@ -21,7 +21,8 @@ type builder struct {
 	old      *generation
 	restart  map[string]bool // plugins that are started again although nothing changed
 	plugins  map[string]*plugin
-	reported map[string]bool // plugins about which an error was: it is not said again of each store
+	broken   map[string]string // why, of plugins that no store uses
+	reported map[string]bool   // plugins about which an error was: it is not said again of each store
 	stores   map[string]*pipeline
 	kept     map[string]bool // stores whose pipeline is that of before
 	opened   []*backend      // by this builder, which is a user of them
@@ -39,7 +40,7 @@ type builder struct {
 
 func (h *Host) builder(cfg *config.Config) *builder {
 	return &builder{h: h, cfg: cfg, old: h.live.Load(), plugins: map[string]*plugin{}, reported: map[string]bool{}, stores: map[string]*pipeline{},
-		kept: map[string]bool{}, postponed: map[string]bool{}}
+		kept: map[string]bool{}, postponed: map[string]bool{}, broken: map[string]string{}}
 }
 
 // build makes everything, and reports all that is wrong.
@@ -53,6 +54,8 @@ func (b *builder) carriers(ctx context.Context) error {
 	for _, name := range b.named() {
 		if _, err := b.plugin(ctx, name); err != nil && b.optionalOnly(name) {
 			delete(b.plugins, name) // its stores say what is wrong
+		} else if err != nil && b.idle(name) {
+			b.broken[name] = err.Error()
 		} else {
 			errs = append(errs, err)
 		}
@@ -101,7 +104,13 @@ func btoi(b bool) int {
 // generation is what was built.
 func (b *builder) generation() *generation {
 	b.taken = true
-	return &generation{cfg: b.cfg, number: b.old.number + 1, since: time.Now(), plugins: b.plugins,
+	for _, name := range slices.Sorted(maps.Keys(b.broken)) {
+		if b.broken[name] == b.old.broken[name] {
+			continue
+		}
+		b.h.settings.Log.Warn("a plugin that no store uses is broken", "plugin", name, "error", b.broken[name])
+	}
+	return &generation{cfg: b.cfg, number: b.old.number + 1, since: time.Now(), plugins: b.plugins, broken: b.broken,
 		names: slices.Sorted(maps.Keys(b.stores)), stores: b.stores}
 }
 
@@ -140,6 +149,17 @@ func (b *builder) optionalOnly(plugin string) (only bool) {
 		}
 	}
 	return only
+}
+
+// idle reports whether no store uses a plugin, so that the host serves although it is broken.
+// A trial wants to know all that is wrong.
+func (b *builder) idle(plugin string) bool {
+	for _, sc := range b.cfg.Stores {
+		if sc.Backend.Plugin == plugin {
+			return false
+		}
+	}
+	return !b.h.settings.Trial
 }
 
 // optional reports whether the host serves without the store. A trial wants to know all
@@ -266,7 +286,7 @@ func (b *builder) backend(ctx context.Context, store string) (_ *backend, untrie
 	if _, can := p.Carrier.(carrier.Trier); can && (b.h.settings.Trial || b.dry || b.postponed[store]) {
 		tried, err := p.try(ctx, bc.Config)
 		if err != nil && !errors.Is(err, storage.ErrUnsupported) {
-			return nil, nil, configError(b.cfg, bc.Config, path, err)
+			return nil, nil, b.failed(p, bc, path, err)
 		}
 		return standIn(tried, p.Shared()), err, nil
 	}
@@ -274,16 +294,22 @@ func (b *builder) backend(ctx context.Context, store string) (_ *backend, untrie
 		return standIn(would{info: anything}, p.Shared()), nil, nil
 	}
 	opened, err := b.h.openBackend(ctx, p, store, bc.Config)
-	var about *carrier.FieldError
-	switch {
-	case errors.As(err, &about):
-		b.reported[bc.Plugin] = true
-		return nil, nil, p.at(b.cfg, err)
-	case err != nil:
-		return nil, nil, configError(b.cfg, bc.Config, path, err)
+	if err != nil {
+		return nil, nil, b.failed(p, bc, path, err)
 	}
 	b.opened = append(b.opened, opened)
 	return opened, nil, nil
+}
+
+// failed is why the backend at path was not opened. What is wrong with its plugin's entry is
+// reported once.
+func (b *builder) failed(p *plugin, bc config.Backend, path string, err error) error {
+	var about *carrier.FieldError
+	if errors.As(err, &about) {
+		b.reported[bc.Plugin] = true
+		return p.at(b.cfg, err)
+	}
+	return configError(b.cfg, bc.Config, path, err)
 }
 
 // openBackend opens the backend of a store. Its one user is the caller.

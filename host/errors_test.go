@@ -34,7 +34,7 @@ func TestErrorsOfPlugins(t *testing.T) {
 				}
 			}
 			_, err = plinth.Open(ctx, filepath.Base(file), plinth.WithContent(content), plinth.WithEnviron(environ),
-				plinth.WithModule("memory", module.Wasm), plinth.WithWorker(self(t)), quiet)
+				plinth.WithModule("memory", module.Wasm), plinth.WithWorker(self(t)), plinth.WithTrial(), quiet)
 			if err == nil {
 				t.Fatal("no error")
 			}

@@ -20,6 +20,7 @@ type generation struct {
 	number    int
 	since     time.Time
 	plugins   map[string]*plugin // by name; nil: it failed
+	broken    map[string]string  // why, by name, of those that no store uses
 	pipelines []*pipeline        // by slot; those of stores that are gone are absent
 	names     []string           // of its stores, in order
 	stores    map[string]*pipeline

@@ -120,13 +120,13 @@ stores:
 		"limits": {`
 plugins: { memory: { limits: { memory: 64MiB } } }
 stores: { a: { backend: { plugin: memory, config: { max_bytes: 64MiB } } } }`,
-			[]string{"stores.a.backend.config.max_bytes: plugin memory: max_bytes is 67108864, with limits.memory of 67108864 it must be at most 0: the module needs 134217728 beside it"}},
+			[]string{"stores.a.backend.config.max_bytes: plugin memory: limits.memory is 67108864, with max_bytes of 67108864 it must be at least 201326592: the module needs 134217728 beside max_bytes"}},
 		"misspelt": {`
 stores: { a: { backend: { plugn: memory } } }`,
 			[]string{"stores.a.backend.plugn: unknown key \"plugn\": did you mean \"plugin\"?"}},
 		"memory": {`
 plugins: { memory: { limits: { memory: 64KiB } } }`,
-			[]string{"plugins.memory: plugin memory: the module cannot be compiled"}},
+			[]string{"plugins.memory: plugin memory: limits.memory is 65536 bytes, the module begins with more"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, err := open(t, c.yaml)

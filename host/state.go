@@ -75,6 +75,9 @@ func (g *generation) idle() (all []PluginState) {
 	for _, p := range g.stores {
 		used[p.plugin] = true
 	}
+	for _, name := range slices.Sorted(maps.Keys(g.broken)) {
+		all = append(all, PluginState{Plugin: name, State: "failed", Reason: g.broken[name]})
+	}
 	for _, name := range slices.Sorted(maps.Keys(g.plugins)) {
 		if p := g.plugins[name]; p != nil && !used[name] {
 			all = append(all, PluginState{Plugin: name, Carrier: p.Kind(), SHA256: p.digest(), State: "idle"})

@@ -1,12 +1,16 @@
 package host_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/host"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -79,5 +83,42 @@ func TestCloseOfAStore(t *testing.T) {
 	}
 	if err := s.Set(ctx, key, key); storage.CodeOf(err) != storage.ShuttingDown {
 		t.Errorf("after Close of the host: %v", err)
+	}
+}
+
+// A broken plugin that no store uses is told of and stops nothing; one that a store uses does,
+// and a trial wants to know of both.
+func TestBrokenPluginWithoutStores(t *testing.T) {
+	junk := filepath.Join(t.TempDir(), "junk.wasm")
+	if err := os.WriteFile(junk, []byte("MZ"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ entry, reason string }{
+		"a missing file":     {`{ wasm: none.wasm }`, "no such file"},
+		"no module":          {fmt.Sprintf(`{ wasm: %q }`, junk), "not a WebAssembly module"},
+		"another digest":     {fmt.Sprintf(`{ wasm: %q, sha256: %q }`, junk, strings.Repeat("0", 64)), "the configuration demands"},
+		"an unknown setting": {fmt.Sprintf(`{ wasm: %q, limit: 1 }`, junk), "unknown key"},
+		"no executable":      {`{ process: { command: [/none/such] } }`, "there is no executable"},
+		"nothing":            {`{}`, "is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			yaml := "plugins: { broken: " + c.entry + " }\nstores: { a: { backend: { plugin: memory } } }\n"
+			var log bytes.Buffer
+			h := mustOpen(t, yaml, plinth.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+			if is := h.Plugins()[0]; is.Plugin != "broken" || is.State != "failed" || !strings.Contains(is.Reason, c.reason) || len(is.Stores) > 0 {
+				t.Errorf("it is told as %+v", is)
+			}
+			if text := log.String(); strings.Count(text, "level=WARN") != 1 || !strings.Contains(text, "plugin=broken") || !strings.Contains(text, c.reason) {
+				t.Errorf("the log has %s", text)
+			}
+			for what, opts := range map[string][]plinth.Option{
+				"a trial": {plinth.WithTrial()}, "a store": {plinth.WithOverrides(map[string]string{"stores.a.backend.plugin": "broken"})},
+			} {
+				opts = append(opts, plinth.WithContent([]byte(yaml)), quiet)
+				if h, err := plinth.Open(ctx, "", opts...); err == nil || !strings.Contains(err.Error(), c.reason) {
+					t.Errorf("%s: %v, %v", what, h, err)
+				}
+			}
+		})
 	}
 }

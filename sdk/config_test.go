@@ -2,6 +2,7 @@ package sdk_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,6 +41,33 @@ func TestDecodeConfig(t *testing.T) {
 		if !errors.As(err, &e) || e.Code != storage.InvalidArgument || e.ConfigPath != c.path || !strings.Contains(e.Error(), c.text) {
 			t.Errorf("%s: %v, want %q at %q", c.config, err, c.text, c.path)
 		}
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	type peer struct {
+		Addr  string `json:"addr"`
+		Token string `json:"token" secret:"true"`
+	}
+	type config struct {
+		Name   string            `json:"name"`
+		Pin    int               `json:"pin,omitempty" secret:"true"`
+		Not    string            `json:"not" secret:"false"`
+		Peers  []peer            `json:"peers"`
+		Best   *peer             `json:"best"`
+		Labels map[string]string `json:"labels" secret:"true"`
+		Out    string            `json:"-" secret:"true"`
+	}
+	want := []string{"pin", "peers[].token", "best.token", "labels"}
+	if got := sdk.Secrets(&config{}); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	type endless struct {
+		Next *endless `json:"next"`
+		Pin  string   `json:"pin" secret:"true"`
+	}
+	if got := sdk.Secrets(endless{}); len(got) == 0 || len(got) > 8 {
+		t.Errorf("%d paths of a struct in itself", len(got))
 	}
 }
 

@@ -108,9 +108,12 @@ func (c *call) applyIf(cond conditions, op storage.Op) (uint64, error) {
 		return c.write(checks, op)
 	}
 	var err error
+	held := c.in.account.Held()
 	for range attempts {
 		var it storage.Item
-		it, err = c.store.GetItem(c.r.Context(), c.key)
+		it, err = c.item()
+		it.Value = nil // the version is all that counts
+		c.in.account.Give(c.in.account.Held() - held)
 		present := err == nil
 		if err != nil && storage.CodeOf(err) != storage.NotFound {
 			return 0, err

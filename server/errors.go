@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
@@ -76,8 +77,8 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	p := problemOf(err)
-	if p.Status >= 500 && p.Status != http.StatusNotImplemented && p.Code != storage.CircuitOpen.Name() { // which tells by itself that it opened
-		s.settings.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "status", p.Status, "code", p.Code, "error", err)
+	if p.Status >= 500 {
+		s.failures.Failed(r.Context(), err, "request failed", slog.String("method", r.Method), slog.Int("status", p.Status))
 	}
 	if e := storage.AsError(err); e.RetryAfter > 0 && (p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))

@@ -162,5 +162,8 @@ func (c *call) receive(most int64) ([]byte, error) {
 
 // fetch reads at most so many items, with room for as much as they may take.
 func (c *call) fetch(items int, read func() (n int64, err error), drop func()) error {
-	return budget.Fetch(c.r.Context(), c.in.account, c.server.now().guesses[c.store], items, read, drop)
+	return budget.Fetch(c.r.Context(), c.in.account, c.guess(), items, read, drop)
 }
+
+// guess is how large items of the store are.
+func (c *call) guess() *budget.Guess { return c.server.now().guesses[c.store] }

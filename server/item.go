@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 
@@ -17,11 +18,7 @@ func (c *call) get() error {
 	if err != nil {
 		return err
 	}
-	var it storage.Item
-	err = c.fetch(1, func() (_ int64, err error) {
-		it, err = c.store.GetItem(c.r.Context(), c.key)
-		return budget.ItemBytes(&it), err
-	}, func() { it = storage.Item{} })
+	it, err := c.item()
 	if err != nil {
 		return err
 	}
@@ -44,6 +41,24 @@ func (c *call) get() error {
 		return errAborted
 	}
 	return nil
+}
+
+// item reads the call's key, with room for what is there.
+func (c *call) item() (it storage.Item, err error) {
+	err = c.fetch(1, func() (_ int64, err error) {
+		it, err = c.store.GetItem(c.r.Context(), c.key)
+		return budget.ItemBytes(&it), err
+	}, func() { it = storage.Item{} })
+	return it, err
+}
+
+// unchanged is the check that the call's key still holds what was read: by version, or by
+// value on a backend without versions.
+func (c *call) unchanged(it storage.Item) storage.Check {
+	if it.Version != 0 {
+		return storage.Check{Kind: storage.CheckVersion, Key: c.key, Version: it.Version}
+	}
+	return storage.Check{Kind: storage.CheckValue, Key: c.key, Value: it.Value}
 }
 
 // itemHeader says what is known of an item beside its value.
@@ -148,7 +163,16 @@ func (c *call) touch() error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.store.TouchUntil(c.r.Context(), c.key, at); err != nil {
+	held := c.in.account.Held()
+	_, err = storage.RetryOnConflict(c.r.Context(), storage.Backoff{}, func(context.Context) (uint64, error) {
+		defer func() { c.in.account.Give(c.in.account.Held() - held) }()
+		it, err := c.item()
+		if err != nil {
+			return 0, err
+		}
+		return c.write([]storage.Check{c.unchanged(it)}, storage.PutUntil(c.key, it.Value, at))
+	})
+	if err != nil {
 		return err
 	}
 	c.w.WriteHeader(http.StatusNoContent)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 
 	"github.com/plinthkv/plinth/internal/budget"
@@ -36,25 +37,50 @@ func (c *call) scan() (err error) {
 		return err
 	}
 	o.PageBytes = pageBytes
-	held := c.in.account.Held() + 2*pageBytes // a page, and as much of the answer
-	if err := c.in.account.Resize(c.r.Context(), held); err != nil {
-		return err
-	}
+	held, room := c.in.account.Held(), budget.Page(c.in.account, c.guess(), pageBytes, 2)
 	out := c.lines()
-	for it, err := range c.store.Range(c.r.Context(), start, end, o) {
-		if err != nil {
-			return out.failed(err)
+	for room > 0 {
+		if err := c.in.account.Resize(c.r.Context(), held+2*room); err != nil { // a page, and as much of the answer
+			return out.failed(budget.Answer(err))
 		}
-		if n := budget.ItemBytes(&it); n > pageBytes { // a page of its own
-			if err := c.in.account.Resize(c.r.Context(), held+2*n); err != nil {
-				return out.failed(err)
-			}
-		}
-		if err := out.item(it, o.KeysOnly); err != nil {
+		if room, err = c.pages(out, start, end, &o, room); err != nil {
 			return err
 		}
 	}
 	return out.end()
+}
+
+// pages writes the items of a range, as long as each has room. Of one that has not, more is
+// what it needs; it is dropped, and o says where to go on. A snapshot is kept: it may not be
+// there any more for a second look.
+func (c *call) pages(out *lines, start, end []byte, o *storage.RangeOptions, room int64) (more int64, err error) {
+	for it, err := range c.store.Range(c.r.Context(), start, end, *o) {
+		if err != nil {
+			return 0, out.failed(err)
+		}
+		if n := budget.ItemBytes(&it); n > room { // a page of its own
+			c.guess().Saw(n)
+			if !o.Snapshot {
+				return n, nil
+			}
+			if err := c.in.account.Take(c.r.Context(), 2*(n-room)); err != nil {
+				return 0, out.failed(budget.Answer(err))
+			}
+			room = n
+		}
+		if err := out.item(it, o.KeysOnly); err != nil {
+			return 0, err
+		}
+		if o.After = it.Key; it.Key == nil { // an empty one
+			o.After = []byte{}
+		}
+		if o.Limit > 0 {
+			if o.Limit--; o.Limit == 0 {
+				return 0, nil
+			}
+		}
+	}
+	return 0, nil
 }
 
 // pageBytes is how much of a range is read at once.
@@ -207,7 +233,7 @@ func (l *lines) failed(err error) error {
 	if !l.begun {
 		return err
 	}
-	l.c.server.settings.Log.ErrorContext(l.c.r.Context(), "a scan failed midway; its connection is cut", "error", err)
+	l.c.server.failures.Record(l.c.r.Context(), slog.LevelError, "scan", "a scan failed midway; its connection is cut", slog.Any("error", err))
 	return errAborted
 }
 

@@ -1,20 +1,27 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/server"
+	"github.com/plinthkv/plinth/storage"
 )
 
 // peakHeap is by how much the heap grows while f runs, at most, garbage that is not
@@ -152,9 +159,134 @@ func TestHalfSentUploads(t *testing.T) {
 	}
 }
 
-// Probes are answered, whatever is held, and others are told when to come again.
+// heavy holds one large item between two small ones, which it makes anew for each read, and
+// tells of the last large one whether anybody still has it.
+type heavy struct {
+	storage.UnimplementedBackend
+	last *atomic.Pointer[weak.Pointer[byte]]
+}
+
+func (heavy) Info() storage.Info {
+	return storage.Info{Name: "heavy", Version: "1", Caps: storage.CapOrdered | storage.CapReverse}
+}
+
+func (h heavy) Get(context.Context, []byte) (storage.Item, error) {
+	value := bytes.Repeat([]byte("x"), 5<<20)
+	last := weak.Make(&value[0])
+	h.last.Store(&last)
+	return storage.Item{Key: []byte("large"), Value: value}, nil
+}
+
+func (h heavy) GetMany(ctx context.Context, _ [][]byte) ([]storage.Item, error) {
+	it, err := h.Get(ctx, nil)
+	return []storage.Item{it}, err
+}
+
+func (h heavy) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
+	large, err := h.Get(ctx, nil)
+	all := []storage.Item{{Key: nil, Value: []byte("first")}, large, {Key: []byte("small"), Value: []byte("x")}}
+	if q.Reverse {
+		slices.Reverse(all)
+	}
+	var page storage.Page
+	for _, it := range all { // one a page
+		if storage.InRange(it.Key, q.Start, q.End) {
+			page.Items = []storage.Item{it}
+			if page.Next = storage.After(it.Key); q.Reverse {
+				page.Next = append([]byte{}, it.Key...)
+			}
+			return page, err
+		}
+	}
+	return page, err
+}
+
+func serveHeavy(t *testing.T) (*served, *atomic.Pointer[weak.Pointer[byte]]) {
+	last := new(atomic.Pointer[weak.Pointer[byte]])
+	return serve(t, func(c *server.Config, s *server.Settings) {
+		withMemory(c, s)
+		s.Stores["s"] = storage.New(heavy{last: last}, storage.Settings{})
+	}), last
+}
+
+// What was read and has no room is not kept while room is waited for: whether it is an item,
+// several, or a page.
+func TestWhatHasNoRoomIsNotKept(t *testing.T) {
+	for _, path := range []string{"/keys/large", "/get", "/keys", "/keys/large?touch=true"} {
+		s, last := serveHeavy(t)
+		for i := range 4 { // there is room for the request, and for no such item
+			a := s.memory.Open(i)
+			defer a.Close()
+			if err := a.Take(t.Context(), memoryOfTests/4-1<<20); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ended := make(chan answer, 1)
+		go func() {
+			switch path {
+			case "/get":
+				ended <- s.json(path, `{"keys":["large"]}`)
+			case "/keys/large?touch=true":
+				ended <- s.raw("POST "+base+path, "")
+			default:
+				ended <- s.get(path)
+			}
+		}()
+		dropped := func() bool {
+			p := last.Load()
+			runtime.GC()
+			return p != nil && p.Value() == nil
+		}
+		for !dropped() {
+			select {
+			case a := <-ended:
+				t.Fatalf("%s: it was kept until the request ended: %d", path, a.status)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		if a := <-ended; a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d, want 503 with a time to try again: %s", path, a.status, a.body)
+		}
+	}
+}
+
+// A scan that has to look again at a large item leaves nothing out and repeats nothing, and
+// what was seen once keeps no scan out.
+func TestScansOfLargeItems(t *testing.T) {
+	s, _ := serveHeavy(t)
+	for range 3 {
+		for query, want := range map[string]string{
+			"":                      " large small",
+			"?reverse=true":         "small large ",
+			"?limit=2":              " large",
+			"?reverse=true&limit=2": "small large",
+			"?start=l":              "large small",
+			"?start=l&limit=1":      "large",
+		} {
+			a := s.must(s.get("/keys"+query), 200)
+			var keys []string
+			for line := range strings.Lines(a.body) {
+				var it struct{ Key string }
+				if err := json.Unmarshal([]byte(line), &it); err != nil {
+					t.Fatal(err)
+				}
+				keys = append(keys, it.Key)
+			}
+			if got := strings.Join(keys, " "); got != want {
+				t.Errorf("%s: %q, want %q", query, got, want)
+			}
+		}
+	}
+}
+
+// Probes, metrics and administration are answered, whatever is held, and others are told when
+// to come again.
 func TestNoMemory(t *testing.T) {
-	s := serve(t, withMemory)
+	well := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	s := serve(t, func(c *server.Config, set *server.Settings) {
+		withMemory(c, set)
+		set.Metrics, set.Admin = well, well
+	})
 	for i := range 4 {
 		a := s.memory.Open(i)
 		defer a.Close()
@@ -162,7 +294,7 @@ func TestNoMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for path, want := range map[string]int{"/readyz": 200, "/livez": 200, "/v1/stores/s/keys/k": 503} {
+	for path, want := range map[string]int{"/readyz": 200, "/livez": 200, "/metrics": 200, "/v1/admin/status": 200, "/v1/stores/s/keys/k": 503} {
 		r, err := http.Get("http://" + s.addr + path)
 		if err != nil {
 			t.Fatal(err)

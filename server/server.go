@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/failures"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -26,6 +28,7 @@ type Server struct {
 	tls      *tls.Config
 	rules    atomic.Pointer[rules]
 	slots    chan struct{} // one per request that runs
+	failures failures.Log
 	draining atomic.Bool
 	address  atomic.Pointer[string]
 	origins  *http.CrossOriginProtection
@@ -59,7 +62,7 @@ func New(c Config, s Settings) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{config: c, settings: s, door: d, guard: guard, tls: t, tells: tells, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
+	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, door: d, guard: guard, tls: t, tells: tells, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
 	srv.Update(c, s.Stores)
 	return srv, nil
 }
@@ -152,7 +155,7 @@ func (s *Server) web() *http.Server {
 		MaxHeaderBytes:    s.config.HeaderBytes,
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * comes through the same doors as all else
-		ErrorLog:                     slog.NewLogLogger(s.settings.Log.Handler(), slog.LevelWarn),
+		ErrorLog:                     log.New(s.failures.Writer(), "", 0),
 	}
 }
 

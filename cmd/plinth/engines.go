@@ -51,9 +51,9 @@ func engines() []engine {
 		{pebblePlugin, onPebble.Info, pebble.Info,
 			plinth.WithBackend(pebblePlugin, pebble.Open, plinth.TriedBy(pebble.Info)), false},
 		{"etcd", onEtcd.Info, etcd.Info,
-			plinth.WithBackend("etcd", etcd.Open, plinth.Shared(), plinth.TriedBy(etcd.Info)), false},
+			plinth.WithBackend("etcd", etcd.Open, plinth.Shared(), plinth.TriedBy(etcd.Info), plinth.Secrets(onEtcd)), false},
 		{postgresPlugin, onPostgres.Info, postgres.Info,
-			plinth.WithBackend(postgresPlugin, postgres.Open, plinth.Shared(), plinth.TriedBy(postgres.Info)), false},
+			plinth.WithBackend(postgresPlugin, postgres.Open, plinth.Shared(), plinth.TriedBy(postgres.Info), plinth.Secrets(onPostgres)), false},
 		{ledgerPlugin, onLedger.Info, ledger.Info,
 			plinth.WithBackend(ledgerPlugin, openLedger, plinth.Shared(), plinth.Isolated(), plinth.TriedBy(sdk.TryByOpening(openLedger)), plinth.ServedBy(serveLedger)), true},
 	}

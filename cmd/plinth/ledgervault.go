@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 
-	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/sdk"
 )
@@ -24,7 +23,7 @@ func (v ledgerVault) settings(e env) (ledger.Config, error) {
 		own.Endpoints, own.Organization, own.Vault = v.Endpoint, v.Organization, v.Vault
 		return own, nil
 	}
-	cfg, err := config.Load(config.Options{File: v.Source.Config, Environ: e.environ, Flags: v.Source.Set, BuiltIn: builtinBackends()})
+	cfg, err := v.Source.load(e)
 	if err != nil {
 		return own, listed(err)
 	}

@@ -53,7 +53,7 @@ type configShowCmd struct {
 }
 
 func (c *configShowCmd) Run(e env) error {
-	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, BuiltIn: builtinBackends()})
+	cfg, err := c.Source.load(e)
 	if err != nil {
 		return listed(err)
 	}
@@ -130,6 +130,11 @@ func (s source) options(e env) []plinth.Option {
 	return opts
 }
 
+// load reads the configuration, and opens nothing.
+func (s source) load(e env) (*config.Config, error) {
+	return plinth.Load(s.Config, append(backends(), plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set))...)
+}
+
 // cacheDir is where compiled plugins are kept: what PLINTH_CACHE_DIR says, else a
 // folder in the user's cache directory; empty, with a word about it, where there
 // can be none that is safe.
@@ -184,6 +189,14 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	if err != nil {
 		return listed(err)
+	}
+	for _, p := range h.Plugins() { // which serve only warns of
+		if p.State == "failed" && len(p.Stores) == 0 {
+			err = errors.Join(err, errors.New(p.Reason))
+		}
+	}
+	if err != nil {
+		return err
 	}
 	if cfg.Server.HTTP != "" || cfg.Server.GRPC != "" { // what "serve" would refuse
 		if _, err := newListeners(cfg, server.Settings{}, grpcserver.Settings{}); err != nil {

@@ -97,7 +97,8 @@ func run(ctx context.Context, args []string, e env) int {
 		return left
 	}
 	if err != nil {
-		fmt.Fprintf(screen{e.stderr}, "plinth: %v\nplinth: try \"plinth --help\"\n", err)
+		what, help := usage(err)
+		fmt.Fprintf(screen{e.stderr}, "plinth: %s\nplinth: try %q\n", what, help)
 		return exitUsage
 	}
 	if word, _, _ := strings.Cut(command.Command(), " "); !printsBytes[word] {

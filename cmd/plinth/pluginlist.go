@@ -32,7 +32,7 @@ and so a state of its own.`
 }
 
 func (p *pluginListCmd) Run(ctx context.Context, e env) error {
-	cfg, err := config.Load(config.Options{File: p.Source.Config, Environ: e.environ, Flags: p.Source.Set, BuiltIn: builtinBackends()})
+	cfg, err := p.Source.load(e)
 	if err != nil {
 		return listed(err)
 	}
@@ -125,7 +125,7 @@ func described(name string, cfg *config.Config) (carrier, file, trust string) {
 	case node.Has("process.command"):
 		var command []string
 		for i := 0; node.Has(fmt.Sprintf("process.command[%d]", i)); i++ {
-			command = append(command, node.Text(fmt.Sprintf("process.command[%d]", i)))
+			command = append(command, node.Shown(fmt.Sprintf("process.command[%d]", i)))
 		}
 		return host.CarrierProcess, strings.Join(command, " "), "can be killed"
 	case isolation == "process", isolation == "" && isolatedByDefault(name):

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/plugins/postgres"
 	"github.com/plinthkv/plinth/sdk"
 )
@@ -23,7 +22,7 @@ and UPDATE on the sequence.`
 }
 
 func (c *postgresInitCmd) Run(ctx context.Context, e env) error {
-	cfg, err := config.Load(config.Options{File: c.Source.Config, Environ: e.environ, Flags: c.Source.Set, BuiltIn: builtinBackends()})
+	cfg, err := c.Source.load(e)
 	if err != nil {
 		return listed(err)
 	}

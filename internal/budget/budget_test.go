@@ -221,3 +221,32 @@ func TestFetch(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A page is given room as it was asked for, one of a large item as much as that takes; what
+// such items take is guessed for the next, within half of a client's share.
+func TestFetchPage(t *testing.T) {
+	b := budget.New(4 << 20)
+	a := b.Open("x")
+	defer a.Close()
+	var g budget.Guess
+	page := func(n int64) (reads int, err error) {
+		err = budget.FetchPage(t.Context(), a, &g, 10_000, func() (int64, error) { reads++; return n, nil }, func() {})
+		a.Give(a.Held())
+		return reads, err
+	}
+	for _, c := range []struct {
+		n     int64
+		reads int
+	}{{9000, 1}, {100_000, 2}, {100_000, 1}, {700_000, 2}, {700_000, 2}} { // the last are beyond half of the share
+		if reads, err := page(c.n); err != nil || reads != c.reads {
+			t.Errorf("a page of %d: %d reads, want %d; %v", c.n, reads, c.reads, err)
+		}
+	}
+	if _, err := page(2 << 20); !errors.Is(err, storage.ErrRangeLimit) {
+		t.Error(err)
+	}
+	must(t, budget.Fetch(t.Context(), a, nil, 1, func() (int64, error) { return 10, nil }, func() {})) // of a store that is gone
+	if room := budget.Page(nil, &g, 10, 2); room < 10 {
+		t.Errorf("without a bound there is room for %d", room)
+	}
+}

@@ -25,11 +25,43 @@ func Answer(err error) error {
 // there is room: an answer counts before it is there, or is gone at once. In the end
 // the account holds what was read, beside what it held before.
 func Fetch(ctx context.Context, a *Account, g *Guess, items int, read func() (n int64, err error), drop func()) error {
-	held := a.Held()
-	room := int64(max(items, 1)) * g.Item()
+	items = max(items, 1)
+	room := int64(items) * g.Item()
 	if a != nil {
 		room = min(room, a.b.share/2) // more than that at once is read in parts
 	}
+	return fetch(ctx, a, room, func() (n int64, err error) {
+		if n, err = read(); err == nil {
+			g.Saw(n / int64(items))
+		}
+		return n, err
+	}, drop)
+}
+
+// Page is how much a page may take that is asked for with so many bytes and is in memory in
+// so many copies: it may hold one item that is larger, whose size g guesses. It is at most
+// half of a client's share, or what was asked for.
+func Page(a *Account, g *Guess, bytes, copies int64) int64 {
+	item := g.Item()
+	if a != nil {
+		item = min(item, a.b.share/2/copies)
+	}
+	return max(bytes, item)
+}
+
+// FetchPage is Fetch for a page of a scan, which was asked for with so many bytes, and may
+// hold one item that is larger.
+func FetchPage(ctx context.Context, a *Account, g *Guess, bytes int64, read func() (n int64, err error), drop func()) error {
+	return fetch(ctx, a, Page(a, g, bytes, 1), func() (n int64, err error) {
+		if n, err = read(); n > bytes && err == nil {
+			g.Saw(n)
+		}
+		return n, err
+	}, drop)
+}
+
+func fetch(ctx context.Context, a *Account, room int64, read func() (n int64, err error), drop func()) error {
+	held := a.Held()
 	const tries = 3
 	for try := 1; ; try++ {
 		if err := a.Resize(ctx, held+room); err != nil {
@@ -40,7 +72,6 @@ func Fetch(ctx context.Context, a *Account, g *Guess, items int, read func() (n 
 			a.Give(room)
 			return err
 		}
-		g.Saw(n / int64(max(items, 1)))
 		if n <= room || try == tries {
 			return Answer(a.Resize(ctx, held+n))
 		}

@@ -4,7 +4,8 @@ import "sync/atomic"
 
 // Guess is how large an item of a store may be, from those that were seen of late:
 // so much is taken before an item is read, for its size is known only then. It is
-// safe for concurrent use; the zero Guess is ready.
+// safe for concurrent use; the zero Guess is ready, and nil, of a store that is gone, learns
+// nothing.
 type Guess struct {
 	now           atomic.Int64 // 0: least
 	largest, seen atomic.Int64 // since now was made smaller last
@@ -16,10 +17,18 @@ const (
 )
 
 // Item is the guess, in bytes.
-func (g *Guess) Item() int64 { return max(g.now.Load(), leastGuess) }
+func (g *Guess) Item() int64 {
+	if g == nil {
+		return leastGuess
+	}
+	return max(g.now.Load(), leastGuess)
+}
 
 // Saw tells of an item of n bytes.
 func (g *Guess) Saw(n int64) {
+	if g == nil {
+		return
+	}
 	if n > g.largest.Load() {
 		g.largest.Store(n) // of two at once the smaller may stay: it is a guess
 	}

@@ -98,6 +98,8 @@ type Linked struct {
 	// Serve serves it in its process, to the host that has started that. Nil: as Open and
 	// Try are served.
 	Serve func()
+	// Secrets are the paths of secrets in its configuration.
+	Secrets []string
 }
 
 // Settings are what a host gives to all of its carriers.

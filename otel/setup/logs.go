@@ -20,6 +20,25 @@ func bridge(p otellog.LoggerProvider) slog.Handler {
 	return otelslog.NewHandler(scope, otelslog.WithLoggerProvider(p))
 }
 
+// leveled is a handler that gets records of debug only where another gets them.
+type leveled struct {
+	slog.Handler
+	as slog.Handler
+}
+
+// Enabled reports whether the handler gets records of a level.
+func (l leveled) Enabled(ctx context.Context, level slog.Level) bool {
+	return l.Handler.Enabled(ctx, level) && (level >= slog.LevelInfo || l.as.Enabled(ctx, level))
+}
+
+// WithAttrs keeps the levels.
+func (l leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return leveled{l.Handler.WithAttrs(attrs), l.as}
+}
+
+// WithGroup keeps the levels.
+func (l leveled) WithGroup(name string) slog.Handler { return leveled{l.Handler.WithGroup(name), l.as} }
+
 // WithTraceContext adds trace_id and span_id to the records that are made under a
 // span, for logs that are read as text or JSON.
 func WithTraceContext(h slog.Handler) slog.Handler { return &correlated{h} }

@@ -116,13 +116,13 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 func nothing(context.Context) error { return nil }
 
 // Handler is where logs go: to local, with the ids of trace and span, and to
-// what logger_provider says.
+// what logger_provider says, which gets records of debug only if local does.
 func (t *Telemetry) Handler(local slog.Handler) slog.Handler {
 	local = WithTraceContext(local)
 	if t.Logger == nil {
 		return local
 	}
-	return slog.NewMultiHandler(local, bridge(t.Logger))
+	return slog.NewMultiHandler(local, leveled{bridge(t.Logger), local})
 }
 
 // defaultResource is what otelconf makes where nothing is said of it.

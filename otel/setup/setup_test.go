@@ -160,7 +160,9 @@ func (c *collector) overGRPC(t *testing.T) (address string) {
 func three(t *testing.T, tel *setup.Telemetry, local slog.Handler) (traceID string) {
 	t.Helper()
 	ctx, span := tel.Tracer.Tracer("test").Start(context.Background(), "a span")
-	slog.New(tel.Handler(local)).InfoContext(ctx, "a record", "a", 1)
+	log := slog.New(tel.Handler(local))
+	log.InfoContext(ctx, "a record", "a", 1)
+	log.With("b", 2).WithGroup("g").DebugContext(ctx, "not asked for") // nor is it exported
 	span.End()
 	count(t, tel.Meter)
 	return span.SpanContext().TraceID().String()

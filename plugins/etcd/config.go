@@ -23,7 +23,7 @@ type Config struct {
 	// enabled. The user needs readwrite on all keys with the prefix.
 	Username string `json:"username"`
 	// Password belongs into a reference: ${env:NAME} or ${file:PATH}.
-	Password string `json:"password"`
+	Password string `json:"password" secret:"true"`
 	TLS      TLS    `json:"tls"` // with https endpoints
 
 	Timeouts Timeouts `json:"timeouts"` // of calls

@@ -16,8 +16,9 @@ type State uint8
 const (
 	// StateFits: the entities of the vault are those that its tip commits to.
 	StateFits State = iota + 1
-	// StateDiffers: they are not. The server removes expired entities without a
-	// block: after that they differ until the next write, and nothing is wrong.
+	// StateDiffers: they are not, or the server's list has left some of them out, as after
+	// deletes. The server also removes expired entities without a block: after that they
+	// differ until the next write, and nothing is wrong.
 	StateDiffers
 	// StateMoved: the vault was written to all the time, so that nothing can be told.
 	StateMoved
@@ -33,7 +34,7 @@ func (s State) String() string {
 	case StateFits:
 		return "the state is the one that the tip commits to"
 	case StateDiffers:
-		return "the state is not the one that the tip commits to: it was tampered with, or the server has removed expired entities since the last write"
+		return "the state is not the one that the tip commits to: it was tampered with, or the server's list leaves entities out, or the server has removed expired entities since the last write"
 	case StateMoved:
 		return "the vault was written to all the time: nothing can be told"
 	case StateEmpty:

@@ -39,9 +39,12 @@ func (c Config) Validate(memory int64) error {
 		return sdk.ConfigErrorf("max_bytes", "max_bytes is %d, it must be at least %d", c.MaxBytes, int64(minBytes))
 	case c.MaxBytes > mostBytes:
 		return sdk.ConfigErrorf("max_bytes", "max_bytes is %d, it must be at most %d", c.MaxBytes, int64(mostBytes))
+	case memory > 0 && most < minBytes:
+		return sdk.ConfigErrorf("max_bytes", "limits.memory is %d, with max_bytes of %d it must be at least %d: the module needs %d beside max_bytes",
+			memory, c.MaxBytes, int64(c.MaxBytes)+Beside, int64(Beside))
 	case memory > 0 && int64(c.MaxBytes) > most:
 		return sdk.ConfigErrorf("max_bytes", "max_bytes is %d, with limits.memory of %d it must be at most %d: the module needs %d beside it",
-			c.MaxBytes, memory, max(most, 0), int64(Beside))
+			c.MaxBytes, memory, most, int64(Beside))
 	}
 	return nil
 }

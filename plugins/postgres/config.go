@@ -19,7 +19,7 @@ type Config struct {
 	DSN string `json:"dsn"`
 	// Password is that of the user, for example "${env:PGPASSWORD}" or "${file:/run/secrets/pg}";
 	// empty: as the DSN has it.
-	Password string `json:"password"`
+	Password string `json:"password" secret:"true"`
 	// Table is the name of the store's table, or SCHEMA.TABLE: lower-case letters, digits and
 	// underscores. It is required. Beside TABLE there are TABLE_lock, TABLE_log, TABLE_ids and the
 	// sequence TABLE_number.

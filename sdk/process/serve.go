@@ -154,9 +154,11 @@ func (k *kind) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn)
 }
 
 // newLog writes lines that a host takes apart again, with the trace of the call
-// that they were written in.
-func newLog(w io.Writer) *slog.Logger {
-	return slog.New(traced{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug})})
+// that they were written in, from the level on that the host logs; empty: all.
+func newLog(w io.Writer, lowest string) *slog.Logger {
+	level := slog.LevelDebug
+	_ = level.UnmarshalText([]byte(lowest)) // what is no level leaves it as it was
+	return slog.New(traced{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
 }
 
 // traced adds the trace context of the call to records.

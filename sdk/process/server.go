@@ -40,7 +40,7 @@ type server struct {
 var errNotOpen = storage.Errorf(storage.Unavailable, "the plugin is not open")
 
 func newServer(p Plugin) *server {
-	s := &server{plugin: p, out: [2]*os.File{os.Stdout, os.Stderr}, log: newLog(os.Stderr)}
+	s := &server{plugin: p, out: [2]*os.File{os.Stdout, os.Stderr}, log: newLog(os.Stderr, os.Getenv(abi.LevelKey))}
 	s.answerers.New = func() any { return s.newAnswerer(true) }
 	return s
 }

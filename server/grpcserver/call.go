@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
+	"log/slog"
 	"math"
 	"runtime/debug"
 	"strconv"
@@ -53,11 +54,12 @@ func (s *Server) method(name string, f func(*call) error) grpc.StreamDesc {
 		c := calls.Get().(*call)
 		c.s, c.stream, c.ctx = s, stream, stream.Context()
 		err := c.guarded(name, f)
+		ctx := c.ctx
 		c.free()
 		if err == nil {
 			return nil
 		}
-		s.log(name, err)
+		s.log(ctx, name, err)
 		var answered *received
 		if errors.As(err, &answered) {
 			return answered.error
@@ -70,7 +72,7 @@ func (s *Server) method(name string, f func(*call) error) grpc.StreamDesc {
 func (c *call) guarded(name string, f func(*call) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.s.settings.Log.Error("a call panicked", "method", name, "panic", p, "stack", string(debug.Stack()))
+			c.s.failures.Record(c.ctx, slog.LevelError, "panic", "a call panicked", slog.String("method", name), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 			err = &storage.Error{Code: storage.Internal, Unknown: name == "Apply", Msg: "the server has a fault: its log tells more"}
 		}
 	}()
@@ -272,15 +274,12 @@ func (c *call) free() {
 	calls.Put(c)
 }
 
-// log tells of errors that are a fault of ours or of a backend.
-func (s *Server) log(method string, err error) {
+// log tells of errors that are worth a record.
+func (s *Server) log(ctx context.Context, method string, err error) {
 	var gone *received
 	if errors.As(err, &gone) {
-		s.settings.Log.Debug("call ended early", "method", method, "error", err)
+		s.settings.Log.DebugContext(ctx, "call ended early", "method", method, "error", err)
 		return
 	}
-	switch e := storage.AsError(err); e.Code {
-	case storage.Internal, storage.Serialization, storage.OutcomeUnknown, storage.Unavailable, storage.NoSpace:
-		s.settings.Log.Error("call failed", "method", method, "code", e.Code.Name(), "error", err)
-	}
+	s.failures.Failed(ctx, err, "call failed", slog.String("method", method))
 }

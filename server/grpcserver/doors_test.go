@@ -1,11 +1,13 @@
 package grpcserver_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -414,4 +416,34 @@ func (b *sickBackend) Health(ctx context.Context, _ storage.Probe) (storage.Heal
 		return storage.Health{}, storage.ContextError(ctx)
 	}
 	return h, err
+}
+
+// A caller does not decide how much is logged: of calls that fail, and of those that panic,
+// there is a record a second.
+func TestFailuresAreLoggedAtARate(t *testing.T) {
+	for text, b := range map[string]storage.Backend{"call failed": failing{}, "a call panicked": panics{}} {
+		var log bytes.Buffer
+		s := serve(t, func(_ *grpcserver.Config, set *grpcserver.Settings) {
+			set.Stores["s"] = storage.New(b, storage.Settings{})
+			set.Log = slog.New(slog.NewTextHandler(&log, nil))
+		})
+		start := time.Now()
+		for range 200 {
+			if _, err := s.get(context.Background(), "k"); err == nil {
+				t.Fatal("it does not fail")
+			}
+		}
+		most := 1 + int(time.Since(start)/time.Second)
+		s.stop()
+		s.ended <- <-s.ended
+		if got := strings.Count(log.String(), text); got < 1 || got > most {
+			t.Errorf("%q: %d records, want at most %d: %.500s", text, got, most, log.String())
+		}
+	}
+}
+
+type failing struct{ storage.UnimplementedBackend }
+
+func (failing) Get(context.Context, []byte) (storage.Item, error) {
+	return storage.Item{}, storage.Errorf(storage.Unavailable, "out of cheese")
 }

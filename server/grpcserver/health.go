@@ -169,7 +169,7 @@ func (s *Server) streams(srv any, stream grpc.ServerStream, info *grpc.StreamSer
 	}
 	slot := s.slots.take(stream.Context())
 	if slot == nil {
-		return abigrpc.ToStatus(storage.Errorf(storage.Unavailable, "too many calls at once, the limit is %d", s.config.MaxConcurrent))
+		return abigrpc.ToStatus(s.tooMany())
 	}
 	defer s.slots.give(slot)
 	ended := make(chan error, 1)

@@ -5,13 +5,18 @@ import (
 	"encoding/binary"
 	"io"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	"github.com/plinthkv/plinth/internal/budget"
@@ -193,5 +198,92 @@ func TestRepeatsAreReadOnce(t *testing.T) {
 	})
 	if peak > memoryOfTests {
 		t.Errorf("%d MiB were held", peak>>20)
+	}
+}
+
+// heavy holds one large item, which it makes anew for each read, and tells of the last one
+// whether anybody still has it.
+type heavy struct {
+	storage.UnimplementedBackend
+	last *atomic.Pointer[weak.Pointer[byte]]
+}
+
+func (heavy) Info() storage.Info {
+	return storage.Info{Name: "heavy", Version: "1", Caps: storage.CapOrdered}
+}
+
+func (h heavy) Get(context.Context, []byte) (storage.Item, error) {
+	value := make([]byte, 5<<20)
+	last := weak.Make(&value[0])
+	h.last.Store(&last)
+	return storage.Item{Key: []byte("large"), Value: value}, nil
+}
+
+func (h heavy) GetMany(ctx context.Context, _ [][]byte) ([]storage.Item, error) {
+	it, err := h.Get(ctx, nil)
+	return []storage.Item{it}, err
+}
+
+func (h heavy) Scan(ctx context.Context, _ storage.Query) (storage.Page, error) {
+	it, err := h.Get(ctx, nil)
+	return storage.Page{Items: []storage.Item{it}}, err
+}
+
+// What was read and has no room is not kept while room is waited for: whether it is an item,
+// several, or a page.
+func TestWhatHasNoRoomIsNotKept(t *testing.T) {
+	for method, request := range map[string]abigrpc.Message{
+		abigrpc.MethodGet:     &abigrpc.GetRequest{Key: []byte("large")},
+		abigrpc.MethodGetMany: &abigrpc.GetManyRequest{Keys: [][]byte{[]byte("large")}},
+		abigrpc.MethodScan:    &abigrpc.ScanRequest{},
+	} {
+		memory, last := budget.New(memoryOfTests), new(atomic.Pointer[weak.Pointer[byte]])
+		s := serve(t, func(_ *grpcserver.Config, set *grpcserver.Settings) {
+			set.Memory = memory
+			set.Stores["s"] = storage.New(heavy{last: last}, storage.Settings{})
+		})
+		for i := range 4 { // there is room for the call, and for no such item
+			a := memory.Open(i)
+			defer a.Close()
+			must(t, a.Take(t.Context(), memoryOfTests/4-1<<20))
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- s.call(context.Background(), method, request, &abigrpc.Empty{}) }()
+		dropped := func() bool {
+			p := last.Load()
+			runtime.GC()
+			return p != nil && p.Value() == nil
+		}
+		for !dropped() {
+			select {
+			case err := <-ended:
+				t.Fatalf("%s: it was kept until the call ended: %v", method, err)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+		if err := <-ended; status.Code(err) != codes.Unavailable || abigrpc.FromStatus(err) == nil || abigrpc.FromStatus(err).RetryAfter == 0 {
+			t.Errorf("%s: %v, want UNAVAILABLE with a time to try again", method, err)
+		}
+	}
+}
+
+// Health is told whatever is held, and others are told when to come again.
+func TestNoMemory(t *testing.T) {
+	memory := budget.New(memoryOfTests)
+	s := serve(t, func(_ *grpcserver.Config, set *grpcserver.Settings) { set.Memory = memory })
+	for i := range 4 {
+		a := memory.Open(i)
+		defer a.Close()
+		must(t, a.Take(t.Context(), memoryOfTests/4))
+	}
+	if is, err := healthpb.NewHealthClient(s.conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil || is.Status != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("%v, %v", is, err)
+	}
+	_, err := s.get(t.Context(), "k")
+	if e := s.fails(err, codes.Unavailable, storage.Unavailable); e.RetryAfter == 0 || e.Limit.Kind != "server.limits.memory" {
+		t.Errorf("%+v", e)
+	}
+	if n := memory.Stats().Waiting; n != 0 {
+		t.Errorf("%d still wait", n)
 	}
 }

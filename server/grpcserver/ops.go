@@ -88,14 +88,11 @@ func (c *call) scan() error {
 		q.MaxBytes = pageBytes
 	}
 	q.MaxBytes = min(q.MaxBytes, most)
-	held := c.account.Held()
-	if err := c.account.Take(c.ctx, int64(q.MaxBytes)); err != nil {
-		return err
-	}
-	if c.page.Page, err = c.store.Backend().Scan(c.ctx, q); err != nil {
-		return err
-	}
-	if err := c.account.Resize(c.ctx, held+sizeOf(c.page.Items)); err != nil {
+	err = budget.FetchPage(c.ctx, c.account, c.guess(), int64(q.MaxBytes), func() (n int64, err error) {
+		c.page.Page, err = c.store.Backend().Scan(c.ctx, q)
+		return sizeOf(c.page.Items), err
+	}, func() { c.page.Page = storage.Page{} })
+	if err != nil {
 		return err
 	}
 	if err := fit(&c.page.Page, q.Reverse, most); err != nil {

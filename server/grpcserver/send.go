@@ -73,8 +73,11 @@ func (c *call) sendNow(m abigrpc.Message) error {
 // fetch reads at most so many items, as package server does: with room for as much as
 // they may take, in its account.
 func (c *call) fetch(items int, read func() (n int64, err error), drop func()) error {
-	return budget.Fetch(c.ctx, c.account, c.s.now().guesses[c.store], items, read, drop)
+	return budget.Fetch(c.ctx, c.account, c.guess(), items, read, drop)
 }
+
+// guess is how large items of the store are.
+func (c *call) guess() *budget.Guess { return c.s.now().guesses[c.store] }
 
 // sizeOf is what items take.
 func sizeOf(items []storage.Item) (n int64) {

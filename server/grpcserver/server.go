@@ -25,6 +25,7 @@ import (
 
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/failures"
 )
 
 // Server serves stores over gRPC. It is safe for concurrent use.
@@ -40,6 +41,7 @@ type Server struct {
 	stats    stats.Handler // nil: none
 	fence    *fence
 	guard    door.Guard
+	failures failures.Log
 	instance string        // of this server, random
 	draining chan struct{} // closed when the end begins
 	drain    sync.Once
@@ -65,7 +67,7 @@ func New(c Config, s Settings) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{config: c, settings: s, door: d, tls: t, slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent),
+	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, door: d, tls: t, slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent),
 		codec: abigrpc.NewCodec(), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}
 	srv.guard.Log = s.Log
 	if err := srv.countFailures(); err != nil {

@@ -50,6 +50,7 @@ type described struct {
 
 type field struct {
 	name, doc string
+	secret    bool // it is not shown
 	described
 }
 
@@ -154,7 +155,7 @@ func (m *model) object(v reflect.Value, tag string) described {
 		case !f.IsExported() || name == "" || name == "-":
 			continue
 		}
-		one := field{name: name, doc: inYAML(t, tag, said[t.Name()+"."+f.Name]), described: m.describe(v.Field(i), tag)}
+		one := field{name: name, doc: inYAML(t, tag, said[t.Name()+"."+f.Name]), secret: f.Tag.Get("secret") == "true", described: m.describe(v.Field(i), tag)}
 		if options == "bytes" {
 			one.kind, one.def = size, shortSize(v.Field(i).Convert(reflect.TypeFor[int64]()).Int())
 		}

@@ -62,7 +62,11 @@ func table(b *bytes.Buffer, fields []field) {
 	}
 	b.WriteString("| setting | type | default | meaning |\n| --- | --- | --- | --- |\n")
 	for _, f := range fields {
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.name, f.typed(), code(f.def), strings.ReplaceAll(sentence(f.doc), "|", `\|`))
+		typed := f.typed()
+		if f.secret {
+			typed += ", secret"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.name, typed, code(f.def), strings.ReplaceAll(sentence(f.doc), "|", `\|`))
 	}
 	b.WriteString("\n")
 }

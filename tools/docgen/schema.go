@@ -96,6 +96,9 @@ func schemaFor(d described) schema {
 		if said != "" {
 			one["description"] = said
 		}
+		if f.secret {
+			one["writeOnly"] = true // JSON Schema's word for what is never shown
+		}
 		properties[f.name] = one
 	}
 	return schema{"type": "object", "additionalProperties": false, "properties": properties}

@@ -268,7 +268,7 @@ func (d *Decoder) unmarshalText(own encoding.TextUnmarshaler, v *Value, path str
 	err := own.UnmarshalText([]byte(v.Data))
 	switch {
 	case err == nil:
-	case v.Origin == Document:
+	case v.Origin == Document && v.Masked == "":
 		d.Failf(v.Pos, path, "%s", clipMessage(err.Error()))
 	default:
 		d.Failf(v.Pos, path, "%s is not valid here", v.Show())

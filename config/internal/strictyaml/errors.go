@@ -32,7 +32,7 @@ func (p Position) String() string {
 }
 
 // Error is one problem in the configuration. Its message never holds a value
-// that came from the environment or from a reference.
+// that came from the environment or from a reference, nor a secret.
 type Error struct {
 	Pos     Position
 	Path    string // such as stores.default.pipeline[3].cache.ttl; empty: the whole file

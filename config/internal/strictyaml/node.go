@@ -62,7 +62,7 @@ func (n *Node) Pos(path string) Position {
 
 // Errorf returns an [*Error] about what path, relative to n, names; see [Node.Pos].
 // Values in the message that came from a reference or from the environment are
-// replaced by where they came from.
+// replaced by where they came from, and secrets by [Value.Masked].
 func (n *Node) Errorf(path, format string, args ...any) error {
 	message := fmt.Sprintf(format, args...)
 	if n == nil || n.v == nil {
@@ -103,7 +103,7 @@ func redact(message string, v *Value) string {
 	var hides []hiding
 	seen := map[string]bool{}
 	v.Walk(func(s *Value) {
-		if s.Origin == Document || strings.TrimSpace(s.Data) == "" || seen[s.Data] {
+		if s.Origin == Document && !s.secret() || strings.TrimSpace(s.Data) == "" || seen[s.Data] {
 			return
 		}
 		seen[s.Data] = true
@@ -120,6 +120,12 @@ func redact(message string, v *Value) string {
 	})
 	slices.SortStableFunc(hides, func(a, b hiding) int { return cmp.Compare(len(b.secret), len(a.secret)) })
 	return hide(message, hides)
+}
+
+// secret reports whether v, of the document, is taken out of messages. Words such as on
+// and true, which they are full of, are no secrets.
+func (v *Value) secret() bool {
+	return v.Masked != "" && !v.Ordinary && len(v.Data) > 3 && coreType(v.Data) != coreBool
 }
 
 // hiding is what is shown in the place of a secret.
@@ -185,6 +191,16 @@ func (n *Node) Text(path string) string {
 	}
 	at, _ := n.v.Find(path)
 	return at.Data
+}
+
+// Shown returns the single value at path as it may be shown, or "" if there is none: a
+// reference as it is written, a secret hidden.
+func (n *Node) Shown(path string) string {
+	if !n.Has(path) {
+		return ""
+	}
+	at, _ := n.v.Find(path)
+	return at.shown()
 }
 
 // Keys returns the dotted paths of all values below n that are no mappings, as they are

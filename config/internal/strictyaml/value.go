@@ -17,6 +17,10 @@ type Value struct {
 	Plain  bool   // written without quotes
 	Origin Origin
 	Broken bool // already reported: Data is not to be looked at
+	// Masked is shown in place of Text, which holds a secret. If empty, Text may be shown.
+	Masked string
+	// Ordinary: it is Masked, but may be a word that messages need.
+	Ordinary bool
 }
 
 // Entry is a key of a mapping with its value.
@@ -102,11 +106,21 @@ func (v *Value) Describe() string {
 
 // Show returns a scalar as an error may show it.
 func (v *Value) Show() string {
-	switch v.Origin {
-	case Reference:
-		return Clip(v.Text)
-	case Environment:
-		return "the value"
+	if v.Origin == Document && v.Masked == "" {
+		return strconv.Quote(Clip(v.Data))
 	}
-	return strconv.Quote(Clip(v.Data))
+	return Clip(v.shown())
+}
+
+// shown is a scalar without what may not be shown of it.
+func (v *Value) shown() string {
+	switch {
+	case v.Origin == Environment:
+		return "the value"
+	case v.Masked != "":
+		return v.Masked
+	case v.Origin == Reference:
+		return v.Text
+	}
+	return v.Data
 }

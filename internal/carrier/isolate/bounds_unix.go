@@ -8,11 +8,9 @@ import (
 	"time"
 )
 
-// attributes put a worker into a process group of its own.
-func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
-
 // set bounds this process. Its parent bounds the time too, unless it is gone.
 func (b Bounds) set() error {
+	expendable()
 	seconds := uint64(b.Time/time.Second) + 1
 	return errors.Join(
 		syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: uint64(b.Memory), Max: uint64(b.Memory)}),

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"time"
 
@@ -42,9 +41,6 @@ const (
 	codeFailed  = 5
 )
 
-// noMemory is what a program says that gets no more of it; the last is the race detector's.
-var noMemory = regexp.MustCompile("out of memory|cannot allocate memory|failed to allocate")
-
 // Compiler compiles modules by workers that are started with that command, within b.
 func Compiler(command []string, b Bounds) wasmhost.Compiler {
 	return func(ctx context.Context, job wasmhost.CompileJob) error {
@@ -74,7 +70,7 @@ func Compiler(command []string, b Bounds) wasmhost.Compiler {
 			return storage.Errorf(storage.InvalidArgument, "%s", strings.TrimSpace(out.String()))
 		case exit.ExitCode() == codeFailed:
 			return errors.New(strings.TrimSpace(out.String()))
-		case noMemory.MatchString(said.String()):
+		case carrier.OutOfMemory(said.String()):
 			return storage.Errorf(storage.InvalidArgument, "compiling it takes more than %d MiB of memory", b.Memory>>20)
 		}
 		first, _, _ := strings.Cut(said.String(), "\n")

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -51,6 +52,9 @@ func badPlugins() map[string]func() {
 		"detaches": func() { forks(true) },
 		"panics": func() {
 			process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) { return moody{}, nil })
+		},
+		"talks": func() {
+			process.Serve(func(_ context.Context, env sdk.Env) (storage.Backend, error) { return talker{log: env.Log}, nil })
 		},
 		"refuses": func() {
 			process.Serve(func(context.Context, sdk.Env) (storage.Backend, error) {
@@ -115,6 +119,26 @@ type moody struct{ storage.UnimplementedBackend }
 
 func (moody) Info() storage.Info { return storage.Info{Name: "moody", Version: "1"} }
 
+var hoard [][]byte
+
+// talker logs more than a host takes, of what it may not want.
+type talker struct {
+	moody
+	log *slog.Logger
+}
+
+func (t talker) Get(ctx context.Context, key []byte) (storage.Item, error) {
+	if string(key) != "talk" {
+		return t.moody.Get(ctx, key)
+	}
+	for range 3000 {
+		t.log.Debug("first")
+	}
+	t.log.Info("next")
+	t.log.Error("last")
+	return storage.Item{}, nil
+}
+
 func (moody) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	switch string(key) {
 	case "panic":
@@ -140,6 +164,10 @@ func (moody) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	case "dir":
 		dir, err := os.Getwd()
 		return storage.Item{Value: []byte(dir)}, err
+	case "exhaust":
+		for {
+			hoard = append(hoard, make([]byte, 64<<20))
+		}
 	case "flood":
 		for range 3000 {
 			fmt.Fprintln(os.Stderr, "drop")

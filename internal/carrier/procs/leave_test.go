@@ -11,8 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -240,37 +238,6 @@ func TestChildrenOfPlugins(t *testing.T) {
 			}
 			eventually(t, "the child has gone", gone(file))
 		})
-	}
-}
-
-// The system ends a plugin before its host when memory is short, and refuses it more than
-// its limit.
-func TestMemoryOfProcesses(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("the system has no such thing")
-	}
-	o := options(t, "panics")
-	o.Limit = 2 << 30
-	b := open(t, o)
-	own, err := os.ReadFile("/proc/self/oom_score_adj")
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs, err := os.ReadFile(fmt.Sprintf("/proc/%d/oom_score_adj", b.PID()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mine, _ := strconv.Atoi(strings.TrimSpace(string(own)))
-	if got, _ := strconv.Atoi(strings.TrimSpace(string(theirs))); got <= mine && mine < 1000 {
-		t.Errorf("oom_score_adj is %d, and the host's %d", got, mine)
-	}
-	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", b.PID()))
-	if err != nil || !regexp.MustCompile(`Max data size +2147483648 +2147483648`).Match(limits) {
-		t.Errorf("%s, %v", limits, err)
-	}
-	o.Limit, o.Start = 1<<20, 10*time.Second // too little to start with
-	if _, err := newPlugin(t, o).Open(t.Context(), "", nil); err == nil || !strings.Contains(err.Error(), "cannot be started") {
-		t.Errorf("a limit of 1 MiB: %v", err)
 	}
 }
 

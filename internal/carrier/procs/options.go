@@ -97,6 +97,8 @@ type Plugin struct {
 
 	mu   sync.Mutex
 	left []string // folders of runs that could not be removed
+
+	swept sync.Once
 }
 
 // New checks what can be before anything is started: that the executable is there
@@ -175,7 +177,13 @@ func (o *Options) complete() error {
 	return nil
 }
 
-func (o *Options) wrap(err error) error { return carrier.Wrap(o.Name, err) }
+func (o *Options) wrap(err error) error {
+	var about *carrier.FieldError
+	if errors.As(err, &about) {
+		return &carrier.FieldError{Path: about.Path, Err: carrier.Wrap(o.Name, about.Err)}
+	}
+	return carrier.Wrap(o.Name, err)
+}
 
 // executable finds what a command names.
 func executable(name string) (string, error) {

@@ -77,7 +77,7 @@ func readLine(r *bufio.Reader, n int) (string, error) {
 func (o *output) tell(line string, level slog.Level) {
 	kept := strings.ToValidUTF8(atMost(abi.Printable(line), mostKept), "") // a character may have been cut
 	o.mu.Lock()
-	if o.panic == "" && (strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ")) {
+	if o.panic == "" && panics(line) {
 		o.panic = kept
 	}
 	o.last = append(o.last, kept)
@@ -123,6 +123,16 @@ func (o *output) tell(line string, level slog.Level) {
 		attrs = append(attrs, slog.Any(name, record[name]))
 	}
 	o.log.LogAttrs(ctx, level, text, attrs...)
+}
+
+// panics reports whether a line is the first of what a program in Go says at its end.
+func panics(line string) bool {
+	for _, begin := range []string{"panic: ", "fatal error: ", "runtime/cgo: "} {
+		if strings.HasPrefix(line, begin) {
+			return true
+		}
+	}
+	return false
 }
 
 func parseLevel(s string, level slog.Level) slog.Level {

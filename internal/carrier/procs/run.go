@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,7 +32,6 @@ import (
 	"github.com/plinthkv/plinth/internal/abi/answer"
 	"github.com/plinthkv/plinth/internal/abi/frames"
 	"github.com/plinthkv/plinth/internal/carrier"
-	"github.com/plinthkv/plinth/internal/private"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -45,8 +43,9 @@ type run struct {
 	conn   *grpc.ClientConn
 	plane  plane
 	info   storage.Info
-	dir    string // of its sockets, and its own where it was granted none
-	wrong  string // what is not as it should be, although it serves; empty: nothing
+	dir    string   // of its sockets, and its own where it was granted none
+	mark   *os.File // says that the folder has a host
+	wrong  string   // what is not as it should be, although it serves; empty: nothing
 
 	over   chan struct{} // closed when it is of no use any more
 	ending sync.Once
@@ -93,7 +92,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	}
 	p.sweep()
 	r := &run{p: p, over: make(chan struct{})}
-	if r.dir, err = runDir(); err != nil {
+	if r.dir, r.mark, err = p.runDir(); err != nil {
 		return nil, err
 	}
 	dir := o.folder.Path
@@ -105,7 +104,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	}
 	if p.opts.Telemetry != nil {
 		if err := os.WriteFile(filepath.Join(r.dir, telemetryFile), p.opts.Telemetry, 0o600); err != nil {
-			p.remove(r.dir)
+			p.leave(r.dir, r.mark)
 			return nil, storage.Errorf(storage.Unavailable, "it cannot be started: what it is told of telemetry: %w", err)
 		}
 	}
@@ -163,24 +162,6 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	within, cancel := context.WithTimeout(ctx, p.opts.Start)
 	defer cancel()
 	return r, r.open(within, o)
-}
-
-// runDir makes a folder for the sockets of a run. The path of a socket is short.
-func runDir() (string, error) {
-	dir, err := os.MkdirTemp("", "plinth")
-	if err != nil {
-		return "", storage.Errorf(storage.Unavailable, "it cannot be started: no folder for its sockets: %w", err)
-	}
-	if err := private.Dir(dir); err != nil {
-		_ = os.Remove(dir) // it is empty
-		return "", storage.Errorf(storage.InvalidArgument, "it cannot be started: the folder for its sockets: %w: set TMPDIR to another one", err)
-	}
-	const longest = len("/plugin-dir4294967295/plugin4294967295")
-	if most := len(syscall.RawSockaddrUnix{}.Path) - 1 - longest; len(dir) > most {
-		_ = os.Remove(dir) // it is empty
-		return "", storage.Errorf(storage.InvalidArgument, "it cannot be started: the folder for its sockets, %s, has a path of %d bytes, and may have %d: set TMPDIR to a shorter one", dir, len(dir), most)
-	}
-	return dir, nil
 }
 
 // open opens the backend, and the plane that its calls go by.
@@ -318,25 +299,7 @@ func (r *run) stop(ctx context.Context) {
 	if r.conn != nil {
 		_ = r.conn.Close() // it fails only when it was closed before
 	}
-	r.p.remove(r.dir)
-}
-
-// remove removes the folder of a run that has ended, now or as soon as it can be: to remove
-// a folder takes a descriptor, which there may be none of.
-func (p *Plugin) remove(dir string) {
-	if os.RemoveAll(dir) == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.left = append(p.left, dir)
-}
-
-// sweep removes what could not be removed before.
-func (p *Plugin) sweep() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.left = slices.DeleteFunc(p.left, func(dir string) bool { return os.RemoveAll(dir) == nil })
+	r.p.leave(r.dir, r.mark)
 }
 
 // goneWithin is how long a process that was told to go may take.
@@ -344,8 +307,7 @@ const goneWithin = 2 * time.Second
 
 // explain says of a start that failed what a person wants to know.
 func (r *run) explain(ctx context.Context, err error, timely bool) error {
-	e := storage.AsError(err)
-	if e.Code != storage.Internal && e.Code != storage.Unavailable {
+	if e := storage.AsError(err); e.Code != storage.Internal && e.Code != storage.Unavailable {
 		return err // the plugin's own
 	}
 	why := firstLine(err.Error())
@@ -356,6 +318,8 @@ func (r *run) explain(ctx context.Context, err error, timely bool) error {
 		return storage.ContextError(ctx)
 	case !timely:
 		why = fmt.Sprintf("it was not ready within %s", r.p.opts.Start)
+	case p.starved():
+		return p.tooLittle()
 	case !p.runs():
 	case p.greeted != nil && !errors.Is(p.greeted, io.EOF) && !errors.Is(p.greeted, os.ErrClosed):
 		why = p.greeted.Error()

@@ -21,6 +21,8 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/storage"
 )
 
 // process is a process that go-plugin has started. Differently from its own, it
@@ -62,7 +64,7 @@ func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 	r := &process{out: out, exited: make(chan struct{})}
 	r.memory = p.opts.Limit
 	r.greets, r.hello = io.Pipe()
-	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: []string{abi.RunDirKey + "=" + runDir}, SysProcAttr: attributes()}
+	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: []string{abi.RunDirKey + "=" + runDir, abi.LevelKey + "=" + lowest(p.opts.Log)}, SysProcAttr: attributes()}
 	if p.opts.Telemetry != nil {
 		r.cmd.Env = append(r.cmd.Env, "OTEL_CONFIG_FILE="+filepath.Join(runDir, telemetryFile))
 	}
@@ -70,6 +72,16 @@ func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 		r.cmd.Env = append(r.cmd.Env, name+"="+value)
 	}
 	return r
+}
+
+// lowest is the lowest level that is logged.
+func lowest(log *slog.Logger) string {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
+		if log.Enabled(context.Background(), level) {
+			return strings.ToLower(level.String())
+		}
+	}
+	return "error"
 }
 
 // Start starts the process.
@@ -235,6 +247,13 @@ func (r *process) HostToPlugin(network, address string) (string, string, error) 
 
 // ending says how the process has ended, after it has.
 func (r *process) ending() string {
+	if r.memory > 0 && carrier.OutOfMemory(r.out.words()) {
+		return fmt.Sprintf("%s: out of memory (limits.memory is %d bytes)", r.exit(), r.memory)
+	}
+	return r.exit()
+}
+
+func (r *process) exit() string {
 	var exit *exec.ExitError
 	switch {
 	case r.err == nil:
@@ -243,4 +262,28 @@ func (r *process) ending() string {
 		return "it ended: " + exit.String()
 	}
 	return r.err.Error()
+}
+
+// starved reports whether the process has ended because of its limit of memory, after it has,
+// before it was ready: a program whose runtime gets no memory may end before it can say so.
+func (r *process) starved() bool {
+	if r.memory == 0 || !r.runs() {
+		return false
+	}
+	var exit *exec.ExitError
+	if errors.As(r.err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			switch status.Signal() {
+			case syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGABRT, syscall.SIGTRAP:
+				return true
+			}
+		}
+	}
+	return carrier.OutOfMemory(r.out.words())
+}
+
+// tooLittle is why a process that starved was not started.
+func (r *process) tooLittle() error {
+	return &carrier.FieldError{Path: "limits.memory", Err: storage.Errorf(storage.Unavailable,
+		"limits.memory is %d bytes, too little for the plugin to start (%s)", r.memory, r.exit())}
 }

@@ -39,7 +39,7 @@ func TestGrants(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	want := []string{"GORACE", "GRANTED", "PLINTH_PLUGIN", "PLINTH_RUN_DIR", asPlugin, "PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR"}
+	want := []string{"GORACE", "GRANTED", "PLINTH_LOG_LEVEL", "PLINTH_PLUGIN", "PLINTH_RUN_DIR", asPlugin, "PLUGIN_MAX_PORT", "PLUGIN_MIN_PORT", "PLUGIN_PROTOCOL_VERSIONS", "PLUGIN_UNIX_SOCKET_DIR"}
 	slices.Sort(want)
 	if !slices.Equal(names, want) {
 		t.Errorf("it sees %q, want %q", names, want)
@@ -85,6 +85,27 @@ func TestGrants(t *testing.T) {
 	}
 	if _, err := os.Stat(own); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("its folder is still there: %v", err)
+	}
+}
+
+// What a plugin logs below the host's level is not printed: it would crowd out the rest.
+func TestLevelOfLogs(t *testing.T) {
+	for named, level := range map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError} {
+		var log lines
+		o := options(t, "talks")
+		o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: level}))
+		b := open(t, o)
+		if env := say(t, t.Context(), b, "env"); !strings.Contains(env, "PLINTH_LOG_LEVEL="+named+"\n") {
+			t.Errorf("the plugin of a host that logs %s is told %q", named, env)
+		}
+		say(t, t.Context(), b, "talk") // 3000 lines of debug, one of info, one of an error
+		if level == slog.LevelDebug {
+			continue
+		}
+		eventually(t, "the last is there", func() bool { return strings.Contains(log.String(), "level=ERROR msg=last") })
+		if text := log.String(); strings.Contains(text, "dropped") || strings.Contains(text, "msg=next") != (level == slog.LevelInfo) {
+			t.Errorf("at %s: %.500s", named, text)
+		}
 	}
 }
 

@@ -16,11 +16,11 @@ import (
 
 // Config is a plugin that is another host, which serves stores over gRPC.
 type Config struct {
-	Remote         string        `yaml:"remote"`          // "host:port" or "unix:/path"; which of its stores, the backend's config says
-	Token          string        `yaml:"token"`           // bearer token; absent: none
-	TLS            TLS           `yaml:"tls"`             // how the connection is secured
-	ConnectTimeout time.Duration `yaml:"connect_timeout"` // to reach it
-	Attempts       int           `yaml:"attempts"`        // of a call, the first included
+	Remote         string        `yaml:"remote"`              // "host:port" or "unix:/path"; which of its stores, the backend's config says
+	Token          string        `yaml:"token" secret:"true"` // bearer token; absent: none
+	TLS            TLS           `yaml:"tls"`                 // how the connection is secured
+	ConnectTimeout time.Duration `yaml:"connect_timeout"`     // to reach it
+	Attempts       int           `yaml:"attempts"`            // of a call, the first included
 }
 
 // TLS is how a remote host is known and, where it asks for that, who this one is. The

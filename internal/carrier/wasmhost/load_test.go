@@ -60,7 +60,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"no memory", wasm{funcs: minimal().funcs}.bytes(), wasmhost.Options{}, "the module does not export its memory"},
 		{"a memory that is not exported", wasm{funcs: minimal().funcs, memory: []byte{0, 1}, hidden: []string{"memory"}}.bytes(), wasmhost.Options{}, "the module does not export its memory"},
 		{"an imported memory", wasm{funcs: minimal().funcs}.importing(wasmImport{"env", "memory", 2, []byte{0, 1}}).bytes(), wasmhost.Options{}, "the module imports a memory: it must export its own"},
-		{"more memory than it may have", wasm{funcs: minimal().funcs, memory: append([]byte{0}, leb(100)...)}.bytes(), wasmhost.Options{Memory: 1 << 20}, "the module cannot be compiled: section memory: min 100 pages (6 Mi) over limit of 16 pages (1 Mi)"},
+		{"more memory than it may have", wasm{funcs: minimal().funcs, memory: append([]byte{0}, leb(100)...)}.bytes(), wasmhost.Options{Memory: 1 << 20}, "limits.memory is 1048576 bytes, the module begins with more: section memory: min 100 pages (6 Mi) over limit of 16 pages (1 Mi)"},
 		{"too large a table", wasm{funcs: minimal().funcs, memory: []byte{0, 1}, tables: append([]byte{1, 0x70, 0}, leb(1<<20+1)...)}.bytes(), wasmhost.Options{}, "invalid argument: table entries is 1048577, limit is 1048576"},
 		{"too many tables", wasm{funcs: minimal().funcs, memory: []byte{0, 1}, tables: append([]byte{2, 0x70, 0}, append(leb(1<<20), 0x70, 0, 1)...)}.bytes(), wasmhost.Options{}, "invalid argument: table entries is 1048577, limit is 1048576"},
 		{"tables that are cut", wasm{funcs: minimal().funcs, memory: []byte{0, 1}, tables: []byte{2, 0x70, 0, 1}}.bytes(), wasmhost.Options{}, "the module cannot be read: its table section is cut, too long, or has what is unknown here"},

@@ -121,6 +121,9 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 		return nil, o.wrap(err)
 	}
 	if m.engine, err = r.compile(ctx, binary, &o); err != nil {
+		if strings.Contains(err.Error(), "section memory: min") {
+			return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "limits.memory is %d bytes, the module begins with more: %v", o.Memory, err))
+		}
 		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "the module cannot be compiled: %v", err))
 	}
 	defer func() {

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// rephrased are the parser's messages in the words of the rest of the program: what a user
+// wrote stands in quotes, and nothing else does.
+var rephrased = []struct {
+	theirs *regexp.Regexp
+	ours   string
+}{
+	{regexp.MustCompile(`expected .* value but got "EOL" \(<EOL>\)`), `a value is missing`},
+	{regexp.MustCompile(`expected a valid \d+ bit int but got ("(?:[^"\\]|\\.)*")`), `$1 is not a whole number`},
+	{regexp.MustCompile(`expected a valid \d+ bit uint but got ("(?:[^"\\]|\\.)*")`), `$1 is not a whole number of at least 0`},
+	{regexp.MustCompile(`expected (?:an int|a float) but got ("(?:[^"\\]|\\.)*") \(\w+\)`), `$1 is not a number`},
+	{regexp.MustCompile(`expected duration but got ("(?:[^"\\]|\\.)*").*`), `$1 is not a duration: a number with a unit, such as 30s or 1h30m`},
+	{regexp.MustCompile(`bool value must be true, 1, yes, false, 0 or no but got ("(?:[^"\\]|\\.)*")`), `$1 is neither true nor false`},
+	{regexp.MustCompile(`expected "<key>=<value>" but got ("(?:[^"\\]|\\.)*")`), `$1 is not PATH=VALUE`},
+	{regexp.MustCompile(`did you mean "([^"]*)"\?`), `did you mean $1?`},
+}
+
+var (
+	missing = regexp.MustCompile(`^expected "([^"]*)"$`)
+	oneOf   = regexp.MustCompile(`one of "[^"]*"(?:, ?"[^"]*")*`)
+	quoted  = regexp.MustCompile(`"([^"]*)"`)
+)
+
+// usage is what is wrong with the arguments, and which help to ask for.
+func usage(err error) (what, help string) {
+	what, help = err.Error(), "plinth --help"
+	for _, r := range rephrased {
+		what = r.theirs.ReplaceAllString(what, r.ours)
+	}
+	if m := missing.FindStringSubmatch(what); m != nil {
+		what = "missing: " + m[1]
+	}
+	what = oneOf.ReplaceAllStringFunc(what, func(s string) string {
+		var names []string
+		for _, m := range quoted.FindAllStringSubmatch(s, -1) {
+			names = append(names, m[1])
+		}
+		return "one of " + strings.Join(names, ", ")
+	})
+	var parse *kong.ParseError
+	if errors.As(err, &parse) && parse.Context != nil {
+		if command := parse.Context.Selected(); command != nil {
+			help = "plinth " + command.Path() + " --help"
+		}
+	}
+	return what, help
+}

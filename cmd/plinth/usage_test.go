@@ -1,0 +1,37 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// What is wrong with arguments is said in the program's words: of quotes there are those
+// around what was written, and the help that is named is the command's own.
+func TestUsageErrors(t *testing.T) {
+	for args, want := range map[string]string{
+		"foo":                    "unexpected argument foo|plinth --help",
+		"get":                    "missing: <key>|plinth get --help",
+		"set":                    "missing: <key> <value>|plinth set --help",
+		"get a b":                "unexpected argument b|plinth get --help",
+		"scan --limit x":         `--limit: "x" is not a whole number|plinth scan --help`,
+		"scan --limit":           "--limit: a value is missing|plinth scan --help",
+		"get --addr":             "--addr: a value is missing|plinth get --help",
+		"serve --log xml":        `--log must be one of text, json but got "xml"|plinth serve --help`,
+		"serve --bogus":          "unknown flag --bogus|plinth serve --help",
+		"get -x":                 "unknown flag -x, did you mean -h?|plinth get --help",
+		"config":                 "expected one of default, show, diff, schema|plinth config --help",
+		"ledger":                 "expected one of bootstrap, try, verify|plinth ledger --help",
+		"plugin new":             "missing: <dir>|plinth plugin new --help",
+		"check --explain=say a":  `--explain: "say" is neither true nor false|plinth check --help`,
+		"bench --rate x":         `--rate: "x" is not a number|plinth bench --help`,
+		"set k v --ttl 5":        `--ttl: "5" is not a duration: a number with a unit, such as 30s or 1h30m|plinth set --help`,
+		"serve --set a":          `--set: "a" is not PATH=VALUE|plinth serve --help`,
+		`scan --limit "expected`: `--limit: "\"expected" is not a whole number|plinth scan --help`,
+	} {
+		code, _, errs := plinthCommand(strings.Fields(args)...)
+		text, help, _ := strings.Cut(want, "|")
+		if code != exitUsage || errs != "plinth: "+text+"\nplinth: try \""+help+"\"\n" {
+			t.Errorf("plinth %s: exit code %d:\n%swant %s, %s", args, code, errs, text, help)
+		}
+	}
+}
