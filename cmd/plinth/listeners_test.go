@@ -16,7 +16,7 @@ func TestNoSettingIsForgotten(t *testing.T) {
 		want []string // the settings that it does not have
 	}{
 		{"http", func(c config.Server) any { return serverConfig(c) }, []string{"GRPC", "Limits.Memory", "Limits.Message"}},
-		{"grpc", func(c config.Server) any { return grpcConfig(c) }, []string{"HTTP", "Hosts", "Limits.Body", "Limits.Memory"}},
+		{"grpc", func(c config.Server) any { return grpcConfig(c) }, []string{"AdminToken", "HTTP", "Hosts", "Limits.Body", "Limits.Memory"}},
 	} {
 		if got := sentinel.Ignored(config.Server{}, nil, c.made); !slices.Equal(got, c.want) {
 			t.Errorf("%s does not have %q, want %q", c.name, got, c.want)

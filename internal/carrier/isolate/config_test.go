@@ -10,14 +10,14 @@ import (
 )
 
 // Every setting of a module reaches its worker, but for trust, which isolation excludes,
-// and isolation, by which the carrier is chosen.
+// isolation, by which the carrier is chosen, and gate, which is the host's: its TestGateFull.
 func TestNoSettingIsForgotten(t *testing.T) {
 	p := carrier.Plugin{Name: "m", Path: func(path string) string { return path }}
 	got := sentinel.Ignored(wasmhost.Config{}, map[string]any{"OnLoss": "restart"}, func(c wasmhost.Config) any {
 		m, o := from(p, &c)
 		return []any{m, o}
 	})
-	if want := []string{"Isolation", "Trust"}; !slices.Equal(got, want) {
+	if want := []string{"Gate", "Isolation", "Trust"}; !slices.Equal(got, want) {
 		t.Errorf("%q do nothing, want %q", got, want)
 	}
 	// Two settings go to both sides.

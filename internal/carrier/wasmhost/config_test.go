@@ -26,12 +26,12 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// Every setting of a module reaches it, but for its file, which is read, and its isolation,
-// by which the carrier is chosen.
+// Every setting of a module reaches it, but for its file, which is read, its isolation, by
+// which the carrier is chosen, and its gate, which is the host's: its TestGateFull.
 func TestNoSettingIsForgotten(t *testing.T) {
 	others := map[string]any{"OnLoss": "restart", "Trust": "trusted"}
 	got := sentinel.Ignored(Config{}, others, func(c Config) any { return c.options(carrier.Plugin{Name: "m"}) })
-	if want := []string{"Isolation", "Wasm"}; !slices.Equal(got, want) {
+	if want := []string{"Gate", "Isolation", "Wasm"}; !slices.Equal(got, want) {
 		t.Errorf("%q do nothing, want %q", got, want)
 	}
 }
