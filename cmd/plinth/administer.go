@@ -27,7 +27,7 @@ func (a adminServer) ask(ctx context.Context, method, path string, body []byte, 
 	if strings.HasPrefix(a.Addr, "grpc") {
 		return usagef("--addr %q: a server is administered over HTTP, http://HOST:PORT, https://… or unix:PATH", a.Addr)
 	}
-	c, err := endpoint{a.Addr, a.credentials}.http("/v1/admin")
+	c, err := endpoint(a).http("/v1/admin")
 	if err != nil {
 		return err
 	}
