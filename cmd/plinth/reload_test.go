@@ -159,7 +159,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	write(0)
 	rounds := 120
 	if testing.Short() {
-		rounds = 20
+		rounds = 30
 	}
 	if n, err := strconv.Atoi(os.Getenv("PLINTH_RELOADS")); err == nil {
 		rounds = n
@@ -182,57 +182,25 @@ func TestReloadsUnderLoad(t *testing.T) {
 	}
 	defer far.Close(context.Background())
 
-	var stop atomic.Bool
-	var mu sync.Mutex
-	var history []porcupine.Operation
-	start := time.Now()
-	var callers sync.WaitGroup
+	all := &callers{keys: 24, start: time.Now()}
 	for c := range 16 {
 		by := caller(webCaller{web})
 		if c%2 == 0 {
 			by = rpcCaller{storage.New(far, storage.Settings{Borrowed: true})}
 		}
-		callers.Go(func() {
-			for n := 0; !stop.Load(); n++ {
-				a := access{key: rand.IntN(24), put: rand.IntN(3) == 0, value: fmt.Sprintf("%d-%d", c, n)}
-				began := time.Since(start).Nanoseconds()
-				var got string
-				var err error
-				if a.put {
-					err = by.put(context.Background(), fmt.Sprint("k", a.key), a.value)
-				} else {
-					got, err = by.get(context.Background(), fmt.Sprint("k", a.key))
-				}
-				if err != nil {
-					t.Errorf("caller %d: %+v: %v", c, a, err)
-					return
-				}
-				op := porcupine.Operation{ClientId: c, Input: a, Call: began, Output: got, Return: time.Since(start).Nanoseconds()}
-				mu.Lock()
-				history = append(history, op)
-				mu.Unlock()
-				time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
-			}
-		})
+		all.add(t, by)
 	}
-	for n := range 6 { // what there is once, is there
+	for n := range 20 { // what there is once, is there
 		reload(n)
 	}
-	time.Sleep(100 * time.Millisecond)
+	all.judge(t)
 	memory, files, routines := resident(t), descriptors(t), runtime.NumGoroutine()
-	for n := 6; n < rounds && !t.Failed(); n++ {
-		reload(n)
-		if n%10 == 9 { // what was said so far is judged, and the next begins where it ended
-			time.Sleep(5 * time.Millisecond)
+	for n := 20; n < rounds && !t.Failed(); n++ {
+		if reload(n); n%50 == 0 {
+			all.judge(t)
 		}
 	}
-	stop.Store(true)
-	callers.Wait()
-	calls := len(history)
-	if result, _ := porcupine.CheckOperationsVerbose(register, history, time.Minute); result != porcupine.Ok {
-		t.Errorf("%d calls: the history is %s", calls, result)
-	}
-	history = nil
+	all.judge(t)
 	settles := func(what string, now func() int, most int) {
 		t.Helper()
 		var n int
@@ -243,14 +211,98 @@ func TestReloadsUnderLoad(t *testing.T) {
 		}
 		t.Errorf("%s: %d, at most %d expected", what, n, most)
 	}
-	settles("goroutines", runtime.NumGoroutine, routines+5)
-	settles("descriptors", func() int { return descriptors(t) }, files+2)
+	settles("goroutines", runtime.NumGoroutine, routines+20) // callers are in calls, more or fewer
+	settles("descriptors", func() int { return descriptors(t) }, files+4)
 	if !underRace {
-		settles("bytes of memory", func() int { return resident(t) }, memory+memory/10+16<<20)
+		settles("bytes of memory", func() int { return resident(t) }, memory+memory/10+4<<20)
 	}
+	after := resident(t)
+	all.end()
 	var is status
 	if err := json.Unmarshal([]byte(done(t, "status", "--json", "--addr", web)), &is); err != nil || is.Generation != rounds+1 || !is.Reload.OK {
 		t.Errorf("status: %+v, %v", is, err)
 	}
-	t.Logf("%d reloads, %d calls, memory %d → %d MiB, %d → %d descriptors", rounds, calls, memory>>20, resident(t)>>20, files, descriptors(t))
+	t.Logf("%d reloads, %d calls, memory %d → %d MiB, %d → %d descriptors", rounds, all.calls, memory>>20, after>>20, files, descriptors(t))
+}
+
+// callers call at once, and what they are answered is kept until it is judged.
+type callers struct {
+	keys  int
+	start time.Time
+	ended atomic.Bool
+	wg    sync.WaitGroup
+	turn  sync.RWMutex // for reading: by a call; for writing: by the judge
+
+	mu      sync.Mutex
+	first   caller
+	history []porcupine.Operation
+	calls   int
+	id      int
+}
+
+func (all *callers) now() int64 { return time.Since(all.start).Nanoseconds() }
+
+// add has one more call until the end.
+func (all *callers) add(t *testing.T, by caller) {
+	all.id++
+	id := all.id
+	if all.first == nil {
+		all.first = by
+	}
+	all.wg.Go(func() {
+		for n := 0; !all.ended.Load(); n++ {
+			a := access{key: rand.IntN(all.keys), put: rand.IntN(3) == 0, value: fmt.Sprintf("%d-%d", id, n)}
+			if err := all.call(by, id, a); err != nil {
+				t.Errorf("caller %d: %+v: %v", id, a, err)
+				return
+			}
+			time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
+		}
+	})
+}
+
+func (all *callers) call(by caller, id int, a access) (err error) {
+	all.turn.RLock()
+	defer all.turn.RUnlock()
+	op := porcupine.Operation{ClientId: id, Input: a, Output: "", Call: all.now()}
+	if a.put {
+		err = by.put(context.Background(), fmt.Sprint("k", a.key), a.value)
+	} else {
+		op.Output, err = by.get(context.Background(), fmt.Sprint("k", a.key))
+	}
+	op.Return = all.now()
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.calls++
+	all.history = append(all.history, op)
+	return err
+}
+
+// judge checks what was answered since it was called last. What is stored is what the next
+// history begins with.
+func (all *callers) judge(t *testing.T) {
+	t.Helper()
+	all.turn.Lock()
+	defer all.turn.Unlock()
+	var next []porcupine.Operation
+	for key := range all.keys {
+		op := porcupine.Operation{Input: access{key: key}, Call: all.now()}
+		got, err := all.first.get(context.Background(), fmt.Sprint("k", key))
+		if err != nil {
+			t.Error(err)
+		}
+		op.Output, op.Return = got, all.now()
+		all.history = append(all.history, op)
+		op.Input, op.Output = access{key: key, put: true, value: got}, ""
+		next = append(next, op)
+	}
+	if result, _ := porcupine.CheckOperationsVerbose(register, all.history, time.Minute); result != porcupine.Ok {
+		t.Errorf("%d calls: the history is %s", len(all.history), result)
+	}
+	all.history = next
+}
+
+func (all *callers) end() {
+	all.ended.Store(true)
+	all.wg.Wait()
 }
