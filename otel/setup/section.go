@@ -48,7 +48,7 @@ func parse(section *config.Node) (*parsed, error) {
 	if err != nil {
 		return nil, section.Errorf("", "%v", err)
 	}
-	if err := config.Join(s.validate(section, mapping), checkPages(section, mapping)); err != nil {
+	if err := config.Join(s.validate(section, mapping), checkPages(section, mapping), checkEndpoints(section, mapping)); err != nil {
 		return nil, err
 	}
 	p := &parsed{}

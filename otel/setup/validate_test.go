@@ -1,6 +1,7 @@
 package setup_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -108,6 +109,37 @@ logger_provider:
 				t.Errorf("%s\nwant\n%s", got, want)
 			}
 		})
+	}
+}
+
+// An endpoint that the SDK would take for another one, or of which it would drop a part, is an
+// error at its place.
+func TestEndpoints(t *testing.T) {
+	for endpoint, c := range map[string]struct{ http, grpc string }{
+		"http://localhost:4318/v1/traces":      {"", ""},
+		"https://collector.example.org":        {"", ""},
+		"http://[::1]:4317":                    {"", ""},
+		"localhost:4317":                       {"must begin with http:// or https://", ""},
+		"collector.example.org":                {"must begin with http:// or https://", "is neither a URL nor host:port"},
+		"/v1/traces":                           {"must begin with http:// or https://", "is neither a URL nor host:port"},
+		"https://":                             {"names no host", "names no host"},
+		"https:///v1/traces":                   {"names no host", "names no host"},
+		"https://:4318":                        {"names no host", "names no host"},
+		"ftp://localhost":                      {"must begin with http:// or https://", "must begin with http:// or https://"},
+		"http://user:pass@localhost:4318":      {"has a user or a password", "has a user or a password"},
+		"http://localhost:4318/v1/traces?k=v":  {"has a query", "has a query"},
+		"http://localhost:4318/v1/traces#here": {"has a query or a fragment", "has a query or a fragment"},
+		"http://local host":                    {"is no URL", "is no URL"},
+	} {
+		for kind, want := range map[string]string{"otlp_http": c.http, "otlp_grpc": c.grpc} {
+			err := setup.Validate(section(t, fmt.Sprintf("file_format: \"1.0\"\ntracer_provider: { processors: [ { batch: { exporter: { %s: { endpoint: %q } } } } ] }", kind, endpoint)))
+			switch {
+			case want == "" && err != nil:
+				t.Errorf("%s, %s: %v", kind, endpoint, err)
+			case want != "" && (err == nil || !strings.Contains(err.Error(), "telemetry.tracer_provider.processors[0].batch.exporter."+kind+".endpoint: "+want) || !strings.HasPrefix(err.Error(), "c.yaml:3:")):
+				t.Errorf("%s, %s: %v, want %s", kind, endpoint, err, want)
+			}
+		}
 	}
 }
 

@@ -1,0 +1,64 @@
+package setup
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/plinthkv/plinth/config"
+)
+
+// checkEndpoints reports endpoints of exporters that the SDK would take for others, or of
+// which it would drop a part.
+func checkEndpoints(section *config.Node, root map[string]any) error {
+	var errs []error
+	var walk func(v any, path string)
+	walk = func(v any, path string) {
+		switch v := v.(type) {
+		case []any:
+			for i, item := range v {
+				walk(item, fmt.Sprintf("%s[%d]", path, i))
+			}
+		case map[string]any:
+			for _, key := range slices.Sorted(maps.Keys(v)) {
+				at := strings.TrimPrefix(path+"."+key, ".")
+				exporter, _ := v[key].(map[string]any)
+				if endpoint, ok := exporter["endpoint"].(string); ok && (key == "otlp_http" || key == "otlp_grpc") {
+					if wrong := endpointError(endpoint, key == "otlp_grpc"); wrong != "" {
+						errs = append(errs, section.Errorf(at+".endpoint", "%s", wrong))
+					}
+				}
+				walk(v[key], at)
+			}
+		}
+	}
+	walk(root, "")
+	return config.Join(errs...)
+}
+
+// endpointError is what is wrong with an endpoint; empty: nothing. gRPC's may be host:port.
+func endpointError(endpoint string, grpc bool) string {
+	if grpc && !strings.Contains(endpoint, "://") {
+		if host, _, err := net.SplitHostPort(endpoint); err == nil && host != "" {
+			return ""
+		}
+		return "is neither a URL nor host:port"
+	}
+	u, err := url.Parse(endpoint)
+	switch {
+	case err != nil:
+		return "is no URL"
+	case u.Scheme != "http" && u.Scheme != "https":
+		return "must begin with http:// or https://"
+	case u.Hostname() == "":
+		return "names no host"
+	case u.User != nil:
+		return "has a user or a password, which are not sent: put them into headers"
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "has a query or a fragment, which are not sent"
+	}
+	return ""
+}
