@@ -113,27 +113,64 @@ func version() string {
 
 // source is where a command's configuration comes from.
 type source struct {
-	Config string            `help:"Configuration file; without one, the built-in configuration." type:"path" env:"PLINTH_CONFIG" short:"c"`
+	Config string            `help:"Configuration file, or - for standard input; without one, the built-in configuration." type:"path" env:"PLINTH_CONFIG" short:"c"`
 	Set    map[string]string `help:"Set one value of the configuration, such as server.http=127.0.0.1:8000; may be repeated." placeholder:"PATH=VALUE"`
 
 	content []byte // instead of a file; nil: there is none
 }
 
-func (s source) options(e env) []plinth.Option {
-	opts := append(backends(), plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set), plinth.WithCacheDir(cacheDir(e)))
-	if s.content != nil {
-		opts = append(opts, plinth.WithContent(s.content))
+// AfterApply reads a configuration that can be read only once.
+func (s *source) AfterApply(e env) (err error) {
+	s.Config, s.content, err = readOnce(s.Config, e.stdin)
+	return err
+}
+
+// mostInput is the largest configuration that is read from a pipe, in bytes: one more than
+// one may have.
+const mostInput = 1<<20 + 1
+
+// readOnce reads a configuration from standard input, which "-" names, or from a pipe. Of a
+// file, content is nil.
+func readOnce(path string, stdin io.Reader) (name string, content []byte, err error) {
+	switch info, err := os.Stat(path); {
+	case path == "-":
+		path = "standard input"
+	case err != nil || info.Mode()&os.ModeNamedPipe == 0:
+		return path, nil, nil // it is read where what is wrong with it is told
+	default:
+		f, err := os.Open(path)
+		if err != nil {
+			return path, nil, err
+		}
+		defer f.Close()
+		stdin = f
 	}
+	content, err = io.ReadAll(io.LimitReader(stdin, mostInput))
+	if content == nil {
+		content = []byte{}
+	}
+	return path, content, err
+}
+
+func (s source) options(e env) []plinth.Option {
+	opts := append(s.reading(e), plinth.WithCacheDir(cacheDir(e)))
 	if self, err := os.Executable(); err == nil { // it is its own worker
 		opts = append(opts, plinth.WithWorker(self))
 	}
 	return opts
 }
 
-// load reads the configuration, and opens nothing.
-func (s source) load(e env) (*config.Config, error) {
-	return plinth.Load(s.Config, append(backends(), plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set))...)
+// reading are the options by which a configuration is read.
+func (s source) reading(e env) []plinth.Option {
+	opts := append(backends(), plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set))
+	if s.content != nil {
+		opts = append(opts, plinth.WithContent(s.content))
+	}
+	return opts
 }
+
+// load reads the configuration, and opens nothing.
+func (s source) load(e env) (*config.Config, error) { return plinth.Load(s.Config, s.reading(e)...) }
 
 // cacheDir is where compiled plugins are kept: what PLINTH_CACHE_DIR says, else a
 // folder in the user's cache directory; empty, with a word about it, where there
@@ -157,7 +194,7 @@ func cacheDir(e env) string {
 }
 
 type checkCmd struct {
-	File string            `arg:"" optional:"" help:"The configuration file." type:"path"`
+	File string            `arg:"" optional:"" help:"The configuration file, or - for standard input." type:"path"`
 	Test string            `help:"Run the tests of a file, which names the configuration that it is about." type:"path" placeholder:"FILE"`
 	Set  map[string]string `help:"Set one value of the configuration; may be repeated." placeholder:"PATH=VALUE"`
 
@@ -174,11 +211,15 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	case c.Test != "":
 		return c.tests(ctx, e)
 	}
-	opts := source{Config: c.File, Set: c.Set}.options(e)
+	from := source{Config: c.File, Set: c.Set}
+	if err := from.AfterApply(e); err != nil {
+		return err
+	}
+	opts := from.options(e)
 	if !c.Deep {
 		opts = append(opts, plinth.WithTrial())
 	}
-	cfg, err := plinth.Load(c.File, opts...)
+	cfg, err := plinth.Load(from.Config, opts...)
 	if cfg == nil {
 		return listed(err)
 	}
@@ -226,7 +267,7 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	} else {
 		printStores(e.stdout, h)
 	}
-	fmt.Fprintf(e.stdout, "%s: ok\n", c.File)
+	fmt.Fprintf(e.stdout, "%s: ok\n", from.Config)
 	return nil
 }
 
