@@ -36,6 +36,10 @@ type Options struct {
 	Log              *slog.Logger // what the plugin logs; nil: nowhere
 	// Except are checks that are known to fail, each with its reason.
 	Except []storagetest.Exception
+	// Only, if set, leaves out the checks of which it returns false. Those that no host would
+	// send are of the category "hostile".
+	Only     func(category, check string) bool
+	FailFast bool // end after the first check that fails
 	// Each is told each result as it comes; nil: nobody.
 	Each func(storagetest.Result)
 }
@@ -152,13 +156,21 @@ func (r *Report) try(ctx context.Context, f storagetest.Factory, o Options, open
 	if err := b.Close(ctx); err != nil {
 		return fmt.Errorf("it cannot be closed: %w", err)
 	}
+	failed := false
 	each := func(one storagetest.Result) {
 		r.Results = append(r.Results, one)
+		failed = failed || one.Outcome == storagetest.Failed
 		if o.Each != nil {
 			o.Each(one)
 		}
 	}
-	hostile(ctx, open, o.Config, each)
+	f.Only = func(category, check string) bool {
+		return !(o.FailFast && failed) && (o.Only == nil || o.Only(category, check))
+	}
+	hostile(ctx, open, o.Config, f.Only, each)
+	if !o.FailFast && o.Only == nil {
+		f.Only = nil
+	}
 	f.Open = func(ctx context.Context) (storage.Backend, error) { return open(ctx, o.Config) }
 	return storagetest.Report(ctx, f, each, o.Except...)
 }

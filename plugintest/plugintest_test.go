@@ -98,6 +98,22 @@ func TestWrongPlugins(t *testing.T) {
 	}
 }
 
+// A part of the checks, and an end at the first that fails.
+func TestPartOfTheChecks(t *testing.T) {
+	binary, err := os.ReadFile("../internal/carrier/wasmhost/testdata/guests/parrot.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, binary, plugintest.Options{FailFast: true})
+	if n := r.Count(storagetest.Failed); n != 1 || r.Results[len(r.Results)-1].Outcome != storagetest.Failed {
+		t.Errorf("%d checks failed: %+v", n, r.Results)
+	}
+	r = run(t, binary, plugintest.Options{Only: func(category, check string) bool { return category == "hostile" && strings.HasPrefix(check, "conf") }})
+	if len(r.Results) != 1 || r.Results[0].Name != "configuration_with_an_unknown_field" {
+		t.Errorf("%+v", r.Results)
+	}
+}
+
 // What cannot be tried at all is an error.
 func TestNoPlugin(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -27,6 +28,9 @@ type pluginTestCmd struct {
 	Env     map[string]string `help:"A variable that the plugin sees; may be repeated." placeholder:"NAME=VALUE"`
 	NoTLS   bool              `name:"no-tls" help:"Start an executable without go-plugin's AutoMTLS, as process: { tls: off } does."`
 	Plain   bool              `help:"Ask an executable over gRPC, although it offers frames."`
+	Only    string            `name:"run" help:"Only the checks whose CATEGORY/CHECK matches." placeholder:"REGEXP"`
+	Fast    bool              `name:"fail-fast" help:"End after the first check that fails."`
+	Memory  config.Bytes      `help:"Linear memory of a module: what limits.memory gives it (64MiB by default)." default:"1GiB" placeholder:"SIZE"`
 	JSON    bool              `name:"json" help:"Print the report as one JSON object."`
 	Verbose bool              `short:"v" help:"Print every check, and what the plugin logs."`
 }
@@ -47,7 +51,14 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 	if t.env != nil {
 		return usagef("%s keeps what it stores in a cluster that goes by a clock of its own: the kit needs an empty store for each check, and moves the clock. Its own tests run the kit over a cluster of theirs", p.File)
 	}
-	o := plugintest.Options{Name: filepath.Base(p.File), Env: p.Env, Plaintext: p.NoTLS, Plain: p.Plain}
+	o := plugintest.Options{Name: filepath.Base(p.File), Env: p.Env, Plaintext: p.NoTLS, Plain: p.Plain, FailFast: p.Fast, Memory: uint64(p.Memory)}
+	if p.Only != "" {
+		only, err := regexp.Compile(p.Only)
+		if err != nil {
+			return usagef("--run: %v", err)
+		}
+		o.Only = func(category, check string) bool { return only.MatchString(category + "/" + check) }
+	}
 	if p.Config != "" {
 		o.Config = json.RawMessage(p.Config)
 	}

@@ -28,6 +28,9 @@ type Factory struct {
 	// Settle, if set, is called before goroutines are counted: it ends what
 	// belongs to the process and not to the backend, such as idle connections.
 	Settle func()
+	// Only, if set, leaves out the checks of which it returns false, in [Report]. Exceptions
+	// that are not needed are not told then.
+	Only func(category, check string) bool
 	// Again says that the whole kit runs over the same backend elsewhere, and that this is
 	// another way to it: [Run] leaves out the checks that take longest, unless PLINTH_KIT is
 	// "whole" in the environment.

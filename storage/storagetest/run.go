@@ -105,7 +105,12 @@ func Report(ctx context.Context, f Factory, each func(Result), exceptions ...Exc
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		each(k.run(ctx, c))
+		if f.Only == nil || f.Only(c.Category, c.Name) {
+			each(k.run(ctx, c))
+		}
+	}
+	if f.Only != nil {
+		return nil
 	}
 	for _, r := range k.exceptions() {
 		each(r)
