@@ -86,7 +86,7 @@ type Host struct {
 	running    context.Context // until Close
 	end        context.CancelFunc
 	background sync.WaitGroup // what goes on beside calls
-	phase      func(string)   // told where a reload is, in tests; nil: nobody
+	phase      func(string)   // told where a reload is, in tests; may be nil
 }
 
 // Open builds everything that cfg says. What is wrong is reported all at once,

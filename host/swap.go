@@ -10,7 +10,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// swap is a backend whose place another takes, or nobody.
+// swap is a backend that is replaced, or removed.
 type swap struct {
 	store  string
 	old    *backend

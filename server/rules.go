@@ -15,7 +15,7 @@ type rules struct {
 	stores          map[string]*storage.Store
 	guesses         map[*storage.Store]*budget.Guess
 	door            door.Door
-	admin           door.Door       // who may administer, from anywhere; without a token: nobody
+	admin           door.Door       // the token that lets callers administer from anywhere; empty: none does
 	hosts           map[string]bool // nil: any
 	maxOps, maxKeys int
 	body            int64
