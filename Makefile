@@ -48,6 +48,7 @@ generate: ## Rebuild the committed modules, generated code and pages (C guests n
 	tools/build-guests.sh
 	tools/build-c-guests.sh
 	$(GO) tool -modfile=tools/d2/go.mod d2 --theme 0 --pad 20 docs/architecture.d2 docs/architecture.svg
+	$(GO) tool -modfile=tools/d2/go.mod d2 --theme 0 --pad 20 docs/pipeline.d2 docs/pipeline.svg
 
 .PHONY: check-generated
 check-generated: ## Fail if generated code and pages have drifted from their source (modules: make test)
