@@ -6,28 +6,28 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds.
+// Config holds the settings in YAML.
 type Config struct {
-	Spans   bool   `yaml:"spans"`   // make spans
+	Spans   bool   `yaml:"spans"`   // create spans
 	Metrics bool   `yaml:"metrics"` // record durations
-	Tenant  Tenant `yaml:"tenant"`  // by which calls are told apart; empty: not at all
+	Tenant  Tenant `yaml:"tenant"`  // position of the tenant in a key, for a label of metrics; by default metrics have no such label
 }
 
-// Tenant is how calls are told apart by tenant.
+// Tenant configures the label of a call's tenant.
 type Tenant struct {
 	tenant.Config `yaml:",inline"`
-	// Max is how many tenants have a label of their own: the first that are seen.
-	// All others are "_other".
+	// Maximum of tenants with a label of their own: the first that are seen. All others
+	// are "_other".
 	Max int `yaml:"max"`
 }
 
-// DefaultConfig does both, for all tenants together.
+// DefaultConfig enables spans and metrics, without a label for tenants.
 func DefaultConfig() Config { return Config{Spans: true, Metrics: true, Tenant: Tenant{Max: 100}} }
 
 // maxTenants bounds Tenant.Max: every tenant is a set of time series.
 const maxTenants = 10_000
 
-// Validate tells what cannot be.
+// Validate returns an error for each invalid setting.
 func (c Config) Validate() error {
 	if c.Tenant.Max < 0 || c.Tenant.Max > maxTenants {
 		return wrappers.Fieldf("tenant.max", "want 0 to %d", maxTenants)
@@ -35,7 +35,7 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// Factory makes the wrappers of the kind instrument.
+// Factory returns the factory of instrument stages.
 func Factory() wrappers.Factory {
 	return wrappers.NewFactory("instrument", wrappers.Declaration{Preserves: "everything"}, DefaultConfig,
 		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {

@@ -1,25 +1,24 @@
-// Package otel is the wrapper instrument: a span and a duration for every call,
-// by OpenTelemetry's semantic conventions for databases. It uses the API alone:
-// whoever embeds the host brings the providers.
+// Package otel is the wrapper instrument, which records a span and a duration for
+// every call, by OpenTelemetry's semantic conventions for databases. It uses the
+// API alone: the program that embeds the host supplies the providers.
 //
 // Needs: nothing. Preserves: everything. Weakens: nothing.
 //
-// Metrics: the histogram db.client.operation.duration, in seconds, with
-// db.system.name (the backend), db.namespace (the store), db.operation.name,
-// plinth.stage, plinth.outcome ("ok", "not_found", "conflict", … a code), where
-// it is asked for plinth.tenant and, where the outcome is an error and not an
-// answer, error.type. Not found and conflict are answers. A transaction is its
-// reads, each as what it is, and a commit with its latency and its conflict; one
-// that writes a single key is the set or compare_and_set that it comes to. The
-// counter plinth.ttl.operations counts write sets with a time to live.
+// Metrics: the histogram db.client.operation.duration, in seconds. Its attributes
+// are db.system.name (the backend), db.namespace (the store), db.operation.name,
+// plinth.stage and plinth.outcome ("ok", "not_found", "conflict", … a code);
+// plinth.tenant, if configured; and error.type, if the outcome is an error. Not
+// found and conflict are not errors. A transaction is recorded as its reads, each
+// under its own operation, and a commit with its latency and its conflict; a
+// commit of a single key is recorded as the equivalent set or compare_and_set.
+// The counter plinth.ttl.operations counts write sets with a time to live.
 //
-// The tenants that are seen first have labels of their own, up to a number; all
-// others are "_other", calls that concern several are "_many", and calls that
-// concern none have no such label.
+// Up to a maximum, the tenants that are seen first have labels of their own. All
+// others are "_other", calls that concern several tenants are "_many", and calls
+// that concern none have no such label.
 //
-// Spans: one per call, "get cities" for a get in the store cities, only under a
-// parent that records; keys and values are never in them.
+// Spans: one per call, for example "get cities" for a get in the store cities,
+// and only under a recording parent. Keys and values are never in spans.
 //
-// Cost: attributes are made once each. A call that nobody samples allocates
-// nothing here.
+// Cost: attributes are created once. An unsampled call allocates nothing here.
 package otel

@@ -93,9 +93,9 @@ func Judge(pipeline []Stage) []Finding {
 		for _, rule := range s.Never {
 			above := slices.IndexFunc(pipeline[:i], func(a Stage) bool { return a.Does&rule.Under != 0 })
 			if above >= 0 {
-				text := s.Name + " stands under " + pipeline[above].Name + ": " + rule.Why
+				text := s.Name + " is below " + pipeline[above].Name + ": " + rule.Why
 				if pipeline[above].Kind == s.Kind {
-					text += "; one of the two is enough"
+					text += "; remove one of the two"
 				} else {
 					text += "; the better order is " + reordered(pipeline, i, above)
 				}

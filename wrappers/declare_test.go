@@ -27,11 +27,11 @@ func TestJudge(t *testing.T) {
 	}{
 		{"none", nil, ""},
 		{"the right order", []wrappers.Stage{picky, merger, repeater}, ""},
-		{"refused", []wrappers.Stage{merger, picky}, "!1 picky stands under merger: it counts; the better order is picky, merger"},
-		{"with one between", []wrappers.Stage{merger, warned, picky}, "1 warned: is odd|!2 picky stands under merger: it counts; the better order is picky, merger, warned"},
-		{"a warning", []wrappers.Stage{repeater, picky}, "1 picky stands under repeater: it counts twice; the better order is picky, repeater"},
-		{"both", []wrappers.Stage{repeater, merger, picky}, "!2 picky stands under merger: it counts; the better order is repeater, picky, merger|2 picky stands under repeater: it counts twice; the better order is picky, repeater, merger"},
-		{"two of a kind", []wrappers.Stage{again, again}, "1 again stands under again: it squares; one of the two is enough"},
+		{"refused", []wrappers.Stage{merger, picky}, "!1 picky is below merger: it counts; the better order is picky, merger"},
+		{"with one between", []wrappers.Stage{merger, warned, picky}, "1 warned: is odd|!2 picky is below merger: it counts; the better order is picky, merger, warned"},
+		{"a warning", []wrappers.Stage{repeater, picky}, "1 picky is below repeater: it counts twice; the better order is picky, repeater"},
+		{"both", []wrappers.Stage{repeater, merger, picky}, "!2 picky is below merger: it counts; the better order is repeater, picky, merger|2 picky is below repeater: it counts twice; the better order is picky, repeater, merger"},
+		{"two of a kind", []wrappers.Stage{again, again}, "1 again is below again: it squares; remove one of the two"},
 	} {
 		var got []string
 		for _, f := range wrappers.Judge(c.pipeline) {

@@ -71,7 +71,7 @@ func TestAudit(t *testing.T) {
 func TestChecked(t *testing.T) {
 	for stages, want := range map[string]string{
 		"[audit: { read: true }]": `unknown key "read": did you mean "reads"?`,
-		"[batch, audit]":          "audit stands under batch: a line could not say whose write it is; the better order is audit, batch",
+		"[batch, audit]":          "audit is below batch: a line could not say whose write it is; the better order is audit, batch",
 	} {
 		if _, err := open(t, io.Discard, stages); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", stages, err)

@@ -8,8 +8,8 @@ import "bytes"
 // Config is where in a key its tenant stands, as YAML holds it. The zero value
 // finds none.
 type Config struct {
-	Prefix string `yaml:"prefix"` // what keys of tenants begin with
-	Until  string `yaml:"until"`  // what follows the tenant; empty: the tenant is the whole rest
+	Prefix string `yaml:"prefix"` // prefix of the keys of tenants
+	Until  string `yaml:"until"`  // text that ends the tenant; by default the rest of the key is the tenant
 }
 
 // Set tells whether any key has a tenant.

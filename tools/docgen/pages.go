@@ -108,7 +108,7 @@ func (w wrapper) summary() string {
 // opening is the first paragraph of the package comment without its name.
 func (w wrapper) opening(paragraph string) string {
 	if _, after, ok := strings.Cut(paragraph, "the wrapper "+w.kind); ok {
-		paragraph = strings.TrimLeft(after, ":, ")
+		paragraph = strings.TrimPrefix(strings.TrimLeft(after, ":, "), "which ")
 	}
 	return paragraph
 }
@@ -117,8 +117,17 @@ func (w wrapper) opening(paragraph string) string {
 func wrappersPage(kinds []wrapper) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Wrappers\n\n" + generated)
-	b.WriteString(`A wrapper is a stage of a pipeline, outermost first. A bare name takes the defaults; "name" gives a stage a name of its
-own, which it needs where a kind stands twice. "plinth check --explain" says what the whole of a pipeline guarantees.
+	b.WriteString(`A wrapper is a stage of a pipeline. A pipeline lists its stages from the outermost to the innermost:
+
+` + "```yaml in stores.default" + `
+pipeline:
+  - instrument                                # a bare name: all defaults
+  - cache: { max_bytes: 64MiB, ttl: 60s }
+  - batch: { name: merge }                    # "name" tells stages of one kind apart
+` + "```" + `
+
+"plinth check" refuses orders that break something and warns of weak ones; "plinth check --explain" prints the guarantees of the whole pipeline.
+[configuration.md](configuration.md#pipelines) has a pipeline that suits most stores.
 
 | stage | does |
 | --- | --- |
@@ -141,7 +150,7 @@ own, which it needs where a kind stands twice. "plinth check --explain" says wha
 			if rule.Refuse {
 				verb = "must not"
 			}
-			fmt.Fprintf(&b, "It %s stand under a stage that %s: %s.\n\n", verb, rule.Under, rule.Why)
+			fmt.Fprintf(&b, "It %s be below a stage that %s: %s.\n\n", verb, rule.Under, rule.Why)
 		}
 		table(&b, k.config.fields)
 		for _, f := range k.config.fields {

@@ -9,14 +9,14 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds.
+// Config holds the settings in YAML.
 type Config struct {
-	MaxOps   int           `yaml:"max_ops"`         // of a merged write set; the backend's limit, where that is lower
-	MaxBytes int           `yaml:"max_bytes,bytes"` // of its keys and values
-	Linger   time.Duration `yaml:"linger"`          // how long a lone write waits for others; 0: not at all
+	MaxOps   int           `yaml:"max_ops"`         // maximum of ops in a merged write set; the backend's limit applies if it is lower
+	MaxBytes int           `yaml:"max_bytes,bytes"` // maximum of bytes in its keys and values
+	Linger   time.Duration `yaml:"linger"`          // how long a lone write waits for others; if zero, it does not wait
 }
 
-// DefaultConfig is what stands where the configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config { return Config{MaxOps: 1000, MaxBytes: 8 << 20} }
 
 // maxLinger keeps a slip of the unit from stopping all writes.
@@ -43,15 +43,15 @@ func (c Config) Declare(_ wrappers.Below, d *wrappers.Declaration) {
 		How: fmt.Sprintf("unconditional writes of several callers become one, of up to %d ops; each caller has an outcome of its own", c.MaxOps)})
 }
 
-// Factory makes the wrappers of the kind batch.
+// Factory returns the factory of batch stages.
 func Factory() wrappers.Factory {
 	d := wrappers.Declaration{
 		Needs:     storage.CapAtomic,
 		Does:      wrappers.Merges,
 		Preserves: "everything; each caller has an outcome of its own",
 		Never: []wrappers.Order{
-			{Under: wrappers.Identifies, Refuse: true, Why: "every write has an ID there, and such ones are never merged"},
-			{Under: wrappers.Merges, Why: "what arrives is merged already"},
+			{Under: wrappers.Identifies, Refuse: true, Why: "every write has an ID there, and writes with an ID are never merged"},
+			{Under: wrappers.Merges, Why: "the writes that arrive are merged already"},
 		},
 	}
 	return wrappers.NewFactory("batch", d, DefaultConfig,

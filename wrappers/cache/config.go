@@ -9,18 +9,18 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds.
+// Config holds the settings in YAML.
 type Config struct {
-	MaxBytes int           `yaml:"max_bytes,bytes"` // bytes of all entries, with what it takes to keep them
-	TTL      time.Duration `yaml:"ttl"`             // how long an item is kept at most
-	// NegativeTTL is how long it is kept that a key is absent; 0: not at all.
+	MaxBytes int           `yaml:"max_bytes,bytes"` // bytes of all entries, including their overhead
+	TTL      time.Duration `yaml:"ttl"`             // the longest time that an item is kept
+	// The longest time that an absent key is remembered. If zero, absent keys are not cached.
 	NegativeTTL time.Duration `yaml:"negative_ttl"`
-	// UnknownHold is how long after a write of unknown outcome its keys are not
-	// kept: as long as the backend may still be working on it.
+	// How long the keys of a write are not cached after its outcome was unknown. Set it to
+	// the longest time for which the backend may still be applying the write.
 	UnknownHold time.Duration `yaml:"unknown_hold"`
 }
 
-// DefaultConfig is what stands where the configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{MaxBytes: 64 << 20, TTL: time.Minute, NegativeTTL: 5 * time.Second, UnknownHold: time.Minute}
 }
@@ -51,16 +51,16 @@ func (c Config) Declare(b wrappers.Below, d *wrappers.Declaration) {
 	if !b.Shared {
 		return
 	}
-	how := fmt.Sprintf("what others write to the backend is seen after %s at the latest", max(c.TTL, c.NegativeTTL))
+	how := fmt.Sprintf("writes of others to the backend are seen after %s at the latest", max(c.TTL, c.NegativeTTL))
 	d.Changes = append(d.Changes, wrappers.Change{Of: wrappers.ReadAfterWrite, Weaker: true, How: how})
 	d.Warnings = append(d.Warnings, "others may write to this backend: "+how)
 }
 
-// Factory makes the wrappers of the kind cache.
+// Factory returns the factory of cache stages.
 func Factory() wrappers.Factory {
 	d := wrappers.Declaration{
 		Preserves: "everything, for those who write through this host",
-		Weakens:   "what others write to the backend may be seen late, by ttl at most",
+		Weakens:   "writes of others to the backend may be seen late, by at most ttl",
 	}
 	return wrappers.NewFactory("cache", d, DefaultConfig,
 		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {

@@ -1,16 +1,16 @@
-// Package cache is the wrapper cache: it keeps items that were read, and what
-// was found absent, in memory, bounded by bytes.
+// Package cache is the wrapper cache, which keeps items in memory after they were
+// read, and remembers absent keys, within a bound of bytes.
 //
-// Needs: that every writer of the backend goes through this host. What others
-// write is seen after the entry's time to live at the latest. Preserves: every
-// guarantee of the backend for those who go through the host, linearizability
-// included, whatever store of it they use. GetMany and Scan are not answered
-// from the cache, so that they stay one view. Weakens: what writers outside of
-// this host change may be seen late.
+// Needs: that every writer of the backend goes through this host. A write from
+// elsewhere is seen within the entry's time to live. Preserves: every guarantee
+// of the backend, including linearizability, for callers of this host, whichever
+// store they use. GetMany and Scan bypass the cache, so that each of their
+// results stays one view. Weakens: writes that bypass this host may be seen late.
 //
-// How: a write takes its keys out of the cache before it begins, and until its
-// outcome is known they are read from below and not kept. A read that was on its
-// way when the write began is not kept either. After an unknown outcome that
-// lasts for unknown_hold longer, for the backend may still be at it. Writes of
-// every pipeline arrive through wrappers.Hub. An entry ends when its item does.
+// How: a write removes its keys from the cache before it begins. Until its
+// outcome is known, reads of these keys go to the backend and are not cached;
+// neither is a read that was in flight when the write began. If the outcome is
+// unknown, this lasts for a further unknown_hold, because the backend may still
+// be applying the write. Writes of every pipeline arrive through wrappers.Hub. An
+// entry expires with its item.
 package cache

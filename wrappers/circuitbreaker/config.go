@@ -9,18 +9,18 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds. The circuit opens after Failures in a row, or, with
-// FailureRate, when so large a share of the latest calls failed.
+// Config holds the settings in YAML. The circuit opens after Failures failures in a row or,
+// if FailureRate is set, when that share of the latest calls failed.
 type Config struct {
-	Failures    int           `yaml:"failures"`     // in a row that open the circuit
-	FailureRate float64       `yaml:"failure_rate"` // instead: the share of calls within Window, from 0 to 1; 0: not used
-	Window      time.Duration `yaml:"window"`       // for FailureRate: how far back calls count
-	MinCalls    int           `yaml:"min_calls"`    // for FailureRate: fewer calls within Window say nothing
-	Delay       time.Duration `yaml:"delay"`        // how long the circuit stays open, give or take a tenth
-	Trials      int           `yaml:"trials"`       // calls that have to succeed then, in a row, to close it
+	Failures    int           `yaml:"failures"`     // failures in a row that open the circuit
+	FailureRate float64       `yaml:"failure_rate"` // opens the circuit by the share of failed calls within Window instead, from 0 to 1; if zero, it is not used
+	Window      time.Duration `yaml:"window"`       // for FailureRate: the time in which calls count
+	MinCalls    int           `yaml:"min_calls"`    // for FailureRate: the least calls within Window that can open the circuit
+	Delay       time.Duration `yaml:"delay"`        // how long the circuit stays open, plus or minus a tenth
+	Trials      int           `yaml:"trials"`       // calls in a row that must then succeed to close it
 }
 
-// DefaultConfig is what stands where the configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{Failures: 5, Window: 10 * time.Second, MinCalls: 20, Delay: 10 * time.Second, Trials: 1}
 }
@@ -62,7 +62,7 @@ func (c Config) Declare(_ wrappers.Below, d *wrappers.Declaration) {
 		How: fmt.Sprintf("nothing is passed on for %s after %s", c.Delay, when)})
 }
 
-// Factory makes the wrappers of the kind circuit_breaker.
+// Factory returns the factory of circuit_breaker stages.
 func Factory() wrappers.Factory {
 	return wrappers.NewFactory("circuit_breaker", wrappers.Declaration{Preserves: "everything"}, DefaultConfig,
 		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {

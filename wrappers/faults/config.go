@@ -11,20 +11,20 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds.
+// Config holds the settings in YAML.
 type Config struct {
-	Seed  uint64 `yaml:"seed"`  // the same seed and calls give the same faults; 0: another at every start
-	Rules []Rule `yaml:"rules"` // the first that strikes a call happens to it
+	Seed  uint64 `yaml:"seed"`  // the same seed and calls give the same faults; if zero, the seed differs at every start
+	Rules []Rule `yaml:"rules"` // for each call, the first rule that strikes applies
 }
 
 // Rule is a fault and what it happens to.
 type Rule struct {
-	Calls   []string      `yaml:"calls"`   // get, get_many, scan, apply, health; none: all
-	Prefix  string        `yaml:"prefix"`  // calls that touch a key beginning with it; empty: all
+	Calls   []string      `yaml:"calls"`   // get, get_many, scan, apply or health; by default all
+	Prefix  string        `yaml:"prefix"`  // only calls that touch a key beginning with this; by default all
 	Rate    float64       `yaml:"rate"`    // the share of these calls, from 0 to 1
-	Delay   time.Duration `yaml:"delay"`   // waited before the call
-	Error   string        `yaml:"error"`   // the code of an error, such as "unavailable"; empty: none
-	Applied bool          `yaml:"applied"` // the call is done all the same; of a write, the outcome is then unknown
+	Delay   time.Duration `yaml:"delay"`   // delay before the call
+	Error   string        `yaml:"error"`   // code of the error to return, such as "unavailable"; by default none
+	Applied bool          `yaml:"applied"` // apply the call before returning the error; the outcome of a write is then unknown
 }
 
 // calls are the names of what can fail.
@@ -40,7 +40,7 @@ func (c Config) Validate() error {
 		at := func(field string) string { return fmt.Sprintf("rules[%d].%s", i, field) }
 		for n, call := range r.Calls {
 			if !slices.Contains(calls, call) {
-				errs = append(errs, wrappers.Fieldf(fmt.Sprintf("%s[%d]", at("calls"), n), "there is no call %q; there are %s", call, strings.Join(calls, ", ")))
+				errs = append(errs, wrappers.Fieldf(fmt.Sprintf("%s[%d]", at("calls"), n), "unknown call %q: must be one of %s", call, strings.Join(calls, ", ")))
 			}
 		}
 		if !(r.Rate > 0 && r.Rate <= 1) {
@@ -50,13 +50,13 @@ func (c Config) Validate() error {
 			errs = append(errs, wrappers.Fieldf(at("delay"), "cannot be negative (got %s)", r.Delay))
 		}
 		if r.Error != "" && codeOf(r.Error) == storage.OK {
-			errs = append(errs, wrappers.Fieldf(at("error"), "there is no error %q", r.Error))
+			errs = append(errs, wrappers.Fieldf(at("error"), "unknown error %q", r.Error))
 		}
 		if r.Applied && r.Error == "" {
-			errs = append(errs, wrappers.Fieldf(at("applied"), "takes an error that is answered"))
+			errs = append(errs, wrappers.Fieldf(at("applied"), "requires error"))
 		}
 		if r.Error == "" && r.Delay == 0 {
-			errs = append(errs, wrappers.Fieldf(fmt.Sprintf("rules[%d]", i), "has neither a delay nor an error"))
+			errs = append(errs, wrappers.Fieldf(fmt.Sprintf("rules[%d]", i), "must set delay, error or both"))
 		}
 	}
 	return errors.Join(errs...)
@@ -72,11 +72,11 @@ func codeOf(name string) storage.Code {
 	return storage.OK
 }
 
-// Factory makes the wrappers of the kind faults.
+// Factory returns the factory of faults stages.
 func Factory() wrappers.Factory {
 	d := wrappers.Declaration{
 		Does:      wrappers.Injects,
-		Preserves: "that no write is said to have failed which may have been applied",
+		Preserves: "no write that may have been applied is reported as failed",
 		Weakens:   "everything else, on purpose",
 		Warnings:  []string{"makes calls fail on purpose"},
 	}

@@ -1,8 +1,8 @@
-// Package faults is the wrapper faults: it makes calls slow or fail, by
-// operation, prefix and rate, to see how what is above it stands that. A
-// configuration with it needs allow_faults: true.
+// Package faults is the wrapper faults, which delays calls or makes them fail, by
+// operation, prefix and rate, to test the layers above it. A configuration with
+// it requires allow_faults: true.
 //
-// Needs: nothing. Preserves: what is written is written, and no write is said to
-// have failed that may have been applied: an applied fault is of unknown outcome.
-// Weakens: everything else, on purpose.
+// Needs: nothing. Preserves: acknowledged writes are applied, and no write that
+// may have been applied is reported as failed: an applied fault has an unknown
+// outcome. Weakens: everything else, on purpose.
 package faults

@@ -135,10 +135,10 @@ func TestValidate(t *testing.T) {
 		rule faults.Rule
 		want string
 	}{
-		{faults.Rule{Rate: 1}, "rules[0]: has neither"},
+		{faults.Rule{Rate: 1}, "rules[0]: must set delay, error or both"},
 		{faults.Rule{Error: "unavailable"}, "rules[0].rate"},
 		{faults.Rule{Rate: 2, Error: "unavailable"}, "rules[0].rate"},
-		{faults.Rule{Rate: 1, Error: "nonsense"}, `rules[0].error: there is no error "nonsense"`},
+		{faults.Rule{Rate: 1, Error: "nonsense"}, `rules[0].error: unknown error "nonsense"`},
 		{faults.Rule{Rate: 1, Error: "ok"}, "rules[0].error"},
 		{faults.Rule{Rate: 1, Delay: -1}, "rules[0].delay"},
 		{faults.Rule{Rate: 1, Delay: 1, Applied: true}, "rules[0].applied"},

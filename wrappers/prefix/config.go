@@ -7,9 +7,9 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds.
+// Config holds the settings in YAML.
 type Config struct {
-	Prefix string `yaml:"prefix"` // what every key begins with below; any bytes
+	Prefix string `yaml:"prefix"` // prefix of every key in the backend; any bytes
 }
 
 // DefaultConfig has no prefix, which is not valid: it has to be chosen.
@@ -18,17 +18,17 @@ func DefaultConfig() Config { return Config{} }
 // Validate refuses what is no namespace.
 func (c Config) Validate() error {
 	if c.Prefix == "" {
-		return wrappers.Fieldf("prefix", "is missing: it is what the keys of this store begin with in the backend")
+		return wrappers.Fieldf("prefix", "is missing: set the prefix of this store's keys in the backend")
 	}
 	return nil
 }
 
 // Declare says what the stages below see.
 func (c Config) Declare(_ wrappers.Below, d *wrappers.Declaration) {
-	d.Preserves = fmt.Sprintf("everything, within the keys that begin with %q below", c.Prefix)
+	d.Preserves = fmt.Sprintf("everything, within the keys that begin with %q in the backend", c.Prefix)
 }
 
-// Factory makes the wrappers of the kind prefix.
+// Factory returns the factory of prefix stages.
 func Factory() wrappers.Factory {
 	return wrappers.NewFactory("prefix", wrappers.Declaration{Does: wrappers.Renames, Preserves: "everything"}, DefaultConfig,
 		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {

@@ -1,7 +1,8 @@
-// Package prefix is the wrapper prefix: a namespace in a backend that others use
-// too. Every key gets the prefix below, ranges stay within it, and nothing above
-// sees it.
+// Package prefix is the wrapper prefix, which maps a store onto a prefix of a
+// shared backend. It prepends the prefix to every key, keeps ranges within it,
+// and removes it from results.
 //
-// Needs: nothing. Preserves: everything. Weakens: keys and write sets may be as
-// much smaller as the prefix takes, which Info above it says.
+// Needs: nothing. Preserves: everything. Weakens: Info above it reports smaller
+// limits: a key loses the bytes of one prefix, a write set those of two for each
+// op that it may have.
 package prefix

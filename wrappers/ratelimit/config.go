@@ -10,27 +10,27 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds. A call costs a token for each op: a key that is
-// read, an op or check of a write set, a page of a scan.
+// Config holds the settings in YAML. A call costs one token per op: each key read, each op
+// or check of a write set, each page of a scan.
 type Config struct {
 	Rate  float64 `yaml:"rate"`  // tokens per second of each tenant
-	Burst int     `yaml:"burst"` // tokens that a bucket holds; 0: as many as come in a second
+	Burst int     `yaml:"burst"` // capacity of a bucket in tokens; if zero, the tokens of one second
 
-	RowsPerToken  int `yaml:"rows_per_token"`        // items of a page that cost one more; 0: they cost nothing
-	BytesPerToken int `yaml:"bytes_per_token,bytes"` // bytes of values, read, written or compared with, that cost one more; 0: they cost nothing
+	RowsPerToken  int `yaml:"rows_per_token"`        // items of a page per additional token; if zero, items are free
+	BytesPerToken int `yaml:"bytes_per_token,bytes"` // bytes of values (read, written or compared) per additional token; if zero, bytes are free
 
-	Tenant     tenant.Config    `yaml:"tenant"`      // where in a key its tenant stands; none: one bucket for all
-	Tenants    map[string]Quota `yaml:"tenants"`     // those that differ, by name
-	MaxTenants int              `yaml:"max_tenants"` // buckets that are kept; further tenants share some
+	Tenant     tenant.Config    `yaml:"tenant"`      // position of the tenant in a key; by default all calls share one bucket
+	Tenants    map[string]Quota `yaml:"tenants"`     // quotas of tenants that differ, by name of the tenant
+	MaxTenants int              `yaml:"max_tenants"` // maximum of tenants with a bucket of their own; further tenants share buckets
 }
 
 // Quota is what one tenant may do.
 type Quota struct {
 	Rate  float64 `yaml:"rate"`  // tokens per second
-	Burst int     `yaml:"burst"` // tokens that its bucket holds; 0: as many as come in a second
+	Burst int     `yaml:"burst"` // capacity of its bucket in tokens; if zero, the tokens of one second
 }
 
-// DefaultConfig is what stands where the configuration is silent. The rate has
+// DefaultConfig returns the defaults. The rate has
 // no default.
 func DefaultConfig() Config {
 	return Config{RowsPerToken: 100, BytesPerToken: 64 << 10, MaxTenants: 10_000}
@@ -43,7 +43,7 @@ func (c Config) Validate() error {
 		errs = append(errs, q.validate("tenants."+name+"."))
 	}
 	if len(c.Tenants) > 0 && !c.Tenant.Set() {
-		errs = append(errs, wrappers.Fieldf("tenants", "there are none: tenant does not say where in a key they stand"))
+		errs = append(errs, wrappers.Fieldf("tenants", "requires tenant, the position of the tenant in a key"))
 	}
 	for _, f := range []struct {
 		path string
@@ -83,13 +83,13 @@ func (c Config) Declare(_ wrappers.Below, d *wrappers.Declaration) {
 	d.Preserves = fmt.Sprintf("everything; %s has %v tokens a second, and %d at once", whose, c.Rate, Quota{c.Rate, c.Burst}.burst())
 }
 
-// Factory makes the wrappers of the kind rate_limit.
+// Factory returns the factory of rate_limit stages.
 func Factory() wrappers.Factory {
 	d := wrappers.Declaration{
-		Preserves: "everything; of a call that is refused nothing was done",
+		Preserves: "everything; a refused call has no effect",
 		Never: []wrappers.Order{
-			{Under: wrappers.Merges, Refuse: true, Why: "writes of several tenants arrive as one, so that one that is refused holds up the others"},
-			{Under: wrappers.Repeats, Why: "a call that was refused comes again, and each attempt costs"},
+			{Under: wrappers.Merges, Refuse: true, Why: "writes of several tenants arrive as one, so a refused tenant delays the others"},
+			{Under: wrappers.Repeats, Why: "refused calls are repeated, and each attempt costs tokens"},
 		},
 	}
 	return wrappers.NewFactory("rate_limit", d, DefaultConfig,

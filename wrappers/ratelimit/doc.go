@@ -1,13 +1,14 @@
-// Package ratelimit is the wrapper rate_limit: a token bucket for each tenant,
-// which every call pays from by its ops, rows and bytes. What is not known before
-// a call, such as the rows of a page, is paid after it: a bucket may be in debt,
-// and refuses until that is paid.
+// Package ratelimit is the wrapper rate_limit, which charges every call to the
+// token bucket of its tenant, by the ops, rows and bytes of the call. Costs that
+// are unknown before a call, such as the rows of a page, are charged after it: a
+// bucket may go into debt, and refuses calls until the debt is paid.
 //
 // Keys without a tenant share one bucket. Tenants beyond max_tenants share a
-// fixed number of buckets, by a hash of their name, so that a loud one disturbs
-// few others. A bucket is forgotten only when it is full, which gives nothing
-// away; every call that brings a new tenant, or finds no room, looks for such ones.
+// fixed number of buckets, chosen by a hash of the tenant's name, so that a busy
+// tenant disturbs few others. A bucket is dropped only when it is full, which
+// loses no debt. Calls that bring a new tenant, or find no room, look for such
+// buckets.
 //
-// Needs: nothing. Preserves: everything; of a call that is refused nothing was
-// done. Weakens: nothing.
+// Needs: nothing. Preserves: everything; a refused call has no effect. Weakens:
+// nothing.
 package ratelimit

@@ -494,7 +494,7 @@ func TestValidate(t *testing.T) {
 		{func(c *ratelimit.Config) { c.BytesPerToken = -1 }, "bytes_per_token"},
 		{func(c *ratelimit.Config) { c.MaxTenants = -1 }, "max_tenants"},
 		{func(c *ratelimit.Config) { c.Tenants = map[string]ratelimit.Quota{"a": {Rate: -1}} }, "tenants.a.rate"},
-		{func(c *ratelimit.Config) { c.Tenants = map[string]ratelimit.Quota{"a": {Rate: 1}} }, "tenants: there are none"},
+		{func(c *ratelimit.Config) { c.Tenants = map[string]ratelimit.Quota{"a": {Rate: 1}} }, "tenants: requires tenant"},
 	} {
 		config := ratelimit.DefaultConfig()
 		config.Rate = 1

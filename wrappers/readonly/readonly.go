@@ -7,12 +7,12 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds: nothing.
+// Config has no settings.
 type Config struct{}
 
-// Factory makes the wrappers of the kind read_only.
+// Factory returns the factory of read_only stages.
 func Factory() wrappers.Factory {
-	return wrappers.NewFactory("read_only", wrappers.Declaration{Preserves: "everything that reads are promised"},
+	return wrappers.NewFactory("read_only", wrappers.Declaration{Preserves: "every guarantee of reads"},
 		func() Config { return Config{} },
 		func(next storage.Backend, _ Config, s wrappers.Settings) (storage.Backend, error) {
 			return New(next, s), nil

@@ -9,19 +9,19 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds.
+// Config holds the settings in YAML.
 type Config struct {
-	Attempts  int           `yaml:"attempts"`   // of a call, the first included
-	BaseDelay time.Duration `yaml:"base_delay"` // the longest wait before the second; it doubles each time
-	MaxDelay  time.Duration `yaml:"max_delay"`  // and is never longer than this
-	Deadline  time.Duration `yaml:"deadline"`   // after the first attempt no other begins; 0: only the caller's
-	// Unknown is how long a write of unknown outcome is made again, over a backend
-	// that is idempotent; 0: not at all. It is less where the backend remembers IDs
-	// for less, or so few that 50,000 writes a second would have it forget them.
+	Attempts  int           `yaml:"attempts"`   // maximum of attempts per call, including the first
+	BaseDelay time.Duration `yaml:"base_delay"` // upper bound of the delay before the second attempt; it doubles with each attempt
+	MaxDelay  time.Duration `yaml:"max_delay"`  // upper bound of every delay
+	Deadline  time.Duration `yaml:"deadline"`   // time from the first attempt after which no other begins; if zero, only the caller's deadline applies
+	// How long a write of unknown outcome is retried over an idempotent backend. If zero, it is
+	// not retried. The time is shorter if the backend remembers IDs for less, or remembers so
+	// few that it would forget them sooner at 50,000 writes a second.
 	Unknown time.Duration `yaml:"unknown"`
 }
 
-// DefaultConfig is what stands where the configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{Attempts: 5, BaseDelay: 50 * time.Millisecond, MaxDelay: 2 * time.Second, Deadline: 10 * time.Second, Unknown: time.Second}
 }
@@ -62,18 +62,18 @@ func (c Config) Declare(b wrappers.Below, d *wrappers.Declaration) {
 	d.Changes = append(d.Changes, wrappers.Change{Of: wrappers.Repetition, How: how})
 }
 
-// identifies tells whether writes get an ID.
+// identifies reports whether writes get an ID.
 func (c Config) identifies(below storage.Info) bool {
 	return c.Unknown > 0 && below.Caps.Has(storage.CapIdempotent)
 }
 
-// Factory makes the wrappers of the kind retry.
+// Factory returns the factory of retry stages.
 func Factory() wrappers.Factory {
 	d := wrappers.Declaration{
 		Does:      wrappers.Repeats,
-		Preserves: "everything; a write is applied once at most",
+		Preserves: "everything; a write is applied at most once",
 		Never: []wrappers.Order{{Under: wrappers.Repeats,
-			Why: "each attempt of the one above makes all attempts of this one"}},
+			Why: "each attempt of the outer stage makes all attempts of the inner one"}},
 	}
 	return wrappers.NewFactory("retry", d, DefaultConfig,
 		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {

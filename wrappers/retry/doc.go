@@ -1,13 +1,13 @@
-// Package retry is the wrapper retry: it makes calls again that failed for a
-// reason that may pass, after waits with full jitter, within a deadline.
+// Package retry is the wrapper retry, which retries calls that failed with a
+// transient error, with full-jitter back-off, within a deadline.
 //
-// Reads are made again whenever that may help. A write is made again only where
-// nothing was written; one of unknown outcome only over a backend that is
-// idempotent, with the ID that its first attempt had, for as long as the ID is
-// certain to be remembered. A conflict is never repeated here, for the same
-// conditions fail again: storage.Update and storage.RetryOnConflict repeat the
-// whole read, modify and write.
+// Reads are retried whenever that may help. A write is retried only if it was
+// certainly not applied. A write of unknown outcome is retried only over an
+// idempotent backend, with the ID of its first attempt, and only while the
+// backend is certain to remember that ID. Conflicts are never retried here,
+// because the same conditions fail again: storage.Update and
+// storage.RetryOnConflict repeat the whole read, modify and write.
 //
-// Needs: nothing. Preserves: everything; a write is applied once at most.
+// Needs: nothing. Preserves: everything; a write is applied at most once.
 // Weakens: nothing; calls may take longer.
 package retry

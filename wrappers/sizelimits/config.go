@@ -7,13 +7,13 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds. Zero: not limited here.
+// Config holds the settings in YAML. If zero, a size is not limited here.
 type Config struct {
-	Key        int `yaml:"key,bytes"`         // bytes of a key
-	Value      int `yaml:"value,bytes"`       // bytes of a value
-	Ops        int `yaml:"ops"`               // ops and checks, together, of a write set
-	WriteBytes int `yaml:"write_bytes,bytes"` // bytes of all keys and values of a write set
-	Rows       int `yaml:"rows"`              // items of a page
+	Key        int `yaml:"key,bytes"`         // bytes of a key; if zero, not limited here
+	Value      int `yaml:"value,bytes"`       // bytes of a value; if zero, not limited here
+	Ops        int `yaml:"ops"`               // ops and checks, in total, of a write set; if zero, not limited here
+	WriteBytes int `yaml:"write_bytes,bytes"` // bytes of all keys and values of a write set; if zero, not limited here
+	Rows       int `yaml:"rows"`              // items of a page; if zero, not limited here
 }
 
 // DefaultConfig limits nothing.
@@ -33,7 +33,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// within tells whether no limit is above the one below.
+// within returns an error for each limit above the one below.
 func (c Config) within(below storage.Limits) error {
 	var errs []error
 	for _, l := range []struct {
@@ -41,7 +41,7 @@ func (c Config) within(below storage.Limits) error {
 		want, below int
 	}{{"key", c.Key, below.Key}, {"value", c.Value, below.Value}, {"ops", c.Ops, below.Ops}, {"write_bytes", c.WriteBytes, below.WriteBytes}} {
 		if l.below > 0 && l.want > l.below {
-			errs = append(errs, wrappers.Fieldf(l.path, "%d is above the limit of the backend below, %d", l.want, l.below))
+			errs = append(errs, wrappers.Fieldf(l.path, "%d exceeds the limit of the backend, %d", l.want, l.below))
 		}
 	}
 	return errors.Join(errs...)
@@ -50,10 +50,10 @@ func (c Config) within(below storage.Limits) error {
 var declaration = wrappers.Declaration{
 	Preserves: "everything",
 	Never: []wrappers.Order{{Under: wrappers.Merges,
-		Why: "one write that is too large has those that it was merged with applied once more, one by one"}},
+		Why: "one oversized write makes that stage apply all merged writes again, one by one"}},
 }
 
-// Factory makes the wrappers of the kind size_limits.
+// Factory returns the factory of size_limits stages.
 func Factory() wrappers.Factory {
 	return wrappers.NewFactory("size_limits", declaration, DefaultConfig,
 		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {

@@ -1,8 +1,8 @@
-// Package sizelimits is the wrapper size_limits: it refuses keys, values and
-// write sets that are larger than configured, and keeps pages short, before any
-// work is done.
+// Package sizelimits is the wrapper size_limits, which refuses keys, values and
+// write sets above the configured sizes, and shortens pages, before any work is
+// done.
 //
-// Needs: nothing. Preserves: everything. Weakens: nothing; its limits, where
-// they are stricter, become those of Info above it. A limit above the backend's
-// own is refused when the pipeline is built, for it would promise too much.
+// Needs: nothing. Preserves: everything. Weakens: nothing; Info above it reports
+// the stricter of its limits and the backend's. A limit above the backend's own
+// is an error when the pipeline is built, because the backend cannot honour it.
 package sizelimits

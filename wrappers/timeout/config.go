@@ -8,17 +8,17 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds. A zero of a single call stands for Timeout.
+// Config holds the settings in YAML. If a single call's deadline is zero, Timeout applies to it.
 type Config struct {
-	Timeout time.Duration `yaml:"timeout"`  // of every call that has none of its own below
-	Get     time.Duration `yaml:"get"`      // of a get
-	GetMany time.Duration `yaml:"get_many"` // of a get of several keys
-	Scan    time.Duration `yaml:"scan"`     // of one page
-	Apply   time.Duration `yaml:"apply"`    // of a write
-	Health  time.Duration `yaml:"health"`   // of a health check
+	Timeout time.Duration `yaml:"timeout"`  // deadline of every call without a deadline of its own below
+	Get     time.Duration `yaml:"get"`      // deadline of a get; if zero, Timeout applies
+	GetMany time.Duration `yaml:"get_many"` // deadline of a get of several keys; if zero, Timeout applies
+	Scan    time.Duration `yaml:"scan"`     // deadline of one page; if zero, Timeout applies
+	Apply   time.Duration `yaml:"apply"`    // deadline of a write; if zero, Timeout applies
+	Health  time.Duration `yaml:"health"`   // deadline of a health check; if zero, Timeout applies
 }
 
-// DefaultConfig is what stands where the configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config { return Config{Timeout: 5 * time.Second} }
 
 // Validate refuses what is no deadline.
@@ -38,11 +38,11 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Factory makes the wrappers of the kind timeout.
+// Factory returns the factory of timeout stages.
 func Factory() wrappers.Factory {
 	d := wrappers.Declaration{
 		Preserves: "everything",
-		Weakens:   "a write that is cut off after it was sent has an unknown outcome",
+		Weakens:   "a write that was cut off after it was sent has an unknown outcome",
 	}
 	return wrappers.NewFactory("timeout", d, DefaultConfig,
 		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {

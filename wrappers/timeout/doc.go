@@ -1,8 +1,8 @@
-// Package timeout is the wrapper timeout: it gives every call a deadline, where
-// its caller's is not earlier.
+// Package timeout is the wrapper timeout, which sets a deadline on every call,
+// unless the caller's is earlier.
 //
 // Needs: a backend that honours the end of a context, as every carrier does.
-// Preserves: everything. Weakens: a write that is cut off after it was sent has
-// an unknown outcome. Above retry it bounds all attempts together, below retry
-// each of them.
+// Preserves: everything. Weakens: a write that was cut off after it was sent has
+// an unknown outcome. Above retry, the deadline bounds all attempts together;
+// below retry, it bounds each attempt.
 package timeout
