@@ -25,7 +25,7 @@ type adminServer struct {
 // ask sends a request and decodes the answer into v.
 func (a adminServer) ask(ctx context.Context, method, path string, body []byte, v any) error {
 	if strings.HasPrefix(a.Addr, "grpc") {
-		return usagef("--addr %q: a server is administered over HTTP, http://HOST:PORT, https://… or unix:PATH", a.Addr)
+		return usagef("--addr %q: this command works over HTTP: http://HOST:PORT, https://… or unix:PATH", a.Addr)
 	}
 	c, err := endpoint(a).http("/v1/admin")
 	if err != nil {
@@ -60,7 +60,7 @@ func (r *reloadCmd) Run(ctx context.Context, e env) error {
 }
 
 type pluginRestartCmd struct {
-	Name   string      `arg:"" help:"The name of the plugin in the configuration."`
+	Name   string      `arg:"" help:"Name of the plugin in the configuration."`
 	Server adminServer `embed:""`
 	JSON   bool        `help:"Print the changes as JSON."`
 }
@@ -74,7 +74,7 @@ func (p *pluginRestartCmd) Run(ctx context.Context, e env) error {
 }
 
 type configDiffCmd struct {
-	File   string      `arg:"" optional:"" help:"A configuration file, as it would be in the place of the server's own; without one, that as it is now." type:"path"`
+	File   string      `arg:"" optional:"" help:"Configuration file to compare with the one in force. By default, the server's own file as it is now." type:"path"`
 	Server adminServer `embed:""`
 	JSON   bool        `help:"Print the changes as JSON."`
 }
@@ -147,7 +147,7 @@ func consequences(s host.StoreChange) string {
 
 type statusCmd struct {
 	Server adminServer `embed:""`
-	JSON   bool        `help:"Print it as JSON."`
+	JSON   bool        `help:"Print the status as JSON."`
 }
 
 func (s *statusCmd) Run(ctx context.Context, e env) error {

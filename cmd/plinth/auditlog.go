@@ -15,7 +15,7 @@ import (
 // auditLog is a hash-chained log in a served store.
 type auditLog struct {
 	Server overGRPC `embed:""`
-	Log    string   `help:"What the keys of the log begin with." default:"audit/"`
+	Log    string   `help:"Prefix of the log's keys." default:"audit/"`
 }
 
 func (l auditLog) with(ctx context.Context, do func(*auth.Chain) error) error {
@@ -24,14 +24,14 @@ func (l auditLog) with(ctx context.Context, do func(*auth.Chain) error) error {
 
 type auditVerifyCmd struct {
 	Audit auditLog `embed:""`
-	Known string   `help:"The hash of an entry that was noted before, such as the head of an earlier run: it has to be in the log." placeholder:"HASH"`
+	Known string   `help:"Hash that the log must contain, such as the head printed by an earlier run." placeholder:"HASH"`
 }
 
 // Help is what "plinth audit verify --help" adds.
 func (*auditVerifyCmd) Help() string {
-	return `Each entry has the hash of the one before. What was changed, removed, swapped or put between is found, and so is an
-end that was cut off. Who can write to the whole store can write a whole new log, though: note the head that this
-command prints somewhere else, and give it to the next run with --known.`
+	return `Each entry contains the hash of the previous one, so changed, removed, swapped and inserted entries are detected, and so is a
+truncated end. However, a writer with access to the whole store can write a whole new log: keep the head that this
+command prints somewhere else, and pass it to the next run with --known.`
 }
 
 func (c *auditVerifyCmd) Run(ctx context.Context, e env) error {
@@ -42,14 +42,14 @@ func (c *auditVerifyCmd) Run(ctx context.Context, e env) error {
 		}
 		out := forPeople(e.stdout)
 		for _, n := range r.Open {
-			fmt.Fprintf(out, "note: entry %d is an intent of which nothing says what came of it\n", n)
+			fmt.Fprintf(out, "note: entry %d is an intent without an outcome\n", n)
 		}
 		for _, f := range r.Faults {
 			fmt.Fprintf(out, "fault: %s\n", f)
 		}
 		fmt.Fprintf(out, "entries: %d\nhead:    %s\n", r.Entries, r.Head)
 		if len(r.Faults) > 0 {
-			return fmt.Errorf("the log is not what was written")
+			return fmt.Errorf("verification failed: the log was modified")
 		}
 		return nil
 	})
@@ -57,10 +57,10 @@ func (c *auditVerifyCmd) Run(ctx context.Context, e env) error {
 
 type auditListCmd struct {
 	Audit auditLog                  `embed:""`
-	From  *time.Time                `help:"Only from then on, as RFC 3339." placeholder:"TIME"`
-	Until *time.Time                `help:"Only before then, as RFC 3339." placeholder:"TIME"`
-	Actor string                    `help:"Only of this actor."`
-	Org   identity.OrganizationSlug `help:"Only of this organization."`
+	From  *time.Time                `help:"Only entries from this time on (RFC 3339)." placeholder:"TIME"`
+	Until *time.Time                `help:"Only entries before this time (RFC 3339)." placeholder:"TIME"`
+	Actor string                    `help:"Only entries of this actor."`
+	Org   identity.OrganizationSlug `help:"Only entries of this organization."`
 	JSON  bool                      `name:"json" help:"Write each entry as a JSON object."`
 }
 

@@ -12,14 +12,14 @@ import (
 type backupCmd struct {
 	Server endpoint `embed:""`
 	Store  string   `arg:"" help:"Name of the store."`
-	File   string   `arg:"" help:"The file, which is replaced if it exists."`
+	File   string   `arg:"" help:"File to write. An existing file is replaced."`
 }
 
 // Help is what "plinth backup --help" adds.
 func (*backupCmd) Help() string {
-	return `The store must have the capability snapshot_scan. The file holds one state of it, compressed, with expiries
-and a checksum; docs/backup.md has the format. It has mode 0600, and takes its name only when it is whole: an error
-or a signal leaves nothing of it. A backup cannot go on after an interruption, because the state is gone by then.`
+	return `The store must have the capability snapshot_scan. The file contains one state of the store, compressed, with expiries
+and a checksum; docs/backup.md describes the format. The file has mode 0600, and appears under its name only when it is complete:
+after an error or a signal, nothing of it remains. An interrupted backup cannot be resumed, because its snapshot is gone.`
 }
 
 func (b *backupCmd) Run(ctx context.Context, e env) error {
@@ -30,10 +30,10 @@ func (b *backupCmd) Run(ctx context.Context, e env) error {
 			return err
 		}
 		if !info.Caps.Has(storage.CapSnapshotScan) {
-			return fmt.Errorf("%s cannot be backed up: its backend, %s, cannot read one state (no snapshot_scan); see plinth export", t, info.Name)
+			return fmt.Errorf("%s cannot be backed up: its backend, %s, does not support snapshots (no snapshot_scan); use plinth export", t, info.Name)
 		}
 		if !tellsExpiries(info) {
-			return fmt.Errorf("%s cannot be backed up: its backend, %s, does not tell when items expire (no expiry_on_read)", t, info.Name)
+			return fmt.Errorf("%s cannot be backed up: its backend, %s, does not return expiries (no expiry_on_read)", t, info.Name)
 		}
 		w, err := backup.Create(b.File)
 		if err != nil {
@@ -44,7 +44,7 @@ func (b *backupCmd) Run(ctx context.Context, e env) error {
 		defer p.count(ctx, from, bounds{})()
 		if err := all(ctx, from, w, p); err != nil {
 			err = ended(ctx.Done(), err)
-			return errors.Join(fmt.Errorf("%w: %s was not written, and has to be begun anew", err, b.File), w.Abort())
+			return errors.Join(fmt.Errorf("%w: %s was not written; start the backup again", err, b.File), w.Abort())
 		}
 		if err := w.Commit(); err != nil {
 			return err

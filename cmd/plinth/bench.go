@@ -17,32 +17,32 @@ import (
 
 type benchCmd struct {
 	Target target `embed:""`
-	Config string `help:"Drive the store of this configuration, opened in this program, in place of a served one." type:"path" short:"c"`
+	Config string `help:"Open the store of this configuration file in this process, instead of calling a server." type:"path" short:"c"`
 
-	Workload     string        `help:"What is done: a letter of YCSB, from A to F, or a mix of read, update, insert, scan and modify, such as read=90,update=10." default:"A"`
-	Distribution string        `help:"Which keys are asked for: zipfian, uniform or latest; as it is, what the workload has." default:""`
-	Records      uint64        `help:"How many items there are." default:"10000"`
+	Workload     string        `help:"Workload: a YCSB letter from A to F, or a mix of read, update, insert, scan and modify, such as read=90,update=10." default:"A"`
+	Distribution string        `help:"Distribution of keys: zipfian, uniform or latest. By default, that of the workload." default:""`
+	Records      uint64        `help:"Number of items." default:"10000"`
 	KeySize      int           `help:"Bytes of a key." default:"24"`
 	ValueSize    int           `help:"Bytes of a value." default:"100"`
-	Rate         float64       `help:"Operations per second of all callers together; 0: each caller begins the next when the one before is done." default:"0"`
-	Callers      int           `help:"How many callers there are, each with a connection of its own." default:"16"`
-	Warmup       time.Duration `help:"How long before anything is counted." default:"5s"`
-	Duration     time.Duration `help:"How long it is counted." default:"30s"`
-	Prefix       string        `help:"What the keys begin with. Everything that begins with it is removed, before and after." default:"bench/"`
-	Keep         bool          `help:"Leave the items there."`
+	Rate         float64       `help:"Operations per second of all callers together (0 = each caller starts an operation when its previous one ends)." default:"0"`
+	Callers      int           `help:"Number of callers, each with its own connection." default:"16"`
+	Warmup       time.Duration `help:"Warm-up time before measuring." default:"5s"`
+	Duration     time.Duration `help:"Duration of the measurement." default:"30s"`
+	Prefix       string        `help:"Prefix of the keys. All keys with it are removed before and after the run." default:"bench/"`
+	Keep         bool          `help:"Keep the items after the run."`
 
 	JSON    string   `name:"json" help:"Write the result to a file, for --compare." placeholder:"FILE"`
-	SVG     string   `name:"svg" help:"Draw latencies over time into a file." placeholder:"FILE"`
-	Compare []string `help:"Compare two results, and do nothing else: --compare BEFORE,AFTER." placeholder:"FILE,FILE"`
+	SVG     string   `name:"svg" help:"Write a chart of latencies over time to a file." placeholder:"FILE"`
+	Compare []string `help:"Only compare two results: --compare BEFORE,AFTER." placeholder:"FILE,FILE"`
 }
 
 // Help is what "plinth bench --help" adds.
 func (*benchCmd) Help() string {
-	return `With --rate, an operation's latency counts from when it was due, so that what waits for a store that stops is not
-forgotten. Without it, latencies are those of callers who wait, which flatter a store that stops: use a rate to
-say how a store behaves, and none to find out how much it can do.
+	return `With --rate, a latency counts from the moment when the operation was due, so that the waits of a stalled store are
+included. Without it, each caller waits for its previous operation, which hides the stalls of a store. Use a rate to
+measure latencies, and no rate to measure the maximum throughput.
 
-Compare what was measured on the same machine, idle: "plinth bench --json before.json", then after a change
+Compare only results from the same machine, while it is idle: run "plinth bench --json before.json", make your change, run
 "plinth bench --json after.json", then "plinth bench --compare before.json,after.json".`
 }
 
@@ -86,7 +86,7 @@ func (c *benchCmd) options() (o loadgen.Options, err error) {
 	o.Prefix, o.Records, o.KeySize, o.Value = c.Prefix, c.Records, c.KeySize, c.ValueSize
 	o.Rate, o.Callers, o.Warmup, o.Duration = c.Rate, c.Callers, c.Warmup, c.Duration
 	if c.Prefix == "" {
-		return o, fmt.Errorf("--prefix is empty: everything in the store would be removed")
+		return o, fmt.Errorf("--prefix must not be empty: the run removes every key with the prefix")
 	}
 	return o, o.Validate()
 }
@@ -170,13 +170,13 @@ func (c *benchCmd) fill(ctx context.Context, e env, o loadgen.Options, s served)
 	w := to.writer(ctx, info)
 	for n := range o.Records {
 		if err := errors.Join(ctx.Err(), w.Put(ctx, o.Key(n), value)); err != nil {
-			return fmt.Errorf("filling in items: %w", cause(err))
+			return fmt.Errorf("write items: %w", cause(err))
 		}
 	}
 	err = w.Close(ctx)
 	p.leave()
 	if err != nil {
-		return fmt.Errorf("filling in items: %w", cause(err))
+		return fmt.Errorf("write items: %w", cause(err))
 	}
 	return nil
 }
@@ -210,7 +210,7 @@ func (w *writerOf) Write(p []byte) (int, error) { *w = append(*w, p...); return 
 
 func (c *benchCmd) compare(w io.Writer) error {
 	if len(c.Compare) != 2 {
-		return usagef("--compare takes two files, with a comma between them")
+		return usagef("--compare expects two files, separated by a comma")
 	}
 	var results [2]*loadgen.Result
 	for i, name := range c.Compare {

@@ -12,69 +12,69 @@ const defaultAddr = "http://127.0.0.1:7421"
 
 const description = `A storage host: key-value backends as plugins, behind pipelines of wrappers, served over gRPC and HTTP.
 
-"plinth serve" alone serves one store, "default", in memory, on 127.0.0.1:7421, and on 7420 for gRPC. A configuration
-file says what else there is; "plinth config default" prints the built-in one, with comments.
+Without a configuration file, "plinth serve" serves one store, "default", in memory, on 127.0.0.1:7421 (HTTP) and
+127.0.0.1:7420 (gRPC). "plinth config default" prints this built-in configuration, with comments.
 
-Keys and values are bytes: as arguments they are taken as they are; "-" as a value reads standard
-input. Whatever a flag can say about the configuration, the environment can too:
+Keys and values are bytes, taken literally from the arguments; the value "-" reads standard input.
+Environment variables can set every configuration value that flags can:
 PLINTH_SERVER__HTTP=127.0.0.1:8000, PLINTH_STORES__DEFAULT__PIPELINE__CACHE__TTL=30s.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict.`
+Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 conflict.`
 
 type cli struct {
 	Serve  serveCmd  `cmd:"" group:"serving" help:"Serve the stores of a configuration over gRPC and HTTP."`
-	Reload reloadCmd `cmd:"" group:"serving" help:"Have a server read its configuration again, and put it in force while it serves."`
-	Status statusCmd `cmd:"" group:"serving" help:"Show what a server runs, and what came of its last reload."`
-	Check  checkCmd  `cmd:"" group:"serving" help:"Check a configuration file, its plugins included, without serving it."`
+	Reload reloadCmd `cmd:"" group:"serving" help:"Reload the configuration of a running server."`
+	Status statusCmd `cmd:"" group:"serving" help:"Show the configuration that a server runs, and the outcome of its last reload."`
+	Check  checkCmd  `cmd:"" group:"serving" help:"Check a configuration file, including its plugins, without serving it."`
 
-	Get    getCmd    `cmd:"" group:"data" help:"Write the value at a key to standard output."`
-	Set    setCmd    `cmd:"" group:"data" help:"Store a value at a key."`
-	Delete deleteCmd `cmd:"" group:"data" help:"Remove a key; one that is absent is no error."`
-	Cas    casCmd    `cmd:"" group:"data" help:"Store a value at a key if it is as expected."`
+	Get    getCmd    `cmd:"" group:"data" help:"Write the value of a key to standard output."`
+	Set    setCmd    `cmd:"" group:"data" help:"Store a value under a key."`
+	Delete deleteCmd `cmd:"" group:"data" help:"Delete a key. An absent key is not an error."`
+	Cas    casCmd    `cmd:"" group:"data" help:"Store a value under a key if the key's current state is as expected."`
 	Scan   scanCmd   `cmd:"" group:"data" help:"Write the items of a range to standard output, in byte order."`
 	Clear  clearCmd  `cmd:"" group:"data" help:"Remove every key of a range."`
-	Import importCmd `cmd:"" group:"data" help:"Store the items of a file, a JSON object on each line."`
-	Export exportCmd `cmd:"" group:"data" help:"Write the items of a range to a file, as import reads them."`
+	Import importCmd `cmd:"" group:"data" help:"Store the items of a file with a JSON object on each line."`
+	Export exportCmd `cmd:"" group:"data" help:"Write the items of a range to a file that import can read."`
 
-	Backup  backupCmd  `cmd:"" group:"move" help:"Write a store, in one state, to a file."`
-	Restore restoreCmd `cmd:"" group:"move" help:"Check a backup file, and put its items into a store."`
-	Copy    copyCmd    `cmd:"" group:"move" help:"Copy the items of a store to another, or compare the two."`
+	Backup  backupCmd  `cmd:"" group:"move" help:"Write a consistent snapshot of a store to a file."`
+	Restore restoreCmd `cmd:"" group:"move" help:"Verify a backup file, and store its items."`
+	Copy    copyCmd    `cmd:"" group:"move" help:"Copy a store to another, or compare the two."`
 
-	Bench benchCmd `cmd:"" group:"info" help:"Drive a store as its users do, and measure how long they wait."`
+	Bench benchCmd `cmd:"" group:"info" help:"Generate load on a store, and measure latencies."`
 
 	Config struct {
 		Default configDefaultCmd `cmd:"" help:"Print the built-in configuration."`
-		Show    configShowCmd    `cmd:"" help:"Print a configuration as it comes out of file, environment and flags, without secrets."`
-		Diff    configDiffCmd    `cmd:"" help:"Show what a reload would do with a configuration file."`
+		Show    configShowCmd    `cmd:"" help:"Print the effective configuration from file, environment and flags, without secrets."`
+		Diff    configDiffCmd    `cmd:"" help:"Show the changes that a reload would make."`
 		Schema  configSchemaCmd  `cmd:"" help:"Print the JSON Schema of configuration files, for editors."`
-	} `cmd:"" group:"info" help:"Look at configurations."`
+	} `cmd:"" group:"info" help:"Inspect configurations."`
 	Plugin struct {
 		List    pluginListCmd    `cmd:"" help:"List the plugins of a configuration."`
-		Restart pluginRestartCmd `cmd:"" help:"Have a server start a plugin again."`
-		Inspect pluginInspectCmd `cmd:"" help:"Check a module or executable and show what it says of itself."`
-		Test    pluginTestCmd    `cmd:"" help:"Run the conformance kit and hostile input against a plugin."`
-		New     pluginNewCmd     `cmd:"" help:"Write a plugin in Go that works, to begin with."`
-	} `cmd:"" group:"info" help:"Look at plugins, test them, begin one."`
+		Restart pluginRestartCmd `cmd:"" help:"Restart a plugin of a running server."`
+		Inspect pluginInspectCmd `cmd:"" help:"Check a module or executable, and show its name, version and capabilities."`
+		Test    pluginTestCmd    `cmd:"" help:"Test a plugin with the conformance kit and with hostile input."`
+		New     pluginNewCmd     `cmd:"" help:"Scaffold a working plugin in Go."`
+	} `cmd:"" group:"info" help:"Inspect, test and scaffold plugins."`
 	Keys struct {
 		List       keysListCmd       `cmd:"" help:"List the keys of an organization."`
 		Show       keysShowCmd       `cmd:"" help:"Print a key as it is stored."`
 		Add        keysAddCmd        `cmd:"" help:"Store a new key."`
-		Revoke     keysRevokeCmd     `cmd:"" help:"End a key for good."`
-		Rotate     keysRotateCmd     `cmd:"" help:"Put a new key in the place of an old one."`
-		Activate   keysActivateCmd   `cmd:"" help:"Switch a key on again."`
-		Deactivate keysDeactivateCmd `cmd:"" help:"Switch a key off, until it is switched on again."`
-	} `cmd:"" group:"auth" help:"Keep the public keys that tokens are verified with, in a served store."`
+		Revoke     keysRevokeCmd     `cmd:"" help:"Revoke a key permanently."`
+		Rotate     keysRotateCmd     `cmd:"" help:"Replace a key with a new one."`
+		Activate   keysActivateCmd   `cmd:"" help:"Reactivate a key."`
+		Deactivate keysDeactivateCmd `cmd:"" help:"Deactivate a key until it is reactivated."`
+	} `cmd:"" group:"auth" help:"Manage public keys for verifying tokens, in a served store."`
 	Audit struct {
-		Verify auditVerifyCmd `cmd:"" help:"Check that nothing of an audit log was changed, removed or put between."`
+		Verify auditVerifyCmd `cmd:"" help:"Verify that no entry of an audit log was changed, removed or inserted."`
 		List   auditListCmd   `cmd:"" help:"Print the entries of an audit log."`
-	} `cmd:"" group:"auth" help:"Look at the audit log of a served store."`
+	} `cmd:"" group:"auth" help:"Inspect the audit log of a served store."`
 	Ledger struct {
-		Bootstrap ledgerBootstrapCmd `cmd:"" help:"Get an organization and a vault on a fresh cluster, and print a configuration for them."`
-		Try       ledgerTryCmd       `cmd:"" help:"Try on a cluster what the backend counts on."`
-		Verify    ledgerVerifyCmd    `cmd:"" help:"Check the blocks of a vault, its state, and what the server says of a key."`
+		Bootstrap ledgerBootstrapCmd `cmd:"" help:"Create an organization and a vault on a fresh cluster, and print a configuration for them."`
+		Try       ledgerTryCmd       `cmd:"" help:"Verify that a cluster behaves as the backend assumes."`
+		Verify    ledgerVerifyCmd    `cmd:"" help:"Verify the blocks and the state of a vault, and the server's proof of a key."`
 	} `cmd:"" group:"info" help:"Set up and check clusters of InferaDB Ledger."`
 	Postgres struct {
-		Init postgresInitCmd `cmd:"" help:"Create the tables of a store of the configuration."`
+		Init postgresInitCmd `cmd:"" help:"Create the tables of a configured store."`
 	} `cmd:"" group:"info" help:"Set up stores on PostgreSQL."`
 	Version versionCmd `cmd:"" group:"info" help:"Print the version."`
 }
@@ -88,10 +88,10 @@ type endpoint struct {
 // credentials are how a server is known, and who the caller is.
 type credentials struct {
 	Token     string `help:"Bearer token of the server." env:"PLINTH_TOKEN"`
-	TokenFile string `help:"File that holds the token." placeholder:"FILE" type:"path" env:"PLINTH_TOKEN_FILE" xor:"token"`
-	CA        string `name:"ca" help:"PEM file of who signed the server's certificate, in the place of those that the system trusts." placeholder:"FILE" type:"path" env:"PLINTH_CA"`
-	Cert      string `name:"client-cert" help:"PEM file of a certificate that says who calls." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_CERT"`
-	Key       string `name:"client-key" help:"PEM file of its private key." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_KEY"`
+	TokenFile string `help:"File with the bearer token." placeholder:"FILE" type:"path" env:"PLINTH_TOKEN_FILE" xor:"token"`
+	CA        string `name:"ca" help:"PEM file of certificate authorities to trust instead of the system's." placeholder:"FILE" type:"path" env:"PLINTH_CA"`
+	Cert      string `name:"client-cert" help:"PEM file of the client certificate." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_CERT"`
+	Key       string `name:"client-key" help:"PEM file of the client certificate's private key." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_KEY"`
 }
 
 // tls are the files, for a connection that is encrypted.
@@ -108,7 +108,7 @@ func (c credentials) token() (string, error) {
 	}
 	token := strings.TrimSpace(string(raw))
 	if token == "" || len(raw) > mostToken {
-		return "", usagef("--token-file: %s holds no token: it has %d bytes", c.TokenFile, len(raw))
+		return "", usagef("--token-file: %s contains no token: its size is %d bytes", c.TokenFile, len(raw))
 	}
 	return token, nil
 }
@@ -124,7 +124,7 @@ type target struct {
 
 // bounds are a range of keys.
 type bounds struct {
-	Prefix *string `help:"Only keys that begin with this."`
-	Start  *string `help:"From this key on."`
-	End    *string `help:"Up to this key, which is left out."`
+	Prefix *string `help:"Only keys with this prefix."`
+	Start  *string `help:"First key (inclusive)."`
+	End    *string `help:"End key (exclusive)."`
 }

@@ -12,26 +12,26 @@ import (
 
 type copyCmd struct {
 	Server     endpoint `embed:""`
-	From       string   `required:"" help:"The store to read, at --addr unless it has an address of its own." placeholder:"[ADDR/]STORE"`
-	To         string   `required:"" help:"The store to write, likewise." placeholder:"[ADDR/]STORE"`
-	FromToken  string   `help:"Bearer token for --from. --token is sent to --addr alone." env:"PLINTH_FROM_TOKEN"`
-	ToToken    string   `help:"Bearer token for --to, likewise." env:"PLINTH_TO_TOKEN"`
-	Prefix     *string  `help:"Only keys that begin with this."`
-	Resume     string   `help:"Keep in this file how far it has come, and go on from there if it exists." placeholder:"FILE"`
-	WithoutTTL bool     `name:"without-ttl" help:"Leave expiries out: the copies never expire."`
-	Verify     bool     `help:"Compare the stores afterwards." xor:"verify"`
-	VerifyOnly bool     `help:"Compare the stores, and copy nothing." xor:"verify"`
+	From       string   `required:"" help:"Store to read, at --addr unless it has its own address." placeholder:"[ADDR/]STORE"`
+	To         string   `required:"" help:"Store to write, at --addr unless it has its own address." placeholder:"[ADDR/]STORE"`
+	FromToken  string   `help:"Bearer token for --from. --token is sent only to --addr." env:"PLINTH_FROM_TOKEN"`
+	ToToken    string   `help:"Bearer token for --to. --token is sent only to --addr." env:"PLINTH_TO_TOKEN"`
+	Prefix     *string  `help:"Only keys with this prefix."`
+	Resume     string   `help:"Record progress in this file, and resume from it if it exists." placeholder:"FILE"`
+	WithoutTTL bool     `name:"without-ttl" help:"Drop expiries: the copies never expire."`
+	Verify     bool     `help:"Compare the stores after copying." xor:"verify"`
+	VerifyOnly bool     `help:"Only compare the stores." xor:"verify"`
 }
 
 // Help is what "plinth copy --help" adds.
 func (*copyCmd) Help() string {
 	return `For example: plinth copy --from default --to grpc://kv.example.org:7420/default
 
-Items are put over those of the other store; its other keys stay. They keep their expiries, and get new versions. Each page
-is one state of the store that is read; the whole is not: stop its writers, or compare. Copying again after an interruption is
-harmless, and with --resume it goes on from where it was.
+Copied items replace items of the other store with the same keys; its other keys stay. Copies keep their expiries, and get new
+versions. Each page that is read is one state of the store, but the whole is not: stop its writers, or compare afterwards.
+Copying again after an interruption is harmless; with --resume, it continues from where it stopped.
 
-A comparison reads both stores in order, prints the first differences, and ends with the exit code 1 if there are any.`
+A comparison reads both stores in order, prints the first differences, and exits with 1 if there are any.`
 }
 
 // side is one of the two stores.
@@ -54,7 +54,7 @@ func (c *copyCmd) Run(ctx context.Context, e env) (err error) {
 	case from.String() == to.String():
 		return usagef("--from and --to are the same store")
 	case c.VerifyOnly && c.Resume != "":
-		return usagef("--verify-only excludes --resume")
+		return usagef("--verify-only cannot be combined with --resume")
 	}
 	r, err := from.side(ctx)
 	if err != nil {
@@ -88,7 +88,7 @@ func (c *copyCmd) target(flag, named, token string) (target, error) {
 		t.Server.Token, t.Server.TokenFile = token, ""
 	}
 	if t.Store == "" || t.Server.Addr == "" || strings.HasSuffix(t.Server.Addr, "/") {
-		return t, usagef("%s %q names no store: it must be STORE or ADDR/STORE", flag, named)
+		return t, usagef("%s %q names no store: must be STORE or ADDR/STORE", flag, named)
 	}
 	return t, nil
 }
@@ -107,7 +107,7 @@ func (t target) side(ctx context.Context) (*side, error) {
 
 func (c *copyCmd) copy(ctx context.Context, from, to *side, e env) error {
 	if !c.WithoutTTL && !tellsExpiries(from.about) {
-		return fmt.Errorf("%s does not tell when items expire (no expiry_on_read): --without-ttl copies them without expiries", from)
+		return fmt.Errorf("%s does not return expiries (no expiry_on_read); use --without-ttl to copy without them", from)
 	}
 	b := bounds{Prefix: c.Prefix}
 	j := job{Command: "copy", From: from.String(), To: to.String()}
@@ -122,7 +122,7 @@ func (c *copyCmd) copy(ctx context.Context, from, to *side, e env) error {
 	defer p.leave()
 	defer p.count(ctx, from, rest(b, done.After))()
 	err = c.items(ctx, from, to, b, done, p)
-	return done.end(ended(ctx.Done(), err), "copying again puts all of them")
+	return done.end(ended(ctx.Done(), err), "copying again stores all of them")
 }
 
 // items copies what is beyond what is done.

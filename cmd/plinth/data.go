@@ -28,15 +28,15 @@ func (g *getCmd) Run(ctx context.Context, e env) error {
 type setCmd struct {
 	Target target         `embed:""`
 	Key    string         `arg:"" help:"The key."`
-	Value  string         `arg:"" help:"The value; \"-\" reads it from standard input."`
-	TTL    *time.Duration `name:"ttl" help:"How long the item lives, such as 90s or 24h; 0s removes it."`
+	Value  string         `arg:"" help:"The value. \"-\" reads standard input."`
+	TTL    *time.Duration `name:"ttl" help:"Time to live, such as 90s or 24h. 0s removes the item."`
 }
 
 func (s *setCmd) Run(ctx context.Context, e env) error { return s.put(ctx, e, expected{}) }
 
 func (s *setCmd) put(ctx context.Context, e env, ex expected) error {
 	if s.TTL != nil && *s.TTL < 0 {
-		return usagef("--ttl is negative: %s", *s.TTL)
+		return usagef("--ttl must not be negative (got %s)", *s.TTL)
 	}
 	return s.Target.with(ctx, func(to served) error {
 		value, err := readValue(s.Value, e.stdin)
@@ -72,13 +72,13 @@ func (c *casCmd) Run(ctx context.Context, e env) error {
 	case c.Present:
 		ex.kind = storage.CheckPresent
 	case c.Version != nil && *c.Version == 0:
-		return usagef("--version is 0, which no item has: use --absent to expect that the key is absent")
+		return usagef("--version must be at least 1; use --absent to expect an absent key")
 	case c.Version != nil:
 		ex.kind, ex.version = storage.CheckVersion, *c.Version
 	case c.Expect != nil:
 		ex.kind, ex.value = storage.CheckValue, []byte(*c.Expect)
 	default:
-		return usagef("cas needs one of --absent, --present, --version and --expect")
+		return usagef("cas requires one of --absent, --present, --version and --expect")
 	}
 	return c.Set.put(ctx, e, ex)
 }
@@ -86,15 +86,15 @@ func (c *casCmd) Run(ctx context.Context, e env) error {
 type scanCmd struct {
 	Target  target `embed:""`
 	Bounds  bounds `embed:""`
-	Limit   int    `help:"Most items; 0: all."`
-	Reverse bool   `help:"From the end."`
+	Limit   int    `help:"Maximum number of items (0 = no limit)."`
+	Reverse bool   `help:"Scan in descending order."`
 	Keys    bool   `help:"Write keys only, one on each line."`
 	JSON    bool   `name:"json" help:"Write each item as a JSON object."`
 }
 
 func (s *scanCmd) Run(ctx context.Context, e env) error {
 	if s.Limit < 0 {
-		return usagef("--limit is negative")
+		return usagef("--limit must not be negative")
 	}
 	return s.Target.with(ctx, func(from served) error {
 		return from.scan(ctx, scanQuery{bounds: s.Bounds, limit: s.Limit, reverse: s.Reverse, keysOnly: s.Keys}, func(l line) error { return s.write(forPeople(e.stdout), l) })
@@ -116,18 +116,18 @@ func (s *scanCmd) write(w io.Writer, l line) error {
 type clearCmd struct {
 	Target target `embed:""`
 	Bounds bounds `embed:""`
-	All    bool   `help:"Remove every key there is."`
+	All    bool   `help:"Remove every key of the store."`
 }
 
 func (cl *clearCmd) Run(ctx context.Context) error {
 	switch none := cl.Bounds == (bounds{}); {
 	case none && !cl.All:
-		return usagef("clear needs --prefix, --start, --end or --all")
+		return usagef("clear requires --prefix, --start, --end or --all")
 	case !none && cl.All:
-		return usagef("--all excludes --prefix, --start and --end")
+		return usagef("--all cannot be combined with --prefix, --start or --end")
 	}
 	if start, end := cl.Bounds.span(); !cl.All && len(start) == 0 && end == nil {
-		return usagef("these bounds leave out nothing: to remove everything takes --all")
+		return usagef("the bounds cover every key; use --all to remove everything")
 	}
 	return cl.Target.with(ctx, func(s served) error { return s.clear(ctx, cl.Bounds) })
 }

@@ -15,13 +15,13 @@ import (
 type exportCmd struct {
 	Target target `embed:""`
 	Bounds bounds `embed:""`
-	File   string `arg:"" default:"-" help:"The file; gzip if it ends in .gz; \"-\" is standard output."`
+	File   string `arg:"" default:"-" help:"File to write, compressed if its name ends in .gz. \"-\" is standard output."`
 }
 
 // Help is what "plinth export --help" adds.
 func (*exportCmd) Help() string {
-	return `A file appears under its name only when it is whole. Each page of the scan is consistent in
-itself; what others write meanwhile may be in or not.`
+	return `The file appears under its name only when it is complete. Each page of the scan is consistent; concurrent writes may
+or may not be included.`
 }
 
 func (x *exportCmd) Run(ctx context.Context, e env) (err error) {

@@ -19,14 +19,14 @@ const maxLine = 128 << 20
 
 type importCmd struct {
 	Target target `embed:""`
-	File   string `arg:"" help:"The file, as export writes it, also compressed by gzip; \"-\" is standard input."`
+	File   string `arg:"" help:"File written by export, gzip-compressed or not. \"-\" is standard input."`
 }
 
 // Help is what "plinth import --help" adds.
 func (*importCmd) Help() string {
 	return `Each line, or each item of a JSON array, is an object with "key" and "value", or "key64" and "value64" in base64, and
-"expires_at" where the item expires. An error names its line; what was before it is in. A rate
-limit is waited for. Items are put, so that importing a file twice, or again after an error, is harmless.`
+optionally "expires_at". An error names its line; items before that line are stored. If a rate limit refuses an item, import waits.
+Importing a file twice, or again after an error, is harmless.`
 }
 
 func (im *importCmd) Run(ctx context.Context, e env) (err error) {
@@ -106,7 +106,7 @@ func (i *importer) settled(ops []storage.Op, err error) error {
 }
 
 func (i *importer) interrupted() error {
-	return fmt.Errorf("%s: interrupted; %d items are in", i.file, i.stored)
+	return fmt.Errorf("%s: interrupted after %d items were stored", i.file, i.stored)
 }
 
 // inputLine is a line of the input, or why it could not be read.
@@ -163,7 +163,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 		raw = append(raw, part...)
 		switch {
 		case len(raw) > maxLine:
-			return nil, fmt.Errorf("a line of more than %d bytes", maxLine)
+			return nil, fmt.Errorf("a line exceeds %d bytes", maxLine)
 		case err == bufio.ErrBufferFull:
 			continue
 		case err == io.EOF && len(raw) > 0:

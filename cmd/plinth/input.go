@@ -30,7 +30,7 @@ func plainText(r io.Reader) (*bufio.Reader, error) {
 	case bytes.HasPrefix(head, []byte{0xef, 0xbb, 0xbf}):
 		_, _ = b.Discard(3) // they are there
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe}), bytes.HasPrefix(head, []byte{0xfe, 0xff}):
-		return nil, errors.New("the text is in UTF-16: convert it to UTF-8, as by iconv -f UTF-16 -t UTF-8")
+		return nil, errors.New("UTF-16 is not supported: convert the file to UTF-8, for example with iconv -f UTF-16 -t UTF-8")
 	}
 	return b, nil
 }
@@ -69,7 +69,7 @@ func items(r io.Reader) func() ([]byte, error) {
 			case errors.Is(err, io.EOF):
 				err = io.ErrUnexpectedEOF
 			case len(v) > maxLine:
-				err = fmt.Errorf("an item of more than %d bytes", maxLine)
+				err = fmt.Errorf("an item exceeds %d bytes", maxLine)
 			}
 			return v, err
 		}
@@ -77,7 +77,7 @@ func items(r io.Reader) func() ([]byte, error) {
 			return nil, err
 		}
 		if _, err := d.ReadToken(); err != io.EOF {
-			return nil, errors.New("there is more behind the array")
+			return nil, errors.New("unexpected data after the array")
 		}
 		return nil, io.EOF
 	}

@@ -36,7 +36,7 @@ func TestImportOfOtherForms(t *testing.T) {
 		"UTF-16, the other way":      {"\xfe\xff\x00{", "iconv -f UTF-16 -t UTF-8"},
 		"an array that is cut":       {`[{"key":"a","value":"1"},{"key":"b"`, ":2: "},
 		"an array that does not end": {`[{"key":"a","value":"1"}`, ":2: "},
-		"an array and more":          {array + "x", "more behind the array"},
+		"an array and more":          {array + "x", "data after the array"},
 		"an array of what is none":   {`[{"key":"a","value":"1"},5]`, ":2: "},
 		"gzip that is cut":           {zipped(lines)[:20], "unexpected EOF"},
 		"a name in other case":       {`{"Key":"a","value":"1"}`, `unknown name "Key"`},

@@ -46,8 +46,8 @@ func (o overGRPC) with(ctx context.Context, do func(*storage.Store) error) error
 type keysOf struct {
 	Server overGRPC                  `embed:""`
 	Org    identity.OrganizationSlug `help:"Slug of the organization." required:"" env:"PLINTH_ORG"`
-	Audit  string                    `help:"Where in the store what is done is recorded, an intent before and an outcome after; empty: nowhere." default:"audit/"`
-	Actor  string                    `help:"Who does it, for the record; as it is, user@host." env:"PLINTH_ACTOR"`
+	Audit  string                    `help:"Prefix of the audit log in the store, which records an intent before each operation and an outcome after it. If empty, nothing is recorded." default:"audit/"`
+	Actor  string                    `help:"Actor for the audit log. By default, user@host." env:"PLINTH_ACTOR"`
 }
 
 // with opens the keys for one command.
@@ -80,8 +80,8 @@ func (k keysOf) actor() string {
 
 type keysListCmd struct {
 	Keys   keysOf `embed:""`
-	Active bool   `help:"Only those that are usable now."`
-	JSON   bool   `name:"json" help:"Write each as a JSON object, with the public key."`
+	Active bool   `help:"Only keys that are usable now."`
+	JSON   bool   `name:"json" help:"Write each key as a JSON object, with the public key."`
 }
 
 func (c *keysListCmd) Run(ctx context.Context, e env) error {
@@ -158,9 +158,9 @@ func (c *keysShowCmd) Run(ctx context.Context, e env) error {
 
 // newKey is a key that a command adds.
 type newKey struct {
-	PublicKey string     `arg:"" name:"public-key" help:"The public key of Ed25519, as 43 characters of base64url; - reads that, or PEM as openssl writes it, from standard input."`
-	From      *time.Time `name:"valid-from" help:"Usable from then on, as RFC 3339; as it is, now." placeholder:"TIME"`
-	Until     *time.Time `name:"valid-until" help:"Usable until then, as RFC 3339; as it is, without an end." placeholder:"TIME"`
+	PublicKey string     `arg:"" name:"public-key" help:"Ed25519 public key, as 43 characters of base64url. \"-\" reads it, or PEM as openssl writes it, from standard input."`
+	From      *time.Time `name:"valid-from" help:"Time from which the key is usable (RFC 3339). By default, now." placeholder:"TIME"`
+	Until     *time.Time `name:"valid-until" help:"Time until which the key is usable (RFC 3339). By default, without an end." placeholder:"TIME"`
 }
 
 func (n *newKey) key(kid string, client identity.ClientID, cert identity.CertID, stdin io.Reader) (k auth.PublicSigningKey, err error) {
@@ -197,7 +197,7 @@ func readPublicKey(arg string, stdin io.Reader) (k auth.PublicKey, err error) {
 		return auth.ParsePublicKey(strings.TrimSpace(string(raw)))
 	}
 	if block.Type != "PUBLIC KEY" {
-		return k, usagef("standard input is a %s, it must be a PUBLIC KEY", strings.ToLower(block.Type))
+		return k, usagef("standard input is a %s, must be a PUBLIC KEY", strings.ToLower(block.Type))
 	}
 	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
@@ -205,16 +205,16 @@ func readPublicKey(arg string, stdin io.Reader) (k auth.PublicKey, err error) {
 	}
 	public, ok := parsed.(ed25519.PublicKey)
 	if !ok {
-		return k, usagef("standard input is a key of type %T, it must be one of Ed25519", parsed)
+		return k, usagef("standard input is a key of type %T, must be an Ed25519 key", parsed)
 	}
 	return auth.NewPublicKey(public)
 }
 
 type keysAddCmd struct {
 	Keys   keysOf            `embed:""`
-	Client identity.ClientID `help:"ID of the API client that signs with it." required:""`
+	Client identity.ClientID `help:"ID of the API client that signs with the key." required:""`
 	Cert   identity.CertID   `help:"ID of the client's certificate." required:""`
-	Kid    string            `arg:"" help:"The key's ID, as tokens name it."`
+	Kid    string            `arg:"" help:"The key's ID, the kid of tokens."`
 	New    newKey            `embed:""`
 }
 
@@ -228,9 +228,9 @@ func (c *keysAddCmd) Run(ctx context.Context, e env) error {
 
 type keysRotateCmd struct {
 	Keys  keysOf        `embed:""`
-	Grace time.Duration `help:"How long the old key stays usable beside the next; as it is, it is revoked at once."`
+	Grace time.Duration `help:"Time for which the old key stays usable along with the new one. By default, it is revoked at once."`
 	Old   string        `arg:"" help:"The old key's ID."`
-	Kid   string        `arg:"" help:"The next key's ID. It has the client and the certificate of the old one."`
+	Kid   string        `arg:"" help:"The new key's ID. The new key has the client and the certificate of the old one."`
 	New   newKey        `embed:""`
 }
 
@@ -250,7 +250,7 @@ func (c *keysRotateCmd) Run(ctx context.Context, e env) error {
 
 type keysRevokeCmd struct {
 	Keys   keysOf `embed:""`
-	Reason string `help:"Why, for the record."`
+	Reason string `help:"Reason, for the audit log."`
 	Kid    string `arg:"" help:"The key's ID."`
 }
 

@@ -90,7 +90,7 @@ func TestLedgerVerify(t *testing.T) {
 		"no such store":    {[]string{"ledger", "verify", "--store", "nowhere"}, exitUsage, "no store"},
 		"another backend":  {[]string{"ledger", "verify", "--set", "stores.default.backend.config.max_bytes=1MiB"}, exitFailed, "no ledger"},
 		"no such vault":    {[]string{"ledger", "verify", "--endpoint", c.Endpoints()[0], "--organization", "1", "--vault", "1"}, exitFailed, "no such organization or vault"},
-		"another anchor":   {append(vault, "--anchor", "3:"+strings.Repeat("0", 64)), exitFailed, "a check has failed"},
+		"another anchor":   {append(vault, "--anchor", "3:"+strings.Repeat("0", 64)), exitFailed, "verification failed"},
 		"a key that is no": {append(vault, strings.Repeat("x", 513)), exitFailed, "limit is 512"},
 	} {
 		if _, errs, code := program(t, bad.args...); code != bad.code || !strings.Contains(errs, bad.says) {
@@ -113,7 +113,7 @@ func TestLedgerTry(t *testing.T) {
 	c.Node(0).Advertise("http://127.0.0.1:1")
 	out, errs, code := program(t, "ledger", "try", "--endpoint", c.Endpoints()[0], "--endpoint", c.Endpoints()[1],
 		"--organization", fmt.Sprint(ledgertest.Organization), "--vault", fmt.Sprint(ledgertest.Vault))
-	if code != exitFailed || !strings.Contains(errs, "not as the backend counts on") {
+	if code != exitFailed || !strings.Contains(errs, "does not behave as the backend assumes") {
 		t.Error(code, errs)
 	}
 	wantAll(t, out, "holds   a write that is repeated is done once (", "BREAKS  a node that does not lead says who does (", "--advertise")
@@ -214,11 +214,11 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 	if out, errs, code = program(t, "plugin", "inspect", "ledger", "--deep", "--config", raw); code != exitDone {
 		t.Fatal(code, errs)
 	}
-	wantAll(t, out, "name:         ledger", "asked by frames", "versions        no", "limits:")
+	wantAll(t, out, "name:         ledger", "over frames", "versions        no", "limits:")
 	if _, errs, code = program(t, "plugin", "inspect", "ledger"); code != exitFailed || !strings.Contains(errs, "endpoints is empty") {
 		t.Errorf("%d, %s", code, errs)
 	}
-	if _, errs, code = program(t, "plugin", "test", "ledger"); code != exitUsage || !strings.Contains(errs, "a clock of its own") {
+	if _, errs, code = program(t, "plugin", "test", "ledger"); code != exitUsage || !strings.Contains(errs, "with its own clock") {
 		t.Errorf("%d, %s", code, errs)
 	}
 	// An entry changes how it is run, and no more than that.

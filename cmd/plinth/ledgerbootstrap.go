@@ -9,20 +9,20 @@ import (
 )
 
 type ledgerBootstrapCmd struct {
-	Endpoint         []string `help:"A node of the cluster, such as http://127.0.0.1:7501; the first is initialised; may be repeated, once for each node." required:"" placeholder:"URL"`
+	Endpoint         []string `help:"Node of the cluster, such as http://127.0.0.1:7501. Repeat it for each node; the first one is initialised." required:"" placeholder:"URL"`
 	Region           string   `help:"Region of the organization." default:"us-east-va"`
-	Email            string   `help:"E-mail address of the first user, which the cluster must not know yet; without one, a random one."`
+	Email            string   `help:"E-mail address of the first user, which must be new to the cluster. By default, a random one."`
 	Name             string   `help:"Name of the first user." default:"Plinth"`
 	OrganizationName string   `help:"Name of the organization." default:"Plinth"`
-	VaultSlug        uint64   `help:"Slug of the vault; 0: a new one. The same slug again is the same vault." default:"0"`
+	VaultSlug        uint64   `help:"Slug of the vault (0 = a new one). The same slug always names the same vault." default:"0"`
 }
 
 // Help is what "plinth ledger bootstrap --help" adds.
 func (*ledgerBootstrapCmd) Help() string {
-	return `It initialises the cluster, if nobody has, provisions the region, registers a user with an organization
-and makes a vault. On a cluster that was set up before it makes another user, organization and vault.
-The servers must have been started with --email-blinding-key. What it does is told on standard error;
-the configuration goes to standard output.`
+	return `Initialises the cluster if necessary, provisions the region, registers a user with an organization
+and creates a vault. On a cluster that is already set up, it creates another user, organization and vault.
+The servers must have been started with --email-blinding-key. Progress goes to standard error, the
+configuration to standard output.`
 }
 
 func (c *ledgerBootstrapCmd) Run(ctx context.Context, e env) error {

@@ -17,10 +17,10 @@ type ledgerTryCmd struct {
 
 // Help is what "plinth ledger try --help" adds.
 func (*ledgerTryCmd) Help() string {
-	return `It tries on your cluster what the backend counts on: that a write which is repeated is done once, that
-nodes which do not lead say who does, that ranges are whole among expired items, and more. It
-makes a vault of its own in the organization, writes about two thousand keys into it, and finds the
-largest value that the cluster stores. That vault stays. It takes about ten seconds. Exit code 1 says that something is not as it is counted on.`
+	return `Verifies on your cluster the assumptions of the backend: a repeated write is applied once, nodes that do not lead
+name the leader, ranges are complete among expired items, and more. It creates a vault of its own in the
+organization, which remains, writes about two thousand keys into it, and finds the largest value that the cluster
+stores. It takes about ten seconds. Exits with 1 if an assumption does not hold.`
 }
 
 func (c *ledgerTryCmd) Run(ctx context.Context, e env) error {
@@ -43,7 +43,7 @@ func (c *ledgerTryCmd) Run(ctx context.Context, e env) error {
 		return err
 	}
 	if broken > 0 {
-		return &exitError{exitFailed, errors.New("the cluster is not as the backend counts on")}
+		return &exitError{exitFailed, errors.New("the cluster does not behave as the backend assumes")}
 	}
 	return nil
 }

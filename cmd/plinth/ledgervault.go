@@ -10,10 +10,10 @@ import (
 // ledgerVault is the vault that a command is about.
 type ledgerVault struct {
 	Source       source   `embed:""`
-	Store        string   `help:"Store of the configuration whose backend is the vault." default:"default"`
-	Endpoint     []string `help:"A node of the cluster, in place of a configuration; may be repeated." placeholder:"URL"`
-	Organization uint64   `help:"Slug of the organization; goes with --endpoint."`
-	Vault        uint64   `help:"Slug of the vault; goes with --endpoint."`
+	Store        string   `help:"Configured store whose backend is the vault." default:"default"`
+	Endpoint     []string `help:"Node of the cluster, instead of a configuration; may be repeated." placeholder:"URL"`
+	Organization uint64   `help:"Slug of the organization; requires --endpoint."`
+	Vault        uint64   `help:"Slug of the vault; requires --endpoint."`
 }
 
 // settings are those of the backend: of the flags, or of a store of a configuration.
@@ -29,14 +29,14 @@ func (v ledgerVault) settings(e env) (ledger.Config, error) {
 	}
 	store, ok := cfg.Stores[v.Store]
 	if !ok {
-		return own, usagef("the configuration has no store %q: --store names one, or --endpoint, --organization and --vault a vault", v.Store)
+		return own, usagef("the configuration has no store %q: set --store, or name a vault with --endpoint, --organization and --vault", v.Store)
 	}
 	raw, err := store.Backend.Config.JSON()
 	if err != nil {
 		return own, err
 	}
 	if err := sdk.DecodeConfig(raw, &own); err != nil {
-		return own, fmt.Errorf("the backend of the store %s is no ledger, or not as it should be: %w", v.Store, err)
+		return own, fmt.Errorf("the backend of the store %s is not a valid ledger: %w", v.Store, err)
 	}
 	return own, nil
 }

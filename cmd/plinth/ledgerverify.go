@@ -17,26 +17,26 @@ import (
 )
 
 type ledgerVerifyCmd struct {
-	Key string `arg:"" optional:"" help:"A key to ask for, with the server's proof."`
+	Key string `arg:"" optional:"" help:"Key to read and verify with the server's proof."`
 
 	At ledgerVault `embed:""`
 
 	From   uint64 `help:"Height of the first block." default:"1"`
-	To     uint64 `help:"Height of the last block; 0: the tip." default:"0"`
-	Anchor string `help:"A block that was trusted before, as this command printed it." placeholder:"HEIGHT:HASH"`
-	Nodes  bool   `help:"Compare the nodes of the configuration key by key, and nothing else."`
-	State  bool   `help:"Compare the whole state of the vault with its tip; it is held in memory for that." default:"true" negatable:""`
+	To     uint64 `help:"Height of the last block (0 = the tip)." default:"0"`
+	Anchor string `help:"Trusted block, as printed by an earlier run." placeholder:"HEIGHT:HASH"`
+	Nodes  bool   `help:"Only compare the configured nodes, key by key."`
+	State  bool   `help:"Compare the whole state of the vault, held in memory, with its tip." default:"true" negatable:""`
 }
 
 // Help is what "plinth ledger verify --help" adds.
 func (*ledgerVerifyCmd) Help() string {
-	return `What is checked: each block holds the transactions that its header commits to; the headers are a chain
-back from the last one, through --anchor if one is given; all entities of the vault make up the state
-of its tip. What cannot be: that one value is part of a state, for the server's proofs of that are
-empty; and that anybody said so, for nothing is signed. Heights of which the server archived no block
-cannot be checked, which is said. --nodes asks every node that is configured for all keys, and prints those
-on which they differ. Keep the anchor that is printed: against it, the
-next run can tell whether history was rewritten. Exit code 1 says that a check has failed.`
+	return `Verifies that each block contains the transactions that its header commits to, that the headers form a chain
+back from the last one (through --anchor if given), and that all entities of the vault make up the state
+of its tip. It cannot verify that a single value is part of a state, because the server's proofs of that are
+empty, nor who wrote it, because nothing is signed. It reports the heights that it cannot check because the server archived
+no block of them. --nodes reads all keys from every configured node, and prints the keys on which
+they differ. Keep the printed anchor: with it, the next run can detect a rewritten history.
+Exits with 1 if a check fails.`
 }
 
 func (c *ledgerVerifyCmd) Run(ctx context.Context, e env) (err error) {
@@ -77,7 +77,7 @@ func (c *ledgerVerifyCmd) Run(ctx context.Context, e env) (err error) {
 		good = good && fits
 	}
 	if !good {
-		return &exitError{exitFailed, errors.New("a check has failed")}
+		return &exitError{exitFailed, errors.New("verification failed")}
 	}
 	return nil
 }
@@ -123,7 +123,7 @@ func (c *ledgerVerifyCmd) nodes(ctx context.Context, b *ledger.Backend, w io.Wri
 		fmt.Fprintf(w, "and %d more keys differ\n", n-mostDiffer)
 	}
 	if !good {
-		return &exitError{exitFailed, errors.New("the nodes do not have the same")}
+		return &exitError{exitFailed, errors.New("the nodes differ")}
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func parseAnchor(text string) (*verify.Anchor, error) {
 	h, err := strconv.ParseUint(height, 10, 64)
 	raw, bad := hex.DecodeString(hash)
 	if err != nil || bad != nil || len(raw) != len(verify.Hash{}) {
-		return nil, usagef("--anchor is not HEIGHT:HASH with %d hexadecimal digits", 2*len(verify.Hash{}))
+		return nil, usagef("--anchor must be HEIGHT:HASH with %d hexadecimal digits", 2*len(verify.Hash{}))
 	}
 	return &verify.Anchor{Height: h, Hash: verify.Hash(raw)}, nil
 }

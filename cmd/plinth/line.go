@@ -44,7 +44,7 @@ func parseLine(raw []byte, keysOnly bool) (l line, err error) {
 			return l, err
 		}
 		if _, err := time.Parse(time.RFC3339, l.expiresAt); err != nil {
-			return l, errors.New("expires_at is not a time of RFC 3339, such as 2030-01-31T12:00:00Z")
+			return l, errors.New("expires_at must be an RFC 3339 time, such as 2030-01-31T12:00:00Z")
 		}
 	}
 	return l, nil

@@ -54,7 +54,7 @@ type listeners struct {
 func newListeners(cfg *config.Config, web server.Settings, rpc grpcserver.Settings) (*listeners, error) {
 	l := &listeners{}
 	if cfg.Server.HTTP == "" && cfg.Server.GRPC == "" {
-		return nil, usagef("the configuration names no address to serve on (server.grpc, server.http)")
+		return nil, usagef("no address to serve on: set server.grpc or server.http")
 	}
 	var errs []error
 	if cfg.Server.HTTP != "" {
@@ -126,7 +126,7 @@ func (l *listeners) listen() (err error) {
 		l.open = append(l.open, o)
 	}
 	for name := range opened {
-		return fmt.Errorf("server.%s: the service manager has opened a socket for it, and the configuration has none", name)
+		return fmt.Errorf("server.%s: the service manager passed a socket for it, but the configuration disables it", name)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ import (
 )
 
 type configDefaultCmd struct {
-	Data string `help:"With its store in a folder, as serve --data has it." placeholder:"DIR"`
+	Data string `help:"Print the configuration of serve --data, with its store in a folder." placeholder:"DIR"`
 }
 
 func (c *configDefaultCmd) Run(e env) error {
@@ -78,7 +78,7 @@ func (configSchemaCmd) Run(e env) error {
 }
 
 type versionCmd struct {
-	JSON bool `name:"json" help:"As a JSON object, with what it was built with."`
+	JSON bool `name:"json" help:"Print a JSON object, with details of the build."`
 }
 
 func (v *versionCmd) Run(e env) error {
@@ -113,7 +113,7 @@ func version() string {
 
 // source is where a command's configuration comes from.
 type source struct {
-	Config string            `help:"Configuration file, or - for standard input; without one, the built-in configuration." type:"path" env:"PLINTH_CONFIG" short:"c"`
+	Config string            `help:"Configuration file, or \"-\" for standard input. By default, the built-in configuration." type:"path" env:"PLINTH_CONFIG" short:"c"`
 	Set    map[string]string `help:"Set one value of the configuration, such as server.http=127.0.0.1:8000; may be repeated." placeholder:"PATH=VALUE"`
 
 	content []byte // instead of a file; nil: there is none
@@ -187,27 +187,27 @@ func cacheDir(e env) string {
 		err = wasmhost.CheckCacheDir(dir)
 	}
 	if err != nil {
-		fmt.Fprintln(e.stderr, "plinth: compiled plugins are not kept, so that every start compiles them:", err)
+		fmt.Fprintln(e.stderr, "plinth: compiled plugins are not cached, so every start compiles them:", err)
 		return ""
 	}
 	return dir
 }
 
 type checkCmd struct {
-	File string            `arg:"" optional:"" help:"The configuration file, or - for standard input." type:"path"`
-	Test string            `help:"Run the tests of a file, which names the configuration that it is about." type:"path" placeholder:"FILE"`
+	File string            `arg:"" optional:"" help:"Configuration file, or \"-\" for standard input." type:"path"`
+	Test string            `help:"Run the tests in this file, which names its configuration." type:"path" placeholder:"FILE"`
 	Set  map[string]string `help:"Set one value of the configuration; may be repeated." placeholder:"PATH=VALUE"`
 
-	Deep    bool `help:"Open the backends of processes too. Not while a host with this configuration runs."`
-	Explain bool `help:"Print what each store guarantees, and which stage changes what about it."`
+	Deep    bool `help:"Also open backends of processes. Do not use it while a host with this configuration runs."`
+	Explain bool `help:"Print the guarantees of each store, and the changes that each stage makes to them."`
 }
 
 func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	switch {
 	case c.File == "" && c.Test == "":
-		return usagef("check needs a configuration file, or --test and a file of tests")
+		return usagef("check requires a configuration file, or --test and a file of tests")
 	case c.File != "" && c.Test != "":
-		return usagef("--test excludes a configuration file: the file of tests names it")
+		return usagef("--test cannot be combined with a configuration file: the file of tests names it")
 	case c.Test != "":
 		return c.tests(ctx, e)
 	}
@@ -246,17 +246,17 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		if cfg.Plugins[name].Text("trust") == "trusted" {
-			fmt.Fprintf(e.stdout, "note: plugin %s is trusted: it runs without interruption checks, and one that loops for ever hangs the whole process\n", name)
+			fmt.Fprintf(e.stdout, "note: plugin %s is trusted: it runs without interruption checks, so an endless loop hangs the whole process\n", name)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		if cfg.Plugins[name].Has("process.command") {
-			fmt.Fprintf(e.stdout, "note: plugin %s is a process: it may do what this user may, and no sandbox keeps files and network from it\n", name)
+			fmt.Fprintf(e.stdout, "note: plugin %s is a process: it is not sandboxed, and has all the rights of this user, including files and network\n", name)
 		}
 	}
 	for _, s := range h.Stores() {
 		if why := s.Untried(); why != nil {
-			fmt.Fprintf(e.stdout, "note: store %s: its configuration and its capabilities were not checked: %v; --deep opens it, while no host that uses it runs\n", s.Name(), why)
+			fmt.Fprintf(e.stdout, "note: store %s: configuration and capabilities were not checked: %v; use --deep to open it while no host uses it\n", s.Name(), why)
 		}
 		for _, warning := range s.Warnings() {
 			fmt.Fprintf(e.stdout, "warning: store %s: %s\n", s.Name(), warning)
@@ -323,12 +323,12 @@ func pipelineOf(s *plinth.Store) string {
 }
 
 type pluginInspectCmd struct {
-	File   string            `arg:"" help:"The module, or an executable; \"memory\" and \"ledger\" are the built-in ones."`
+	File   string            `arg:"" help:"Module or executable. \"memory\" and \"ledger\" name the built-in plugins."`
 	Args   []string          `arg:"" optional:"" help:"Arguments of an executable, after --."`
-	Config string            `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
-	Env    map[string]string `help:"A variable that the plugin sees; may be repeated." placeholder:"NAME=VALUE"`
+	Config string            `help:"Plugin configuration, as a JSON object." placeholder:"JSON"`
+	Env    map[string]string `help:"Environment variable for the plugin; may be repeated." placeholder:"NAME=VALUE"`
 	NoTLS  bool              `name:"no-tls" help:"Start an executable without go-plugin's AutoMTLS."`
-	Deep   bool              `help:"Open the backend of an executable too, in an empty folder."`
+	Deep   bool              `help:"Also open the backend of an executable, in an empty folder."`
 }
 
 func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
@@ -350,7 +350,7 @@ func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
 		if !p.Deep { // what its configuration names may be open elsewhere
 			info, err := process.Try(ctx, []byte(p.Config))
 			if errors.Is(err, storage.ErrUnsupported) {
-				return fmt.Errorf("%w; --deep opens it", err)
+				return fmt.Errorf("%w; use --deep to open it", err)
 			} else if err != nil {
 				return err
 			}
@@ -362,7 +362,7 @@ func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(e.stdout, "ABI:          v%d, asked by %s\n", abi.Version, b.Plane())
+		fmt.Fprintf(e.stdout, "ABI:          v%d, over %s\n", abi.Version, b.Plane())
 		printInfo(e.stdout, b.Info())
 		return b.Close(ctx)
 	}
@@ -382,7 +382,7 @@ func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
 	fmt.Fprintf(e.stdout, "sha256:       %s\nsize:         %d bytes\nABI:          v%d\n", m.Digest(), len(t.module), abi.Version)
 	b, err := m.Open(ctx, []byte(p.Config))
 	if err != nil {
-		return fmt.Errorf("the module is a plugin, but it cannot be opened: %w", err)
+		return fmt.Errorf("the module is a plugin, but opening it failed: %w", err)
 	}
 	defer func() { err = errors.Join(err, b.Close(ctx)) }()
 	printInfo(e.stdout, b.Info())

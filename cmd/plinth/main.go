@@ -75,9 +75,9 @@ func run(ctx context.Context, args []string, e env) int {
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "serving", Title: "Serving"},
 			{Key: "data", Title: "Data of a served store"},
-			{Key: "move", Title: "Backup and moving"},
+			{Key: "move", Title: "Backup and migration"},
 			{Key: "auth", Title: "Signing keys and audit"},
-			{Key: "info", Title: "Looking"},
+			{Key: "info", Title: "Inspection"},
 		}),
 		kong.KindMapper(reflect.String, kong.MapperFunc(asItIs)),
 		kong.Vars{"default_addr": defaultAddr},

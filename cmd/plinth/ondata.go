@@ -27,7 +27,7 @@ const onDisk = `      plugin: pebble
 func onData(dir string) ([]byte, error) {
 	built := config.Default()
 	if !bytes.Contains(built, []byte(inMemory)) {
-		return nil, fmt.Errorf("the built-in configuration has no backend to put on a folder")
+		return nil, fmt.Errorf("--data: the built-in configuration has no backend that can use a folder")
 	}
 	before, after, _ := bytes.Cut(built, []byte("stores:\n"))
 	plugins := fmt.Sprintf("plugins:\n  pebble:                      # a durable store on this machine\n    grants: { dir: %s }   # each store has a folder of its own in it\n\nstores:\n", strconv.Quote(dir))

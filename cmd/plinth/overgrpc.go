@@ -40,7 +40,7 @@ func (t target) overGRPC(ctx context.Context) (*grpcStore, error) {
 		c.TLS.CA = cmp.Or(c.TLS.CA, client.SystemCA)
 	}
 	if scheme != "grpcs" && t.Server.tls() != (client.TLS{}) {
-		return nil, usagef("--addr %q: certificates take grpcs://", t.Server.Addr)
+		return nil, usagef("--addr %q: certificates require grpcs://", t.Server.Addr)
 	}
 	if err := c.Validate(); err != nil {
 		return nil, usagef("--addr %q: %v", t.Server.Addr, err)

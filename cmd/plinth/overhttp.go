@@ -55,10 +55,10 @@ func (e endpoint) http(path string) (*httpStore, error) {
 	}
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, usagef("--addr %q is not http://HOST:PORT, https://HOST:PORT, unix:PATH, or the same with grpc://, grpcs:// and grpc+unix:", e.Addr)
+		return nil, usagef("--addr %q must be http://HOST:PORT, https://HOST:PORT or unix:PATH, or the same with grpc://, grpcs:// and grpc+unix:", e.Addr)
 	}
 	if u.User != nil {
-		return nil, usagef("--addr: a name or password before the host is not supported; use --token")
+		return nil, usagef("--addr: a user or password before the host is not supported; use --token")
 	}
 	switch {
 	case u.Scheme == "https":
@@ -66,10 +66,10 @@ func (e endpoint) http(path string) (*httpStore, error) {
 			return nil, err
 		}
 	case e.tls() != (client.TLS{}):
-		return nil, usagef("--addr %q: certificates take https://", e.Addr)
+		return nil, usagef("--addr %q: certificates require https://", e.Addr)
 	}
 	if token != "" && u.Scheme == "http" && !door.Loopback(u.Hostname()) {
-		return nil, usagef("--addr %q: the token would go to %s in the clear: use https://", e.Addr, u.Host)
+		return nil, usagef("--addr %q: refusing to send the token to %s in plain text: use https://", e.Addr, u.Host)
 	}
 	c.base = base + path
 	return c, nil
@@ -224,7 +224,7 @@ func (c *httpStore) info(ctx context.Context) (i storage.Info, err error) {
 		}
 	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, mostInfo)).Decode(&said); err != nil {
-		return i, fmt.Errorf("read the server's answer: %w", err)
+		return i, fmt.Errorf("read the server's response: %w", err)
 	}
 	i.Name = said.Backend
 	for _, name := range said.Capabilities {
@@ -351,14 +351,14 @@ func (c *httpStore) scan(ctx context.Context, s scanQuery, each func(line) error
 			return nil
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("the server has cut its answer short; its log says why: %w", err)
+			return fmt.Errorf("the server aborted its response; see its log: %w", err)
 		}
 		if err != nil {
-			return fmt.Errorf("read the server's answer: %w", err)
+			return fmt.Errorf("read the server's response: %w", err)
 		}
 		l, err := parseLine(raw, s.keysOnly)
 		if err != nil {
-			return fmt.Errorf("the server answered a line that is not an item: %w", err)
+			return fmt.Errorf("the response contains a line that is not an item: %w", err)
 		}
 		if err := each(l); err != nil {
 			return err

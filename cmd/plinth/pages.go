@@ -80,7 +80,7 @@ const scanSilence = 2 * time.Minute
 func scanWithin(ctx context.Context, silence time.Duration, s served, q scanQuery, each func(line) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	silent := fmt.Errorf("the server has sent nothing for %s", silence)
+	silent := fmt.Errorf("the server sent nothing for %s", silence)
 	timer := time.AfterFunc(silence, func() { end(silent) })
 	defer timer.Stop()
 	err := s.scan(ctx, q, func(l line) error {

@@ -18,17 +18,17 @@ import (
 
 type pluginListCmd struct {
 	Source source `embed:""`
-	Addr   string `help:"Ask a running server, at its HTTP address, what state the plugins are in." placeholder:"URL"`
+	Addr   string `help:"HTTP address of a running server, to list the states of its plugins." placeholder:"URL"`
 	credentials
 }
 
 // Help is what "plinth plugin list --help" adds.
 func (*pluginListCmd) Help() string {
-	return `What the plugins of the program can do is as by default; "check --explain" says it of a store as it is configured,
-and "plugin inspect" of a plugin in a file.
+	return `Capabilities of built-in plugins are listed for their default configuration. "check --explain" prints those of a configured store,
+and "plugin inspect" those of a plugin in a file.
 
-The states are starting, ready, degraded, restarting, failed and stopped; each store has a plugin of its own,
-and so a state of its own.`
+The states are starting, ready, degraded, restarting, failed and stopped. Each store has its own instance of a plugin,
+with its own state.`
 }
 
 func (p *pluginListCmd) Run(ctx context.Context, e env) error {
@@ -102,10 +102,10 @@ func pluginStates(ctx context.Context, server target) (map[string]string, error)
 		}
 	}
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 16<<20)).Decode(&ready); err != nil {
-		return nil, fmt.Errorf("%s is no answer of a Plinth server: %w", server.Server.Addr, err)
+		return nil, fmt.Errorf("%s did not respond as a Plinth server: %w", server.Server.Addr, err)
 	}
 	if len(ready.Stores) == 0 {
-		return nil, fmt.Errorf("%s names no stores: it does so only for those who have its token (--token)", server.Server.Addr)
+		return nil, fmt.Errorf("%s did not list its stores: pass its token with --token", server.Server.Addr)
 	}
 	states := make(map[string]string, len(ready.Stores))
 	for name, s := range ready.Stores {

@@ -17,16 +17,16 @@ import (
 var newPlugin embed.FS
 
 type pluginNewCmd struct {
-	Dir     string `arg:"" help:"The folder to make; its name becomes the plugin's." type:"path"`
-	Module  string `help:"Path of the Go module; without one, example.org/NAME."`
-	Process bool   `help:"An executable that runs as a process of its own, in place of a WebAssembly module."`
-	Source  string `help:"Plinth's own source, for go.mod to use in place of a release." type:"existingdir"`
+	Dir     string `arg:"" help:"Folder to create. Its name becomes the plugin's." type:"path"`
+	Module  string `help:"Path of the Go module. By default, example.org/NAME."`
+	Process bool   `help:"Scaffold an executable that runs as a separate process, instead of a WebAssembly module."`
+	Source  string `help:"Folder of Plinth's source, for go.mod to use instead of a release." type:"existingdir"`
 }
 
 // Help is what "plinth plugin new --help" adds.
 func (*pluginNewCmd) Help() string {
-	return `It writes a backend that keeps items in a map, its tests, and a configuration that serves it. It
-passes "plinth plugin test" as it is; docs/writing-a-plugin.md says how to go on.`
+	return `Writes a backend that keeps items in a map, its tests, and a configuration that serves it. The result
+passes "plinth plugin test" unchanged; docs/writing-a-plugin.md describes the next steps.`
 }
 
 var pluginName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
@@ -34,10 +34,10 @@ var pluginName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
 func (p *pluginNewCmd) Run(e env) error {
 	name := filepath.Base(p.Dir)
 	if !pluginName.MatchString(name) {
-		return usagef("%q cannot be a plugin's name: it begins with a lower-case letter, and has letters, digits, _ and - after it", name)
+		return usagef("invalid plugin name %q: must be a lower-case letter, followed by letters, digits, _ and -", name)
 	}
 	if have, err := os.ReadDir(p.Dir); err == nil && len(have) > 0 {
-		return usagef("%s is there already, and not empty", p.Dir)
+		return usagef("%s already exists and is not empty", p.Dir)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -71,7 +71,7 @@ func (p *pluginNewCmd) Run(e env) error {
 			return err
 		}
 	}
-	fmt.Fprintf(e.stdout, "%s is there. Go on with\n\n", name)
+	fmt.Fprintf(e.stdout, "created %s; continue with\n\n", name)
 	for _, line := range append(append([]string{"cd " + p.Dir}, build...), "plinth plugin test "+fill.File) {
 		fmt.Fprintf(e.stdout, "\t%s\n", line)
 	}

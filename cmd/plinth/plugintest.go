@@ -21,26 +21,25 @@ import (
 )
 
 type pluginTestCmd struct {
-	File    string            `arg:"" help:"The module, or an executable; \"memory\" is the built-in module."`
+	File    string            `arg:"" help:"Module or executable. \"memory\" names the built-in module."`
 	Args    []string          `arg:"" optional:"" passthrough:"partial" help:"Arguments of an executable, after --."`
-	Config  string            `help:"Configuration to open it with, as a JSON object." placeholder:"JSON"`
-	Except  []string          `help:"A check of the kit, or a category of checks, that is known to fail, and why; may be repeated." placeholder:"CATEGORY[/CHECK]=REASON" sep:"none"`
-	Env     map[string]string `help:"A variable that the plugin sees; may be repeated." placeholder:"NAME=VALUE"`
+	Config  string            `help:"Plugin configuration, as a JSON object." placeholder:"JSON"`
+	Except  []string          `help:"Check or category of checks that is known to fail, with the reason; may be repeated." placeholder:"CATEGORY[/CHECK]=REASON" sep:"none"`
+	Env     map[string]string `help:"Environment variable for the plugin; may be repeated." placeholder:"NAME=VALUE"`
 	NoTLS   bool              `name:"no-tls" help:"Start an executable without go-plugin's AutoMTLS, as process: { tls: off } does."`
-	Plain   bool              `help:"Ask an executable over gRPC, although it offers frames."`
-	Only    string            `name:"run" help:"Only the checks whose CATEGORY/CHECK matches." placeholder:"REGEXP"`
-	Fast    bool              `name:"fail-fast" help:"End after the first check that fails."`
-	Memory  config.Bytes      `help:"Linear memory of a module: what limits.memory gives it (64MiB by default)." default:"1GiB" placeholder:"SIZE"`
+	Plain   bool              `help:"Call an executable over gRPC, even if it supports frames."`
+	Only    string            `name:"run" help:"Run only the checks whose CATEGORY/CHECK matches." placeholder:"REGEXP"`
+	Fast    bool              `name:"fail-fast" help:"Stop after the first check that fails."`
+	Memory  config.Bytes      `help:"Linear memory of a module, as set by limits.memory (there 64MiB by default)." default:"1GiB" placeholder:"SIZE"`
 	JSON    bool              `name:"json" help:"Print the report as one JSON object."`
-	Verbose bool              `short:"v" help:"Print every check, and what the plugin logs."`
+	Verbose bool              `short:"v" help:"Print every check, and the plugin's log."`
 }
 
 // Help is what "plinth plugin test --help" adds.
 func (*pluginTestCmd) Help() string {
-	return `It runs the conformance kit that all of Plinth's own backends pass, among it random scripts against
-a reference model and concurrent histories that have to be linearizable, and sends what no host would
-send: requests that are cut, mutated, unknown or too large. What a plugin does not claim in its
-capabilities is not asked for. Exit code 1 says that a check has failed.`
+	return `Runs the conformance kit that all of Plinth's own backends pass, including random scripts against a reference model and
+concurrent histories that must be linearizable. It also sends invalid requests: truncated, mutated, unknown and too
+large ones. Checks of capabilities that the plugin does not report are skipped. Exits with 1 if a check fails.`
 }
 
 func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
@@ -49,7 +48,7 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 		return err
 	}
 	if t.env != nil {
-		return usagef("%s keeps what it stores in a cluster that goes by a clock of its own: the kit needs an empty store for each check, and moves the clock. Its own tests run the kit over a cluster of theirs", p.File)
+		return usagef("%s cannot be tested here: it stores items in a cluster with its own clock, but the kit requires an empty store for each check and controls the clock; its own tests run the kit over a cluster", p.File)
 	}
 	o := plugintest.Options{Name: filepath.Base(p.File), Env: p.Env, Plaintext: p.NoTLS, Plain: p.Plain, FailFast: p.Fast, Memory: uint64(p.Memory)}
 	if p.Only != "" {
@@ -65,7 +64,7 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 	for _, one := range p.Except {
 		name, reason, ok := strings.Cut(one, "=")
 		if !ok || reason == "" {
-			return usagef("--except %q has no reason: it is CATEGORY[/CHECK]=REASON", one)
+			return usagef("--except %q has no reason: must be CATEGORY[/CHECK]=REASON", one)
 		}
 		o.Except = append(o.Except, storagetest.Except(name, reason))
 	}

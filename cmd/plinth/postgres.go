@@ -15,10 +15,9 @@ type postgresInitCmd struct {
 
 // Help is what "plinth postgres init --help" adds.
 func (*postgresInitCmd) Help() string {
-	return `It creates the tables of a store of the configuration, as the user that the configuration names, and does
-nothing where they are there already. A table of that name that is not a store is an error. The user
-needs the right to create tables; "plinth serve" needs SELECT, INSERT, UPDATE and DELETE on them, and USAGE
-and UPDATE on the sequence.`
+	return `Creates the tables of a configured store, as the configured user. Existing tables stay unchanged; a table of that name
+that is not a store is an error. The user needs the right to create tables; "plinth serve" needs SELECT, INSERT, UPDATE
+and DELETE on them, and USAGE and UPDATE on the sequence.`
 }
 
 func (c *postgresInitCmd) Run(ctx context.Context, e env) error {
@@ -28,10 +27,10 @@ func (c *postgresInitCmd) Run(ctx context.Context, e env) error {
 	}
 	store, ok := cfg.Stores[c.Store]
 	if !ok {
-		return usagef("the configuration has no store %q: --store names one", c.Store)
+		return usagef("the configuration has no store %q: set --store", c.Store)
 	}
 	if store.Backend.Plugin != postgresPlugin {
-		return usagef("the backend of the store %s is not of the plugin %s", c.Store, postgresPlugin)
+		return usagef("the backend of the store %s does not use the plugin %s", c.Store, postgresPlugin)
 	}
 	raw, err := store.Backend.Config.JSON()
 	if err != nil {

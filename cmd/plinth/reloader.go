@@ -87,7 +87,7 @@ func fixed(c *config.Config) map[string]any {
 }
 
 // errFixed is what is wrong with a change of what cannot change.
-var errFixed = errors.New("cannot change while the program runs: start it again for it")
+var errFixed = errors.New("cannot change while the program runs: restart it to apply the change")
 
 // unchanging names what differs between two configurations and can only change by a start.
 func unchanging(inForce, next *config.Config) error {

@@ -13,16 +13,16 @@ import (
 type restoreCmd struct {
 	Server endpoint `embed:""`
 	Store  string   `arg:"" help:"Name of the store."`
-	File   string   `arg:"" help:"The file, as backup writes it."`
-	Over   bool     `help:"Put the items over those of a store that is not empty. Other keys stay."`
-	Resume string   `help:"Keep in this file how far it has come, and go on from there if it exists." placeholder:"FILE"`
+	File   string   `arg:"" help:"File written by backup."`
+	Over   bool     `help:"Restore into a store that is not empty, replacing items with the same keys. Other keys stay."`
+	Resume string   `help:"Record progress in this file, and resume from it if it exists." placeholder:"FILE"`
 }
 
 // Help is what "plinth restore --help" adds.
 func (*restoreCmd) Help() string {
-	return `Before anything is written, all of the file is read: its checksum, its items, and whether the store takes them.
-Items expire when they would have, and get new versions. They are put in the order of their keys, so that restoring again
-after an interruption is harmless: with --over from the beginning, or with --resume from where it was.`
+	return `Before anything is written, the whole file is read, and its checksum, its items and the limits of the store are checked.
+Items keep their expiries, and get new versions. They are stored in the order of their keys, so that restoring again
+after an interruption is harmless: from the beginning with --over, or from where it stopped with --resume.`
 }
 
 func (r *restoreCmd) Run(ctx context.Context, e env) error {
@@ -52,7 +52,7 @@ func (r *restoreCmd) Run(ctx context.Context, e env) error {
 		}
 		p := newProgress(e.stderr, "restored", int64(f.Header().Bytes)).onTerminalOnly()
 		defer p.leave()
-		return from.end(ended(ctx.Done(), restore(ctx, f, to, info, from, p)), "restoring again with --over puts all of them")
+		return from.end(ended(ctx.Done(), restore(ctx, f, to, info, from, p)), "restoring again with --over stores all of them")
 	})
 }
 
@@ -69,7 +69,7 @@ func check(ctx context.Context, f *backup.File, info storage.Info, e env) (id st
 		}
 		set := storage.WriteSet{Ops: []storage.Op{storage.Put(it.Key, it.Value)}}
 		if err := set.CheckSizes(info.Limits); err != nil {
-			return fmt.Errorf("the store does not take item %d: %w", items, err)
+			return fmt.Errorf("the store refused item %d: %w", items, err)
 		}
 		return nil
 	})
@@ -80,7 +80,7 @@ func empty(ctx context.Context, s served, t target) error {
 	has := false
 	err := s.scan(ctx, scanQuery{limit: 1, keysOnly: true}, func(line) error { has = true; return nil })
 	if err == nil && has {
-		err = fmt.Errorf("%s is not empty: --over puts the items of the backup over its own", t)
+		err = fmt.Errorf("%s is not empty; use --over to replace items with those of the backup", t)
 	}
 	return err
 }

@@ -81,7 +81,7 @@ func readFile(name string, most int64) ([]byte, error) {
 	defer f.Close()
 	raw, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err == nil && int64(len(raw)) > most {
-		err = fmt.Errorf("%s has more than %d bytes", name, most)
+		err = fmt.Errorf("%s exceeds %d bytes", name, most)
 	}
 	return raw, err
 }
@@ -125,9 +125,9 @@ func (r *resume) end(err error, otherwise string) error {
 	case err == nil:
 		return os.Remove(r.file)
 	case r.file == "":
-		return fmt.Errorf("%w; %d items are in: %s", err, r.Items, otherwise)
+		return fmt.Errorf("%w; %d items were stored: %s", err, r.Items, otherwise)
 	}
-	return errors.Join(fmt.Errorf("%w; %d items are in: the same command, with --resume %s, goes on after them", err, r.Items, r.file), r.save())
+	return errors.Join(fmt.Errorf("%w; %d items were stored: run the same command with --resume %s to continue", err, r.Items, r.file), r.save())
 }
 
 var errInterrupted = errors.New("interrupted")

@@ -67,7 +67,7 @@ func TestAnswerWithoutEnd(t *testing.T) {
 	}))
 	defer srv.Close()
 	code, _, errs := plinthCommand("scan", "--addr", srv.URL)
-	if code != exitFailed || !strings.Contains(errs, fmt.Sprintf("a line of more than %d bytes", maxLine)) {
+	if code != exitFailed || !strings.Contains(errs, fmt.Sprintf("a line exceeds %d bytes", maxLine)) {
 		t.Errorf("exit code %d: %s", code, errs)
 	}
 }

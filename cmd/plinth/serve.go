@@ -23,12 +23,12 @@ import (
 
 type serveCmd struct {
 	Source source  `embed:""`
-	Watch  bool    `help:"Reload when the configuration, a file that it refers to, or a plugin's file changes."`
-	Data   string  `help:"Keep the built-in store in a folder, durably, instead of in memory." placeholder:"DIR"`
-	HTTP   *string `name:"http" help:"Address to serve HTTP on, HOST:PORT or unix:PATH, instead of the configuration's; '' for none." placeholder:"ADDR"`
-	GRPC   *string `name:"grpc" help:"Address to serve gRPC on, in the same way." placeholder:"ADDR"`
-	Log    string  `help:"How to log: text or json." enum:"text,json" default:"text" env:"PLINTH_LOG"`
-	Level  *string `name:"log-level" help:"What to log, instead of the configuration's: debug, info, warn or error, and what is worse." placeholder:"LEVEL" env:"PLINTH_LOG_LEVEL"`
+	Watch  bool    `help:"Reload when the configuration file, a file that it refers to, or a plugin's file changes."`
+	Data   string  `help:"Store the built-in store durably in this folder, instead of in memory." placeholder:"DIR"`
+	HTTP   *string `name:"http" help:"HTTP address, HOST:PORT or unix:PATH, instead of the configured one; '' for none." placeholder:"ADDR"`
+	GRPC   *string `name:"grpc" help:"gRPC address, HOST:PORT or unix:PATH, instead of the configured one; '' for none." placeholder:"ADDR"`
+	Log    string  `help:"Log format: text or json." enum:"text,json" default:"text" env:"PLINTH_LOG"`
+	Level  *string `name:"log-level" help:"Lowest level to log, instead of the configured one: debug, info, warn or error." placeholder:"LEVEL" env:"PLINTH_LOG_LEVEL"`
 
 	level slog.LevelVar // in force
 }
@@ -83,7 +83,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	h, err := plinth.OpenConfig(ctx, cfg, opts...)
 	switch {
 	case err != nil && ctx.Err() != nil: // what it says is that it was ended
-		fmt.Fprintln(e.stderr, "plinth: ended before it was ready")
+		fmt.Fprintln(e.stderr, "plinth: stopped before it was ready")
 		return nil
 	case err != nil:
 		return listed(err)
@@ -166,7 +166,7 @@ func shared(h *plinth.Host) func(store string) bool {
 // onData puts the built-in store into a folder.
 func (s *serveCmd) onData() error {
 	if s.Source.Config != "" {
-		return usagef("--data is for the built-in configuration: %s says itself where its stores are", s.Source.Config)
+		return usagef("--data requires the built-in configuration: %s sets its own backends", s.Source.Config)
 	}
 	dir, err := folder(s.Data)
 	if err != nil {

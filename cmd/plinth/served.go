@@ -58,7 +58,7 @@ func (t target) String() string { return strings.TrimSuffix(t.Server.Addr, "/") 
 // open is the store that the flags name.
 func (t target) open(ctx context.Context) (served, error) {
 	if t.Store == "" {
-		return nil, usagef("the name of the store is empty: name one, or leave --store out for the one named default")
+		return nil, usagef("--store must not be empty: omit it for the store named default")
 	}
 	if strings.HasPrefix(t.Server.Addr, "grpc") {
 		return t.overGRPC(ctx)

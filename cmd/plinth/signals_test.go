@@ -167,7 +167,7 @@ func TestEndedBeforeReady(t *testing.T) {
 	cancel()
 	var out strings.Builder
 	e := env{stdin: strings.NewReader(""), stdout: &out, stderr: &out, environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}}
-	if code := run(ctx, []string{"serve", "--http", "127.0.0.1:0", "--grpc", ""}, e); code != exitDone || out.String() != "plinth: ended before it was ready\n" {
+	if code := run(ctx, []string{"serve", "--http", "127.0.0.1:0", "--grpc", ""}, e); code != exitDone || out.String() != "plinth: stopped before it was ready\n" {
 		t.Errorf("exit code %d, and says %q", code, out.String())
 	}
 }

@@ -100,7 +100,7 @@ func TestSocketActivation(t *testing.T) {
 	if code := ends(t, serve); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for names, want := range map[string]string{"web": `1 are named "web"`, "grpc": "server.grpc: the service manager has opened a socket for it, and the configuration has none"} {
+	for names, want := range map[string]string{"web": `1 are named "web"`, "grpc": "server.grpc: the service manager passed a socket for it, but the configuration disables it"} {
 		serve, line := start(names, "")
 		if !strings.Contains(line, want) {
 			t.Errorf("%s: %q, want %s", names, line, want)
