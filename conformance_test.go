@@ -170,7 +170,7 @@ func pipeline(below storage.Backend, stages string, clock *storagetest.Clock) (s
 	for _, stage := range slices.Backward(cfg.Stores["default"].Pipeline) {
 		factory, ok := registry.Lookup(stage.Kind)
 		if !ok {
-			return nil, errors.New("there is no wrapper " + stage.Kind)
+			return nil, errors.New("unknown wrapper " + stage.Kind)
 		}
 		declared = append([]wrappers.Stage{{Name: stage.Name, Declaration: factory.Declare(stage.Config, wrappers.Below{Info: top.Info()})}}, declared...)
 		top, err = factory.Build(top, stage.Config, wrappers.Settings{Store: "default", Stage: stage.Name, Clock: clock.Now, Hub: watch})

@@ -119,7 +119,7 @@ func loads(t *testing.T, info, text string) {
 		for _, stage := range store.Pipeline {
 			factory, ok := kinds.Lookup(stage.Kind)
 			if !ok {
-				t.Errorf("%s: there is no stage %q", stage.Pos, stage.Kind)
+				t.Errorf("%s: unknown stage %q", stage.Pos, stage.Kind)
 				continue
 			}
 			errs = append(errs, stage.Config.Decode(copyOf(factory.Defaults())))

@@ -42,7 +42,7 @@ func ExampleOpen() {
 	fmt.Println(h.Health(ctx, storage.Readiness).Status)
 	// Output:
 	// world, <nil>
-	// the host has no store "session": did you mean "sessions"?
+	// unknown store "session": did you mean "sessions"?
 	// memory native ready [sessions]
 	// healthy
 }

@@ -123,12 +123,12 @@ func (t *settings) added(s setting, shown string, i int, known []string) (strict
 	case i == 1 && section == "plugins":
 		builtin := slices.IndexFunc(t.builtins, func(b string) bool { return strictyaml.Fold(b) == strictyaml.Fold(e.Name) })
 		if builtin < 0 {
-			t.problems.Addf(s.at, shown, "there is no plugin %q%s", e.Name, Hint(e.Name, append(known, t.builtins...)))
+			t.problems.Addf(s.at, shown, "unknown plugin %q%s", e.Name, Hint(e.Name, append(known, t.builtins...)))
 			return e, false
 		}
 		e.Name, e.Spelling = t.builtins[builtin], strictyaml.Exact
 	case i == 1 && section == "stores":
-		t.problems.Addf(s.at, shown, "there is no store %q%s", e.Name, Hint(e.Name, known))
+		t.problems.Addf(s.at, shown, "unknown store %q%s", e.Name, Hint(e.Name, known))
 		return e, false
 	}
 	return e, true
@@ -151,7 +151,7 @@ func (t *settings) stageNamed(s setting, at spot, i int) (spot, bool) {
 	}
 	switch len(found) {
 	case 0:
-		t.problems.Addf(s.at, at.shown, "there is no stage %q%s", part, Hint(part, known))
+		t.problems.Addf(s.at, at.shown, "unknown stage %q%s", part, Hint(part, known))
 		return spot{}, false
 	case 1:
 	default:

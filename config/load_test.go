@@ -133,7 +133,7 @@ func TestFlagsOverVariables(t *testing.T) {
 	o := Options{Environ: []string{"PLINTH_PLUGINS__NO__WASM=x", "PLINTH_SERVER__TLS__CERT=x", "PLINTH_STORES__DEFAULT__BACKEND__CONFIG__NEW_KEY=1"},
 		Flags: map[string]string{"plugins.no.wasm": "x", "server.tls.cert": "y", "stores.default.backend.config.New-Key": "2"}}
 	c, err := Load(o)
-	if want := "flag --set plugins.no.wasm: plugins: there is no plugin \"no\": known are memory\nflag --set server.tls.cert: server.tls.key: is missing: cert needs it"; err == nil || err.Error() != want {
+	if want := "flag --set plugins.no.wasm: plugins: unknown plugin \"no\": known are memory\nflag --set server.tls.cert: server.tls.key: is missing: cert requires it"; err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 	if got, _ := c.Stores["default"].Backend.Config.JSON(); string(got) != `{"max_bytes":"256MiB","New-Key":2}` {

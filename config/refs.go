@@ -93,7 +93,7 @@ func expand(text string, lookup func(scheme, arg string) (string, error)) (out s
 				return "", found, fmt.Errorf("the reference %s is not closed with }", strictyaml.Clip("$"+rest))
 			}
 			if strings.Contains(body, "${") {
-				return "", found, fmt.Errorf("the reference %s has another one inside: references do not nest", strictyaml.Clip("${"+body+"}"))
+				return "", found, fmt.Errorf("the reference %s contains another reference: references cannot be nested", strictyaml.Clip("${"+body+"}"))
 			}
 			scheme, arg, _ := strings.Cut(body, ":")
 			value, err := lookup(scheme, arg)
@@ -121,13 +121,13 @@ func (r *resolver) lookup(scheme, arg string) (text string, err error) {
 	case "file":
 		text, err = r.file(arg)
 	default:
-		return "", fmt.Errorf("is of no known kind: use ${env:NAME}, ${env:NAME:-default} or ${file:PATH}, and $$ for a dollar")
+		return "", fmt.Errorf("is of an unknown kind: use ${env:NAME}, ${env:NAME:-default} or ${file:PATH}, and $$ for a dollar sign")
 	}
 	if err != nil {
 		return "", err
 	}
 	if r.resolved += len(text); r.resolved > maxResolved {
-		return "", fmt.Errorf("is one too many: together, references may stand for %d bytes", maxResolved)
+		return "", fmt.Errorf("exceeds the limit of %d bytes for all references together", maxResolved)
 	}
 	return text, nil
 }
@@ -135,7 +135,7 @@ func (r *resolver) lookup(scheme, arg string) (text string, err error) {
 func (r *resolver) variable(arg string) (string, error) {
 	name, otherwise, has := strings.Cut(arg, ":-")
 	if !variableName.MatchString(name) {
-		return "", errors.New("does not name a variable: letters, digits and underscores")
+		return "", errors.New("has an invalid variable name: use letters, digits and underscores")
 	}
 	text, set := r.env[name]
 	switch {
@@ -144,7 +144,7 @@ func (r *resolver) variable(arg string) (string, error) {
 	case !set:
 		return "", errors.New("names a variable that is not set")
 	case text == "":
-		return "", fmt.Errorf("names a variable that is empty: ${env:%s:-} allows that", name)
+		return "", fmt.Errorf("names a variable that is empty: use ${env:%s:-} to allow that", name)
 	case !utf8.ValidString(text):
 		return "", errors.New("names a variable that is not UTF-8")
 	}
@@ -155,7 +155,7 @@ func (r *resolver) variable(arg string) (string, error) {
 // passing it on as it is would surprise.
 func noReference(text, subject string) error {
 	if strings.Contains(text, "${env:") || strings.Contains(text, "${file:") {
-		return fmt.Errorf("%s holds a reference again: what a reference stands for is not looked into, so that there are no cycles", subject)
+		return fmt.Errorf("%s contains another reference: references are not expanded recursively", subject)
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func (r *resolver) file(path string) (string, error) {
 	case path == "":
 		return "", errors.New("does not name a file")
 	case strings.ContainsRune(path, 0):
-		return "", errors.New("has a zero byte in its path")
+		return "", errors.New("contains a zero byte in its path")
 	case !filepath.IsAbs(path):
 		path = filepath.Join(r.dir, path)
 	}

@@ -40,7 +40,7 @@ func TestExpand(t *testing.T) {
 		{"${", "the reference ${ is not closed with }", false},
 		{"${s:a", "the reference ${s:a is not closed with }", false},
 		{"${s:a} ${", "the reference ${ is not closed with }", true},
-		{"${s:${s:a}}", "the reference ${s:${s:a} has another one inside: references do not nest", false},
+		{"${s:${s:a}}", "the reference ${s:${s:a} contains another reference: references cannot be nested", false},
 		{"${}", "the reference ${} is unknown", false},
 		{"${x:a}", "the reference ${x:a} is unknown", false},
 		{"${S:a}", "the reference ${S:a} is unknown", false},
@@ -67,20 +67,20 @@ func TestReferences(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const again = " holds a reference again: what a reference stands for is not looked into, so that there are no cycles"
+	const again = " contains another reference: references are not expanded recursively"
 	tests := []struct{ in, want string }{
 		{"env:SET", "value"},
 		{"env:SET:-other", "value"},
-		{"env:EMPTY", "names a variable that is empty: ${env:EMPTY:-} allows that"},
+		{"env:EMPTY", "names a variable that is empty: use ${env:EMPTY:-} to allow that"},
 		{"env:EMPTY:-", ""},
 		{"env:EMPTY:-other", "other"},
 		{"env:NO:-other", "other"},
 		{"env:NO:-", ""},
 		{"env:NO:-a:-b", "a:-b"},
 		{"env:NO", "names a variable that is not set"},
-		{"env:", "does not name a variable: letters, digits and underscores"},
-		{"env:A B", "does not name a variable: letters, digits and underscores"},
-		{"env:SET:other", "does not name a variable: letters, digits and underscores"},
+		{"env:", "has an invalid variable name: use letters, digits and underscores"},
+		{"env:A B", "has an invalid variable name: use letters, digits and underscores"},
+		{"env:SET:other", "has an invalid variable name: use letters, digits and underscores"},
 		{"env:AGAIN", "names a variable that" + again},
 		{"env:BINARY", "names a variable that is not UTF-8"},
 		{"file:plain", "text"},
@@ -96,12 +96,12 @@ func TestReferences(t *testing.T) {
 		{"file:none", "cannot be read: no such file"},
 		{"file:.", "cannot be read: is a directory"},
 		{"file:/dev/null", "cannot be read: is not a regular file"},
-		{"file:a\x00b", "has a zero byte in its path"},
+		{"file:a\x00b", "contains a zero byte in its path"},
 		{"file:plain/x", "cannot be read: not a directory"},
 		{"file:binary", "names a file that is not UTF-8"},
 		{"file:again", "names a file that" + again},
 		{"file:env", "names a file that" + again},
-		{"http://x", "is of no known kind: use ${env:NAME}, ${env:NAME:-default} or ${file:PATH}, and $$ for a dollar"},
+		{"http://x", "is of an unknown kind: use ${env:NAME}, ${env:NAME:-default} or ${file:PATH}, and $$ for a dollar sign"},
 	}
 	for _, tt := range tests {
 		r := resolver{dir: dir, env: newEnviron([]string{"SET=value", "SET=second", "EMPTY=", "AGAIN=${env:AGAIN}", "BINARY=\xff"})}
@@ -118,7 +118,7 @@ func TestReferences(t *testing.T) {
 	// References that are each small enough are bounded together, too.
 	c := []byte("stores: { a: { backend: { plugin: memory }, require: [" + strings.Repeat(`"${file:limit}", `, 17) + "] } }")
 	_, err := Load(Options{File: filepath.Join(dir, "p.yaml"), Content: c})
-	if err == nil || !strings.Contains(err.Error(), "is one too many: together, references may stand for 1048576 bytes") {
+	if err == nil || !strings.Contains(err.Error(), "exceeds the limit of 1048576 bytes for all references together") {
 		t.Errorf("too much: %.300v", err)
 	}
 }

@@ -162,7 +162,7 @@ func goodAddress(parts []string, at Position, p *strictyaml.Problems) bool {
 			p.Addf(at, "", "has a level longer than %d bytes in its name", strictyaml.MaxKey)
 			return false
 		case strings.ContainsRune(part, 0):
-			p.Add(at, "", "has a zero byte in its name")
+			p.Add(at, "", "contains a zero byte in its name")
 			return false
 		}
 	}

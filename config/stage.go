@@ -17,9 +17,9 @@ func (s *Stage) UnmarshalNode(n *Node) error {
 		s.Kind, s.Name = v.Data, v.Data
 		s.Config = strictyaml.NewNode(&strictyaml.Value{Key: v.Pos, Pos: v.Pos}, strictyaml.Key(n.Path(), s.Kind))
 	case v.Kind != strictyaml.Mapping:
-		return n.Errorf("", "want a stage, such as instrument or cache: { … }, got %s", v.Describe())
+		return n.Errorf("", "expected a stage, such as instrument or cache: { … }, got %s", v.Describe())
 	case len(v.Entries) != 1:
-		return n.Errorf("", "want a stage with one key, its kind, got %d keys: begin each stage with a dash of its own, and indent its settings", len(v.Entries))
+		return n.Errorf("", "expected a stage with one key, its kind, got %d keys: start each stage with its own dash, and indent its settings", len(v.Entries))
 	default:
 		e := v.Entries[0]
 		s.Kind, s.Name, s.Pos = e.Name, e.Name, e.At
@@ -39,7 +39,7 @@ func (s *Stage) settings(v *strictyaml.Value, path string) error {
 	case v.Broken || v.Kind == strictyaml.Null:
 		return nil
 	case v.Kind != strictyaml.Mapping:
-		return s.Config.Errorf("", "want a mapping, got %s", v.Describe())
+		return s.Config.Errorf("", "expected a mapping, got %s", v.Describe())
 	}
 	own.Entries = slices.DeleteFunc(slices.Clone(v.Entries), func(e strictyaml.Entry) bool { return e.Is("name") })
 	name := v.Get("name")

@@ -31,7 +31,7 @@ const Memory = "memory"
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 
-const nameHelp = "is 1 to 63 letters, digits, - and _, and begins with a letter or digit"
+const nameHelp = "must be 1 to 63 letters, digits, - and _, and begin with a letter or digit"
 
 // validName is the form of the names of plugins, stores and stages. They stand in
 // URLs, variables and metrics, and in paths with dots.
@@ -51,14 +51,14 @@ func (c *Config) Validate() error {
 		}
 	}
 	if len(c.Stores) == 0 {
-		errs = append(errs, fieldErrorf("stores", "is empty: name at least one store, or leave the key out for the built-in one"))
+		errs = append(errs, fieldErrorf("stores", "must not be empty: name at least one store, or omit the key for the built-in store"))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
 		if !validName(name) {
 			errs = append(errs, fieldErrorf(strictyaml.Key("stores", name), "the name of a store %s", nameHelp))
 		}
 		if start := c.Stores[name].Start; start != "" && start != StartRequired && start != StartOptional {
-			errs = append(errs, fieldErrorf(strictyaml.Key(strictyaml.Key("stores", name), "start"), "is %q, it must be %s or %s", start, StartRequired, StartOptional))
+			errs = append(errs, fieldErrorf(strictyaml.Key(strictyaml.Key("stores", name), "start"), "must be %[2]s or %[3]s (got %[1]q)", start, StartRequired, StartOptional))
 		}
 	}
 	return errors.Join(errs...)
@@ -76,14 +76,14 @@ func (s *Store) Validate() error {
 		case r == "":
 			errs = append(errs, fieldErrorf(strictyaml.Item("require", i), "is empty"))
 		case required[r]:
-			errs = append(errs, fieldErrorf(strictyaml.Item("require", i), "is required twice"))
+			errs = append(errs, fieldErrorf(strictyaml.Item("require", i), "duplicate capability"))
 		}
 		required[r] = true
 	}
 	named := make(map[string]bool, len(s.Pipeline))
 	for i, stage := range s.Pipeline {
 		if stage.Name != "" && named[stage.Name] {
-			errs = append(errs, fieldErrorf(strictyaml.Item("pipeline", i), "is the second stage with the name %q: give it a name of its own, as in %s: { name: other }", strictyaml.Clip(stage.Name), strictyaml.Clip(stage.Kind)))
+			errs = append(errs, fieldErrorf(strictyaml.Item("pipeline", i), "duplicate stage name %q: set another name, as in %s: { name: other }", strictyaml.Clip(stage.Name), strictyaml.Clip(stage.Kind)))
 		}
 		named[stage.Name] = true
 	}
@@ -95,13 +95,13 @@ func (s *Store) Validate() error {
 func (b *Backend) Validate() error {
 	switch {
 	case b.OnSwap != "" && b.OnSwap != SwapDiscard && b.OnSwap != SwapTransfer:
-		return fieldErrorf("on_swap", "is %q, it must be %s or %s", strictyaml.Clip(b.OnSwap), SwapDiscard, SwapTransfer)
+		return fieldErrorf("on_swap", "must be %[2]s or %[3]s (got %[1]q)", strictyaml.Clip(b.OnSwap), SwapDiscard, SwapTransfer)
 	case b.Store != "" && b.OnSwap != "":
-		return fieldErrorf("on_swap", "belongs to the store %q, whose backend this one shares", strictyaml.Clip(b.Store))
+		return fieldErrorf("on_swap", "cannot be set on a shared backend: set it in the store %q", strictyaml.Clip(b.Store))
 	case b.Store != "" && (b.Plugin != "" || !b.Config.IsEmpty()):
-		return fieldErrorf("store", "excludes plugin and config: the backend of the store %q is shared as it is", strictyaml.Clip(b.Store))
+		return fieldErrorf("store", "cannot be combined with plugin or config: the backend of the store %q is shared unchanged", strictyaml.Clip(b.Store))
 	case b.Plugin == "" && b.Store == "":
-		return fieldErrorf("plugin", "is missing: name the plugin that holds the data, such as %s", Memory)
+		return fieldErrorf("plugin", "is missing: name the plugin of the backend, such as %s", Memory)
 	}
 	return nil
 }
@@ -117,23 +117,23 @@ func (s *Server) Validate() error {
 		errs = append(errs, fieldErrorf("grpc", "%v", err))
 	}
 	if s.GRPC != "" && s.GRPC == s.HTTP && !strings.HasSuffix(s.GRPC, ":0") {
-		errs = append(errs, fieldErrorf("grpc", "is the address of http too: each needs one of its own"))
+		errs = append(errs, fieldErrorf("grpc", "must differ from the address of http"))
 	}
 	for i, host := range s.Hosts {
 		if _, _, err := net.SplitHostPort(host); host == "" || err == nil || strings.ContainsAny(host, " \t\r\n/*@?#,") {
-			errs = append(errs, fieldErrorf(strictyaml.Item("hosts", i), "want a host name or address, without scheme, port, path or wildcard"))
+			errs = append(errs, fieldErrorf(strictyaml.Item("hosts", i), "must be a host name or address, without scheme, port, path or wildcard"))
 		}
 	}
 	for name, token := range map[string]string{"token": s.Token, "admin_token": s.AdminToken} {
 		if strings.ContainsFunc(token, invisible) {
-			errs = append(errs, fieldErrorf(name, "holds a character that a header cannot carry: use visible ASCII"))
+			errs = append(errs, fieldErrorf(name, "contains a character that is invalid in a header: use visible ASCII"))
 		}
 	}
 	if s.AdminToken != "" && s.AdminToken == s.Token {
-		errs = append(errs, fieldErrorf("admin_token", "is the token of everybody who may read and write"))
+		errs = append(errs, fieldErrorf("admin_token", "must differ from token, which every client has"))
 	}
 	if s.ShutdownTimeout <= 0 {
-		errs = append(errs, fieldErrorf("shutdown_timeout", "must be more than 0"))
+		errs = append(errs, fieldErrorf("shutdown_timeout", "must be greater than 0"))
 	}
 	return errors.Join(errs...)
 }
@@ -151,22 +151,22 @@ func (l *Log) Validate() error {
 func (r *Reload) Validate() error {
 	var errs []error
 	if r.Hold <= 0 {
-		errs = append(errs, fieldErrorf("hold", "must be more than 0"))
+		errs = append(errs, fieldErrorf("hold", "must be greater than 0"))
 	}
 	if r.MaxHeld <= 0 {
-		errs = append(errs, fieldErrorf("max_held", "must be more than 0"))
+		errs = append(errs, fieldErrorf("max_held", "must be greater than 0"))
 	}
 	return errors.Join(errs...)
 }
 
 func validateListener(address string) error {
-	const want = `want host:port, unix:/path, or "" for none`
+	const want = `must be host:port, unix:/path, or "" for none`
 	if address == "" {
 		return nil
 	}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) {
-			return errors.New("what follows unix: must be an absolute path")
+			return errors.New("the path after unix: must be absolute")
 		}
 		return nil
 	}
@@ -184,11 +184,11 @@ func validateListener(address string) error {
 func (t *TLS) Validate() error {
 	switch {
 	case t.Cert == "" && t.Key != "":
-		return fieldErrorf("cert", "is missing: key needs it")
+		return fieldErrorf("cert", "is missing: key requires it")
 	case t.Cert != "" && t.Key == "":
-		return fieldErrorf("key", "is missing: cert needs it")
+		return fieldErrorf("key", "is missing: cert requires it")
 	case t.ClientCA != "" && t.Cert == "":
-		return fieldErrorf("client_ca", "needs cert and key")
+		return fieldErrorf("client_ca", "requires cert and key")
 	}
 	return nil
 }
@@ -209,7 +209,7 @@ func (l *ServerLimits) Validate() error {
 		{"max_concurrent", int64(l.MaxConcurrent)},
 	} {
 		if f.n <= 0 {
-			errs = append(errs, fieldErrorf(f.name, "must be more than 0"))
+			errs = append(errs, fieldErrorf(f.name, "must be greater than 0"))
 		}
 	}
 	if l.Memory < leastMemory {
@@ -233,9 +233,9 @@ func (c *Config) checkBackends(builtins []string, d *strictyaml.Decoder) {
 		}
 		path := strictyaml.Below(strictyaml.Key("stores", name), "backend.plugin")
 		at, _ := c.root.Find(path)
-		message := fmt.Sprintf("there is no plugin %q%s", strictyaml.Clip(plugin), Hint(plugin, known))
+		message := fmt.Sprintf("unknown plugin %q%s", strictyaml.Clip(plugin), Hint(plugin, known))
 		if at.Origin != strictyaml.Document {
-			message = fmt.Sprintf("there is no such plugin: known are %s", strictyaml.Names(known))
+			message = fmt.Sprintf("unknown plugin: known are %s", strictyaml.Names(known))
 		}
 		d.Invalid(FieldError{Path: path, Message: message}, c.root, "")
 	}
@@ -257,7 +257,7 @@ func (c *Config) checkTokens(file *strictyaml.Value, d *strictyaml.Decoder) {
 			}
 		}
 		if empty {
-			d.Problems.Add(at.Where(), path, "is empty, which would turn authentication off: leave the key out if nobody has to have a token")
+			d.Problems.Add(at.Where(), path, "must not be empty, because that would turn authentication off: omit the key if no token is required")
 		}
 	}
 }

@@ -245,7 +245,7 @@ func (b *builder) share(path, other string, p *pipeline) error {
 	shared, ok := b.stores[other]
 	switch {
 	case ok && shared.absent != nil:
-		return b.cfg.Root().Errorf(path+".backend.store", "the store %q, whose backend it shares, is not open", other)
+		return b.cfg.Root().Errorf(path+".backend.store", "the store %q, which owns the shared backend, is not open", other)
 	case ok:
 		p.plugin, p.carrier, p.backend, p.untried = shared.plugin, shared.carrier, shared.backend, shared.untried
 		return nil
@@ -253,7 +253,7 @@ func (b *builder) share(path, other string, p *pipeline) error {
 	if sc, ok := b.cfg.Stores[other]; ok && sc.Backend.Store == "" {
 		return nil // it failed, and has been reported
 	}
-	return b.cfg.Root().Errorf(path+".backend.store", "there is no store %q with a backend of its own", other)
+	return b.cfg.Root().Errorf(path+".backend.store", "no store %q with a backend of its own", other)
 }
 
 // anything is a backend that is not known, while the stages over it are checked. It has

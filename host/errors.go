@@ -43,7 +43,7 @@ func require(cfg *config.Config, path string, names []string, have storage.Caps)
 		c, ok := storage.ParseCap(name)
 		switch {
 		case !ok:
-			errs = append(errs, cfg.Root().Errorf(at, "there is no capability %q%s", name, config.Hint(name, storage.CapNames())))
+			errs = append(errs, cfg.Root().Errorf(at, "unknown capability %q%s", name, config.Hint(name, storage.CapNames())))
 		case !have.Has(c):
 			errs = append(errs, cfg.Root().Errorf(at, "the store lacks the capability %s; it has %s", name, have))
 		}

@@ -97,7 +97,7 @@ func smoke(ctx context.Context, b storage.Backend, now func() time.Time) error {
 	for _, key := range keys {
 		v, err := s.Get(ctx, []byte(key))
 		if err != nil || !bytes.Equal(v, items[key]) {
-			return fmt.Errorf("get: what was written is not what is read (%d bytes, not %d): %w", len(v), len(items[key]), err)
+			return fmt.Errorf("get: read a value that differs from the written one (%d bytes, not %d): %w", len(v), len(items[key]), err)
 		}
 	}
 	var seen []string
@@ -108,17 +108,17 @@ func smoke(ctx context.Context, b storage.Backend, now func() time.Time) error {
 		seen = append(seen, string(item.Key))
 	}
 	if slices.Sort(seen); !slices.Equal(seen, keys) {
-		return fmt.Errorf("scan: it has the keys %q, not %q", seen, keys)
+		return fmt.Errorf("scan: got the keys %q, expected %q", seen, keys)
 	}
 	_, err := s.Apply(ctx, &storage.WriteSet{Checks: []storage.Check{storage.Absent([]byte(keys[0]))}, Ops: []storage.Op{storage.Put([]byte(keys[0]), []byte("2"))}})
 	if !errors.Is(err, storage.ErrConflict) {
-		return fmt.Errorf("apply: a check that does not hold is not a conflict: %v", err)
+		return fmt.Errorf("apply: expected a conflict for a failed check, got %v", err)
 	}
 	if err := s.Delete(ctx, []byte(keys[0])); err != nil {
 		return fmt.Errorf("delete: %w", err)
 	}
 	if _, err := s.Get(ctx, []byte(keys[0])); !errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("get: a key that was deleted is there, or its absence is no such error: %v", err)
+		return fmt.Errorf("get: expected not_found for a deleted key, got %v", err)
 	}
 	return nil
 }

@@ -131,7 +131,7 @@ func (h *Host) Store(name string) (*Store, error) {
 	if _, ok := g.stores[name]; ok {
 		return h.handle(name), nil
 	}
-	return nil, storage.Errorf(storage.InvalidArgument, "the host has no store %q%s", name, config.Hint(name, g.names))
+	return nil, storage.Errorf(storage.InvalidArgument, "unknown store %q%s", name, config.Hint(name, g.names))
 }
 
 // Stores are all, by name.

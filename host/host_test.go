@@ -108,15 +108,15 @@ func TestErrors(t *testing.T) {
 		"capability": {`
 stores: { a: { backend: { plugin: memory }, require: [durable, atomc] } }`,
 			[]string{"plinth.yaml:2:55: stores.a.require[0]: the store lacks the capability durable; it has versions,ttl,",
-				"plinth.yaml:2:64: stores.a.require[1]: there is no capability \"atomc\": did you mean \"atomic\"?"}},
+				"plinth.yaml:2:64: stores.a.require[1]: unknown capability \"atomc\": did you mean \"atomic\"?"}},
 		"shared": {`
 stores:
   a: { backend: { store: b } }
   b: { backend: { store: a } }
   c: { backend: { store: none } }
   d: { backend: { store: d, plugin: memory } }`,
-			[]string{"stores.a.backend.store: there is no store \"b\" with a backend of its own", "stores.b.backend.store: there is no store \"a\"",
-				"stores.c.backend.store: there is no store \"none\"", "stores.d.backend.store: excludes plugin"}},
+			[]string{"stores.a.backend.store: no store \"b\" with a backend of its own", "stores.b.backend.store: no store \"a\"",
+				"stores.c.backend.store: no store \"none\"", "stores.d.backend.store: cannot be combined with plugin"}},
 		"limits": {`
 plugins: { memory: { limits: { memory: 64MiB } } }
 stores: { a: { backend: { plugin: memory, config: { max_bytes: 64MiB } } } }`,

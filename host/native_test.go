@@ -77,7 +77,7 @@ func TestLinkedInErrors(t *testing.T) {
 		"its own settings": {"", "max_byts: 1MiB", `stores.a.backend.config.max_byts: plugin own: unknown field "max_byts": did you mean "max_bytes"?`},
 		"a file":           {"own: { wasm: own.wasm }", "", "plugins.own.wasm: cannot be set: own is built in"},
 		"a limit":          {"own: { limits: { memory: 1GiB } }", "", "plugins.own.limits: does not belong to a plugin that is a linked-in backend"},
-		"isolation":        {"own: { isolation: both }", "", "plugins.own.isolation: want process or none"},
+		"isolation":        {"own: { isolation: both }", "", "plugins.own.isolation: must be process or none"},
 		"no worker":        {"own: { isolation: process }", "", "plugins.own.isolation: process needs a program"},
 	} {
 		h, err := open(t, "plugins: { "+c.plugins+" }\nstores: { a: { backend: { plugin: own, config: { "+c.config+" } } } }", own, quiet)

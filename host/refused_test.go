@@ -79,11 +79,11 @@ func TestRefusedReloads(t *testing.T) {
 	broken := []struct{ name, yaml, want string }{
 		{"syntax", "stores: { a: [", "plinth.yaml:1:"},
 		{"unknown key", acme("memory", "") + "stores: { a: { backend: { plugin: acme }, pipelin: [] } }", `unknown key "pipelin"`},
-		{"no such plugin", "stores: { a: { backend: { plugin: nobody } } }", `there is no plugin "nobody"`},
+		{"no such plugin", "stores: { a: { backend: { plugin: nobody } } }", `unknown plugin "nobody"`},
 		{"missing file", strings.ReplaceAll(acme("memory", ""), program, program+"2") + stores, "there is no executable"},
 		{"missing module", fmt.Sprintf("plugins: { acme: { wasm: %q } }\n", wasm+"2") + stores, "no such file"},
 		{"wrong digest", acme("memory", ", sha256: "+strings.Repeat("ab", 32)) + stores, "the configuration demands"},
-		{"no wrapper", acme("memory", "") + "stores: { a: { backend: { plugin: acme }, pipeline: [cash] } }", `there is no wrapper "cash"`},
+		{"no wrapper", acme("memory", "") + "stores: { a: { backend: { plugin: acme }, pipeline: [cash] } }", `unknown wrapper "cash"`},
 		{"lacks a capability", acme("memory", "") + "stores: { a: { backend: { plugin: acme }, require: [durable] } }", "lacks the capability durable"},
 		{"crashes when opened", acme("crashes", "") + stores, "it crashes when it is opened"},
 		{"hangs when opened", acme("hangs", "") + stores, "1s"},

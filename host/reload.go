@@ -54,7 +54,7 @@ func (h *Host) ReloadFunc(ctx context.Context, load func(inForce *config.Config)
 func (h *Host) RestartPlugin(ctx context.Context, name string) (Changes, error) {
 	return h.reload(ctx, func(b *builder) error {
 		if _, ok := b.old.plugins[name]; !ok {
-			return storage.Errorf(storage.InvalidArgument, "the host has no plugin %q%s", name, config.Hint(name, slices.Collect(maps.Keys(b.old.plugins))))
+			return storage.Errorf(storage.InvalidArgument, "unknown plugin %q%s", name, config.Hint(name, slices.Collect(maps.Keys(b.old.plugins))))
 		}
 		b.restart = map[string]bool{name: true}
 		return nil
@@ -96,7 +96,7 @@ func (h *Host) Files() []string {
 // reload puts another generation in force, which prepare says what it is made of.
 func (h *Host) reload(ctx context.Context, prepare func(*builder) error) (changes Changes, err error) {
 	if h.settings.Trial {
-		return changes, storage.Errorf(storage.Unsupported, "a trial serves nothing that could change")
+		return changes, storage.Errorf(storage.Unsupported, "a trial host cannot be reloaded")
 	}
 	done, err := h.change(ctx)
 	if err != nil {
@@ -115,7 +115,7 @@ func (h *Host) reload(ctx context.Context, prepare func(*builder) error) (change
 		err = config.Join(err, more)
 	}
 	if err != nil && h.running.Err() != nil {
-		err = fmt.Errorf("the host was closed meanwhile: %w", err)
+		err = fmt.Errorf("the host was closed during the reload: %w", err)
 	}
 	h.tell(Reload{At: time.Now(), Took: time.Since(start), Err: err, Changes: changes})
 	return changes, err

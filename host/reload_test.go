@@ -111,9 +111,9 @@ func TestReloadOfABackendInMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for yaml, want := range map[string]string{
-		"stores: { a: { backend: { plugin: memory, config: { max_bytes: 1MiB } } } }":                                             `would lose its items, which plugin "memory" keeps in memory alone`,
-		"stores: { b: { backend: { plugin: memory } } }":                                                                          `"a" would be gone, with its items`,
-		"stores: { a: { backend: { store: b } }, b: { backend: { plugin: memory } } }":                                            `"a" would be gone, with its items`,
+		"stores: { a: { backend: { plugin: memory, config: { max_bytes: 1MiB } } } }":                                             `would lose its items, which plugin "memory" keeps only in memory`,
+		"stores: { b: { backend: { plugin: memory } } }":                                                                          `"a" would be removed with its items`,
+		"stores: { a: { backend: { store: b } }, b: { backend: { plugin: memory } } }":                                            `"a" would be removed with its items`,
 		"stores: { a: { backend: { plugin: memory, on_swap: transfer, config: { max_bytes: 1MiB } } } }\nreload: { transfer: 3 }": "reload.transfer bytes",
 	} {
 		if _, err := reload(t, h, yaml); err == nil || !strings.Contains(err.Error(), want) {

@@ -48,7 +48,7 @@ func (b *builder) stack(sc config.Store, p *pipeline) error {
 	}
 	for i, stage := range p.declared {
 		if stage.Does&wrappers.Injects != 0 && !b.cfg.AllowFaults {
-			errs = append(errs, b.cfg.Root().Errorf(stagePath(p.store, at[i]), "%s makes calls fail on purpose, which takes allow_faults: true at the top of the configuration", stage.Name))
+			errs = append(errs, b.cfg.Root().Errorf(stagePath(p.store, at[i]), "%s makes calls fail on purpose, which requires allow_faults: true at the top of the configuration", stage.Name))
 		}
 	}
 	return config.Join(errs...)
@@ -65,7 +65,7 @@ func (b *builder) stage(p, before *pipeline, sc config.Stage, path string, watch
 	h := b.h
 	factory, ok := h.settings.Registry.Lookup(sc.Kind)
 	if !ok {
-		return nil, b.cfg.Root().Errorf(path, "there is no wrapper %q%s", sc.Kind, config.Hint(sc.Kind, h.settings.Registry.Kinds()))
+		return nil, b.cfg.Root().Errorf(path, "unknown wrapper %q%s", sc.Kind, config.Hint(sc.Kind, h.settings.Registry.Kinds()))
 	}
 	settings := wrappers.Settings{Store: p.store, Stage: sc.Name, Clock: h.clock.Now, Hub: watch,
 		Log: h.settings.Log.With("store", p.store, "stage", sc.Name), Tracer: h.settings.Tracer, Meter: h.settings.Meter}

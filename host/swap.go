@@ -80,16 +80,16 @@ func (b *builder) judge(s *swap, p *plugin) error {
 		return nil
 	case mode == config.SwapTransfer && p != nil && !again:
 		if old.shared || p.Shared() {
-			return b.refuse(s, p, "cannot be transferred: others may write to one of the two backends meanwhile; copy the items with plinth copy, and set on_swap: discard")
+			return b.refuse(s, p, "cannot be transferred, because one of the two backends has other writers: copy the items with plinth copy, and set on_swap: discard")
 		}
 		s.moves = true
 	case keeps || again && mode != "": // what is in the folder of one that is not durable is its own affair
 	case mode == config.SwapDiscard:
 		s.lost = true
 	case p == nil:
-		return b.refuse(s, p, "would be gone, with its items, which plugin %q keeps in memory alone: set on_swap: discard in its backend first, and reload", old.plugin.name)
+		return b.refuse(s, p, "would be removed with its items, which plugin %q keeps only in memory: set on_swap: discard in its backend first, and reload", old.plugin.name)
 	default:
-		return b.refuse(s, p, "would lose its items, which plugin %q keeps in memory alone: set on_swap: transfer, or discard", old.plugin.name)
+		return b.refuse(s, p, "would lose its items, which plugin %q keeps only in memory: set on_swap to transfer or discard", old.plugin.name)
 	}
 	return nil
 }

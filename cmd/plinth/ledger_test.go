@@ -226,7 +226,7 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 		"--set", "plugins.ledger.process.plane=grpc", "--set", "plugins.ledger.grants.dir=" + t.TempDir(), file}
 	for wrong, says := range map[string]string{
 		"":                                  "",
-		"plugins.ledger.isolation=sideways": "plugins.ledger.isolation: want process or none",
+		"plugins.ledger.isolation=sideways": "plugins.ledger.isolation: must be process or none",
 		"plugins.ledger.isolation=none":     "plugins.ledger.limits: does not belong to a plugin that is a linked-in backend",
 		"plugins.ledger.process.start_timeout=1ns": "not ready within 1ns",
 	} {

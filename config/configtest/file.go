@@ -104,16 +104,16 @@ func Load(name string) (f *File, path string, err error) {
 		if err := d.Problems.Err(); err != nil {
 			return nil, "", err
 		}
-		return nil, "", fmt.Errorf("%s: there are no tests in it", name)
+		return nil, "", fmt.Errorf("%s: contains no tests", name)
 	}
 	f = &File{}
 	d.Decode(f, root, "")
 	node := strictyaml.NewNode(root, "")
 	if f.Config == "" {
-		d.Problems.Take(node.Errorf("config", "the file that is tested is missing"))
+		d.Problems.Take(node.Errorf("config", "is missing: name the configuration file to test"))
 	}
 	if len(f.Tests) == 0 {
-		d.Problems.Take(node.Errorf("tests", "there are no tests"))
+		d.Problems.Take(node.Errorf("tests", "contains no tests"))
 	}
 	for i := range f.Tests {
 		d.Problems.Take(f.Tests[i].complete(node, fmt.Sprintf("tests[%d]", i)))
@@ -135,7 +135,7 @@ func (t *Test) complete(file *config.Node, path string) error {
 	var errs []error
 	var err error
 	if t.start, err = time.Parse(time.RFC3339, t.At); err != nil {
-		errs = append(errs, file.Errorf(path+".at", "%q is no time of RFC 3339, such as %s", clip(t.At), firstTime))
+		errs = append(errs, file.Errorf(path+".at", "%q is not an RFC 3339 time, such as %s", clip(t.At), firstTime))
 	}
 	if t.Name == "" {
 		errs = append(errs, file.Errorf(path, "the test has no name"))
@@ -159,7 +159,7 @@ func read(n *config.Node) (s step, err error) {
 		}
 	}
 	if done != 1 {
-		return s, n.Errorf("", "a step does one of get, backend, put, delete, touch, scan, clear, apply, advance and fault; this does %d", done)
+		return s, n.Errorf("", "a step must have exactly one of get, backend, put, delete, touch, scan, clear, apply, advance and fault (got %d)", done)
 	}
 	if s.Fault != nil && *s.Fault != "none" {
 		if _, err := s.fault(n); err != nil {
@@ -174,12 +174,12 @@ func read(n *config.Node) (s step, err error) {
 	}
 	if e.Error != "" {
 		if _, ok := code(e.Error); !ok {
-			return s, s.Expect.Errorf("error", "there is no error code %q%s", clip(e.Error), config.Hint(e.Error, codes()))
+			return s, s.Expect.Errorf("error", "unknown error code %q%s", clip(e.Error), config.Hint(e.Error, codes()))
 		}
 	}
 	for name := range e.Calls {
 		if _, ok := calls[name]; !ok {
-			return s, s.Expect.Errorf("calls", "a backend has no call %q%s", clip(name), config.Hint(name, callNames))
+			return s, s.Expect.Errorf("calls", "unknown call %q%s", clip(name), config.Hint(name, callNames))
 		}
 	}
 	return s, nil

@@ -81,7 +81,7 @@ func (r *running) open(ctx context.Context, path string, engines map[string]Engi
 	}
 	store, ok := cfg.Stores[r.test.Store]
 	if !ok {
-		return fmt.Errorf("test %q: there is no store %q%s", r.test.Name, clip(r.test.Store), config.Hint(r.test.Store, slices.Sorted(maps.Keys(cfg.Stores))))
+		return fmt.Errorf("test %q: unknown store %q%s", r.test.Name, clip(r.test.Store), config.Hint(r.test.Store, slices.Sorted(maps.Keys(cfg.Stores))))
 	}
 	if shared := store.Backend.Store; shared != "" {
 		store.Backend = cfg.Stores[shared].Backend
@@ -231,7 +231,7 @@ func (r *running) write(ctx context.Context, s *step) error {
 func (r *running) op(w *write) (op storage.Op, err error) {
 	switch {
 	case (w.Put == nil) == (w.Delete == nil):
-		return op, storage.Errorf(storage.InvalidArgument, "a write is a put or a delete")
+		return op, storage.Errorf(storage.InvalidArgument, "a write must be a put or a delete")
 	case w.Delete != nil:
 		return storage.Delete([]byte(*w.Delete)), nil
 	}
@@ -272,13 +272,13 @@ func (r *running) inject(n *config.Node, s *step) error {
 func (s *step) fault(n *config.Node) (f storagetest.Fault, err error) {
 	c, ok := code(*s.Fault)
 	if !ok {
-		return f, n.Errorf("fault", "there is no error code %q%s", clip(*s.Fault), config.Hint(*s.Fault, append(codes(), "none")))
+		return f, n.Errorf("fault", "unknown error code %q%s", clip(*s.Fault), config.Hint(*s.Fault, append(codes(), "none")))
 	}
 	f = storagetest.Fault{After: s.After, Times: s.Times, Err: c, Applied: s.Applied, Delay: time.Duration(s.Delay)}
 	for _, name := range s.Calls {
 		call, ok := calls[name]
 		if !ok {
-			return f, n.Errorf("calls", "a backend has no call %q%s", clip(name), config.Hint(name, callNames))
+			return f, n.Errorf("calls", "unknown call %q%s", clip(name), config.Hint(name, callNames))
 		}
 		f.Calls = append(f.Calls, call)
 	}
@@ -295,15 +295,15 @@ func (e *expect) differs(got outcome, err error, made counts, now time.Time) str
 	case wanted == "" && err != nil:
 		return fmt.Sprintf("it failed: %v (%s)", err, came)
 	case wanted != "" && err == nil:
-		return fmt.Sprintf("want the error %s, and it succeeded: got%s", wanted, got.shown())
+		return fmt.Sprintf("expected the error %s, but the step succeeded: got%s", wanted, got.shown())
 	case wanted != "" && came != wanted:
-		return fmt.Sprintf("want the error %s, got %s: %v", wanted, came, err)
+		return fmt.Sprintf("expected the error %s, got %s: %v", wanted, came, err)
 	}
 	if e.Value != nil && (!got.read || string(got.item.Value) != *e.Value) {
-		return fmt.Sprintf("want the value %q, got%s", clip(*e.Value), got.shown())
+		return fmt.Sprintf("expected the value %q, got%s", clip(*e.Value), got.shown())
 	}
 	if e.Keys != nil && !slices.Equal(got.keys, *e.Keys) {
-		return fmt.Sprintf("want the keys %q, got %q", *e.Keys, got.keys)
+		return fmt.Sprintf("expected the keys %q, got %q", *e.Keys, got.keys)
 	}
 	if e.ExpiresIn != nil {
 		in := time.Duration(0)
@@ -311,12 +311,12 @@ func (e *expect) differs(got outcome, err error, made counts, now time.Time) str
 			in = got.item.ExpiresAt.Sub(now)
 		}
 		if in != time.Duration(*e.ExpiresIn) {
-			return fmt.Sprintf("want it to expire in %s, got %s (0s: never)", time.Duration(*e.ExpiresIn), in)
+			return fmt.Sprintf("expected expiry in %s, got %s (0s: never)", time.Duration(*e.ExpiresIn), in)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.Calls)) {
 		if made[name] != e.Calls[name] {
-			return fmt.Sprintf("want %d calls of %s to the backend, got %d", e.Calls[name], name, made[name])
+			return fmt.Sprintf("expected %d calls of %s to the backend, got %d", e.Calls[name], name, made[name])
 		}
 	}
 	return ""

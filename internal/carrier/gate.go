@@ -25,7 +25,7 @@ func (g *Gate) Validate() error {
 	case "", GateSmoke, GateFull, GateNone:
 		return nil
 	}
-	return Fieldf("gate", "want smoke, full or none")
+	return Fieldf("gate", "must be smoke, full or none")
 }
 
 // Gated is a carrier whose plugin can be tried beside its backends.

@@ -22,7 +22,7 @@ type Restart struct {
 // Validate checks that nothing is negative.
 func (r *Restart) Validate() error {
 	if r.Budget < 0 {
-		return Fieldf("budget", "is negative")
+		return Fieldf("budget", "must not be negative")
 	}
 	return nil
 }
@@ -50,7 +50,7 @@ func (l *Loss) Validate() error {
 	case "", "fail", "restart":
 		return nil
 	}
-	return Fieldf("on_loss", "want fail or restart")
+	return Fieldf("on_loss", "must be fail or restart")
 }
 
 // Restarts reports whether a plugin is started again whose state was lost.
@@ -62,7 +62,7 @@ func CheckIsolation(isolation string) error {
 	case "", "none", "process":
 		return nil
 	}
-	return Fieldf("isolation", "want process or none")
+	return Fieldf("isolation", "must be process or none")
 }
 
 // Env is an environment, as names and values.
@@ -73,10 +73,10 @@ func (e Env) Check(path string) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(e)) {
 		if strings.ContainsAny(name, "=\x00") {
-			errs = append(errs, Fieldf(path+"."+name, "the name of a variable holds no ="))
+			errs = append(errs, Fieldf(path+"."+name, "the name of a variable must not contain ="))
 		}
 		if strings.ContainsRune(e[name], 0) {
-			errs = append(errs, Fieldf(path+"."+name, "the value of a variable holds no zero byte"))
+			errs = append(errs, Fieldf(path+"."+name, "the value of a variable must not contain a zero byte"))
 		}
 	}
 	return errors.Join(errs...)
@@ -85,7 +85,7 @@ func (e Env) Check(path string) error {
 // CheckDigest checks the form of a SHA-256, of the setting at path.
 func CheckDigest(path, digest string) error {
 	if b, err := hex.DecodeString(digest); digest != "" && (err != nil || len(b) != 32) {
-		return Fieldf(path, "want 64 hex digits")
+		return Fieldf(path, "must be 64 hex digits")
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (d *Decoder) take(err error) {
 
 // Want reports that v has the wrong type: wanted is a noun, as in "a mapping".
 func (d *Decoder) Want(v *Value, path, wanted string) {
-	d.Failf(v.Where(), path, "want %s, got %s", wanted, v.Describe())
+	d.Failf(v.Where(), path, "expected %s, got %s", wanted, v.Describe())
 }
 
 // Decode decodes v, which stands at path, into the value that into points to; see
@@ -58,7 +58,7 @@ func (d *Decoder) Want(v *Value, path, wanted string) {
 func (d *Decoder) Decode(into any, v *Value, path string) {
 	rv := reflect.ValueOf(into)
 	if rv.Kind() != reflect.Pointer || rv.IsNil() {
-		d.Failf(v.Where(), path, "cannot be decoded into %T: want a pointer", into)
+		d.Failf(v.Where(), path, "cannot be decoded into %T: expected a pointer", into)
 		return
 	}
 	d.decode(rv.Elem(), v, path, false)

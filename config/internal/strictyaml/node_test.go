@@ -172,21 +172,21 @@ hidden: x
 commo: {}
 `)
 	var into wrapperSettings
-	want := `n.yaml:1:7: n.name: want a string, got a number: put it in quotes
+	want := `n.yaml:1:7: n.name: expected a string, got a number: put it in quotes
 n.yaml:2:12: n.max_bytes: "64Mb" is not a size: write a whole number of bytes, or with one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB, as in 64MiB
 n.yaml:3:8: n.small: "1MiB" is too large here
-n.yaml:4:1: n.ttl: want a single value, got a list
-n.yaml:5:5: n.on: want true or false, got "yes"
-n.yaml:6:4: n.n: "200" is out of range: want a whole number from -128 to 127
-n.yaml:7:4: n.u: "-1" is out of range: want a whole number from 0 to 18446744073709551615
+n.yaml:4:1: n.ttl: expected a single value, got a list
+n.yaml:5:5: n.on: expected true or false, got "yes"
+n.yaml:6:4: n.n: "200" is out of range: must be a whole number from -128 to 127
+n.yaml:7:4: n.u: "-1" is out of range: must be a whole number from 0 to 18446744073709551615
 n.yaml:8:4: n.f: "1e99" is out of range
 n.yaml:9:8: n.level: "trace" is no level
 n.yaml:10:7: n.addr: ParseAddr("nowhere"): unable to parse IP
 n.yaml:11:17: n.tenants.a.rat: unknown key "rat": did you mean "rate"?
 n.yaml:11:38: n.tenants.b.rate: must not be negative, is -5
-n.yaml:11:47: n.tenants.c: want a mapping, got a number
-n.yaml:12:1: n.list: want a list, got a mapping
-n.yaml:13:7: n.deep: want a mapping, got a string
+n.yaml:11:47: n.tenants.c: expected a mapping, got a number
+n.yaml:12:1: n.list: expected a list, got a mapping
+n.yaml:13:7: n.deep: expected a mapping, got a string
 n.yaml:14:7: n.any[0]: "01" is octal for some readers of YAML and decimal for others: write it without the leading zero, with 0o, or in quotes
 n.yaml:15:1: n.skip: unknown key "skip": known are addr, any, deep, f, level, linger, list, max_bytes, n, name, off, on and 7 more
 n.yaml:16:1: n.hidden: unknown key "hidden": known are addr, any, deep, f, level, linger, list, max_bytes, n, name, off, on and 7 more
@@ -248,7 +248,7 @@ func TestValidate(t *testing.T) {
 	}
 	// What could not be decoded is not also told to be missing.
 	if got, want := fmt.Sprint(nodeOf(t, "max: x\nlits: []").Decode(&limits{err: errors.Join(foreignError{"max"}, foreignError{"list"})})),
-		"n.yaml:1:6: n.max: want a whole number, got \"x\"\nn.yaml:2:1: n.lits: unknown key \"lits\": did you mean \"list\"?"; got != want {
+		"n.yaml:1:6: n.max: expected a whole number, got \"x\"\nn.yaml:2:1: n.lits: unknown key \"lits\": did you mean \"list\"?"; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
@@ -341,7 +341,7 @@ func TestRedaction(t *testing.T) {
 	}
 	want := `n.yaml:1:8: n.token: ${env:S} "${env:S}" [${env:S}] is refused
 n.yaml:2:8: n.level: ${env:S} is not valid here
-n.yaml:3:4: n.n: want a whole number, got ${env:S}
+n.yaml:3:4: n.n: expected a whole number, got ${env:S}
 n.yaml:4:7: n.size: ${env:S} is not a size: ` + sizeHelp + `
 n.yaml:5:6: n.ttl: x-${env:S} is not a duration: ` + durationHelp + `
 n.yaml:6:7: n.port: port ${env:P} of 1500 is taken`

@@ -42,7 +42,7 @@ func Parse(name string, content []byte, p *Problems) *Value {
 	}
 	if len(docs) > 1 {
 		at := Position{File: name, Line: docs[1].Line, Column: docs[1].Column}
-		p.Add(at, "", "has a second YAML document: a configuration is one")
+		p.Add(at, "", "contains a second YAML document: a configuration must be a single document")
 		return nil
 	}
 	t := tree{file: name, problems: p}

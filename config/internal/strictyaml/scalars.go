@@ -41,12 +41,12 @@ func (d *Decoder) scalar(rv reflect.Value, v *Value, path string) {
 	switch {
 	case rv.Kind() == reflect.String:
 		if v.Plain && !fromOutside && is != coreString {
-			d.Failf(v.Pos, path, "want a string, got %s: put it in quotes", v.Describe())
+			d.Failf(v.Pos, path, "expected a string, got %s: put it in quotes", v.Describe())
 			return
 		}
 		rv.SetString(v.Data)
 	case !v.Plain && !fromOutside:
-		d.Failf(v.Pos, path, "want %s, got a string: remove the quotes", wanted)
+		d.Failf(v.Pos, path, "expected %s, got a string: remove the quotes", wanted)
 	case is == coreAmbiguous:
 		d.Failf(v.Pos, path, "%s %s", v.Show(), ambiguousNumber)
 	case rv.Kind() == reflect.Bool && is == coreBool:
@@ -54,14 +54,14 @@ func (d *Decoder) scalar(rv reflect.Value, v *Value, path string) {
 	case rv.CanInt() && is == coreInt:
 		n, err := parseInt(v.Data, rv.Type().Bits())
 		if err != nil {
-			d.Failf(v.Pos, path, "%s is out of range: want a whole number from %d to %d", v.Show(), int64(-1)<<(rv.Type().Bits()-1), int64(math.MaxInt64)>>(64-rv.Type().Bits()))
+			d.Failf(v.Pos, path, "%s is out of range: must be a whole number from %d to %d", v.Show(), int64(-1)<<(rv.Type().Bits()-1), int64(math.MaxInt64)>>(64-rv.Type().Bits()))
 			return
 		}
 		rv.SetInt(n)
 	case rv.CanUint() && is == coreInt:
 		n, err := parseUint(v.Data, rv.Type().Bits())
 		if err != nil {
-			d.Failf(v.Pos, path, "%s is out of range: want a whole number from 0 to %d", v.Show(), uint64(math.MaxUint64)>>(64-rv.Type().Bits()))
+			d.Failf(v.Pos, path, "%s is out of range: must be a whole number from 0 to %d", v.Show(), uint64(math.MaxUint64)>>(64-rv.Type().Bits()))
 			return
 		}
 		rv.SetUint(n)
@@ -73,7 +73,7 @@ func (d *Decoder) scalar(rv reflect.Value, v *Value, path string) {
 		}
 		rv.SetFloat(f)
 	default:
-		d.Failf(v.Pos, path, "want %s, got %s", wanted, v.Show())
+		d.Failf(v.Pos, path, "expected %s, got %s", wanted, v.Show())
 	}
 }
 

@@ -44,7 +44,7 @@ func TestSyntaxErrors(t *testing.T) {
 		"far down":                   {many + "   b: x\n", "251:4: is not YAML: did not find expected key"},
 		"a flow without end":         {strings.Repeat("[", MaxFile), "1:10001: is not YAML: exceeded max depth of 10000"},
 		"mappings without end":       {strings.Repeat("{a: ", MaxFile/4), "1:40001: is not YAML: exceeded max depth of 10000"},
-		"second document":            {"a: 1\n---\nb: 1\n", "2:1: has a second YAML document: a configuration is one"},
+		"second document":            {"a: 1\n---\nb: 1\n", "2:1: contains a second YAML document: a configuration must be a single document"},
 		"a file too large":           {strings.Repeat("#", MaxFile+1), "is larger than 1048576 bytes, the most that a configuration may have"},
 	} {
 		var p Problems

@@ -83,7 +83,7 @@ func (v *Value) Where() Position {
 	return v.Key
 }
 
-// Describe returns the kind of v for a sentence "want …, got …".
+// Describe returns the kind of v for a sentence "expected …, got …".
 func (v *Value) Describe() string {
 	switch {
 	case v.Kind == Null:

@@ -97,20 +97,20 @@ func (e *Executable) Validate() error {
 	var errs []error
 	switch {
 	case len(e.Command) == 0:
-		errs = append(errs, carrier.Fieldf("command", "is missing: the executable, and its arguments"))
+		errs = append(errs, carrier.Fieldf("command", "is missing: set the executable and its arguments"))
 	case e.Command[0] == "":
-		errs = append(errs, carrier.Fieldf("command[0]", "is empty: it is the executable"))
+		errs = append(errs, carrier.Fieldf("command[0]", "must not be empty: it is the executable"))
 	}
 	for i, arg := range e.Command {
 		if strings.ContainsRune(arg, 0) {
-			errs = append(errs, carrier.Fieldf("command["+strconv.Itoa(i)+"]", "holds a zero byte"))
+			errs = append(errs, carrier.Fieldf("command["+strconv.Itoa(i)+"]", "contains a zero byte"))
 		}
 	}
 	for _, path := range slices.Sorted(maps.Keys(e.Files)) {
 		errs = append(errs, carrier.CheckDigest("files."+path, e.Files[path]))
 	}
 	if e.TLS != "" && e.TLS != "auto" && e.TLS != "off" {
-		errs = append(errs, carrier.Fieldf("tls", "want auto or off"))
+		errs = append(errs, carrier.Fieldf("tls", "must be auto or off"))
 	}
 	return errors.Join(append(errs, e.Running.Validate())...)
 }
@@ -121,7 +121,7 @@ func (r *Running) Validate() error {
 	case "", "auto", "grpc":
 		return nil
 	}
-	return carrier.Fieldf("plane", "want auto or grpc")
+	return carrier.Fieldf("plane", "must be auto or grpc")
 }
 
 // Factory makes the carriers of executables.

@@ -55,16 +55,16 @@ func (c *Config) Validate() error {
 	case "":
 	case "trusted":
 		if c.SHA256 == "" {
-			errs = append(errs, carrier.Fieldf("trust", "needs sha256: what is never interrupted must be the module that was looked at"))
+			errs = append(errs, carrier.Fieldf("trust", "requires sha256, because a trusted module is not interruptible"))
 		}
 		if c.Limits.Call != 0 {
-			errs = append(errs, carrier.Fieldf("limits.call", "excludes trust: a trusted module is never interrupted"))
+			errs = append(errs, carrier.Fieldf("limits.call", "cannot be combined with trust: trusted modules are not interruptible"))
 		}
 	default:
-		errs = append(errs, carrier.Fieldf("trust", "want trusted, or nothing"))
+		errs = append(errs, carrier.Fieldf("trust", "must be trusted, or omitted"))
 	}
 	if c.Isolation == "process" && c.Trust != "" {
-		errs = append(errs, carrier.Fieldf("isolation", "excludes trust: a module in a process of its own is never interrupted, but killed"))
+		errs = append(errs, carrier.Fieldf("isolation", "cannot be combined with trust: a module in a separate process is killed instead of interrupted"))
 	}
 	return errors.Join(errs...)
 }
@@ -77,7 +77,7 @@ func (c *Config) CheckBuiltIn(name string) error {
 		set  bool
 	}{{"sha256", c.SHA256 != ""}, {"trust", c.Trust != ""}, {"grants.env", c.Grants.Env != nil}} {
 		if f.set {
-			errs = append(errs, carrier.Fieldf(f.name, "cannot be set: %s is built in, and takes only limits, on_loss, isolation and restart", name))
+			errs = append(errs, carrier.Fieldf(f.name, "cannot be set: %s is built in, and supports only limits, on_loss, isolation and restart", name))
 		}
 	}
 	return errors.Join(errs...)
