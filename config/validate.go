@@ -64,7 +64,7 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// invisible tells whether a header's value cannot hold r.
+// invisible reports whether a header's value cannot hold r.
 func invisible(r rune) bool { return r <= ' ' || r > '~' }
 
 // Validate checks that stages can be told apart.

@@ -28,7 +28,7 @@ func (s *Store) Plugin() string { return s.pipeline().plugin }
 // or [CarrierNative].
 func (s *Store) Carrier() string { return s.pipeline().carrier }
 
-// Shared tells whether others may write to that backend, past this host.
+// Shared reports whether others may write to that backend, past this host.
 func (s *Store) Shared() bool {
 	b := s.pipeline().backend
 	return b == nil || b.shared

@@ -41,7 +41,7 @@ type Backend struct {
 	tenants  *tenants
 }
 
-// New puts the wrapper over next.
+// New wraps next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
 	b := &Backend{next: next, measures: c.Metrics && s.Meter != nil, tenant: c.Tenant.Config, byTenant: c.Tenant.Set()}
 	if c.Spans && s.Tracer != nil {
@@ -75,7 +75,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	return b, nil
 }
 
-// expected tells whether an outcome is an answer, not an error.
+// expected reports whether an outcome is an answer, not an error.
 func expected(c storage.Code) bool {
 	return c == storage.OK || c == storage.NotFound || c == storage.Conflict
 }
@@ -88,7 +88,7 @@ type call struct {
 	span   trace.Span // nil: none
 }
 
-// idle tells whether nothing of a call of ctx is recorded: then it costs no more
+// idle reports whether nothing of a call of ctx is recorded: then it costs no more
 // than this look.
 func (b *Backend) idle(ctx context.Context) bool {
 	return !b.measures && (b.tracer == nil || !trace.SpanFromContext(ctx).IsRecording())
@@ -106,7 +106,7 @@ func (b *Backend) begin(ctx context.Context, op operation) (context.Context, cal
 	return ctx, c
 }
 
-// asks tells whether it matters whose call c is.
+// asks reports whether it matters whose call c is.
 func (b *Backend) asks(c *call) bool {
 	return b.byTenant && (c.span != nil || !c.start.IsZero())
 }
@@ -208,7 +208,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (h storage.Health
 	return b.next.Health(ctx, p)
 }
 
-// Info is the next's.
+// Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
 // Close has nothing to close.
@@ -227,7 +227,7 @@ func (c *call) count(name string, n int) {
 	}
 }
 
-// expires tells whether a write set gives an item a time to live.
+// expires reports whether a write set gives an item a time to live.
 func expires(w *storage.WriteSet) bool {
 	for i := range w.Ops {
 		if !w.Ops[i].ExpiresAt.IsZero() {

@@ -51,7 +51,7 @@ func cutSuffix(s, suffix string, so bool) (string, bool) {
 	return rest, ok && so
 }
 
-// matches tells whether an item, where there is one, is among the tags.
+// matches reports whether an item, where there is one, is among the tags.
 func (t tags) matches(version uint64, present bool) bool {
 	return present && (t.any || slices.Contains(t.versions, version))
 }

@@ -86,7 +86,7 @@ func (q query) bytes(name string) ([]byte, error) {
 	return nil, nil
 }
 
-// expiry is ttl or expires_at; given tells whether one is there.
+// expiry is ttl or expires_at; given reports whether one is there.
 func (q query) expiry(now time.Time) (at time.Time, given bool, err error) {
 	ttl, hasTTL := q["ttl"]
 	expires, hasAt := q["expires_at"]

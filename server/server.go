@@ -214,7 +214,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 	return s.route(w, r, in)
 }
 
-// known tells whether a request has the token that it needs. One that is wrong costs
+// known reports whether a request has the token that it needs. One that is wrong costs
 // time.
 func (s *Server) known(r *http.Request) bool {
 	authorization := r.Header.Get("Authorization")
@@ -227,7 +227,7 @@ func (s *Server) known(r *http.Request) bool {
 	return false
 }
 
-// knownHost tells whether a request's Host is loopback's, the address that its connection
+// knownHost reports whether a request's Host is loopback's, the address that its connection
 // came to, or a configured one. Another is that of a page that had its name lead here, to
 // read what its visitor may.
 func (s *Server) knownHost(r *http.Request) bool {

@@ -6,68 +6,67 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Declaration is what a wrapper says of itself, for whoever puts a pipeline
-// together: "plinth check" refuses orders by it, warns of others and tells what
-// a pipeline guarantees.
+// Declaration describes a wrapper to builders of pipelines. From it, "plinth check"
+// refuses orders, warns of others, and prints the guarantees of a pipeline.
 type Declaration struct {
-	Needs     storage.Caps // what it cannot do without, from below
-	Does      Trait        // by which others know whether they may stand under it
-	Preserves string       // what stays true above it
-	Weakens   string       // what does not; empty: nothing
-	Changes   []Change     // of the guarantees, as it is configured
-	Never     []Order      // where it must not stand, or should not
-	Warnings  []string     // about it, as it is configured, over what is below
+	Needs     storage.Caps // capabilities that it requires from below
+	Does      Trait        // how it treats calls; see Order
+	Preserves string       // the guarantees that hold above it
+	Weakens   string       // the guarantees that do not; if empty, it weakens nothing
+	Changes   []Change     // changes of guarantees, as configured
+	Never     []Order      // places in a pipeline where it must not or should not be
+	Warnings  []string     // warnings about it, as configured, over what is below
 }
 
-// Trait is something that a wrapper does with calls.
+// Trait describes how a wrapper treats calls. Traits are bits.
 type Trait uint8
 
 // The traits.
 const (
-	Merges     Trait = 1 << iota // makes one write set of several callers'
+	Merges     Trait = 1 << iota // merges write sets of several callers into one
 	Repeats                      // may make a call more than once
-	Identifies                   // gives IDs to write sets that have none
-	Renames                      // calls keys by other names below
+	Identifies                   // assigns IDs to write sets without one
+	Renames                      // renames keys for the stages below
 	Injects                      // makes calls fail, for tests
 )
 
-// Guarantee is something that a pipeline promises to who calls it.
+// Guarantee identifies a guarantee of a pipeline to its callers.
 type Guarantee uint8
 
 // The guarantees.
 const (
-	ReadAfterWrite Guarantee = iota // what a read sees of writes that were acknowledged
+	ReadAfterWrite Guarantee = iota // visibility of acknowledged writes to reads
 	Atomicity                       // of a write set
 	Durability                      // of what was acknowledged
-	Expiry                          // how exactly items with a TTL end
-	Repetition                      // what is tried again
+	Expiry                          // precision with which items with a TTL expire
+	Repetition                      // which calls are retried
 
 	Guarantees // how many there are
 )
 
 var guaranteeNames = [Guarantees]string{"read after write", "atomicity", "durability", "ttl", "retries"}
 
-// String is the guarantee's name.
+// String returns the name of the guarantee.
 func (g Guarantee) String() string { return guaranteeNames[g] }
 
-// Change is what a stage does to a guarantee.
+// Change describes how a stage changes a guarantee.
 type Change struct {
 	Of     Guarantee
-	Weaker bool   // it takes something away
+	Weaker bool   // it weakens the guarantee
 	How    string // a sentence, in terms of its configuration
 }
 
-// Order says under which stages a wrapper must not stand, nearer to the backend.
+// Order forbids a wrapper, or warns of it, below stages with a trait: nearer to the backend.
 type Order struct {
 	Under  Trait
-	Refuse bool // else it is a warning
+	Refuse bool // an error; otherwise a warning
 	Why    string
 }
 
-// Below is what a wrapper stands on.
+// Below describes the backend below a wrapper.
 type Below struct {
 	Info   storage.Info
-	Shared bool // others may write to the backend, past this host
+	Shared bool // the backend has writers besides this host
 }
 
 // Stage is a wrapper at its place in a pipeline.
@@ -76,14 +75,14 @@ type Stage struct {
 	Declaration
 }
 
-// Finding is something wrong with the place of a stage.
+// Finding reports a misplaced stage.
 type Finding struct {
 	Stage   int // index of the stage, outermost 0
 	Refused bool
 	Text    string
 }
 
-// Judge is what is wrong with a pipeline, outermost stage first.
+// Judge returns the findings about a pipeline, which begins with its outermost stage.
 func Judge(pipeline []Stage) []Finding {
 	var found []Finding
 	for i, s := range pipeline {
@@ -120,22 +119,22 @@ func reordered(pipeline []Stage, i, to int) string {
 	return text
 }
 
-// Promise is what a pipeline promises in one respect: what the backend does, and
-// what stages change about it, innermost first.
+// Promise states one guarantee of a pipeline: the backend's, and the changes of stages to
+// it, innermost first.
 type Promise struct {
 	Of      Guarantee
 	Backend string
 	Changes []StageChange
 }
 
-// StageChange is the change that a stage makes.
+// StageChange is a Change, with the stage that makes it.
 type StageChange struct {
 	Stage string
 	Change
 }
 
-// Promises are all that a pipeline promises, outermost stage first, over a
-// backend.
+// Promises returns every guarantee of a pipeline over a backend. The pipeline begins with
+// its outermost stage.
 func Promises(pipeline []Stage, b Below) []Promise {
 	promises := make([]Promise, Guarantees)
 	for g := range Guarantees {
@@ -181,5 +180,5 @@ var traitNames = map[Trait]string{
 	Merges: "merges writes", Repeats: "repeats calls", Identifies: "gives writes IDs", Renames: "renames keys", Injects: "makes calls fail",
 }
 
-// String says what the trait does.
+// String describes the trait with a verb.
 func (t Trait) String() string { return traitNames[t] }

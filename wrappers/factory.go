@@ -21,7 +21,7 @@ type Decoder interface {
 	Decode(v any) error
 }
 
-// Settings are what the host hands to a wrapper beside its configuration.
+// Settings holds what the host passes to a wrapper in addition to its configuration.
 type Settings struct {
 	Store string           // the store's name
 	Stage string           // the stage's name in it
@@ -29,36 +29,33 @@ type Settings struct {
 	Log   *slog.Logger
 	Hub   Watchable // the writes to the backend at the bottom, as this stage names their keys
 
-	// Before is the wrapper of the same kind, name and configuration that this one takes the
-	// place of, while the host goes on; nil: there is none. It may still serve calls. What a
-	// wrapper knows of its callers and of the backend it takes from there, such as what a rate
-	// limit has counted.
+	// Before is the wrapper of the same kind, name and configuration that this one replaces
+	// in a running host, or nil. It may still serve calls. The new wrapper takes over its
+	// knowledge of callers and of the backend, such as the counts of a rate limit.
 	Before storage.Backend
 
-	Tracer trace.TracerProvider // where spans go; nil: nowhere
-	Meter  metric.MeterProvider // where metrics go; nil: nowhere
+	Tracer trace.TracerProvider // provider for spans; if nil, no spans are recorded
+	Meter  metric.MeterProvider // provider for metrics; if nil, no metrics are recorded
 }
 
-// Factory makes the wrappers of one kind.
+// Factory builds the wrappers of one kind.
 type Factory interface {
 	Kind() string
-	// Defaults are what a configuration is decoded over, a struct: its fields are
-	// what YAML may hold.
+	// Defaults returns the struct that a configuration is decoded over. Its fields are the
+	// settings that YAML may contain.
 	Defaults() any
-	// Declaration is what holds for every wrapper of the kind.
+	// Declaration returns the declaration that holds for every wrapper of the kind.
 	Declaration() Declaration
-	// Declare is what holds for the one that Build makes of config over what is
-	// below. Of a configuration that does not decode it says what always holds.
+	// Declare returns the declaration of the wrapper that Build makes from config over b. If
+	// config cannot be decoded, it returns the same as Declaration.
 	Declare(config Decoder, b Below) Declaration
-	// Build decodes config and puts a wrapper over next. An error of the
-	// configuration is config's own.
+	// Build decodes config and wraps next. Errors of the configuration are those of config.
 	Build(next storage.Backend, config Decoder, s Settings) (storage.Backend, error)
 }
 
-// NewFactory is the factory of a kind: config is decoded over defaults, checked
-// by its Validate method if it has one, and handed to build. A config with the
-// method Declare(Below, *Declaration) says by it what more is true of d as it is
-// configured.
+// NewFactory returns the factory of a kind. It decodes config over defaults, calls its
+// Validate method if it has one, and passes it to build. If config has the method
+// Declare(Below, *Declaration), that method completes d for the settings in config.
 func NewFactory[C any](kind string, d Declaration, defaults func() C, build func(next storage.Backend, c C, s Settings) (storage.Backend, error)) Factory {
 	return &factory[C]{kind, d, defaults, build}
 }
@@ -104,11 +101,11 @@ func (f *factory[C]) Build(next storage.Backend, config Decoder, s Settings) (st
 	return f.build(next, c, s)
 }
 
-// Registry is the wrappers that a configuration may name. It is a value: an
-// embedder makes one of its own. The zero value is empty.
+// Registry holds the wrappers that a configuration may name. It is a value: each embedder
+// creates its own. The zero value is empty.
 type Registry struct{ kinds map[string]Factory }
 
-// NewRegistry holds the factories given. Two of one kind are an error.
+// NewRegistry returns a registry of factories. Two factories of one kind are an error.
 func NewRegistry(factories ...Factory) (*Registry, error) {
 	r := &Registry{kinds: map[string]Factory{}}
 	var errs []error
@@ -121,26 +118,26 @@ func NewRegistry(factories ...Factory) (*Registry, error) {
 	return r, errors.Join(errs...)
 }
 
-// Lookup is the factory of a kind.
+// Lookup returns the factory of a kind, and reports whether there is one.
 func (r *Registry) Lookup(kind string) (Factory, bool) {
 	f, ok := r.kinds[kind]
 	return f, ok
 }
 
-// Kinds are the names of all, sorted.
+// Kinds returns the names of all kinds, sorted.
 func (r *Registry) Kinds() []string { return slices.Sorted(maps.Keys(r.kinds)) }
 
-// FieldError is a bad value in a wrapper's configuration. A decoder that knows
-// positions reports it at the field's.
+// FieldError reports an invalid value in a wrapper's configuration. A decoder that knows
+// positions reports it at the position of the field.
 type FieldError struct{ Path, Msg string }
 
-// Error is the path and what is wrong with it.
+// Error returns the path and the message.
 func (e *FieldError) Error() string { return e.Path + ": " + e.Msg }
 
-// ConfigPath is the field.
+// ConfigPath returns the path of the field.
 func (e *FieldError) ConfigPath() string { return e.Path }
 
-// Fieldf is the FieldError of path.
+// Fieldf returns a FieldError of path.
 func Fieldf(path, format string, args ...any) error {
 	return &FieldError{path, fmt.Sprintf(format, args...)}
 }

@@ -9,32 +9,32 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// TransferMark is the key that a durable backend holds while a host moves items into it: if
-// it is there when the backend is opened, only a part arrived. A hub takes no other item at it.
+// TransferMark is the key that a durable backend holds while a host transfers items into it.
+// If the key exists when the backend is opened, the transfer was incomplete. A hub refuses
+// any other item under this key.
 var TransferMark = []byte("\x00plinth/transfer")
 
-// Watcher hears of every write to a backend, whatever store it came through. Its
+// Watcher is notified of every write to a backend, from whichever store. Its
 // methods are called one at a time and must not call the backend or the hub.
 type Watcher interface {
-	// Begin comes before w is applied, End after, with the outcome. A watcher
-	// that comes while w is being applied is told both.
+	// Begin is called before w is applied, End after it, with the outcome. A watcher
+	// that is added while w is being applied gets both calls.
 	Begin(w *storage.WriteSet)
 	End(w *storage.WriteSet, err error)
-	// Lost says that the backend has lost its state.
+	// Lost is called when the backend has lost its state.
 	Lost()
 }
 
-// Watchable tells watchers of writes. The hub of a backend is one; a wrapper
-// that calls keys by other names is one too, for the stages above it.
+// Watchable notifies watchers of writes. The hub of a backend implements it, and so do
+// wrappers that rename keys, for the stages above them.
 type Watchable interface {
-	// Watch tells w of all writes, those in flight included, until stop is called.
+	// Watch notifies w of all writes, including those in flight, until stop is called.
 	Watch(w Watcher) (stop func())
 }
 
-// Hub stands at the bottom of every pipeline over one backend and tells watchers
-// of writes: what a cache must drop is a property of the backend, not of the
-// pipeline that the write came through. The host keeps one per backend, for as
-// long as the backend lives.
+// Hub is at the bottom of every pipeline over one backend, and notifies watchers of
+// writes: a cache must drop keys that were written through any pipeline of its backend.
+// The host keeps one hub per backend, for the lifetime of the backend.
 type Hub struct {
 	next     storage.Backend
 	watched  atomic.Bool
@@ -45,7 +45,7 @@ type Hub struct {
 	worry    func() string
 }
 
-// NewHub is the hub over b. It never closes b.
+// NewHub returns a hub over b. It never closes b.
 func NewHub(b storage.Backend) *Hub {
 	h := &Hub{next: b, applies: map[*storage.WriteSet]struct{}{}}
 	incarnation := b.Info().Incarnation
@@ -53,7 +53,7 @@ func NewHub(b storage.Backend) *Hub {
 	return h
 }
 
-// Watch tells w of all writes, those in flight included, until stop is called.
+// Watch notifies w of all writes, including those in flight, until stop is called.
 func (h *Hub) Watch(w Watcher) (stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -77,15 +77,15 @@ func (h *Hub) unwatch(w Watcher) {
 	h.watched.Store(len(h.watchers) > 0)
 }
 
-// Worry has f asked at each health call: what it returns degrades a healthy backend, with
-// that reason. It is called before the hub is used.
+// Worry sets f, which every health check calls: if f returns a reason, a healthy backend is
+// reported as degraded with that reason. Call Worry before the hub is used.
 func (h *Hub) Worry(f func() string) { h.worry = f }
 
-// Backend is the backend below, with every write told. Pipelines are built on it.
+// Backend returns the backend below, with notifications of every write. Pipelines are built on it.
 func (h *Hub) Backend() storage.Backend { return (*hubBackend)(h) }
 
-// StateLost tells watchers that the backend has lost its state, for who supervises it: it
-// knows before any call does.
+// StateLost notifies watchers that the backend has lost its state. Supervisors of the
+// backend call it, because they know before any call does.
 func (h *Hub) StateLost() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -11,23 +11,23 @@ import (
 // scope is the instrumentation scope of what wrappers count.
 const scope = "github.com/plinthkv/plinth/wrappers"
 
-// Counter counts what a stage does. Its attributes (db.namespace, plinth.stage
-// and its own) are put together once: adding to it allocates nothing. The zero
+// Counter counts events of a stage. Its attributes (db.namespace, plinth.stage
+// and its own) are built once, so adding to it allocates nothing. The zero
 // value counts nothing. It is safe for concurrent use.
 type Counter struct {
 	counter metric.Int64Counter
 	with    []metric.AddOption
 }
 
-// Add counts n more.
+// Add adds n.
 func (c Counter) Add(n int64) {
 	if c.counter != nil {
 		c.counter.Add(context.Background(), n, c.with...)
 	}
 }
 
-// Histogram records how large what a stage does is. Like a Counter it allocates
-// nothing and its zero value does nothing.
+// Histogram records sizes of a stage's events. Like a Counter, it allocates
+// nothing, and its zero value records nothing.
 type Histogram struct {
 	histogram metric.Int64Histogram
 	with      []metric.RecordOption
@@ -40,21 +40,21 @@ func (h Histogram) Record(v int64) {
 	}
 }
 
-// Counter makes a counter of the stage, named as OpenTelemetry names metrics:
+// Counter returns a counter of the stage, named as OpenTelemetry names metrics:
 // "plinth.cache.lookups", in units like "{lookup}".
 func (s Settings) Counter(name, unit, description string, own ...attribute.KeyValue) (Counter, error) {
 	c, err := s.meter().Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
 	return Counter{c, []metric.AddOption{s.attributes(own)}}, err
 }
 
-// Histogram makes a histogram of the stage with the bounds given.
+// Histogram returns a histogram of the stage with the given bounds.
 func (s Settings) Histogram(name, unit, description string, bounds []float64, own ...attribute.KeyValue) (Histogram, error) {
 	h, err := s.meter().Int64Histogram(name, metric.WithUnit(unit), metric.WithDescription(description),
 		metric.WithExplicitBucketBoundaries(bounds...))
 	return Histogram{h, []metric.RecordOption{s.attributes(own)}}, err
 }
 
-// Gauge has a value of the stage asked for whenever metrics are collected, until
+// Gauge registers a value of the stage, which is read whenever metrics are collected, until
 // stop is called.
 func (s Settings) Gauge(name, unit, description string, value func() int64, own ...attribute.KeyValue) (stop func(), err error) {
 	m := s.meter()
@@ -73,8 +73,8 @@ func (s Settings) Gauge(name, unit, description string, value func() int64, own 
 	return func() { _ = registration.Unregister() }, nil
 }
 
-// Total has a count that the stage keeps itself asked for whenever metrics are
-// collected, until stop is called: what happens too often for a Counter.
+// Total registers a count that the stage keeps itself, which is read whenever metrics are
+// collected, until stop is called. Use it for events that are too frequent for a Counter.
 func (s Settings) Total(name, unit, description string, value func() int64, own ...attribute.KeyValue) (stop func(), err error) {
 	m := s.meter()
 	c, err := m.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(description))

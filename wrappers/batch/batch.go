@@ -40,7 +40,7 @@ type Backend struct {
 	apart  wrappers.Counter   // merged write sets that were refused and taken apart
 }
 
-// New puts the wrapper over next.
+// New wraps next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
 	b := &Backend{next: next, config: c, layer: s.Stage,
 		full: make(chan struct{}, 1), closing: make(chan struct{}), idle: make(chan struct{})}
@@ -360,30 +360,30 @@ func (b *Backend) trace(ctx context.Context, g *group) (context.Context, func())
 	return ctx, func() { span.End() }
 }
 
-// Get asks the next.
+// Get calls the next backend.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return b.next.Get(ctx, key)
 }
 
-// GetMany asks the next.
+// GetMany calls the next backend.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	return b.next.GetMany(ctx, keys)
 }
 
-// Scan asks the next.
+// Scan calls the next backend.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	return b.next.Scan(ctx, q)
 }
 
-// Health asks the next.
+// Health calls the next backend.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return b.next.Health(ctx, p)
 }
 
-// Info is the next's.
+// Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
-// Close sends what waits, and takes no more writes. It is idempotent. Ended by
+// Close sends all waiting writes, and refuses new ones. It is idempotent. Ended by
 // ctx, the rest is still being sent.
 func (b *Backend) Close(ctx context.Context) error {
 	b.mu.Lock()

@@ -149,7 +149,7 @@ func holds(c storage.Check, p pending, now time.Time) bool {
 	return p.live(now) && bytes.Equal(p.value, c.Value)
 }
 
-// Commit applies all that is buffered as one write set and answers its version; 0
+// Commit applies all that is buffered as one write set, and returns its version; 0
 // where there was nothing. Where it fails, everything stays buffered, and the
 // buffer can be read, written to, committed again or discarded. After an unknown
 // outcome the same write set is what the next Commit applies first: over an
@@ -205,7 +205,7 @@ func (b *Buffer) commit(ctx context.Context) (uint64, error) {
 	return version, err
 }
 
-// Discard drops all that is buffered. It waits for a commit that is under way.
+// Discard drops all that is buffered. It waits for a commit in progress.
 func (b *Buffer) Discard(ctx context.Context) error {
 	if err := b.lock(ctx); err != nil {
 		return err
@@ -217,7 +217,7 @@ func (b *Buffer) Discard(ctx context.Context) error {
 	return nil
 }
 
-// Pending is how many ops and checks wait for a commit.
+// Pending returns the number of ops and checks that wait for a commit.
 func (b *Buffer) Pending() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -239,7 +239,7 @@ func (b *Buffer) lock(ctx context.Context) error {
 
 func (b *Buffer) unlock() { <-b.turn }
 
-// Close discards what was not committed. It is idempotent.
+// Close discards uncommitted writes. It is idempotent.
 func (b *Buffer) Close(ctx context.Context) error {
 	b.mu.Lock()
 	b.closed = true

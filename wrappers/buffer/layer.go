@@ -27,7 +27,7 @@ type end struct {
 	open bool
 }
 
-// before tells whether e lies before other.
+// before reports whether e lies before other.
 func (e end) before(other end) bool { return !e.open && (other.open || e.key < other.key) }
 
 // bytes is e as the end of an op.
@@ -75,7 +75,7 @@ func (l *layer) size() int { return l.keys.Len() + l.ranges.Len() + l.checks.Len
 
 func (l *layer) empty() bool { return l.size() == 0 }
 
-// within tells whether the commit keeps to the limits of the backend.
+// within reports whether the commit keeps to the limits of the backend.
 func (l *layer) within(limits storage.Limits) error {
 	if limits.Ops > 0 && l.size() > limits.Ops {
 		return storage.LimitError(storage.SizeLimit, "ops", int64(limits.Ops), int64(l.size()))

@@ -34,7 +34,7 @@ func (v view) item(key []byte, p pending) (storage.Item, bool) {
 	return storage.Item{Key: key, Value: append([]byte{}, p.value...), ExpiresAt: p.expiresAt}, true
 }
 
-// Get answers from the buffer, else from below.
+// Get returns an item of the buffer, or else of the next backend.
 func (b *Buffer) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if err := storage.ContextError(ctx); err != nil {
 		return storage.Item{}, err
@@ -55,7 +55,7 @@ func (b *Buffer) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return it, err
 }
 
-// GetMany answers each key from the buffer, else from below.
+// GetMany returns, for each key, the item of the buffer, or else of the next backend.
 func (b *Buffer) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	if err := storage.ContextError(ctx); err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (b *Buffer) getMany(ctx context.Context, v view, keys [][]byte) ([]storage.
 // is smaller.
 const pageItems = 1000
 
-// Scan is a page from below with the buffer merged in.
+// Scan returns a page of the next backend, merged with the buffer.
 func (b *Buffer) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	if q.AtVersion != 0 {
 		return storage.Page{}, storage.Errorf(storage.Unsupported, "a buffer has no versions")
@@ -214,7 +214,7 @@ func cut(page storage.Page, q storage.Query, most int) storage.Page {
 	return page
 }
 
-// Health asks the next.
+// Health calls the next backend.
 func (b *Buffer) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return b.next.Health(ctx, p)
 }
@@ -223,7 +223,7 @@ func (b *Buffer) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 // version yet, and does not survive anything.
 const lost = storage.CapVersions | storage.CapRangeCheck | storage.CapSnapshotScan | storage.CapDurable | storage.CapIdempotent
 
-// Info is the next's, without versions and without durability.
+// Info returns the next backend's info, without versions and durability.
 func (b *Buffer) Info() storage.Info {
 	info := b.next.Info()
 	info.Caps &^= lost

@@ -14,7 +14,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Backend answers reads from memory where it can. It is safe for concurrent use.
+// Backend serves reads from memory if it can. It is safe for concurrent use.
 type Backend struct {
 	next storage.Backend
 	*memory
@@ -50,7 +50,7 @@ func weight(key string, e *entry) uint32 {
 	return uint32(len(key) + len(e.item.Value) + entryOverhead)
 }
 
-// New puts a cache over next, whose writes it hears of through s.Hub.
+// New returns a cache over next. s.Hub notifies it of writes.
 func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
 	if s.Hub == nil {
 		return nil, errors.New("a cache needs the hub of its backend")
@@ -117,7 +117,7 @@ func (b *memory) unmeasure() {
 // borrow is key as a string for a lookup, which does not keep it.
 func borrow(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
 
-// Get answers from memory, else from below. A hit allocates the value only.
+// Get returns an item from memory, or else from the next backend. A hit allocates only the value.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if e, ok := b.entries.GetIfPresent(borrow(key)); ok && b.clock.Millis() < e.until {
 		b.hits.Add(1)
@@ -184,29 +184,29 @@ func (b *memory) entry(it storage.Item, present bool, now int64) *entry {
 	return e
 }
 
-// GetMany is answered from below: it is one view there.
+// GetMany bypasses the cache, so that its result is one view.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	b.clock.Millis() // what it shows to be expired, Get does not bring back
 	return b.next.GetMany(ctx, keys)
 }
 
-// Scan is answered from below: it is one view there.
+// Scan bypasses the cache, so that its result is one view.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	b.clock.Millis() // as in GetMany
 	return b.next.Scan(ctx, q)
 }
 
-// Apply passes on; the hub at the bottom tells of it, here and everywhere.
+// Apply calls the next backend. The hub at the bottom notifies every cache, including this one.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	return b.next.Apply(ctx, w)
 }
 
-// Health asks the next.
+// Health calls the next backend.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return b.next.Health(ctx, p)
 }
 
-// Info is the next's.
+// Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
 // Close forgets everything, unless another cache goes on with it. What reads come after it,
@@ -222,10 +222,10 @@ func (b *Backend) Close(context.Context) error {
 	return nil
 }
 
-// Stats are counts since the start.
+// Stats returns the counts since the start.
 type Stats struct{ Hits, Misses, Evictions, Entries, Bytes uint64 }
 
-// Stats counts what the cache did.
+// Stats holds counts of a cache.
 func (b *Backend) Stats() Stats {
 	return Stats{b.hits.Load(), b.misses.Load(), b.evictions.Load(), uint64(b.entries.EstimatedSize()), b.entries.WeightedSize()}
 }

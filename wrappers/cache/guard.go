@@ -89,7 +89,7 @@ func (g *guard) end(f *flight) {
 	close(f.done)
 }
 
-// endKnown tells whether it is known when the item that f has read ends.
+// endKnown reports whether it is known when the item that f has read ends.
 func (g *guard) endKnown(f *flight) bool {
 	if g.permanent == nil || !f.entry.present {
 		return true

@@ -25,7 +25,7 @@ type Backend struct {
 	stop    func()        // stops the gauge
 }
 
-// New puts the wrapper over next.
+// New wraps next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
 	b := &Backend{next: next, hub: s.Hub, layer: s.Stage, vacant: &atomic.Int64{}, changes: map[circuitbreaker.State]wrappers.Counter{}}
 	if b.refused, err = s.Counter("plinth.circuit_breaker.refused", "{call}", "Calls that were refused by an open circuit."); err != nil {
@@ -122,22 +122,22 @@ func failure(c storage.Code) bool {
 	return false
 }
 
-// Get asks the next.
+// Get calls the next backend.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return through(ctx, b, "get", func() (storage.Item, error) { return b.next.Get(ctx, key) })
 }
 
-// GetMany asks the next.
+// GetMany calls the next backend.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	return through(ctx, b, "get_many", func() ([]storage.Item, error) { return b.next.GetMany(ctx, keys) })
 }
 
-// Scan asks the next.
+// Scan calls the next backend.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	return through(ctx, b, "scan", func() (storage.Page, error) { return b.next.Scan(ctx, q) })
 }
 
-// Apply asks the next.
+// Apply calls the next backend.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	return through(ctx, b, "apply", func() (uint64, error) { return b.next.Apply(ctx, w) })
 }
@@ -151,7 +151,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	return h, err
 }
 
-// Info is the next's.
+// Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
 // Close stops the metrics. It is idempotent.

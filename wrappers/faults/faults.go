@@ -28,7 +28,7 @@ type rule struct {
 	code   storage.Code // OK: no error
 }
 
-// New puts the wrapper over next.
+// New wraps next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
 	seed := c.Seed
 	if seed == 0 {
@@ -43,7 +43,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	return b, err
 }
 
-// strike is the rule that happens to a call; nil: none. touches tells whether
+// strike is the rule that happens to a call; nil: none. touches reports whether
 // the call touches a key with a prefix.
 func (b *Backend) strike(call string, touches func(prefix []byte) bool) *rule {
 	for i := range b.rules {
@@ -91,13 +91,13 @@ func under[A any](ctx context.Context, b *Backend, call string, touches func([]b
 	return none, e
 }
 
-// Get asks the next.
+// Get calls the next backend.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return under(ctx, b, "get", func(p []byte) bool { return bytes.HasPrefix(key, p) },
 		func() (storage.Item, error) { return b.next.Get(ctx, key) })
 }
 
-// GetMany asks the next.
+// GetMany calls the next backend.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	touches := func(p []byte) bool {
 		return slices.ContainsFunc(keys, func(k []byte) bool { return bytes.HasPrefix(k, p) })
@@ -105,13 +105,13 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 	return under(ctx, b, "get_many", touches, func() ([]storage.Item, error) { return b.next.GetMany(ctx, keys) })
 }
 
-// Scan asks the next.
+// Scan calls the next backend.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	return under(ctx, b, "scan", func(p []byte) bool { return overlaps(q.Start, q.End, p) },
 		func() (storage.Page, error) { return b.next.Scan(ctx, q) })
 }
 
-// Apply asks the next.
+// Apply calls the next backend.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	touches := func(p []byte) bool {
 		return slices.ContainsFunc(w.Ops, func(o storage.Op) bool {
@@ -130,13 +130,13 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 		func() (storage.Health, error) { return b.next.Health(ctx, p) })
 }
 
-// overlaps tells whether [start, end) has room for a key with prefix p.
+// overlaps reports whether [start, end) has room for a key with prefix p.
 func overlaps(start, end, p []byte) bool {
 	pEnd := storage.PrefixEnd(p)
 	return (end == nil || bytes.Compare(p, end) < 0) && (pEnd == nil || bytes.Compare(start, pEnd) < 0)
 }
 
-// Info is the next's.
+// Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
 // Close has nothing to close.

@@ -18,7 +18,7 @@ type Backend struct {
 	hub    wrappers.Watchable // nil: nobody can watch
 }
 
-// New puts the wrapper over next.
+// New wraps next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
 	b := &Backend{next: next, prefix: []byte(c.Prefix), layer: s.Stage, hub: s.Hub}
 	b.end = storage.PrefixEnd(b.prefix)
@@ -146,7 +146,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	return b.next.Apply(ctx, &own)
 }
 
-// Health asks the next.
+// Health calls the next backend.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return b.next.Health(ctx, p)
 }

@@ -28,7 +28,7 @@ type Backend struct {
 	stop                         func() // stops the gauge
 }
 
-// New puts the wrapper over next.
+// New wraps next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
 	b := &Backend{next: next, config: c, clock: s.Clock, log: s.Log, layer: s.Stage, common: newBucket(Quota{c.Rate, c.Burst}), buckets: newBuckets(c)}
 	if before, ok := s.Before.(*Backend); ok { // what callers have used up stays used up
@@ -262,7 +262,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	return b.next.Health(ctx, p)
 }
 
-// Info is the next's.
+// Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
 // Close stops the metrics. It is idempotent.

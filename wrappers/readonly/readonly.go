@@ -25,22 +25,22 @@ type Backend struct {
 	refusal error
 }
 
-// New puts the wrapper over next.
+// New wraps next.
 func New(next storage.Backend, s wrappers.Settings) *Backend {
 	return &Backend{next, &storage.Error{Code: storage.PermissionDenied, Op: "apply", Layer: s.Stage, Msg: "the store is read only"}}
 }
 
-// Get asks the next.
+// Get calls the next backend.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return b.next.Get(ctx, key)
 }
 
-// GetMany asks the next.
+// GetMany calls the next backend.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	return b.next.GetMany(ctx, keys)
 }
 
-// Scan asks the next.
+// Scan calls the next backend.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	return b.next.Scan(ctx, q)
 }
@@ -53,12 +53,12 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	return b.next.Apply(ctx, w)
 }
 
-// Health asks the next.
+// Health calls the next backend.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return b.next.Health(ctx, p)
 }
 
-// Info is the next's.
+// Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
 // Close has nothing to close.

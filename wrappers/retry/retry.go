@@ -22,7 +22,7 @@ type Backend struct {
 	failed  wrappers.Counter // calls that failed for all attempts
 }
 
-// New puts the wrapper over next.
+// New wraps next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
 	b := &Backend{next: next, config: c, layer: s.Stage, backoff: storage.Backoff{Attempts: c.Attempts, Base: c.BaseDelay, Cap: c.MaxDelay}}
 	var err error
@@ -65,7 +65,7 @@ func repeat[A any](ctx context.Context, b *Backend, again func(*storage.Error) (
 	return answer, err
 }
 
-// wait waits before another attempt, and tells whether there is time for it.
+// wait waits before another attempt, and reports whether there is time for it.
 func (b *Backend) wait(ctx context.Context, n int, atLeast time.Duration, until time.Time) bool {
 	if !until.IsZero() {
 		var cancel context.CancelFunc
@@ -86,7 +86,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// passing tells whether the reason of a read's failure may pass.
+// passing reports whether the reason of a read's failure may pass.
 func passing(e *storage.Error) (until time.Time, ok bool) {
 	return time.Time{}, e.Retryable() || e.Code == storage.OutcomeUnknown
 }
@@ -177,7 +177,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	return b.next.Health(ctx, p)
 }
 
-// Info is the next's.
+// Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
 // Close has nothing to close.

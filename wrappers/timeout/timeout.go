@@ -17,7 +17,7 @@ type Backend struct {
 	cut    wrappers.Counter
 }
 
-// New puts the wrapper over next.
+// New wraps next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
 	for _, d := range []*time.Duration{&c.Get, &c.GetMany, &c.Scan, &c.Apply, &c.Health} {
 		if *d == 0 {
@@ -57,12 +57,12 @@ func (b *Backend) expired(err error, op string, limit time.Duration) error {
 	return &e
 }
 
-// Get asks the next.
+// Get calls the next backend.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return within(ctx, b, b.config.Get, "get", func(ctx context.Context) (storage.Item, error) { return b.next.Get(ctx, key) })
 }
 
-// GetMany asks the next.
+// GetMany calls the next backend.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	return within(ctx, b, b.config.GetMany, "get_many", func(ctx context.Context) ([]storage.Item, error) { return b.next.GetMany(ctx, keys) })
 }
@@ -78,12 +78,12 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	return within(ctx, b, b.config.Apply, "apply", func(ctx context.Context) (uint64, error) { return b.next.Apply(ctx, w) })
 }
 
-// Health asks the next.
+// Health calls the next backend.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return within(ctx, b, b.config.Health, "health", func(ctx context.Context) (storage.Health, error) { return b.next.Health(ctx, p) })
 }
 
-// Info is the next's.
+// Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
 // Close has nothing to close.
