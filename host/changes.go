@@ -10,43 +10,43 @@ import (
 	"github.com/plinthkv/plinth/config"
 )
 
-// Action is what a reload does with a part of what is in force.
+// Action describes what a reload does with a plugin, a store or a stage.
 type Action string
 
 // The actions.
 const (
 	Kept     Action = "keep"    // nothing changed
 	Rebuilt  Action = "rebuild" // its stages changed, its backend did not
-	Replaced Action = "replace" // another takes its place
+	Replaced Action = "replace" // another one replaces it
 	Started  Action = "start"   // it is new
 	Stopped  Action = "stop"    // it is no longer in the configuration
 )
 
-// Changes are what a reload does, or would do.
+// Changes lists the effects of a reload.
 type Changes struct {
 	Plugins []PluginChange `json:"plugins"` // by name
 	Stores  []StoreChange  `json:"stores"`  // by name
 }
 
-// PluginChange is what becomes of a plugin.
+// PluginChange describes the effect of a reload on a plugin.
 type PluginChange struct {
 	Name   string `json:"name"`
 	Action Action `json:"action"`
 }
 
-// StoreChange is what becomes of a store.
+// StoreChange describes the effect of a reload on a store.
 type StoreChange struct {
 	Name   string        `json:"name"`
 	Action Action        `json:"action"`
 	Stages []StageChange `json:"stages,omitempty"` // of the new pipeline, outermost first
-	Items  string        `json:"items,omitempty"`  // what becomes of its items, where its backend is replaced: "transferred", "lost", or "left" where they are
-	Waits  bool          `json:"waits,omitempty"`  // its calls wait meanwhile
+	Items  string        `json:"items,omitempty"`  // if its backend is replaced, the fate of its items: "transferred", "lost", or "left" where they are
+	Waits  bool          `json:"waits,omitempty"`  // its calls wait during the reload
 }
 
-// StageChange is what becomes of a stage.
+// StageChange describes the effect of a reload on a stage.
 type StageChange struct {
 	Name   string `json:"name"`
-	Action Action `json:"action"` // [Kept], or [Rebuilt] with the state of before, or [Started]
+	Action Action `json:"action"` // [Kept], [Rebuilt] with its previous state, or [Started]
 }
 
 // None reports whether nothing changes.
@@ -54,7 +54,7 @@ func (c Changes) None() bool { return c.String() == nothing }
 
 const nothing = "none"
 
-// String is the changes in a line, without what is kept.
+// String returns the changes as one line, without the kept parts.
 func (c Changes) String() string {
 	var all []string
 	for _, p := range c.Plugins {

@@ -1,7 +1,6 @@
-// Package host loads plugins, opens backends, builds pipelines of wrappers over
-// them as a configuration says, and owns all of it until it is closed.
+// Package host loads plugins, opens backends and builds pipelines of wrappers over them
+// from a configuration, and owns all of them until it is closed.
 //
-// What belongs here is putting together and taking apart. How a backend is
-// reached is a carrier's business, in the packages below; what a wrapper does,
-// the wrapper's.
+// This package assembles and closes them. Carriers reach the backends, in
+// internal/carrier, and each wrapper has a package of its own.
 package host

@@ -22,45 +22,45 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Settings are what code hands to a host beside its configuration.
+// Settings holds what code passes to a host in addition to its configuration.
 type Settings struct {
-	// Registry are the wrappers that pipelines may name.
+	// Registry holds the wrappers that pipelines may name.
 	Registry *wrappers.Registry
-	// Modules are those of plugins that need no file, by name. They are trusted.
+	// Modules holds the modules of plugins without a file, by name. They are trusted.
 	Modules map[string][]byte
-	// Backends are plugins in Go that the program has linked in, by name. One that has the
-	// name of a module stands in its place.
+	// Backends holds the plugins in Go that are linked into the program, by name. A backend
+	// replaces the module of the same name.
 	Backends map[string]*Linked
-	// CacheDir keeps compiled modules between runs; empty: only while this runs.
+	// CacheDir keeps compiled modules between runs. If empty, they are kept only in memory.
 	CacheDir string
-	// Worker is the command of a program that runs plugins in a process of its own: one
-	// that calls plinth.RunWorker first of all. Empty: there is none.
+	// Worker is the command of a program that runs plugins in a separate process: it must
+	// call plinth.RunWorker first. Optional.
 	Worker []string
-	// Clock is what the host's clock follows, by which items expire. It may jump: the
+	// Clock is the source of the host's clock, by which items expire. It may jump; the
 	// host's clock never goes back. If nil, the host's clock is [clock.System].
 	Clock func() time.Time
-	Log   *slog.Logger // nil: slog.Default()
+	Log   *slog.Logger // if nil, slog.Default()
 
-	// Trial opens no backend that another host may have open: processes judge their
-	// configuration, in an empty folder, and say what they would be. What cannot be told
-	// that way is in [Store.Untried]. The stores of such a host serve nothing.
+	// Trial opens no backend that another host may have open: processes check their
+	// configuration in an empty folder, and report their capabilities. [Store.Untried]
+	// returns what could not be checked that way. The stores of such a host serve nothing.
 	Trial bool
 
-	// Kit tries a plugin with gate: full; nil: that is refused.
+	// Kit tests a plugin with gate: full. If nil, gate: full is refused.
 	Kit func(context.Context, Subject) error
 
-	// PluginTelemetry is OpenTelemetry's declarative configuration for plugins that are
-	// processes and are granted it; nil: there is none.
+	// PluginTelemetry is OpenTelemetry's declarative configuration for processes with
+	// grants.telemetry. Optional.
 	PluginTelemetry []byte
 
-	Tracer trace.TracerProvider // where spans go; nil: nowhere
-	Meter  metric.MeterProvider // where metrics go; nil: nowhere
+	Tracer trace.TracerProvider // provider for spans; if nil, no spans are recorded
+	Meter  metric.MeterProvider // provider for metrics; if nil, no metrics are recorded
 }
 
-// Subject is a plugin that the conformance kit is to try.
+// Subject is a plugin for the conformance kit to test.
 type Subject = carrier.Subject
 
-// Linked is a plugin in Go that the program has linked in.
+// Linked is a plugin in Go that is linked into the program.
 type Linked = carrier.Linked
 
 // Host owns the plugins, the backends and the stores of a configuration, which may change
@@ -89,8 +89,8 @@ type Host struct {
 	phase      func(string)   // told where a reload is, in tests; may be nil
 }
 
-// Open builds everything that cfg says. What is wrong is reported all at once,
-// with its position in the configuration; then nothing stays open.
+// Open builds everything that cfg configures. The error reports every mistake at once, with
+// its position in the configuration; then nothing stays open.
 func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err error) {
 	if s.Log == nil {
 		s.Log = slog.Default()
@@ -124,8 +124,8 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 	return h, nil
 }
 
-// Store returns the store of that name. If there is none, the error is InvalidArgument and
-// names the nearest one.
+// Store returns the store of that name. If the name is unknown, the error is
+// InvalidArgument and suggests the nearest name.
 func (h *Host) Store(name string) (*Store, error) {
 	g := h.live.Load()
 	if _, ok := g.stores[name]; ok {
@@ -134,7 +134,7 @@ func (h *Host) Store(name string) (*Store, error) {
 	return nil, storage.Errorf(storage.InvalidArgument, "unknown store %q%s", name, config.Hint(name, g.names))
 }
 
-// Stores are all, by name.
+// Stores returns all stores, by name.
 func (h *Host) Stores() []*Store {
 	var all []*Store
 	for _, name := range h.live.Load().names {
@@ -204,7 +204,7 @@ func (h *Host) change(ctx context.Context) (done func(), err error) {
 
 // Close closes the stages of every pipeline, outermost first, then the backends,
 // then the plugins. Calls in flight end before their backend does. It is
-// idempotent. Ended by ctx it leaves what it could not close, and says so.
+// idempotent. If ctx ends first, it returns an error, and the rest stays open.
 func (h *Host) Close(ctx context.Context) error {
 	h.end()
 	h.unwatch()

@@ -31,7 +31,7 @@ func carriers(r *wasmhost.Runtime) []carrier.Factory {
 	return []carrier.Factory{r.Factory(), isolate.Factory(), procs.Factory(), remote.Factory(), native.Factory(), native.ProcessFactory()}
 }
 
-// PluginSettings are those of all kinds, for who documents them.
+// PluginSettings returns the settings of all kinds of plugins, for documentation.
 func PluginSettings() []PluginKind {
 	var kinds []PluginKind
 	for _, f := range carriers(nil) {
@@ -40,10 +40,10 @@ func PluginSettings() []PluginKind {
 	return kinds
 }
 
-// PluginKind is a kind of plugin, as the configuration knows it.
+// PluginKind describes a kind of plugin in the configuration.
 type PluginKind struct {
-	Noun     string // what a plugin of this kind is called
-	Key      string // the setting that makes a plugin one of this kind; empty: it is linked in
+	Noun     string // name of the kind
+	Key      string // the setting that selects this kind; empty for a linked-in plugin
 	Isolated bool   // with isolation: process
 	Defaults any    // its settings, a struct
 }

@@ -16,32 +16,32 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Reload is what came of the last change of what is in force.
+// Reload describes the outcome of the last reload.
 type Reload struct {
-	At      time.Time     // when it ended; zero: there was none
-	Took    time.Duration // from its begin, without the wait for another
-	Err     error         // why nothing changed; nil: it succeeded
+	At      time.Time     // when it ended; zero if there was none
+	Took    time.Duration // from its start, without the wait for another reload
+	Err     error         // why nothing changed; nil if it succeeded
 	Changes Changes
 }
 
-// Reload puts cfg in the place of the configuration in force, while calls go on. What cfg
-// does not change stays as it is, with its state: plugins, backends and the innermost stages
-// of each pipeline. Everything else is built beside it, and comes into force at once; a call
-// ends in the pipeline in which it began. Calls of a store whose backend is replaced wait,
-// for cfg's reload.hold at most.
+// Reload replaces the configuration in force with cfg while calls continue. Unchanged plugins,
+// backends and innermost stages of each pipeline are kept, with their state. Everything else
+// is built alongside them, and put in force at once; a call ends in the pipeline in which it
+// began. Calls to a store whose backend is replaced wait, for at most the reload.hold of
+// cfg.
 //
-// If anything is wrong, everything stays as it is, nothing is left behind, and the error
-// says all that is wrong, as that of [Open] does. A change that would lose items is wrong
-// unless the configuration says on_swap.
+// If cfg is invalid or a part cannot be built, the old configuration stays in force, nothing
+// is left behind, and the error reports every mistake, as that of [Open] does. A change that
+// would lose items is an error, unless on_swap is set.
 //
-// Reloads follow each other. Stores that were handed out stay valid: those that cfg does not
-// have are unavailable.
+// Concurrent reloads wait for each other. Stores that were handed out stay valid; stores that
+// cfg does not contain become unavailable.
 func (h *Host) Reload(ctx context.Context, cfg *config.Config) (Changes, error) {
 	return h.ReloadFunc(ctx, func(*config.Config) (*config.Config, error) { return cfg, nil })
 }
 
-// ReloadFunc is Reload of what load returns, which is called once no other reload goes on,
-// with the configuration that is in force then. An error of load is the reload's.
+// ReloadFunc calls load with the configuration in force, and reloads the configuration that it
+// returns. No other reload runs meanwhile. An error of load is returned as the reload's.
 func (h *Host) ReloadFunc(ctx context.Context, load func(inForce *config.Config) (*config.Config, error)) (Changes, error) {
 	return h.reload(ctx, func(b *builder) (err error) {
 		b.cfg, err = load(b.cfg)
@@ -49,8 +49,8 @@ func (h *Host) ReloadFunc(ctx context.Context, load func(inForce *config.Config)
 	})
 }
 
-// RestartPlugin starts a plugin again, with all its backends, as a reload does that changes
-// it. The name of a plugin that there is not is InvalidArgument.
+// RestartPlugin restarts a plugin, with all its backends, like a reload that changes it. If
+// the name is unknown, the error is InvalidArgument.
 func (h *Host) RestartPlugin(ctx context.Context, name string) (Changes, error) {
 	return h.reload(ctx, func(b *builder) error {
 		if _, ok := b.old.plugins[name]; !ok {
@@ -61,13 +61,13 @@ func (h *Host) RestartPlugin(ctx context.Context, name string) (Changes, error) 
 	})
 }
 
-// Generation returns the number of the generation in force, from 1, and since when it is.
+// Generation returns the number of the generation in force, from 1, and its start.
 func (h *Host) Generation() (number int, since time.Time) {
 	g := h.live.Load()
 	return g.number, g.since
 }
 
-// Reloaded returns what came of the last reload or restart of a plugin.
+// Reloaded returns the outcome of the last reload or restart of a plugin.
 func (h *Host) Reloaded() Reload {
 	h.mu.Lock()
 	defer h.mu.Unlock()

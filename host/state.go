@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Health is how a host is.
+// Health describes the health of a host.
 type Health struct {
 	Status storage.Status            // the worst of the stores'
 	Stores map[string]storage.Health // by name
@@ -21,8 +21,8 @@ type Health struct {
 // healthTimeout is how long stores may take to say how they are.
 const healthTimeout = 2 * time.Second
 
-// Health asks all stores at once. One that fails, or does not answer before ctx ends or
-// within 2 s, is unhealthy.
+// Health checks all stores at once. A store that fails, or does not respond before ctx ends
+// or within 2 s, is unhealthy.
 func (h *Host) Health(ctx context.Context, p storage.Probe) Health {
 	stores := map[string]*storage.Store{}
 	for _, s := range h.Stores() {
@@ -32,8 +32,8 @@ func (h *Host) Health(ctx context.Context, p storage.Probe) Health {
 	return Health{worst, all}
 }
 
-// PluginState is how a plugin is that serves a backend. A plugin has a state for each
-// backend, for each is opened on its own.
+// PluginState describes the state of a plugin for one backend. A plugin has a state for each
+// of its backends, because each is opened on its own.
 type PluginState struct {
 	Plugin  string
 	Carrier string   // how it is reached, such as [CarrierWasm]; empty as long as it is not open
@@ -43,15 +43,15 @@ type PluginState struct {
 	// optional store's that is not open yet; idle of one that no store uses; and empty
 	// where the carrier does not watch it, as it does not watch other hosts.
 	State    string
-	Reason   string    // why it is not ready; empty if there is nothing to say
-	Since    time.Time // when it came to be so; zero if that is not known
-	Restarts int       // how often it was started again
-	LastLoss string    // why it was lost last; empty if it never was
-	RetryAt  time.Time // when it is started again; zero for never
+	Reason   string    // why it is not ready; may be empty
+	Since    time.Time // when it entered the state; zero if unknown
+	Restarts int       // number of restarts
+	LastLoss string    // reason of the last loss; empty if it was never lost
+	RetryAt  time.Time // time of the next start; zero if none is planned
 }
 
-// Plugins returns how the plugins are, by name and store. It asks none: it tells what is
-// known.
+// Plugins returns the states of the plugins, by name and store. It calls no plugin: it
+// returns the last known state.
 func (h *Host) Plugins() []PluginState {
 	g := h.live.Load()
 	over := map[*backend]int{} // where in all its state is

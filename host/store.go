@@ -5,9 +5,8 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Store is a store of the host: a pipeline over a backend, which a reload may replace. What
-// it says of itself is of the pipeline in force. The host closes it: its own Close does
-// nothing.
+// Store is a store of the host: a pipeline over a backend, which a reload may replace. Its
+// methods describe the pipeline in force. The host closes it: its own Close does nothing.
 type Store struct {
 	*storage.Store
 	front *front
@@ -15,26 +14,26 @@ type Store struct {
 
 func (s *Store) pipeline() *pipeline { return s.front.pipeline() }
 
-// Untried is why a trial host cannot tell what the store would be; nil: it can.
+// Untried returns the reason why a trial host could not check the store, or nil if it did.
 func (s *Store) Untried() error { return s.pipeline().untried }
 
-// Name is the store's name in the configuration.
+// Name returns the name of the store in the configuration.
 func (s *Store) Name() string { return s.front.name }
 
-// Plugin is the name of the plugin that its backend is.
+// Plugin returns the name of its backend's plugin.
 func (s *Store) Plugin() string { return s.pipeline().plugin }
 
-// Carrier is how that backend is reached: [CarrierWasm], [CarrierProcess], [CarrierRemote]
-// or [CarrierNative].
+// Carrier returns the carrier of its backend: [CarrierWasm], [CarrierProcess],
+// [CarrierRemote] or [CarrierNative].
 func (s *Store) Carrier() string { return s.pipeline().carrier }
 
-// Shared reports whether others may write to that backend, past this host.
+// Shared reports whether its backend may have writers besides this host.
 func (s *Store) Shared() bool {
 	b := s.pipeline().backend
 	return b == nil || b.shared
 }
 
-// Stages are the names of its wrappers, outermost first.
+// Stages returns the names of its stages, outermost first.
 func (s *Store) Stages() []string {
 	var names []string
 	for _, stage := range s.pipeline().declared {
@@ -43,7 +42,7 @@ func (s *Store) Stages() []string {
 	return names
 }
 
-// Promises are what the store guarantees, and which stage changes what about it.
+// Promises returns the guarantees of the store, with the changes that each stage makes to them.
 func (s *Store) Promises() []wrappers.Promise {
 	p := s.pipeline()
 	if p.backend == nil {
@@ -52,7 +51,7 @@ func (s *Store) Promises() []wrappers.Promise {
 	return wrappers.Promises(p.declared, p.backend.below())
 }
 
-// Warnings are about stages that stand where they had better not.
+// Warnings returns warnings about misplaced stages.
 func (s *Store) Warnings() []string {
 	var warnings []string
 	for _, f := range wrappers.Judge(s.pipeline().declared) {

@@ -12,12 +12,12 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Config is how a server listens and what it allows. Zero fields are the defaults.
+// Config configures the listener and the limits of a server. Zero fields have their defaults.
 type Config struct {
 	Listener
-	// Hosts are names that a request's Host may have, in addition to the address's own and
-	// loopback's. Without an Address and without Hosts it may have any: the server that
-	// has the handler decides.
+	// Hosts are the names that a request's Host may have, in addition to those of the address
+	// and of loopback. Without an Address and without Hosts, any Host is accepted: the server
+	// that uses the handler decides.
 	Hosts []string
 
 	// AdminToken is the bearer token that lets a caller administer the host from anywhere. If
@@ -26,25 +26,24 @@ type Config struct {
 
 	BodyTimeout time.Duration // to send the body; by default 1 min
 	PartTimeout time.Duration // to send the next part of it; by default 10 s
-	BodyBytes   int64         // of a request; by default as the store's limits ask
+	BodyBytes   int64         // of a request; by default derived from the store's limits
 }
 
-// Settings are what code hands to a server beside its configuration.
+// Settings holds what code passes to a server in addition to its configuration.
 type Settings struct {
 	Stores map[string]*storage.Store // by the name in the path
-	Log    *slog.Logger              // nil: slog.Default()
-	// Memory is what requests and answers in flight may take, on this listener and
-	// others. Nil: there is no bound.
+	Log    *slog.Logger              // if nil, slog.Default()
+	// Memory limits the memory of requests and responses in flight, on this listener and
+	// others. If nil, there is no limit.
 	Memory *Memory
 
-	// Admin answers what is asked below /v1/admin/, to those who may: callers on a unix socket
-	// or from loopback that no proxy speaks for and that have the Token, and whoever has the
-	// AdminToken. Nil: nothing.
+	// Admin serves paths below /v1/admin/ to callers with the AdminToken, and to callers on a
+	// unix socket or from loopback that have the Token and are not behind a proxy. Optional.
 	Admin      http.Handler
-	Metrics    http.Handler                  // what /metrics shows, to those who may ask; nil: nothing
-	Tracer     trace.TracerProvider          // where spans go; nil: nowhere
-	Meter      metric.MeterProvider          // where metrics go; nil: nowhere
-	Propagator propagation.TextMapPropagator // reads the trace context of requests; nil: W3C's
+	Metrics    http.Handler                  // serves /metrics to authorized callers; optional
+	Tracer     trace.TracerProvider          // provider for spans; if nil, no spans are recorded
+	Meter      metric.MeterProvider          // provider for metrics; if nil, no metrics are recorded
+	Propagator propagation.TextMapPropagator // reads the trace context of requests; if nil, W3C's
 }
 
 // metricsPath is where Prometheus asks.

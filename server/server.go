@@ -35,9 +35,9 @@ type Server struct {
 	tells    *telemetry
 }
 
-// New checks the configuration. An address beyond loopback without TLS and a
-// token or client certificates is refused. Without an address the server is a
-// [Server.Handler] alone.
+// New returns a server, or an error if the configuration is invalid. An address beyond
+// loopback requires TLS, and a token or client certificates. Without an address, the server
+// is only a [Server.Handler].
 func New(c Config, s Settings) (*Server, error) {
 	c.defaults()
 	if s.Log == nil {
@@ -70,8 +70,8 @@ func New(c Config, s Settings) (*Server, error) {
 // scheme is how addresses are written.
 var scheme = door.Scheme{Plain: "http://", TLS: "https://", Unix: "unix:"}
 
-// Listen opens the configured address. A unix socket is for this user alone; one
-// that a server left behind is replaced, one that is being served is not.
+// Listen opens the configured address. A unix socket is accessible only to this user. A stale
+// socket of an earlier server is replaced; a socket in use is an error.
 func (s *Server) Listen() (net.Listener, error) {
 	l, address, err := s.door.Listen(scheme)
 	if err == nil {
@@ -80,9 +80,9 @@ func (s *Server) Listen() (net.Listener, error) {
 	return l, err
 }
 
-// Adopt has the server known by the address of l, which is to be served and was opened by
-// another, such as a service manager. One beyond loopback without TLS and a token or client
-// certificates is refused.
+// Adopt sets the address of the server to that of l, a listener that was opened elsewhere,
+// for example by a service manager, and will be passed to Serve. An address beyond loopback
+// requires TLS, and a token or client certificates.
 func (s *Server) Adopt(l net.Listener) error {
 	address, err := s.door.Adopt(l, scheme)
 	if err == nil {
@@ -91,7 +91,7 @@ func (s *Server) Adopt(l net.Listener) error {
 	return err
 }
 
-// Address is where the server can be reached, after Listen or Adopt, such as
+// Address returns the address of the server after Listen or Adopt, such as
 // "http://127.0.0.1:7421".
 func (s *Server) Address() string {
 	if a := s.address.Load(); a != nil {
@@ -100,9 +100,9 @@ func (s *Server) Address() string {
 	return ""
 }
 
-// Serve answers requests on l until ctx ends; then it takes no new ones, is no
-// longer ready, lets those in flight finish for as long as is configured, and
-// closes what is left.
+// Serve serves requests on l until ctx ends. Then it is no longer ready, accepts no new
+// requests, waits for those in flight for at most the configured time, and closes the
+// remaining connections.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if s.tls != nil {
 		l = tls.NewListener(l, s.tls)
