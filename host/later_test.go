@@ -42,7 +42,7 @@ stores:
 	if err := storeOf(t, h, "a").Set(ctx, key, key); err != nil {
 		t.Error(err)
 	}
-	for name, why := range map[string]string{"b": "there is no executable", "c": "there is no executable", "d": `the store "b", whose backend it shares, is not open`,
+	for name, why := range map[string]string{"b": "there is no executable", "c": "there is no executable", "d": `the store "b", which owns the shared backend, is not open`,
 		"e": "gone.wasm: no such file", "f": "far.sock", "g": "far.sock"} {
 		s := storeOf(t, h, name)
 		err := s.Set(ctx, key, key)
@@ -86,7 +86,7 @@ func TestWhatIsNotOptional(t *testing.T) {
 		"one of two":     {"plugins: { gone: { wasm: ./gone.wasm } }\nstores: { a: { backend: { plugin: gone } }, b: { backend: { plugin: gone }, start: optional } }", "gone.wasm"},
 		"a stage":        {"stores: { a: { backend: { plugin: memory }, start: optional, pipeline: [cach] } }", `"cach"`},
 		"a requirement":  {"stores: { a: { backend: { plugin: memory }, start: optional, require: [durable] } }", "durable"},
-		"another word":   {"stores: { a: { backend: { plugin: memory }, start: later } }", "it must be required or optional"},
+		"another word":   {"stores: { a: { backend: { plugin: memory }, start: later } }", "must be required or optional"},
 		"no such plugin": {"stores: { a: { backend: { plugin: none }, start: optional } }", "none"},
 	} {
 		if h, err := open(t, c.yaml, quiet); err == nil || !strings.Contains(err.Error(), c.want) {
