@@ -199,7 +199,7 @@ stores: { a: { backend: { plugin: memory }, pipeline: [size_limits: { key: 100 }
 	if l := storeOf(t, h, "a").Info().Limits; l.Key != 5 || l.Value != 6 {
 		t.Errorf("%+v", l)
 	}
-	if s, err := h.Store("default"); s != nil || storage.CodeOf(err) != storage.InvalidArgument || !strings.Contains(err.Error(), `no store "default": known are a`) {
+	if s, err := h.Store("default"); s != nil || storage.CodeOf(err) != storage.InvalidArgument || !strings.Contains(err.Error(), `unknown store "default": known are a`) {
 		t.Error("a file that names stores keeps the built-in one")
 	}
 }
