@@ -49,7 +49,7 @@ func TestTokensInTheClear(t *testing.T) {
 		"http://127.0.0.1:1": false, "grpc://127.0.0.1:1": false, "http://[::1]:1": false, "http://localhost:1": false, "unix:/none/s": false, "127.0.0.1:1": false,
 	} {
 		code, _, errs := plinthCommand("get", "k", "--addr", addr, "--token", "hunter2")
-		if is := code == exitUsage && strings.Contains(errs, "in the clear"); is != refused {
+		if is := code == exitUsage && (strings.Contains(errs, "in the clear") || strings.Contains(errs, "in plain text")); is != refused {
 			t.Errorf("%s: exit code %d: %s", addr, code, errs)
 		}
 	}

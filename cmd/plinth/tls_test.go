@@ -82,7 +82,7 @@ func TestDataCommandsWithCertificates(t *testing.T) {
 			"without a certificate":       {[]string{"get", "k", "--addr", addr, "--ca", at("ca.pem"), "--token", "s3cret"}, ""}, // TLS 1.3 refuses it behind the handshake, which a write may meet first
 			"of another authority":        {[]string{"get", "k", "--addr", addr, "--ca", at("other.pem"), "--token", "s3cret"}, "unknown authority"},
 			"without a token":             {with("get", "k")[:10], "unauthenticated"},
-			"a token file without one":    {append(with("get", "k")[:10], "--token-file", at("empty")), "holds no token"},
+			"a token file without one":    {append(with("get", "k")[:10], "--token-file", at("empty")), "contains no token"},
 			"a token file that is not":    {append(with("get", "k")[:10], "--token-file", at("none")), "no such file"},
 			"a certificate without a key": {[]string{"get", "k", "--addr", addr, "--client-cert", at("caller.pem")}, ""},
 		} {
@@ -92,7 +92,7 @@ func TestDataCommandsWithCertificates(t *testing.T) {
 			}
 		}
 		plain := strings.Replace(strings.Replace(addr, "https:", "http:", 1), "grpcs:", "grpc:", 1)
-		if _, errs, code := program(t, "get", "k", "--addr", plain, "--ca", at("ca.pem")); code != exitUsage || !strings.Contains(errs, "certificates take") {
+		if _, errs, code := program(t, "get", "k", "--addr", plain, "--ca", at("ca.pem")); code != exitUsage || !strings.Contains(errs, "certificates require") {
 			t.Errorf("certificates in the clear: %d, %s", code, errs)
 		}
 	}

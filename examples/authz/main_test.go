@@ -77,15 +77,15 @@ func TestCommands(t *testing.T) {
 		t.Fatalf("%q, %v", public.String(), err)
 	}
 	for want, args := range map[string][]string{
-		"unknown command":     {"start"},
-		"expects the file":    {"keygen"},
-		"file exists":         {"keygen", key}, // a key is never replaced
-		"is not PEM":          {"token", "-key", broken},
-		"no such file":        {"token", "-key", filepath.Join(dir, "none")},
-		"not defined":         {"serve", "-keys", key},
-		"public key":          {"serve", "-listen", "127.0.0.1:0", "-operator", "abc"},
-		"no store \"authz\"":  {"serve", "-config", write(t, dir, "other.yaml", "stores: { default: { backend: { plugin: memory } } }")},
-		"unknown key \"rat\"": {"serve", "-config", write(t, dir, "typo.yaml", strings.Replace(string(onMemory), "rate: 5000", "rat: 5000", 1))},
+		"unknown command":         {"start"},
+		"expects the file":        {"keygen"},
+		"file exists":             {"keygen", key}, // a key is never replaced
+		"is not PEM":              {"token", "-key", broken},
+		"no such file":            {"token", "-key", filepath.Join(dir, "none")},
+		"not defined":             {"serve", "-keys", key},
+		"public key":              {"serve", "-listen", "127.0.0.1:0", "-operator", "abc"},
+		"unknown store \"authz\"": {"serve", "-config", write(t, dir, "other.yaml", "stores: { default: { backend: { plugin: memory } } }")},
+		"unknown key \"rat\"":     {"serve", "-config", write(t, dir, "typo.yaml", strings.Replace(string(onMemory), "rate: 5000", "rat: 5000", 1))},
 	} {
 		if err := run(t.Context(), args, io.Discard, io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", args, err, want)
