@@ -189,6 +189,8 @@ func (b *builder) open(ctx context.Context, name string) error {
 		return config.Join(err, more)
 	case p != nil:
 		b.stores[name] = p
+	case b.serve:
+		b.openLater(name, errors.New("its plugin or the store that it shares is not there"))
 	}
 	return nil
 }

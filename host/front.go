@@ -44,30 +44,20 @@ func (g *gates) drained(ctx context.Context) error {
 // pipeline is the one in force.
 func (f *front) pipeline() *pipeline { return f.h.live.Load().at(f.slot) }
 
-// read is a pipeline that a read has entered, and is to leave.
-func (f *front) read(ctx context.Context) (*pipeline, error) {
+// enter returns the pipeline in force with the gate that a call has entered, and must leave.
+func (f *front) enter(ctx context.Context, write bool) (*pipeline, *drain.Gate, error) {
 	for {
 		g := f.h.live.Load()
 		p := g.at(f.slot)
-		if p.reads.Enter() {
-			return p, nil
+		gate := p.reads
+		if write {
+			gate = p.writes
+		}
+		if gate.Enter() {
+			return p, gate, nil
 		}
 		if err := f.wait(ctx, g, p); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// write is a pipeline that a write has entered, and is to leave.
-func (f *front) write(ctx context.Context) (*pipeline, error) {
-	for {
-		g := f.h.live.Load()
-		p := g.at(f.slot)
-		if p.writes.Enter() {
-			return p, nil
-		}
-		if err := f.wait(ctx, g, p); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 }
@@ -91,38 +81,38 @@ func (f *front) wait(ctx context.Context, g *generation, p *pipeline) error {
 }
 
 func (f *front) Get(ctx context.Context, key []byte) (storage.Item, error) {
-	p, err := f.read(ctx)
+	p, gate, err := f.enter(ctx, false)
 	if err != nil {
 		return storage.Item{}, err
 	}
-	defer p.reads.Leave()
+	defer gate.Leave()
 	return p.top.Get(ctx, key)
 }
 
 func (f *front) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
-	p, err := f.read(ctx)
+	p, gate, err := f.enter(ctx, false)
 	if err != nil {
 		return nil, err
 	}
-	defer p.reads.Leave()
+	defer gate.Leave()
 	return p.top.GetMany(ctx, keys)
 }
 
 func (f *front) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
-	p, err := f.read(ctx)
+	p, gate, err := f.enter(ctx, false)
 	if err != nil {
 		return storage.Page{}, err
 	}
-	defer p.reads.Leave()
+	defer gate.Leave()
 	return p.top.Scan(ctx, q)
 }
 
 func (f *front) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
-	p, err := f.write(ctx)
+	p, gate, err := f.enter(ctx, true)
 	if err != nil {
 		return 0, err
 	}
-	defer p.writes.Leave()
+	defer gate.Leave()
 	return p.top.Apply(ctx, w)
 }
 

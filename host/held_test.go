@@ -27,7 +27,7 @@ func TestHeldCalls(t *testing.T) {
 		return &stuck{b, &blocks, slow}, err
 	})
 	yaml := func(n int, more string) string {
-		return fmt.Sprintf("plugins: { slow: { on_loss: restart, restart: { budget: %d } } }\nstores: { a: { backend: { plugin: slow, on_swap: discard } } }\nreload: { hold: 300ms, max_held: 3%s }", n, more)
+		return fmt.Sprintf("plugins: { slow: { on_loss: restart, restart: { budget: %d } } }\nstores: { a: { backend: { plugin: slow, on_swap: discard } } }\nreload: { hold: 3s, max_held: 3%s }", n, more)
 	}
 	h := mustOpen(t, yaml(3, ""), quiet, blocking)
 	a := storeOf(t, h, "a")
@@ -38,17 +38,24 @@ func TestHeldCalls(t *testing.T) {
 	for !blocked.Load() {
 		time.Sleep(time.Millisecond)
 	}
+	reloaded := make(chan struct{})
 	wg.Go(func() {
+		defer close(reloaded)
 		_, err := reloadWith(t, h, yaml(4, ""), blocking)
-		if err == nil || !strings.Contains(err.Error(), "reload.hold (300ms)") {
+		if err == nil || !strings.Contains(err.Error(), "reload.hold (3s)") {
 			t.Errorf("a backend whose calls do not end: %v", err)
 		}
 	})
+	for { // until calls are held
+		if is, err := a.Health(ctx, storage.Readiness); err == nil && is.Details["state"] == "replaced" {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	blocks.Store(false)
 	var refused atomic.Int64
 	for range 8 {
 		wg.Go(func() {
-			time.Sleep(100 * time.Millisecond)
 			if err := a.Set(ctx, []byte("k"), []byte("1")); err != nil {
 				if e := storage.AsError(err); e.Code != storage.Unavailable || e.RetryAfter == 0 {
 					t.Errorf("a write that was not let wait: %v", err)
@@ -57,7 +64,7 @@ func TestHeldCalls(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(500 * time.Millisecond)
+	<-reloaded
 	close(slow)
 	wg.Wait()
 	if n := refused.Load(); n != 5 {

@@ -224,12 +224,10 @@ func (h *Host) reopen(ctx context.Context, closed []*swap) error {
 	b := h.builder(old.cfg)
 	b.only, b.serve = reopened, true
 	err := b.build(ctx)
-	if err == nil {
-		g := b.generation()
-		g.number = old.number
-		h.retireAll(h.publish(g), old)
-		b.keepTrying()
-	}
+	g := b.generation() // whatever could not be built is in it as not open: calls wait for it
+	g.number = old.number
+	h.retireAll(h.publish(g), old)
+	b.keepTrying()
 	for _, s := range closed {
 		if p := h.live.Load().stores[s.store]; p != nil && p.absent != nil {
 			err = config.Join(err, fmt.Errorf("the store %q is unavailable: its old backend cannot be opened again: %w", s.store, p.absent.err()))

@@ -3,6 +3,7 @@ package server
 import (
 	"maps"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/plinthkv/plinth/internal/budget"
@@ -28,17 +29,12 @@ func (s *Server) now() *rules { return s.rules.Load() }
 // it was when the server was made.
 func (s *Server) Update(c Config, stores map[string]*storage.Store) {
 	c.defaults()
-	r := &rules{stores: maps.Clone(stores), guesses: map[*storage.Store]*budget.Guess{}, door: door.Door{Token: c.Token}, admin: door.Door{Token: c.AdminToken},
-		maxOps: c.MaxOps, maxKeys: c.MaxKeys, body: c.BodyBytes}
-	before := s.now()
-	for _, store := range stores {
-		if before != nil {
-			r.guesses[store] = before.guesses[store]
-		}
-		if r.guesses[store] == nil {
-			r.guesses[store] = &budget.Guess{}
-		}
+	var before map[*storage.Store]*budget.Guess
+	if now := s.now(); now != nil {
+		before = now.guesses
 	}
+	r := &rules{stores: maps.Clone(stores), guesses: budget.Guesses(before, slices.Collect(maps.Values(stores))), door: door.Door{Token: c.Token}, admin: door.Door{Token: c.AdminToken},
+		maxOps: c.MaxOps, maxKeys: c.MaxKeys, body: c.BodyBytes}
 	if s.config.Address != "" || len(c.Hosts) > 0 {
 		r.hosts = map[string]bool{"localhost": true}
 		for _, h := range c.Hosts {

@@ -64,8 +64,12 @@ type changesAnswer struct {
 	Changes    host.Changes `json:"changes"`
 }
 
-// mostConfig is the largest configuration that is planned with, in bytes.
-const mostConfig = 4 << 20
+// mostConfig is the largest configuration that is planned with, in bytes: one more than one
+// may have. mostAdmin is how many requests are answered at once.
+const (
+	mostConfig = 1<<20 + 1
+	mostAdmin  = 32
+)
 
 // admin answers what is asked below /v1/admin/.
 func (r *reloader) admin() http.Handler {
@@ -96,7 +100,17 @@ func (r *reloader) admin() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		problemJSON(w, http.StatusNotFound, "not_found", "there is nothing at this path, or not for this method")
 	})
-	return mux
+	places := make(chan struct{}, mostAdmin)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			mux.ServeHTTP(w, req)
+		default:
+			w.Header().Set("Retry-After", "1")
+			problemJSON(w, http.StatusServiceUnavailable, storage.Unavailable.Name(), "too many administrative requests at once")
+		}
+	})
 }
 
 func (r *reloader) answer(w http.ResponseWriter, changes host.Changes, err error) {

@@ -22,6 +22,7 @@ type reloader struct {
 	log       *slog.Logger
 	manager   manager
 	inForce   func(*config.Config) // told what a reload has put in force
+	told      sync.Mutex           // held while servers are told what is in force
 }
 
 // reload reads the configuration again and puts it in force.
@@ -37,8 +38,11 @@ func (r *reloader) reload(ctx context.Context) (host.Changes, error) {
 		return next, unchanging(inForce, next)
 	})
 	if err == nil {
-		r.listeners.update(next, r.stores())
-		r.inForce(next)
+		r.told.Lock()
+		defer r.told.Unlock()
+		now := r.host.Config() // which another reload may have put in force by now
+		r.listeners.update(now, r.stores())
+		r.inForce(now)
 	}
 	return changes, err
 }
@@ -59,6 +63,8 @@ func (r *reloader) tokens() error {
 	if err != nil {
 		return err
 	}
+	r.told.Lock()
+	defer r.told.Unlock()
 	now := *r.host.Config()
 	now.Server.Token, now.Server.AdminToken = next.Server.Token, next.Server.AdminToken
 	r.listeners.update(&now, r.stores())

@@ -40,3 +40,14 @@ func (g *Guess) Saw(n int64) {
 		g.seen.Store(0)
 	}
 }
+
+// Guesses returns a guess for each of all, that of before where there was one.
+func Guesses[K comparable](before map[K]*Guess, all []K) map[K]*Guess {
+	now := make(map[K]*Guess, len(all))
+	for _, k := range all {
+		if now[k] = before[k]; now[k] == nil {
+			now[k] = &Guess{}
+		}
+	}
+	return now
+}

@@ -25,16 +25,11 @@ func (s *Server) now() *rules { return s.rules.Load() }
 func (s *Server) Update(c Config, stores map[string]*storage.Store) {
 	c.defaults()
 	c.MessageBytes = s.config.MessageBytes
-	r := &rules{stores: maps.Clone(stores), guesses: map[*storage.Store]*budget.Guess{}, door: door.Door{Token: c.Token}, limits: c.limits()}
-	before := s.now()
-	for _, store := range stores {
-		if before != nil {
-			r.guesses[store] = before.guesses[store]
-		}
-		if r.guesses[store] == nil {
-			r.guesses[store] = &budget.Guess{}
-		}
+	var before map[*storage.Store]*budget.Guess
+	if now := s.now(); now != nil {
+		before = now.guesses
 	}
+	r := &rules{stores: maps.Clone(stores), guesses: budget.Guesses(before, slices.Collect(maps.Values(stores))), door: door.Door{Token: c.Token}, limits: c.limits()}
 	if names := slices.Collect(maps.Keys(stores)); len(names) == 1 {
 		r.only = names[0]
 	}
