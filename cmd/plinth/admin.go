@@ -69,6 +69,7 @@ type changesAnswer struct {
 const (
 	mostConfig = 1<<20 + 1
 	mostAdmin  = 32
+	planTime   = 10 * time.Second // for a caller to send a configuration
 )
 
 // admin answers what is asked below /v1/admin/.
@@ -82,6 +83,7 @@ func (r *reloader) admin() http.Handler {
 		r.answer(w, changes, err)
 	})
 	mux.HandleFunc("POST /v1/admin/plan", func(w http.ResponseWriter, req *http.Request) {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(planTime)) // not every test's writer has one
 		content, err := io.ReadAll(http.MaxBytesReader(w, req.Body, mostConfig))
 		if err != nil {
 			problemJSON(w, http.StatusRequestEntityTooLarge, "size_limit", err.Error())

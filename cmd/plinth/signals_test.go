@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -200,5 +201,49 @@ func TestSecondSignal(t *testing.T) {
 	}
 	if code := ends(t, serve); code == 0 {
 		t.Errorf("it ended as if it had waited: %d", code)
+	}
+}
+
+// SIGTERM in the middle of reloads that replace a backend is a shutdown as any.
+func TestSignalDuringReloads(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "plinth.yaml")
+	write := func(n int) {
+		yaml := fmt.Sprintf("plugins: { memory: { isolation: process } }\nstores: { default: { backend: { plugin: memory, on_swap: transfer, config: { max_bytes: %dMiB } } } }\n", 16+n%2)
+		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	for round := range 4 {
+		write(0)
+		serve, _, url := startServe(t, "--config", file)
+		var reloads atomic.Int64
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for n := 1; ; n++ {
+				write(n)
+				res, err := http.Post(url+"/v1/admin/reload", "", nil)
+				if err != nil {
+					return // it takes no more connections
+				}
+				res.Body.Close()
+				if res.StatusCode == http.StatusOK {
+					reloads.Add(1)
+				}
+			}
+		})
+		for end := time.Now().Add(30 * time.Second); reloads.Load() < 2; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("it does not reload")
+			}
+		}
+		time.Sleep(time.Duration(round) * 7 * time.Millisecond) // to meet other parts of a reload
+		if err := serve.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if code := ends(t, serve); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		wg.Wait()
 	}
 }
