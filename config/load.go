@@ -41,7 +41,7 @@ type Options struct {
 	// configuration, because the program brings them. [Memory] needs none either.
 	BuiltIn []string
 	// Secrets are the paths of secrets in the configurations of plugins, by plugin, such as
-	// "tls.key" or "peers[].password". Neither [Config.YAML] nor errors show what is there.
+	// "tls.key" or "peers[].password". Neither [Config.YAML] nor errors show those values.
 	// Other secrets are known by their names or their form.
 	Secrets map[string][]string
 }

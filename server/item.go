@@ -43,7 +43,7 @@ func (c *call) get() error {
 	return nil
 }
 
-// item reads the call's key, with room for what is there.
+// item reads the call's key, with room for the stored item.
 func (c *call) item() (it storage.Item, err error) {
 	err = c.fetch(1, func() (_ int64, err error) {
 		it, err = c.store.GetItem(c.r.Context(), c.key)

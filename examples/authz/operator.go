@@ -23,7 +23,7 @@ import (
 const operatorKid = "operator"
 
 // firstOperator stores the public key of the first operator, which nothing can be created
-// without. If the store has that key already, it changes nothing; another key has to be added
+// without. If the store has that key already, it changes nothing; another key must be added
 // by the Control API.
 func (sv *service) firstOperator(ctx context.Context, public auth.PublicKey) error {
 	ctx = auth.WithActor(ctx, "start")

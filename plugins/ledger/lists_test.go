@@ -67,7 +67,7 @@ func TestListsThatEndAtAnEmptiedPage(t *testing.T) {
 		if (err != nil) != on || on && height(t, c) != before {
 			t.Errorf("the clear: %v, at height %d", err, height(t, c))
 		}
-		// The state of the vault tells of every key, also those that nobody here has written.
+		// The state of the vault tells of every key, also those that this store did not write.
 		want := map[bool]ledger.State{true: ledger.StateDiffers, false: ledger.StateFits}[on]
 		if a, err := open(t, c).Audit(t.Context()); err != nil || a.State != want {
 			t.Errorf("the audit says %v, %v; want %v", a.State, err, want)

@@ -50,7 +50,7 @@ func each(w *storage.WriteSet, f func(start, end []byte, ranged bool) bool) bool
 	return false
 }
 
-// meets reports whether w touches what somebody in the line does.
+// meets reports whether w touches what a write in the line does.
 func (l *line) meets(w *storage.WriteSet) bool {
 	return len(l.all) > 0 && each(w, func(start, end []byte, ranged bool) bool {
 		if !ranged && l.parts == nil {

@@ -117,7 +117,7 @@ func (o *Organizations) Update(ctx context.Context, slug identity.OrganizationSl
 	return org, err
 }
 
-// at reads an organization that has to be of a version.
+// at reads an organization, which must have the given version.
 func (o *Organizations) at(ctx context.Context, tx *storage.Txn, slug identity.OrganizationSlug, version uint64) (Organization, error) {
 	org, err := loadOrganization(ctx, tx, slug)
 	if err == nil && org.Version != version {

@@ -48,7 +48,7 @@ func own(dir string) (*os.File, error) {
 		return nil, err
 	}
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		return f, nil // nothing can be locked there: without the name, nobody removes it
+		return f, nil // nothing can be locked there: without the name, it is not removed
 	}
 	if err := os.Rename(path+".new", path); err != nil {
 		_ = f.Close() // nothing was written
