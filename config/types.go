@@ -73,6 +73,7 @@ type Stage struct {
 type Server struct {
 	HTTP            string       `yaml:"http"`                      // "host:port", "unix:/path", or "" for none
 	GRPC            string       `yaml:"grpc"`                      // as HTTP
+	Probes          string       `yaml:"probes"`                    // as HTTP: a listener for the probes and /metrics alone, in the clear and without a token
 	Hosts           []string     `yaml:"hosts"`                     // Host names answered to, besides the listener's own and loopback's
 	Token           string       `yaml:"token" secret:"true"`       // bearer token that callers must send; absent: none. An empty one is an error
 	AdminToken      string       `yaml:"admin_token" secret:"true"` // bearer token that lets callers administer the host from anywhere; absent: only from this machine

@@ -110,14 +110,16 @@ func (b *Backend) Validate() error {
 // the server decides.
 func (s *Server) Validate() error {
 	var errs []error
-	if err := validateListener(s.HTTP); err != nil {
-		errs = append(errs, fieldErrorf("http", "%v", err))
-	}
-	if err := validateListener(s.GRPC); err != nil {
-		errs = append(errs, fieldErrorf("grpc", "%v", err))
-	}
-	if s.GRPC != "" && s.GRPC == s.HTTP && !strings.HasSuffix(s.GRPC, ":0") {
-		errs = append(errs, fieldErrorf("grpc", "must differ from the address of http"))
+	addresses := []struct{ name, address string }{{"http", s.HTTP}, {"grpc", s.GRPC}, {"probes", s.Probes}}
+	for i, a := range addresses {
+		if err := validateListener(a.address); err != nil {
+			errs = append(errs, fieldErrorf(a.name, "%v", err))
+		}
+		for _, before := range addresses[:i] {
+			if a.address != "" && a.address == before.address && !strings.HasSuffix(a.address, ":0") {
+				errs = append(errs, fieldErrorf(a.name, "must differ from the address of %s", before.name))
+			}
+		}
 	}
 	for i, host := range s.Hosts {
 		if _, _, err := net.SplitHostPort(host); host == "" || err == nil || strings.ContainsAny(host, " \t\r\n/*@?#,") {

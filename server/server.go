@@ -33,6 +33,8 @@ type Server struct {
 	address  atomic.Pointer[string]
 	origins  *http.CrossOriginProtection
 	tells    *telemetry
+
+	onlyProbes bool // it is one of NewProbes
 }
 
 // New returns a server, or an error if the configuration is invalid. An address beyond
@@ -62,9 +64,14 @@ func New(c Config, s Settings) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, door: d, guard: guard, tls: t, tells: tells, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
+	return newServer(c, s, tells, guard, t), nil
+}
+
+// newServer puts together what is right.
+func newServer(c Config, s Settings, tells *telemetry, guard *door.Guard, t *tls.Config) *Server {
+	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, door: c.door(), guard: guard, tls: t, tells: tells, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
 	srv.Update(c, s.Stores)
-	return srv, nil
+	return srv
 }
 
 // scheme is how addresses are written.
@@ -84,6 +91,11 @@ func (s *Server) Listen() (net.Listener, error) {
 // for example by a service manager, and will be passed to Serve. An address beyond loopback
 // requires TLS, and a token or client certificates.
 func (s *Server) Adopt(l net.Listener) error {
+	if s.onlyProbes { // which may be anywhere
+		address := scheme.Of(l.Addr(), false)
+		s.address.Store(&address)
+		return nil
+	}
 	address, err := s.door.Adopt(l, scheme)
 	if err == nil {
 		s.address.Store(&address)
@@ -147,7 +159,7 @@ func stillServing(delay time.Duration, failed <-chan error) error {
 
 // web is the HTTP server.
 func (s *Server) web() *http.Server {
-	return &http.Server{
+	web := &http.Server{
 		Handler:           s.Handler(),
 		ConnContext:       withConn,
 		ReadHeaderTimeout: s.config.HeaderTimeout,
@@ -157,6 +169,11 @@ func (s *Server) web() *http.Server {
 		DisableGeneralOptionsHandler: true, // OPTIONS * comes through the same doors as all else
 		ErrorLog:                     log.New(s.failures.Writer(), "", 0),
 	}
+	if s.onlyProbes {
+		web.ReadTimeout = s.config.HeaderTimeout // nobody sends a body
+		return web
+	}
+	return web
 }
 
 // Handler returns the server without a listener, for a mux of the caller's own:
@@ -183,17 +200,17 @@ func (s *Server) patience(w http.ResponseWriter) {
 // dispatch lets a request through the doors, in order: host, origin, who it is,
 // how many there are.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
+	if s.onlyProbes {
+		return s.dispatchProbes(w, r)
+	}
 	if probe, ok := probes[r.URL.Path]; ok { // whatever its Host: who asks has no name for this server
 		return s.probe(w, r, probe)
 	}
 	if !s.knownHost(r) {
 		return httpError(http.StatusForbidden, "permission_denied", "the Host of the request is not one that this server answers to")
 	}
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
-		return httpError(http.StatusForbidden, "permission_denied", "cross-origin requests are refused")
-	}
-	if err := s.origins.Check(r); err != nil {
-		return httpError(http.StatusForbidden, "permission_denied", "cross-origin requests are refused")
+	if !sameSite(r) || s.origins.Check(r) != nil {
+		return errOtherSite()
 	}
 	if strings.HasPrefix(r.URL.Path, adminPath) && s.settings.Admin != nil {
 		return s.administer(w, r)
@@ -212,6 +229,17 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer in.leave()
 	return s.route(w, r, in)
+}
+
+// sameSite reports whether a request is none that a page of another site had its visitor's
+// browser send.
+func sameSite(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site == "" || site == "same-origin" || site == "none"
+}
+
+func errOtherSite() error {
+	return httpError(http.StatusForbidden, "permission_denied", "cross-origin requests are refused")
 }
 
 // known reports whether a request has the token that it needs. One that is wrong costs

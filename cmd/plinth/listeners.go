@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/plinthkv/plinth/config"
@@ -33,6 +32,15 @@ func (httpServer) name() string { return "http" }
 
 func (s httpServer) update(cfg *config.Config, stores map[string]*storage.Store) {
 	s.Update(serverConfig(cfg.Server), stores)
+}
+
+// probesServer is the listener of probes and metrics alone.
+type probesServer struct{ *server.Server }
+
+func (probesServer) name() string { return "probes" }
+
+func (s probesServer) update(cfg *config.Config, stores map[string]*storage.Store) {
+	s.Update(probesConfig(cfg.Server), stores)
 }
 
 type grpcServer struct{ *grpcserver.Server }
@@ -68,10 +76,17 @@ func newListeners(cfg *config.Config, web server.Settings, rpc grpcserver.Settin
 		}
 		l.protocols, errs = append(l.protocols, grpcServer{srv}), append(errs, err)
 	}
+	if cfg.Server.Probes != "" {
+		l.protocols = append(l.protocols, probesServer{server.NewProbes(probesConfig(cfg.Server), web)})
+	}
 	if err := config.Join(errs...); err != nil {
 		return nil, err
 	}
 	return l, nil
+}
+
+func probesConfig(c config.Server) server.Config {
+	return server.Config{Listener: listener(c, c.Probes), Hosts: c.Hosts}
 }
 
 func grpcConfig(c config.Server) grpcserver.Config {
@@ -131,13 +146,17 @@ func (l *listeners) listen() (err error) {
 	return nil
 }
 
-// addresses are where the stores can be reached.
-func (l *listeners) addresses() string {
-	var all []string
+// addresses are where the stores can be reached, and probes where only those are answered
+// to; empty: nowhere.
+func (l *listeners) addresses() (stores []string, probes string) {
 	for _, p := range l.protocols {
-		all = append(all, p.Address())
+		if _, only := p.(probesServer); only {
+			probes = p.Address()
+			continue
+		}
+		stores = append(stores, p.Address())
 	}
-	return strings.Join(all, " and ")
+	return stores, probes
 }
 
 // serve serves until ctx ends, or one of the protocols fails, with which all end.

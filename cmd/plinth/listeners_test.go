@@ -15,8 +15,9 @@ func TestNoSettingIsForgotten(t *testing.T) {
 		made func(config.Server) any
 		want []string // the settings that it does not have
 	}{
-		{"http", func(c config.Server) any { return serverConfig(c) }, []string{"GRPC", "Limits.Memory", "Limits.Message"}},
-		{"grpc", func(c config.Server) any { return grpcConfig(c) }, []string{"AdminToken", "HTTP", "Hosts", "Limits.Body", "Limits.Memory"}},
+		{"http", func(c config.Server) any { return serverConfig(c) }, []string{"GRPC", "Limits.Memory", "Limits.Message", "Probes"}},
+		{"grpc", func(c config.Server) any { return grpcConfig(c) }, []string{"AdminToken", "HTTP", "Hosts", "Limits.Body", "Limits.Memory", "Probes"}},
+		{"probes", func(c config.Server) any { return probesConfig(c) }, []string{"AdminToken", "GRPC", "HTTP", "Limits.Body", "Limits.Memory", "Limits.Message"}},
 	} {
 		if got := sentinel.Ignored(config.Server{}, nil, c.made); !slices.Equal(got, c.want) {
 			t.Errorf("%s does not have %q, want %q", c.name, got, c.want)

@@ -86,7 +86,7 @@ func storesOf(h *plinth.Host) map[string]*storage.Store {
 func fixed(c *config.Config) map[string]any {
 	s := c.Server
 	return map[string]any{
-		"server.http": s.HTTP, "server.grpc": s.GRPC, "server.tls": s.TLS, "server.shutdown_delay": s.ShutdownDelay, "server.shutdown_timeout": s.ShutdownTimeout,
+		"server.http": s.HTTP, "server.grpc": s.GRPC, "server.probes": s.Probes, "server.tls": s.TLS, "server.shutdown_delay": s.ShutdownDelay, "server.shutdown_timeout": s.ShutdownTimeout,
 		"server.limits.header": s.Limits.Header, "server.limits.header_timeout": s.Limits.HeaderTimeout, "server.limits.idle_timeout": s.Limits.IdleTimeout,
 		"server.limits.message": s.Limits.Message, "server.limits.memory": s.Limits.Memory, "server.limits.max_concurrent": s.Limits.MaxConcurrent,
 	}

@@ -103,7 +103,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	r.listeners = l
 	defer r.follow(ctx, reloads, s.Watch)()
-	s.ready(e.stdout, l.addresses(), h)
+	s.ready(e.stdout, l, h)
 	r.manager.ready(h)
 	defer context.AfterFunc(ctx, r.manager.stopping)()
 	return l.serve(ctx)
@@ -143,16 +143,25 @@ func (s *serveCmd) logFrom(cfg *config.Config) {
 }
 
 // ready says where the stores are, in the form of the log.
-func (s *serveCmd) ready(to io.Writer, addresses string, h *plinth.Host) {
+func (s *serveCmd) ready(to io.Writer, l *listeners, h *plinth.Host) {
+	addresses, probes := l.addresses()
 	if s.Log != "json" {
-		fmt.Fprintln(to, readyLine(addresses, h))
+		at := strings.Join(addresses, " and ")
+		if probes != "" {
+			at += ", probes on " + probes
+		}
+		fmt.Fprintln(to, readyLine(at, h))
 		return
 	}
 	stores := map[string]string{}
 	for _, store := range h.Stores() {
 		stores[store.Name()] = pipelineOf(store)
 	}
-	slog.New(slog.NewJSONHandler(to, nil)).Info("ready", "addresses", strings.Split(addresses, " and "), "stores", stores)
+	attrs := []any{"addresses", addresses, "stores", stores}
+	if probes != "" {
+		attrs = append(attrs, "probes", probes)
+	}
+	slog.New(slog.NewJSONHandler(to, nil)).Info("ready", attrs...)
 }
 
 // shared reports of the stores of h whether others write to their backends.

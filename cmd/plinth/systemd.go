@@ -65,8 +65,8 @@ func activated() (map[string]net.Listener, error) {
 	}
 	all := map[string]net.Listener{}
 	for name, listeners := range named {
-		if name != "http" && name != "grpc" || len(listeners) != 1 || listeners[0] == nil {
-			return nil, fmt.Errorf("sockets of the service manager: %d are named %q: at most one http and one grpc are allowed (FileDescriptorName=)", len(listeners), name)
+		if name != "http" && name != "grpc" && name != "probes" || len(listeners) != 1 || listeners[0] == nil {
+			return nil, fmt.Errorf("sockets of the service manager: %d are named %q: at most one each of http, grpc and probes is allowed (FileDescriptorName=)", len(listeners), name)
 		}
 		all[name] = listeners[0]
 	}

@@ -73,21 +73,28 @@ func (d Door) Opens(authorization string) bool {
 
 // Adopt is the address of a listener that another has opened, or why it is not to be served.
 func (d Door) Adopt(l net.Listener, s Scheme) (address string, err error) {
-	if a, unix := l.Addr().(*net.UnixAddr); unix {
-		return s.Unix + a.Name, nil
+	if _, unix := l.Addr().(*net.UnixAddr); !unix {
+		d.Address = l.Addr().String()
+		if err := d.Check(); err != nil {
+			return "", err
+		}
 	}
-	d.Address = l.Addr().String()
-	if err := d.Check(); err != nil {
-		return "", err
-	}
-	if d.Cert != "" {
-		return s.TLS + d.Address, nil
-	}
-	return s.Plain + d.Address, nil
+	return s.Of(l.Addr(), d.Cert != ""), nil
 }
 
 // Scheme is how a protocol's addresses begin.
 type Scheme struct{ Plain, TLS, Unix string }
+
+// Of is an address as callers write it.
+func (s Scheme) Of(a net.Addr, tls bool) string {
+	if unix, is := a.(*net.UnixAddr); is {
+		return s.Unix + unix.Name
+	}
+	if tls {
+		return s.TLS + a.String()
+	}
+	return s.Plain + a.String()
+}
 
 // Listen opens the address, and returns it as callers write it. A unix socket is for this
 // user alone; one that a server left behind is replaced, one that is being served is not.
@@ -103,10 +110,7 @@ func (d Door) Listen(s Scheme) (l net.Listener, address string, err error) {
 	if l, err = net.Listen("tcp", d.Address); err != nil {
 		return nil, "", err
 	}
-	if d.Cert != "" {
-		return l, s.TLS + l.Addr().String(), nil
-	}
-	return l, s.Plain + l.Addr().String(), nil
+	return l, s.Of(l.Addr(), d.Cert != ""), nil
 }
 
 func listenUnix(path string) (net.Listener, error) {
