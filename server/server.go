@@ -55,7 +55,7 @@ func New(c Config, s Settings) (*Server, error) {
 		if err := d.Check(); err != nil {
 			return nil, err
 		}
-		if t, err = d.TLS(s.Log, "http/1.1"); err != nil {
+		if t, err = d.TLS(s.Log, "h2", "http/1.1"); err != nil {
 			return nil, err
 		}
 	}
@@ -173,6 +173,7 @@ func (s *Server) web() *http.Server {
 		web.ReadTimeout = s.config.HeaderTimeout // nobody sends a body
 		return web
 	}
+	s.http2(web)
 	return web
 }
 
