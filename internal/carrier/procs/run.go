@@ -5,6 +5,7 @@ package procs
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -114,11 +115,20 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 		r.proc.cmd.Env = append(r.proc.cmd.Env, abi.DirKey+"="+dir)
 	}
 	r.proc.cmd.ExtraFiles = o.folder.Inherited()
+	var secure *tls.Config // nil: in the clear
+	if !p.opts.Plaintext {
+		var own []byte
+		if secure, own, err = certificate(time.Now()); err != nil {
+			p.leave(r.dir, r.mark)
+			return nil, storage.Errorf(storage.Internal, "certificate for the process: %w", err)
+		}
+		r.proc.cmd.Env = append(r.proc.cmd.Env, certificateKey+"="+string(own))
+	}
 	r.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},
 		VersionedPlugins: map[int]plugin.PluginSet{abi.Version: {abi.PluginKind: kind{}}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		AutoMTLS:         !p.opts.Plaintext,
+		TLSConfig:        secure,
 		SkipHostEnv:      true,
 		StartTimeout:     p.opts.Start,
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: r.dir},

@@ -2,6 +2,10 @@ package procs_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"log/slog"
 	"os"
@@ -117,6 +121,29 @@ func TestTLS(t *testing.T) {
 		if err := set(open(t, o), "k", "v"); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// The certificate that a process gets has a key that gRPC's C core accepts in every
+// version, which go-plugin's own P-521 is not.
+func TestCertificateOfTheHost(t *testing.T) {
+	o := options(t, "panics")
+	o.Plaintext = false
+	env := say(t, t.Context(), open(t, o), "env")
+	_, from, _ := strings.Cut(env, "PLUGIN_CLIENT_CERT=")
+	block, _ := pem.Decode([]byte(from))
+	if block == nil {
+		t.Fatalf("no certificate in %q", env)
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, ok := certificate.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != elliptic.P256() {
+		t.Errorf("its key is %T of %v, want P-256", certificate.PublicKey, certificate.SignatureAlgorithm)
+	}
+	if err := certificate.VerifyHostname("localhost"); err != nil {
+		t.Error(err)
 	}
 }
 
