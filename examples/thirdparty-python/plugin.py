@@ -115,7 +115,7 @@ class Backend(rpc.BackendServicer):
 
     def get_many(self, request):
         if len(request.keys) > GET_KEYS:
-            raise Refused(pb.CODE_RANGE_LIMIT, limit=pb.Error.Limit(kind="keys", max=GET_KEYS, actual=len(request.keys)))
+            raise over("keys", GET_KEYS, len(request.keys))
         for key in request.keys:
             self.check_key(key)
         return pb.Items(items=[item for item in map(self.live, request.keys) if item])
@@ -180,7 +180,7 @@ class Backend(rpc.BackendServicer):
                 raise over("value", VALUE, len(part.value))
             size += len(part.key) + len(part.value) + len(part.end)
         if size > WRITE_BYTES:
-            raise over("write bytes", WRITE_BYTES, size)
+            raise over("write set bytes", WRITE_BYTES, size)
         for check in request.checks:
             if check.kind == pb.CHECK_KIND_RANGE:
                 raise Refused(pb.CODE_UNSUPPORTED, "range checks")
