@@ -80,9 +80,8 @@ func TestDefaultsOfThePagesByHand(t *testing.T) {
 			}
 		}
 	}
-	_, limits, _ := strings.Cut(contents(t, "docs/http.md"), "\nLimits, with their names in `server.limits`:")
-	limits, _, _ = strings.Cut(limits, "\n\n")
-	for _, limit := range regexp.MustCompile("`([a-z_]+)` ([0-9][0-9,]*(?: (?:KiB|MiB|min|s)\\b)?)").FindAllStringSubmatch(limits, -1) {
+	_, limits, _ := strings.Cut(contents(t, "docs/http.md"), "\n## Limits\n")
+	for _, limit := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| ([0-9][^|]*?) \\|").FindAllStringSubmatch(limits, -1) {
 		same("docs/http.md", "server.limits."+limit[1], limit[2])
 	}
 	if checked < 32 {
