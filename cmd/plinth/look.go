@@ -244,6 +244,9 @@ func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
 			return err
 		}
 	}
+	for _, warning := range setup.Warnings(cfg.Telemetry) {
+		fmt.Fprintf(e.stdout, "warning: %s\n", warning)
+	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
 		if cfg.Plugins[name].Text("trust") == "trusted" {
 			fmt.Fprintf(e.stdout, "note: plugin %s is trusted: it runs without interruption checks, so an endless loop hangs the whole process\n", name)

@@ -66,14 +66,17 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 		return listed(err)
 	}
 	s.logFrom(cfg)
+	otelapi.SetErrorHandler(otelapi.ErrorHandlerFunc(func(err error) { // not by way of OpenTelemetry itself
+		slog.New(handler).Warn("telemetry", "error", withoutSecrets(err.Error()))
+	}))
 	tel, forPlugins, err := s.telemetry(ctx, e, cfg)
 	if err != nil {
 		return listed(err)
 	}
 	log := slog.New(tel.Handler(handler))
-	otelapi.SetErrorHandler(otelapi.ErrorHandlerFunc(func(err error) { // not by way of OpenTelemetry itself
-		slog.New(handler).Warn("telemetry", "error", withoutSecrets(err.Error()))
-	}))
+	for _, warning := range tel.Warnings {
+		log.Warn("telemetry", "warning", warning)
+	}
 	defer func() { // last: what ends before it is told too
 		if err := shutTelemetry(tel); err != nil {
 			slog.New(handler).Warn("not all telemetry was sent", "error", withoutSecrets(err.Error()))

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"path/filepath"
 	"slices"
@@ -17,10 +18,10 @@ import (
 // print.
 func ForPlugins(section *config.Node, s Settings) ([]byte, error) {
 	p, err := parse(section)
-	if err != nil || p.disabled() || p.config.TracerProvider == nil {
+	if err != nil || p.off || p.config.TracerProvider == nil {
 		return nil, err
 	}
-	nameService(&p.config, s)
+	nameService(context.Background(), &p.config, s)
 	raw, err := json.Marshal(otelconf.OpenTelemetryConfiguration{
 		FileFormat: p.config.FileFormat, AttributeLimits: p.config.AttributeLimits, Resource: p.config.Resource,
 		Propagator: p.config.Propagator, TracerProvider: p.config.TracerProvider,

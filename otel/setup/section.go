@@ -17,9 +17,8 @@ type parsed struct {
 	config         otelconf.OpenTelemetryConfiguration
 	prometheus     *prometheusExporter // nil: no page
 	prometheusPath string
+	off            bool // the section says so, or the environment where the section does not
 }
-
-func (p *parsed) disabled() bool { return p.config.Disabled != nil && *p.config.Disabled }
 
 // Validate checks the section telemetry and starts nothing. All errors come at
 // once, each with its position.
@@ -30,7 +29,7 @@ func Validate(section *config.Node) error {
 
 func parse(section *config.Node) (*parsed, error) {
 	if section.IsEmpty() {
-		return &parsed{prometheus: &prometheusExporter{}}, nil
+		return &parsed{prometheus: &prometheusExporter{}, off: disabledByEnvironment()}, nil
 	}
 	raw, err := section.JSON()
 	if err != nil {
@@ -60,6 +59,10 @@ func parse(section *config.Node) (*parsed, error) {
 	}
 	if major, _, _ := strings.Cut(p.config.FileFormat, "."); major != "1" {
 		return nil, section.Errorf("file_format", "is %q, this version understands \"1.0\"", p.config.FileFormat)
+	}
+	p.off = disabledByEnvironment()
+	if off, says := mapping["disabled"].(bool); says {
+		p.off = off
 	}
 	return p, nil
 }

@@ -11,12 +11,12 @@ import (
 	"slices"
 
 	"go.opentelemetry.io/contrib/otelconf"
+	"go.opentelemetry.io/otel/attribute"
 	otellog "go.opentelemetry.io/otel/log"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
-	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/config"
@@ -45,22 +45,26 @@ type Telemetry struct {
 	Propagator propagation.TextMapPropagator
 	// Metrics is the page for Prometheus; nil: there is none.
 	Metrics http.Handler
+	// Warnings are those of [Warnings].
+	Warnings []string
 
 	shutdown func(context.Context) error
 }
 
-// Setup starts what the section telemetry says. An empty section is metrics for
-// Prometheus and nothing else; so is one without meter_provider, beside what it
-// says. Errors have positions.
+// Setup starts what the section telemetry says. An empty section means metrics for
+// Prometheus, and what OpenTelemetry's environment variables say, if they name an exporter or
+// an endpoint; a section without meter_provider means metrics for Prometheus beside what it
+// says. OTEL_SDK_DISABLED=true disables everything, unless the section says otherwise. Errors
+// have positions.
 func Setup(ctx context.Context, section *config.Node, s Settings) (*Telemetry, error) {
 	p, err := parse(section)
 	if err != nil {
 		return nil, err
 	}
-	if p.disabled() {
-		return &Telemetry{Propagator: propagation.TraceContext{}, shutdown: nothing}, nil
+	t := &Telemetry{Propagator: propagation.TraceContext{}, Warnings: Warnings(section), shutdown: nothing}
+	if p.off {
+		return t, nil
 	}
-	t := &Telemetry{Propagator: propagation.TraceContext{}}
 	options := []sdkmetric.Option{sdkmetric.WithCardinalityLimit(maxSeries)}
 	if p.prometheus != nil {
 		reader, page, err := newPrometheus(p.prometheus)
@@ -71,14 +75,15 @@ func Setup(ctx context.Context, section *config.Node, s Settings) (*Telemetry, e
 		options = append(options, sdkmetric.WithReader(reader))
 	}
 	if section.IsEmpty() {
-		mp := sdkmetric.NewMeterProvider(append(options, sdkmetric.WithResource(defaultResource(ctx, s)))...)
-		t.Meter, t.shutdown = mp, mp.Shutdown
+		if err := t.fromEnvironment(ctx, defaultResource(ctx, s), options); err != nil {
+			return nil, fmt.Errorf("telemetry of the environment: %w", err)
+		}
 		return t, nil
 	}
-	if _, set := os.LookupEnv("OTEL_CONFIG_FILE"); set { // otelconf would follow it, and not the section
+	if _, set := os.LookupEnv(configFile); set { // otelconf would follow it, and not the section
 		return nil, section.Errorf("", "the environment has OTEL_CONFIG_FILE, which would replace this section: unset it")
 	}
-	nameService(&p.config, s)
+	nameService(ctx, &p.config, s)
 	sdk, err := otelconf.NewSDK(otelconf.WithContext(ctx), otelconf.WithOpenTelemetryConfiguration(p.config),
 		otelconf.WithMeterProviderOptions(options...))
 	if err != nil {
@@ -127,33 +132,38 @@ func (t *Telemetry) Handler(local slog.Handler) slog.Handler {
 
 // defaultResource is what otelconf makes where nothing is said of it.
 func defaultResource(ctx context.Context, s Settings) *resource.Resource {
-	r := resource.DefaultWithContext(ctx)
-	own := resource.NewSchemaless(serviceAttributes(s)...)
-	merged, err := resource.Merge(own, r)
+	r := resource.DefaultWithContext(ctx) // whose name of the service is unknown_service, unless the environment has one
+	merged, err := resource.Merge(r, resource.NewSchemaless(service(ctx, s)...))
 	if err != nil {
 		return r
-	}
-	if _, named := os.LookupEnv("OTEL_SERVICE_NAME"); !named && s.Service != "" {
-		// The default has a name of its own: unknown_service.
-		if merged, err = resource.Merge(merged, resource.NewSchemaless(semconv.ServiceName(s.Service))); err != nil {
-			return r
-		}
 	}
 	return merged
 }
 
+// service is what the program is, or what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say
+// in its place.
+func service(ctx context.Context, s Settings) []attribute.KeyValue {
+	own := serviceAttributes(s)
+	environment, err := resource.New(ctx, resource.WithFromEnv())
+	if err != nil { // the SDK tells of it
+		return own
+	}
+	for i, a := range own {
+		if v, ok := environment.Set().Value(a.Key); ok {
+			own[i].Value = v
+		}
+	}
+	return own
+}
+
 // nameService adds the name and version of the program to a resource that has
 // none.
-func nameService(c *otelconf.OpenTelemetryConfiguration, s Settings) {
+func nameService(ctx context.Context, c *otelconf.OpenTelemetryConfiguration, s Settings) {
 	r := otelconf.Resource{}
 	if c.Resource != nil {
 		r = *c.Resource
 	}
-	_, named := os.LookupEnv("OTEL_SERVICE_NAME")
-	for _, a := range serviceAttributes(s) {
-		if named && a.Key == semconv.ServiceNameKey {
-			continue
-		}
+	for _, a := range service(ctx, s) {
 		if !slices.ContainsFunc(r.Attributes, func(have otelconf.AttributeNameValue) bool { return have.Name == string(a.Key) }) {
 			r.Attributes = append(r.Attributes, otelconf.AttributeNameValue{Name: string(a.Key), Value: a.Value.AsString()})
 		}
