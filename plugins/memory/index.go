@@ -2,7 +2,6 @@ package memory
 
 import (
 	"encoding/binary"
-	"hash/maphash"
 	"math/bits"
 	"unsafe"
 )
@@ -12,7 +11,7 @@ import (
 // each has for that. Buckets are in slots of bucketPage bytes.
 type index struct {
 	a     *arena
-	seed  maphash.Seed
+	seed  seed
 	pages []ref
 	n     int // buckets
 	count int // items
@@ -26,8 +25,6 @@ const (
 	// so that a store that grows and shrinks by an item does not do so by a page.
 	slackBuckets = pageBuckets
 )
-
-func (x *index) hash(key []byte) uint64 { return maphash.Bytes(x.seed, key) }
 
 // number is the bucket of a hash.
 func (x *index) number(h uint64) int {

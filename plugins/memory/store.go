@@ -1,9 +1,6 @@
 package memory
 
-import (
-	"bytes"
-	"hash/maphash"
-)
+import "bytes"
 
 // store is the items in an arena, with an index for keys, a tree for ranges, one for
 // deadlines, and what only snapshots still see.
@@ -24,7 +21,7 @@ type store struct {
 // newStore is an empty store at a version. Nobody may copy it.
 func newStore(version uint64, max int64) *store {
 	s := &store{base: version, version: version, max: max}
-	s.index.seed = maphash.MakeSeed()
+	s.index.seed = makeSeed()
 	// Slots are counted in full slabs: each class may have one that is not, a write set
 	// may take its own size again while it is done, and a few are for what is moved.
 	const moving = 16

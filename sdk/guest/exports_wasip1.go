@@ -31,7 +31,16 @@ func exportOpen(n int32) int64 { return packed(self.doOpen(int(uint32(n)))) }
 func exportCall(n int32) int64 { return packed(self.doCall(int(uint32(n)))) }
 
 //go:wasmexport plinth_get
-func exportGet(n int32, now int64) int64 { return packed(self.doGet(int(uint32(n)), now)) }
+func exportGet(n int32, now int64) int64 {
+	message, code := self.quickGet(int(uint32(n)), now)
+	switch {
+	case message != nil:
+		return int64(abi.PackResult(address(message), uint32(len(message)), false))
+	case code != 0:
+		return int64(abi.PackCode(code))
+	}
+	return packed(self.anyGet(int(uint32(n)), now))
+}
 
 //go:wasmexport plinth_close
 func exportClose() int64 { return packed(self.doClose()) }
