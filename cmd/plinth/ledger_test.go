@@ -89,7 +89,7 @@ func TestLedgerVerify(t *testing.T) {
 		"no anchor":        {append(vault, "--anchor", "3:abc"), exitUsage, "HEIGHT:HASH"},
 		"no such store":    {[]string{"ledger", "verify", "--store", "nowhere"}, exitUsage, "no store"},
 		"another backend":  {[]string{"ledger", "verify", "--set", "stores.default.backend.config.max_bytes=1MiB"}, exitFailed, "not a valid ledger"},
-		"no such vault":    {[]string{"ledger", "verify", "--endpoint", c.Endpoints()[0], "--organization", "1", "--vault", "1"}, exitFailed, "no such organization or vault"},
+		"no such vault":    {[]string{"ledger", "verify", "--endpoint", c.Endpoints()[0], "--organization", "1", "--vault", "1"}, exitFailed, "unknown organization or vault"},
 		"another anchor":   {append(vault, "--anchor", "3:"+strings.Repeat("0", 64)), exitFailed, "verification failed"},
 		"a key that is no": {append(vault, strings.Repeat("x", 513)), exitFailed, "limit is 512"},
 	} {

@@ -67,11 +67,11 @@ func TestWhatCannotBeOpened(t *testing.T) {
 		code                storage.Code
 		path, says          string
 	}{
-		"unknown organization":          {c.Endpoints()[0], 5, ledgertest.Vault, storage.InvalidArgument, "vault", "no such organization or vault"},
-		"unknown vault":                 {c.Endpoints()[0], ledgertest.Organization, 5, storage.InvalidArgument, "vault", "no such organization or vault"},
-		"vault of another organization": {c.Endpoints()[0], ledgertest.Organization, ledgertest.OtherVault, storage.InvalidArgument, "vault", "not one of the organization"},
+		"unknown organization":          {c.Endpoints()[0], 5, ledgertest.Vault, storage.InvalidArgument, "vault", "unknown organization or vault"},
+		"unknown vault":                 {c.Endpoints()[0], ledgertest.Organization, 5, storage.InvalidArgument, "vault", "unknown organization or vault"},
+		"vault of another organization": {c.Endpoints()[0], ledgertest.Organization, ledgertest.OtherVault, storage.InvalidArgument, "vault", "does not belong to the organization"},
 		"a web server":                  {web.URL, ledgertest.Organization, ledgertest.Vault, storage.Unavailable, "endpoints", "cannot be reached"},
-		"a gRPC server that is none":    {"http://" + l.Addr().String(), ledgertest.Organization, ledgertest.Vault, storage.InvalidArgument, "endpoints", "is no Ledger"},
+		"a gRPC server that is none":    {"http://" + l.Addr().String(), ledgertest.Organization, ledgertest.Vault, storage.InvalidArgument, "endpoints", "is not a Ledger server"},
 		"nobody":                        {"http://127.0.0.1:1", ledgertest.Organization, ledgertest.Vault, storage.Unavailable, "endpoints", "cannot be reached"},
 		"one that hangs":                {silent(t), ledgertest.Organization, ledgertest.Vault, storage.Timeout, "endpoints", "no answer in time"},
 		"no socket":                     {"/nonexistent/socket", ledgertest.Organization, ledgertest.Vault, storage.Unavailable, "endpoints", "cannot be reached"},

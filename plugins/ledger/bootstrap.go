@@ -157,14 +157,14 @@ func (s *setup) members(ctx context.Context, _ *Bootstrapped) error {
 			}
 		}
 		if answer.LeaderId != 0 && voters >= want {
-			s.o.Tell(fmt.Sprintf("there is a leader, and %d nodes have a vote", voters))
+			s.o.Tell(fmt.Sprintf("there is a leader, and %d voting nodes", voters))
 			return nil
 		}
 		if err := s.o.Pause(ctx, betweenTries); err != nil {
 			return err
 		}
 	}
-	return storage.Errorf(storage.Unavailable, "%d endpoints are named, and %d nodes have a vote: the others were started with --join?", want, voters)
+	return storage.Errorf(storage.Unavailable, "%d endpoints given but only %d voting nodes: start the others with --join and the addresses of all nodes", want, voters)
 }
 
 func (s *setup) region(ctx context.Context, _ *Bootstrapped) error {
@@ -195,7 +195,7 @@ func (s *setup) register(ctx context.Context, done *Bootstrapped) error {
 	}
 	token := verified.GetNewUser().GetOnboardingToken()
 	if token == "" {
-		return storage.Errorf(storage.AlreadyExists, "the e-mail address is a user's already, who gets no new organization: another one is needed")
+		return storage.Errorf(storage.AlreadyExists, "the e-mail address is already registered, and a user gets only one organization; use another address")
 	}
 	answer := new(ledgerpb.CompleteRegistrationResponse)
 	request := &ledgerpb.CompleteRegistrationRequest{OnboardingToken: token, Email: s.o.Email, Region: s.o.Region, Name: s.o.Name, OrganizationName: s.o.Organization}
@@ -204,7 +204,7 @@ func (s *setup) register(ctx context.Context, done *Bootstrapped) error {
 	}
 	done.User, done.Organization = answer.GetUser().GetSlug().GetSlug(), answer.GetOrganization().GetSlug()
 	if done.Organization == 0 {
-		return storage.Errorf(storage.AlreadyExists, "the server gave no organization: the e-mail address was registered before, or an answer was lost; another one is needed")
+		return storage.Errorf(storage.AlreadyExists, "the server returned no organization: the e-mail address was registered before, or an answer was lost; use another address")
 	}
 	s.o.Tell(fmt.Sprintf("the organization %d is there, with its first user %d", done.Organization, done.User))
 	return nil
@@ -215,7 +215,7 @@ func blinding(err error) error {
 	e := storage.AsError(err)
 	if server, ok := e.Err.(*ServerError); ok && server.Code == codes.FailedPrecondition {
 		own := *e
-		own.Msg = server.Endpoint + ": the server registers nobody: it must be started with --email-blinding-key, the same on all nodes"
+		own.Msg = server.Endpoint + ": the server does not register users: start it with --email-blinding-key, the same on all nodes"
 		return &own
 	}
 	return err
@@ -265,7 +265,7 @@ func (s *setup) ask(ctx context.Context, nodes []*node, patience, each time.Dura
 				last = f
 			}
 			if f.Code == codes.Unimplemented {
-				return &storage.Error{Code: storage.InvalidArgument, Layer: layer, Err: &f.ServerError, Msg: f.Endpoint + " is no Ledger: it does not know its methods"}
+				return &storage.Error{Code: storage.InvalidArgument, Layer: layer, Err: &f.ServerError, Msg: f.Endpoint + " is not a Ledger server: it does not implement Ledger's methods"}
 			}
 			if !f.retryable() && f.Code != codes.Internal && !slices.Contains(also, f.Code) {
 				return f.storageError()

@@ -59,9 +59,9 @@ func TestBootstrapThatFails(t *testing.T) {
 		says   string
 	}{
 		"no blinding key":         {func(m string) error { return on(m, "/InitiateEmailVerification", codes.FailedPrecondition) }, "", storage.Internal, "--email-blinding-key"},
-		"an e-mail without a dot": {nil, "me@localhost", storage.Serialization, "does not take"},
+		"an e-mail without a dot": {nil, "me@localhost", storage.Serialization, "rejected the request as invalid"},
 		"a region nobody leads":   {func(m string) error { return on(m, "/CompleteRegistration", codes.Unavailable) }, "", storage.Unavailable, "CompleteRegistration"},
-		"no Ledger":               {func(m string) error { return on(m, "/InitCluster", codes.Unimplemented) }, "", storage.InvalidArgument, "no Ledger"},
+		"no Ledger":               {func(m string) error { return on(m, "/InitCluster", codes.Unimplemented) }, "", storage.InvalidArgument, "is not a Ledger server"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := cluster(t, ledgertest.Options{Uninitialized: true})

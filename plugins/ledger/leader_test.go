@@ -139,7 +139,7 @@ func TestVaultIsShownToAdministratorsOnly(t *testing.T) {
 	}})
 	open(t, c)
 	_, err := ledger.New(t.Context(), settings(c, func(l *ledger.Config) { l.Vault = ledgertest.OtherVault }), sdk.Env{})
-	if e := wantCode(t, err, storage.InvalidArgument); e.ConfigPath != "vault" || !strings.Contains(e.Error(), "not one of the organization") {
+	if e := wantCode(t, err, storage.InvalidArgument); e.ConfigPath != "vault" || !strings.Contains(e.Error(), "does not belong to the organization") {
 		t.Errorf("at %q: %v", e.ConfigPath, e)
 	}
 	_, err = ledger.New(t.Context(), settings(c, func(l *ledger.Config) { l.Caller = 7 }), sdk.Env{})

@@ -171,15 +171,15 @@ func (b *Backend) greet(ctx context.Context) error {
 	case err == nil && answer.GetVault().GetSlug() == b.config.Vault:
 		return nil
 	case err == nil:
-		return sdk.ConfigErrorf("vault", "the vault is not one of the organization: the cluster has another one in its place")
+		return sdk.ConfigErrorf("vault", "the vault does not belong to the organization")
 	case errors.As(err, &server) && (server.Code == codes.Unavailable || server.Code == codes.NotFound) && b.uninitialized(ctx, server.Endpoint):
 		return &storage.Error{Code: storage.Unavailable, Layer: layer, Op: "open", ConfigPath: "endpoints", Err: server,
 			Msg: server.Endpoint + ": the node was never initialised: run \"plinth ledger bootstrap\""}
 	case errors.As(err, &server) && server.Code == codes.NotFound:
 		e := storage.AsError(err)
-		return sdk.ConfigErrorf(e.ConfigPath, "the cluster knows no such organization or vault")
+		return sdk.ConfigErrorf(e.ConfigPath, "unknown organization or vault")
 	case errors.As(err, &server) && server.Code == codes.Unimplemented:
-		return sdk.ConfigErrorf("endpoints", "%s is no Ledger: it does not know its methods", server.Endpoint)
+		return sdk.ConfigErrorf("endpoints", "%s is not a Ledger server: it does not implement Ledger's methods", server.Endpoint)
 	}
 	if e := storage.AsError(err); e.Code == storage.Unavailable || e.Code == storage.Timeout {
 		own := *e

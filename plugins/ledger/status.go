@@ -227,7 +227,7 @@ func (f *failure) storageError() *storage.Error {
 		}
 	case codes.NotFound:
 		// Never an absent key: those are no errors.
-		say(storage.Internal, "the cluster knows no such organization or vault")
+		say(storage.Internal, "unknown organization or vault")
 		e.ConfigPath = "vault"
 		if f.Details.GetErrorCode() == codeOrganization {
 			e.ConfigPath = "organization"
@@ -235,7 +235,7 @@ func (f *failure) storageError() *storage.Error {
 	case codes.AlreadyExists:
 		say(storage.Conflict, "it exists already")
 	case codes.InvalidArgument:
-		say(storage.Serialization, "the server does not take the request")
+		say(storage.Serialization, "the server rejected the request as invalid")
 	case codes.FailedPrecondition:
 		if f.migrating() {
 			say(storage.Unavailable, "the organization is moving to another region")
@@ -245,13 +245,13 @@ func (f *failure) storageError() *storage.Error {
 			say(storage.Unavailable, "the node does not serve the vault any more")
 			break
 		}
-		say(storage.Internal, "the server is not in a state to do it")
+		say(storage.Internal, "the state of the server does not allow the request")
 	case codes.PermissionDenied:
 		say(storage.PermissionDenied, "permission denied")
 	case codes.Unauthenticated:
-		say(storage.Unauthenticated, "who asks is not known there")
+		say(storage.Unauthenticated, "caller not authenticated")
 	case codes.Unimplemented:
-		say(storage.Internal, "the endpoint is no Ledger: it does not know its methods")
+		say(storage.Internal, "the endpoint is not a Ledger server: it does not implement Ledger's methods")
 	case codes.DataLoss:
 		if f.cutShort {
 			say(storage.Internal, "the node's list ended early: the range holds keys that it leaves out, and that reads find")

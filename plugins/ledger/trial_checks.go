@@ -348,9 +348,9 @@ func (r *trial) redirects(ctx context.Context) (string, error) {
 		followers++
 		switch {
 		case f.leader() == "":
-			errs = append(errs, fmt.Errorf("%s: it takes no write, with %s (%s), and does not say who does", n.name, f.Code, f.Details.GetErrorCode()))
+			errs = append(errs, fmt.Errorf("%s: write rejected with %s (%s), without the address of the leader", n.name, f.Code, f.Details.GetErrorCode()))
 		case !f.refused():
-			errs = append(errs, fmt.Errorf("%s: it takes no write, and that it did not is not certain", n.name))
+			errs = append(errs, fmt.Errorf("%s: write rejected, outcome unknown", n.name))
 		default:
 			h := r.b.pool.hint(f.leader())
 			if h == nil {
@@ -358,12 +358,12 @@ func (r *trial) redirects(ctx context.Context) (string, error) {
 				continue
 			}
 			if f := r.asked(ctx, h, methodCheck, &ledgerpb.HealthCheckRequest{}, new(ledgerpb.HealthCheckResponse)); f != nil {
-				errs = append(errs, fmt.Errorf("%s: the leader that it names is out of reach, so that the nodes are tried one by one: start the nodes with --advertise: %w", n.name, f.storageError()))
+				errs = append(errs, fmt.Errorf("%s: the leader that it names is unreachable, so nodes are tried one by one; start the nodes with --advertise: %w", n.name, f.storageError()))
 			}
 		}
 	}
 	if followers == 0 {
-		return "all nodes that are named took the write: there was none to be sent on by", nil
+		return "all configured nodes accepted the write: none redirects", nil
 	}
 	if bare > 0 {
 		r.seen = fmt.Sprintf("%d refusals did not: nodes are tried one by one then", bare)
