@@ -76,7 +76,8 @@ type cli struct {
 	Postgres struct {
 		Init postgresInitCmd `cmd:"" help:"Create the tables of a configured store."`
 	} `cmd:"" group:"info" help:"Set up stores on PostgreSQL."`
-	Version versionCmd `cmd:"" group:"info" help:"Print the version."`
+	Completion completionCmd `cmd:"" group:"info" help:"Print a script that completes commands and flags in a shell."`
+	Version    versionCmd    `cmd:"" group:"info" help:"Print the version."`
 }
 
 // endpoint is the server that a data command asks.

@@ -13,19 +13,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/config"
-	"github.com/plinthkv/plinth/config/configtest"
 	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
-	"github.com/plinthkv/plinth/otel/setup"
-	"github.com/plinthkv/plinth/server"
-	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -193,113 +188,6 @@ func cacheDir(e env) string {
 	return dir
 }
 
-type checkCmd struct {
-	File string            `arg:"" optional:"" help:"Configuration file, or \"-\" for standard input." type:"path"`
-	Test string            `help:"Run the tests in this file, which names its configuration." type:"path" placeholder:"FILE"`
-	Set  map[string]string `help:"Set one value of the configuration; may be repeated." placeholder:"PATH=VALUE"`
-
-	Deep    bool `help:"Also open backends of processes. Do not use it while a host with this configuration runs."`
-	Explain bool `help:"Print the guarantees of each store, and the changes that each stage makes to them."`
-}
-
-func (c *checkCmd) Run(ctx context.Context, e env) (err error) {
-	switch {
-	case c.File == "" && c.Test == "":
-		return usagef("check requires a configuration file, or --test and a file of tests")
-	case c.File != "" && c.Test != "":
-		return usagef("--test cannot be combined with a configuration file: the file of tests names it")
-	case c.Test != "":
-		return c.tests(ctx, e)
-	}
-	from := source{Config: c.File, Set: c.Set}
-	if err := from.AfterApply(e); err != nil {
-		return err
-	}
-	opts := from.options(e)
-	if !c.Deep {
-		opts = append(opts, plinth.WithTrial())
-	}
-	cfg, err := plinth.Load(from.Config, opts...)
-	if cfg == nil {
-		return listed(err)
-	}
-	h, err := plinth.OpenConfig(ctx, cfg, append(opts, plinth.WithLogger(slog.New(slog.NewTextHandler(e.stderr, nil))))...)
-	err = config.Join(err, setup.Validate(cfg.Telemetry)) // which only the program reads
-	if h != nil {
-		defer func() { err = errors.Join(err, h.Close(ctx)) }()
-	}
-	if err != nil {
-		return listed(err)
-	}
-	for _, p := range h.Plugins() { // which serve only warns of
-		if p.State == "failed" && len(p.Stores) == 0 {
-			err = errors.Join(err, errors.New(p.Reason))
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if cfg.Server.HTTP != "" || cfg.Server.GRPC != "" { // what "serve" would refuse
-		if _, err := newListeners(cfg, server.Settings{}, grpcserver.Settings{}); err != nil {
-			return err
-		}
-	}
-	for _, warning := range setup.Warnings(cfg.Telemetry) {
-		fmt.Fprintf(e.stdout, "warning: %s\n", warning)
-	}
-	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
-		if cfg.Plugins[name].Text("trust") == "trusted" {
-			fmt.Fprintf(e.stdout, "note: plugin %s is trusted: it runs without interruption checks, so an endless loop hangs the whole process\n", name)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(cfg.Plugins)) {
-		if cfg.Plugins[name].Has("process.command") {
-			fmt.Fprintf(e.stdout, "note: plugin %s is a process: it is not sandboxed, and has all the rights of this user, including files and network\n", name)
-		}
-	}
-	for _, s := range h.Stores() {
-		if why := s.Untried(); why != nil {
-			fmt.Fprintf(e.stdout, "note: store %s: configuration and capabilities were not checked: %v; use --deep to open it while no host uses it\n", s.Name(), why)
-		}
-		for _, warning := range s.Warnings() {
-			fmt.Fprintf(e.stdout, "warning: store %s: %s\n", s.Name(), warning)
-		}
-	}
-	if c.Explain {
-		printExplained(e.stdout, h)
-	} else {
-		printStores(e.stdout, h)
-	}
-	fmt.Fprintf(e.stdout, "%s: ok\n", from.Config)
-	return nil
-}
-
-// tests runs the tests of a file.
-func (c *checkCmd) tests(ctx context.Context, e env) error {
-	f, path, err := configtest.Load(c.Test)
-	if err != nil {
-		return listed(err)
-	}
-	opts := append(source{Config: path, Set: c.Set}.options(e), plinth.WithLogger(slog.New(slog.DiscardHandler)))
-	failed := 0
-	err = configtest.Run(ctx, f, path, trials(), opts, func(t *configtest.Test, err error) {
-		if err != nil {
-			failed++
-			fmt.Fprintf(e.stdout, "FAIL %s\n     %v\n", t.Name, err)
-			return
-		}
-		fmt.Fprintf(e.stdout, "ok   %s\n", t.Name)
-	})
-	switch {
-	case err != nil:
-		return listed(err)
-	case failed > 0:
-		return fmt.Errorf("%s: %d of %d tests failed", c.Test, failed, len(f.Tests))
-	}
-	fmt.Fprintf(e.stdout, "%s: %d tests passed\n", c.Test, len(f.Tests))
-	return nil
-}
-
 // listed puts a number before many errors.
 func listed(err error) error {
 	var many config.Errors
@@ -307,17 +195,6 @@ func listed(err error) error {
 		return fmt.Errorf("%d errors in the configuration:\n%w", len(many), err)
 	}
 	return err
-}
-
-func printStores(w io.Writer, h *plinth.Host) {
-	for _, s := range h.Stores() {
-		fmt.Fprintf(w, "store %s: %s\n", s.Name(), pipelineOf(s))
-		can := s.Info().Caps.String()
-		if s.Untried() != nil {
-			can = "unknown: the backend was not opened"
-		}
-		fmt.Fprintf(w, "  can: %s\n", can)
-	}
 }
 
 // pipelineOf is a store's way down, such as "instrument → cache → memory".

@@ -120,7 +120,7 @@ func run(ctx context.Context, args []string, e env) int {
 }
 
 // printsBytes are the commands whose output is what it is, and not for people alone.
-var printsBytes = map[string]bool{"get": true, "scan": true, "export": true, "config": true}
+var printsBytes = map[string]bool{"get": true, "scan": true, "export": true, "config": true, "completion": true}
 
 // asItIs takes a text as it was given: keys and values are bytes, and kong's own
 // mapper passes them through JSON, which puts U+FFFD for what is not UTF-8.

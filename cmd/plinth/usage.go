@@ -15,6 +15,7 @@ var rephrased = []struct {
 	ours   string
 }{
 	{regexp.MustCompile(`expected .* value but got "EOL" \(<EOL>\)`), `a value is missing`},
+	{regexp.MustCompile(`expected \w+ value but got ("(?:[^"\\]|\\.)*") \((?:short|long) flag\); perhaps try (--[^=]+)="(.*)"\?`), `$1 looks like a flag: write $2=$3`},
 	{regexp.MustCompile(`expected a valid \d+ bit int but got ("(?:[^"\\]|\\.)*")`), `$1 is not a whole number`},
 	{regexp.MustCompile(`expected a valid \d+ bit uint but got ("(?:[^"\\]|\\.)*")`), `$1 is not a whole number of at least 0`},
 	{regexp.MustCompile(`expected (?:an int|a float) but got ("(?:[^"\\]|\\.)*") \(\w+\)`), `$1 is not a number`},
@@ -25,6 +26,7 @@ var rephrased = []struct {
 }
 
 var (
+	dashed  = regexp.MustCompile(`^(unknown flag -[^-]\S*)(, did you mean .*\?)?$`)
 	missing = regexp.MustCompile(`^expected "([^"]*)"$`)
 	oneOf   = regexp.MustCompile(`one of "[^"]*"(?:, ?"[^"]*")*`)
 	quoted  = regexp.MustCompile(`"([^"]*)"`)
@@ -50,6 +52,9 @@ func usage(err error) (what, help string) {
 	if errors.As(err, &parse) && parse.Context != nil {
 		if command := parse.Context.Selected(); command != nil {
 			help = "plinth " + command.Path() + " --help"
+			if m := dashed.FindStringSubmatch(what); m != nil && len(command.Positional) > 0 {
+				what = m[1] + `: write -- before a value that begins with "-"`
+			}
 		}
 	}
 	return what, help
