@@ -126,8 +126,13 @@ func (b *Backend) many(keys [][]byte, before func(all func(func(item))) error, e
 	return nil
 }
 
-// Health is always healthy. Readiness adds how full the store is.
-func (b *Backend) Health(_ context.Context, p storage.Probe) (storage.Health, error) {
+// Health is always healthy. Readiness adds how full the store is, after it has taken out
+// expired items: probes and metrics ask for it, so that what is expired does not count until
+// somebody writes.
+func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
+	if p == storage.Readiness {
+		b.collect(ctx)
+	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	if b.closed {
@@ -142,6 +147,28 @@ func (b *Backend) Health(_ context.Context, p storage.Probe) (storage.Health, er
 		}
 	}
 	return h, nil
+}
+
+// How many expired items one Readiness takes out at most, and how many of them at once: in
+// between, others have the lock.
+const (
+	collectPerHealth = 4096
+	collectAtOnce    = 128
+)
+
+// collect takes out expired items, without a write.
+func (b *Backend) collect(ctx context.Context) {
+	for range collectPerHealth / collectAtOnce {
+		b.mu.Lock()
+		more := !b.closed && b.reap(b.now(), collectAtOnce)
+		if !b.closed {
+			b.trim(b.now())
+		}
+		b.mu.Unlock()
+		if !more || ctx.Err() != nil {
+			return
+		}
+	}
 }
 
 // Info says what the backend can do.

@@ -514,3 +514,48 @@ func TestRenewedItemsAreNeverAbsent(t *testing.T) {
 		})
 	}
 }
+
+// Expired items do not count until somebody writes: who asks how full the store is has them
+// taken out, a bounded number each time, and those that are alive stay.
+func TestExpiredItemsAreCollectedWithoutWrites(t *testing.T) {
+	b, now := clocked(64 << 20)
+	const n = 10_000
+	for i := range n {
+		key := binary.BigEndian.AppendUint32(nil, uint32(i))
+		apply(t, b, storage.Op{Kind: storage.OpPut, Key: key, Value: key, ExpiresAt: now.Add(time.Second)})
+	}
+	apply(t, b, storage.Op{Kind: storage.OpPut, Key: []byte("lives"), Value: []byte("v"), ExpiresAt: now.Add(time.Hour)})
+	*now = now.Add(time.Minute)
+	for _, want := range []int{n + 1 - collectPerHealth, n + 1 - 2*collectPerHealth, 1, 1} {
+		h, err := b.Health(ctx, storage.Readiness)
+		if err != nil || h.Details["entries"] != fmt.Sprint(want) {
+			t.Fatalf("%s entries, want %d (%v)", h.Details["entries"], want, err)
+		}
+	}
+	consistent(t, b)
+	if it, err := b.Get(ctx, []byte("lives")); err != nil || string(it.Value) != "v" {
+		t.Errorf("%q, %v", it.Value, err)
+	}
+	if b.used >= 1000 {
+		t.Errorf("%d bytes are used", b.used)
+	}
+}
+
+// BenchmarkCollect is one readiness that finds as many expired items as it takes out.
+func BenchmarkCollect(b *testing.B) {
+	m, now := clocked(64 << 20)
+	for b.Loop() {
+		b.StopTimer()
+		for i := range collectPerHealth {
+			key := binary.BigEndian.AppendUint32(nil, uint32(i)*2654435761)
+			if _, err := m.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{{Kind: storage.OpPut, Key: key, Value: key, ExpiresAt: now.Add(time.Second)}}}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		*now = now.Add(time.Minute)
+		b.StartTimer()
+		if _, err := m.Health(ctx, storage.Readiness); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
