@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -60,9 +61,13 @@ func main() {
 			chosen = append(chosen, r)
 		}
 	}
+	var progress io.Writer = io.Discard // a file has no use for it
+	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		progress = os.Stderr
+	}
 	for round := range *rounds {
 		for i, r := range chosen {
-			fmt.Fprintf(os.Stderr, "\r\x1b[Kround %d of %d, row %d of %d: %s, %s", round+1, *rounds, i+1, len(chosen), r.work, r.subject)
+			fmt.Fprintf(progress, "\r\x1b[Kround %d of %d, row %d of %d: %s, %s", round+1, *rounds, i+1, len(chosen), r.work, r.subject)
 			got := testing.Benchmark(func(b *testing.B) { b.ReportAllocs(); r.run(b) })
 			if got.N == 0 {
 				fatal(fmt.Errorf("%s, %s: failed", r.work, r.subject))
@@ -72,7 +77,7 @@ func main() {
 			}
 		}
 	}
-	fmt.Fprint(os.Stderr, "\r\x1b[K")
+	fmt.Fprint(progress, "\r\x1b[K")
 	print(chosen)
 	if err := errors.Join(closeAll(), closeDisk(), closeEtcd(), closeServer()); err != nil {
 		fatal(err)

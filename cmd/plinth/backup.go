@@ -39,7 +39,7 @@ func (b *backupCmd) Run(ctx context.Context, e env) error {
 		if err != nil {
 			return err
 		}
-		p := newProgress(e.stderr, "backed up", 0).onTerminalOnly()
+		p := newProgress(e.stderr, "backed up", 0)
 		defer p.leave()
 		defer p.count(ctx, from, bounds{})()
 		if err := all(ctx, from, w, p); err != nil {

@@ -152,7 +152,7 @@ func (c *benchCmd) measure(ctx context.Context, e env, o loadgen.Options, stores
 
 // fill puts the records into the store, those of an earlier run again.
 func (c *benchCmd) fill(ctx context.Context, e env, o loadgen.Options, s served) error {
-	p := newProgress(e.stderr, "filled in", 0).onTerminalOnly()
+	p := newProgress(e.stderr, "filled in", 0)
 	value := make([]byte, o.Value)
 	for i := range value {
 		value[i] = byte('a' + i%26)

@@ -28,7 +28,7 @@ func compare(ctx context.Context, a, b *side, in bounds, withoutTTL bool, e env)
 	if told := a.about.Caps & b.about.Caps; told.Has(storage.CapExpiryOnRead) && !withoutTTL {
 		c.step = max(a.about.Limits.TTLPrecision, b.about.Limits.TTLPrecision, time.Millisecond)
 	}
-	p := newProgress(e.stderr, "compared", 0).onTerminalOnly()
+	p := newProgress(e.stderr, "compared", 0)
 	defer p.leave()
 	defer p.count(ctx, a, in)()
 	n, err := c.walk(reader{ctx, a, in}, reader{ctx, b, in}, p)

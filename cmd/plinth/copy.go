@@ -118,7 +118,7 @@ func (c *copyCmd) copy(ctx context.Context, from, to *side, e env) error {
 	if err != nil {
 		return err
 	}
-	p := newProgress(e.stderr, "copied", 0).onTerminalOnly()
+	p := newProgress(e.stderr, "copied", 0)
 	defer p.leave()
 	defer p.count(ctx, from, rest(b, done.After))()
 	err = c.items(ctx, from, to, b, done, p)

@@ -8,35 +8,25 @@ import (
 	"time"
 )
 
-// progress tells people how far a long command is: in place on a terminal, else
-// as a line now and then.
+// progress tells people how far a long command is: in place on a terminal. Elsewhere only the
+// outcome is shown.
 type progress struct {
 	w        io.Writer
 	verb     string
 	total    int64 // bytes; 0: not known
 	terminal bool
 	begun    bool         // a line on the terminal has no end yet
-	quiet    bool         // elsewhere than on a terminal only the outcome is shown
 	counted  atomic.Int64 // the total, once it is known, where there is none of bytes
 	start    time.Time
 	last     time.Time
 }
 
-// How often progress is shown.
-const (
-	everyOnTerminal = 100 * time.Millisecond
-	everyElsewhere  = 10 * time.Second
-)
+// everyOnTerminal is how often progress is shown.
+const everyOnTerminal = 100 * time.Millisecond
 
 func newProgress(w io.Writer, verb string, total int64) *progress {
 	now := time.Now()
 	return &progress{w: w, verb: verb, total: total, terminal: isTerminal(w), start: now, last: now}
-}
-
-// onTerminalOnly has progress shown to people alone.
-func (p *progress) onTerminalOnly() *progress {
-	p.quiet = true
-	return p
 }
 
 // count counts the items of a range beside the work, where progress is shown: only then is
@@ -61,11 +51,7 @@ func (p *progress) count(ctx context.Context, s served, b bounds) (stop func()) 
 // at shows that items are done, after reading bytes of the total.
 func (p *progress) at(items, bytes int64) {
 	now := time.Now()
-	every := everyElsewhere
-	if p.terminal {
-		every = everyOnTerminal
-	}
-	if now.Sub(p.last) < every || p.quiet && !p.terminal {
+	if !p.terminal || now.Sub(p.last) < everyOnTerminal {
 		return
 	}
 	p.last = now

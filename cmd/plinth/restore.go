@@ -50,7 +50,7 @@ func (r *restoreCmd) Run(ctx context.Context, e env) error {
 				return errors.Join(err, from.end(nil, ""))
 			}
 		}
-		p := newProgress(e.stderr, "restored", int64(f.Header().Bytes)).onTerminalOnly()
+		p := newProgress(e.stderr, "restored", int64(f.Header().Bytes))
 		defer p.leave()
 		return from.end(ended(ctx.Done(), restore(ctx, f, to, info, from, p)), "restoring again with --over stores all of them")
 	})
@@ -58,7 +58,7 @@ func (r *restoreCmd) Run(ctx context.Context, e env) error {
 
 // check reads the whole file. It is an error if the store cannot take an item.
 func check(ctx context.Context, f *backup.File, info storage.Info, e env) (id string, err error) {
-	p := newProgress(e.stderr, "checked", int64(f.Header().Bytes)).onTerminalOnly()
+	p := newProgress(e.stderr, "checked", int64(f.Header().Bytes))
 	defer p.leave()
 	var items int64
 	return f.Check(ctx, func(it backup.Entry) error {
