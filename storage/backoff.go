@@ -9,26 +9,26 @@ import (
 	"github.com/plinthkv/plinth/internal/backoff"
 )
 
-// Backoff is how often and how late something is tried again: before retry n
-// (from 0) a wait that is uniform in [0, min(Cap, Base·2ⁿ)), known as full
-// jitter, so that callers who lost together do not return together.
+// Backoff configures retries. Before retry n (from 0) it waits for a random time in [0,
+// min(Cap, Base·2ⁿ)), known as full jitter, so that callers who failed together do not
+// return together. If a field is zero, its default applies.
 type Backoff struct {
-	Attempts int           // in all, the first included; 0: the default, 16
-	Base     time.Duration // 0: the default, 2 ms
-	Cap      time.Duration // 0: the default, 250 ms
-	// Deadline is how long after the first attempt another may begin; 0: as long
-	// as the context allows.
+	Attempts int           // in all, including the first; by default 16
+	Base     time.Duration // by default 2 ms
+	Cap      time.Duration // by default 250 ms
+	// Deadline bounds the time from the first attempt to the start of the last one. If
+	// zero, only the context does.
 	Deadline time.Duration
 }
 
 // Read only.
 var defaultBackoff = Backoff{Attempts: 16, Base: 2 * time.Millisecond, Cap: 250 * time.Millisecond}
 
-// DefaultBackoff is what stands for the zero fields of a Backoff.
+// DefaultBackoff has the defaults of the zero fields of a Backoff.
 func DefaultBackoff() Backoff { return defaultBackoff }
 
-// ClassicBackoff is how inferadb-common-storage repeats a compare-and-set: five
-// times, after waits of up to 100 ms each.
+// ClassicBackoff retries a compare-and-set as inferadb-common-storage does: five times,
+// after waits of up to 100 ms each.
 func ClassicBackoff() Backoff {
 	return Backoff{Attempts: 6, Base: 50 * time.Millisecond, Cap: 100 * time.Millisecond}
 }
@@ -46,9 +46,9 @@ func (b Backoff) orDefault() Backoff {
 	return b
 }
 
-// Wait waits before retry n (from 0), at least as long as atLeast, which is what
-// an [Error] asks for with its RetryAfter. It answers the error of ctx where that
-// ends first.
+// Wait waits before retry n (from 0), and at least as long as atLeast, such as
+// the RetryAfter of an [Error]. If ctx ends first, it returns the error of
+// ctx.
 func (b Backoff) Wait(ctx context.Context, n int, atLeast time.Duration) error {
 	b = b.orDefault()
 	d := backoff.Doubling{First: b.Base, Most: b.Cap}.Full(n)
@@ -58,10 +58,10 @@ func (b Backoff) Wait(ctx context.Context, n int, atLeast time.Duration) error {
 	return nil
 }
 
-// RetryOnConflict runs a whole read, modify and write until it ends in something
-// else than Conflict and answers what try did. RetriesExhausted when attempts or
-// deadline are used up. Any other error ends it at once, an unknown outcome
-// included: only the caller can know whether try may run twice.
+// RetryOnConflict calls try, a whole read, modify and write, until it ends in anything
+// but Conflict, and returns its result. It returns RetriesExhausted when attempts or
+// deadline are used up. Any other error ends it at once, even an unknown outcome: only
+// the caller can know whether try may run twice.
 func RetryOnConflict[T any](ctx context.Context, b Backoff, try func(context.Context) (T, error)) (T, error) {
 	b = b.orDefault()
 	start := time.Now()

@@ -7,48 +7,48 @@ import (
 	"time"
 )
 
-// BatchOptions are how a [BatchWriter] gathers ops. Each zero stands for its
-// default.
+// BatchOptions configure a [BatchWriter]. If a field is zero, its default
+// applies.
 type BatchOptions struct {
-	MaxOps   int           // ops of one write set; 1,000
-	MaxBytes int           // keys and values of one write set; 8 MiB
-	MaxAge   time.Duration // how long an op waits at most for others; 0: until Flush
-	// Continue goes on after a write set that failed: its ops are dropped, once
-	// Outcome was told, and the next Flush or Close tells of the first such one.
-	// The default is to stop and to keep them.
+	MaxOps   int           // ops of one write set; by default 1,000
+	MaxBytes int           // keys and values of one write set; by default 8 MiB
+	MaxAge   time.Duration // how long an op waits at most for others; by default until Flush
+	// Continue keeps the writer going after a failed write set: its ops are dropped once
+	// Outcome was called, and the next Flush or Close returns the first such error. By
+	// default the writer stops and keeps them.
 	Continue bool
-	// Outcome, if set, is told what came of each op that is settled, once and in
-	// order: n counts the ops that were added, from 0. It must not call the writer.
+	// Outcome, if set, is called with the result of each settled op, once and in order; n
+	// counts the added ops from 0. It must not call the writer.
 	Outcome func(n int64, err error)
 }
 
-// BatchStats count what a [BatchWriter] did.
+// BatchStats count the work of a [BatchWriter].
 type BatchStats struct {
 	Added, Applied, Failed, Pending int64         // ops; the last three make up the first, but for those discarded
-	Batches                         int64         // write sets that were sent, those that failed included
-	Bytes                           int64         // of keys and values that were applied
-	Took                            time.Duration // for sending
+	Batches                         int64         // write sets that were sent, including failed ones
+	Bytes                           int64         // of applied keys and values
+	Took                            time.Duration // time spent sending
 }
 
-// BatchError is why a batch writer stopped. It is the error of the write set
-// that failed.
+// BatchError is the error of the write set that stopped a batch
+// writer.
 type BatchError struct {
 	First, Last int64 // the ops of that write set, counted from 0
 	Err         error
 }
 
-// Error names the ops and the cause.
+// Error returns the ops and the cause.
 func (e *BatchError) Error() string { return fmt.Sprintf("ops %d to %d: %v", e.First, e.Last, e.Err) }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *BatchError) Unwrap() error { return e.Err }
 
-// BatchWriter gathers puts and deletes for bulk loads and applies them as large
-// write sets, in the order in which they were added. Each write set is all or
-// nothing; all of them together are not. Where one fails, the writer stops: the
-// ops of that write set and those after it stay, Add and Flush answer the error,
-// and a [BatchWriter.Retry] goes on with them, or [BatchWriter.Discard] drops
-// them. It is safe for concurrent use; calls wait while a write set is sent.
+// BatchWriter gathers puts and deletes for bulk loads and applies them as large write
+// sets, in the order in which they were added. Each write set is all or nothing; all of
+// them together are not. If one fails, the writer stops: it keeps the ops of that write
+// set and later ones, Add and Flush return the error, and [BatchWriter.Retry] continues
+// with them, or [BatchWriter.Discard] drops them. It is safe for concurrent use; calls
+// wait while a write set is sent.
 type BatchWriter struct {
 	apply   func(context.Context, *WriteSet) (uint64, error)
 	o       BatchOptions
@@ -64,7 +64,7 @@ type BatchWriter struct {
 	stats   BatchStats
 }
 
-// NewBatchWriter is a batch writer over the backend of s, within its limits.
+// NewBatchWriter returns a batch writer over the backend of s, within its limits.
 func (s *Store) NewBatchWriter(o BatchOptions) *BatchWriter {
 	info := s.b.Info()
 	w := NewBatchWriter(s.b.Apply, info.Limits, o)
@@ -74,7 +74,7 @@ func (s *Store) NewBatchWriter(o BatchOptions) *BatchWriter {
 	return w
 }
 
-// NewBatchWriter is a batch writer over whatever applies write sets, within
+// NewBatchWriter returns a batch writer over anything that applies write sets, within
 // limits.
 func NewBatchWriter(apply func(context.Context, *WriteSet) (uint64, error), l Limits, o BatchOptions) *BatchWriter {
 	if o.MaxOps <= 0 {
@@ -104,9 +104,9 @@ func (w *BatchWriter) lock(ctx context.Context) error {
 
 func (w *BatchWriter) unlock() { <-w.turn }
 
-// Add adds an op, which is copied, and sends what is full. An op beyond a limit
-// is refused and not added; it stops nothing. Any other error says that the
-// writer has stopped: then the op was not added either.
+// Add adds a copy of an op, and sends full write sets. It refuses an op beyond a limit
+// without adding it or stopping. Any other error means that the writer has stopped, and
+// that the op was not added either.
 func (w *BatchWriter) Add(ctx context.Context, op Op) error {
 	one := WriteSet{Ops: []Op{op}}
 	if err := one.CheckSizes(w.limits); err != nil {
@@ -143,21 +143,21 @@ func (w *BatchWriter) Add(ctx context.Context, op Op) error {
 	return nil
 }
 
-// Put adds the put of a value for ever.
+// Put adds a put of value without an expiry.
 func (w *BatchWriter) Put(ctx context.Context, key, value []byte) error {
 	return w.Add(ctx, Put(key, value))
 }
 
-// Delete adds the removal of a key.
+// Delete adds a delete of key.
 func (w *BatchWriter) Delete(ctx context.Context, key []byte) error { return w.Add(ctx, Delete(key)) }
 
-// Flush sends all that waits. Its error is a [BatchError]; ended by ctx, what was
-// not sent stays and a later Flush goes on with it.
+// Flush sends all pending ops. Its error is a [BatchError]. If ctx ends it, unsent ops
+// stay pending, and a later Flush continues with them.
 func (w *BatchWriter) Flush(ctx context.Context) error { return w.flush(ctx, false) }
 
-// Retry is Flush on a writer that has stopped: it sends once more what failed. Of
-// a write set whose outcome is unknown that may be the second time, which the
-// same ops in the same order make harmless only where nobody else writes.
+// Retry is Flush on a writer that has stopped: it sends the failed write set again. If
+// the outcome of that is unknown, it may be applied twice. The same ops in the same order
+// make that harmless only if nobody else writes.
 func (w *BatchWriter) Retry(ctx context.Context) error { return w.flush(ctx, true) }
 
 func (w *BatchWriter) flush(ctx context.Context, again bool) error {
@@ -257,15 +257,15 @@ func (w *BatchWriter) forget() {
 	w.ops, w.bytes = nil, 0 // not reused: what applied them may have kept them
 }
 
-// Pending are the ops that were added and are not settled, in order. They are
-// the writer's.
+// Pending returns the ops that were added and are not settled, in order. The writer owns
+// them.
 func (w *BatchWriter) Pending() []Op {
 	_ = w.lock(context.Background())
 	defer w.unlock()
 	return w.ops[:len(w.ops):len(w.ops)]
 }
 
-// Discard drops what is pending, without an outcome, and lets the writer go on.
+// Discard drops the pending ops, without an outcome, and lets the writer continue.
 func (w *BatchWriter) Discard() {
 	_ = w.lock(context.Background())
 	defer w.unlock()
@@ -273,7 +273,7 @@ func (w *BatchWriter) Discard() {
 	w.stopped = nil
 }
 
-// Stats count what was done so far.
+// Stats returns what was done so far.
 func (w *BatchWriter) Stats() BatchStats {
 	_ = w.lock(context.Background())
 	defer w.unlock()
@@ -282,8 +282,8 @@ func (w *BatchWriter) Stats() BatchStats {
 	return s
 }
 
-// Close flushes, unless the writer has stopped, and takes no more ops. What it
-// could not send is still Pending. The backend stays open.
+// Close flushes, unless the writer has stopped, and accepts no more ops. Ops that it
+// could not send stay Pending. The backend stays open.
 func (w *BatchWriter) Close(ctx context.Context) error {
 	if err := w.lock(ctx); err != nil {
 		return err

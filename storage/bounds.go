@@ -1,9 +1,9 @@
 package storage
 
-// CutBound is bound, or as much of it as tells keys of at most maxKey bytes apart:
-// its first maxKey+1 bytes. No such key lies between the two, so every range with
-// either of them as its start or its end has the same keys. 0: keys have no limit,
-// and the bound stays as it is. The result shares the bytes of bound.
+// CutBound returns the first maxKey+1 bytes of bound. No key of at most maxKey bytes lies
+// between the result and bound, so ranges with either of them as start or end contain the
+// same keys. If maxKey is 0, keys have no limit, and CutBound returns bound unchanged.
+// The result shares the bytes of bound.
 func CutBound(bound []byte, maxKey int) []byte {
 	if maxKey <= 0 || len(bound)-1 <= maxKey {
 		return bound
@@ -11,25 +11,25 @@ func CutBound(bound []byte, maxKey int) []byte {
 	return bound[: maxKey+1 : maxKey+1]
 }
 
-// Cut is q with its bounds cut to what tells the keys of a backend with limits l
-// apart. A carrier sends this in place of q: a bound may have any length, and what
-// a plugin is sent may not.
+// Cut returns q with bounds cut by [CutBound] for a backend with limits l. Carriers send
+// the result in place of q, because a bound may have any length, and a request to a
+// plugin may not.
 func (q Query) Cut(l Limits) Query {
 	q.Start, q.End = CutBound(q.Start, l.Key), CutBound(q.End, l.Key)
 	return q
 }
 
-// Resume is the answer to q as the answer to the query that q was cut from: a
-// page that goes on below the uncut start of a reverse scan is the last one.
+// Resume turns the page for a cut query into the page for q: a page that would continue
+// below the uncut start of a reverse scan is the last one.
 func (q *Query) Resume(p *Page) {
 	if q.Reverse && p.Next != nil && EmptyRange(q.Start, p.Next) {
 		p.Next = nil
 	}
 }
 
-// Cut is w with the bounds of its range checks and range deletes cut as
-// [Query.Cut] does it. It is w itself where none is too long, else it shares all
-// but the list of checks or ops with w, which stays as it is.
+// Cut returns w with the bounds of its range checks and range deletes cut like those of
+// [Query.Cut]. It returns w itself if none is too long. Otherwise the result shares
+// everything but the list of checks or ops with w, which stays unchanged.
 func (w *WriteSet) Cut(l Limits) *WriteSet {
 	cut := w
 	for i := range w.Checks {
@@ -57,8 +57,8 @@ func (w *WriteSet) Cut(l Limits) *WriteSet {
 
 func tooLong(bound []byte, l Limits) bool { return l.Key > 0 && len(bound)-1 > l.Key }
 
-// Possible are those of keys that are within the limit: the others are absent, and
-// need not be asked for. It is keys itself where all are.
+// Possible returns the keys within the limit. The others are absent, and need not be
+// read. It returns keys itself if all are within the limit.
 func (l Limits) Possible(keys [][]byte) [][]byte {
 	for i, key := range keys {
 		if !l.TooLong(key) {

@@ -36,11 +36,11 @@ func PutJSON[T any](ctx context.Context, kv KV, key []byte, v T, opts ...PutOpti
 	return kv.Put(ctx, key, raw, opts...)
 }
 
-// UpdateJSON reads the value at key as JSON, has fn change it, and stores it if nobody
-// wrote the key meanwhile; else all of it is run again, as by [Store.Update]. An absent
-// key gives fn the zero T. An error of fn ends it, and stores nothing. The expiry stays,
-// on backends that tell of it ([CapExpiryOnRead]); on others the item has none
-// afterwards. In a transaction it runs once.
+// UpdateJSON reads the value at key as JSON, lets fn change it, and stores the result. If
+// another writer changes the key meanwhile, all of that is repeated, as by
+// [Store.Update]. For an absent key, fn gets the zero T. An error of fn ends it, and
+// stores nothing. The expiry stays on backends that report it ([CapExpiryOnRead]); on
+// others the item has none afterwards. In a transaction it runs once.
 func UpdateJSON[T any](ctx context.Context, kv KV, key []byte, fn func(*T) error) error {
 	once := func(ctx context.Context) (uint64, error) {
 		var v T
@@ -69,8 +69,9 @@ func UpdateJSON[T any](ctx context.Context, kv KV, key []byte, fn func(*T) error
 	return err
 }
 
-// DecodeJSON reads raw as JSON. What is not JSON for T is a Serialization error, whose
-// cause is the decoder's: the error's text leaves it out, for it may hold a part of raw.
+// DecodeJSON reads raw as JSON. Anything that is not JSON for T is a Serialization error
+// with the decoder's error as its cause. Its text omits the cause, which may contain a
+// part of raw.
 func DecodeJSON[T any](raw []byte) (T, error) {
 	var v T
 	if err := json.Unmarshal(raw, &v); err != nil {
@@ -80,8 +81,8 @@ func DecodeJSON[T any](raw []byte) (T, error) {
 	return v, nil
 }
 
-// EncodeJSON returns v as the helpers store it: compact, and with '<', '>' and '&' as
-// they are, as most encoders other than Go's leave them.
+// EncodeJSON returns v as the helpers store it: compact, without escapes for '<', '>' and
+// '&', like most encoders other than Go's.
 func EncodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

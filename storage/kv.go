@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// KV is what a [Store] and a [Txn] have in common: functions over it work with both. It
-// grows with them, so that nothing else should implement it.
+// KV has the methods that [Store] and [Txn] share: functions over it work with both. It
+// grows with them, so nothing else should implement it.
 type KV interface {
 	Get(ctx context.Context, key []byte) ([]byte, error)
 	GetItem(ctx context.Context, key []byte) (Item, error)

@@ -7,17 +7,17 @@ import (
 	"github.com/plinthkv/plinth/internal/keyrange"
 )
 
-// Normalize validates w against info and gives it in the canonical form, for
-// backends that cannot take ops that repeat or overlap: range deletes first,
+// Normalize validates w against info and returns its canonical form, for
+// backends that do not support repeated or overlapping ops: range deletes first,
 // disjoint, not adjacent and in key order; then the last op of each key, in key
-// order; and no range covers a key that has an op of its own. In any order the
-// ops of the result do what those of w do in theirs. Inverted and empty ranges
-// are gone. Checks stay as they are, so that an index still names the caller's
-// check. Bounds are cut to what tells keys apart ([CutBound]). Keys and values are
-// shared with w, which is left as it is.
+// order. No range covers a key with an op of its own. So the ops of the result
+// have the same effect in any order. Inverted and empty ranges are gone. Checks
+// stay unchanged, so that an index still names the caller's check. Bounds are
+// cut by [CutBound]. The result shares keys and values with w, which stays
+// unchanged.
 //
-// Cutting ranges may give more ops than w had: a backend whose wire has a limit
-// of its own checks the result again.
+// The result may have more ops than w, because ranges are split: a backend whose
+// wire has a limit of its own checks the result again.
 func Normalize(w *WriteSet, info *Info) (*WriteSet, error) {
 	if err := w.Validate(info); err != nil {
 		return nil, err

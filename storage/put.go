@@ -47,16 +47,16 @@ func (e expiry) from(now func() time.Time) (time.Time, error) {
 	return ExpiryAfter(now(), e.ttl)
 }
 
-// WithTTL stores the item for ttl, which a transaction counts from its commit. A ttl of
-// zero is over at once, so that the put removes the key; a negative one is
+// WithTTL makes the item expire after ttl, which a transaction counts from its
+// commit. With a ttl of zero the put removes the key; a negative one is
 // InvalidArgument.
 func WithTTL(ttl time.Duration) PutOption { return expiry{ttl: ttl, relative: true} }
 
-// Until stores the item until at, rounded up to a millisecond; the zero time is no
+// Until makes the item expire at at, rounded up to a millisecond. The zero time means no
 // expiry. If at has passed, the put removes the key.
 func Until(at time.Time) PutOption { return expiry{at: at} }
 
-// Condition is a demand on the item at the key that is written. If it does not hold,
+// Condition is a requirement on the item at the written key. If it does not hold,
 // nothing is written, and the error is [ErrConflict]. The zero Condition is
 // InvalidArgument.
 type Condition struct {
@@ -67,17 +67,18 @@ type Condition struct {
 
 func (Condition) putOption() {}
 
-// IfAbsent demands that the key is absent or expired.
+// IfAbsent requires that the key is absent or expired.
 func IfAbsent() Condition { return Condition{kind: CheckAbsent} }
 
-// IfPresent demands that the key is live, whatever its value.
+// IfPresent requires that the key has a live item, with any value.
 func IfPresent() Condition { return Condition{kind: CheckPresent} }
 
-// IfValue demands that the key is live and holds exactly value; nil is the empty value.
+// IfValue requires that the key has a live item with exactly value; nil is the empty
+// value.
 func IfValue(value []byte) Condition { return Condition{kind: CheckValue, value: value} }
 
-// IfVersion demands that the key is live at exactly this version, as a read or the
-// write of the item returned it. Unlike a value, a version never returns.
+// IfVersion requires that the key has a live item with exactly this version, as returned
+// by a read or by the write of the item. Unlike a value, a version never returns.
 func IfVersion(version uint64) Condition { return Condition{kind: CheckVersion, version: version} }
 
 // ifUnchanged demands that the key still holds the item that was read: by version, or by

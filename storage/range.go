@@ -6,30 +6,30 @@ import (
 	"iter"
 )
 
-// RangeOptions are how a range is read.
+// RangeOptions configure [Store.Range].
 type RangeOptions struct {
-	Limit    int  // most items; 0: all
-	Reverse  bool // from the end; needs [CapReverse]
-	KeysOnly bool // leave values out
-	// After, if not nil, resumes: only keys beyond it, in the direction of the
-	// scan. The key that was seen last goes here.
+	Limit    int  // maximum number of items; 0: no limit
+	Reverse  bool // from the end; requires [CapReverse]
+	KeysOnly bool // omit values
+	// After, if not nil, resumes a scan: it is the last key seen, and only keys beyond
+	// it, in the direction of the scan, follow.
 	After []byte
-	// PageItems is how many items are asked for at once; 0: the backend's size.
+	// PageItems is the maximum number of items per page. If zero, the backend decides.
 	PageItems int
-	// PageBytes is how many bytes of keys and values are asked for at once, though one
-	// item comes however large it is; 0: the backend's size.
+	// PageBytes is the maximum bytes of keys and values per page; the first item of a
+	// page may be larger. If zero, the backend decides.
 	PageBytes int
-	// Snapshot reads all pages at the version of the first; it needs
-	// [CapSnapshotScan], and fails once the backend has let that version go.
+	// Snapshot reads all pages at the version of the first. It requires
+	// [CapSnapshotScan], and fails once the backend no longer keeps that version.
 	Snapshot bool
 }
 
-// Range iterates over the live items in [start, end), nil end: unbounded, in
-// byte order. Each page is one state of the store; the whole is only with
-// Snapshot. An error is the last thing that is yielded. The sequence is single
-// use: a second loop over it yields InvalidArgument. Nothing is held while the
-// loop's body runs, and leaving the loop leaves nothing behind. The items
-// belong to the caller; start, end and After are borrowed until the loop ends.
+// Range iterates over the live items in [start, end) in byte order; if end is nil, the
+// range is unbounded. Each page is one state of the store; the whole range is one only
+// with Snapshot. An error is the last thing yielded. The sequence is for single use: a
+// second loop over it yields InvalidArgument. Nothing is held while the loop's body runs,
+// and leaving the loop leaves nothing behind. The items belong to the caller; start, end
+// and After are borrowed until the loop ends.
 func (s *Store) Range(ctx context.Context, start, end []byte, o RangeOptions) iter.Seq2[Item, error] {
 	used := false
 	return func(yield func(Item, error) bool) {
@@ -58,7 +58,7 @@ func (s *Store) Range(ctx context.Context, start, end []byte, o RangeOptions) it
 	}
 }
 
-// Prefix is Range over all keys that begin with prefix.
+// Prefix iterates like [Store.Range] over all keys that begin with prefix.
 func (s *Store) Prefix(ctx context.Context, prefix []byte, o RangeOptions) iter.Seq2[Item, error] {
 	return s.Range(ctx, prefix, PrefixEnd(prefix), o)
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/plinthkv/plinth/internal/clock"
 )
 
-// Store is an application's view of a backend: every verb, on top of the narrow
-// waist. It holds no state but its backend and is safe for concurrent use.
+// Store is an application's view of a backend: all verbs, over [Backend]. It has no state
+// except its backend and is safe for concurrent use.
 //
-// Errors match the sentinels by errors.Is, and [AsError] shows what more they say. A write whose error
-// is Unknown may have been applied; any other error means that it was not.
+// Errors match the sentinels by errors.Is, and [AsError] returns their details. A write
+// whose error is Unknown may have been applied; any other error means that it was not.
 type Store struct {
 	b        Backend
 	borrowed bool
@@ -27,9 +27,10 @@ type Settings struct {
 	// by, and must not go back: see package clock. If nil, it is [clock.System], which
 	// backends use by default.
 	Clock func() time.Time
-	// Retry is how Update and Touch repeat on Conflict; zero: [DefaultBackoff].
+	// Retry configures how Update and Touch repeat on Conflict. If zero, it is
+	// [DefaultBackoff].
 	Retry Backoff
-	// Borrowed says that another owns the backend, and closes it: [Store.Close] leaves it
+	// Borrowed means that another owner closes the backend: [Store.Close] leaves it
 	// open.
 	Borrowed bool
 }
@@ -45,21 +46,21 @@ func New(b Backend, s Settings) *Store {
 
 func (s *Store) backoff() Backoff { return s.retry }
 
-// Backend is what the store stands on: the outermost stage of its pipeline.
+// Backend returns the outermost stage of the store's pipeline.
 func (s *Store) Backend() Backend { return s.b }
 
-// Now is the store's clock.
+// Now returns the time of the store's clock.
 func (s *Store) Now() time.Time { return s.clock() }
 
-// Get answers the value at key, empty but not nil where it is empty, or
-// [ErrNotFound].
+// Get returns the value at key, or [ErrNotFound]. An empty value is not
+// nil.
 func (s *Store) Get(ctx context.Context, key []byte) ([]byte, error) {
 	it, err := s.b.Get(ctx, key)
 	return it.Value, err
 }
 
-// GetItem answers the item at key with its version and expiry, where the
-// backend has them, or [ErrNotFound].
+// GetItem returns the item at key with its version and expiry, if the backend has them,
+// or [ErrNotFound].
 func (s *Store) GetItem(ctx context.Context, key []byte) (Item, error) {
 	it, err := s.b.Get(ctx, key)
 	if err != nil {
@@ -69,9 +70,9 @@ func (s *Store) GetItem(ctx context.Context, key []byte) (Item, error) {
 	return it, nil
 }
 
-// GetMany answers the items among keys that exist, in the order asked, repeats
-// repeated. It splits what is more than the backend's limits, so that only a
-// call within them is one view.
+// GetMany returns the items that exist among keys, in the order of keys, with repeats.
+// It splits a call beyond the backend's limits, so that only a call within them is one
+// view.
 func (s *Store) GetMany(ctx context.Context, keys [][]byte) ([]Item, error) {
 	limit := s.b.Info().Limits.GetKeys
 	if limit <= 0 || len(keys) <= limit {
@@ -111,9 +112,9 @@ func (s *Store) Set(ctx context.Context, key, value []byte) error {
 	return err
 }
 
-// Put stores value at key as opts say, replacing any item, and returns the version it
-// landed at; 0 on a backend without [CapVersions]. If a condition does not hold, it
-// changes nothing and returns [ErrConflict].
+// Put stores value at key as opts say, replacing any item, and returns the new version; 0
+// on a backend without [CapVersions]. If a condition does not hold, it changes nothing
+// and returns [ErrConflict].
 func (s *Store) Put(ctx context.Context, key, value []byte, opts ...PutOption) (version uint64, err error) {
 	expiry, checks := gather(key, opts)
 	at, err := expiry.from(s.clock)
@@ -129,15 +130,15 @@ func (s *Store) Delete(ctx context.Context, key []byte) error {
 	return err
 }
 
-// Remove removes key if all conditions hold, and returns the version it landed at, or
-// the current one where the key was absent. If a condition does not hold, it changes
-// nothing and returns [ErrConflict].
+// Remove removes key if all conditions hold, and returns the new version, or the current
+// one if the key was absent. If a condition does not hold, it changes nothing and returns
+// [ErrConflict].
 func (s *Store) Remove(ctx context.Context, key []byte, conditions ...Condition) (version uint64, err error) {
 	return s.write(ctx, checks(key, conditions), Delete(key))
 }
 
-// Touch gives the item at key a new time to live, keeps its value, and returns the
-// version it landed at; a ttl of zero expires it. An absent key is [ErrNotFound].
+// Touch gives the item at key a new time to live, keeps its value, and returns the new
+// version; a ttl of zero expires it. An absent key is [ErrNotFound].
 func (s *Store) Touch(ctx context.Context, key []byte, ttl time.Duration) (version uint64, err error) {
 	at, err := ExpiryAfter(s.clock(), ttl)
 	if err != nil {
@@ -146,9 +147,9 @@ func (s *Store) Touch(ctx context.Context, key []byte, ttl time.Duration) (versi
 	return s.TouchUntil(ctx, key, at)
 }
 
-// TouchUntil is Touch with the expiry at; the zero time is none. Each attempt is one
-// conditional Apply; one that loses to another writer is repeated on what that writer
-// left.
+// TouchUntil is Touch with a time; the zero time means no expiry. Each attempt is one
+// conditional Apply. If another writer wins, TouchUntil repeats it on the item which that
+// writer left.
 func (s *Store) TouchUntil(ctx context.Context, key []byte, at time.Time) (version uint64, err error) {
 	at = ClampExpiry(at)
 	return RetryOnConflict(ctx, s.retry, func(ctx context.Context) (uint64, error) {
@@ -160,28 +161,28 @@ func (s *Store) TouchUntil(ctx context.Context, key []byte, at time.Time) (versi
 	})
 }
 
-// ClearRange removes every key in [start, end), nil end: unbounded, in one Apply, and
-// returns the version it landed at. A backend whose Apply cannot do that at once says
-// so.
+// ClearRange removes every key in [start, end) in one Apply, and returns the new version.
+// If end is nil, the range is unbounded. A backend that cannot do that in one Apply
+// returns an error.
 func (s *Store) ClearRange(ctx context.Context, start, end []byte) (version uint64, err error) {
 	return s.write(ctx, nil, DeleteRange(start, end))
 }
 
-// Apply hands w to the backend as it is: see [Backend].
+// Apply passes w to the backend unchanged: see [Backend].
 func (s *Store) Apply(ctx context.Context, w *WriteSet) (uint64, error) { return s.b.Apply(ctx, w) }
 
 func (s *Store) write(ctx context.Context, checks []Check, op Op) (uint64, error) {
 	return s.b.Apply(ctx, &WriteSet{Checks: checks, Ops: []Op{op}})
 }
 
-// Health asks the backend: see [Backend].
+// Health calls the backend: see [Backend].
 func (s *Store) Health(ctx context.Context, p Probe) (Health, error) { return s.b.Health(ctx, p) }
 
-// Info is what is true above the whole pipeline.
+// Info returns what is true above the whole pipeline.
 func (s *Store) Info() Info { return s.b.Info() }
 
-// Close closes the backend that the store was made over, unless that is borrowed, as a
-// host's is: then it does nothing, and the store stays usable. It is idempotent.
+// Close closes the backend, unless it is borrowed, as a host's is: then Close does
+// nothing, and the store stays usable. It is idempotent.
 func (s *Store) Close(ctx context.Context) error {
 	if s.borrowed {
 		return nil
@@ -192,9 +193,9 @@ func (s *Store) Close(ctx context.Context) error {
 // neverBeyond is the first moment that counts as never.
 var neverBeyond = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// ExpiryAfter is the expiry of an item that lives for ttl from now: rounded up
-// to a millisecond, zero (never) from the year 10000 on, and not after now for a
-// ttl of zero. A negative ttl is InvalidArgument.
+// ExpiryAfter returns the expiry of an item that lives for ttl from now, rounded up to a
+// millisecond. From the year 10000 on it is zero (never), and for a ttl of zero it is not
+// after now. A negative ttl is InvalidArgument.
 func ExpiryAfter(now time.Time, ttl time.Duration) (time.Time, error) {
 	switch {
 	case ttl < 0:
@@ -205,8 +206,8 @@ func ExpiryAfter(now time.Time, ttl time.Duration) (time.Time, error) {
 	return ClampExpiry(now.Add(ttl)), nil
 }
 
-// ClampExpiry is at rounded up to a millisecond, and zero (never) from the year
-// 10000 on: the forms that every carrier can transport.
+// ClampExpiry returns at rounded up to a millisecond, and zero (never) from the year
+// 10000 on: every carrier can transport the result.
 func ClampExpiry(at time.Time) time.Time {
 	if at.IsZero() {
 		return at

@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// Isolation is what a transaction's reads are worth at its commit.
+// Isolation says which reads of a transaction must still hold at its commit.
 type Isolation uint8
 
 const (
-	// ReadCommitted checks nothing of what was only read: another writer may
-	// change it before the commit. Conditional writes are checked.
+	// ReadCommitted checks no reads: another writer may change what was read before the
+	// commit. Conditional writes are checked.
 	ReadCommitted Isolation = iota
-	// Serializable makes a check of everything that was read, ranges included,
-	// so that the commit is as if the transaction had run alone, or a Conflict.
+	// Serializable checks everything that was read, including ranges, so that the commit
+	// is equivalent to running the transaction alone, or ends in Conflict.
 	Serializable
 )
 
-// Txn is a transaction: one ordered log of writes, kept here until Commit makes
-// one Apply of it. Nothing is locked or reserved meanwhile. Its reads see its
-// own writes. It is not safe for concurrent use. Nothing but memory is lost by
-// dropping it, but a deferred Rollback says what is meant. After Commit or
-// Rollback every method answers [ErrTxnDone].
+// Txn is a transaction: an ordered log of writes in memory, until Commit makes one
+// Apply of it. It locks and reserves nothing. Its reads see its own writes. It is not
+// safe for concurrent use. A transaction may be dropped without Rollback, but a
+// deferred Rollback makes that clear. After Commit or Rollback every method returns
+// [ErrTxnDone].
 type Txn struct {
 	s     *Store
 	level Isolation
@@ -46,15 +46,15 @@ type logged struct {
 // Begin starts a transaction with the given isolation.
 func (s *Store) Begin(level Isolation) *Txn { return &Txn{s: s, level: level} }
 
-// Get answers the value at key, with the transaction's own writes, or
+// Get returns the value at key, including the transaction's own writes, or
 // [ErrNotFound].
 func (t *Txn) Get(ctx context.Context, key []byte) ([]byte, error) {
 	it, err := t.read(ctx, key)
 	return it.Value, err
 }
 
-// GetItem answers the item at key, with the transaction's own writes, which have no
-// version yet, or [ErrNotFound].
+// GetItem returns the item at key, or [ErrNotFound]. It sees the transaction's own
+// writes, which have no version yet.
 func (t *Txn) GetItem(ctx context.Context, key []byte) (Item, error) {
 	it, err := t.read(ctx, key)
 	if err != nil {
@@ -64,7 +64,7 @@ func (t *Txn) GetItem(ctx context.Context, key []byte) (Item, error) {
 	return it, nil
 }
 
-// GetMany answers the items among keys that exist, as [Store.GetMany] does, with the
+// GetMany returns the items that exist among keys, as [Store.GetMany] does. It sees the
 // transaction's own writes, which have no version yet.
 func (t *Txn) GetMany(ctx context.Context, keys [][]byte) ([]Item, error) {
 	if t.done {
@@ -147,10 +147,11 @@ func (t *Txn) Set(_ context.Context, key, value []byte) error {
 	return t.put(key, value, expiry{}, nil)
 }
 
-// Put writes value at key as opts say; a TTL is counted from the commit. The version is
-// 0: that of all writes is Commit's. Conditions on a key that this transaction has
-// written are judged by that at once: a mismatch is [ErrConflict], changes nothing and
-// leaves the transaction usable. Those on any other key are judged at the commit.
+// Put writes value at key as opts say; a TTL is counted from the commit. The returned
+// version is 0, because all writes get the version of Commit. Conditions on a key that
+// this transaction has written are tested at once: if one fails, Put returns
+// [ErrConflict], changes nothing and leaves the transaction usable. Conditions on other
+// keys are tested at the commit.
 func (t *Txn) Put(_ context.Context, key, value []byte, opts ...PutOption) (version uint64, err error) {
 	e, checks := gather(key, opts)
 	return 0, t.put(key, value, e, checks)
@@ -159,7 +160,7 @@ func (t *Txn) Put(_ context.Context, key, value []byte, opts ...PutOption) (vers
 // Delete removes key. It is the short form of [Txn.Remove].
 func (t *Txn) Delete(_ context.Context, key []byte) error { return t.delete(key, nil) }
 
-// Remove removes key if all conditions hold, which are judged as those of Put. The
+// Remove removes key if all conditions hold, which are tested as those of Put. The
 // version is 0.
 func (t *Txn) Remove(_ context.Context, key []byte, conditions ...Condition) (version uint64, err error) {
 	return 0, t.delete(key, checks(key, conditions))
@@ -172,7 +173,7 @@ func (t *Txn) Touch(ctx context.Context, key []byte, ttl time.Duration) (version
 	return 0, t.touch(ctx, key, expiry{ttl: ttl, relative: true})
 }
 
-// TouchUntil is Touch with the expiry at; the zero time is none.
+// TouchUntil is Touch with a time; the zero time means no expiry.
 func (t *Txn) TouchUntil(ctx context.Context, key []byte, at time.Time) (version uint64, err error) {
 	return 0, t.touch(ctx, key, expiry{at: at})
 }
@@ -192,8 +193,8 @@ func (t *Txn) touch(ctx context.Context, key []byte, e expiry) error {
 	return t.put(key, it.Value, e, same)
 }
 
-// ClearRange removes every key in [start, end), nil end: unbounded, those that
-// others add before the commit included. The version is 0.
+// ClearRange removes every key in [start, end), including those that others add before
+// the commit. If end is nil, the range is unbounded. The version is 0.
 func (t *Txn) ClearRange(_ context.Context, start, end []byte) (version uint64, err error) {
 	if t.done {
 		return 0, ErrTxnDone
@@ -272,10 +273,10 @@ func (t *Txn) demand(key []byte, checks []Check) error {
 	return nil
 }
 
-// Commit applies all writes at once, if every check holds, returns the version they
-// landed at, and ends the transaction whatever the outcome. An error that is not Unknown
-// means that nothing was applied. Without writes and checks it does nothing, and the
-// version is 0.
+// Commit applies all writes at once if every check holds, returns their version, and
+// ends the transaction whatever the outcome. Unless its error is Unknown, an error means
+// that nothing was applied. Without writes and checks it does nothing, and the version
+// is 0.
 func (t *Txn) Commit(ctx context.Context) (version uint64, err error) {
 	if t.done {
 		return 0, ErrTxnDone
@@ -298,8 +299,8 @@ func (t *Txn) Commit(ctx context.Context) (version uint64, err error) {
 	return t.s.b.Apply(ctx, &w)
 }
 
-// Rollback ends the transaction and drops its writes. After the end it does
-// nothing, so that it may be deferred.
+// Rollback ends the transaction and drops its writes. After the end it does nothing, so
+// it may be deferred.
 func (t *Txn) Rollback() {
 	t.done = true
 	t.log, t.own, t.checks, t.reads, t.first = nil, overlay{}, nil, nil, nil

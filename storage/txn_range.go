@@ -5,12 +5,12 @@ import (
 	"iter"
 )
 
-// Range iterates over [start, end) as [Store.Range] does, with the
-// transaction's own writes; items that it wrote have no version yet. What the
-// loop's body writes to the part that is still to come, the loop may see or not. With
-// Serializable, what the loop has seen becomes checks: the part of the range up
-// to where it was left must not have changed at the commit. That needs
-// [CapRangeCheck], without which it yields Unsupported.
+// Range iterates over [start, end) as [Store.Range] does, including the
+// transaction's own writes, which have no version yet. The loop may or may
+// not see what its body writes to the rest of the range. With
+// Serializable, Commit checks that the range is unchanged, up to where the
+// loop was left. That requires [CapRangeCheck]; without it, Range yields
+// Unsupported.
 func (t *Txn) Range(ctx context.Context, start, end []byte, o RangeOptions) iter.Seq2[Item, error] {
 	used := false
 	return func(yield func(Item, error) bool) {
@@ -58,7 +58,7 @@ func (t *Txn) Range(ctx context.Context, start, end []byte, o RangeOptions) iter
 	}
 }
 
-// Prefix is Range over all keys that begin with prefix.
+// Prefix iterates like [Txn.Range] over all keys that begin with prefix.
 func (t *Txn) Prefix(ctx context.Context, prefix []byte, o RangeOptions) iter.Seq2[Item, error] {
 	return t.Range(ctx, prefix, PrefixEnd(prefix), o)
 }

@@ -6,34 +6,34 @@ import (
 	"time"
 )
 
-// WriteSet is what one Apply does: its checks see the state before, then its
-// ops run in order, and all of it lands at one version, or none.
+// WriteSet is the argument of Apply. Its checks see the state before, then its ops run in
+// order, and all of them get one version, or nothing is applied.
 type WriteSet struct {
-	// ID, if not zero, makes a repeat harmless on a backend with
-	// [CapIdempotent]: the repeat answers as the first did. It is made by the
-	// outermost layer that may repeat. The same ID with another content is
-	// InvalidArgument; any ID is Unsupported where the capability is missing.
+	// ID, if not zero, makes a repeat harmless on a backend with [CapIdempotent]: the
+	// repeat returns what the first one did. The outermost layer that may repeat creates
+	// it. The same ID with different content is InvalidArgument; any ID is Unsupported
+	// without the capability.
 	ID     [16]byte
 	Checks []Check
 	Ops    []Op
 }
 
-// CheckKind is what a [Check] demands. Its numbers are wire-stable.
+// CheckKind is the kind of a [Check]. Its numbers are wire-stable.
 type CheckKind uint8
 
 // The kinds of checks.
 const (
-	CheckAbsent  CheckKind = 1 // no live item at Key
-	CheckPresent CheckKind = 2 // a live item at Key
-	CheckValue   CheckKind = 3 // a live item at Key whose value is Value
-	CheckVersion CheckKind = 4 // a live item at Key whose version is Version, not 0
+	CheckAbsent  CheckKind = 1 // Key has no live item
+	CheckPresent CheckKind = 2 // Key has a live item
+	CheckValue   CheckKind = 3 // Key has a live item whose value is Value
+	CheckVersion CheckKind = 4 // Key has a live item whose version is Version, not 0
 	CheckRange   CheckKind = 5 // no live item in [Key, End) is newer than Version
 )
 
 // Check is a condition on the state before a write set.
 //
-// A range check with a version check for each key that was read in the range
-// tells that the range is unchanged: inserted, replaced and deleted keys alike.
+// A range check, combined with a version check for each key that was read in the range,
+// proves that the range is unchanged: no key was inserted, replaced or deleted.
 type Check struct {
 	Kind    CheckKind
 	Key     []byte
@@ -42,29 +42,29 @@ type Check struct {
 	Version uint64
 }
 
-// Absent is a check that no live item is at key.
+// Absent returns a check that key has no live item.
 func Absent(key []byte) Check { return Check{Kind: CheckAbsent, Key: key} }
 
-// Present is a check that a live item is at key.
+// Present returns a check that key has a live item.
 func Present(key []byte) Check { return Check{Kind: CheckPresent, Key: key} }
 
-// HasValue is a check that a live item is at key and its value is value; nil is the
-// empty value.
+// HasValue returns a check that key has a live item with this value; nil is the empty
+// value.
 func HasValue(key, value []byte) Check { return Check{Kind: CheckValue, Key: key, Value: value} }
 
-// HasVersion is a check that a live item is at key and its version is version, which
-// is not 0.
+// HasVersion returns a check that key has a live item with this version, which is not
+// 0.
 func HasVersion(key []byte, version uint64) Check {
 	return Check{Kind: CheckVersion, Key: key, Version: version}
 }
 
-// NoneNewer is a check that no live item in [start, end) is newer than version; nil end:
-// unbounded.
+// NoneNewer returns a check that no live item in [start, end) is newer than version. If
+// end is nil, the range is unbounded.
 func NoneNewer(start, end []byte, version uint64) Check {
 	return Check{Kind: CheckRange, Key: start, End: end, Version: version}
 }
 
-// OpKind is what an [Op] does. Its numbers are wire-stable.
+// OpKind is the kind of an [Op]. Its numbers are wire-stable.
 type OpKind uint8
 
 // The kinds of ops.
@@ -79,43 +79,43 @@ type Op struct {
 	Kind OpKind
 	Key  []byte
 	End  []byte // of a range delete; nil: unbounded
-	// Value is what a put stores; nil is the empty value.
+	// Value is the value of a put; nil is the empty value.
 	Value []byte
-	// ExpiresAt is when a put's item stops to exist; zero: never; in the past:
-	// at once, so that the put removes the key.
+	// ExpiresAt is the expiry of a put. The zero time means never. If it is in the past,
+	// the put removes the key.
 	ExpiresAt time.Time
 }
 
-// Put is an op that stores value at key for ever.
+// Put returns an op that stores value at key without an expiry.
 func Put(key, value []byte) Op { return Op{Kind: OpPut, Key: key, Value: value} }
 
-// PutUntil is an op that stores value at key until at; zero: for ever.
+// PutUntil returns an op that stores value at key until at; zero means no expiry.
 func PutUntil(key, value []byte, at time.Time) Op {
 	return Op{Kind: OpPut, Key: key, Value: value, ExpiresAt: at}
 }
 
-// Delete is an op that removes key.
+// Delete returns an op that removes key.
 func Delete(key []byte) Op { return Op{Kind: OpDelete, Key: key} }
 
-// DeleteRange is an op that removes every key in [start, end); nil end: unbounded.
+// DeleteRange returns an op that removes every key in [start, end); nil end: unbounded.
 func DeleteRange(start, end []byte) Op { return Op{Kind: OpDeleteRange, Key: start, End: end} }
 
-// EmptyRange tells whether no key is in [start, end).
+// EmptyRange reports whether [start, end) contains no key.
 func EmptyRange(start, end []byte) bool { return end != nil && bytes.Compare(start, end) >= 0 }
 
-// InRange tells whether key is in [start, end).
+// InRange reports whether key is in [start, end).
 func InRange(key, start, end []byte) bool {
 	return bytes.Compare(key, start) >= 0 && (end == nil || bytes.Compare(key, end) < 0)
 }
 
-// Expired tells whether an item with this expiry is gone at now. Equality
-// counts as expired; a zero expiry never is.
+// Expired reports whether an item with this expiry is gone at now. An item is gone at its
+// expiry; one with a zero expiry never is.
 func Expired(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
-// Validate tells whether w makes sense and is within what info allows: sizes,
-// known kinds, no version check on 0, and the capabilities that it takes. Size
-// errors come before everything that needs the state. A backend calls it (or
-// [Normalize]) first in Apply.
+// Validate returns an error unless w is valid and within info: sizes, known kinds, no
+// version check on 0, and the required capabilities. Size errors come before
+// everything that needs the state. A backend calls it (or [Normalize]) first in
+// Apply.
 func (w *WriteSet) Validate(info *Info) error {
 	if err := w.CheckSizes(info.Limits); err != nil {
 		return err
@@ -141,10 +141,10 @@ func (w *WriteSet) Validate(info *Info) error {
 	return w.supported(info.Caps)
 }
 
-// CheckSizes tells whether w is within l: the number of its ops and checks, each
-// key and value that it would store, then all of it. Bounds of ranges may have
-// any length, and count as much as [CutBound] leaves of them; a value that is only
-// compared with counts in full.
+// CheckSizes returns an error unless w is within l: the number of its ops and checks,
+// each key and value that it would store, then all of it. Bounds of ranges may have any
+// length, and count only as far as [CutBound] keeps them; a value that is only compared
+// counts in full.
 func (w *WriteSet) CheckSizes(l Limits) error {
 	if err := checkLimit("ops", l.Ops, len(w.Ops)+len(w.Checks)); err != nil {
 		return err
