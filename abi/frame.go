@@ -21,7 +21,7 @@ const (
 
 // Frame is one request or answer. Header and Message are views.
 type Frame struct {
-	ID      uint32 // chosen by who asks; the answer carries the same
+	ID      uint32 // chosen by the host; the answer carries the same
 	Kind    uint8  // an [Op] in requests, a [storage.Code] in answers
 	Header  []byte // see [Header.Decode]
 	Message []byte // of the op; in an answer that is not OK an Error, or nothing
@@ -52,8 +52,8 @@ func EndFrame(b []byte, start int) ([]byte, error) {
 	return b, nil
 }
 
-// FrameSize is the size of the frame that b begins with, with its length word,
-// as far as it says: 0 while that word is cut. Nothing is checked.
+// FrameSize returns the size of the frame at the start of b according to its length word,
+// including that word; 0 if the word is cut. It checks nothing.
 func FrameSize(b []byte) uint64 {
 	if len(b) < lengthWord {
 		return 0
@@ -61,15 +61,14 @@ func FrameSize(b []byte) uint64 {
 	return uint64(binary.LittleEndian.Uint32(b)) + lengthWord
 }
 
-// ReadFrame gives the first frame of b and what follows it. maxFrame is the
-// largest frame accepted, in bytes with the length word; 0: [DefaultMaxFrame].
+// ReadFrame returns the first frame of b and the rest of b. maxFrame is the largest frame
+// accepted, in bytes with the length word; if zero, [DefaultMaxFrame].
 //
-// A frame that is cut is [io.ErrUnexpectedEOF]; b is then all of the rest. One
-// that is too long is a SizeLimit error, also while it is cut, and one that
-// contradicts itself a Serialization error: whoever sent it cannot be followed
-// any further. A frame with unknown flags is an Unsupported error, with ID and
-// rest as they should be, so that it can be refused and the next one be read.
-// ReadFrame does not allocate unless it fails.
+// A frame that is cut is [io.ErrUnexpectedEOF]; rest is then all of b. A frame that is
+// too long is a SizeLimit error, also while it is cut, and one that contradicts itself a
+// Serialization error: nothing after it can be read. A frame with unknown flags is an
+// Unsupported error with valid ID and rest, so that it can be refused and the next one
+// read. ReadFrame does not allocate unless it fails.
 func ReadFrame(b []byte, maxFrame int) (f Frame, rest []byte, err error) {
 	if len(b) < lengthWord {
 		return Frame{}, b, io.ErrUnexpectedEOF
@@ -102,8 +101,8 @@ func ReadFrame(b []byte, maxFrame int) (f Frame, rest []byte, err error) {
 	return f, b[end:], nil
 }
 
-// Err is the error that an answer carries: nil for OK, else of the code that the
-// frame names, with what its message adds.
+// Err returns the error of an answer: nil for OK, else an error with the frame's code and
+// the details in its message.
 func (f *Frame) Err() *storage.Error {
 	code := storage.Code(f.Kind)
 	if code == storage.OK {

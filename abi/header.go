@@ -19,12 +19,12 @@ const (
 // maxTagValue is what the length byte of a tag can say.
 const maxTagValue = 255
 
-// Header is what travels with a call besides its message. The zero value says
-// nothing. Decoded slices are views.
+// Header carries the data of a call outside its message. The zero value is an empty
+// header. Decoded slices are views.
 type Header struct {
 	Now int64 // the host's clock, unix ms; 0 and below: not sent
-	// Deadline is how many ms the call has left; 0: no deadline; below: it has
-	// passed, and is sent as 1.
+	// Deadline is the time that the call has left, in ms; 0: no deadline. A negative one
+	// has passed, and is sent as 1.
 	Deadline int64
 	Budget   uint32 // largest answer wanted, in bytes with the frame's head; 0: the max frame
 	// Traceparent and Tracestate are the W3C trace context, as text. A
@@ -67,9 +67,9 @@ func wholeEntries(s []byte) []byte {
 	return s[:max(bytes.LastIndexByte(s[:maxTagValue+1], ','), 0)]
 }
 
-// Decode reads the header b of a frame into h. Unknown tags are skipped; of a
-// tag that stands twice the last counts. A tag that is cut is a Serialization
-// error, one whose value has the wrong length or is negative an InvalidArgument.
+// Decode reads the header b of a frame into h. Unknown tags are skipped; the last of a
+// repeated tag counts. A tag that is cut is a Serialization error, a value with the wrong
+// length or a negative number an InvalidArgument.
 func (h *Header) Decode(b []byte) error {
 	*h = Header{}
 	for i := 0; i < len(b); {

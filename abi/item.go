@@ -24,7 +24,7 @@ const (
 	pageFields  = 1<<1 | 1<<2 | 1<<3
 )
 
-// AppendItem appends an item. A nil Key and a nil Value are left out.
+// AppendItem appends an item. A nil Key and a nil Value are omitted.
 func AppendItem(dst []byte, it *storage.Item) []byte {
 	dst = appendOptional(dst, itemKey, it.Key)
 	dst = appendOptional(dst, itemValue, it.Value)
@@ -32,8 +32,7 @@ func AppendItem(dst []byte, it *storage.Item) []byte {
 	return appendUint(dst, itemExpires, fromTime(it.ExpiresAt))
 }
 
-// DecodeItem reads an item. Key and Value are views; each is nil where it is
-// absent.
+// DecodeItem reads an item. Key and Value are views, and nil if absent.
 func DecodeItem(b []byte, it *storage.Item) error {
 	*it = storage.Item{}
 	for i := 0; i < len(b); {
@@ -67,7 +66,7 @@ func sizeItem(it *storage.Item) int {
 	return sizeOptional(it.Key) + sizeOptional(it.Value) + sizeUint(it.Version) + sizeUint(fromTime(it.ExpiresAt))
 }
 
-// ItemSize is how many bytes an item adds to a page, or to the answer of a
+// ItemSize returns the number of bytes that an item adds to a page, or to the answer of a
 // GetMany.
 func ItemSize(it *storage.Item) int { return sizeBytes(sizeItem(it)) }
 
@@ -126,7 +125,7 @@ func AppendItemTail(dst []byte, s *ItemShape) []byte {
 	return appendUint(appendUint(dst, itemVersion, s.Version), itemExpires, uint64(s.Expires))
 }
 
-// ItemShape is an item without its bytes.
+// ItemShape has the sizes and numbers of an item, without its bytes.
 type ItemShape struct {
 	Key, Value int    // bytes; a Value of -1: left out
 	Version    uint64 // of the write
@@ -141,7 +140,7 @@ func (s *ItemShape) size() int {
 	return n
 }
 
-// Size is how many bytes the item adds to a page, or to the answer of a GetMany.
+// Size returns the bytes that the item adds to a page, or to the answer of a GetMany.
 func (s *ItemShape) Size() int { return sizeBytes(s.size()) }
 
 // DecodeItems reads the answer of a GetMany, over the capacity of dst.
@@ -151,14 +150,14 @@ func DecodeItems(b []byte, dst []storage.Item) ([]storage.Item, error) {
 	return p.Items, err
 }
 
-// AppendPage appends a page. A nil Next is left out: the scan is done.
+// AppendPage appends a page. A nil Next is omitted: the scan is done.
 func AppendPage(dst []byte, p *storage.Page) []byte {
 	dst = AppendItems(dst, p.Items)
 	dst = appendOptional(dst, pageNext, p.Next)
 	return appendUint(dst, pageVersion, p.Version)
 }
 
-// PageSize is how many bytes [AppendPage] appends.
+// PageSize returns the number of bytes that [AppendPage] appends.
 func PageSize(p *storage.Page) int {
 	n := sizeOptional(p.Next) + sizeUint(p.Version)
 	for i := range p.Items {

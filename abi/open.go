@@ -45,8 +45,7 @@ const (
 	limitFields     = 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8
 )
 
-// Open is what a host tells a plugin before anything else. The plugin answers
-// its Info.
+// Open is the first message to a plugin. The plugin returns its Info.
 type Open struct {
 	Name   string // what the operator calls the plugin
 	Config []byte // JSON; empty: none
@@ -57,8 +56,8 @@ type Open struct {
 	MaxFrame uint32 // bytes, the most that a frame may have; 0: [DefaultMaxFrame]
 	Memory   uint64 // bytes of linear memory that the guest may grow to; 0: not limited, or not a guest
 	Now      int64  // unix ms; 0 and below: not sent
-	// Incarnation is 16 random bytes, made for this start. A backend that lost
-	// its state, or never keeps any, takes it as its own.
+	// Incarnation is 16 random bytes, made for this start. A backend that lost its state,
+	// or never keeps any, uses it as its own.
 	Incarnation [16]byte
 }
 
@@ -156,8 +155,8 @@ func window(d time.Duration) uint64 {
 	return uint64(max(d/time.Millisecond, 1))
 }
 
-// DecodeInfo reads the answer of an open. Limits larger than an int or a
-// duration are the largest one.
+// DecodeInfo reads the answer of an open. Limits above the largest int or duration are
+// cut to that.
 func DecodeInfo(b []byte, info *storage.Info) error {
 	*info = storage.Info{}
 	for i := 0; i < len(b); {

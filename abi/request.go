@@ -95,8 +95,8 @@ func DecodeGetMany(b []byte, dst [][]byte) ([][]byte, error) {
 	return dst, bounded("get_many", len(dst))
 }
 
-// AppendQuery appends the request of a scan. A nil End is left out; negative
-// limits are sent as 0.
+// AppendQuery appends the request of a scan. A nil End is omitted; negative limits are
+// sent as 0.
 func AppendQuery(dst []byte, q *storage.Query) []byte {
 	dst = appendPlain(dst, scanStart, q.Start)
 	dst = appendOptional(dst, scanEnd, q.End)
@@ -107,8 +107,8 @@ func AppendQuery(dst []byte, q *storage.Query) []byte {
 	return appendUint(dst, scanVersion, q.AtVersion)
 }
 
-// DecodeQuery reads the request of a scan. Start and End are views; limits
-// larger than an int are the largest one.
+// DecodeQuery reads the request of a scan. Start and End are views; limits above the
+// largest int are cut to that.
 func DecodeQuery(b []byte, q *storage.Query) error {
 	*q = storage.Query{}
 	for i := 0; i < len(b); {
@@ -178,7 +178,7 @@ func DecodeVersion(b []byte) (uint64, error) {
 // AppendProbe appends the request of a health check.
 func AppendProbe(dst []byte, p storage.Probe) []byte { return appendUint(dst, onlyUint, uint64(p)) }
 
-// DecodeProbe reads the request of a health check. Unknown probes come through.
+// DecodeProbe reads the request of a health check. It accepts unknown probes.
 func DecodeProbe(b []byte) (storage.Probe, error) {
 	var p uint8
 	for i := 0; i < len(b); {

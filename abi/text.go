@@ -23,10 +23,10 @@ func mend(s string) string {
 // mendCut is mend, of at most MaxErrorText bytes.
 func mendCut(s string) string { return cutText(mend(cutText(s))) }
 
-// Printable is a text from outside as it may be logged and shown: valid UTF-8 of at
-// most [MaxErrorText] bytes on one line, without control characters and whatever else
-// would change what is around it. Blanks stand for ends of lines and tabs, U+FFFD for
-// the rest.
+// Printable returns a text from outside in a form that may be logged and shown: valid
+// UTF-8 of at most [MaxErrorText] bytes on one line, without control characters and other
+// characters that would change the text around it. Ends of lines and tabs become blanks,
+// the others U+FFFD.
 func Printable(s string) string {
 	s = mendCut(s)
 	ok := true

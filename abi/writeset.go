@@ -51,9 +51,9 @@ func AppendWriteSet(dst []byte, w *storage.WriteSet) []byte {
 	return dst
 }
 
-// DecodeWriteSet reads the request of an Apply, over the capacity of w.Checks
-// and w.Ops. Keys, ends and values are views. Kinds that this version does not
-// know come through, for [storage.WriteSet.Validate] to refuse.
+// DecodeWriteSet reads the request of an Apply, over the capacity of w.Checks and w.Ops.
+// Keys, ends and values are views. It accepts unknown kinds, which
+// [storage.WriteSet.Validate] refuses.
 func DecodeWriteSet(b []byte, w *storage.WriteSet) error {
 	checks, ops := w.Checks[:0], w.Ops[:0]
 	w.ID = [16]byte{}

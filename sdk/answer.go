@@ -13,9 +13,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// AnswerReserve is what an answer frame that carries no data takes at most, in
-// bytes: an Error or a Health message. With less left of a budget, a carrier's
-// guest side leaves the next request for another call.
+// AnswerReserve bounds an answer frame without data, an Error or a Health message, in
+// bytes. If less is left of a budget, a carrier's guest side leaves the next request for
+// another call.
 const AnswerReserve = 64 << 10
 
 // Answerer turns request frames into calls of a backend: the plugin's half of
@@ -28,21 +28,21 @@ type Answerer struct {
 	write   storage.WriteSet
 }
 
-// NewAnswerer answers with b.
+// NewAnswerer returns an Answerer that calls b.
 func NewAnswerer(b storage.Backend) *Answerer {
 	a := &Answerer{b: b, ctx: callContext{Context: context.Background()}}
 	a.encoded, _ = b.(Encoded)
 	return a
 }
 
-// Answer appends the answer to one request to dst: a frame with the request's
-// id, of at most budget bytes. A backend's panic passes through it.
+// Answer appends the answer to one request to dst: a frame with the request's id, of at
+// most budget bytes. A panic of the backend passes through it.
 func (a *Answerer) Answer(dst []byte, f abi.Frame, budget int) []byte {
 	return a.AnswerIn(context.Background(), dst, f, budget)
 }
 
-// AnswerIn is Answer for a carrier that can end a call: the backend's context ends
-// with ctx. The deadline is the request's own.
+// AnswerIn is Answer for a carrier that can end a call: the backend's context ends with
+// ctx. The deadline comes from the request.
 func (a *Answerer) AnswerIn(ctx context.Context, dst []byte, f abi.Frame, budget int) []byte {
 	a.ctx.Context = ctx
 	var h abi.Header
@@ -51,7 +51,8 @@ func (a *Answerer) AnswerIn(ctx context.Context, dst []byte, f abi.Frame, budget
 	return dst
 }
 
-// AnswerRead is Answer for a carrier that has read the header, which may have failed.
+// AnswerRead is Answer for a carrier that has already decoded the header into h; err is
+// the error of that.
 func (a *Answerer) AnswerRead(dst []byte, f abi.Frame, h *abi.Header, err error, budget int) []byte {
 	start := len(dst)
 	if abi.Op(f.Kind) == abi.OpApply && err == nil { // hot, and the shortest way to it
@@ -81,7 +82,7 @@ func (a *Answerer) AnswerRead(dst []byte, f abi.Frame, h *abi.Header, err error,
 	return dst
 }
 
-// AppendError appends the answer to request id that it failed.
+// AppendError appends the answer to request id that carries err.
 func AppendError(dst []byte, id uint32, err error) []byte {
 	start := len(dst)
 	var plain storage.Error
@@ -96,15 +97,15 @@ func AppendError(dst []byte, id uint32, err error) []byte {
 	return dst
 }
 
-// Get appends the item at key to dst as a message, without the key itself. It is a
-// request without a header: no deadline, no trace.
+// Get appends the item at key to dst as a message without the key. The request has no
+// header, and so no deadline and no trace.
 func (a *Answerer) Get(dst, key []byte) ([]byte, error) {
 	a.ctx.deadline = time.Time{} // no trace is left from the request before
 	return a.get(dst, key)
 }
 
-// Traceparent is the trace context of the request that is being answered, as W3C
-// has it; empty: there is none. It is a view.
+// Traceparent returns the traceparent of the current request in W3C's form, or nothing if
+// there is none. The result is a view.
 func (a *Answerer) Traceparent() []byte { return a.ctx.traceparent }
 
 func (a *Answerer) get(dst, key []byte) ([]byte, error) {
@@ -281,8 +282,8 @@ func (a *Answerer) scan(dst, message []byte, budget int) ([]byte, error) {
 	return abi.AppendPage(dst, &page), nil
 }
 
-// PanicError is what a backend's panic becomes: Internal with its text. Whether
-// a write that was being done was applied is unknown.
+// PanicError returns the error for a panic of a backend: Internal with its text. Whether
+// a current write was applied is unknown.
 func PanicError(v any) *storage.Error {
 	return &storage.Error{Code: storage.Internal, Msg: fmt.Sprintf("panic: %v", v), Unknown: true}
 }
@@ -298,7 +299,7 @@ type callContext struct {
 // traceKey is what a callContext answers itself to.
 type traceKey struct{}
 
-// Value is the context's own where it is asked for.
+// Value returns c itself for traceKey, and otherwise the value of its parent.
 func (c *callContext) Value(key any) any {
 	if key == (traceKey{}) {
 		return c
@@ -306,9 +307,9 @@ func (c *callContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// TraceContext is the trace context of the call that ctx belongs to, in the form
-// of W3C Trace Context: for a backend that calls something itself, and hands on
-// what it is part of. Both are empty where the call is not traced.
+// TraceContext returns the trace context of the call that ctx belongs to, in W3C's form,
+// for a backend that passes it on to calls of its own. Both are empty if the call is not
+// traced.
 func TraceContext(ctx context.Context) (traceparent, tracestate string) {
 	if c, ok := ctx.Value(traceKey{}).(*callContext); ok {
 		return string(c.traceparent), string(c.tracestate)
@@ -331,5 +332,5 @@ func (c *callContext) set(h *abi.Header) {
 	}
 }
 
-// Deadline is the call's, if it has one.
+// Deadline returns the deadline of the call, if it has one.
 func (c *callContext) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }

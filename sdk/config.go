@@ -14,9 +14,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// DecodeConfig decodes config strictly into v, a pointer to a struct that holds
-// the defaults. Unknown fields, wrong types and anything after the object are
-// InvalidArgument with the ConfigPath. An empty config leaves v as it is.
+// DecodeConfig decodes config strictly into v, a pointer to a struct that holds the
+// defaults. Unknown fields, wrong types and data after the object are InvalidArgument
+// with the ConfigPath. An empty config leaves v unchanged.
 func DecodeConfig(config json.RawMessage, v any) error {
 	if len(bytes.TrimSpace(config)) == 0 {
 		return nil
@@ -32,7 +32,7 @@ func DecodeConfig(config json.RawMessage, v any) error {
 	return nil
 }
 
-// ConfigErrorf is the InvalidArgument for a bad value at path, such as
+// ConfigErrorf returns the InvalidArgument error for a bad value at path, such as
 // "max_bytes" or "peers[2].addr".
 func ConfigErrorf(path, format string, args ...any) error {
 	e := storage.Errorf(storage.InvalidArgument, format, args...)
@@ -143,7 +143,7 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// Size is a number of bytes; in JSON a number, or a text with a unit: "64MiB",
+// Size is a number of bytes. In JSON it is a number, or a string with a unit: "64MiB",
 // "1kB", "512".
 type Size int64
 
@@ -157,7 +157,7 @@ var sizeUnits = []struct {
 	bytes int64
 }{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1}}
 
-// UnmarshalJSON reads a number or a text with a unit.
+// UnmarshalJSON reads a number, or a string with a unit.
 func (s *Size) UnmarshalJSON(b []byte) error {
 	text := string(b)
 	if len(b) > 0 && b[0] == '"' {
@@ -180,13 +180,13 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 	return &valueError{strconv.Quote(text) + " is not a size: a number of bytes, or one with B, kB, MB, GB, KiB, MiB or GiB"}
 }
 
-// Duration is a time; in JSON a text with a unit: "500ms", "30s", "1h30m".
+// Duration is a time. In JSON it is a string with a unit: "500ms", "30s", "1h30m".
 type Duration time.Duration
 
-// String is the text.
+// String returns the duration with its unit.
 func (d Duration) String() string { return time.Duration(d).String() }
 
-// UnmarshalJSON reads a text with a unit, or the number 0.
+// UnmarshalJSON reads a string with a unit, or the number 0.
 func (d *Duration) UnmarshalJSON(b []byte) error {
 	var text string
 	if err := json.Unmarshal(b, &text); err != nil {

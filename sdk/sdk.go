@@ -10,13 +10,14 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Opener makes the backend of one instance. It is called once. An error about
-// the configuration is InvalidArgument with its ConfigPath, as [DecodeConfig]
-// gives it, so that it is reported at its line.
+// Opener makes the backend of one instance. It is called once. An error about the
+// configuration is InvalidArgument with its ConfigPath, as [DecodeConfig] returns it, so
+// that it is reported at its line.
 type Opener func(ctx context.Context, env Env) (storage.Backend, error)
 
-// TryByOpening returns what judges a configuration for a backend that keeps nothing outside
-// its process, or changes nothing by being opened: it opens one and closes it.
+// TryByOpening returns a function that judges a configuration by opening a backend and
+// closing it, for backends that keep nothing outside their process, or change nothing
+// when they are opened.
 func TryByOpening(open Opener) func(context.Context, Env) (storage.Info, error) {
 	return func(ctx context.Context, env Env) (storage.Info, error) {
 		b, err := open(ctx, env)
@@ -27,31 +28,32 @@ func TryByOpening(open Opener) func(context.Context, Env) (storage.Info, error) 
 	}
 }
 
-// Env is what an instance is made with.
+// Env is the environment of an instance.
 type Env struct {
 	// Name is the plugin's name in the host's configuration.
 	Name string
-	// Config is the backend's own configuration as JSON; empty: none was given.
+	// Config is the backend's own configuration as JSON. It is empty if there is none.
 	Config json.RawMessage
-	// Now is the host's clock, the only one that expiry may go by. It never goes
-	// back. If nil, it is the system's, and never goes back.
+	// Now is the host's clock, which never goes back. Expiry must use no other. If nil,
+	// it is the system's clock, which then never goes back either.
 	Now func() time.Time
-	// Dir is the folder in which the backend may keep files: the store's own, in which nobody
-	// else has a backend. Empty: none was granted.
+	// Dir is the store's own folder for the backend's files; no other backend uses it. It
+	// is empty if no folder was granted.
 	Dir string
-	// Log arrives in the host's log, with the plugin's name. Nil: nowhere.
+	// Log writes to the host's log, with the plugin's name. If nil, records are dropped.
 	Log *slog.Logger
-	// Incarnation is a new random value for each instance. A backend that keeps
-	// nothing across restarts puts it into its Info.
+	// Incarnation is a new random value for each instance. A backend that keeps nothing
+	// across restarts copies it into its Info.
 	Incarnation [16]byte
-	// MaxMessage is the largest answer in bytes that the carrier transports; 0:
-	// no limit.
+	// MaxMessage is the largest answer that the carrier transports, in bytes. If zero,
+	// there is no limit.
 	MaxMessage int
-	// Memory is what the instance may use, in bytes; 0: no limit.
+	// Memory is the memory that the instance may use, in bytes. If zero, there is no
+	// limit.
 	Memory int64
 }
 
-// WithDefaults is e with something in Now and Log.
+// WithDefaults returns e with Now and Log set.
 func (e Env) WithDefaults() Env {
 	if e.Now == nil {
 		e.Now = clock.System().Now
@@ -62,38 +64,39 @@ func (e Env) WithDefaults() Env {
 	return e
 }
 
-// Encoded is a backend that writes its answers as the ABI has them, so that the
-// carriers can answer reads without copying and encoding once more. Each method
-// answers what the one of storage.Backend does, as the message of abi/SPEC.md,
-// appended to dst. The carriers use them in place of those where a backend has them.
+// Encoded is a backend that encodes its answers itself, so that carriers need not copy
+// and encode them again. Each method appends to dst what the method of storage.Backend
+// returns, as a message of abi/SPEC.md. If a backend implements it, carriers use it for
+// reads.
 type Encoded interface {
 	// AppendGet appends the Item, without its key.
 	AppendGet(ctx context.Context, dst, key []byte) ([]byte, error)
-	// AppendMany appends the Items of a GetMany. What would be more than budget
-	// bytes is RangeLimit before any of it is appended; repeats count each time.
+	// AppendMany appends the Items of a GetMany. More than budget bytes are RangeLimit,
+	// before anything is appended; repeats count each time.
 	AppendMany(ctx context.Context, dst []byte, keys [][]byte, budget int) ([]byte, error)
-	// AppendScan appends the Page of a Scan. A first item of more than budget bytes
-	// is RangeLimit.
+	// AppendScan appends the Page of a Scan. A first item above budget bytes is
+	// RangeLimit.
 	AppendScan(ctx context.Context, dst []byte, q storage.Query, budget int) ([]byte, error)
 }
 
-// Fixed is a backend that lives in a fixed amount of memory, which it holds without
-// pointers and never gives back. In a WebAssembly module, the carrier keeps to it
-// too: one buffer each for requests and answers, for good, and a garbage collector
-// that lets no more garbage be than a few MiB beside what is held.
+// Fixed is a backend that uses a fixed amount of memory, which it holds without pointers
+// and never gives back. In a WebAssembly module, the carrier then does the same: it keeps
+// one buffer each for requests and answers, and its garbage collector allows a few MiB of
+// garbage beyond the held memory.
 type Fixed interface {
-	// Messages are the most bytes of a request, which the backend's Limits have to
-	// imply, and of the answers of one call. They are asked for once, after the start.
+	// Messages returns the maximum bytes of a request, which must follow from the
+	// backend's Limits, and of the answers of one call. It is called once, after the
+	// start.
 	Messages() (request, answers int)
-	// Held is how many bytes the backend holds now.
+	// Held returns the number of bytes that the backend holds now.
 	Held() int64
 }
 
-// Quick is a backend that says whether its calls wait for anything: a disk, the
-// network, another call. Where they do not, a carrier may have one goroutine
-// answer all of them, one after the other, which saves the way to another one.
-// A backend that does not implement it is taken to wait.
+// Quick is a backend that reports whether its calls wait for anything: a disk, the
+// network, another call. If they do not, a carrier may make all calls from one goroutine,
+// one after the other, which saves switching between goroutines. A backend that does not
+// implement it is assumed to wait.
 type Quick interface {
-	// Quick tells whether no call waits. It is asked once, after the start.
+	// Quick reports whether no call waits. It is called once, after the start.
 	Quick() bool
 }

@@ -11,7 +11,7 @@ import (
 // Doubling is a bound that doubles from First to Most.
 type Doubling struct{ First, Most time.Duration }
 
-// Bound is the longest wait before retry n (from 0).
+// Bound returns the longest wait before retry n (from 0).
 func (d Doubling) Bound(n int) time.Duration {
 	if n >= 32 || d.First > d.Most>>n {
 		return d.Most
@@ -19,18 +19,18 @@ func (d Doubling) Bound(n int) time.Duration {
 	return d.First << n
 }
 
-// Full is a wait before retry n that is uniform up to the bound: for callers who would
-// else meet again.
+// Full returns a wait before retry n that is uniform up to the bound: for callers that
+// would otherwise retry together.
 func (d Doubling) Full(n int) time.Duration { return rand.N(d.Bound(n) + 1) }
 
-// Half is a wait before retry n that is uniform between half of the bound and the bound:
-// for one who tries alone, and for whom it is to get rarer.
+// Half returns a wait before retry n that is uniform between half of the bound and the
+// bound: for a single caller whose attempts should become rarer.
 func (d Doubling) Half(n int) time.Duration { return Half(d.Bound(n)) }
 
-// Half is a wait that is uniform between half of a bound and the bound.
+// Half returns a wait that is uniform between half of a bound and the bound.
 func Half(bound time.Duration) time.Duration { return bound/2 + rand.N(bound/2+1) }
 
-// Wait waits, unless ctx or over ends first, which is false. A nil over never does.
+// Wait waits, and returns false if ctx or over ends first. A nil over never ends.
 func Wait(ctx context.Context, d time.Duration, over <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,17 +1,17 @@
 package keyrange
 
-// Counts tells by how many ranges each key is covered.
+// Counts counts, for each key, the ranges that cover it.
 type Counts struct {
 	// bounds are where the count changes: the weight of each is by how much. The sum
 	// of all weights up to a key is its count.
 	bounds Map[struct{}]
 }
 
-// Empty tells whether no range is counted.
+// Empty reports whether no range is counted.
 func (c *Counts) Empty() bool { return c.bounds.root == nil }
 
-// Add counts [start, end) n times more; n may be negative, for ranges that were
-// added before. An empty range changes nothing.
+// Add counts [start, end) n more times; n may be negative, for ranges that were added
+// before. An empty range changes nothing.
 func (c *Counts) Add(start, end []byte, n int) {
 	if end == nil {
 		c.change(start, n)
@@ -48,7 +48,7 @@ func (n *node[V]) reweigh(key []byte, by int) {
 	}
 }
 
-// Of is by how many ranges key is covered.
+// Of returns the number of ranges that cover key.
 func (c *Counts) Of(key []byte) int {
 	count := 0
 	for n := c.bounds.root; n != nil; {

@@ -107,10 +107,10 @@ func (m *Map[V]) add(key string, value V, weight int) {
 	m.size++
 }
 
-// Len is how many keys there are.
+// Len returns the number of keys.
 func (m *Map[V]) Len() int { return m.size }
 
-// Get answers the value at key.
+// Get returns the value at key.
 func (m *Map[V]) Get(key []byte) (value V, ok bool) {
 	if n := find(m.root, key); n != nil {
 		return n.value, true
@@ -118,7 +118,7 @@ func (m *Map[V]) Get(key []byte) (value V, ok bool) {
 	return value, false
 }
 
-// GetString is Get for a string.
+// GetString is Get with a string.
 func (m *Map[V]) GetString(key string) (value V, ok bool) {
 	if n := find(m.root, key); n != nil {
 		return n.value, true
@@ -126,7 +126,7 @@ func (m *Map[V]) GetString(key string) (value V, ok bool) {
 	return value, false
 }
 
-// Set stores a value at key.
+// Set stores value at key.
 func (m *Map[V]) Set(key []byte, value V) {
 	if n := find(m.root, key); n != nil {
 		n.value = value
@@ -135,7 +135,7 @@ func (m *Map[V]) Set(key []byte, value V) {
 	m.add(string(key), value, 0)
 }
 
-// SetString is Set with a key that is kept as it is.
+// SetString is Set with a key that it does not copy.
 func (m *Map[V]) SetString(key string, value V) {
 	if n := find(m.root, key); n != nil {
 		n.value = value
@@ -144,10 +144,10 @@ func (m *Map[V]) SetString(key string, value V) {
 	m.add(key, value, 0)
 }
 
-// DeleteString is Delete for a string.
+// DeleteString is Delete with a string.
 func (m *Map[V]) DeleteString(key string) bool { return drop(m, key) }
 
-// Delete removes key and tells whether it was there.
+// Delete removes key and reports whether it was present.
 func (m *Map[V]) Delete(key []byte) bool { return drop(m, key) }
 
 func drop[V any, K string | []byte](m *Map[V], key K) bool {
@@ -159,7 +159,7 @@ func drop[V any, K string | []byte](m *Map[V], key K) bool {
 	return true
 }
 
-// Floor answers the last key that is not beyond key.
+// Floor returns the last key that is not above key.
 func (m *Map[V]) Floor(key []byte) (at string, value V, ok bool) {
 	for n := m.root; n != nil; {
 		if string(key) < n.key {
@@ -172,8 +172,8 @@ func (m *Map[V]) Floor(key []byte) (at string, value V, ok bool) {
 	return at, value, ok
 }
 
-// Ascend calls f with the keys in [start, end), in order, until it answers false.
-// f must not change the map.
+// Ascend calls f with the keys in [start, end), in order, until it returns false. f must
+// not change the map.
 func (m *Map[V]) Ascend(start, end []byte, f func(key string, value V) bool) {
 	ascend(m.root, start, end, f)
 }

@@ -16,7 +16,7 @@ func (e end) before(other end) bool {
 	return !e.open && (other.open || e.key < other.key)
 }
 
-// Len is how many ranges there are, those that overlap or touch joined.
+// Len returns the number of ranges, after joining those that overlap or touch.
 func (s *Set) Len() int { return s.ends.Len() }
 
 // Add adds [start, to). An empty range adds nothing.
@@ -45,14 +45,13 @@ func (s *Set) Add(start, to []byte) {
 	s.ends.Set(start, last)
 }
 
-// Contains tells whether a range covers key.
+// Contains reports whether a range covers key.
 func (s *Set) Contains(key []byte) bool {
 	_, have, ok := s.ends.Floor(key)
 	return ok && (have.open || have.key > string(key))
 }
 
-// All calls f with each range, in order, until it answers false. What f is given is
-// its own.
+// All calls f with each range, in order, until it returns false. f owns its arguments.
 func (s *Set) All(f func(start, end []byte) bool) {
 	s.ends.Ascend(nil, nil, func(start string, e end) bool {
 		if e.open {

@@ -7,8 +7,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// AppendGet is Get without a copy but the one into dst: see [sdk.Encoded]. It is hot,
-// and goes the short way for an item that never expires and is all in one slot.
+// AppendGet is Get with a single copy, into dst: see [sdk.Encoded]. It is hot, and has a
+// short path for an item that never expires and is all in one slot.
 func (b *Backend) AppendGet(_ context.Context, dst, key []byte) ([]byte, error) {
 	b.mu.RLock()
 	if r := b.find(key); r != 0 && !b.closed {
@@ -36,7 +36,7 @@ func (b *Backend) appendGet(dst, key []byte) ([]byte, error) {
 	return abi.AppendItemTail(dst, &w), nil
 }
 
-// AppendMany is GetMany without a copy but the one into dst: see [sdk.Encoded].
+// AppendMany is GetMany with a single copy, into dst: see [sdk.Encoded].
 func (b *Backend) AppendMany(_ context.Context, dst []byte, keys [][]byte, budget int) ([]byte, error) {
 	fits := func(all func(func(item))) error {
 		size := 0
@@ -59,7 +59,7 @@ func (b *Backend) AppendMany(_ context.Context, dst []byte, keys [][]byte, budge
 // pageEnd is what a page has beside its items, at most, in bytes.
 const pageEnd = 16
 
-// AppendScan is Scan without a copy but the one into dst: see [sdk.Encoded].
+// AppendScan is Scan with a single copy, into dst: see [sdk.Encoded].
 func (b *Backend) AppendScan(ctx context.Context, dst []byte, q storage.Query, budget int) ([]byte, error) {
 	start := len(dst)
 	// The page goes on at a key, which has to fit behind the items.

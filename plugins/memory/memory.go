@@ -23,7 +23,7 @@ type Backend struct {
 	closed bool
 }
 
-// New makes an empty backend. config must be valid.
+// New returns an empty backend. config must be valid.
 func New(config Config, env sdk.Env) *Backend {
 	env = env.WithDefaults()
 	b := &Backend{clock: env.Now, store: newStore(storage.FirstVersion(env.Now()), int64(config.MaxBytes))}
@@ -53,7 +53,7 @@ func (b *Backend) now() int64 {
 	}
 }
 
-// Get answers the live item at key: see [storage.Backend].
+// Get returns the live item at key: see [storage.Backend].
 func (b *Backend) Get(_ context.Context, key []byte) (storage.Item, error) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -88,7 +88,7 @@ func (b *Backend) look(key []byte) (item, error) {
 	return it, nil
 }
 
-// GetMany answers the live items among keys, all of one state.
+// GetMany returns the live items among keys, all of one state.
 func (b *Backend) GetMany(_ context.Context, keys [][]byte) ([]storage.Item, error) {
 	items := make([]storage.Item, 0, min(len(keys), b.info.Limits.GetKeys))
 	err := b.many(keys, nil, func(it item) { items = append(items, b.copied(it, false)) })
@@ -171,7 +171,7 @@ func (b *Backend) collect(ctx context.Context) {
 	}
 }
 
-// Info says what the backend can do.
+// Info returns what the backend can do.
 func (b *Backend) Info() storage.Info { return b.info }
 
 // Close drops everything. It is idempotent.
@@ -192,7 +192,7 @@ var (
 	_ sdk.Opener      = Open
 )
 
-// Quick is true: no call waits for anything but a lock. See [sdk.Quick].
+// Quick returns true: calls wait for nothing but a lock. See [sdk.Quick].
 func (b *Backend) Quick() bool { return true }
 
 // What a write set may hold, and what an answer may be longer than that: two values
@@ -205,12 +205,12 @@ const (
 	wrapping   = 2 << 20
 )
 
-// Messages are the largest that come and go: see [sdk.Fixed].
+// Messages returns the maximum sizes of a request and of answers: see [sdk.Fixed].
 func (b *Backend) Messages() (request, answers int) {
 	return writeBytes + wrapping, writeBytes + wrapping
 }
 
-// Held is how many bytes are held: see [sdk.Fixed].
+// Held returns the number of held bytes: see [sdk.Fixed].
 func (b *Backend) Held() int64 {
 	b.mu.RLock()
 	n := b.held() + int64(cap(b.index.pages))*4 + b.ids.held()

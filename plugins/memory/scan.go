@@ -17,8 +17,8 @@ const (
 	maxLooks  = 20_000
 )
 
-// Scan answers one page, all of one state. One that is not the last leaves a
-// snapshot for those that follow it with AtVersion.
+// Scan returns one page, all of one state. A page that is not the last keeps a snapshot
+// for later pages with its AtVersion.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	var items []storage.Item
 	page, err := b.page(ctx, &q, func() { items = nil }, func(it item) bool {

@@ -1,5 +1,5 @@
-// Package process makes a subprocess plugin of a backend: an executable that a
-// host starts, and that answers it over a private socket. A plugin is
+// Package process makes a subprocess plugin of a backend: an executable that a host
+// starts and calls over a private socket. A plugin is
 //
 //	package main
 //
@@ -7,14 +7,14 @@
 //
 //	func main() { process.Serve(open) }
 //
-// with open an sdk.Opener, built by go build. Serve also watches the host, so that
-// a plugin does not outlive it, and sends what the backend logs there.
+// where open is an sdk.Opener. Build it with go build. Serve also watches the host, so
+// that the plugin does not outlive it, and sends the backend's log there.
 //
-// Calls come by several goroutines at once, each with a context that ends when its
-// caller leaves or its deadline passes; a backend whose calls never wait says so by
-// sdk.Quick, and is then asked by one goroutine. A panic ends the process, with its
-// text on standard error, from where the host takes the reason.
+// Calls arrive on several goroutines at once, each with a context that ends when its
+// caller leaves or its deadline passes. A backend whose calls never wait implements
+// sdk.Quick, and is then called from one goroutine. A panic ends the process, and its
+// text on standard error becomes the reason of the loss.
 //
-// What belongs here is the plugin's half of the process carrier: go-plugin and
-// gRPC, which nothing else of the SDK sees.
+// This package contains the plugin's half of the process carrier: go-plugin and gRPC,
+// which the rest of the SDK does not import.
 package process

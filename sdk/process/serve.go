@@ -31,33 +31,32 @@ const (
 	leaveTime = 1500 * time.Millisecond
 )
 
-// Serve serves the backend that open makes to the host that has started this
-// process, and ends the process when the host asks for it or is gone. A process
-// that no host has started says so and exits with code 1. A main does nothing
-// else before it that takes time or writes to standard output. The functions of
-// atEnd are called once, after the backend was closed, in what is left of a second:
-// they send what was not sent yet, or remove what nobody needs any more.
+// Serve serves the backend that open makes to the host that started this process, and
+// ends the process when the host asks for it or is gone. In a process without a host, it
+// prints how to use the program and exits with code 1. A main must not do anything before
+// it that takes time or writes to standard output. The functions in atEnd are called
+// once, after the backend was closed, within the rest of a second: to send or remove what
+// is left.
 //
-// A plugin whose configuration can be judged without opening anything says so with
-// [Plugin.Serve].
+// A plugin that can judge its configuration without opening anything uses [Plugin.Serve].
 func Serve(open sdk.Opener, atEnd ...func(context.Context) error) {
 	Plugin{Open: open, AtEnd: atEnd}.Serve()
 }
 
-// Plugin is what a process serves.
+// Plugin configures a process.
 type Plugin struct {
 	// Open makes the backend.
 	Open sdk.Opener
-	// Try judges a configuration and returns what a backend with it would be. It must
-	// open, create and lock nothing: a running host may have it open. It runs in an
-	// empty folder, in place of Open, for "plinth check". If nil, a check cannot say
-	// more of the plugin than that it starts. See [sdk.TryByOpening].
+	// Try judges a configuration and returns the Info of a backend with it. It must not
+	// open, create or lock anything: a running host may have it open. "plinth check"
+	// calls it in an empty folder, in place of Open. If nil, a check reports only that
+	// the plugin starts. See [sdk.TryByOpening].
 	Try func(ctx context.Context, env sdk.Env) (storage.Info, error)
-	// AtEnd is as the atEnd of [Serve].
+	// AtEnd has the functions that [Serve] calls at the end.
 	AtEnd []func(context.Context) error
 }
 
-// Serve serves p as the function [Serve] does.
+// Serve serves p, as the function [Serve] does.
 func (p Plugin) Serve() {
 	if os.Getenv(abi.CookieKey) != abi.CookieValue {
 		fmt.Fprintf(os.Stderr, "%s is a Plinth plugin: a host starts it. Name it in a configuration, as plugins: { NAME: { process: { command: [PATH] } } }, or try \"plinth plugin test PATH\".\n", os.Args[0])
@@ -148,7 +147,7 @@ func (k *kind) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 	return nil
 }
 
-// GRPCClient is the host's side, which is not here.
+// GRPCClient fails: the client is on the host's side.
 func (k *kind) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
 	return nil, errors.New("a plugin has no client")
 }
