@@ -7,11 +7,11 @@ import (
 	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
-// File is the path that the configuration was loaded from; empty: there was none.
+// File returns the path that the configuration was loaded from, or "" if there was none.
 func (c *Config) File() string { return c.file }
 
-// References returns the paths of the files whose content stands at path, or below it, by
-// a reference ${file:PATH}; those of the whole configuration, if path is empty.
+// References returns the paths of the files that ${file:PATH} references at path or below
+// it name, or those of the whole configuration if path is empty.
 func (c *Config) References(path string) []string {
 	var all []string
 	at, ok := c.root.Find(path)

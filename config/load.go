@@ -13,45 +13,44 @@ import (
 //go:embed default.yaml
 var defaultYAML string
 
-// Default is the built-in configuration, a commented YAML file. It is the lowest
+// Default returns the built-in configuration, a commented YAML file. It is the lowest
 // layer of every [Load].
 func Default() []byte { return []byte(defaultYAML) }
 
-// Options say where a configuration comes from. The zero value is the built-in
-// defaults alone.
+// Options are the sources of a configuration. The zero value is the built-in defaults
+// only.
 type Options struct {
-	// File is the path of the YAML file; empty: none. Errors name it, and relative
-	// paths in it start from its folder.
+	// File is the path of the YAML file. It is optional. Errors use it as the name, and
+	// relative paths in the file start from its folder.
 	File string
-	// Content, unless nil, is what the file holds: it is then not read. File still
-	// names it; without File, errors say "configuration".
+	// Content, unless nil, is the content of the file, which is then not read. File still
+	// is its name; without File, errors use "configuration".
 	Content []byte
-	// Values, unless nil, is what the file would hold, made in Go: maps of the keys that a
-	// file has, lists, text, numbers, and what [encoding/json] makes such of. Sizes and
-	// durations are text, as "64MiB" and "1m30s". A dollar is a dollar: there are no
+	// Values, unless nil, is the content of the file as Go values: maps with the keys of
+	// a file, lists, text, numbers, and what [encoding/json] converts to those. Sizes and
+	// durations are text, such as "64MiB" and "1m30s". A dollar is a dollar: there are no
 	// references. File and Content are then not read; relative paths still start from
 	// File's folder.
 	Values map[string]any
-	// Environ is the environment as NAME=value lines, usually os.Environ(). It
-	// serves the PLINTH_ variables and ${env:NAME} alike. Nil: an empty one.
+	// Environ is the environment as NAME=value lines, usually os.Environ(). It is used
+	// for the PLINTH_ variables and for ${env:NAME}. If nil, the environment is empty.
 	Environ []string
 	// Flags are values by dotted path: "server.http", "stores.default.pipeline.cache.ttl".
 	Flags map[string]string
-	// BuiltIn are the plugins that stores may name without an entry in the
-	// configuration, because the program brings them. [Memory] needs none either.
+	// BuiltIn are the program's own plugins, which stores may name without an entry in
+	// the configuration. [Memory] needs no entry either.
 	BuiltIn []string
-	// Secrets are the paths of secrets in the configurations of plugins, by plugin, such as
-	// "tls.key" or "peers[].password". Neither [Config.YAML] nor errors show those values.
-	// Other secrets are known by their names or their form.
+	// Secrets are the paths of secrets in the configurations of plugins, by plugin, such
+	// as "tls.key" or "peers[].password". Neither [Config.YAML] nor errors show those
+	// values. Other secrets are recognized by their names or their form.
 	Secrets map[string][]string
 }
 
-// Load reads all layers and decodes them. What is wrong is reported all at once as
-// [Errors]; where the file cannot be read or is not YAML, as one of them. Where it
-// can be, the Config comes with the errors: not to be run, but so that what
-// depends on plugins and wrappers can be checked too, except where it is
-// [Config.Broken]. Load keeps nothing, so that loading again is the same as
-// loading.
+// Load reads all layers and decodes them. It reports all problems at once as [Errors],
+// including a file that cannot be read or is not YAML. If the file is YAML, Load returns
+// a Config along with the errors. Do not run that: it serves to check settings that
+// depend on plugins and wrappers as well, except those that are [Config.Broken]. Load
+// keeps nothing, so loading again is a reload.
 func Load(o Options) (*Config, error) {
 	var d strictyaml.Decoder
 	p := &d.Problems
@@ -107,8 +106,8 @@ func (o *Options) document(p *strictyaml.Problems) *strictyaml.Value {
 	return strictyaml.Parse(cmp.Or(o.File, "configuration"), content, p)
 }
 
-// Err returns the errors of Load, for callers that look for others first; nil for a
-// Config that is valid.
+// Err returns the errors of Load, for callers that first look for other errors, or nil if
+// the Config is valid.
 func (c *Config) Err() error {
 	if len(c.problems) == 0 {
 		return nil
@@ -116,8 +115,7 @@ func (c *Config) Err() error {
 	return c.problems
 }
 
-// Broken says whether an error of Load is about what path names, about a part of
-// it, or about what it is a part of.
+// Broken reports whether an error of Load is about path, a part of it, or a parent of it.
 func (c *Config) Broken(path string) bool {
 	return slices.ContainsFunc(c.problems, func(e *Error) bool {
 		return strictyaml.Within(e.Path, path) || strictyaml.Within(path, e.Path)

@@ -8,10 +8,11 @@ import (
 	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
-// YAML is the configuration as it came out of all layers, without comments. A
-// value from a reference is shown as that reference, one from the environment as a
-// reference to its variable, and what is a secret by its name, its form or its plugin's
-// word ([Options].Secrets) as "(hidden)" where it is written out. A Config that was not loaded has none.
+// YAML returns the configuration after all layers, without comments. A value from a
+// reference is shown as that reference, one from the environment as a reference to its
+// variable, and a written secret as "(hidden)". Secrets are recognized by their name,
+// their form or their plugin's tags ([Options].Secrets). A Config that was not loaded has
+// no YAML.
 func (c *Config) YAML() ([]byte, error) {
 	if c.root == nil {
 		return nil, nil

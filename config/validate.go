@@ -41,7 +41,7 @@ func fieldErrorf(path, format string, args ...any) error {
 	return &FieldError{Path: path, Message: fmt.Sprintf(format, args...)}
 }
 
-// Validate checks what concerns several parts at once.
+// Validate checks rules that concern several parts at once.
 func (c *Config) Validate() error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
@@ -67,7 +67,7 @@ func (c *Config) Validate() error {
 // invisible reports whether a header's value cannot hold r.
 func invisible(r rune) bool { return r <= ' ' || r > '~' }
 
-// Validate checks that stages can be told apart.
+// Validate checks that the names of stages are unique.
 func (s *Store) Validate() error {
 	var errs []error
 	required := make(map[string]bool, len(s.Require))
@@ -90,8 +90,7 @@ func (s *Store) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Validate checks that a plugin or a store is named. Whether it exists, the loader
-// knows.
+// Validate checks that a plugin or a store is named. The loader checks that it exists.
 func (b *Backend) Validate() error {
 	switch {
 	case b.OnSwap != "" && b.OnSwap != SwapDiscard && b.OnSwap != SwapTransfer:
@@ -106,8 +105,8 @@ func (b *Backend) Validate() error {
 	return nil
 }
 
-// Validate checks addresses and names. Whether the listener is safe where it is,
-// the server decides.
+// Validate checks addresses and names. The server checks whether the listener is safe
+// there.
 func (s *Server) Validate() error {
 	var errs []error
 	addresses := []struct{ name, address string }{{"http", s.HTTP}, {"grpc", s.GRPC}, {"probes", s.Probes}}
@@ -149,7 +148,7 @@ func (l *Log) Validate() error {
 	return fieldErrorf("level", "is %q, it must be debug, info, warn or error", strictyaml.Clip(l.Level))
 }
 
-// Validate checks that nothing is without a bound.
+// Validate checks that everything is bounded.
 func (r *Reload) Validate() error {
 	var errs []error
 	if r.Hold <= 0 {

@@ -17,12 +17,12 @@ type File struct {
 	Tests  []Test `yaml:"tests"`
 }
 
-// Test is what is done to one store, which begins empty.
+// Test has the steps of a test of one store, which starts empty.
 type Test struct {
 	Name  string         `yaml:"name"`
-	Store string         `yaml:"store"` // "default" where it is not said
-	At    string         `yaml:"at"`    // what the clock says when it begins, as RFC 3339; 2026-01-01T00:00:00Z where it is not said
-	Given []given        `yaml:"given"` // items that the backend has, below the pipeline
+	Store string         `yaml:"store"` // by default "default"
+	At    string         `yaml:"at"`    // the time of the clock at the start, as RFC 3339; by default 2026-01-01T00:00:00Z
+	Given []given        `yaml:"given"` // items of the backend, below the pipeline
 	Steps []*config.Node `yaml:"steps"`
 
 	start time.Time
@@ -91,8 +91,8 @@ type expect struct {
 // firstTime is when tests begin.
 const firstTime = "2026-01-01T00:00:00Z"
 
-// Load reads a file of tests. What is wrong with it is told with its places. path is where
-// the configuration is.
+// Load reads a file of tests and returns it with the path of the configuration. Errors
+// have their positions.
 func Load(name string) (f *File, path string, err error) {
 	content, err := os.ReadFile(name)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
 
-// Engine is what says of a plugin with a configuration what its backend can do, and refuses
-// a configuration that it would not open with.
+// Engine returns what the backend of a plugin with a configuration can do, and refuses a
+// configuration that the plugin would not open with.
 type Engine func(context.Context, sdk.Env) (storage.Info, error)
 
 // scratch is the plugin that stands for those whose abilities are not known.
@@ -29,10 +29,10 @@ var calls = map[string]storagetest.Call{"get": storagetest.CallGet, "get_many": 
 
 var callNames = slices.Sorted(maps.Keys(calls))
 
-// Run runs the tests of a file over the configuration at path, and calls each with what came
-// of every one; nil: it passed. The store's plugin is stood in for by a model with the
-// abilities that engines say it has or, where they do not know it, with all of them. What is
-// wrong with the configuration itself is the error.
+// Run runs the tests of f over the configuration at path, and calls each with the error
+// of every test, nil if it passed. A model replaces the store's plugin. It has the
+// abilities that engines report for the plugin, or all of them if engines do not know it.
+// An invalid configuration is the returned error.
 func Run(ctx context.Context, f *File, path string, engines map[string]Engine, opts []plinth.Option, each func(*Test, error)) error {
 	for i := range f.Tests {
 		t := &f.Tests[i]

@@ -216,14 +216,14 @@ func (c comments) add(g *ast.GenDecl) {
 		if doc == nil {
 			doc = g.Doc
 		}
-		c[t.Name.Name] = line(doc)
+		c[t.Name.Name] = without(t.Name.Name, line(doc))
 		s, ok := t.Type.(*ast.StructType)
 		if !ok {
 			continue
 		}
 		for _, f := range s.Fields.List {
 			for _, name := range f.Names {
-				said := line(f.Doc)
+				said := without(name.Name, line(f.Doc))
 				if said == "" {
 					said = line(f.Comment)
 				}
@@ -231,6 +231,21 @@ func (c comments) add(g *ast.GenDecl) {
 			}
 		}
 	}
+}
+
+// without returns a comment of Go as a page has it: without the name that it begins with,
+// and without "is" after that.
+func without(name, doc string) string {
+	said, ok := strings.CutPrefix(doc, name+" ")
+	if !ok {
+		return doc
+	}
+	for _, verb := range []string{"is ", "are "} {
+		if after, ok := strings.CutPrefix(said, verb); ok {
+			return after
+		}
+	}
+	return said
 }
 
 // line is a comment as one line.

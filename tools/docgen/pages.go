@@ -12,14 +12,15 @@ const generated = "<!-- Written by tools/docgen from the source: change that, an
 func configPage(c described, carried []carrier, plugins []plugin) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Configuration: every setting\n\n" + generated)
-	b.WriteString(`What settings mean together, how layers, references and the environment work, and what errors look like, is in
-[configuration.md](configuration.md); the settings of stages are in [wrappers.md](wrappers.md). "plinth config schema" prints
-the same as a JSON Schema, for editors.
+	b.WriteString(`This page lists every setting. [configuration.md](configuration.md) explains how they work together, layers, references, the
+environment and errors; [wrappers.md](wrappers.md) has the settings of stages. "plinth config schema" prints this page as a JSON
+Schema, for editors.
 
-A **size** is a number of bytes or has a unit (512, 4KiB, 64MiB), a **duration** has one (30s, 1h30m). A default of
-0 or nothing is explained by the text beside it.
+A **size** is a number of bytes or has a unit (512, 4KiB, 64MiB), a **duration** has one (30s, 1h30m). If a default is 0 or empty,
+the last column says what that means.
 
 `)
+	c.doc = "" // it speaks to programs
 	section(&b, "the file", "", "", c)
 	for _, k := range carried {
 		is := k.Noun

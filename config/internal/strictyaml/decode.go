@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// Decoder decodes one tree and collects what is wrong with it. The zero value is ready.
+// Decoder decodes one tree and collects the problems. The zero value is ready.
 type Decoder struct {
 	Problems Problems
 	failed   map[string]bool // paths with an error, so that a Validate does not repeat it
 }
 
-// Unmarshaler is a type that reads its node itself. Its errors are [*Error]s, [Errors]
-// or joined ones; what they are about is not looked at further.
+// Unmarshaler is a type that decodes its node itself. Its errors are [*Error]s, [Errors]
+// or joined ones; the decoder does not look at what they are about.
 type Unmarshaler interface {
 	UnmarshalNode(n *Node) error
 }
@@ -26,7 +26,7 @@ var (
 	nodeType     = reflect.TypeFor[*Node]()
 )
 
-// Failf reports a problem with what path names; a Validate of it is then not heard.
+// Failf reports a problem at path; a later problem of a Validate at path is ignored.
 func (d *Decoder) Failf(pos Position, path, format string, args ...any) {
 	d.Problems.Addf(pos, path, format, args...)
 	d.fail(path)
@@ -53,7 +53,7 @@ func (d *Decoder) Want(v *Value, path, wanted string) {
 	d.Failf(v.Where(), path, "expected %s, got %s", wanted, v.Describe())
 }
 
-// Decode decodes v, which stands at path, into the value that into points to; see
+// Decode decodes v, which is at path, into the value that into points to; see
 // [Node.Decode]. Problems go to d.
 func (d *Decoder) Decode(into any, v *Value, path string) {
 	rv := reflect.ValueOf(into)
@@ -245,8 +245,7 @@ func (d *Decoder) slice(rv reflect.Value, v *Value, path string, bytes bool) {
 	rv.Set(out)
 }
 
-// SplitList cuts text at its commas and makes an item of each part. An empty text is
-// an empty list.
+// SplitList splits text at its commas into a list. An empty text is an empty list.
 func SplitList(text string, one func(string) *Value) []*Value {
 	if strings.TrimSpace(text) == "" {
 		return nil

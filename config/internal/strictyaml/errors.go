@@ -8,19 +8,18 @@ import (
 	"strings"
 )
 
-// MaxErrors is how many problems one load reports. A file of a megabyte can hold
-// a hundred thousand of them, and nobody reads those.
+// MaxErrors bounds the problems that one load reports. A file of a megabyte can contain a
+// hundred thousand, more than anyone reads.
 const MaxErrors = 200
 
-// Position is where a piece of configuration was written. The zero value:
-// nowhere that is known.
+// Position is the place of a piece of configuration. The zero value is unknown.
 type Position struct {
 	File   string // path of the file as it was given; or "env NAME", "flag --set PATH"
 	Line   int    // from 1; 0: the source has no lines
-	Column int    // from 1, in characters; 0: not known
+	Column int    // from 1, in characters; 0: unknown
 }
 
-// String is file:line:column, as far as known.
+// String returns file:line:column, as far as known.
 func (p Position) String() string {
 	switch {
 	case p.Line == 0:
@@ -31,15 +30,15 @@ func (p Position) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
-// Error is one problem in the configuration. Its message never holds a value
-// that came from the environment or from a reference, nor a secret.
+// Error is one problem in the configuration. Its message never contains a value from the
+// environment or from a reference, nor a secret.
 type Error struct {
 	Pos     Position
 	Path    string // such as stores.default.pipeline[3].cache.ttl; empty: the whole file
 	Message string
 }
 
-// Error is "position: path: message", without the parts that are not known.
+// Error returns "position: path: message", without unknown parts.
 func (e *Error) Error() string {
 	var parts []string
 	for _, s := range []string{e.Pos.String(), e.Path, e.Message} {
@@ -50,11 +49,11 @@ func (e *Error) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// Errors are all problems of one load or of one decode, in the order of the file,
-// then those of the environment, then those of the flags.
+// Errors are all problems of one load or one decode, in the order of the file, then those
+// of the environment, then those of the flags.
 type Errors []*Error
 
-// Error has a line per problem.
+// Error returns one line per problem.
 func (e Errors) Error() string {
 	lines := make([]string, len(e))
 	for i, one := range e {
@@ -72,26 +71,25 @@ func (e Errors) Unwrap() []error {
 	return out
 }
 
-// FieldError is what a Validate method returns about one field; several of them
-// go through [errors.Join]. [Node.Decode] adds the position.
+// FieldError is the error of a Validate method about one field; join several with
+// [errors.Join]. [Node.Decode] adds the position.
 //
-// A package that may not import this one returns an error of its own that has a
-// method ConfigPath() string, which means the same.
+// A package that may not import this one returns an error of its own with a method
+// ConfigPath() string, which has the same meaning.
 type FieldError struct {
 	Path    string // relative to the validated struct: "max_bytes", "tenants[2].rate"
 	Message string // without the path, and without the value
 }
 
-// Error is "path: message".
+// Error returns "path: message".
 func (e *FieldError) Error() string { return e.Path + ": " + e.Message }
 
-// ConfigPath is e.Path.
+// ConfigPath returns e.Path.
 func (e *FieldError) ConfigPath() string { return e.Path }
 
-// Join gathers what several decodes and checks found into one [Errors], sorted
-// and without repeats; nil errors are left out. It is nil if nothing remains. An
-// error that is neither an [*Error] nor [Errors] is kept with its text and no
-// position.
+// Join combines the errors of several decodes and checks into one [Errors], sorted and
+// without repeats, or nil if there are none. An error that is neither an [*Error] nor
+// [Errors] keeps its text and has no position.
 func Join(errs ...error) error {
 	var p Problems
 	for _, err := range errs {
@@ -100,15 +98,15 @@ func Join(errs ...error) error {
 	return p.Err()
 }
 
-// Problems collects errors while the work goes on. The zero value is ready.
+// Problems collects errors. The zero value is ready.
 type Problems struct {
 	list Errors
 	seen map[Error]bool
 	more int // beyond maxErrors
 }
 
-// Add collects a problem. One that is known already is left out, and so is what is
-// beyond [MaxErrors], but for its number.
+// Add collects a problem. It ignores repeats, and only counts problems beyond
+// [MaxErrors].
 func (p *Problems) Add(pos Position, path, message string) {
 	e := Error{Pos: pos, Path: path, Message: message}
 	if p.seen[e] {
@@ -125,18 +123,18 @@ func (p *Problems) Add(pos Position, path, message string) {
 	p.list = append(p.list, &e)
 }
 
-// Len returns how many problems are collected so far.
+// Len returns the number of problems so far.
 func (p *Problems) Len() int { return len(p.list) }
 
 func (p *Problems) full() bool { return len(p.list) >= MaxErrors }
 
-// Addf is Add with a message as fmt.Sprintf has it.
+// Addf is Add with a message formatted as by fmt.Sprintf.
 func (p *Problems) Addf(pos Position, path, format string, args ...any) {
 	p.Add(pos, path, fmt.Sprintf(format, args...))
 }
 
-// Take adds what another collector found. Text that somebody put around it with
-// %w is dropped: position and path say more.
+// Take adds the problems in err. It drops text that was put around them with %w: position
+// and path say more.
 func (p *Problems) Take(err error) {
 	switch e := err.(type) {
 	case nil:
@@ -164,7 +162,7 @@ func (p *Problems) Take(err error) {
 	}
 }
 
-// Err returns the problems in order as [Errors], nil if there are none.
+// Err returns the problems in order as [Errors], or nil if there are none.
 func (p *Problems) Err() error {
 	if len(p.list) == 0 {
 		return nil

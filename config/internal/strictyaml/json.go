@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// JSON is n for somebody who reads JSON: a plugin. What looks like a number, a
-// boolean or null by YAML's core schema, and is not in quotes, becomes one; all
-// else, sizes and durations too, is a string. Keys keep their order. It is nil
-// if n is nil or nothing is written. Numbers that JSON cannot hold, or that are
-// read differently by different readers of YAML, are reported as [Errors].
+// JSON returns n as JSON for a plugin. A value without quotes that YAML's core schema
+// reads as a number, a boolean or null becomes one; all others, including sizes and
+// durations, are strings. Keys keep their order. It returns nil if n is nil or empty.
+// Numbers that JSON cannot represent, or that YAML parsers read differently, are reported
+// as [Errors].
 func (n *Node) JSON() (json.RawMessage, error) {
 	if n == nil || n.v == nil || n.v.Kind == Null {
 		return nil, nil

@@ -11,7 +11,7 @@ const (
 	maxNamesShown  = 12
 )
 
-// Fold is the form in which names of the environment and of flags are compared.
+// Fold returns the form in which names of the environment and of flags are compared.
 func Fold(name string) string {
 	return strings.ReplaceAll(strings.ToLower(name), "-", "_")
 }
@@ -37,8 +37,8 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// Hint ends a message about an unknown name: the nearest known one or, where none is
-// close, those that there are.
+// Hint returns the end of a message about an unknown name: the nearest known name, or all
+// known names if none is close.
 func Hint(name string, known []string) string {
 	if len(known) == 0 {
 		return ""

@@ -10,15 +10,15 @@ import (
 	"unicode/utf8"
 )
 
-// Node is a part of the configuration that its owner decodes: the settings of a
-// wrapper, of a plugin. It does not change, and may be used by several goroutines
-// at once. A nil *Node is a part that nobody wrote.
+// Node is a part of the configuration that its owner decodes: the settings of a wrapper
+// or of a plugin. It is immutable and safe for concurrent use. A nil *Node is a part that
+// is not written.
 type Node struct {
 	v    *Value
 	path string // from the root
 }
 
-// NewNode returns v as a Node that stands at path; nil if v is nil.
+// NewNode returns v as a Node at path, or nil if v is nil.
 func NewNode(v *Value, path string) *Node {
 	if v == nil {
 		return nil
@@ -26,7 +26,7 @@ func NewNode(v *Value, path string) *Node {
 	return &Node{v, path}
 }
 
-// ValueOf returns the value that n stands for; nil if n is nil.
+// ValueOf returns the value of n, or nil if n is nil.
 func ValueOf(n *Node) *Value {
 	if n == nil {
 		return nil
@@ -34,13 +34,13 @@ func ValueOf(n *Node) *Value {
 	return n.v
 }
 
-// IsEmpty reports whether there is nothing in n: no key, no item, no value.
+// IsEmpty reports whether n has no key, no item and no value.
 func (n *Node) IsEmpty() bool {
 	return n == nil || n.v == nil || n.v.Kind != Scalar && len(n.v.Entries) == 0 && len(n.v.Items) == 0
 }
 
-// Path returns where n stands in the configuration, such as
-// stores.default.pipeline[3].cache; empty for the root.
+// Path returns the path of n in the configuration, such as
+// stores.default.pipeline[3].cache; it is empty for the root.
 func (n *Node) Path() string {
 	if n == nil {
 		return ""
@@ -48,10 +48,9 @@ func (n *Node) Path() string {
 	return n.path
 }
 
-// Pos returns the position of what path, relative to n, names: "max_bytes",
-// "tenants[2].rate", or "" for n itself. If there is no such thing, it is the
-// position of the closest thing around it that exists. The zero Position if n is
-// nil.
+// Pos returns the position of path, relative to n: "max_bytes", "tenants[2].rate", or ""
+// for n itself. If path does not exist, it returns the position of the closest existing
+// parent. If n is nil, it returns the zero Position.
 func (n *Node) Pos(path string) Position {
 	if n == nil || n.v == nil {
 		return Position{}
@@ -60,9 +59,9 @@ func (n *Node) Pos(path string) Position {
 	return at.Where()
 }
 
-// Errorf returns an [*Error] about what path, relative to n, names; see [Node.Pos].
-// Values in the message that came from a reference or from the environment are
-// replaced by where they came from, and secrets by [Value.Masked].
+// Errorf returns an [*Error] about path, relative to n; see [Node.Pos]. Values in the
+// message that came from a reference or from the environment are replaced by their
+// source, and secrets by [Value.Masked].
 func (n *Node) Errorf(path, format string, args ...any) error {
 	message := fmt.Sprintf(format, args...)
 	if n == nil || n.v == nil {
@@ -71,22 +70,21 @@ func (n *Node) Errorf(path, format string, args ...any) error {
 	return &Error{Pos: n.Pos(path), Path: Below(n.path, path), Message: redact(message, n.v)}
 }
 
-// Decode decodes n strictly into the value that into points to, over what it
-// holds already. Unknown and repeated keys, wrong types and bad values are all
-// reported at once, as [Errors]; into is then not to be used. A nil or empty n
-// leaves it as it is, and a key without a value counts as not written.
+// Decode decodes n strictly into the value that into points to, over its current content.
+// Unknown and repeated keys, wrong types and bad values are all reported at once, as
+// [Errors]; do not use into then. A nil or empty n leaves it unchanged, and a key without
+// a value counts as not written.
 //
-// Fields go by their tag `yaml:"name"`, else by their lower-cased name; a struct
-// tagged `yaml:",inline"` shares its parent's keys. Structs, maps, slices and
-// pointers nest. A slice is replaced as a whole; a map keeps the keys that are not
-// written. Sizes are [Bytes], or an integer tagged `yaml:"name,bytes"`; durations
-// are [Duration] or time.Duration; a type with UnmarshalText reads any scalar. A
-// string wants a string: a number has to be in quotes.
+// A field's name is its tag `yaml:"name"`, or else its lower-cased name; a struct tagged
+// `yaml:",inline"` shares its parent's keys. Structs, maps, slices and pointers nest. A
+// slice is replaced as a whole; a map keeps keys that are not written. Sizes are [Bytes],
+// or an integer tagged `yaml:"name,bytes"`; durations are [Duration] or time.Duration; a
+// type with UnmarshalText reads any scalar. A string field expects a string: numbers must
+// be in quotes.
 //
-// Every struct on the way that has Validate() error is asked, also where nothing
-// is written. Errors with a method ConfigPath() string — [*FieldError], or the
-// caller's own — are given the position of that field, each of a joined error
-// for itself.
+// Decode calls Validate() error of every struct that has it, even if nothing is written
+// there. Errors with a method ConfigPath() string — [*FieldError], or the caller's own
+// — get the position of that field, each of a joined error for itself.
 func (n *Node) Decode(into any) error {
 	d := new(Decoder)
 	v, path := &Value{}, ""
@@ -175,7 +173,7 @@ func (v *Value) Walk(visit func(*Value)) {
 	}
 }
 
-// Has reports whether there is something at path, which is as that of [Node.Pos].
+// Has reports whether path exists; see [Node.Pos].
 func (n *Node) Has(path string) bool {
 	if n == nil || n.v == nil {
 		return false
@@ -193,8 +191,8 @@ func (n *Node) Text(path string) string {
 	return at.Data
 }
 
-// Shown returns the single value at path as it may be shown, or "" if there is none: a
-// reference as it is written, a secret hidden.
+// Shown returns the single value at path in a form that may be shown, or "" if there is
+// none: a reference as it is written, a secret hidden.
 func (n *Node) Shown(path string) string {
 	if !n.Has(path) {
 		return ""
@@ -203,8 +201,8 @@ func (n *Node) Shown(path string) string {
 	return at.shown()
 }
 
-// Keys returns the dotted paths of all values below n that are no mappings, as they are
-// written: "limits.memory".
+// Keys returns the dotted paths of all values below n that are not mappings, as written:
+// "limits.memory".
 func (n *Node) Keys() []string {
 	var keys []string
 	var walk func(v *Value, path string)
@@ -224,7 +222,7 @@ func (n *Node) Keys() []string {
 	return keys
 }
 
-// Without returns n without what stands at the dotted paths.
+// Without returns n without the values at the dotted paths.
 func (n *Node) Without(paths ...string) *Node {
 	if n == nil || n.v == nil || len(paths) == 0 {
 		return n

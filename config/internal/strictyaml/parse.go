@@ -18,8 +18,8 @@ const (
 	MaxKey   = 128     // bytes of a key; the path of an error is made of keys
 )
 
-// Parse reads one YAML document, which errors name by name. It returns nil if there is
-// nothing in it, or if it is not YAML at all; problems go to p.
+// Parse reads one YAML document; errors use name as its name. It returns nil if the
+// document is empty or not YAML at all; problems go to p.
 func Parse(name string, content []byte, p *Problems) *Value {
 	if len(content) > MaxFile {
 		p.Addf(Position{File: name}, "", "is larger than %d bytes, the most that a configuration may have", MaxFile)

@@ -20,7 +20,7 @@ func Key(path, name string) string {
 	return path + "." + name
 }
 
-// Below appends a relative path, such as a [FieldError] has, to a path.
+// Below appends a relative path, such as that of a [FieldError], to a path.
 func Below(path, rel string) string {
 	switch {
 	case path == "":
@@ -36,9 +36,9 @@ func Below(path, rel string) string {
 // Item appends an index to a path.
 func Item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
-// Find walks a path such as a.b[2].c down from v. It returns what the path names or,
-// with ok false, the deepest value on the way that exists. A path that does not parse
-// ends where it stops making sense.
+// Find follows a path such as a.b[2].c down from v. It returns the value at path or, with
+// ok false, the deepest existing value on the way. A path that does not parse ends at its
+// first invalid part.
 func (v *Value) Find(path string) (at *Value, ok bool) {
 	at = v
 	for path != "" {
@@ -79,7 +79,7 @@ func (v *Value) Find(path string) (at *Value, ok bool) {
 	return at, true
 }
 
-// Within reports whether path names outer or something in it.
+// Within reports whether path is outer or a path below it.
 func Within(outer, path string) bool {
 	rest, ok := strings.CutPrefix(path, outer)
 	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')

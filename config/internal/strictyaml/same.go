@@ -1,8 +1,8 @@
 package strictyaml
 
-// Same reports whether n and o say the same, wherever that is written: mappings of the same
-// keys in any order, lists of the same items, and text of the same characters, references
-// resolved. A part that is not written is the same as an empty one.
+// Same reports whether n and o have the same content, wherever that is written: mappings
+// of the same keys in any order, lists of the same items, and text of the same
+// characters, references resolved. A part that is not written equals an empty one.
 func (n *Node) Same(o *Node) bool { return same(ValueOf(n), ValueOf(o)) }
 
 func same(a, b *Value) bool {

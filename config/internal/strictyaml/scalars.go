@@ -137,7 +137,7 @@ func (v *Value) core() core {
 	return is
 }
 
-// IsString reports whether v is a string where the text alone decides.
+// IsString reports whether v is a string if only its text decides.
 func (v *Value) IsString() bool {
 	return v.Kind == Scalar && (!v.Plain || v.core() == coreString)
 }

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// Bytes is a size in bytes. In text it is a whole number with a unit, such as
-// 64MiB or 4kB; without a unit it counts bytes. It is never negative.
+// Bytes is a size in bytes. As text it is a whole number with a unit, such as 64MiB or
+// 4kB, or without one. It is never negative.
 type Bytes int64
 
-// Duration is a length of time. In text it is a Go duration such as 500ms or
-// 1h30m; 0 needs no unit. It is never negative.
+// Duration is a length of time. As text it is a Go duration such as 500ms or 1h30m; 0
+// needs no unit. It is never negative.
 type Duration time.Duration
 
 // sizeUnits are the units of a size, largest first among those of one family.
@@ -87,10 +87,10 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText is the size as UnmarshalText reads it.
+// MarshalText returns the size in the form that UnmarshalText reads.
 func (b Bytes) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
 
-// String is the size in the largest binary unit that divides it.
+// String returns the size in the largest binary unit that divides it.
 func (b Bytes) String() string {
 	for i := len(sizeUnits) - 1; i >= 0; i-- {
 		u := sizeUnits[i]
@@ -111,10 +111,10 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText is the duration as UnmarshalText reads it.
+// MarshalText returns the duration in the form that UnmarshalText reads.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// String is the duration in Go's form, 1m30s.
+// String returns the duration in Go's form, such as 1m30s.
 func (d Duration) String() string { return time.Duration(d).String() }
 
 // Clip shortens text for an error message.

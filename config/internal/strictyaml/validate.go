@@ -16,8 +16,8 @@ func (d *Decoder) validate(rv reflect.Value, v *Value, path string) {
 	}
 }
 
-// Invalid reports what a Validate said about a field of v, which stands at path,
-// unless that field or something in it could not be decoded in the first place.
+// Invalid reports the error of a Validate about a field of v, which is at path, unless
+// that field or a part of it already failed to decode.
 func (d *Decoder) Invalid(e FieldError, v *Value, path string) {
 	if d.Problems.full() { // the rest is costly, and would not be shown
 		d.Problems.more++

@@ -2,8 +2,7 @@ package strictyaml
 
 import "strconv"
 
-// Value is one value of a document: what YAML said, freed of YAML's variety, with the
-// place it came from.
+// Value is one value of a document, without YAML's variety, with its position.
 type Value struct {
 	Kind    Kind
 	Key     Position // of its key or its place in a list
@@ -12,14 +11,14 @@ type Value struct {
 	Items   []*Value // of a list
 
 	// Of a scalar:
-	Text   string // as written, references and all
+	Text   string // as written, with references
 	Data   string // what is decoded: Text with its references resolved
 	Plain  bool   // written without quotes
 	Origin Origin
-	Broken bool // already reported: Data is not to be looked at
-	// Masked is shown in place of Text, which holds a secret. If empty, Text may be shown.
+	Broken bool // already reported: Data is invalid
+	// Masked replaces Text, which contains a secret. If empty, Text may be shown.
 	Masked string
-	// Ordinary: it is Masked, but may be a word that messages need.
+	// Ordinary means that the value is Masked, but may be a word that messages need.
 	Ordinary bool
 }
 
@@ -31,7 +30,7 @@ type Entry struct {
 	Value    *Value
 }
 
-// Kind is what a value is made of.
+// Kind is the kind of a value.
 type Kind uint8
 
 const (
@@ -41,7 +40,7 @@ const (
 	Mapping
 )
 
-// Origin says how much a scalar may tell.
+// Origin says how much of a scalar may be shown.
 type Origin uint8
 
 const (
@@ -50,7 +49,7 @@ const (
 	Environment               // a variable: nothing may be shown
 )
 
-// Spelling says how the name of a key compares with the names that are known.
+// Spelling says how the name of a key is compared with known names.
 type Spelling uint8
 
 const (
@@ -59,7 +58,7 @@ const (
 	Lost                  // folded, and it cannot name anything new: its case is unknown
 )
 
-// Get returns the value of a key, nil if there is none.
+// Get returns the value of a key, or nil if there is none.
 func (v *Value) Get(name string) *Value {
 	for _, e := range v.Entries {
 		if e.Is(name) {
@@ -69,7 +68,7 @@ func (v *Value) Get(name string) *Value {
 	return nil
 }
 
-// Is reports whether e is the key name, by its spelling.
+// Is reports whether name is the key of e, according to its spelling.
 func (e Entry) Is(name string) bool {
 	return e.Name == name || e.Spelling != Exact && Fold(e.Name) == Fold(name)
 }
