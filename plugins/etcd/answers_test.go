@@ -129,7 +129,15 @@ func TestNoQuorum(t *testing.T) {
 	for _, m := range c.members[:2] {
 		m.stop(syscall.SIGKILL)
 	}
-	time.Sleep(time.Second) // until the last one knows
+	for until := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // until the last one knows
+		_, err := b.client.Status(t.Context(), "http://"+c.members[2].client)
+		if rpctypes.Error(err) == rpctypes.ErrNoLeader {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("the last member has not noticed: %v", err)
+		}
+	}
 	began := time.Now()
 	_, err := b.Get(t.Context(), []byte("k"))
 	wantCode(t, "a read", err, storage.Unavailable, "no leader")
