@@ -13,12 +13,13 @@ import (
 
 // How long a socket is polled before its reader sleeps, and when that is tried:
 // after so many reads in a row that were of one call alone, and after a poll that
-// came to nothing not again for up to so many reads. Polling while several calls
-// are under way, or while others need the processor, makes everybody slower.
+// came to nothing not again for up to so many reads, so that on a busy machine one read
+// in hundreds pays for it. Polling while several calls are under way, or while others
+// need the processor, makes everybody slower.
 const (
 	pollFor   = 50 * time.Microsecond
 	pollAfter = 32
-	mostSkip  = 15
+	mostSkip  = 255
 )
 
 // Conn is a unix socket that one goroutine at a time reads, by polling while that
@@ -107,7 +108,7 @@ func (c *Conn) fill(b []byte) (int, error) {
 	err := c.raw.Read(c.read)
 	c.buf = nil
 	if polled && c.poll {
-		c.back = 0
+		c.back /= 2
 	}
 	switch {
 	case err != nil:
