@@ -10,7 +10,7 @@ import (
 type Config struct {
 	Plugins   map[string]*Node `yaml:"plugins"`   // by name; without the built-in ones, unless they are configured
 	Stores    map[string]Store `yaml:"stores"`    // by name; at least one
-	Server    Server           `yaml:"server"`    // how the stores are offered over the network
+	Server    Server           `yaml:"server"`    // serves the stores over the network
 	Telemetry *Node            `yaml:"telemetry"` // OpenTelemetry's own configuration
 	Log       Log              `yaml:"log"`       // what the program logs
 	Reload    Reload           `yaml:"reload"`    // limits of a change of the configuration at run time

@@ -12,10 +12,10 @@ const (
 	GateNone  = "none"  // it is not tried
 )
 
-// Gate is what a plugin with new files has to pass before a reload takes it.
+// Gate configures the trial of a plugin with new files before a reload uses it.
 type Gate struct {
-	// Gate is what a reload does first with a plugin whose file is another one, on a scratch
-	// instance: "smoke", "full" or "none"; "": smoke.
+	// Gate is the trial of a plugin with a new file, on a scratch instance, before a
+	// reload uses it: "smoke" (the default), "full" or "none".
 	Gate string `yaml:"gate"`
 }
 
@@ -28,19 +28,19 @@ func (g *Gate) Validate() error {
 	return Fieldf("gate", "must be smoke, full or none")
 }
 
-// Gated is a carrier whose plugin can be tried beside its backends.
+// Gated is a carrier whose plugin can be tried next to its backends.
 type Gated interface {
 	Filed
-	// Gate is what it has to pass.
+	// Gate returns the trial that the plugin must pass.
 	Gate() string
-	// Subject is the plugin as the conformance kit is told of it.
+	// Subject returns the plugin for the conformance kit.
 	Subject(config Config) (Subject, error)
-	// Scratch opens a backend that is empty, and gone with its Close. Nil without an error:
-	// the plugin keeps its items elsewhere, where they would stay.
+	// Scratch opens an empty backend, which is gone after its Close. Nil without an error
+	// means that the plugin keeps its items elsewhere, where they would stay.
 	Scratch(ctx context.Context, config Config) (Backend, error)
 }
 
-// Subject is a plugin that the conformance kit is to try: a module, or a command.
+// Subject is a plugin for the conformance kit: a module, or a command.
 type Subject struct {
 	Name      string
 	Module    string   // path of the module; empty: it is a process

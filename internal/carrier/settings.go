@@ -11,12 +11,12 @@ import (
 	"github.com/plinthkv/plinth/internal/supervise"
 )
 
-// Restart is how a plugin that was lost is started again, if on_loss or its
-// capabilities have it started at all. Zero is the default, each.
+// Restart configures how a lost plugin is started again, if its capabilities or on_loss
+// allow it.
 type Restart struct {
-	Budget int           `yaml:"budget"` // losses and failed starts within window, beyond which it has failed and is tried rarely
-	Window time.Duration `yaml:"window"` // in which losses count
-	Wait   time.Duration `yaml:"wait"`   // how long calls wait for it meanwhile
+	Budget int           `yaml:"budget"` // losses and failed starts within window, beyond which it has failed and is started rarely
+	Window time.Duration `yaml:"window"` // the time in which losses count
+	Wait   time.Duration `yaml:"wait"`   // how long calls wait for the new start
 }
 
 // Validate checks that nothing is negative.
@@ -27,18 +27,18 @@ func (r *Restart) Validate() error {
 	return nil
 }
 
-// Policy is r as the supervisor has it.
+// Policy returns r for the supervisor.
 func (r Restart) Policy() supervise.Policy {
 	return supervise.Policy{Budget: r.Budget, Window: r.Window, Wait: r.Wait}
 }
 
-// Loss is what follows when a plugin is lost.
+// Loss configures what happens when a plugin is lost.
 type Loss struct {
-	OnLoss  string  `yaml:"on_loss"` // "fail" or "restart": what follows when its state is lost
-	Restart Restart `yaml:"restart"` // how it is started again when it is lost
+	OnLoss  string  `yaml:"on_loss"` // "fail" or "restart", if its state was lost
+	Restart Restart `yaml:"restart"` // how a lost plugin is started again
 }
 
-// DefaultLoss is what follows where a configuration is silent.
+// DefaultLoss returns the defaults.
 func DefaultLoss() Loss {
 	p := supervise.Policy{}.WithDefaults()
 	return Loss{OnLoss: "fail", Restart: Restart{Budget: p.Budget, Window: p.Window, Wait: p.Wait}}
@@ -53,7 +53,7 @@ func (l *Loss) Validate() error {
 	return Fieldf("on_loss", "must be fail or restart")
 }
 
-// Restarts reports whether a plugin is started again whose state was lost.
+// Restarts reports whether a plugin that lost its state is started again.
 func (l *Loss) Restarts() bool { return l.OnLoss == "restart" }
 
 // CheckIsolation checks the choice.

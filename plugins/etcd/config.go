@@ -11,61 +11,62 @@ import (
 	"github.com/plinthkv/plinth/sdk"
 )
 
-// Config is the configuration of a backend.
+// Config is the configuration of a store on etcd.
 type Config struct {
-	// Endpoints are the members: http://HOST:PORT, or https://HOST:PORT with TLS. More than
-	// one is for when one is gone.
+	// Endpoints are the members: http://HOST:PORT, or https://HOST:PORT with TLS. If one
+	// fails, the others are used. Required.
 	Endpoints []string `json:"endpoints"`
-	// Prefix is what the store's keys in the cluster begin with, such as "plinth/sessions/".
-	// It is the store: whoever names the same one has the same data. Required; no ":" in it.
+	// Prefix begins the store's keys in the cluster, such as "plinth/sessions/". It
+	// identifies the store: clients with the same prefix share its data. Required; must
+	// not contain ":".
 	Prefix string `json:"prefix"`
-	// Username and Password are of a user of the cluster, where it has authentication
-	// enabled. The user needs readwrite on all keys with the prefix.
+	// Username is the name of a user of the cluster, if it has authentication enabled.
+	// The user needs readwrite on all keys with the prefix.
 	Username string `json:"username"`
-	// Password belongs into a reference: ${env:NAME} or ${file:PATH}.
+	// Password should be a reference: ${env:NAME} or ${file:PATH}.
 	Password string `json:"password" secret:"true"`
-	TLS      TLS    `json:"tls"` // with https endpoints
+	TLS      TLS    `json:"tls"` // for https endpoints
 
-	Timeouts Timeouts `json:"timeouts"` // of calls
-	// Keepalive is how long a connection may be silent while calls wait on it before the
-	// member is asked whether it is there; it has 5s to answer.
+	Timeouts Timeouts `json:"timeouts"` // time limits of calls
+	// Keepalive is how long a connection may be silent while calls wait on it, before it
+	// is pinged; the member must then answer within 5s.
 	Keepalive sdk.Duration `json:"keepalive"`
 
-	// MaxOps is the cluster's --max-txn-ops. Two of them are kept for the store's own use.
+	// MaxOps is the cluster's --max-txn-ops. The store uses two of them itself.
 	MaxOps int `json:"max_ops"`
 	// MaxRequest is the cluster's --max-request-bytes.
 	MaxRequest sdk.Size `json:"max_request"`
-	// MaxRangeItems is how many items the range checks and range deletes of a write set may
-	// have in their ranges, together: the cluster does nothing else while it reads them.
+	// MaxRangeItems bounds the items in the ranges of a write set's range checks and
+	// range deletes, together: the cluster does nothing else while it reads them.
 	MaxRangeItems int `json:"max_range_items"`
 
 	// IDWindow is how long the ID of a write set is remembered.
 	IDWindow sdk.Duration `json:"id_window"`
-	// Grace is how long an item stays in the cluster after it has expired, at least: longer
-	// than the clocks of the store's hosts differ. A quarter of its TTL is added.
+	// Grace is how long an expired item stays in the cluster, at least. It must exceed
+	// the difference between the clocks of the store's hosts. A quarter of the item's TTL
+	// is added.
 	Grace sdk.Duration `json:"grace"`
 }
 
-// Timeouts bound calls, with all that is tried again.
+// Timeouts bounds calls, including repeated attempts.
 type Timeouts struct {
 	Connect sdk.Duration `json:"connect"` // to reach a member when the store is opened
 	Read    sdk.Duration `json:"read"`    // a get, or a page of a scan
 	Write   sdk.Duration `json:"write"`   // an apply
-	// Attempt is what one attempt may take of that where it can be made again on another
-	// member: of a read, and of a write set with an ID.
+	// Attempt bounds one attempt of a call that can be repeated on another member: a
+	// read, or a write set with an ID.
 	Attempt sdk.Duration `json:"attempt"`
 }
 
-// TLS is how the members are known, and where they ask for it, who the client is. Paths
-// are absolute.
+// TLS has the files for https endpoints. Paths are absolute.
 type TLS struct {
-	CA         string `json:"ca"`          // file, PEM, of who signed the certificates; empty: those the system trusts
-	Cert       string `json:"cert"`        // file, PEM, of the client's certificate
-	Key        string `json:"key"`         // file, PEM, of its private key
-	ServerName string `json:"server_name"` // what the certificates are for; empty: the endpoint's host
+	CA         string `json:"ca"`          // certificate authority of the members, PEM; by default those the system trusts
+	Cert       string `json:"cert"`        // the client's certificate, PEM
+	Key        string `json:"key"`         // its private key, PEM
+	ServerName string `json:"server_name"` // name in the members' certificates; by default the host of the endpoint
 }
 
-// DefaultConfig is what stands where the configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
 		Timeouts: Timeouts{Connect: sdk.Duration(5 * time.Second), Read: sdk.Duration(5 * time.Second), Write: sdk.Duration(10 * time.Second),

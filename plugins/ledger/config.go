@@ -12,107 +12,104 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Config is the configuration of a ledger backend.
+// Config is the configuration of a store on a Ledger cluster.
 type Config struct {
-	// Endpoints are the nodes: http://HOST:PORT, https://HOST:PORT behind a proxy,
-	// or the absolute path of a unix socket. More than one is for when one is gone.
+	// Endpoints are the nodes: http://HOST:PORT, https://HOST:PORT behind a proxy, or the
+	// absolute path of a unix socket. If one fails, the others are used.
 	Endpoints []string `json:"endpoints"`
-	DNS       DNS      `json:"dns"`  // another way to name the nodes
-	File      File     `json:"file"` // another way to name the nodes
-	// Organization is the slug of whose vault it is, as the cluster gave it out. It is
-	// required; that the two belong together is checked at the start.
+	DNS       DNS      `json:"dns"`  // alternative to endpoints: look the nodes up
+	File      File     `json:"file"` // alternative to endpoints: read the nodes from a file
+	// Organization is the slug of the vault's organization, as assigned by the cluster.
+	// The start checks that the two belong together. Required.
 	Organization uint64 `json:"organization"`
-	Vault        uint64 `json:"vault"` // the vault's slug, required
-	// Caller is the slug of the user whom the server notes as the writer; 0: none.
+	Vault        uint64 `json:"vault"` // the vault's slug; required
+	// Caller is the slug of the user whom the server records as the writer; 0: none.
 	Caller uint64 `json:"caller"`
-	// ClientID begins the names that the server knows this client's writes by.
+	// ClientID begins the names under which the server knows this client's writes.
 	ClientID string `json:"client_id"`
-	// ReadConsistency is "linearizable", or "eventual": what any node has.
+	// ReadConsistency is "linearizable", or "eventual": the state of any node.
 	ReadConsistency string `json:"read_consistency"`
-	// MaxValue is the largest value in bytes. The server stores an entity in a page of
-	// 16 KiB without overflow pages, beside others: from about 12,000 bytes on it refuses
-	// some, by what else is in the page. Anything above 8 KiB may fail.
+	// MaxValue is the largest value, in bytes. The server stores an entity in a page of
+	// 16 KiB without overflow pages, together with others: above about 12,000 bytes it
+	// refuses some, depending on the rest of the page. Anything above 8 KiB may fail.
 	MaxValue sdk.Size `json:"max_value"`
-	// PageSize is how many entities are asked for at once; it shrinks by itself
-	// where they do not fit into a message.
+	// PageSize is the number of entities per request; it shrinks automatically if they do
+	// not fit into a message.
 	PageSize int `json:"page_size"`
-	// MaxRangeResults is how many items of a range are looked at for one page at
-	// most: there is no order on the server, so that a page takes all of them. More are
-	// a range_limit.
+	// MaxRangeResults bounds the items of a range that one page reads: the server has no
+	// order, so a page reads all of them. More are a range_limit.
 	MaxRangeResults int `json:"max_range_results"`
-	// MaxRangeBytes is how many bytes of items a page may hold at once.
+	// MaxRangeBytes bounds the bytes of items that a page holds at once.
 	MaxRangeBytes sdk.Size `json:"max_range_bytes"`
-	// MaxAnswer is the largest answer of a node, in bytes. Pages of ranges that do not
-	// fit are asked for again, smaller.
+	// MaxAnswer is the largest answer of a node, in bytes. Larger pages of ranges are
+	// requested again in smaller parts.
 	MaxAnswer sdk.Size `json:"max_answer"`
-	// ChunkedClear lets the delete of a range that alone makes up a write set be
-	// done in several writes where it does not fit into one. It is not atomic then: a
-	// failure after the first is an outcome_unknown.
+	// ChunkedClear allows a range delete that is the only op of its write set to use
+	// several writes if one is not enough. It is not atomic then: a failure after the
+	// first is an outcome_unknown.
 	ChunkedClear bool `json:"chunked_clear"`
 
-	// ElectionWait is how long no node may have what was acknowledged before that counts
+	// ElectionWait is how long all nodes may lack an acknowledged write before it counts
 	// as lost: at least as long as the cluster takes to elect a leader.
 	ElectionWait Duration `json:"election_wait"`
-	// OnLoss is what follows when the cluster has lost acknowledged writes: "fail" refuses
-	// reads until a node has them again, or the store is opened again; "continue" reads
-	// what the cluster has. Either is logged and degrades health.
+	// OnLoss decides about reads after the cluster has lost acknowledged writes. "fail"
+	// refuses them until a node has the writes again, or the store is opened again;
+	// "continue" reads what the cluster has. Either is logged and degrades health.
 	OnLoss string `json:"on_loss"`
 
-	Timeouts       Timeouts `json:"timeouts"`        // of calls
+	Timeouts       Timeouts `json:"timeouts"`        // time limits of calls
 	ConnectTimeout Duration `json:"connect_timeout"` // to reach a node, and to look nodes up
-	Retry          Retry    `json:"retry"`           // what is done about failures
-	TLS            TLS      `json:"tls"`             // with https endpoints
-	// Compression has messages compressed with gzip.
+	Retry          Retry    `json:"retry"`           // repeated attempts
+	TLS            TLS      `json:"tls"`             // for https endpoints
+	// Compression compresses messages with gzip.
 	Compression bool `json:"compression"`
-	// PreferredRegion is the region of the vault, as the cluster calls it: any node is
-	// asked for its leader, who leads the vault too. Empty: the leader is found by what
-	// nodes answer to writes.
+	// PreferredRegion is the cluster's name for the region of the vault. The client then
+	// asks any node for the leader of the region, who leads the vault too. By default it
+	// finds the leader by the answers to writes.
 	PreferredRegion string `json:"preferred_region"`
 	HTTP2           HTTP2  `json:"http2"` // flow control
-	// ConnectionPoolSize is how many connections there are to each node, which take
-	// turns.
+	// ConnectionPoolSize is the number of connections to each node, used in turn.
 	ConnectionPoolSize int `json:"connection_pool_size"`
 }
 
-// HTTP2 is how many bytes may be on their way before the other side has taken them.
+// HTTP2 bounds the bytes in flight that the other side has not read yet.
 type HTTP2 struct {
 	StreamWindow     sdk.Size `json:"stream_window"`     // of one call
 	ConnectionWindow sdk.Size `json:"connection_window"` // of all calls over a connection
 }
 
-// Timeouts bound calls, with all that is tried again.
+// Timeouts bounds calls, including repeated attempts.
 type Timeouts struct {
-	Read  Duration `json:"read"`  // of a get, and of health checks of nodes
-	Write Duration `json:"write"` // of an apply
-	List  Duration `json:"list"`  // a page of a range, and the look for what a range delete removes
-	// Attempt is what one attempt of a call may take, at most; empty: a third of
-	// the call's time, so that a node that hangs leaves time for others.
+	Read  Duration `json:"read"`  // a get, and health checks of nodes
+	Write Duration `json:"write"` // an apply
+	List  Duration `json:"list"`  // a page of a range, and finding the keys that a range delete removes
+	// Attempt bounds one attempt of a call. By default a third of the call's time, so
+	// that a node that hangs leaves time for others.
 	Attempt Duration `json:"attempt"`
 }
 
-// Retry is how what failed is tried again.
+// Retry configures repeated attempts.
 type Retry struct {
-	Attempts   int      `json:"attempts"`   // in all, the first included
+	Attempts   int      `json:"attempts"`   // attempts in all, including the first
 	Initial    Duration `json:"initial"`    // the wait before the second
 	Max        Duration `json:"max"`        // the longest wait
-	Multiplier float64  `json:"multiplier"` // a wait is the one before times this
-	Jitter     float64  `json:"jitter"`     // a wait is up to this part of it longer or shorter, from 0 to 1
+	Multiplier float64  `json:"multiplier"` // factor from one wait to the next
+	Jitter     float64  `json:"jitter"`     // fraction by which a wait is randomly longer or shorter, from 0 to 1
 }
 
-// TLS is how a server behind a TLS proxy is known, and where that asks for it, who
-// the client is. It goes with https endpoints. Paths are absolute: the plugin has a
-// folder of its own.
+// TLS has the files for https endpoints, which are TLS proxies in front of servers. Paths
+// are absolute: the plugin has a folder of its own.
 type TLS struct {
-	CA         string `json:"ca"`          // file, PEM or DER, of who signed the certificate; empty: those the system trusts
-	Cert       string `json:"cert"`        // files, PEM or DER, of the client's certificate
-	Key        string `json:"key"`         // of its private key
-	ServerName string `json:"server_name"` // what the certificate is for; empty: the endpoint's host
+	CA         string `json:"ca"`          // certificate authority of the proxy, PEM or DER; by default those the system trusts
+	Cert       string `json:"cert"`        // the client's certificate, PEM or DER
+	Key        string `json:"key"`         // its private key, PEM or DER
+	ServerName string `json:"server_name"` // name in the proxy's certificate; by default the host of the endpoint
 }
 
-// Duration is a time as configurations have it, such as "5s".
+// Duration is a time with a unit, such as "5s".
 type Duration string
 
-// DefaultConfig is what stands where the configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
 		ClientID: "plinth", ReadConsistency: Linearizable, MaxValue: 8 << 10, PageSize: 10_000, MaxRangeResults: 100_000, MaxRangeBytes: 32 << 20, MaxAnswer: 64 << 20,
@@ -124,7 +121,7 @@ func DefaultConfig() Config {
 	}
 }
 
-// Info is what a backend with env's configuration can do. No cluster is asked.
+// Info returns what a backend with env's configuration can do, without calling a cluster.
 func Info(_ context.Context, env sdk.Env) (storage.Info, error) {
 	c := DefaultConfig()
 	if err := sdk.DecodeConfig(env.Config, &c); err != nil {
@@ -136,7 +133,7 @@ func Info(_ context.Context, env sdk.Env) (storage.Info, error) {
 	return c.Info(), nil
 }
 
-// Info is what a backend with this configuration can do.
+// Info returns what a backend with this configuration can do.
 func (c *Config) Info() storage.Info {
 	return storage.Info{
 		Name: "ledger", Version: Version, Incarnation: incarnation(c.Organization, c.Vault),
@@ -173,8 +170,7 @@ type times struct {
 	retryFirst, retryMost      time.Duration
 }
 
-// Validate tells whether the configuration makes sense, without a look at files
-// and without asking a server.
+// Validate checks the values, without reading files or calling a server.
 func (c *Config) Validate() error {
 	_, err := c.times()
 	if err != nil {

@@ -16,17 +16,17 @@ import (
 
 // DNS is a name whose addresses are the nodes.
 type DNS struct {
-	Name    string   `json:"name"` // which is looked up
-	Port    int      `json:"port"`
-	Refresh Duration `json:"refresh"` // how often it is looked up
-	TLS     bool     `json:"tls"`     // https, and not http
+	Name    string   `json:"name"`    // name to look up
+	Port    int      `json:"port"`    // port of the nodes
+	Refresh Duration `json:"refresh"` // time between look-ups
+	TLS     bool     `json:"tls"`     // https instead of http
 }
 
 // File is a file that lists the nodes:
 // {"servers": [{"address": "host:port", "tls": false}]}.
 type File struct {
-	Path    string   `json:"path"`    // of the file
-	Refresh Duration `json:"refresh"` // how often it is read
+	Path    string   `json:"path"`    // path of the file
+	Refresh Duration `json:"refresh"` // time between reads
 }
 
 // maxServers bounds what a source may answer.

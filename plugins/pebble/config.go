@@ -6,27 +6,28 @@ import (
 	"github.com/plinthkv/plinth/sdk"
 )
 
-// Config is the configuration of a backend.
+// Config is the configuration of a store on disk.
 type Config struct {
-	// Sync is when a write is on the disk: "always", before it is acknowledged and before
-	// anybody reads it; "interval", within SyncInterval, so that a crash of the machine
-	// loses what was written in it; "never", when the system likes. With the last two the
-	// store is not durable, and says so.
+	// Sync says when a write is on the disk. "always": before it is acknowledged and
+	// before others can read it. "interval": within SyncInterval, so that a crash of the
+	// machine loses the writes of that time. "never": when the system decides. With the
+	// last two the store does not claim to be durable.
 	Sync string `json:"sync"`
-	// SyncInterval is how often what was written is synced, with sync: interval.
+	// SyncInterval is the time between syncs, with sync: interval.
 	SyncInterval sdk.Duration `json:"sync_interval"`
-	// Cache is how many bytes of blocks are kept in memory.
+	// Cache is the size of the cache for blocks, in bytes.
 	Cache sdk.Size `json:"cache"`
-	// WriteBuffer is how many bytes of writes are kept in memory until they become a file;
-	// up to four of them are held while files are written.
+	// WriteBuffer is the size of the writes kept in memory until they become a file, in
+	// bytes; up to four buffers exist while files are written.
 	WriteBuffer sdk.Size `json:"write_buffer"`
-	// Reserve is how many bytes of the disk are left free: a write that adds is refused with
-	// NoSpace when less is free, one that only deletes when less than a quarter of it is.
+	// Reserve is how many bytes of the disk stay free. With less free space, writes that
+	// add data are refused with NoSpace; with less than a quarter of it, writes that only
+	// delete are refused too.
 	Reserve sdk.Size `json:"reserve"`
-	// SnapshotLife is how long the state of a page is kept for those that follow it, and
-	// Snapshots of how many states that is done.
+	// SnapshotLife is how long the state of a page is kept for later pages.
 	SnapshotLife sdk.Duration `json:"snapshot_life"`
-	Snapshots    int          `json:"snapshots"`
+	// Snapshots bounds the kept states.
+	Snapshots int `json:"snapshots"`
 }
 
 // The values of sync.
@@ -36,7 +37,7 @@ const (
 	syncNever    = "never"
 )
 
-// DefaultConfig is what stands where the configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{Sync: syncAlways, SyncInterval: sdk.Duration(100 * time.Millisecond), Cache: 64 << 20, WriteBuffer: 32 << 20, Reserve: 64 << 20,
 		SnapshotLife: sdk.Duration(time.Minute), Snapshots: 64}

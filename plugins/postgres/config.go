@@ -11,44 +11,44 @@ import (
 	"github.com/plinthkv/plinth/sdk"
 )
 
-// Config is the configuration of a backend.
+// Config is the configuration of a store in PostgreSQL.
 type Config struct {
-	// DSN names the database: "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full", or the
-	// same as "host=… dbname=…". Of several hosts, the one that accepts writes is used. It is
-	// required.
+	// DSN names the database: "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full",
+	// or the same as "host=… dbname=…". If it names several hosts, the one that
+	// accepts writes is used. Required.
 	DSN string `json:"dsn"`
-	// Password is that of the user, for example "${env:PGPASSWORD}" or "${file:/run/secrets/pg}";
-	// empty: as the DSN has it.
+	// Password is the user's password, for example "${env:PGPASSWORD}" or
+	// "${file:/run/secrets/pg}". By default that of the DSN.
 	Password string `json:"password" secret:"true"`
-	// Table is the name of the store's table, or SCHEMA.TABLE: lower-case letters, digits and
-	// underscores. It is required. Beside TABLE there are TABLE_lock, TABLE_log, TABLE_ids and the
-	// sequence TABLE_number.
+	// Table is the name of the store's table, or SCHEMA.TABLE: lower-case letters, digits
+	// and underscores. The store also uses TABLE_lock, TABLE_log, TABLE_ids and the
+	// sequence TABLE_number. Required.
 	Table string `json:"table"`
 	// Create creates the tables at the start if they are missing, as "plinth postgres init" does.
 	Create bool `json:"create"`
-	// Replica is the DSN of a standby that answers reads and scans. What was just written may be
-	// missing there: reads are not linearizable then. Empty: the primary answers.
+	// Replica is the DSN of a standby for reads and scans. Reads are not linearizable
+	// then: recent writes may be missing there. By default the primary answers.
 	Replica string `json:"replica"`
-	// Prepared is "on", or "off" behind a pooler that gives each transaction another connection,
+	// Prepared is "on", or "off" behind a pooler that uses a connection per transaction,
 	// such as pgbouncer in transaction mode.
 	Prepared string `json:"prepared"`
-	// Connections is the most connections for reads. Writes use up to three more, and each kept
-	// snapshot one.
+	// Connections bounds the connections for reads. Writes use up to three more, and each
+	// kept snapshot one.
 	Connections int      `json:"connections"`
-	Timeouts    Timeouts `json:"timeouts"` // of calls
-	// SnapshotLife is how long the state of a page is kept for those that follow it, and Snapshots
-	// of how many states. Each is a connection with an open transaction.
+	Timeouts    Timeouts `json:"timeouts"` // time limits of calls
+	// SnapshotLife is how long the state of a page is kept for later pages.
 	SnapshotLife sdk.Duration `json:"snapshot_life"`
-	Snapshots    int          `json:"snapshots"`
+	// Snapshots bounds the kept states, each of which is a connection with an open transaction.
+	Snapshots int `json:"snapshots"`
 }
 
-// Timeouts bound calls, with everything that is repeated inside.
+// Timeouts bounds calls, including repeated attempts.
 type Timeouts struct {
-	Connect sdk.Duration `json:"connect"` // of a new connection, and of the wait for a free one
-	Read    sdk.Duration `json:"read"`    // of a get
-	Scan    sdk.Duration `json:"scan"`    // of a page of a range
-	// Write bounds a group of writes, and again the settling of one whose answer was lost. It
-	// is also twice as long as the server keeps the lock of a writer that is gone.
+	Connect sdk.Duration `json:"connect"` // a new connection, and the wait for a free one
+	Read    sdk.Duration `json:"read"`    // a get
+	Scan    sdk.Duration `json:"scan"`    // a page of a range
+	// Write bounds a group of writes, and again finding the outcome of one whose answer
+	// was lost. The server keeps the lock of a vanished writer for at most half of it.
 	Write sdk.Duration `json:"write"`
 }
 
@@ -58,7 +58,7 @@ const (
 	preparedOff = "off"
 )
 
-// DefaultConfig is what stands where the configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{Prepared: preparedOn, Connections: 16,
 		Timeouts: Timeouts{Connect: sdk.Duration(5 * time.Second), Read: sdk.Duration(5 * time.Second), Scan: sdk.Duration(30 * time.Second),

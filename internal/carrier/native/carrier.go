@@ -9,23 +9,23 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Config is a backend that is linked in, and runs in this process.
+// Config configures a linked-in backend that runs in the host's process.
 type Config struct {
-	// Isolation is "none" for the process of the host, and "process" for one of its
-	// own, which can be killed, and takes nobody along when it fails; "": as the
-	// backend was linked in.
+	// Isolation is "none" for the process of the host, or "process" for a separate
+	// process, which can be killed and does not affect others when it fails. By default
+	// the program decides.
 	Isolation string `yaml:"isolation"`
-	Grants    Grants `yaml:"grants"` // what it may use of its surroundings
+	Grants    Grants `yaml:"grants"` // access to its surroundings
 
 	carrier.Loss `yaml:",inline"`
 }
 
-// DefaultConfig is what stands where a configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config { return Config{Loss: carrier.DefaultLoss()} }
 
-// Grants are what a backend is given.
+// Grants are the granted resources of a backend.
 type Grants struct {
-	Dir string `yaml:"dir"` // where it keeps its files, from the folder of the file: each store has a folder of its own in it; "": nowhere
+	Dir string `yaml:"dir"` // folder for its files, relative to the folder of the configuration file; each store has its own folder in it; by default none
 }
 
 // Validate checks the choices.

@@ -14,17 +14,17 @@ import (
 	"github.com/plinthkv/plinth/sdk/process"
 )
 
-// ProcessConfig is a backend that is linked in, and runs in a process of its own: the
+// ProcessConfig configures a linked-in backend that runs in a separate process, the
 // program's worker.
 type ProcessConfig struct {
-	Isolation string        `yaml:"isolation"` // "process"; "": as the backend was linked in
-	Process   procs.Running `yaml:"process"`   // how it is asked, and how long it may take
+	Isolation string        `yaml:"isolation"` // "process"; by default the program decides
+	Process   procs.Running `yaml:"process"`   // how it is called, and its time limits
 
 	procs.Common `yaml:",inline"`
 }
 
-// DefaultProcessConfig is what stands where a configuration is silent. What the program
-// brings is granted telemetry.
+// DefaultProcessConfig returns the defaults. The program's own backends are granted
+// telemetry.
 func DefaultProcessConfig() ProcessConfig {
 	c := ProcessConfig{Process: procs.DefaultRunning(), Common: procs.DefaultCommon()}
 	c.Grants.Telemetry = true

@@ -15,72 +15,72 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Config is a plugin that is an executable.
+// Config configures a plugin that is an executable.
 type Config struct {
-	SHA256  string     `yaml:"sha256"`  // of the executable, 64 hex digits; empty: not checked
-	Process Executable `yaml:"process"` // the executable, and how it is started
+	SHA256  string     `yaml:"sha256"`  // SHA-256 of the executable, 64 hex digits; optional
+	Process Executable `yaml:"process"` // the executable, and how to start it
 
 	Common       `yaml:",inline"`
 	carrier.Gate `yaml:",inline"`
 }
 
-// DefaultConfig is what stands where a configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{Process: Executable{TLS: "auto", Running: DefaultRunning()}, Common: DefaultCommon()}
 }
 
-// Common is what is said of every plugin that runs as a process.
+// Common has the settings of every plugin that runs as a process.
 type Common struct {
-	Limits Limits `yaml:"limits"` // what it may use
-	Grants Grants `yaml:"grants"` // what it may see of its surroundings
+	Limits Limits `yaml:"limits"` // limits of its resources
+	Grants Grants `yaml:"grants"` // access to its surroundings
 
 	carrier.Loss `yaml:",inline"`
 }
 
-// DefaultCommon is what stands where a configuration is silent.
+// DefaultCommon returns the defaults.
 func DefaultCommon() Common {
 	return Common{Limits: Limits{Call: DefaultCall, MaxFrame: abi.DefaultMaxFrame}, Loss: carrier.DefaultLoss()}
 }
 
-// Running is how a process is asked, and how long it may take.
+// Running configures how a process is called, and its time limits.
 type Running struct {
-	Plane        string        `yaml:"plane"`         // "auto": frames where the plugin has them; "grpc": never
-	StartTimeout time.Duration `yaml:"start_timeout"` // until it has to be ready
-	StopTimeout  time.Duration `yaml:"stop_timeout"`  // for calls in flight, and to flush and end
+	Plane        string        `yaml:"plane"`         // "auto": by frames if the plugin supports them; "grpc": never
+	StartTimeout time.Duration `yaml:"start_timeout"` // time to become ready
+	StopTimeout  time.Duration `yaml:"stop_timeout"`  // time to finish calls in flight, flush and end
 }
 
-// DefaultRunning is what stands where a configuration is silent.
+// DefaultRunning returns the defaults.
 func DefaultRunning() Running {
 	return Running{Plane: "auto", StartTimeout: DefaultStart, StopTimeout: DefaultStop}
 }
 
-// Executable is an executable that is a plugin, and how it is started.
+// Executable names the executable of a plugin, and configures its start.
 type Executable struct {
-	// Command is the executable and its arguments. Those that begin with ./ or ../
-	// are paths from the folder of the file; an executable without a slash is looked
-	// up in PATH.
+	// Command is the executable and its arguments. Paths that begin with ./ or ../ are
+	// relative to the folder of the configuration file; an executable without a slash is
+	// looked up in PATH.
 	Command []string `yaml:"command"`
-	// Files are the digests of files that the executable runs, by path, as 64 hex
-	// digits. Where sha256 is set, each argument that is a file needs one.
+	// Files has the SHA-256 of files that the executable runs, by path, as 64 hex digits.
+	// If sha256 is set, each argument that is a file requires one.
 	Files map[string]string `yaml:"files"`
-	TLS   string            `yaml:"tls"` // "auto": the control connection is authenticated by certificates made for each start; "off", for plugins without go-plugin's AutoMTLS
+	TLS   string            `yaml:"tls"` // "auto": the control connection is authenticated by certificates made for each start; "off": for plugins without go-plugin's AutoMTLS
 
 	Running `yaml:",inline"`
 }
 
-// Limits bound what a process may use.
+// Limits bounds the resources of a process.
 type Limits struct {
-	Memory   uint64        `yaml:"memory,bytes"`    // of its own (Linux alone); 0: as much as the system has
-	Call     time.Duration `yaml:"call"`            // how long it may leave all calls without an answer, until it is killed
-	MaxFrame int           `yaml:"max_frame,bytes"` // one message across the boundary
+	Memory   uint64        `yaml:"memory,bytes"`    // memory of the process (Linux only); 0: no limit
+	Call     time.Duration `yaml:"call"`            // how long it may leave all calls without an answer before it is killed
+	MaxFrame int           `yaml:"max_frame,bytes"` // size of one message between host and plugin
 }
 
-// Grants are what a process is given of its surroundings: by default nothing.
+// Grants are the granted resources of a process; by default none.
 type Grants struct {
-	Env carrier.Env `yaml:"env"` // its environment, as names and values
-	Dir string      `yaml:"dir"` // where it keeps its files, from the folder of the file: each store has a folder of its own in it, its working directory; "": an empty one
-	// Telemetry hands it what telemetry says of traces, with all that is in it, so that
-	// its own spans go to the same place.
+	Env carrier.Env `yaml:"env"` // environment variables
+	Dir string      `yaml:"dir"` // folder for its files, relative to the folder of the configuration file; each store has its own folder in it, which is its working directory; by default an empty one
+	// Telemetry passes the trace settings of "telemetry", including their secrets, so
+	// that its own spans go to the same place.
 	Telemetry bool `yaml:"telemetry"`
 }
 

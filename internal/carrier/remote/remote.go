@@ -14,33 +14,33 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Config is a plugin that is another host, which serves stores over gRPC.
+// Config configures a plugin that is another host, which serves stores over gRPC.
 type Config struct {
-	Remote         string        `yaml:"remote"`              // "host:port" or "unix:/path"; which of its stores, the backend's config says
-	Token          string        `yaml:"token" secret:"true"` // bearer token; absent: none
-	TLS            TLS           `yaml:"tls"`                 // how the connection is secured
-	ConnectTimeout time.Duration `yaml:"connect_timeout"`     // to reach it
-	Attempts       int           `yaml:"attempts"`            // of a call, the first included
+	Remote         string        `yaml:"remote"`              // "host:port" or "unix:/path"; the backend's config selects the store
+	Token          string        `yaml:"token" secret:"true"` // bearer token; optional
+	TLS            TLS           `yaml:"tls"`                 // certificates of the connection
+	ConnectTimeout time.Duration `yaml:"connect_timeout"`     // time to connect
+	Attempts       int           `yaml:"attempts"`            // attempts of a call, including the first
 }
 
-// TLS is how a remote host is known and, where it asks for that, who this one is. The
-// zero value: plain text. Paths are from the folder of the file.
+// TLS names the files for the connection to a remote host. Without them it uses plain
+// text. Relative paths start from the folder of the configuration file.
 type TLS struct {
-	CA         string `yaml:"ca"`          // what signed the host's certificate, PEM; "system", or "" with other fields set: what the system trusts
-	Cert       string `yaml:"cert"`        // own certificate chain, PEM
+	CA         string `yaml:"ca"`          // certificate authority of the host, PEM; "system": those the system trusts, which is also the default if another field is set
+	Cert       string `yaml:"cert"`        // this host's certificate chain, PEM
 	Key        string `yaml:"key"`         // its private key, PEM
-	ServerName string `yaml:"server_name"` // what the host's certificate is for; "": the address's host
+	ServerName string `yaml:"server_name"` // name in the host's certificate; by default the host in the address
 }
 
-// DefaultConfig is what stands where a configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	c := client.Config{}.WithDefaults()
 	return Config{ConnectTimeout: c.ConnectTimeout, Attempts: c.Attempts}
 }
 
-// Backend is what a store says of a backend on another host.
+// Backend selects a store of another host.
 type Backend struct {
-	Store string `yaml:"store"` // its name there; empty: the only one
+	Store string `yaml:"store"` // its name there; optional if it is the only one
 }
 
 // Validate checks that the files belong together.

@@ -12,37 +12,36 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Config is a plugin that is a WebAssembly module.
+// Config configures a plugin that is a WebAssembly module.
 type Config struct {
-	Wasm   string `yaml:"wasm"`   // path of the module, from the folder of the file
-	SHA256 string `yaml:"sha256"` // of the module, 64 hex digits; empty: not checked
-	Trust  string `yaml:"trust"`  // "trusted": never interrupted, which needs SHA256 and excludes limits.call; "": interrupted where it runs too long
-	// Isolation is "process" for a module that is to run in a process of its own,
-	// which can be killed, and takes nobody along when it fails; "" or "none": in the
-	// host's.
+	Wasm   string `yaml:"wasm"`   // path of the module, relative to the folder of the configuration file
+	SHA256 string `yaml:"sha256"` // SHA-256 of the module, 64 hex digits; optional
+	Trust  string `yaml:"trust"`  // "trusted": never interrupted, which requires sha256 and excludes limits.call; by default, calls that run too long are interrupted
+	// Isolation is "none" (the default) for the process of the host, or "process" for a
+	// separate process, which can be killed and does not affect others when it fails.
 	Isolation string `yaml:"isolation"`
-	Limits    Limits `yaml:"limits"` // what it may use
-	Grants    Grants `yaml:"grants"` // what it may see of its surroundings
+	Limits    Limits `yaml:"limits"` // limits of its resources
+	Grants    Grants `yaml:"grants"` // access to its surroundings
 
 	carrier.Loss `yaml:",inline"`
 	carrier.Gate `yaml:",inline"`
 }
 
-// DefaultConfig is what stands where a configuration is silent.
+// DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{Limits: Limits{MaxFrame: abi.DefaultMaxFrame}, Loss: carrier.DefaultLoss()}
 }
 
-// Limits bound what a module may use.
+// Limits bounds the resources of a module.
 type Limits struct {
-	Memory   uint64        `yaml:"memory,bytes"`    // linear memory of an instance; 0: 64MiB, or 2GiB for a module that is built in
-	Call     time.Duration `yaml:"call"`            // one call, until it is interrupted; 0: 2s, or without end for a module that is trusted or built in; in a process of its own: how long it may leave all calls without an answer, until it is killed
-	MaxFrame int           `yaml:"max_frame,bytes"` // one message across the boundary
+	Memory   uint64        `yaml:"memory,bytes"`    // linear memory of an instance; 0: 64MiB, or 2GiB for a built-in module
+	Call     time.Duration `yaml:"call"`            // time of one call before it is interrupted; 0: 2s, or no limit for a trusted or built-in module; in a separate process: how long it may leave all calls without an answer before it is killed
+	MaxFrame int           `yaml:"max_frame,bytes"` // size of one message between host and plugin
 }
 
-// Grants are what a module may use of its surroundings: by default nothing.
+// Grants are the granted resources of a module; by default none.
 type Grants struct {
-	Env carrier.Env `yaml:"env"` // its environment, as names and values
+	Env carrier.Env `yaml:"env"` // environment variables
 }
 
 // Validate checks the names.
@@ -69,7 +68,7 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// CheckBuiltIn refuses what a module that is built in cannot have.
+// CheckBuiltIn refuses settings that a built-in module does not support.
 func (c *Config) CheckBuiltIn(name string) error {
 	var errs []error
 	for _, f := range []struct {
@@ -83,8 +82,8 @@ func (c *Config) CheckBuiltIn(name string) error {
 	return errors.Join(errs...)
 }
 
-// BuiltInMemory is the linear memory of a module that is built in, in bytes: reserved
-// as address space, used as far as it is needed.
+// BuiltInMemory is the linear memory of a built-in module, in bytes: reserved as address
+// space, and used as needed.
 const BuiltInMemory = 2 << 30
 
 // Factory makes the carriers of modules that run in r.
