@@ -13,8 +13,8 @@ import (
 // depends on something else, the text says it after "0:", and here is what it has to say.
 func TestDefaultsOfThePages(t *testing.T) {
 	said := map[string]string{
-		"plugins.NAME.limits, of a module: memory": fmt.Sprintf("%dMiB, or %dGiB for a module that is built in", wasmhost.DefaultMemory>>20, wasmhost.BuiltInMemory>>30),
-		"plugins.NAME.limits, of a module: call":   fmt.Sprintf("%s, or without end for a module that is trusted or built in", wasmhost.DefaultCall),
+		"plugins.NAME.limits, of a module: memory": fmt.Sprintf("%dMiB, or %dGiB for a built-in module", wasmhost.DefaultMemory>>20, wasmhost.BuiltInMemory>>30),
+		"plugins.NAME.limits, of a module: call":   fmt.Sprintf("%s, or no limit for a trusted or built-in module", wasmhost.DefaultCall),
 	}
 	zero := regexp.MustCompile(`\b0: ([^;|.]*)`)
 	for _, page := range []string{"docs/config.md", "docs/wrappers.md"} {
