@@ -9,7 +9,11 @@ help: ## List the targets
 
 .PHONY: build
 build: ## Build the program into bin/
-	$(GO) build -trimpath -o bin/plinth ./cmd/plinth
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/plinth ./cmd/plinth
+
+.PHONY: release
+release: ## Build archives and SHA256SUMS of VERSION (v0.2.0) into dist/, the same on every machine
+	$(GO) run ./tools/release -version $(VERSION)
 
 .PHONY: serve
 serve: ## Serve the built-in configuration on 127.0.0.1:7421

@@ -89,6 +89,9 @@ func (v *versionCmd) Run(e env) error {
 			}
 		}
 	}
+	if revision != "" {
+		built["revision"] = revision
+	}
 	return json.NewEncoder(e.stdout).Encode(built)
 }
 
@@ -97,8 +100,14 @@ func versionLine() string {
 	return fmt.Sprintf("plinth %s, ABI %d.%d", version(), abi.Version, abi.Minor)
 }
 
-// version is that of the module that the program was built from.
+// What tools/release builds says of itself; empty otherwise.
+var released, revision string
+
+// version is that of a release, or of the module that the program was built from.
 func version() string {
+	if released != "" {
+		return released
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"
