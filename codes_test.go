@@ -68,6 +68,7 @@ var everyCode = map[storage.Code]struct {
 	storage.TxnDone:          {500, codes.FailedPrecondition, false, never, never, answered},
 	storage.Canceled:         {503, codes.Canceled, false, never, never, silent},
 	storage.Unauthenticated:  {401, codes.Unauthenticated, false, never, never, answered},
+	storage.VersionGone:      {410, codes.OutOfRange, false, never, never, answered},
 }
 
 func TestEveryCode(t *testing.T) {

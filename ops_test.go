@@ -3,6 +3,7 @@ package plinth_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -57,6 +58,12 @@ var ask = map[abi.Op]func(context.Context, storage.Backend) error{
 	abi.OpApply: func(ctx context.Context, b storage.Backend) error {
 		_, err := b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("k"), []byte("v"))}})
 		return err
+	},
+	abi.OpChanges: func(ctx context.Context, b storage.Backend) error {
+		if _, err := b.Changes(ctx, storage.ChangeQuery{FromNow: true}); !errors.Is(err, storage.ErrUnsupported) { // the memory plugin leaves them to its host
+			return err
+		}
+		return nil
 	},
 	abi.OpHealth: func(ctx context.Context, b storage.Backend) error {
 		_, err := b.Health(ctx, storage.Readiness)

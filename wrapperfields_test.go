@@ -62,7 +62,7 @@ var lookedUp = map[string][]string{
 	"cache":      {"NegativeTTL", "TTL"},
 	"rate_limit": {"BytesPerToken", "RowsPerToken", "Tenant.Prefix", "Tenant.Until"},
 	"retry":      {"Deadline", "Unknown"},
-	"timeout":    {"Apply", "Get", "GetMany", "Health", "Scan", "Timeout"},
+	"timeout":    {"Apply", "Changes", "Get", "GetMany", "Health", "Scan", "Timeout"},
 }
 
 // Every setting of a wrapper reaches what it is made of.

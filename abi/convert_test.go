@@ -21,7 +21,8 @@ func infoPB(i *storage.Info) *pb.Info {
 	if l := i.Limits; l != (storage.Limits{}) {
 		m.Limits = &pb.Limits{Key: uint64(l.Key), Value: uint64(l.Value), Ops: uint64(l.Ops), WriteBytes: uint64(l.WriteBytes),
 			GetKeys: uint64(l.GetKeys), TtlPrecisionMs: uint64(l.TTLPrecision.Milliseconds()),
-			IdWindowMs: uint64(l.IDWindow.Milliseconds()), IdCount: uint64(l.IDCount)}
+			IdWindowMs: uint64(l.IDWindow.Milliseconds()), IdCount: uint64(l.IDCount),
+			Changes: uint64(l.Changes), ChangesAgeMs: uint64(l.ChangesAge.Milliseconds())}
 	}
 	return m
 }
@@ -55,6 +56,19 @@ func itemsPB(items []storage.Item) (list []*pb.Item) {
 
 func pagePB(p *storage.Page) *pb.Page {
 	return &pb.Page{Items: itemsPB(p.Items), Next: p.Next, Version: p.Version}
+}
+
+func changeQueryPB(q *storage.ChangeQuery) *pb.ChangesRequest {
+	return &pb.ChangesRequest{Start: q.Start, End: q.End, After: q.After, FromNow: q.FromNow, Limit: uint64(q.Limit),
+		MaxBytes: uint64(q.MaxBytes), WaitMs: uint64(q.Wait.Milliseconds())}
+}
+
+func changePagePB(p *storage.ChangePage) *pb.ChangePage {
+	m := &pb.ChangePage{Next: p.Next}
+	for _, c := range p.Changes {
+		m.Changes = append(m.Changes, &pb.Change{Kind: pb.ChangeKind(c.Kind), Key: c.Key, End: c.End, Value: c.Value, ExpiresAt: millis(c.ExpiresAt), Version: c.Version})
+	}
+	return m
 }
 
 func healthPB(h *storage.Health) *pb.Health {

@@ -20,18 +20,20 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-func FuzzOpen(f *testing.F)     { fuzzCodec(f, "Open") }
-func FuzzInfo(f *testing.F)     { fuzzCodec(f, "Info") }
-func FuzzGet(f *testing.F)      { fuzzCodec(f, "Get") }
-func FuzzGetMany(f *testing.F)  { fuzzCodec(f, "GetMany") }
-func FuzzQuery(f *testing.F)    { fuzzCodec(f, "Query") }
-func FuzzWriteSet(f *testing.F) { fuzzCodec(f, "WriteSet") }
-func FuzzItem(f *testing.F)     { fuzzCodec(f, "Item") }
-func FuzzItems(f *testing.F)    { fuzzCodec(f, "Items") }
-func FuzzPage(f *testing.F)     { fuzzCodec(f, "Page") }
-func FuzzVersion(f *testing.F)  { fuzzCodec(f, "Version") }
-func FuzzProbe(f *testing.F)    { fuzzCodec(f, "Probe") }
-func FuzzHealth(f *testing.F)   { fuzzCodec(f, "Health") }
+func FuzzOpen(f *testing.F)        { fuzzCodec(f, "Open") }
+func FuzzInfo(f *testing.F)        { fuzzCodec(f, "Info") }
+func FuzzGet(f *testing.F)         { fuzzCodec(f, "Get") }
+func FuzzGetMany(f *testing.F)     { fuzzCodec(f, "GetMany") }
+func FuzzQuery(f *testing.F)       { fuzzCodec(f, "Query") }
+func FuzzWriteSet(f *testing.F)    { fuzzCodec(f, "WriteSet") }
+func FuzzItem(f *testing.F)        { fuzzCodec(f, "Item") }
+func FuzzItems(f *testing.F)       { fuzzCodec(f, "Items") }
+func FuzzPage(f *testing.F)        { fuzzCodec(f, "Page") }
+func FuzzChangeQuery(f *testing.F) { fuzzCodec(f, "ChangeQuery") }
+func FuzzChangePage(f *testing.F)  { fuzzCodec(f, "ChangePage") }
+func FuzzVersion(f *testing.F)     { fuzzCodec(f, "Version") }
+func FuzzProbe(f *testing.F)       { fuzzCodec(f, "Probe") }
+func FuzzHealth(f *testing.F)      { fuzzCodec(f, "Health") }
 
 // fuzzCodec proves that both codecs accept the same bytes and read the same, and
 // that none makes ours allocate more than it is worth.
@@ -219,7 +221,7 @@ func refusedFrame(t *testing.T, b, after []byte, most int, err error) {
 // the least of a few runs counts.
 func boundedBy(t *testing.T, n int, f func()) {
 	t.Helper()
-	worth := uint64(52*n + 16<<10)
+	worth := uint64(56*n + 16<<10)
 	least := ^uint64(0)
 	for range 5 {
 		var before, after runtime.MemStats

@@ -17,7 +17,7 @@ const (
 	OpScan    Op = 3
 	OpApply   Op = 4
 	OpHealth  Op = 5
-	OpWatch   Op = 6 // reserved
+	OpChanges Op = 6
 	// OpCancel reports that the caller of the request with the same id has left. It has
 	// no message and no answer of its own, and is sent on data sockets only, where that
 	// request is answered all the same.
@@ -26,7 +26,7 @@ const (
 	opsEnd = OpCancel + 1
 )
 
-var opNames = [...]string{"", "get", "get_many", "scan", "apply", "health", "watch", "cancel"}
+var opNames = [...]string{"", "get", "get_many", "scan", "apply", "health", "changes", "cancel"}
 
 // String returns the op's name in snake_case, or "unknown" if this version does not know
 // it.
@@ -41,7 +41,7 @@ func (o Op) String() string {
 func Ops() iter.Seq[Op] {
 	return func(yield func(Op) bool) {
 		for op := OpGet; op < opsEnd; op++ {
-			if op != OpWatch && op != OpCancel && !yield(op) {
+			if op != OpCancel && !yield(op) {
 				return
 			}
 		}
@@ -96,8 +96,8 @@ const DefaultMaxFrame = 64 << 20
 
 // MaxElements bounds the keys, items, or checks and ops together, of one message. It
 // bounds what a hostile message can make a decoder allocate: an element takes at least 2
-// bytes of input and at most 104 bytes of memory, so the slices of one message take at
-// most 52 times its length, and never more than 26 MiB.
+// bytes of input and at most 112 bytes of memory, so the slices of one message take at
+// most 56 times its length, and never more than 28 MiB.
 const MaxElements = 1 << 18
 
 // MaxDetails bounds the details of one Health message.

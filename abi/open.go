@@ -32,7 +32,7 @@ const (
 )
 
 // Limits: all uint64: 1 key, 2 value, 3 ops, 4 write_bytes, 5 get_keys,
-// 6 ttl_precision_ms, 7 id_window_ms, 8 id_count.
+// 6 ttl_precision_ms, 7 id_window_ms, 8 id_count, 9 changes, 10 changes_age_ms.
 const (
 	limitKey        = 1<<3 | wireVarint
 	limitValue      = 2<<3 | wireVarint
@@ -42,7 +42,9 @@ const (
 	limitPrecision  = 6<<3 | wireVarint
 	limitIDWindow   = 7<<3 | wireVarint
 	limitIDCount    = 8<<3 | wireVarint
-	limitFields     = 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8
+	limitChanges    = 9<<3 | wireVarint
+	limitChangesAge = 10<<3 | wireVarint
+	limitFields     = 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<9 | 1<<10
 )
 
 // Open is the first message to a plugin. The plugin returns its Info.
@@ -139,10 +141,11 @@ func AppendInfo(dst []byte, info *storage.Info) []byte {
 }
 
 // limitNumbers are the limits in the order of their fields.
-func limitNumbers(l *storage.Limits) [8]uint64 {
-	return [8]uint64{
+func limitNumbers(l *storage.Limits) [10]uint64 {
+	return [10]uint64{
 		fromInt(l.Key), fromInt(l.Value), fromInt(l.Ops), fromInt(l.WriteBytes), fromInt(l.GetKeys),
 		fromDuration(l.TTLPrecision), window(l.IDWindow), fromInt(l.IDCount),
+		fromInt(l.Changes), window(l.ChangesAge),
 	}
 }
 
@@ -207,7 +210,7 @@ func decodeLimits(b []byte, l *storage.Limits) error {
 			}
 		}
 		var v uint64
-		if tag < limitKey || tag > limitIDCount || tag&7 != wireVarint {
+		if tag < limitKey || tag > limitChangesAge || tag&7 != wireVarint {
 			i = skip(b, next, tag, limitFields)
 		} else {
 			v, i = uvarint(b, next)
@@ -232,6 +235,10 @@ func decodeLimits(b []byte, l *storage.Limits) error {
 			l.IDWindow = toDuration(v)
 		case limitIDCount:
 			l.IDCount = toInt(v)
+		case limitChanges:
+			l.Changes = toInt(v)
+		case limitChangesAge:
+			l.ChangesAge = toDuration(v)
 		}
 	}
 	return nil

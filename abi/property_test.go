@@ -82,6 +82,23 @@ func TestRoundTripProperty(t *testing.T) {
 		b := same(t, pagePB(&want), abi.AppendPage(nil, &want))
 		equal(t, abi.DecodePage(b, &got), want, &got)
 	}))
+	t.Run("changes", rapid.MakeCheck(func(t *rapid.T) {
+		want := storage.ChangeQuery{Start: plains.Draw(t, "start"), End: optionals.Draw(t, "end"), After: numbers.Draw(t, "after"),
+			FromNow: rapid.Bool().Draw(t, "from now"), Limit: rapid.IntMin(0).Draw(t, "limit"), MaxBytes: rapid.IntMin(0).Draw(t, "max bytes"),
+			Wait: durations.Draw(t, "wait")}
+		var got storage.ChangeQuery
+		b := same(t, changeQueryPB(&want), abi.AppendChangeQuery(nil, &want))
+		equal(t, abi.DecodeChangeQuery(b, &got), want, &got)
+	}))
+	t.Run("change page", rapid.MakeCheck(func(t *rapid.T) {
+		want := storage.ChangePage{Changes: rapid.SliceOfN(changes, 1, 5).Draw(t, "changes"), Next: numbers.Draw(t, "next")}
+		var got storage.ChangePage
+		b := same(t, changePagePB(&want), abi.AppendChangePage(nil, &want))
+		equal(t, abi.DecodeChangePage(b, &got), want, &got)
+		if n := abi.ChangePageSize(&want); n != len(b) {
+			t.Fatalf("its size is said to be %d and is %d", n, len(b))
+		}
+	}))
 	t.Run("version", rapid.MakeCheck(func(t *rapid.T) {
 		want := numbers.Draw(t, "version")
 		b := same(t, &pb.ApplyResponse{Version: want}, abi.AppendVersion(nil, want))
@@ -102,7 +119,7 @@ func TestRoundTripProperty(t *testing.T) {
 		equal(t, abi.DecodeHealth(b, &got), want, &got)
 	}))
 	t.Run("error", rapid.MakeCheck(func(t *rapid.T) {
-		want := &storage.Error{Code: storage.Code(rapid.Uint8Range(1, 21).Draw(t, "code")), Op: texts.Draw(t, "op"),
+		want := &storage.Error{Code: storage.Code(rapid.Uint8Range(1, 22).Draw(t, "code")), Op: texts.Draw(t, "op"),
 			Layer: texts.Draw(t, "layer"), Msg: texts.Draw(t, "message"), RetryAfter: durations.Draw(t, "retry after"),
 			Unknown: rapid.Bool().Draw(t, "unknown"), Check: rapid.IntMin(0).Draw(t, "check"),
 			Limit: storage.Limit{Kind: texts.Draw(t, "kind"), Max: rapid.Int64().Draw(t, "max"),
@@ -171,5 +188,9 @@ var (
 	ops = rapid.Custom(func(t *rapid.T) storage.Op {
 		return storage.Op{Kind: storage.OpKind(rapid.Uint8().Draw(t, "kind")), Key: plains.Draw(t, "key"),
 			End: optionals.Draw(t, "end"), Value: plains.Draw(t, "value"), ExpiresAt: times.Draw(t, "expires")}
+	})
+	changes = rapid.Custom(func(t *rapid.T) storage.Change {
+		return storage.Change{Kind: storage.ChangeKind(rapid.Uint8().Draw(t, "kind")), Key: plains.Draw(t, "key"), End: optionals.Draw(t, "end"),
+			Value: plains.Draw(t, "value"), ExpiresAt: times.Draw(t, "expires"), Version: numbers.Draw(t, "version")}
 	})
 )

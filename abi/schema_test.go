@@ -71,6 +71,16 @@ var codecs = []codec{
 		err := abi.DecodePage(b, &p)
 		return abi.AppendPage(dst, &p), err
 	}},
+	{"ChangeQuery", &pb.ChangesRequest{}, func(dst, b []byte) ([]byte, error) {
+		var q storage.ChangeQuery
+		err := abi.DecodeChangeQuery(b, &q)
+		return abi.AppendChangeQuery(dst, &q), err
+	}},
+	{"ChangePage", &pb.ChangePage{}, func(dst, b []byte) ([]byte, error) {
+		var p storage.ChangePage
+		err := abi.DecodeChangePage(b, &p)
+		return abi.AppendChangePage(dst, &p), err
+	}},
 	{"Version", &pb.ApplyResponse{}, func(dst, b []byte) ([]byte, error) {
 		v, err := abi.DecodeVersion(b)
 		return abi.AppendVersion(dst, v), err
@@ -195,6 +205,8 @@ var rules = map[protoreflect.FullName]func(value []byte) error{
 	"plinth.backend.v1.Item.expires_at":     notNegative,
 	"plinth.backend.v1.Op.expires_at":       notNegative,
 	"plinth.backend.v1.WriteSet.id":         sixteen,
+	"plinth.backend.v1.Change.kind":         small,
+	"plinth.backend.v1.Change.expires_at":   notNegative,
 	"plinth.backend.v1.Check.kind":          small,
 	"plinth.backend.v1.Op.kind":             small,
 	"plinth.backend.v1.HealthRequest.probe": small,
@@ -239,17 +251,25 @@ func kept(m proto.Message) {
 		m.Incarnation = zeroIsNone(m.Incarnation)
 		if l := m.Limits; l != nil {
 			l.ProtoReflect().SetUnknown(nil)
-			for _, v := range []*uint64{&l.Key, &l.Value, &l.Ops, &l.WriteBytes, &l.GetKeys, &l.IdCount} {
+			for _, v := range []*uint64{&l.Key, &l.Value, &l.Ops, &l.WriteBytes, &l.GetKeys, &l.IdCount, &l.Changes} {
 				*v = min(*v, math.MaxInt)
 			}
 			l.TtlPrecisionMs = atMost(l.TtlPrecisionMs, longestWindow, longestPrecision)
-			l.IdWindowMs = min(l.IdWindowMs, longestWindow)
+			l.IdWindowMs, l.ChangesAgeMs = min(l.IdWindowMs, longestWindow), min(l.ChangesAgeMs, longestWindow)
 			if proto.Equal(l, &pb.Limits{}) {
 				m.Limits = nil
 			}
 		}
 	case *pb.ScanRequest:
 		m.Limit, m.MaxBytes = min(m.Limit, math.MaxInt), min(m.MaxBytes, math.MaxInt)
+	case *pb.ChangesRequest:
+		m.Limit, m.MaxBytes = min(m.Limit, math.MaxInt), min(m.MaxBytes, math.MaxInt)
+		m.WaitMs = atMost(m.WaitMs, longestWindow, longestPrecision)
+	case *pb.ChangePage:
+		for _, c := range m.Changes {
+			c.ProtoReflect().SetUnknown(nil)
+			c.ExpiresAt = keptExpiry(c.ExpiresAt)
+		}
 	case *pb.WriteSet:
 		m.Id = zeroIsNone(m.Id)
 		for _, c := range m.Checks {

@@ -24,6 +24,10 @@ func (a *atomicBackend) Scan(ctx context.Context, q storage.Query) (storage.Page
 	return a.now.Load().Scan(ctx, q)
 }
 
+func (a *atomicBackend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return a.now.Load().Changes(ctx, q)
+}
+
 func (a *atomicBackend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	return a.now.Load().Apply(ctx, w)
 }
@@ -55,6 +59,11 @@ func (e *entering) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, 
 func (e *entering) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	e.entered <- struct{}{}
 	return e.next.Scan(ctx, q)
+}
+
+func (e *entering) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	e.entered <- struct{}{}
+	return e.next.Changes(ctx, q)
 }
 
 func (e *entering) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {

@@ -93,6 +93,39 @@ func (c *Client) Scan(ctx context.Context, q storage.Query) (storage.Page, error
 	return page.Page, nil
 }
 
+// Changes asks the server, which waits. The changes share one copy of the answer.
+func (c *Client) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	info := c.info.Load()
+	err := q.Validate()
+	if err == nil && !info.Caps.Has(storage.CapChanges) {
+		err = &storage.Error{Code: storage.Unsupported, Msg: "the server's store has no changes"}
+	}
+	if err != nil {
+		return storage.ChangePage{}, c.error("changes", storage.AsError(err))
+	}
+	q = q.Cut(info.Limits)
+	own, done := c.calls.Within(ctx) // a client that is closed does not wait
+	defer done()
+	end := time.Now().Add(q.Wait)
+	var page abigrpc.ChangePage
+	ahead, err := c.readAgain(own, "changes", q.Wait, func() (string, abigrpc.Message, abigrpc.Message) {
+		q.Wait = min(q.Wait, max(0, time.Until(end)))
+		return abigrpc.MethodChanges, &abigrpc.ChangesRequest{Query: q}, &page
+	})
+	if err != nil && own.Err() != nil && ctx.Err() == nil {
+		err = c.error("changes", &storage.Error{Code: storage.ShuttingDown})
+	}
+	if err != nil {
+		return storage.ChangePage{}, err
+	}
+	if err := answer.Changes(&q, &page.ChangePage); err != nil {
+		return storage.ChangePage{}, c.unreadable("changes", err)
+	}
+	answer.PresentChanges(page.Changes)
+	abigrpc.ShiftChanges(page.Changes, -ahead)
+	return page.ChangePage, nil
+}
+
 // Health asks the server, but for liveness, which is ours. A server that cannot be
 // reached is unhealthy.
 func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
@@ -119,12 +152,19 @@ func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 // read asks until there is an answer, or it has been tried often enough. It
 // answers how far the server's clock is ahead.
 func (c *Client) read(ctx context.Context, op, method string, request, reply abigrpc.Message) (ahead time.Duration, err error) {
+	return c.readAgain(ctx, op, 0, func() (string, abigrpc.Message, abigrpc.Message) { return method, request, reply })
+}
+
+// readAgain is read of a call that says anew what it asks in each attempt, and that the
+// server may let wait.
+func (c *Client) readAgain(ctx context.Context, op string, wait time.Duration, call func() (method string, request, reply abigrpc.Message)) (ahead time.Duration, err error) {
 	if !c.calls.Enter() {
 		return 0, c.error(op, &storage.Error{Code: storage.ShuttingDown})
 	}
 	defer c.calls.Leave()
 	for n := 1; ; n++ {
-		ahead, again, err := c.readOnce(ctx, op, method, request, reply)
+		method, request, reply := call()
+		ahead, again, err := c.readOnce(ctx, op, method, wait, request, reply)
 		if err == nil {
 			return ahead, nil
 		}
@@ -137,7 +177,7 @@ func (c *Client) read(ctx context.Context, op, method string, request, reply abi
 	}
 }
 
-func (c *Client) readOnce(ctx context.Context, op, method string, request, reply abigrpc.Message) (ahead time.Duration, again bool, _ error) {
+func (c *Client) readOnce(ctx context.Context, op, method string, wait time.Duration, request, reply abigrpc.Message) (ahead time.Duration, again bool, _ error) {
 	if ctx.Err() != nil {
 		return 0, false, storage.ContextError(ctx)
 	}
@@ -147,7 +187,7 @@ func (c *Client) readOnce(ctx context.Context, op, method string, request, reply
 			e := storage.AsError(err)
 			return 0, e.Code == storage.Unavailable, c.error(op, e)
 		}
-		err = c.invoke(ctx, l, method, request, reply)
+		err = c.invoke(ctx, l, method, wait, request, reply)
 		ahead = l.ahead()
 		l.release()
 		if err == nil {
@@ -163,10 +203,10 @@ func (c *Client) readOnce(ctx context.Context, op, method string, request, reply
 	return 0, true, c.error(op, &storage.Error{Code: storage.Unavailable, Msg: c.config.Address + ": the connection is lost again and again"})
 }
 
-func (c *Client) invoke(ctx context.Context, l *link, method string, request, reply abigrpc.Message) error {
+func (c *Client) invoke(ctx context.Context, l *link, method string, wait time.Duration, request, reply abigrpc.Message) error {
 	if c.config.AttemptTimeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.config.AttemptTimeout)
+		ctx, cancel = context.WithTimeout(ctx, c.config.AttemptTimeout+wait)
 		defer cancel()
 	}
 	return l.conn.Invoke(metadata.NewOutgoingContext(ctx, c.metadata), method, request, reply)

@@ -290,10 +290,10 @@ func (b *builder) backend(ctx context.Context, store string) (_ *backend, untrie
 		if err != nil && !errors.Is(err, storage.ErrUnsupported) {
 			return nil, nil, b.failed(p, bc, path, err)
 		}
-		return standIn(tried, p.Shared()), err, nil
+		return b.h.standIn(tried, p), err, nil
 	}
 	if b.postponed[store] || b.dry {
-		return standIn(would{info: anything}, p.Shared()), nil, nil
+		return b.h.standIn(would{info: anything}, p), nil, nil
 	}
 	opened, err := b.h.openBackend(ctx, p, store, bc.Config)
 	if err != nil {
@@ -321,7 +321,7 @@ func (h *Host) openBackend(ctx context.Context, p *plugin, store string, own *co
 		return nil, err
 	}
 	h.holdPlugin(p)
-	b := &backend{Backend: opened, hub: h.hub(opened), store: store, plugin: p, config: own, shared: p.Shared(), opened: true, users: 1}
+	b := &backend{Backend: opened, hub: h.hub(opened, p), store: store, plugin: p, config: own, shared: p.Shared(), opened: true, users: 1}
 	opened.WhenLost(b.hub.StateLost)
 	if err := h.unfinished(ctx, b); err != nil {
 		return nil, errors.Join(err, h.releaseBackend(context.WithoutCancel(ctx), b))

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
@@ -37,9 +38,18 @@ func (h *Host) clockWorry() string {
 	return ""
 }
 
-// hub returns a hub over b whose health knows of the clock.
-func (h *Host) hub(b storage.Backend) *wrappers.Hub {
+// hub returns a hub over a backend of p, whose health knows of the clock.
+func (h *Host) hub(b storage.Backend, p *plugin) *wrappers.Hub {
 	hub := wrappers.NewHub(b)
 	hub.Worry(h.clockWorry)
+	if p.keepsChanges() {
+		hub.KeepChanges(h.clock.Now)
+	}
 	return hub
+}
+
+// keepsChanges reports whether the hub keeps the changes of p's backends: nobody writes past
+// it to what is linked in, or a module of this process. A process may share what it stores.
+func (p *plugin) keepsChanges() bool {
+	return !p.Shared() && (p.Kind() == carrier.Native || p.Kind() == carrier.Wasm)
 }

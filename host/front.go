@@ -107,6 +107,32 @@ func (f *front) Scan(ctx context.Context, q storage.Query) (storage.Page, error)
 	return p.top.Scan(ctx, q)
 }
 
+// Changes waits in the pipeline in force: one that is shut meanwhile ends the wait, which
+// goes on in the next.
+func (f *front) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	end := time.Now().Add(q.Wait)
+	for {
+		p, gate, err := f.enter(ctx, false)
+		if err != nil {
+			return storage.ChangePage{}, err
+		}
+		page, err, shut := changesWithin(ctx, p, gate, q)
+		if !shut {
+			return page, err
+		}
+		q.Wait = min(q.Wait, max(0, time.Until(end)))
+	}
+}
+
+// changesWithin asks p for changes until its gate is shut, and leaves the gate.
+func changesWithin(ctx context.Context, p *pipeline, gate *drain.Gate, q storage.ChangeQuery) (_ storage.ChangePage, err error, shut bool) {
+	defer gate.Leave()
+	own, done := gate.Within(ctx)
+	defer done()
+	page, err := p.top.Changes(own, q)
+	return page, err, err != nil && own.Err() != nil && ctx.Err() == nil
+}
+
 func (f *front) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	p, gate, err := f.enter(ctx, true)
 	if err != nil {
@@ -164,6 +190,10 @@ func (a *absent) GetMany(context.Context, [][]byte) ([]storage.Item, error) { re
 
 func (a *absent) Scan(context.Context, storage.Query) (storage.Page, error) {
 	return storage.Page{}, a.err()
+}
+
+func (a *absent) Changes(context.Context, storage.ChangeQuery) (storage.ChangePage, error) {
+	return storage.ChangePage{}, a.err()
 }
 
 func (a *absent) Apply(context.Context, *storage.WriteSet) (uint64, error) { return 0, a.err() }

@@ -91,6 +91,11 @@ func (b *backend) failed() bool {
 // durable reports whether its items survive its end.
 func (b *backend) durable() bool { return b.Info().Caps.Has(storage.CapDurable) }
 
+// standIn is a stand-in for a backend of p.
+func (h *Host) standIn(b storage.Backend, p *plugin) *backend {
+	return &backend{Backend: b, hub: h.hub(b, p), shared: p.Shared()}
+}
+
 // standIn is a backend in the place of one that is not open.
 func standIn(b storage.Backend, shared bool) *backend {
 	return &backend{Backend: b, hub: wrappers.NewHub(b), shared: shared}

@@ -173,6 +173,22 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (page storage.Page,
 	return b.next.Scan(ctx, q)
 }
 
+// Changes is recorded as changes, with the number of changes. Its duration has the wait in it.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (page storage.ChangePage, err error) {
+	if b.idle(ctx) {
+		return b.next.Changes(ctx, q)
+	}
+	ctx, c := b.begin(ctx, opChanges)
+	defer func() {
+		c.count("db.response.returned_rows", len(page.Changes))
+		b.end(ctx, &c, err)
+	}()
+	if b.asks(&c) {
+		c.labels = b.ofRange(q.Start, q.End)
+	}
+	return b.next.Changes(ctx, q)
+}
+
 // Apply is recorded as what the application did: set, delete, compare_and_set,
 // compare_and_delete, clear_range, or commit.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (version uint64, err error) {

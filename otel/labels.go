@@ -23,7 +23,7 @@ const (
 const maxTenantName = 64
 
 // outcomes is one more than the highest code that has attributes of its own.
-const outcomes = int(storage.Unauthenticated) + 1
+const outcomes = int(storage.VersionGone) + 1
 
 // labels are the attributes of one tenant's calls: each set is made when it is
 // first needed, and once.

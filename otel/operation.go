@@ -9,6 +9,7 @@ const (
 	opGet operation = iota
 	opGetMany
 	opScan
+	opChanges
 	opSet
 	opDelete
 	opCompareAndSet
@@ -20,7 +21,7 @@ const (
 	operations
 )
 
-var operationNames = [operations]string{"get", "get_many", "scan", "set", "delete", "compare_and_set",
+var operationNames = [operations]string{"get", "get_many", "scan", "changes", "set", "delete", "compare_and_set",
 	"compare_and_delete", "clear_range", "commit", "health"}
 
 // operationOf names an Apply by what an application did: everything but a single

@@ -133,6 +133,8 @@ func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) 
 		return a.getMany(dst, f.Message, budget)
 	case abi.OpScan:
 		return a.scan(dst, f.Message, budget)
+	case abi.OpChanges:
+		return a.changes(dst, f.Message, budget)
 	case abi.OpHealth:
 		probe, err := abi.DecodeProbe(f.Message)
 		if err != nil {
@@ -280,6 +282,34 @@ func (a *Answerer) scan(dst, message []byte, budget int) ([]byte, error) {
 		return dst, storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(size))
 	}
 	return abi.AppendPage(dst, &page), nil
+}
+
+// changes keeps the page within the budget, but for a write set that is larger alone. A call
+// that nobody can end does not wait: others wait for it.
+func (a *Answerer) changes(dst, message []byte, budget int) ([]byte, error) {
+	var q storage.ChangeQuery
+	if err := abi.DecodeChangeQuery(message, &q); err != nil {
+		return dst, err
+	}
+	most := max(budget/2, 1)
+	if q.MaxBytes == 0 {
+		q.MaxBytes = usualBytes
+	}
+	q.MaxBytes = min(q.MaxBytes, most)
+	if changes := max(most/itemExtra, 1); q.Limit > changes || q.Limit == 0 && usualItems > changes {
+		q.Limit = changes
+	}
+	if q.Wait = min(q.Wait, storage.MostWait); a.ctx.Done() == nil {
+		q.Wait = 0
+	}
+	page, err := a.b.Changes(&a.ctx, q)
+	if err != nil {
+		return dst, err
+	}
+	if size := abi.ChangePageSize(&page); size > budget {
+		return dst, storage.LimitError(storage.RangeLimit, "answer bytes", int64(budget), int64(size))
+	}
+	return abi.AppendChangePage(dst, &page), nil
 }
 
 // PanicError returns the error for a panic of a backend: Internal with its text. Whether

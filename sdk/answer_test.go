@@ -69,7 +69,7 @@ func TestAnswers(t *testing.T) {
 		{"a probe that there is not", abi.OpHealth, abi.AppendProbe(nil, 99), storage.InvalidArgument},
 		{"no probe", abi.OpHealth, nil, storage.InvalidArgument},
 		{"an unknown op", 99, nil, storage.Unsupported},
-		{"watch, which is reserved", abi.OpWatch, nil, storage.Unsupported},
+		{"changes, which it has not", abi.OpChanges, nil, storage.Unsupported},
 		{"garbage", abi.OpApply, []byte{0xFF}, storage.Serialization},
 	} {
 		f := request(t, c.op, &abi.Header{Now: 1}, c.message)

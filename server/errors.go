@@ -51,6 +51,7 @@ var statuses = map[storage.Code]int{
 	storage.TxnDone:          http.StatusInternalServerError,
 	storage.Canceled:         http.StatusServiceUnavailable,
 	storage.Unauthenticated:  http.StatusUnauthorized,
+	storage.VersionGone:      http.StatusGone,
 }
 
 // problem is an application/problem+json.

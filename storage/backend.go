@@ -27,6 +27,13 @@ type Backend interface {
 	// [ErrConflict] with the index of the first one in Error.Check.
 	Apply(ctx context.Context, w *WriteSet) (version uint64, err error)
 
+	// Changes answers a page of what changed after a version, and waits for something to
+	// change if q says so; needs [CapChanges]. A version that is no longer kept, or that the
+	// store has not come to, is [ErrVersionGone]: the caller scans, and goes on from the
+	// version of that page. A wait that ends without a change is an empty page, no error.
+	// The backend keeps nothing of a follower between two pages.
+	Changes(ctx context.Context, q ChangeQuery) (ChangePage, error)
+
 	// Health answers what p asks. An error means that the check itself failed.
 	Health(ctx context.Context, p Probe) (Health, error)
 

@@ -38,14 +38,15 @@ const (
 	TxnDone          Code = 19 // the transaction is over
 	Canceled         Code = 20 // the caller left before anything was done
 	Unauthenticated  Code = 21
+	VersionGone      Code = 22 // the changes after this version are not kept, or it never was
 
-	codesEnd = Unauthenticated + 1
+	codesEnd = VersionGone + 1
 )
 
 var codeNames = [...]string{"ok", "not_found", "conflict", "unavailable", "serialization", "internal", "timeout",
 	"retries_exhausted", "circuit_open", "size_limit", "range_limit", "rate_limited", "shutting_down", "outcome_unknown",
 	"unsupported", "invalid_argument", "already_exists", "permission_denied", "no_space", "txn_done", "canceled",
-	"unauthenticated"}
+	"unauthenticated", "version_gone"}
 
 // Name returns the code's name in snake_case, as protocols show it.
 func (c Code) Name() string {
@@ -85,6 +86,7 @@ const (
 	ErrTxnDone          = TxnDone
 	ErrCanceled         = Canceled
 	ErrUnauthenticated  = Unauthenticated
+	ErrVersionGone      = VersionGone
 )
 
 // Error is an error of a storage call with what is known about it. Its text never
@@ -176,7 +178,8 @@ var codeTexts = [...]string{"ok", "key not found", "conflict: a check failed", "
 	"serialization failed", "internal error", "timeout", "retries exhausted", "circuit breaker is open",
 	"size limit exceeded", "range limit exceeded", "rate limit exceeded", "shutting down",
 	"outcome unknown: the write may have been applied", "unsupported", "invalid argument", "already exists",
-	"permission denied", "no space left", "the transaction is over", "canceled", "unauthenticated", "unknown error"}
+	"permission denied", "no space left", "the transaction is over", "canceled", "unauthenticated",
+	"the changes after this version are not kept", "unknown error"}
 
 // Unwrap is the cause.
 func (e *Error) Unwrap() error { return e.Err }

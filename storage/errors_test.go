@@ -45,13 +45,14 @@ var sentinels = map[storage.Code]error{
 	storage.OutcomeUnknown: storage.ErrOutcomeUnknown, storage.Unsupported: storage.ErrUnsupported, storage.InvalidArgument: storage.ErrInvalidArgument,
 	storage.AlreadyExists: storage.ErrAlreadyExists, storage.PermissionDenied: storage.ErrPermissionDenied, storage.NoSpace: storage.ErrNoSpace,
 	storage.TxnDone: storage.ErrTxnDone, storage.Canceled: storage.ErrCanceled, storage.Unauthenticated: storage.ErrUnauthenticated,
+	storage.VersionGone: storage.ErrVersionGone,
 }
 
 // Codes and names are on the wire and in protocols: neither may ever change.
 func TestCodes(t *testing.T) {
 	names := []string{"ok", "not_found", "conflict", "unavailable", "serialization", "internal", "timeout", "retries_exhausted", "circuit_open",
 		"size_limit", "range_limit", "rate_limited", "shutting_down", "outcome_unknown", "unsupported", "invalid_argument", "already_exists",
-		"permission_denied", "no_space", "txn_done", "canceled", "unauthenticated"}
+		"permission_denied", "no_space", "txn_done", "canceled", "unauthenticated", "version_gone"}
 	for i, name := range names {
 		if c := storage.Code(i); c.Name() != name || !c.Known() {
 			t.Errorf("code %d is called %q, known %t; want %q", i, c.Name(), c.Known(), name)

@@ -35,12 +35,13 @@ const (
 	CapDurable                       // an acknowledged write survives a crash
 	CapIdempotent                    // a repeat of a write set with an ID is harmless
 	CapStateless                     // the plugin keeps nothing between calls; it may have several instances
+	CapChanges                       // Changes works
 
 	capsEnd
 )
 
 var capNames = [...]string{"versions", "ttl", "expiry_on_read", "atomic", "check_only", "range_check", "ordered",
-	"reverse", "snapshot_scan", "snapshot_get", "durable", "idempotent", "stateless"}
+	"reverse", "snapshot_scan", "snapshot_get", "durable", "idempotent", "stateless", "changes"}
 
 // Has tells whether all of want are there.
 func (c Caps) Has(want Caps) bool { return c&want == want }
@@ -85,6 +86,11 @@ type Limits struct {
 	// limited by it.
 	IDWindow time.Duration
 	IDCount  int
+	// Changes is how many of the latest changes a backend keeps at most, ChangesAge for how
+	// long it keeps one at most: a follower that is further behind is VersionGone. Zero: not
+	// limited by it.
+	Changes    int
+	ChangesAge time.Duration
 }
 
 // TooLong tells whether no item can have this key.
@@ -102,14 +108,16 @@ func (l Limits) CheckGetKeys(n int) error { return checkLimit("keys", l.GetKeys,
 // Tighten is the stricter of the two in every limit.
 func (l Limits) Tighten(o Limits) Limits {
 	for _, p := range []struct{ have, want *int }{{&l.Key, &o.Key}, {&l.Value, &o.Value}, {&l.Ops, &o.Ops},
-		{&l.WriteBytes, &o.WriteBytes}, {&l.GetKeys, &o.GetKeys}, {&l.IDCount, &o.IDCount}} {
+		{&l.WriteBytes, &o.WriteBytes}, {&l.GetKeys, &o.GetKeys}, {&l.IDCount, &o.IDCount}, {&l.Changes, &o.Changes}} {
 		if *p.want > 0 && (*p.have == 0 || *p.want < *p.have) {
 			*p.have = *p.want
 		}
 	}
 	l.TTLPrecision = max(l.TTLPrecision, o.TTLPrecision)
-	if o.IDWindow > 0 && (l.IDWindow == 0 || o.IDWindow < l.IDWindow) {
-		l.IDWindow = o.IDWindow
+	for _, p := range []struct{ have, want *time.Duration }{{&l.IDWindow, &o.IDWindow}, {&l.ChangesAge, &o.ChangesAge}} {
+		if *p.want > 0 && (*p.have == 0 || *p.want < *p.have) {
+			*p.have = *p.want
+		}
 	}
 	return l
 }

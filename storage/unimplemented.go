@@ -27,6 +27,11 @@ func (UnimplementedBackend) Apply(context.Context, *WriteSet) (uint64, error) {
 	return 0, unimplemented("apply")
 }
 
+// Changes answers [ErrUnsupported].
+func (UnimplementedBackend) Changes(context.Context, ChangeQuery) (ChangePage, error) {
+	return ChangePage{}, unimplemented("changes")
+}
+
 // Health answers [ErrUnsupported].
 func (UnimplementedBackend) Health(context.Context, Probe) (Health, error) {
 	return Health{}, unimplemented("health")

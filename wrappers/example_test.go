@@ -52,6 +52,10 @@ func (r *reserved) Scan(ctx context.Context, q storage.Query) (storage.Page, err
 	return r.next.Scan(ctx, q)
 }
 
+func (r *reserved) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return r.next.Changes(ctx, q)
+}
+
 func (r *reserved) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return r.next.Health(ctx, p)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -13,6 +14,10 @@ import (
 // If the key exists when the backend is opened, the transfer was incomplete. A hub refuses
 // any other item under this key.
 var TransferMark = []byte("\x00plinth/transfer")
+
+// ExpiryMark is the key that a hub puts and deletes in one write set, so that the expiry of
+// other items has a version. Nobody ever sees an item under it.
+var ExpiryMark = []byte("\x00plinth/expiry")
 
 // Watcher is notified of every write to a backend, from whichever store. Its
 // methods are called one at a time and must not call the backend or the hub.
@@ -36,18 +41,22 @@ type Watchable interface {
 // writes: a cache must drop keys that were written through any pipeline of its backend.
 // The host keeps one hub per backend, for the lifetime of the backend.
 type Hub struct {
-	next     storage.Backend
-	watched  atomic.Bool
-	mu       sync.Mutex
-	watchers []Watcher
-	applies  map[*storage.WriteSet]struct{} // those in flight
-	known    atomic.Pointer[[16]byte]       // the incarnation that watchers know
-	worry    func() string
+	next      storage.Backend
+	watched   atomic.Bool
+	mu        sync.Mutex
+	watchers  []Watcher
+	applies   map[*storage.WriteSet]*flight // those in flight; nil values: nobody follows
+	known     atomic.Pointer[[16]byte]      // the incarnation that watchers know
+	worry     func() string
+	clock     func() time.Time // nil: the hub keeps no changes
+	ring      *ring            // nil: nobody follows
+	following atomic.Bool      // there is a ring
+	feed      Feed
 }
 
 // NewHub returns a hub over b. It never closes b.
 func NewHub(b storage.Backend) *Hub {
-	h := &Hub{next: b, applies: map[*storage.WriteSet]struct{}{}}
+	h := &Hub{next: b, applies: map[*storage.WriteSet]*flight{}}
 	incarnation := b.Info().Incarnation
 	h.known.Store(&incarnation)
 	return h
@@ -74,7 +83,7 @@ func (h *Hub) unwatch(w Watcher) {
 			break
 		}
 	}
-	h.watched.Store(len(h.watchers) > 0)
+	h.watched.Store(len(h.watchers) > 0 || h.ring != nil)
 }
 
 // Worry sets f, which every health check calls: if f returns a reason, a healthy backend is
@@ -89,6 +98,12 @@ func (h *Hub) Backend() storage.Backend { return (*hubBackend)(h) }
 func (h *Hub) StateLost() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.lost()
+}
+
+// lost tells everybody that the state is gone. The lock is held.
+func (h *Hub) lost() {
+	h.drop()
 	for _, w := range h.watchers {
 		w.Lost()
 	}
@@ -107,25 +122,31 @@ func (h *Hub) same() {
 	defer h.mu.Unlock()
 	if *h.known.Load() != now {
 		h.known.Store(&now)
-		for _, w := range h.watchers {
-			w.Lost()
-		}
+		h.lost()
 	}
 }
 
 func (h *Hub) begin(w *storage.WriteSet) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.applies[w] = struct{}{}
+	h.applies[w] = h.ring.begin()
 	for _, watcher := range h.watchers {
 		watcher.Begin(w)
 	}
 }
 
-func (h *Hub) end(w *storage.WriteSet, err error) {
+func (h *Hub) end(w *storage.WriteSet, version uint64, err error) {
+	var made []storage.Change
+	if err == nil && h.following.Load() {
+		made = changesOf(w, h.clock()) // a copy, which nobody waits for
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	f := h.applies[w]
 	delete(h.applies, w)
+	if h.ring != nil && f != nil {
+		h.ended(f, w, version, err, made)
+	}
 	for _, watcher := range h.watchers {
 		watcher.End(w, err)
 	}
@@ -155,19 +176,35 @@ func (b *hubBackend) Scan(ctx context.Context, q storage.Query) (storage.Page, e
 // a caller may apply one write set twice at once.
 func (b *hubBackend) Apply(ctx context.Context, w *storage.WriteSet) (version uint64, err error) {
 	for i := range w.Ops {
-		if o := &w.Ops[i]; o.Kind == storage.OpPut && len(o.Key) == len(TransferMark) && bytes.Equal(o.Key, TransferMark) {
-			return 0, storage.Errorf(storage.InvalidArgument, "the key %q is the host's own", TransferMark)
+		if o := &w.Ops[i]; o.Kind == storage.OpPut && reserved(o.Key) {
+			return 0, storage.Errorf(storage.InvalidArgument, "the key %q is the host's own", o.Key)
 		}
 	}
-	h, own := b.hub(), *w
-	h.begin(&own)
+	own := *w
+	return b.hub().apply(ctx, &own)
+}
+
+// reserved reports whether key is the host's own.
+func reserved(key []byte) bool {
+	return len(key) > 0 && key[0] == 0 && (bytes.Equal(key, TransferMark) || bytes.Equal(key, ExpiryMark))
+}
+
+// apply is Apply of a write set that nobody else has.
+func (h *Hub) apply(ctx context.Context, own *storage.WriteSet) (version uint64, err error) {
+	h.begin(own)
 	err = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true} // should next panic
 	defer func() {
-		h.end(&own, err)
+		h.end(own, version, err)
 		h.same()
 	}()
-	version, err = b.next.Apply(ctx, &own)
+	version, err = h.next.Apply(ctx, own)
 	return version, err
+}
+
+// Changes answers what the hub keeps, or what the backend does if it has changes itself.
+func (b *hubBackend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	defer b.hub().same()
+	return b.hub().changes(ctx, q)
 }
 
 func (b *hubBackend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
@@ -181,7 +218,15 @@ func (b *hubBackend) Health(ctx context.Context, p storage.Probe) (storage.Healt
 	return health, err
 }
 
-func (b *hubBackend) Info() storage.Info { return b.next.Info() }
+// Info is the backend's, with the changes that the hub keeps.
+func (b *hubBackend) Info() storage.Info {
+	info := b.next.Info()
+	if b.hub().keeps(info.Caps) {
+		info.Caps |= storage.CapChanges
+		info.Limits.Changes = mostChanges
+	}
+	return info
+}
 
 // Close does nothing: the host owns the backend.
 func (b *hubBackend) Close(context.Context) error { return nil }

@@ -2,6 +2,7 @@ package wrappers_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,15 +35,24 @@ func (d *diary) reads(t *testing.T, want string) {
 // during runs something in the middle of an apply.
 type during struct {
 	storage.Backend
-	apply       func()
-	incarnation byte
+	apply, after func()
+	fails        error
+	version      uint64 // that is answered; 0: the backend's
+	incarnation  byte
 }
 
 func (d *during) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	if d.apply != nil {
 		d.apply()
 	}
-	return d.Backend.Apply(ctx, w)
+	version, err := d.Backend.Apply(ctx, w)
+	if d.after != nil {
+		d.after()
+	}
+	if d.version != 0 {
+		version = d.version
+	}
+	return version, errors.Join(err, d.fails)
 }
 
 func (d *during) Info() storage.Info {

@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/wrappers"
 )
 
 var update = flag.Bool("update", false, "write what the tests see into the pages")
@@ -28,7 +30,7 @@ func TestBackendsPage(t *testing.T) {
 	}
 	var infos []storage.Info
 	for _, e := range engines() {
-		infos = append(infos, e.byDefault())
+		infos = append(infos, asHosted(e))
 	}
 	table := backendsTable(infos)
 	if *update {
@@ -45,6 +47,24 @@ func TestBackendsPage(t *testing.T) {
 		}
 	}
 }
+
+// asHosted is what an engine is in a host, which keeps the changes of those that nobody else
+// writes to.
+func asHosted(e engine) storage.Info {
+	hub := wrappers.NewHub(told{info: e.byDefault()})
+	if e.name == config.Memory || e.name == pebblePlugin {
+		hub.KeepChanges(time.Now)
+	}
+	return hub.Backend().Info()
+}
+
+// told is a backend that only says what it is.
+type told struct {
+	storage.UnimplementedBackend
+	info storage.Info
+}
+
+func (t told) Info() storage.Info { return t.info }
 
 // backendsTable has a column for each backend.
 func backendsTable(all []storage.Info) string {
@@ -83,6 +103,19 @@ func backendsTable(all []storage.Info) string {
 			return "for " + i.Limits.IDWindow.String()
 		}
 		return "the last " + figure(i.Limits.IDCount)
+	})
+	row("changes kept at most", func(i storage.Info) string {
+		switch {
+		case !i.Caps.Has(storage.CapChanges):
+			return "–"
+		case i.Limits.Changes > 0 && i.Limits.ChangesAge > 0:
+			return fmt.Sprintf("the last %s, for %s", figure(i.Limits.Changes), i.Limits.ChangesAge)
+		case i.Limits.ChangesAge > 0:
+			return "for " + i.Limits.ChangesAge.String()
+		case i.Limits.Changes == 0:
+			return "all"
+		}
+		return "the last " + figure(i.Limits.Changes)
 	})
 	return b.String()
 }

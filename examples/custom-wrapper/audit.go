@@ -69,6 +69,10 @@ func (a *audit) Scan(ctx context.Context, q storage.Query) (storage.Page, error)
 	return a.next.Scan(ctx, q)
 }
 
+func (a *audit) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return a.next.Changes(ctx, q)
+}
+
 func (a *audit) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	version, err := a.next.Apply(ctx, w)
 	for _, op := range w.Ops {

@@ -10,10 +10,11 @@ import (
 
 // Message is what a call asks. Of its fields, that of its op has the question.
 type Message struct {
-	Keys   [][]byte          // of get_many
-	Query  storage.Query     // of scan
-	Writes *storage.WriteSet // of apply
-	Probe  storage.Probe     // of health
+	Keys    [][]byte            // of get_many
+	Query   storage.Query       // of scan
+	Changes storage.ChangeQuery // of changes
+	Writes  *storage.WriteSet   // of apply
+	Probe   storage.Probe       // of health
 }
 
 // Append appends m, of op, as the ABI has it.
@@ -23,6 +24,8 @@ func (m *Message) Append(dst []byte, op abi.Op) []byte {
 		return abi.AppendGetMany(dst, m.Keys)
 	case abi.OpScan:
 		return abi.AppendQuery(dst, &m.Query)
+	case abi.OpChanges:
+		return abi.AppendChangeQuery(dst, &m.Changes)
 	case abi.OpApply:
 		return abi.AppendWriteSet(dst, m.Writes)
 	case abi.OpHealth:
@@ -87,7 +90,11 @@ type Asked interface {
 
 // Calls are the calls of a backend whose plugin answers messages: all but Get, whose
 // way is each carrier's own. The items of an answer share one copy of it.
-type Calls struct{ To Asked }
+type Calls struct {
+	To Asked
+	// Followers wait for changes. Nobody copies it.
+	Followers *Followers
+}
 
 // GetMany asks the plugin.
 func (c Calls) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
@@ -125,6 +132,32 @@ func (c Calls) Scan(ctx context.Context, q storage.Query) (storage.Page, error) 
 	return page, nil
 }
 
+// Changes asks the plugin, and waits in its place.
+func (c Calls) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	info := c.To.Known()
+	if err := q.Validate(); err != nil {
+		return storage.ChangePage{}, c.To.Wrap(err)
+	}
+	page, err := c.Followers.Ask(ctx, q.Cut(info.Limits), c.changes)
+	if err != nil && storage.CodeOf(err) == storage.Canceled {
+		err = c.To.Wrap(err)
+	}
+	return page, err
+}
+
+// changes asks the plugin once.
+func (c Calls) changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	message, err := c.To.Ask(ctx, abi.OpChanges, Message{Changes: q})
+	if err != nil {
+		return storage.ChangePage{}, err
+	}
+	page, err := answer.ReadChanges(message, &q)
+	if err != nil {
+		return page, c.To.Wrap(Unreadable(abi.OpChanges, err))
+	}
+	return page, nil
+}
+
 // Apply asks the plugin, after what can be checked here has been.
 func (c Calls) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	info := c.To.Known()
@@ -136,6 +169,7 @@ func (c Calls) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	if err != nil {
 		return 0, answer.Refused(err, w)
 	}
+	c.Followers.Changed()
 	version, err := abi.DecodeVersion(message)
 	if err != nil {
 		return 0, c.To.Wrap(Unreadable(abi.OpApply, err))

@@ -17,13 +17,19 @@ type Gate struct {
 	n     atomic.Int64 // of calls, and the bit shut
 	once  sync.Once
 	empty chan struct{}
+	open  context.Context // ends when the gate is shut
+	end   context.CancelFunc
 }
 
 // shut is the bit of n that says that no more may enter.
 const shut = math.MinInt64
 
 // New is an open gate.
-func New() *Gate { return &Gate{empty: make(chan struct{})} }
+func New() *Gate {
+	g := &Gate{empty: make(chan struct{})}
+	g.open, g.end = context.WithCancel(context.Background())
+	return g
+}
 
 // Enter counts a call, which is to Leave; false: the gate is shut.
 func (g *Gate) Enter() bool {
@@ -44,8 +50,17 @@ func (g *Gate) Leave() {
 // Shut has no more calls enter. It is idempotent.
 func (g *Gate) Shut() {
 	g.n.Or(shut)
+	g.end()
 	g.n.Add(1)
 	g.Leave() // the last, if there is no call
+}
+
+// Within returns a context that ends with ctx, or when the gate is shut: for a call that
+// waits for something which may never happen. done releases it. It has no goroutine.
+func (g *Gate) Within(ctx context.Context) (_ context.Context, done func()) {
+	own, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(g.open, cancel)
+	return own, func() { stop(); cancel() }
 }
 
 // IsShut reports whether no more calls enter.

@@ -27,6 +27,9 @@ func (h hosts) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, erro
 func (h hosts) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	return h.any().Scan(ctx, q)
 }
+func (h hosts) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return h.any().Changes(ctx, q)
+}
 func (h hosts) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	return h.any().Apply(ctx, w)
 }

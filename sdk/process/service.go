@@ -24,7 +24,7 @@ func (s *server) service() *grpc.ServiceDesc {
 		method("Open", s.start),
 		method("Attach", s.attach),
 		method("Get", s.asking(abi.OpGet)), method("GetMany", s.asking(abi.OpGetMany)), method("Scan", s.asking(abi.OpScan)),
-		method("Apply", s.asking(abi.OpApply)), method("Health", s.asking(abi.OpHealth)),
+		method("Changes", s.asking(abi.OpChanges)), method("Apply", s.asking(abi.OpApply)), method("Health", s.asking(abi.OpHealth)),
 		method("Info", func(context.Context, *abigrpc.Empty) (any, error) {
 			b, err := s.get()
 			if err != nil {

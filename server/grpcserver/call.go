@@ -29,7 +29,8 @@ type call struct {
 	ctx     context.Context
 	caller  *caller // nil: unknown
 	account *budget.Account
-	slot    *slot // once the message is there
+	slot    *slot  // once the message is there
+	from    *slots // whose slot that is
 	store   *storage.Store
 	name    string        // of the store
 	offset  time.Duration // the server's clock minus the caller's
@@ -40,6 +41,7 @@ type call struct {
 	items          abigrpc.Items
 	scanRequest    abigrpc.ScanRequest
 	page           abigrpc.Page
+	changesRequest abigrpc.ChangesRequest
 	writeSet       abigrpc.WriteSet
 	applied        abigrpc.ApplyResponse
 }
@@ -94,7 +96,7 @@ func (c *call) run(f func(*call) error) error {
 	}
 	defer func() {
 		if c.slot != nil {
-			c.s.slots.give(c.slot)
+			c.from.give(c.slot)
 		}
 	}()
 	if err := c.target(); err != nil {
@@ -261,6 +263,7 @@ func (c *call) free() {
 	c.getRequest.Free()
 	c.getManyRequest.Free()
 	c.scanRequest.Free()
+	c.changesRequest.Free()
 	c.writeSet.Free()
 	const keep = 64
 	if cap(c.getManyRequest.Keys) > keep {
@@ -269,8 +272,8 @@ func (c *call) free() {
 	if cap(c.writeSet.Ops) > keep || cap(c.writeSet.Checks) > keep {
 		c.writeSet.Ops, c.writeSet.Checks = nil, nil
 	}
-	c.item.Item, c.items.Items, c.page.Page, c.scanRequest.Query = storage.Item{}, nil, storage.Page{}, storage.Query{}
-	c.s, c.stream, c.ctx, c.caller, c.account, c.slot, c.store = nil, nil, nil, nil, nil, nil, nil
+	c.item.Item, c.items.Items, c.page.Page, c.scanRequest.Query, c.changesRequest.Query = storage.Item{}, nil, storage.Page{}, storage.Query{}, storage.ChangeQuery{}
+	c.s, c.stream, c.ctx, c.caller, c.account, c.slot, c.from, c.store = nil, nil, nil, nil, nil, nil, nil, nil
 	calls.Put(c)
 }
 

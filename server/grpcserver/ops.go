@@ -17,7 +17,7 @@ import (
 func (s *Server) service() *grpc.ServiceDesc {
 	return &grpc.ServiceDesc{ServiceName: abigrpc.Service, Metadata: abigrpc.File(), Streams: []grpc.StreamDesc{
 		s.method("Get", (*call).get), s.method("GetMany", (*call).getMany), s.method("Scan", (*call).scan),
-		s.method("Apply", (*call).apply), s.method("Health", (*call).health), s.method("Info", (*call).info),
+		s.method("Changes", (*call).changes), s.method("Follow", (*call).follow), s.method("Apply", (*call).apply), s.method("Health", (*call).health), s.method("Info", (*call).info),
 		s.method("Close", (*call).close),
 	}}
 }

@@ -54,7 +54,7 @@ func (c *call) receive(m abigrpc.Message) error {
 	case err != nil:
 		return err
 	}
-	if c.slot = c.s.slots.take(c.ctx); c.slot == nil {
+	if c.slot, c.from = c.s.slots.take(c.ctx), c.s.slots; c.slot == nil {
 		return c.s.tooMany()
 	}
 	if r, ok := m.(interface{ Err() error }); ok {

@@ -37,7 +37,7 @@ func (c *call) send(m abigrpc.Message) error {
 	if err != nil || unsent < mostUnsent {
 		return err
 	}
-	c.s.slots.give(c.slot) // others may run: what is left is memory
+	c.from.give(c.slot) // others may run: what is left is memory
 	c.slot = nil
 	timer := time.NewTimer(c.s.config.WriteTimeout + time.Duration(size/leastRate)*time.Second)
 	defer timer.Stop()
@@ -61,7 +61,7 @@ func (c *call) send(m abigrpc.Message) error {
 }
 
 func (c *call) sendNow(m abigrpc.Message) error {
-	c.s.slots.wait(c.slot, c.s.config.WriteTimeout)
+	c.from.wait(c.slot, c.s.config.WriteTimeout)
 	err := c.stream.SendMsg(m)
 	c.slot.moved()
 	if err != nil {

@@ -30,23 +30,26 @@ import (
 
 // Server serves stores over gRPC. It is safe for concurrent use.
 type Server struct {
-	config   Config
-	settings Settings
-	door     door.Door
-	tls      *tls.Config
-	rules    atomic.Pointer[rules]
-	slots    *slots // of calls that run
-	arrivals *slots // of calls whose message is still to come
-	codec    encoding.CodecV2
-	stats    stats.Handler // nil: none
-	fence    *fence
-	guard    door.Guard
-	failures failures.Log
-	instance string        // of this server, random
-	draining chan struct{} // closed when the end begins
-	drain    sync.Once
-	watchers atomic.Int64
-	address  atomic.Pointer[string]
+	config    Config
+	settings  Settings
+	door      door.Door
+	tls       *tls.Config
+	rules     atomic.Pointer[rules]
+	slots     *slots          // of calls that run
+	arrivals  *slots          // of calls whose message is still to come
+	followers *slots          // of calls that wait for changes
+	waits     context.Context // ends when the end begins
+	endWaits  context.CancelFunc
+	codec     encoding.CodecV2
+	stats     stats.Handler // nil: none
+	fence     *fence
+	guard     door.Guard
+	failures  failures.Log
+	instance  string        // of this server, random
+	draining  chan struct{} // closed when the end begins
+	drain     sync.Once
+	watchers  atomic.Int64
+	address   atomic.Pointer[string]
 }
 
 // New checks the configuration. An address beyond loopback without TLS and a
@@ -67,8 +70,9 @@ func New(c Config, s Settings) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, door: d, tls: t, slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent),
+	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, door: d, tls: t, slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent), followers: newSlots(followersPerCall * c.MaxConcurrent),
 		codec: abigrpc.NewCodec(), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}
+	srv.waits, srv.endWaits = context.WithCancel(context.Background())
 	srv.guard.Log = s.Log
 	if err := srv.countFailures(); err != nil {
 		return nil, err
@@ -121,6 +125,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stopSweep := s.slots.sweep(min(s.config.MessageTimeout, s.config.WriteTimeout))
 	defer stopSweep()
 	defer s.arrivals.sweep(s.config.MessageTimeout)()
+	defer s.followers.sweep(s.config.WriteTimeout)()
 	failed := make(chan error, 1)
 	greeted := newGreetings(l)
 	go func() { failed <- srv.Serve(greeted) }()
@@ -130,7 +135,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
-	s.drain.Do(func() { close(s.draining) })
+	s.drain.Do(func() { close(s.draining); s.endWaits() })
 	delay := time.NewTimer(s.config.ShutdownDelay)
 	defer delay.Stop()
 	select {
@@ -166,6 +171,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // run. What they have sent counts as memory.
 const arrivalsPerCall = 8
 
+// followersPerCall is how many calls may wait for changes for each that may run.
+const followersPerCall = 16
+
 // window is how much of a message a caller may send before it is read.
 const window = 64 << 10
 
@@ -179,7 +187,7 @@ func (s *Server) grpcServer() *grpc.Server {
 	opts := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(s.codec),
 		grpc.MaxRecvMsgSize(c.MessageBytes), grpc.MaxSendMsgSize(math.MaxInt32),
-		grpc.MaxConcurrentStreams(uint32(min(c.MaxConcurrent, math.MaxInt32))),
+		grpc.MaxConcurrentStreams(uint32(min((1+followersPerCall)*c.MaxConcurrent, math.MaxInt32))),
 		grpc.MaxHeaderListSize(uint32(min(c.HeaderBytes, math.MaxInt32))),
 		grpc.ConnectionTimeout(c.HeaderTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),

@@ -19,6 +19,7 @@ const (
 	CallScan
 	CallApply
 	CallHealth
+	CallChanges
 
 	calls
 )
@@ -169,6 +170,11 @@ func (f *Faults) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, er
 // Scan is next's, under the faults.
 func (f *Faults) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	return with(ctx, f, CallScan, func() (storage.Page, error) { return f.next.Scan(ctx, q) })
+}
+
+// Changes is next's, under the faults.
+func (f *Faults) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return with(ctx, f, CallChanges, func() (storage.ChangePage, error) { return f.next.Changes(ctx, q) })
 }
 
 // Apply is next's, under the faults.

@@ -159,6 +159,11 @@ func (c *historian) Scan(ctx context.Context, q storage.Query) (storage.Page, er
 	return page, err
 }
 
+// Changes is not recorded: it says what was.
+func (c *historian) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return c.h.next.Changes(ctx, q)
+}
+
 func (c *historian) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	own := copiedWriteSet(w)
 	begin := c.begin()

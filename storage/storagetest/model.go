@@ -25,6 +25,10 @@ type Model struct {
 	past   map[uint64]state
 	done   map[[16]byte]applied
 	closed bool
+
+	first, noted uint64             // the versions before the first change, and of the last
+	log          [][]storage.Change // of each write set, and each expiry
+	changed      chan struct{}      // closed by the next change
 }
 
 // applied is what an identified write set was, and answered.
@@ -38,16 +42,17 @@ func ModelInfo() storage.Info {
 	return storage.Info{
 		Name: "model", Version: "1",
 		Caps: storage.CapVersions | storage.CapTTL | storage.CapExpiryOnRead | storage.CapAtomic | storage.CapCheckOnly |
-			storage.CapRangeCheck | storage.CapReverse | storage.CapSnapshotScan | storage.CapSnapshotGet | storage.CapIdempotent,
+			storage.CapRangeCheck | storage.CapReverse | storage.CapSnapshotScan | storage.CapSnapshotGet | storage.CapIdempotent | storage.CapChanges,
 		Limits: storage.Limits{Key: 1 << 10, Value: 1 << 16, Ops: 2_000, WriteBytes: 1 << 18, GetKeys: 500, TTLPrecision: time.Millisecond},
 	}
 }
 
 // NewModel is an empty model with the capabilities and limits of info.
 func NewModel(clock func() time.Time, info storage.Info) *Model {
-	m := &Model{info: info, clock: clock, now: clock(), past: map[uint64]state{}, done: map[[16]byte]applied{}}
+	m := &Model{info: info, clock: clock, now: clock(), past: map[uint64]state{}, done: map[[16]byte]applied{}, changed: make(chan struct{})}
 	if info.Caps.Has(storage.CapVersions) {
 		m.state.version = storage.FirstVersion(m.now)
+		m.first, m.noted = m.state.version, m.state.version
 	}
 	return m
 }
@@ -190,6 +195,7 @@ func (m *Model) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) 
 		version++
 	}
 	m.state = m.state.apply(w.Ops, m.now, version)
+	m.change(w.Ops, m.state.version)
 	if w.ID != [16]byte{} {
 		m.done[w.ID] = applied{content, m.state.version}
 	}

@@ -30,6 +30,10 @@ func (w *withClose) Scan(ctx context.Context, q storage.Query) (storage.Page, er
 	return w.next.Scan(ctx, q)
 }
 
+func (w *withClose) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return w.next.Changes(ctx, q)
+}
+
 func (w *withClose) Apply(ctx context.Context, s *storage.WriteSet) (uint64, error) {
 	return w.next.Apply(ctx, s)
 }

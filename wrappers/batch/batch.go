@@ -375,6 +375,11 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	return b.next.Scan(ctx, q)
 }
 
+// Changes calls the next backend. The writes that were merged come as one write set.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return b.next.Changes(ctx, q)
+}
+
 // Health calls the next backend.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return b.next.Health(ctx, p)

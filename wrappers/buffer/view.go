@@ -214,6 +214,11 @@ func cut(page storage.Page, q storage.Query, most int) storage.Page {
 	return page
 }
 
+// Changes returns [storage.ErrUnsupported]: what is buffered has no version yet.
+func (b *Buffer) Changes(context.Context, storage.ChangeQuery) (storage.ChangePage, error) {
+	return storage.ChangePage{}, storage.Errorf(storage.Unsupported, "a buffer has no versions")
+}
+
 // Health calls the next backend.
 func (b *Buffer) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return b.next.Health(ctx, p)
@@ -221,12 +226,13 @@ func (b *Buffer) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 
 // lost are the capabilities that a buffer takes away: what is buffered has no
 // version yet, and does not survive anything.
-const lost = storage.CapVersions | storage.CapRangeCheck | storage.CapSnapshotScan | storage.CapDurable | storage.CapIdempotent
+const lost = storage.CapVersions | storage.CapRangeCheck | storage.CapSnapshotScan | storage.CapDurable | storage.CapIdempotent | storage.CapChanges
 
 // Info returns the next backend's info, without versions and durability.
 func (b *Buffer) Info() storage.Info {
 	info := b.next.Info()
 	info.Caps &^= lost
 	info.Limits.IDCount, info.Limits.IDWindow = 0, 0
+	info.Limits.Changes, info.Limits.ChangesAge = 0, 0
 	return info
 }

@@ -196,6 +196,11 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	return b.next.Scan(ctx, q)
 }
 
+// Changes calls the next backend.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return b.next.Changes(ctx, q)
+}
+
 // Apply calls the next backend. The hub at the bottom notifies every cache, including this one.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	return b.next.Apply(ctx, w)

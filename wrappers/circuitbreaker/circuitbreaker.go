@@ -137,6 +137,17 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	return through(ctx, b, "scan", func() (storage.Page, error) { return b.next.Scan(ctx, q) })
 }
 
+// Changes calls the next backend. A wait that ends without a change is a success. While the
+// circuit is not closed nothing is waited for: a call that waits would say nothing for so long.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return through(ctx, b, "changes", func() (storage.ChangePage, error) {
+		if !b.circuit.IsClosed() {
+			q.Wait = min(q.Wait, 0)
+		}
+		return b.next.Changes(ctx, q)
+	})
+}
+
 // Apply calls the next backend.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	return through(ctx, b, "apply", func() (uint64, error) { return b.next.Apply(ctx, w) })

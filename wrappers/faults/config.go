@@ -19,7 +19,7 @@ type Config struct {
 
 // Rule is a fault and what it happens to.
 type Rule struct {
-	Calls   []string      `yaml:"calls"`   // get, get_many, scan, apply or health; by default all
+	Calls   []string      `yaml:"calls"`   // get, get_many, scan, changes, apply or health; by default all
 	Prefix  string        `yaml:"prefix"`  // only calls that touch a key beginning with this; by default all
 	Rate    float64       `yaml:"rate"`    // the share of these calls, from 0 to 1
 	Delay   time.Duration `yaml:"delay"`   // delay before the call
@@ -28,7 +28,7 @@ type Rule struct {
 }
 
 // calls are the names of what can fail.
-var calls = []string{"get", "get_many", "scan", "apply", "health"}
+var calls = []string{"get", "get_many", "scan", "changes", "apply", "health"}
 
 // DefaultConfig has no faults.
 func DefaultConfig() Config { return Config{} }

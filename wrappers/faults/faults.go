@@ -111,6 +111,12 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 		func() (storage.Page, error) { return b.next.Scan(ctx, q) })
 }
 
+// Changes calls the next backend.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return under(ctx, b, "changes", func(p []byte) bool { return overlaps(q.Start, q.End, p) },
+		func() (storage.ChangePage, error) { return b.next.Changes(ctx, q) })
+}
+
 // Apply calls the next backend.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	touches := func(p []byte) bool {

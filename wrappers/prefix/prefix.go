@@ -121,6 +121,35 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	return page, nil
 }
 
+// Changes asks for the changes within the prefix.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	q.Start, q.End = b.below(q.Start), b.belowEnd(q.End)
+	page, err := b.next.Changes(ctx, q)
+	if err != nil {
+		return storage.ChangePage{}, err
+	}
+	for i := range page.Changes {
+		if err := b.aboveChange(&page.Changes[i]); err != nil {
+			return storage.ChangePage{}, err
+		}
+	}
+	return page, nil
+}
+
+// aboveChange takes the prefix from the keys of a change.
+func (b *Backend) aboveChange(c *storage.Change) (err error) {
+	if c.Kind == storage.ChangeDeleteRange {
+		start, end, ok := b.clip(c.Key, c.End)
+		if !ok {
+			start, end = nil, []byte{} // nothing of it is within the prefix
+		}
+		c.Key, c.End = start, end
+		return nil
+	}
+	c.Key, err = b.above(c.Key)
+	return err
+}
+
 // Apply writes below. Checks keep their places, so that an error names the
 // caller's.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {

@@ -153,19 +153,40 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 		return storage.Page{}, err
 	}
 	page, err := b.next.Scan(ctx, q)
-	n := 0
-	if b.config.RowsPerToken > 0 {
-		n = len(page.Items) / b.config.RowsPerToken
-	}
 	bytes := 0
 	for i := range page.Items {
 		bytes += len(page.Items[i].Value)
 	}
-	if n += b.weight(bytes); n > 0 {
-		now = b.clock()
-		b.bucketOfRange(q.Start, q.End, now).charge(now, n)
-	}
+	b.chargePage(q.Start, q.End, len(page.Items), bytes)
 	return page, err
+}
+
+// Changes costs a token, and the page's changes and bytes as a scan's rows.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	now := b.clock()
+	from := b.bucketOfRange(q.Start, q.End, now)
+	if err := b.enter(from, now, 1, "changes"); err != nil {
+		return storage.ChangePage{}, err
+	}
+	page, err := b.next.Changes(ctx, q)
+	bytes := 0
+	for i := range page.Changes {
+		bytes += len(page.Changes[i].Value)
+	}
+	b.chargePage(q.Start, q.End, len(page.Changes), bytes)
+	return page, err
+}
+
+// chargePage charges for the rows of a page and the bytes of their values.
+func (b *Backend) chargePage(start, end []byte, rows, bytes int) {
+	n := b.weight(bytes)
+	if b.config.RowsPerToken > 0 {
+		n += rows / b.config.RowsPerToken
+	}
+	if n > 0 {
+		now := b.clock()
+		b.bucketOfRange(start, end, now).charge(now, n)
+	}
 }
 
 // Apply costs a token for each op and check, and the bytes of values that are

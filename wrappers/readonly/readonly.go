@@ -53,6 +53,11 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	return b.next.Apply(ctx, w)
 }
 
+// Changes calls the next backend.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	return b.next.Changes(ctx, q)
+}
+
 // Health calls the next backend.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return b.next.Health(ctx, p)

@@ -117,6 +117,17 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	return repeat(ctx, b, passing, func() (storage.Page, error) { return b.next.Scan(ctx, q) })
 }
 
+// Changes asks the next for a page, again where that may help. What is left of the query's
+// wait is waited then.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	end := time.Now().Add(q.Wait)
+	return repeat(ctx, b, passing, func() (storage.ChangePage, error) {
+		page, err := b.next.Changes(ctx, q)
+		q.Wait = min(q.Wait, max(0, time.Until(end)))
+		return page, err
+	})
+}
+
 // Apply asks the next, again where nothing was written, or where a repeat is
 // certain to be recognised as one. Once the outcome of an attempt is unknown, it
 // stays so until another one succeeds: the first may still be on its way.

@@ -50,6 +50,14 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	return b.next.Scan(ctx, q)
 }
 
+// Changes keeps the page at the limit of rows, but for a write set that is larger.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	if b.rows > 0 && (q.Limit == 0 || q.Limit > b.rows) {
+		q.Limit = b.rows
+	}
+	return b.next.Changes(ctx, q)
+}
+
 // Apply refuses a write set that is too large in any way.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	if err := w.CheckSizes(b.limits); err != nil {

@@ -14,6 +14,7 @@ type Config struct {
 	Get     time.Duration `yaml:"get"`      // deadline of a get; if zero, Timeout applies
 	GetMany time.Duration `yaml:"get_many"` // deadline of a get of several keys; if zero, Timeout applies
 	Scan    time.Duration `yaml:"scan"`     // deadline of one page; if zero, Timeout applies
+	Changes time.Duration `yaml:"changes"`  // deadline of a page of changes, from the end of its wait; if zero, Timeout applies
 	Apply   time.Duration `yaml:"apply"`    // deadline of a write; if zero, Timeout applies
 	Health  time.Duration `yaml:"health"`   // deadline of a health check; if zero, Timeout applies
 }
@@ -30,7 +31,7 @@ func (c Config) Validate() error {
 	for _, one := range []struct {
 		path string
 		d    time.Duration
-	}{{"get", c.Get}, {"get_many", c.GetMany}, {"scan", c.Scan}, {"apply", c.Apply}, {"health", c.Health}} {
+	}{{"get", c.Get}, {"get_many", c.GetMany}, {"scan", c.Scan}, {"changes", c.Changes}, {"apply", c.Apply}, {"health", c.Health}} {
 		if one.d < 0 {
 			errs = append(errs, wrappers.Fieldf(one.path, "cannot be negative (got %s)", one.d))
 		}

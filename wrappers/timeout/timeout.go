@@ -19,7 +19,7 @@ type Backend struct {
 
 // New wraps next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
-	for _, d := range []*time.Duration{&c.Get, &c.GetMany, &c.Scan, &c.Apply, &c.Health} {
+	for _, d := range []*time.Duration{&c.Get, &c.GetMany, &c.Scan, &c.Changes, &c.Apply, &c.Health} {
 		if *d == 0 {
 			*d = c.Timeout
 		}
@@ -70,6 +70,12 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 // Scan asks the next for one page.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	return within(ctx, b, b.config.Scan, "scan", func(ctx context.Context) (storage.Page, error) { return b.next.Scan(ctx, q) })
+}
+
+// Changes asks the next for one page. Its deadline begins after the query's wait.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	limit := b.config.Changes + min(max(q.Wait, 0), storage.MostWait)
+	return within(ctx, b, limit, "changes", func(ctx context.Context) (storage.ChangePage, error) { return b.next.Changes(ctx, q) })
 }
 
 // Apply asks the next. Where that could not say what came of it, the outcome is

@@ -17,7 +17,7 @@ import (
 
 func TestTimeout(t *testing.T) {
 	c := timeout.DefaultConfig()
-	c.Scan, c.Apply = time.Minute, 2*time.Second
+	c.Scan, c.Changes, c.Apply = time.Minute, 3*time.Second, 2*time.Second
 	key := []byte("k")
 	hang := storagetest.Fault{Hold: make(chan struct{})}
 	late := storagetest.Fault{Hold: make(chan struct{}), Late: true}
@@ -39,6 +39,18 @@ func TestTimeout(t *testing.T) {
 			_, err := b.Scan(ctx, storage.Query{})
 			return err
 		}, time.Minute, false, true},
+		{"changes", hang, 0, func(ctx context.Context, b storage.Backend) error {
+			_, err := b.Changes(ctx, storage.ChangeQuery{})
+			return err
+		}, 3 * time.Second, false, true},
+		{"changes, after their wait", hang, 0, func(ctx context.Context, b storage.Backend) error {
+			_, err := b.Changes(ctx, storage.ChangeQuery{Wait: time.Minute})
+			return err
+		}, time.Minute + 3*time.Second, false, true},
+		{"changes, after a wait without end", hang, 0, func(ctx context.Context, b storage.Backend) error {
+			_, err := b.Changes(ctx, storage.ChangeQuery{Wait: 1 << 62})
+			return err
+		}, storage.MostWait + 3*time.Second, false, true},
 		{"apply that was not begun", hang, 0, apply, 2 * time.Second, false, true},
 		{"apply that was done", late, 0, apply, 2 * time.Second, true, true},
 		{"health", hang, 0, func(ctx context.Context, b storage.Backend) error {

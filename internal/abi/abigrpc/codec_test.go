@@ -32,6 +32,9 @@ func TestMessages(t *testing.T) {
 		{&Items{[]storage.Item{{Key: []byte("a"), Value: large}, {Key: []byte{}, Value: []byte{}}}}, &Items{}, &abipb.Items{}},
 		{&ScanRequest{Query: storage.Query{Start: []byte("a"), End: []byte{}, Limit: 3, Reverse: true}}, &ScanRequest{}, &abipb.ScanRequest{}},
 		{&Page{storage.Page{Items: []storage.Item{{Key: []byte("a")}}, Next: []byte("b"), Version: 9}}, &Page{}, &abipb.Page{}},
+		{&ChangesRequest{Query: storage.ChangeQuery{Start: []byte("a"), End: []byte{}, After: 1 << 60, FromNow: true, Limit: 3, MaxBytes: 4, Wait: time.Second}}, &ChangesRequest{}, &abipb.ChangesRequest{}},
+		{&ChangePage{storage.ChangePage{Changes: []storage.Change{{Kind: storage.ChangePut, Key: []byte("a"), Value: large, ExpiresAt: at, Version: 8},
+			{Kind: storage.ChangeDeleteRange, Key: []byte("a"), End: []byte{}, Version: 9}}, Next: 9}}, &ChangePage{}, &abipb.ChangePage{}},
 		{&WriteSet{WriteSet: storage.WriteSet{ID: [16]byte{1}, Checks: []storage.Check{storage.HasValue([]byte("k"), large)},
 			Ops: []storage.Op{storage.PutUntil([]byte("k"), large, at), storage.DeleteRange([]byte("a"), []byte("b"))}}}, &WriteSet{}, &abipb.WriteSet{}},
 		{&ApplyResponse{Version: 1 << 60}, &ApplyResponse{}, &abipb.ApplyResponse{}},
@@ -91,7 +94,7 @@ func TestOtherMessages(t *testing.T) {
 // A request that cannot be read says so itself, for gRPC would answer in its place.
 func TestRequestsThatAreNoMessages(t *testing.T) {
 	c := NewCodec()
-	for _, m := range []Message{&GetRequest{}, &GetManyRequest{}, &ScanRequest{}, &WriteSet{}, &HealthRequest{}} {
+	for _, m := range []Message{&GetRequest{}, &GetManyRequest{}, &ScanRequest{}, &ChangesRequest{}, &WriteSet{}, &HealthRequest{}} {
 		err := c.Unmarshal(mem.BufferSlice{mem.SliceBuffer{0x0a, 0xff}}, m)
 		if err != nil {
 			t.Errorf("%T: gRPC is told: %v", m, err)
@@ -100,7 +103,7 @@ func TestRequestsThatAreNoMessages(t *testing.T) {
 			t.Errorf("%T: %v", m, e)
 		}
 	}
-	for _, m := range []Message{&Item{}, &Items{}, &Page{}, &ApplyResponse{}, &Health{}, &Info{}} {
+	for _, m := range []Message{&Item{}, &Items{}, &Page{}, &ChangePage{}, &ApplyResponse{}, &Health{}, &Info{}} {
 		if err := c.Unmarshal(mem.BufferSlice{mem.SliceBuffer{0x0a, 0xff}}, m); err == nil {
 			t.Errorf("%T: a cut answer is read", m)
 		}

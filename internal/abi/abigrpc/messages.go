@@ -154,6 +154,24 @@ func (m *WriteSet) size() int {
 func (m *WriteSet) append(dst []byte) []byte { return abi.AppendWriteSet(dst, &m.WriteSet) }
 func (m *WriteSet) decode(b []byte) error    { return abi.DecodeWriteSet(b, &m.WriteSet) }
 
+// ChangesRequest asks for a page of changes.
+type ChangesRequest struct {
+	held
+	Query storage.ChangeQuery
+}
+
+func (m *ChangesRequest) size() int                { return 2*perField + len(m.Query.Start) + len(m.Query.End) }
+func (m *ChangesRequest) append(dst []byte) []byte { return abi.AppendChangeQuery(dst, &m.Query) }
+
+func (m *ChangesRequest) decode(b []byte) error { return abi.DecodeChangeQuery(b, &m.Query) }
+
+// ChangePage is the answer of Changes.
+type ChangePage struct{ storage.ChangePage }
+
+func (m *ChangePage) size() int                { return abi.ChangePageSize(&m.ChangePage) }
+func (m *ChangePage) append(dst []byte) []byte { return abi.AppendChangePage(dst, &m.ChangePage) }
+func (m *ChangePage) decode(b []byte) error    { return abi.DecodeChangePage(b, &m.ChangePage) }
+
 // ApplyResponse is the answer of an Apply.
 type ApplyResponse struct{ Version uint64 }
 

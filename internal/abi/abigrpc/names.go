@@ -18,6 +18,8 @@ const (
 	MethodGet     = "/" + Service + "/Get"
 	MethodGetMany = "/" + Service + "/GetMany"
 	MethodScan    = "/" + Service + "/Scan"
+	MethodChanges = "/" + Service + "/Changes"
+	MethodFollow  = "/" + Service + "/Follow" // of hosts alone
 	MethodApply   = "/" + Service + "/Apply"
 	MethodHealth  = "/" + Service + "/Health"
 	MethodInfo    = "/" + Service + "/Info"

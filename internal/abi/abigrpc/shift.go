@@ -20,6 +20,16 @@ func Shift(at time.Time, d time.Duration) time.Time {
 	return storage.ClampExpiry(moved)
 }
 
+// ShiftChanges shifts the expiries of changes.
+func ShiftChanges(changes []storage.Change, d time.Duration) {
+	if d == 0 {
+		return
+	}
+	for i := range changes {
+		changes[i].ExpiresAt = Shift(changes[i].ExpiresAt, d)
+	}
+}
+
 // ShiftAll shifts the expiries of items.
 func ShiftAll(items []storage.Item, d time.Duration) {
 	if d == 0 {

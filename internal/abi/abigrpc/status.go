@@ -33,7 +33,7 @@ func StatusCode(c storage.Code, unknown bool) codes.Code {
 		return codes.DeadlineExceeded
 	case storage.RateLimited, storage.NoSpace:
 		return codes.ResourceExhausted
-	case storage.RangeLimit:
+	case storage.RangeLimit, storage.VersionGone:
 		return codes.OutOfRange
 	case storage.OutcomeUnknown:
 		return codes.Unknown

@@ -22,6 +22,7 @@ func TestEveryCode(t *testing.T) {
 		storage.OutcomeUnknown: codes.Unknown, storage.Unsupported: codes.Unimplemented, storage.InvalidArgument: codes.InvalidArgument,
 		storage.AlreadyExists: codes.AlreadyExists, storage.PermissionDenied: codes.PermissionDenied, storage.NoSpace: codes.ResourceExhausted,
 		storage.TxnDone: codes.FailedPrecondition, storage.Canceled: codes.Canceled, storage.Unauthenticated: codes.Unauthenticated,
+		storage.VersionGone: codes.OutOfRange,
 	}
 	for c := storage.Code(1); c.Known(); c++ {
 		if got := StatusCode(c, false); got != want[c] || want[c] == codes.OK {

@@ -87,6 +87,8 @@ const (
 	Code_CODE_CANCELED Code = 20
 	// The caller did not say who it is.
 	Code_CODE_UNAUTHENTICATED Code = 21
+	// The changes after this version are not kept, or the store never had it. Scan again.
+	Code_CODE_VERSION_GONE Code = 22
 )
 
 // Enum value maps for Code.
@@ -114,6 +116,7 @@ var (
 		19: "CODE_TXN_DONE",
 		20: "CODE_CANCELED",
 		21: "CODE_UNAUTHENTICATED",
+		22: "CODE_VERSION_GONE",
 	}
 	Code_value = map[string]int32{
 		"CODE_OK":                0,
@@ -138,6 +141,7 @@ var (
 		"CODE_TXN_DONE":          19,
 		"CODE_CANCELED":          20,
 		"CODE_UNAUTHENTICATED":   21,
+		"CODE_VERSION_GONE":      22,
 	}
 )
 
@@ -290,6 +294,67 @@ func (OpKind) EnumDescriptor() ([]byte, []int) {
 	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{2}
 }
 
+// ChangeKind is what a Change was.
+type ChangeKind int32
+
+const (
+	// Refused.
+	ChangeKind_CHANGE_KIND_UNSPECIFIED ChangeKind = 0
+	// Value was stored at key, until expires_at.
+	ChangeKind_CHANGE_KIND_PUT ChangeKind = 1
+	// Key was removed.
+	ChangeKind_CHANGE_KIND_DELETE ChangeKind = 2
+	// Every key in [key, end) was removed.
+	ChangeKind_CHANGE_KIND_DELETE_RANGE ChangeKind = 3
+	// The item at key came to its expiry.
+	ChangeKind_CHANGE_KIND_EXPIRED ChangeKind = 4
+)
+
+// Enum value maps for ChangeKind.
+var (
+	ChangeKind_name = map[int32]string{
+		0: "CHANGE_KIND_UNSPECIFIED",
+		1: "CHANGE_KIND_PUT",
+		2: "CHANGE_KIND_DELETE",
+		3: "CHANGE_KIND_DELETE_RANGE",
+		4: "CHANGE_KIND_EXPIRED",
+	}
+	ChangeKind_value = map[string]int32{
+		"CHANGE_KIND_UNSPECIFIED":  0,
+		"CHANGE_KIND_PUT":          1,
+		"CHANGE_KIND_DELETE":       2,
+		"CHANGE_KIND_DELETE_RANGE": 3,
+		"CHANGE_KIND_EXPIRED":      4,
+	}
+)
+
+func (x ChangeKind) Enum() *ChangeKind {
+	p := new(ChangeKind)
+	*p = x
+	return p
+}
+
+func (x ChangeKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ChangeKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_plinth_backend_v1_backend_proto_enumTypes[3].Descriptor()
+}
+
+func (ChangeKind) Type() protoreflect.EnumType {
+	return &file_plinth_backend_v1_backend_proto_enumTypes[3]
+}
+
+func (x ChangeKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ChangeKind.Descriptor instead.
+func (ChangeKind) EnumDescriptor() ([]byte, []int) {
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{3}
+}
+
 // Probe is what a health check asks, as Kubernetes means it.
 type Probe int32
 
@@ -331,11 +396,11 @@ func (x Probe) String() string {
 }
 
 func (Probe) Descriptor() protoreflect.EnumDescriptor {
-	return file_plinth_backend_v1_backend_proto_enumTypes[3].Descriptor()
+	return file_plinth_backend_v1_backend_proto_enumTypes[4].Descriptor()
 }
 
 func (Probe) Type() protoreflect.EnumType {
-	return &file_plinth_backend_v1_backend_proto_enumTypes[3]
+	return &file_plinth_backend_v1_backend_proto_enumTypes[4]
 }
 
 func (x Probe) Number() protoreflect.EnumNumber {
@@ -344,7 +409,7 @@ func (x Probe) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Probe.Descriptor instead.
 func (Probe) EnumDescriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{3}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{4}
 }
 
 // Status is the outcome of a health check. A number that the reader does not
@@ -389,11 +454,11 @@ func (x Status) String() string {
 }
 
 func (Status) Descriptor() protoreflect.EnumDescriptor {
-	return file_plinth_backend_v1_backend_proto_enumTypes[4].Descriptor()
+	return file_plinth_backend_v1_backend_proto_enumTypes[5].Descriptor()
 }
 
 func (Status) Type() protoreflect.EnumType {
-	return &file_plinth_backend_v1_backend_proto_enumTypes[4]
+	return &file_plinth_backend_v1_backend_proto_enumTypes[5]
 }
 
 func (x Status) Number() protoreflect.EnumNumber {
@@ -402,7 +467,7 @@ func (x Status) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Status.Descriptor instead.
 func (Status) EnumDescriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{4}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{5}
 }
 
 // Open is the first thing that a plugin is told. It answers Info.
@@ -616,7 +681,11 @@ type Limits struct {
 	// How long the ID of a write set is remembered, in ms.
 	IdWindowMs uint64 `protobuf:"varint,7,opt,name=id_window_ms,json=idWindowMs,proto3" json:"id_window_ms,omitempty"`
 	// How many of the latest IDs are remembered.
-	IdCount       uint64 `protobuf:"varint,8,opt,name=id_count,json=idCount,proto3" json:"id_count,omitempty"`
+	IdCount uint64 `protobuf:"varint,8,opt,name=id_count,json=idCount,proto3" json:"id_count,omitempty"`
+	// How many of the latest changes can be asked for.
+	Changes uint64 `protobuf:"varint,9,opt,name=changes,proto3" json:"changes,omitempty"`
+	// For how long after it was made a change can be asked for, in ms.
+	ChangesAgeMs  uint64 `protobuf:"varint,10,opt,name=changes_age_ms,json=changesAgeMs,proto3" json:"changes_age_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -703,6 +772,20 @@ func (x *Limits) GetIdWindowMs() uint64 {
 func (x *Limits) GetIdCount() uint64 {
 	if x != nil {
 		return x.IdCount
+	}
+	return 0
+}
+
+func (x *Limits) GetChanges() uint64 {
+	if x != nil {
+		return x.Changes
+	}
+	return 0
+}
+
+func (x *Limits) GetChangesAgeMs() uint64 {
+	if x != nil {
+		return x.ChangesAgeMs
 	}
 	return 0
 }
@@ -1085,6 +1168,254 @@ func (x *Page) GetVersion() uint64 {
 	return 0
 }
 
+// ChangesRequest asks for the changes in the half-open range [start, end).
+type ChangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first key. Empty: from the first.
+	Start []byte `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	// The first key after the range. Absent: to the last. Empty: no key at all.
+	End []byte `protobuf:"bytes,2,opt,name=end,proto3,oneof" json:"end,omitempty"`
+	// The version to go on from. 0: before the first write.
+	After uint64 `protobuf:"varint,3,opt,name=after,proto3" json:"after,omitempty"`
+	// Ask for no changes, but for the current version, at once. After is ignored then.
+	FromNow bool `protobuf:"varint,4,opt,name=from_now,json=fromNow,proto3" json:"from_now,omitempty"`
+	// The most changes wanted, though a write set is never torn. 0: the backend's page size.
+	Limit uint64 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// The most bytes of keys and values wanted, but for the first write set. 0: the
+	// backend's page size.
+	MaxBytes uint64 `protobuf:"varint,6,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// How long to wait if there is nothing yet, in ms. A host asks a WebAssembly guest with 0.
+	WaitMs        uint64 `protobuf:"varint,7,opt,name=wait_ms,json=waitMs,proto3" json:"wait_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangesRequest) Reset() {
+	*x = ChangesRequest{}
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangesRequest) ProtoMessage() {}
+
+func (x *ChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangesRequest.ProtoReflect.Descriptor instead.
+func (*ChangesRequest) Descriptor() ([]byte, []int) {
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ChangesRequest) GetStart() []byte {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *ChangesRequest) GetEnd() []byte {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *ChangesRequest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ChangesRequest) GetFromNow() bool {
+	if x != nil {
+		return x.FromNow
+	}
+	return false
+}
+
+func (x *ChangesRequest) GetLimit() uint64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ChangesRequest) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *ChangesRequest) GetWaitMs() uint64 {
+	if x != nil {
+		return x.WaitMs
+	}
+	return 0
+}
+
+// Change is one change of a store.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it was.
+	Kind ChangeKind `protobuf:"varint,1,opt,name=kind,proto3,enum=plinth.backend.v1.ChangeKind" json:"kind,omitempty"`
+	// The key; of a DELETE_RANGE the first one.
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Of a DELETE_RANGE: the first key after it. Absent: to the last. Empty: none.
+	End []byte `protobuf:"bytes,3,opt,name=end,proto3,oneof" json:"end,omitempty"`
+	// Of a PUT.
+	Value []byte `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
+	// Of a PUT: when the item stops to exist. 0: never.
+	ExpiresAt int64 `protobuf:"varint,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The version of the write set, or the expiry's own.
+	Version       uint64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Change) GetKind() ChangeKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ChangeKind_CHANGE_KIND_UNSPECIFIED
+}
+
+func (x *Change) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Change) GetEnd() []byte {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *Change) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Change) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
+func (x *Change) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// ChangePage is the answer of Changes.
+type ChangePage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// All changes of the range above the request's after, up to next: in the order of
+	// versions, and in a version in the order of its ops. Whole write sets.
+	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The after of the next request.
+	Next          uint64 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangePage) Reset() {
+	*x = ChangePage{}
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangePage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangePage) ProtoMessage() {}
+
+func (x *ChangePage) ProtoReflect() protoreflect.Message {
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangePage.ProtoReflect.Descriptor instead.
+func (*ChangePage) Descriptor() ([]byte, []int) {
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ChangePage) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ChangePage) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
 // WriteSet is what one Apply does: its checks see the state before, then its
 // ops run in order, and all of it lands at one version, or none does.
 type WriteSet struct {
@@ -1102,7 +1433,7 @@ type WriteSet struct {
 
 func (x *WriteSet) Reset() {
 	*x = WriteSet{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[9]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1445,7 @@ func (x *WriteSet) String() string {
 func (*WriteSet) ProtoMessage() {}
 
 func (x *WriteSet) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[9]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1458,7 @@ func (x *WriteSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteSet.ProtoReflect.Descriptor instead.
 func (*WriteSet) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{9}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *WriteSet) GetId() []byte {
@@ -1170,7 +1501,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[10]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1182,7 +1513,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[10]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1195,7 +1526,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{10}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Check) GetKind() CheckKind {
@@ -1253,7 +1584,7 @@ type Op struct {
 
 func (x *Op) Reset() {
 	*x = Op{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[11]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1596,7 @@ func (x *Op) String() string {
 func (*Op) ProtoMessage() {}
 
 func (x *Op) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[11]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1609,7 @@ func (x *Op) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Op.ProtoReflect.Descriptor instead.
 func (*Op) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{11}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Op) GetKind() OpKind {
@@ -1328,7 +1659,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[12]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1671,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[12]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1684,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{12}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ApplyResponse) GetVersion() uint64 {
@@ -1374,7 +1705,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[13]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1717,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[13]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1730,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{13}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HealthRequest) GetProbe() Probe {
@@ -1424,7 +1755,7 @@ type Health struct {
 
 func (x *Health) Reset() {
 	*x = Health{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[14]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1436,7 +1767,7 @@ func (x *Health) String() string {
 func (*Health) ProtoMessage() {}
 
 func (x *Health) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[14]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1449,7 +1780,7 @@ func (x *Health) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Health.ProtoReflect.Descriptor instead.
 func (*Health) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{14}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Health) GetStatus() Status {
@@ -1482,7 +1813,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[15]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1494,7 +1825,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[15]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1507,7 +1838,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{15}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{18}
 }
 
 // CloseRequest asks to close.
@@ -1519,7 +1850,7 @@ type CloseRequest struct {
 
 func (x *CloseRequest) Reset() {
 	*x = CloseRequest{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[16]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1862,7 @@ func (x *CloseRequest) String() string {
 func (*CloseRequest) ProtoMessage() {}
 
 func (x *CloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[16]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1875,7 @@ func (x *CloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseRequest.ProtoReflect.Descriptor instead.
 func (*CloseRequest) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{16}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{19}
 }
 
 // CloseResponse says that it is closed.
@@ -1556,7 +1887,7 @@ type CloseResponse struct {
 
 func (x *CloseResponse) Reset() {
 	*x = CloseResponse{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[17]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1899,7 @@ func (x *CloseResponse) String() string {
 func (*CloseResponse) ProtoMessage() {}
 
 func (x *CloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[17]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1912,7 @@ func (x *CloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseResponse.ProtoReflect.Descriptor instead.
 func (*CloseResponse) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{17}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{20}
 }
 
 // AttachRequest asks for a data socket.
@@ -1595,7 +1926,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[18]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1938,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[18]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1951,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{18}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AttachRequest) GetMaxFrame() uint32 {
@@ -1643,7 +1974,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[19]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1986,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[19]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1999,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{19}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AttachResponse) GetPath() string {
@@ -1715,7 +2046,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[20]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1727,7 +2058,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[20]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1740,7 +2071,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{20}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Error) GetCode() Code {
@@ -1821,7 +2152,7 @@ type Error_Limit struct {
 
 func (x *Error_Limit) Reset() {
 	*x = Error_Limit{}
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[22]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1833,7 +2164,7 @@ func (x *Error_Limit) String() string {
 func (*Error_Limit) ProtoMessage() {}
 
 func (x *Error_Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_plinth_backend_v1_backend_proto_msgTypes[22]
+	mi := &file_plinth_backend_v1_backend_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1846,7 +2177,7 @@ func (x *Error_Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error_Limit.ProtoReflect.Descriptor instead.
 func (*Error_Limit) Descriptor() ([]byte, []int) {
-	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{20, 0}
+	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{23, 0}
 }
 
 func (x *Error_Limit) GetKind() string {
@@ -1889,7 +2220,7 @@ const file_plinth_backend_v1_backend_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\fR\vincarnation\x12\x12\n" +
 	"\x04caps\x18\x04 \x01(\x04R\x04caps\x121\n" +
-	"\x06limits\x18\x05 \x01(\v2\x19.plinth.backend.v1.LimitsR\x06limits\"\xe5\x01\n" +
+	"\x06limits\x18\x05 \x01(\v2\x19.plinth.backend.v1.LimitsR\x06limits\"\xa5\x02\n" +
 	"\x06Limits\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x04R\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value\x12\x10\n" +
@@ -1900,7 +2231,10 @@ const file_plinth_backend_v1_backend_proto_rawDesc = "" +
 	"\x10ttl_precision_ms\x18\x06 \x01(\x04R\x0ettlPrecisionMs\x12 \n" +
 	"\fid_window_ms\x18\a \x01(\x04R\n" +
 	"idWindowMs\x12\x19\n" +
-	"\bid_count\x18\b \x01(\x04R\aidCount\"\x83\x01\n" +
+	"\bid_count\x18\b \x01(\x04R\aidCount\x12\x18\n" +
+	"\achanges\x18\t \x01(\x04R\achanges\x12$\n" +
+	"\x0echanges_age_ms\x18\n" +
+	" \x01(\x04R\fchangesAgeMs\"\x83\x01\n" +
 	"\x04Item\x12\x15\n" +
 	"\x03key\x18\x01 \x01(\fH\x00R\x03key\x88\x01\x01\x12\x19\n" +
 	"\x05value\x18\x02 \x01(\fH\x01R\x05value\x88\x01\x01\x12\x18\n" +
@@ -1930,7 +2264,29 @@ const file_plinth_backend_v1_backend_proto_rawDesc = "" +
 	"\x05items\x18\x01 \x03(\v2\x17.plinth.backend.v1.ItemR\x05items\x12\x17\n" +
 	"\x04next\x18\x02 \x01(\fH\x00R\x04next\x88\x01\x01\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversionB\a\n" +
-	"\x05_next\"u\n" +
+	"\x05_next\"\xc2\x01\n" +
+	"\x0eChangesRequest\x12\x14\n" +
+	"\x05start\x18\x01 \x01(\fR\x05start\x12\x15\n" +
+	"\x03end\x18\x02 \x01(\fH\x00R\x03end\x88\x01\x01\x12\x14\n" +
+	"\x05after\x18\x03 \x01(\x04R\x05after\x12\x19\n" +
+	"\bfrom_now\x18\x04 \x01(\bR\afromNow\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x04R\x05limit\x12\x1b\n" +
+	"\tmax_bytes\x18\x06 \x01(\x04R\bmaxBytes\x12\x17\n" +
+	"\await_ms\x18\a \x01(\x04R\x06waitMsB\x06\n" +
+	"\x04_end\"\xbb\x01\n" +
+	"\x06Change\x121\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x1d.plinth.backend.v1.ChangeKindR\x04kind\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12\x15\n" +
+	"\x03end\x18\x03 \x01(\fH\x00R\x03end\x88\x01\x01\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\fR\x05value\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\x05 \x01(\x03R\texpiresAt\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\x04R\aversionB\x06\n" +
+	"\x04_end\"U\n" +
+	"\n" +
+	"ChangePage\x123\n" +
+	"\achanges\x18\x01 \x03(\v2\x19.plinth.backend.v1.ChangeR\achanges\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\x04R\x04next\"u\n" +
 	"\bWriteSet\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x120\n" +
 	"\x06checks\x18\x02 \x03(\v2\x18.plinth.backend.v1.CheckR\x06checks\x12'\n" +
@@ -1983,7 +2339,7 @@ const file_plinth_backend_v1_backend_proto_rawDesc = "" +
 	"\x05Limit\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
 	"\x03max\x18\x02 \x01(\x03R\x03max\x12\x16\n" +
-	"\x06actual\x18\x03 \x01(\x03R\x06actual*\xed\x03\n" +
+	"\x06actual\x18\x03 \x01(\x03R\x06actual*\x84\x04\n" +
 	"\x04Code\x12\v\n" +
 	"\aCODE_OK\x10\x00\x12\x12\n" +
 	"\x0eCODE_NOT_FOUND\x10\x01\x12\x11\n" +
@@ -2007,7 +2363,8 @@ const file_plinth_backend_v1_backend_proto_rawDesc = "" +
 	"\rCODE_NO_SPACE\x10\x12\x12\x11\n" +
 	"\rCODE_TXN_DONE\x10\x13\x12\x11\n" +
 	"\rCODE_CANCELED\x10\x14\x12\x18\n" +
-	"\x14CODE_UNAUTHENTICATED\x10\x15*\x9a\x01\n" +
+	"\x14CODE_UNAUTHENTICATED\x10\x15\x12\x15\n" +
+	"\x11CODE_VERSION_GONE\x10\x16*\x9a\x01\n" +
 	"\tCheckKind\x12\x1a\n" +
 	"\x16CHECK_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11CHECK_KIND_ABSENT\x10\x01\x12\x16\n" +
@@ -2019,7 +2376,14 @@ const file_plinth_backend_v1_backend_proto_rawDesc = "" +
 	"\x13OP_KIND_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vOP_KIND_PUT\x10\x01\x12\x12\n" +
 	"\x0eOP_KIND_DELETE\x10\x02\x12\x18\n" +
-	"\x14OP_KIND_DELETE_RANGE\x10\x03*Z\n" +
+	"\x14OP_KIND_DELETE_RANGE\x10\x03*\x8d\x01\n" +
+	"\n" +
+	"ChangeKind\x12\x1b\n" +
+	"\x17CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fCHANGE_KIND_PUT\x10\x01\x12\x16\n" +
+	"\x12CHANGE_KIND_DELETE\x10\x02\x12\x1c\n" +
+	"\x18CHANGE_KIND_DELETE_RANGE\x10\x03\x12\x17\n" +
+	"\x13CHANGE_KIND_EXPIRED\x10\x04*Z\n" +
 	"\x05Probe\x12\x15\n" +
 	"\x11PROBE_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0ePROBE_LIVENESS\x10\x01\x12\x13\n" +
@@ -2029,14 +2393,16 @@ const file_plinth_backend_v1_backend_proto_rawDesc = "" +
 	"\x12STATUS_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTATUS_HEALTHY\x10\x01\x12\x13\n" +
 	"\x0fSTATUS_DEGRADED\x10\x02\x12\x14\n" +
-	"\x10STATUS_UNHEALTHY\x10\x032\xaf\x05\n" +
+	"\x10STATUS_UNHEALTHY\x10\x032\xca\x06\n" +
 	"\aBackend\x128\n" +
 	"\x04Open\x12\x17.plinth.backend.v1.Open\x1a\x17.plinth.backend.v1.Info\x127\n" +
 	"\x03Try\x12\x17.plinth.backend.v1.Open\x1a\x17.plinth.backend.v1.Info\x12M\n" +
 	"\x06Attach\x12 .plinth.backend.v1.AttachRequest\x1a!.plinth.backend.v1.AttachResponse\x12=\n" +
 	"\x03Get\x12\x1d.plinth.backend.v1.GetRequest\x1a\x17.plinth.backend.v1.Item\x12F\n" +
 	"\aGetMany\x12!.plinth.backend.v1.GetManyRequest\x1a\x18.plinth.backend.v1.Items\x12?\n" +
-	"\x04Scan\x12\x1e.plinth.backend.v1.ScanRequest\x1a\x17.plinth.backend.v1.Page\x12F\n" +
+	"\x04Scan\x12\x1e.plinth.backend.v1.ScanRequest\x1a\x17.plinth.backend.v1.Page\x12K\n" +
+	"\aChanges\x12!.plinth.backend.v1.ChangesRequest\x1a\x1d.plinth.backend.v1.ChangePage\x12L\n" +
+	"\x06Follow\x12!.plinth.backend.v1.ChangesRequest\x1a\x1d.plinth.backend.v1.ChangePage0\x01\x12F\n" +
 	"\x05Apply\x12\x1b.plinth.backend.v1.WriteSet\x1a .plinth.backend.v1.ApplyResponse\x12E\n" +
 	"\x06Health\x12 .plinth.backend.v1.HealthRequest\x1a\x19.plinth.backend.v1.Health\x12?\n" +
 	"\x04Info\x12\x1e.plinth.backend.v1.InfoRequest\x1a\x17.plinth.backend.v1.Info\x12J\n" +
@@ -2054,76 +2420,86 @@ func file_plinth_backend_v1_backend_proto_rawDescGZIP() []byte {
 	return file_plinth_backend_v1_backend_proto_rawDescData
 }
 
-var file_plinth_backend_v1_backend_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_plinth_backend_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_plinth_backend_v1_backend_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_plinth_backend_v1_backend_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_plinth_backend_v1_backend_proto_goTypes = []any{
 	(Code)(0),              // 0: plinth.backend.v1.Code
 	(CheckKind)(0),         // 1: plinth.backend.v1.CheckKind
 	(OpKind)(0),            // 2: plinth.backend.v1.OpKind
-	(Probe)(0),             // 3: plinth.backend.v1.Probe
-	(Status)(0),            // 4: plinth.backend.v1.Status
-	(*Open)(nil),           // 5: plinth.backend.v1.Open
-	(*Info)(nil),           // 6: plinth.backend.v1.Info
-	(*Limits)(nil),         // 7: plinth.backend.v1.Limits
-	(*Item)(nil),           // 8: plinth.backend.v1.Item
-	(*Items)(nil),          // 9: plinth.backend.v1.Items
-	(*GetRequest)(nil),     // 10: plinth.backend.v1.GetRequest
-	(*GetManyRequest)(nil), // 11: plinth.backend.v1.GetManyRequest
-	(*ScanRequest)(nil),    // 12: plinth.backend.v1.ScanRequest
-	(*Page)(nil),           // 13: plinth.backend.v1.Page
-	(*WriteSet)(nil),       // 14: plinth.backend.v1.WriteSet
-	(*Check)(nil),          // 15: plinth.backend.v1.Check
-	(*Op)(nil),             // 16: plinth.backend.v1.Op
-	(*ApplyResponse)(nil),  // 17: plinth.backend.v1.ApplyResponse
-	(*HealthRequest)(nil),  // 18: plinth.backend.v1.HealthRequest
-	(*Health)(nil),         // 19: plinth.backend.v1.Health
-	(*InfoRequest)(nil),    // 20: plinth.backend.v1.InfoRequest
-	(*CloseRequest)(nil),   // 21: plinth.backend.v1.CloseRequest
-	(*CloseResponse)(nil),  // 22: plinth.backend.v1.CloseResponse
-	(*AttachRequest)(nil),  // 23: plinth.backend.v1.AttachRequest
-	(*AttachResponse)(nil), // 24: plinth.backend.v1.AttachResponse
-	(*Error)(nil),          // 25: plinth.backend.v1.Error
-	nil,                    // 26: plinth.backend.v1.Health.DetailsEntry
-	(*Error_Limit)(nil),    // 27: plinth.backend.v1.Error.Limit
+	(ChangeKind)(0),        // 3: plinth.backend.v1.ChangeKind
+	(Probe)(0),             // 4: plinth.backend.v1.Probe
+	(Status)(0),            // 5: plinth.backend.v1.Status
+	(*Open)(nil),           // 6: plinth.backend.v1.Open
+	(*Info)(nil),           // 7: plinth.backend.v1.Info
+	(*Limits)(nil),         // 8: plinth.backend.v1.Limits
+	(*Item)(nil),           // 9: plinth.backend.v1.Item
+	(*Items)(nil),          // 10: plinth.backend.v1.Items
+	(*GetRequest)(nil),     // 11: plinth.backend.v1.GetRequest
+	(*GetManyRequest)(nil), // 12: plinth.backend.v1.GetManyRequest
+	(*ScanRequest)(nil),    // 13: plinth.backend.v1.ScanRequest
+	(*Page)(nil),           // 14: plinth.backend.v1.Page
+	(*ChangesRequest)(nil), // 15: plinth.backend.v1.ChangesRequest
+	(*Change)(nil),         // 16: plinth.backend.v1.Change
+	(*ChangePage)(nil),     // 17: plinth.backend.v1.ChangePage
+	(*WriteSet)(nil),       // 18: plinth.backend.v1.WriteSet
+	(*Check)(nil),          // 19: plinth.backend.v1.Check
+	(*Op)(nil),             // 20: plinth.backend.v1.Op
+	(*ApplyResponse)(nil),  // 21: plinth.backend.v1.ApplyResponse
+	(*HealthRequest)(nil),  // 22: plinth.backend.v1.HealthRequest
+	(*Health)(nil),         // 23: plinth.backend.v1.Health
+	(*InfoRequest)(nil),    // 24: plinth.backend.v1.InfoRequest
+	(*CloseRequest)(nil),   // 25: plinth.backend.v1.CloseRequest
+	(*CloseResponse)(nil),  // 26: plinth.backend.v1.CloseResponse
+	(*AttachRequest)(nil),  // 27: plinth.backend.v1.AttachRequest
+	(*AttachResponse)(nil), // 28: plinth.backend.v1.AttachResponse
+	(*Error)(nil),          // 29: plinth.backend.v1.Error
+	nil,                    // 30: plinth.backend.v1.Health.DetailsEntry
+	(*Error_Limit)(nil),    // 31: plinth.backend.v1.Error.Limit
 }
 var file_plinth_backend_v1_backend_proto_depIdxs = []int32{
-	7,  // 0: plinth.backend.v1.Info.limits:type_name -> plinth.backend.v1.Limits
-	8,  // 1: plinth.backend.v1.Items.items:type_name -> plinth.backend.v1.Item
-	8,  // 2: plinth.backend.v1.Page.items:type_name -> plinth.backend.v1.Item
-	15, // 3: plinth.backend.v1.WriteSet.checks:type_name -> plinth.backend.v1.Check
-	16, // 4: plinth.backend.v1.WriteSet.ops:type_name -> plinth.backend.v1.Op
-	1,  // 5: plinth.backend.v1.Check.kind:type_name -> plinth.backend.v1.CheckKind
-	2,  // 6: plinth.backend.v1.Op.kind:type_name -> plinth.backend.v1.OpKind
-	3,  // 7: plinth.backend.v1.HealthRequest.probe:type_name -> plinth.backend.v1.Probe
-	4,  // 8: plinth.backend.v1.Health.status:type_name -> plinth.backend.v1.Status
-	26, // 9: plinth.backend.v1.Health.details:type_name -> plinth.backend.v1.Health.DetailsEntry
-	0,  // 10: plinth.backend.v1.Error.code:type_name -> plinth.backend.v1.Code
-	27, // 11: plinth.backend.v1.Error.limit:type_name -> plinth.backend.v1.Error.Limit
-	5,  // 12: plinth.backend.v1.Backend.Open:input_type -> plinth.backend.v1.Open
-	5,  // 13: plinth.backend.v1.Backend.Try:input_type -> plinth.backend.v1.Open
-	23, // 14: plinth.backend.v1.Backend.Attach:input_type -> plinth.backend.v1.AttachRequest
-	10, // 15: plinth.backend.v1.Backend.Get:input_type -> plinth.backend.v1.GetRequest
-	11, // 16: plinth.backend.v1.Backend.GetMany:input_type -> plinth.backend.v1.GetManyRequest
-	12, // 17: plinth.backend.v1.Backend.Scan:input_type -> plinth.backend.v1.ScanRequest
-	14, // 18: plinth.backend.v1.Backend.Apply:input_type -> plinth.backend.v1.WriteSet
-	18, // 19: plinth.backend.v1.Backend.Health:input_type -> plinth.backend.v1.HealthRequest
-	20, // 20: plinth.backend.v1.Backend.Info:input_type -> plinth.backend.v1.InfoRequest
-	21, // 21: plinth.backend.v1.Backend.Close:input_type -> plinth.backend.v1.CloseRequest
-	6,  // 22: plinth.backend.v1.Backend.Open:output_type -> plinth.backend.v1.Info
-	6,  // 23: plinth.backend.v1.Backend.Try:output_type -> plinth.backend.v1.Info
-	24, // 24: plinth.backend.v1.Backend.Attach:output_type -> plinth.backend.v1.AttachResponse
-	8,  // 25: plinth.backend.v1.Backend.Get:output_type -> plinth.backend.v1.Item
-	9,  // 26: plinth.backend.v1.Backend.GetMany:output_type -> plinth.backend.v1.Items
-	13, // 27: plinth.backend.v1.Backend.Scan:output_type -> plinth.backend.v1.Page
-	17, // 28: plinth.backend.v1.Backend.Apply:output_type -> plinth.backend.v1.ApplyResponse
-	19, // 29: plinth.backend.v1.Backend.Health:output_type -> plinth.backend.v1.Health
-	6,  // 30: plinth.backend.v1.Backend.Info:output_type -> plinth.backend.v1.Info
-	22, // 31: plinth.backend.v1.Backend.Close:output_type -> plinth.backend.v1.CloseResponse
-	22, // [22:32] is the sub-list for method output_type
-	12, // [12:22] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	8,  // 0: plinth.backend.v1.Info.limits:type_name -> plinth.backend.v1.Limits
+	9,  // 1: plinth.backend.v1.Items.items:type_name -> plinth.backend.v1.Item
+	9,  // 2: plinth.backend.v1.Page.items:type_name -> plinth.backend.v1.Item
+	3,  // 3: plinth.backend.v1.Change.kind:type_name -> plinth.backend.v1.ChangeKind
+	16, // 4: plinth.backend.v1.ChangePage.changes:type_name -> plinth.backend.v1.Change
+	19, // 5: plinth.backend.v1.WriteSet.checks:type_name -> plinth.backend.v1.Check
+	20, // 6: plinth.backend.v1.WriteSet.ops:type_name -> plinth.backend.v1.Op
+	1,  // 7: plinth.backend.v1.Check.kind:type_name -> plinth.backend.v1.CheckKind
+	2,  // 8: plinth.backend.v1.Op.kind:type_name -> plinth.backend.v1.OpKind
+	4,  // 9: plinth.backend.v1.HealthRequest.probe:type_name -> plinth.backend.v1.Probe
+	5,  // 10: plinth.backend.v1.Health.status:type_name -> plinth.backend.v1.Status
+	30, // 11: plinth.backend.v1.Health.details:type_name -> plinth.backend.v1.Health.DetailsEntry
+	0,  // 12: plinth.backend.v1.Error.code:type_name -> plinth.backend.v1.Code
+	31, // 13: plinth.backend.v1.Error.limit:type_name -> plinth.backend.v1.Error.Limit
+	6,  // 14: plinth.backend.v1.Backend.Open:input_type -> plinth.backend.v1.Open
+	6,  // 15: plinth.backend.v1.Backend.Try:input_type -> plinth.backend.v1.Open
+	27, // 16: plinth.backend.v1.Backend.Attach:input_type -> plinth.backend.v1.AttachRequest
+	11, // 17: plinth.backend.v1.Backend.Get:input_type -> plinth.backend.v1.GetRequest
+	12, // 18: plinth.backend.v1.Backend.GetMany:input_type -> plinth.backend.v1.GetManyRequest
+	13, // 19: plinth.backend.v1.Backend.Scan:input_type -> plinth.backend.v1.ScanRequest
+	15, // 20: plinth.backend.v1.Backend.Changes:input_type -> plinth.backend.v1.ChangesRequest
+	15, // 21: plinth.backend.v1.Backend.Follow:input_type -> plinth.backend.v1.ChangesRequest
+	18, // 22: plinth.backend.v1.Backend.Apply:input_type -> plinth.backend.v1.WriteSet
+	22, // 23: plinth.backend.v1.Backend.Health:input_type -> plinth.backend.v1.HealthRequest
+	24, // 24: plinth.backend.v1.Backend.Info:input_type -> plinth.backend.v1.InfoRequest
+	25, // 25: plinth.backend.v1.Backend.Close:input_type -> plinth.backend.v1.CloseRequest
+	7,  // 26: plinth.backend.v1.Backend.Open:output_type -> plinth.backend.v1.Info
+	7,  // 27: plinth.backend.v1.Backend.Try:output_type -> plinth.backend.v1.Info
+	28, // 28: plinth.backend.v1.Backend.Attach:output_type -> plinth.backend.v1.AttachResponse
+	9,  // 29: plinth.backend.v1.Backend.Get:output_type -> plinth.backend.v1.Item
+	10, // 30: plinth.backend.v1.Backend.GetMany:output_type -> plinth.backend.v1.Items
+	14, // 31: plinth.backend.v1.Backend.Scan:output_type -> plinth.backend.v1.Page
+	17, // 32: plinth.backend.v1.Backend.Changes:output_type -> plinth.backend.v1.ChangePage
+	17, // 33: plinth.backend.v1.Backend.Follow:output_type -> plinth.backend.v1.ChangePage
+	21, // 34: plinth.backend.v1.Backend.Apply:output_type -> plinth.backend.v1.ApplyResponse
+	23, // 35: plinth.backend.v1.Backend.Health:output_type -> plinth.backend.v1.Health
+	7,  // 36: plinth.backend.v1.Backend.Info:output_type -> plinth.backend.v1.Info
+	26, // 37: plinth.backend.v1.Backend.Close:output_type -> plinth.backend.v1.CloseResponse
+	26, // [26:38] is the sub-list for method output_type
+	14, // [14:26] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_plinth_backend_v1_backend_proto_init() }
@@ -2134,15 +2510,17 @@ func file_plinth_backend_v1_backend_proto_init() {
 	file_plinth_backend_v1_backend_proto_msgTypes[3].OneofWrappers = []any{}
 	file_plinth_backend_v1_backend_proto_msgTypes[7].OneofWrappers = []any{}
 	file_plinth_backend_v1_backend_proto_msgTypes[8].OneofWrappers = []any{}
+	file_plinth_backend_v1_backend_proto_msgTypes[9].OneofWrappers = []any{}
 	file_plinth_backend_v1_backend_proto_msgTypes[10].OneofWrappers = []any{}
-	file_plinth_backend_v1_backend_proto_msgTypes[11].OneofWrappers = []any{}
+	file_plinth_backend_v1_backend_proto_msgTypes[13].OneofWrappers = []any{}
+	file_plinth_backend_v1_backend_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_plinth_backend_v1_backend_proto_rawDesc), len(file_plinth_backend_v1_backend_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   23,
+			NumEnums:      6,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

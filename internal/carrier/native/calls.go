@@ -165,6 +165,23 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	return page, nil
 }
 
+// Changes asks the backend. An instance that is closed or lost does not wait.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	if err := q.Validate(); err != nil {
+		return storage.ChangePage{}, b.Wrap(err)
+	}
+	cut := q.Cut(b.Known().Limits)
+	return call(ctx, b, abi.OpChanges, func(ctx context.Context, in *instance) (storage.ChangePage, error) {
+		own, done := in.calls.Within(ctx)
+		defer done()
+		page, err := in.Changes(own, cut)
+		if err != nil && own.Err() != nil && ctx.Err() == nil {
+			err = &storage.Error{Code: storage.ShuttingDown}
+		}
+		return page, err
+	})
+}
+
 // Apply asks the backend, after what can be checked before has been.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	info := b.Known()

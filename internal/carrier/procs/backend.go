@@ -58,7 +58,7 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 	}
 	b := &Backend{p: p, calls: drain.New(), store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
 		time: clock.New(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
-	b.Calls.To = b
+	b.Calls.To, b.Calls.Followers = b, &carrier.Followers{Slice: p.opts.mostWait()}
 	var err error
 	if b.folder, err = carrier.Claim(ctx, p.opts.Dir, store, p.opts.Log); err != nil {
 		return nil, p.opts.wrap(err)

@@ -121,6 +121,28 @@ func (b *Backend) Ask(ctx context.Context, op abi.Op, m carrier.Message) ([]byte
 	return b.send(ctx, &c)
 }
 
+// Changes asks the plugin, which may wait, until the backend is closed.
+func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	own, done := b.calls.Within(ctx)
+	defer done()
+	page, err := b.Calls.Changes(own, q)
+	if err != nil && own.Err() != nil && ctx.Err() == nil {
+		err = b.error(&storage.Error{Code: storage.ShuttingDown})
+	}
+	return page, err
+}
+
+// longestWait is how long a plugin is asked to wait for changes in one call, at most.
+const longestWait = 10 * time.Second
+
+// mostWait is how long a plugin may wait for changes without seeming to hang.
+func (o *Options) mostWait() time.Duration {
+	if o.Call > 0 {
+		return min(longestWait, o.Call/4)
+	}
+	return longestWait
+}
+
 // Known is what the plugin said of itself last.
 func (b *Backend) Known() *storage.Info { return b.info.Load() }
 

@@ -54,7 +54,7 @@ type grpcPlane struct {
 }
 
 var methods = map[abi.Op]string{abi.OpGet: abigrpc.MethodGet, abi.OpGetMany: abigrpc.MethodGetMany, abi.OpScan: abigrpc.MethodScan,
-	abi.OpApply: abigrpc.MethodApply, abi.OpHealth: abigrpc.MethodHealth}
+	abi.OpApply: abigrpc.MethodApply, abi.OpChanges: abigrpc.MethodChanges, abi.OpHealth: abigrpc.MethodHealth}
 
 func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte, bool, bool, error) {
 	defer c.Free()

@@ -46,7 +46,7 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
 	}
 	b := &Backend{m: m, config: config, clock: m.opts.Clock, time: clock.New(m.opts.Clock)}
-	b.Calls.To = b
+	b.Calls.To, b.Calls.Followers = b, &carrier.Followers{}
 	log := m.opts.Log
 	if store != "" {
 		log = log.With("store", store)

@@ -101,6 +101,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	if again := b.closed.Swap(true); !again && b.meters != nil {
 		errs = append(errs, b.meters.stop())
 	}
+	b.Followers.Changed() // they find it closed
 	for _, s := range b.slots {
 		if err := s.take(ctx); err != nil {
 			errs = append(errs, err)

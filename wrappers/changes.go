@@ -1,0 +1,199 @@
+package wrappers
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// KeepChanges has the hub keep the latest changes of a backend that only this hub writes to,
+// and that keeps none itself: whoever asks for changes gets them from the hub. clock is the
+// one that the backend judges expiries by. Call KeepChanges before the hub is used.
+//
+// Nothing is kept until somebody asks, nor some minutes after the last one did.
+func (h *Hub) KeepChanges(clock func() time.Time) { h.clock = clock }
+
+// keeps reports whether the hub keeps the changes of a backend with caps.
+func (h *Hub) keeps(caps storage.Caps) bool {
+	return h.clock != nil && caps.Has(storage.CapVersions) && !caps.Has(storage.CapChanges)
+}
+
+// Feed is what is known of those who follow the changes of a backend.
+type Feed struct {
+	Followers atomic.Int64 // calls for changes that are under way, most of which wait
+	// Behind, if set, is told of each page how long ago the oldest change on it was made,
+	// for changes that the hub keeps.
+	Behind func(time.Duration)
+}
+
+// Feed returns what is known of the followers. Set its Behind before the hub is used.
+func (h *Hub) Feed() *Feed { return &h.feed }
+
+// changes answers q.
+func (h *Hub) changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	h.feed.Followers.Add(1)
+	defer h.feed.Followers.Add(-1)
+	caps := h.next.Info().Caps
+	if !h.keeps(caps) {
+		return h.next.Changes(ctx, q)
+	}
+	if err := q.Validate(); err != nil {
+		return storage.ChangePage{}, err
+	}
+	f := follower{h: h, q: q.Cut(storage.Limits{}), end: time.Now().Add(min(q.Wait, storage.MostWait))}
+	return f.page(ctx)
+}
+
+// follower is one call for changes.
+type follower struct {
+	h   *Hub
+	q   storage.ChangeQuery
+	end time.Time // of its wait
+	on  *ring     // that it waited on; nil: it did not wait yet
+}
+
+func (f *follower) page(ctx context.Context) (storage.ChangePage, error) {
+	for {
+		if err := storage.ContextError(ctx); err != nil {
+			return storage.ChangePage{}, err
+		}
+		f.h.same()
+		r, err := f.h.follow(ctx)
+		if err != nil {
+			return storage.ChangePage{}, err
+		}
+		f.h.expire(ctx, r)
+		v, ok := f.h.view(r)
+		switch {
+		case !ok && f.q.FromNow:
+			continue
+		case !ok || f.on != nil && f.on != r: // the ring is gone, and what comes after the version with it
+			return storage.ChangePage{}, storage.Errorf(storage.VersionGone, "the changes after version %d are lost: scan again, and go on from the version of the page", f.q.After)
+		case f.q.FromNow:
+			return storage.ChangePage{Next: v.current}, nil
+		}
+		if err := f.reachable(ctx, &v); err != nil {
+			return storage.ChangePage{}, err
+		}
+		page, oldest := v.collect(f.q)
+		if len(page.Changes) > 0 {
+			if f.h.feed.Behind != nil {
+				f.h.feed.Behind(time.Since(oldest))
+			}
+			return page, nil
+		}
+		f.q.After = page.Next
+		left := time.Until(f.end)
+		if left <= 0 {
+			return page, nil
+		}
+		f.on = r
+		if err := f.wait(ctx, r, v.changed, left); err != nil {
+			return storage.ChangePage{}, err
+		}
+	}
+}
+
+// reachable refuses a version that the view does not go back to, or that the store has not
+// come to. A version that no write has answered yet may have been seen in a read.
+func (f *follower) reachable(ctx context.Context, v *view) error {
+	current := v.current
+	if f.q.After > current {
+		page, err := f.h.next.Scan(ctx, storage.Query{Limit: 1, KeysOnly: true})
+		if err != nil {
+			return err
+		}
+		current = max(current, page.Version)
+	}
+	return f.q.CheckAfter(v.base, current)
+}
+
+// wait waits for a change. Of all who wait, one has an eye on the items that expire.
+func (f *follower) wait(ctx context.Context, r *ring, changed <-chan struct{}, left time.Duration) error {
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-changed:
+		return nil
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return storage.ContextError(ctx)
+	case r.clerk <- struct{}{}:
+	}
+	defer func() { <-r.clerk }()
+	if f.h.survey(ctx, r) {
+		return nil // there is more to be looked through
+	}
+	if due := f.h.untilDue(r); due < left {
+		timer.Reset(max(due, time.Millisecond))
+	}
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
+		return storage.ContextError(ctx)
+	}
+	return nil
+}
+
+// view is what a ring has at one moment. Its sets do not change.
+type view struct {
+	sets      []*changeSet
+	base      uint64 // the oldest version that can be followed
+	published uint64 // all changes up to it are in sets
+	current   uint64 // the latest version that a write has answered
+	changed   <-chan struct{}
+}
+
+// view is what r has; false: it is gone.
+func (h *Hub) view(r *ring) (view, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ring != r {
+		return view{}, false
+	}
+	r.used = time.Now()
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return view{r.sets, r.base, r.published, r.ended, r.changed}, true
+}
+
+// collect is the page of q, whose bytes are the caller's, and when the oldest of its changes
+// was made.
+func (v *view) collect(q storage.ChangeQuery) (storage.ChangePage, time.Time) {
+	c := storage.NewChangeCollector(q)
+	at, _ := slices.BinarySearchFunc(v.sets, q.After+1, func(s *changeSet, version uint64) int {
+		switch {
+		case s.version < version:
+			return -1
+		case s.version > version:
+			return 1
+		}
+		return 0
+	})
+	var oldest time.Time
+	full := false
+	for _, s := range v.sets[min(at, len(v.sets)):] {
+		if full = !c.Add(s.version, s.changes...); full {
+			break
+		}
+		if oldest.IsZero() && len(c.Page().Changes) > 0 {
+			oldest = s.made
+		}
+	}
+	if !full {
+		c.Reach(v.published)
+	}
+	page := c.Page()
+	for i := range page.Changes {
+		one := &page.Changes[i]
+		one.Key, one.End, one.Value = bytes.Clone(one.Key), bytes.Clone(one.End), bytes.Clone(one.Value)
+	}
+	return page, oldest
+}
