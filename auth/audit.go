@@ -14,7 +14,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Action is what was done to keys, or to what is remembered of them.
+// Action is an operation on keys or on their records.
 type Action string
 
 // The actions. InvalidateCache and ClearCache are for applications that have caches of
@@ -38,25 +38,25 @@ const (
 const (
 	Intent  = "intent"  // it is about to be done
 	Success = "success" // it was done
-	Failure = "failure" // it was not done, or not wholly
+	Failure = "failure" // it was not done, or not completely
 	Unknown = "unknown" // it may have been done
 )
 
-// Event says who does, or did, what. It never holds key material.
+// Event records who does, or did, what. It never contains key material.
 type Event struct {
 	Time         time.Time
 	Actor        string // from [WithActor]
 	Action       Action
 	Organization identity.OrganizationSlug
-	Kid          string // empty: it is about several keys, or all
-	Result       string // Intent before, and what came of it after
-	Reason       string // of a failure: the error's text
-	Operation    string // the same of an intent and what came of it, and of no other
-	TraceID      string // in hex; empty: there is no trace
+	Kid          string // empty if it is about several keys, or all
+	Result       string // Intent before the operation, the outcome after it
+	Reason       string // of a failure: the text of the error
+	Operation    string // shared by an intent and its outcome, and by no other event
+	TraceID      string // in hex; empty without a trace
 	Metadata     map[string]string
 }
 
-// Resource is what the event is about: org:ORG/kid:KID, or org:ORG.
+// Resource returns the subject of the event: org:ORG/kid:KID, or org:ORG.
 func (e *Event) Resource() string {
 	if e.Kid == "" {
 		return "org:" + e.Organization.String()
@@ -64,29 +64,29 @@ func (e *Event) Resource() string {
 	return "org:" + e.Organization.String() + "/kid:" + e.Kid
 }
 
-// Sink takes events. It must be safe for concurrent use, and returns when the event is as
-// safe as it can make it. An error says that it is not.
+// Sink stores events. It must be safe for concurrent use, and return when the event is as
+// safe as it can make it. An error means that it is not.
 type Sink interface {
 	Record(context.Context, Event) error
 }
 
-// Policy is what follows where an event cannot be recorded.
+// Policy decides what happens if an event cannot be recorded.
 type Policy string
 
 // The policies. In either a lost event is logged.
 const (
-	// Closed does nothing that was not recorded as an intent before, and gives no key away
-	// whose reading was not recorded.
+	// Closed refuses an operation if its intent was not recorded, and withholds a key if
+	// reading it was not recorded.
 	Closed Policy = "closed"
-	// Open goes on.
+	// Open continues.
 	Open Policy = "open"
 )
 
-// AuditOptions are those of [Audited].
+// AuditOptions configure [Audited].
 type AuditOptions struct {
-	Policy  Policy        // empty: Closed
-	Timeout time.Duration // how long a sink may take for an event; 0: 2 s
-	Log     *slog.Logger  // where lost events are logged; nil: slog.Default()
+	Policy  Policy        // by default Closed
+	Timeout time.Duration // time limit of a sink for an event; by default 2 s
+	Log     *slog.Logger  // logs lost events; if nil, slog.Default()
 	Now     func() time.Time
 }
 
@@ -96,12 +96,13 @@ type actorKey struct{}
 // maxActor is the longest name of an actor, in bytes; what is longer is cut.
 const maxActor = 256
 
-// WithActor says who acts in ctx, for audit events: a user, a service, a client's ID.
+// WithActor returns a context with the actor for audit events: a user, a service, a
+// client's ID.
 func WithActor(ctx context.Context, actor string) context.Context {
 	return context.WithValue(ctx, actorKey{}, clip(actor, maxActor))
 }
 
-// Actor is who acts in ctx; "unknown" where nobody said so.
+// Actor returns the actor of ctx, or "unknown" if it has none.
 func Actor(ctx context.Context) string {
 	if actor, _ := ctx.Value(actorKey{}).(string); actor != "" {
 		return actor

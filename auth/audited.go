@@ -19,20 +19,20 @@ func operationID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Audited is a [Store] that records an intent before each operation and what came of it
-// after, with the actor and the trace of the context. An operation on several keys, and a
-// list, is one of each.
+// Audited is a [Store] that records an intent before each operation and its outcome after
+// it, with the actor and the trace of the context. An operation on several keys, and a
+// list, counts as one.
 //
-// Its errors are those of the store below and, with the policy Closed, Unavailable from the
-// layer "audit" where the sink failed: nothing was done then, and nothing is given away.
-// What a sink fails to record of the end of a change is logged, and the intent stands in
+// Its errors are those of the store below and, with the policy Closed, Unavailable from
+// the layer "audit" if the sink failed: then nothing was done, and no key is returned. If
+// a sink fails to record the outcome of a change, that is logged, and the intent stays in
 // the sink without an outcome: the change is done.
 type Audited struct {
 	keys Store
 	r    *recorder
 }
 
-// NewAudited records what is done to keys in a sink.
+// NewAudited returns a store that records operations on keys in a sink.
 func NewAudited(keys Store, sink Sink, o AuditOptions) (*Audited, error) {
 	r, err := newRecorder(sink, o)
 	if err != nil {
@@ -78,27 +78,27 @@ func (a *Audited) many(ctx context.Context, e *Event, n int, do func() []error) 
 	return errs
 }
 
-// Create is that of [Store].
+// Create implements [Store].
 func (a *Audited) Create(ctx context.Context, org identity.OrganizationSlug, key PublicSigningKey) error {
 	return a.change(ctx, &Event{Action: StoreKey, Organization: org, Kid: key.Kid}, func() error { return a.keys.Create(ctx, org, key) })
 }
 
-// CreateMany is that of [Store].
+// CreateMany implements [Store].
 func (a *Audited) CreateMany(ctx context.Context, org identity.OrganizationSlug, keys []PublicSigningKey) []error {
 	return a.many(ctx, &Event{Action: BulkStoreKeys, Organization: org}, len(keys), func() []error { return a.keys.CreateMany(ctx, org, keys) })
 }
 
-// Activate is that of [Store].
+// Activate implements [Store].
 func (a *Audited) Activate(ctx context.Context, org identity.OrganizationSlug, kid string) error {
 	return a.change(ctx, &Event{Action: ActivateKey, Organization: org, Kid: kid}, func() error { return a.keys.Activate(ctx, org, kid) })
 }
 
-// Deactivate is that of [Store].
+// Deactivate implements [Store].
 func (a *Audited) Deactivate(ctx context.Context, org identity.OrganizationSlug, kid string) error {
 	return a.change(ctx, &Event{Action: DeactivateKey, Organization: org, Kid: kid}, func() error { return a.keys.Deactivate(ctx, org, kid) })
 }
 
-// Revoke is that of [Store].
+// Revoke implements [Store].
 func (a *Audited) Revoke(ctx context.Context, org identity.OrganizationSlug, kid, reason string) error {
 	e := &Event{Action: RevokeKey, Organization: org, Kid: kid}
 	if reason != "" {
@@ -107,23 +107,23 @@ func (a *Audited) Revoke(ctx context.Context, org identity.OrganizationSlug, kid
 	return a.change(ctx, e, func() error { return a.keys.Revoke(ctx, org, kid, reason) })
 }
 
-// RevokeMany is that of [Store].
+// RevokeMany implements [Store].
 func (a *Audited) RevokeMany(ctx context.Context, org identity.OrganizationSlug, revocations []Revocation) []error {
 	return a.many(ctx, &Event{Action: BulkRevokeKeys, Organization: org}, len(revocations), func() []error { return a.keys.RevokeMany(ctx, org, revocations) })
 }
 
-// Rotate is that of [Store].
+// Rotate implements [Store].
 func (a *Audited) Rotate(ctx context.Context, org identity.OrganizationSlug, old string, next PublicSigningKey, grace time.Duration) error {
 	e := &Event{Action: RotateKey, Organization: org, Kid: old, Metadata: map[string]string{"old_kid": old, "new_kid": next.Kid, "grace": grace.String()}}
 	return a.change(ctx, e, func() error { return a.keys.Rotate(ctx, org, old, next, grace) })
 }
 
-// Delete is that of [Store].
+// Delete implements [Store].
 func (a *Audited) Delete(ctx context.Context, org identity.OrganizationSlug, kid string) error {
 	return a.change(ctx, &Event{Action: DeleteKey, Organization: org, Kid: kid}, func() error { return a.keys.Delete(ctx, org, kid) })
 }
 
-// Get is that of [Store].
+// Get implements [Store].
 func (a *Audited) Get(ctx context.Context, org identity.OrganizationSlug, kid string) (PublicSigningKey, error) {
 	e := Event{Action: AccessKey, Organization: org, Kid: kid}
 	if err := a.r.begin(ctx, &e); err != nil {
@@ -136,7 +136,7 @@ func (a *Audited) Get(ctx context.Context, org identity.OrganizationSlug, kid st
 	return k, err
 }
 
-// GetMany is that of [Store].
+// GetMany implements [Store].
 func (a *Audited) GetMany(ctx context.Context, org identity.OrganizationSlug, kids []string) ([]*PublicSigningKey, error) {
 	e := Event{Action: AccessKeys, Organization: org, Metadata: map[string]string{"key_count": strconv.Itoa(len(kids))}}
 	if err := a.r.begin(ctx, &e); err != nil {
@@ -156,13 +156,13 @@ func (a *Audited) GetMany(ctx context.Context, org identity.OrganizationSlug, ki
 	return keys, err
 }
 
-// List is that of [Store]. What came of it is recorded when it ends; keys are given away
-// before.
+// List implements [Store]. Its outcome is recorded when it ends; keys are yielded before
+// that.
 func (a *Audited) List(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error] {
 	return a.list(ctx, org, "all", a.keys.List(ctx, org))
 }
 
-// ListActive is that of [Store]; see List.
+// ListActive implements [Store]; see List.
 func (a *Audited) ListActive(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error] {
 	return a.list(ctx, org, "active", a.keys.ListActive(ctx, org))
 }

@@ -14,19 +14,19 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Chain is an audit log in a store, a [Sink]: entries that are only added, each with the hash
-// of the one before, so that one that is changed, removed or put between is seen by
-// [Chain.Verify]. Several hosts may add to one.
+// Chain is an audit log in a store, a [Sink]: entries that are only added, each with the
+// hash of the previous one, so that [Chain.Verify] detects changed, removed and inserted
+// entries. Several hosts may write to one.
 //
-// Who can write to the whole store can write a whole new chain. Against that the hash of the
-// head is kept elsewhere, and given to Verify.
+// A writer with access to the whole store can write a whole new chain. To detect that,
+// keep the hash of the head elsewhere, and pass it to Verify.
 type Chain struct {
 	store  *storage.Store
 	prefix string
 	turn   chan struct{} // of the one that adds
 }
 
-// NewChain is the log at a prefix of a store, such as "audit/".
+// NewChain returns the log at a prefix of a store, such as "audit/".
 func NewChain(s *storage.Store, prefix string) *Chain {
 	return &Chain{store: s, prefix: prefix, turn: make(chan struct{}, 1)}
 }
@@ -35,7 +35,7 @@ func NewChain(s *storage.Store, prefix string) *Chain {
 type Entry struct {
 	Sequence uint64 // from 1 on
 	Event
-	Previous string // the hash of the entry before, in hex; empty: it is the first
+	Previous string // hash of the previous entry, in hex; empty for the first
 	Hash     string // of this one
 }
 
@@ -55,7 +55,7 @@ type stored struct {
 	Previous     string            `json:"previous,omitempty"`
 }
 
-// MarshalJSON is the entry as it is stored, with its hash.
+// MarshalJSON returns the entry as it is stored, with its hash.
 func (e Entry) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		stored
@@ -87,7 +87,7 @@ func entry(n uint64, e *Event, previous string) (raw []byte, hash string, err er
 	return raw, hex.EncodeToString(sum[:]), nil
 }
 
-// Record adds an event, when those before it that this host adds are there.
+// Record adds an event, after earlier events of this host.
 func (c *Chain) Record(ctx context.Context, e Event) error {
 	select {
 	case c.turn <- struct{}{}:

@@ -10,8 +10,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Entries are those of the log in their order, from a sequence on. One that cannot be read
-// is an error in its place, after which the next ones come.
+// Entries yields the entries in order, starting at a sequence. An unreadable entry is an
+// error in its place, after which the next ones follow.
 func (c *Chain) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		start := c.entryKey(from)
@@ -44,15 +44,15 @@ func (d *damaged) Error() string {
 	return fmt.Sprintf("%q is no entry of an audit log: %v", d.key, d.err)
 }
 
-// Report is what [Chain.Verify] found.
+// Report is the result of [Chain.Verify].
 type Report struct {
 	Entries uint64
-	Head    string // the hash of the last entry; empty: there is none
-	// Faults are what is wrong with the chain: entries that were changed, removed or put
-	// between, and a head that does not fit. At most 100 are told.
+	Head    string // hash of the last entry; empty if there is none
+	// Faults are the faults of the chain: changed, removed or inserted entries, and a
+	// head that does not match. At most 100 are listed.
 	Faults []string
-	// Open are the sequences of intents of which nothing says what came of them: they are
-	// under way, their host died, or their sink failed. At most 100 are told.
+	// Open are the sequences of intents without an outcome: the operation is still
+	// running, its host died, or its sink failed. At most 100 are listed.
 	Open []uint64
 }
 
@@ -61,9 +61,9 @@ const (
 	maxOpen = 100_000 // how many intents are looked after at once
 )
 
-// Verify reads the log and compares each entry with the hash in the next, and the last with
-// the head. known is the hash of an entry that was noted elsewhere and has to be in the
-// chain; empty: there is none. The error is of reading the store.
+// Verify reads the log and compares each entry with the hash in the next one, and the
+// last with the head. known is the hash of an entry that was kept elsewhere and must be
+// in the chain; it is optional. The error is that of reading the store.
 func (c *Chain) Verify(ctx context.Context, known string) (Report, error) {
 	v := verifier{open: map[string]uint64{}, known: known == ""}
 	_, last, headErr := c.head(ctx)

@@ -17,16 +17,17 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Instrumented is a [Store] that makes a span and a duration of every call, with the
-// operation, the organization and what came of it; spans have the kid too. The durations
-// are the histogram plinth.auth.operation.duration, which package snapshot reads.
+// Instrumented is a [Store] that records a span and a duration of every call, with the
+// operation, the organization and the outcome; spans have the kid too. The durations are
+// the histogram plinth.auth.operation.duration, which package snapshot reads.
 type Instrumented struct {
 	keys     Store
 	tracer   trace.Tracer
 	duration metric.Float64Histogram
 }
 
-// NewInstrumented measures what is done to keys. Nil providers: nothing goes there.
+// NewInstrumented returns a store that measures operations on keys. A nil provider
+// records nothing.
 func NewInstrumented(keys Store, tracer trace.TracerProvider, meter metric.MeterProvider) (*Instrumented, error) {
 	if tracer == nil {
 		tracer = tracenoop.NewTracerProvider()
@@ -69,40 +70,41 @@ func kidOf(kid string) attribute.KeyValue {
 
 func countOf(n int) attribute.KeyValue { return attribute.Int("plinth.auth.keys", n) }
 
-// Create is that of [Store].
+// Create implements [Store].
 func (i *Instrumented) Create(ctx context.Context, org identity.OrganizationSlug, key PublicSigningKey) (err error) {
 	ctx, end := i.measure(ctx, "create", org, kidOf(key.Kid))
 	defer func() { end(err) }()
 	return i.keys.Create(ctx, org, key)
 }
 
-// CreateMany is that of [Store].
+// CreateMany implements [Store].
 func (i *Instrumented) CreateMany(ctx context.Context, org identity.OrganizationSlug, keys []PublicSigningKey) (errs []error) {
 	ctx, end := i.measure(ctx, "create_many", org, countOf(len(keys)))
 	defer func() { end(errors.Join(errs...)) }()
 	return i.keys.CreateMany(ctx, org, keys)
 }
 
-// Get is that of [Store].
+// Get implements [Store].
 func (i *Instrumented) Get(ctx context.Context, org identity.OrganizationSlug, kid string) (k PublicSigningKey, err error) {
 	ctx, end := i.measure(ctx, "get", org, kidOf(kid))
 	defer func() { end(err) }()
 	return i.keys.Get(ctx, org, kid)
 }
 
-// GetMany is that of [Store].
+// GetMany implements [Store].
 func (i *Instrumented) GetMany(ctx context.Context, org identity.OrganizationSlug, kids []string) (keys []*PublicSigningKey, err error) {
 	ctx, end := i.measure(ctx, "get_many", org, countOf(len(kids)))
 	defer func() { end(err) }()
 	return i.keys.GetMany(ctx, org, kids)
 }
 
-// List is that of [Store]. Its duration is that of the whole list, with what the caller does.
+// List implements [Store]. Its duration is that of the whole list, including the work of
+// the caller.
 func (i *Instrumented) List(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error] {
 	return i.list(ctx, "list", org, i.keys.List)
 }
 
-// ListActive is that of [Store]; see List.
+// ListActive implements [Store]; see List.
 func (i *Instrumented) ListActive(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error] {
 	return i.list(ctx, "list_active", org, i.keys.ListActive)
 }
@@ -124,42 +126,42 @@ func (i *Instrumented) list(ctx context.Context, operation string, org identity.
 	}
 }
 
-// Activate is that of [Store].
+// Activate implements [Store].
 func (i *Instrumented) Activate(ctx context.Context, org identity.OrganizationSlug, kid string) (err error) {
 	ctx, end := i.measure(ctx, "activate", org, kidOf(kid))
 	defer func() { end(err) }()
 	return i.keys.Activate(ctx, org, kid)
 }
 
-// Deactivate is that of [Store].
+// Deactivate implements [Store].
 func (i *Instrumented) Deactivate(ctx context.Context, org identity.OrganizationSlug, kid string) (err error) {
 	ctx, end := i.measure(ctx, "deactivate", org, kidOf(kid))
 	defer func() { end(err) }()
 	return i.keys.Deactivate(ctx, org, kid)
 }
 
-// Revoke is that of [Store].
+// Revoke implements [Store].
 func (i *Instrumented) Revoke(ctx context.Context, org identity.OrganizationSlug, kid, reason string) (err error) {
 	ctx, end := i.measure(ctx, "revoke", org, kidOf(kid))
 	defer func() { end(err) }()
 	return i.keys.Revoke(ctx, org, kid, reason)
 }
 
-// RevokeMany is that of [Store].
+// RevokeMany implements [Store].
 func (i *Instrumented) RevokeMany(ctx context.Context, org identity.OrganizationSlug, revocations []Revocation) (errs []error) {
 	ctx, end := i.measure(ctx, "revoke_many", org, countOf(len(revocations)))
 	defer func() { end(errors.Join(errs...)) }()
 	return i.keys.RevokeMany(ctx, org, revocations)
 }
 
-// Rotate is that of [Store].
+// Rotate implements [Store].
 func (i *Instrumented) Rotate(ctx context.Context, org identity.OrganizationSlug, old string, next PublicSigningKey, grace time.Duration) (err error) {
 	ctx, end := i.measure(ctx, "rotate", org, kidOf(old))
 	defer func() { end(err) }()
 	return i.keys.Rotate(ctx, org, old, next, grace)
 }
 
-// Delete is that of [Store].
+// Delete implements [Store].
 func (i *Instrumented) Delete(ctx context.Context, org identity.OrganizationSlug, kid string) (err error) {
 	ctx, end := i.measure(ctx, "delete", org, kidOf(kid))
 	defer func() { end(err) }()

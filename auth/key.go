@@ -16,33 +16,33 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// PublicSigningKey is a key that tokens are verified with, and what is known of it.
+// PublicSigningKey is a key for verifying tokens, with its record.
 type PublicSigningKey struct {
-	Kid       string            // the name in a token's header
+	Kid       string            // its name in the header of a token
 	PublicKey PublicKey         // never shown
 	ClientID  identity.ClientID // of the API client that signs with it
 	CertID    identity.CertID   // of the client's certificate
 	CreatedAt time.Time
 	// ValidFrom and ValidUntil are the first and the last moment at which the key may be
-	// used. A ValidUntil of zero: it has no end.
+	// used. A zero ValidUntil means no end.
 	ValidFrom  time.Time
 	ValidUntil time.Time
-	Active     bool      // it can be switched off and on
-	RevokedAt  time.Time // zero: it is not revoked. A revocation is final.
-	// RevocationReason is why. Empty: no reason was given.
+	Active     bool      // may be switched off and on
+	RevokedAt  time.Time // zero if it is not revoked. A revocation is final.
+	// RevocationReason is the reason of the revocation. It is optional.
 	RevocationReason string
 }
 
-// New is an active key that is valid from now on, without an end. kid is 1 to 1024 bytes of
-// text, without slashes and control characters. Anything else, and IDs of zero, are an
-// InvalidArgument.
+// New returns an active key that is valid from now on, without an end. kid is 1 to 1024
+// bytes of text, without slashes and control characters. Anything else, and IDs of zero,
+// are an InvalidArgument.
 func New(kid string, key PublicKey, client identity.ClientID, cert identity.CertID, now time.Time) (PublicSigningKey, error) {
 	now = now.UTC()
 	k := PublicSigningKey{Kid: kid, PublicKey: key, ClientID: client, CertID: cert, CreatedAt: now, ValidFrom: now, Active: true}
 	return k, k.Validate()
 }
 
-// Validate tells whether the key makes sense, as [Keys] demands of what it stores.
+// Validate returns an error unless the key is valid for [Keys].
 func (k *PublicSigningKey) Validate() error {
 	if err := checkKid(k.Kid); err != nil {
 		return err
@@ -101,8 +101,8 @@ func checkKid(kid string) error {
 	return nil
 }
 
-// Usable tells whether tokens may be verified with the key at a time: it is active, it is
-// not revoked, and the time is within its window, both ends included.
+// Usable reports whether tokens may be verified with the key at a time: it is active, not
+// revoked, and the time is within its window, both ends included.
 func (k *PublicSigningKey) Usable(at time.Time) bool {
 	return k.Active && k.RevokedAt.IsZero() && !at.Before(k.ValidFrom) && (k.ValidUntil.IsZero() || !at.After(k.ValidUntil))
 }
@@ -232,7 +232,7 @@ func unreadable(kid string, err error) error {
 	return storage.Errorf(storage.Serialization, "the stored key %.40q cannot be read: %s", kid, text)
 }
 
-// MarshalJSON is the record, with the public key in it.
+// MarshalJSON returns the record, including the public key.
 func (k PublicSigningKey) MarshalJSON() ([]byte, error) {
 	if err := k.Validate(); err != nil {
 		return nil, err
@@ -246,7 +246,7 @@ func (k *PublicSigningKey) UnmarshalJSON(raw []byte) (err error) {
 	return err
 }
 
-// LogValue is what logs show: all but the public key.
+// LogValue returns everything except the public key, for logs.
 func (k PublicSigningKey) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("kid", k.Kid), slog.Uint64("client_id", uint64(k.ClientID)), slog.Uint64("cert_id", uint64(k.CertID)),
 		slog.Time("created_at", k.CreatedAt), slog.Time("valid_from", k.ValidFrom), slog.Time("valid_until", k.ValidUntil),

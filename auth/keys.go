@@ -11,67 +11,69 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Prefix is where the keys of an organization are in its part of a store.
+// Prefix begins the keys of an organization in its part of a store.
 const Prefix = "signing-keys/"
 
 // graves is where the kids are that were revoked and then deleted. They stay taken.
 const graves = "revoked-signing-keys/"
 
-// Space is the part of a store that is an organization's: the store, and what its keys
-// begin with there.
+// Space returns the part of a store that belongs to an organization: the store, and the
+// prefix of its keys there.
 type Space func(identity.OrganizationSlug) (store *storage.Store, prefix string)
 
-// OneStore keeps all organizations in one store, each below org/SLUG/.
+// OneStore returns a Space that keeps all organizations in one store, each below
+// org/SLUG/.
 func OneStore(s *storage.Store) Space {
 	return func(org identity.OrganizationSlug) (*storage.Store, string) { return s, "org/" + org.String() + "/" }
 }
 
-// Store is what keeps signing keys: [Keys], and [Audited] over it.
+// Store keeps signing keys: [Keys], and [Audited] over it.
 //
-// Every method names an organization, whose keys are its own: the same kid may mean another
-// key in another organization. Errors are storage's: NotFound for a kid without a key,
-// AlreadyExists for one that is taken, InvalidArgument for what makes no sense, Conflict
-// where somebody else changed the key meanwhile, Serialization for a record that cannot be
-// read, and [InvalidState].
+// Every method names an organization, which has keys of its own: the same kid may name
+// another key in another organization. Errors are storage's: NotFound for a kid without a
+// key, AlreadyExists for one that is in use, InvalidArgument for invalid input, Conflict
+// if another writer changed the key meanwhile, Serialization for an unreadable record,
+// and [InvalidState].
 type Store interface {
-	// Create stores a new key. A kid that a key has or that was revoked is AlreadyExists.
+	// Create stores a new key. The kid of an existing or revoked key is AlreadyExists.
 	Create(ctx context.Context, org identity.OrganizationSlug, key PublicSigningKey) error
-	// CreateMany is Create of each, with an error, or nil, for each.
+	// CreateMany is Create of each, and returns an error, or nil, for each.
 	CreateMany(ctx context.Context, org identity.OrganizationSlug, keys []PublicSigningKey) []error
-	// Get is the key of a kid, usable or not.
+	// Get returns the key of a kid, usable or not.
 	Get(ctx context.Context, org identity.OrganizationSlug, kid string) (PublicSigningKey, error)
-	// GetMany is the key of each kid, in their order; nil: there is none.
+	// GetMany returns the key of each kid, in their order, or nil if there is none.
 	GetMany(ctx context.Context, org identity.OrganizationSlug, kids []string) ([]*PublicSigningKey, error)
-	// List is all keys by their kids, usable or not. They are read by pages.
+	// List yields all keys by their kids, usable or not. It reads them by pages.
 	List(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error]
-	// ListActive is those of List that are usable now.
+	// ListActive yields the keys of List that are usable now.
 	ListActive(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error]
-	// Activate switches a key on. One that is revoked is [InvalidState].
+	// Activate switches a key on. A revoked key is [InvalidState].
 	Activate(ctx context.Context, org identity.OrganizationSlug, kid string) error
 	// Deactivate switches a key off, until Activate.
 	Deactivate(ctx context.Context, org identity.OrganizationSlug, kid string) error
-	// Revoke ends a key for good. Of one that is revoked already it changes nothing.
+	// Revoke ends a key for good. It does not change a revoked key.
 	Revoke(ctx context.Context, org identity.OrganizationSlug, kid, reason string) error
-	// RevokeMany is Revoke of each, with an error, or nil, for each.
+	// RevokeMany is Revoke of each, and returns an error, or nil, for each.
 	RevokeMany(ctx context.Context, org identity.OrganizationSlug, revocations []Revocation) []error
-	// Rotate revokes a key, or with a grace lets it end then, and creates the next one:
-	// both or neither. A key that is revoked already stays as it is.
+	// Rotate revokes a key, or with a grace sets its end to then, and creates the next
+	// one: both or neither. A revoked key stays unchanged.
 	Rotate(ctx context.Context, org identity.OrganizationSlug, old string, next PublicSigningKey, grace time.Duration) error
-	// Delete removes a key. The kid of one that was revoked stays taken.
+	// Delete removes a key. The kid of a revoked key stays in use.
 	Delete(ctx context.Context, org identity.OrganizationSlug, kid string) error
 }
 
-// Revocation is one of RevokeMany.
+// Revocation is an argument of RevokeMany.
 type Revocation struct {
 	Kid    string
-	Reason string // empty: none is given
+	Reason string // optional
 }
 
 // rotated is the reason of a key that was revoked by a rotation.
 const rotated = "key rotation"
 
-// InvalidState is the error of what the state of a key does not allow, such as to activate
-// one that is revoked. It is a storage.Conflict too, which repeating does not mend.
+// InvalidState is the error of an operation that the state of a key does not allow, such
+// as activating a revoked key. It is also a storage.Conflict, which repeating does not
+// resolve.
 const InvalidState stateError = "the key is revoked, which is final"
 
 type stateError string
@@ -79,15 +81,15 @@ type stateError string
 func (e stateError) Error() string        { return string(e) }
 func (e stateError) Is(target error) bool { return target == e || target == storage.Conflict }
 
-// Keys is the [Store] over a store of bytes. It is safe for concurrent use, also by several
-// hosts: every change is one write set with conditions.
+// Keys is the [Store] over a store of bytes. It is safe for concurrent use, also by
+// several hosts: every change is one write set with conditions.
 type Keys struct {
 	space Space
 	now   func() time.Time
 }
 
-// NewKeys keeps keys in space. now is the clock that tells which keys are usable and dates
-// revocations; nil: that of the organization's store.
+// NewKeys returns a store that keeps keys in space. now is the clock that decides which
+// keys are usable and dates revocations; if nil, that of the organization's store.
 func NewKeys(space Space, now func() time.Time) *Keys { return &Keys{space, now} }
 
 // place is where the keys of an organization are.
@@ -143,7 +145,7 @@ func (p place) fresh(k *PublicSigningKey) (checks []storage.Check, ops []storage
 	return []storage.Check{storage.Absent(key), storage.Absent(grave)}, []storage.Op{storage.Put(key, k.record()), storage.Delete(grave)}
 }
 
-// Create is that of [Store].
+// Create implements [Store].
 func (s *Keys) Create(ctx context.Context, org identity.OrganizationSlug, key PublicSigningKey) error {
 	p, err := s.of(org)
 	if err != nil {
@@ -169,7 +171,7 @@ func taken(kid string, err error) error {
 	return err
 }
 
-// CreateMany is that of [Store].
+// CreateMany implements [Store].
 func (s *Keys) CreateMany(ctx context.Context, org identity.OrganizationSlug, keys []PublicSigningKey) []error {
 	errs := make([]error, len(keys))
 	for i, k := range keys {
@@ -178,7 +180,7 @@ func (s *Keys) CreateMany(ctx context.Context, org identity.OrganizationSlug, ke
 	return errs
 }
 
-// Get is that of [Store].
+// Get implements [Store].
 func (s *Keys) Get(ctx context.Context, org identity.OrganizationSlug, kid string) (PublicSigningKey, error) {
 	p, err := s.of(org)
 	if err != nil {
@@ -188,7 +190,7 @@ func (s *Keys) Get(ctx context.Context, org identity.OrganizationSlug, kid strin
 	return k, err
 }
 
-// GetMany is that of [Store].
+// GetMany implements [Store].
 func (s *Keys) GetMany(ctx context.Context, org identity.OrganizationSlug, kids []string) ([]*PublicSigningKey, error) {
 	p, err := s.of(org)
 	if err != nil {
@@ -235,8 +237,8 @@ func (p place) find(ctx context.Context, kids []string, found map[string]*Public
 // pageKeys is how many keys a list reads at once.
 const pageKeys = 256
 
-// List is that of [Store]. A record that cannot be read is an error in its place, after
-// which the list goes on.
+// List implements [Store]. An unreadable record is an error in its place, after which the
+// list continues.
 func (s *Keys) List(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error] {
 	return func(yield func(PublicSigningKey, error) bool) {
 		p, err := s.of(org)
@@ -256,7 +258,7 @@ func (s *Keys) List(ctx context.Context, org identity.OrganizationSlug) iter.Seq
 	}
 }
 
-// ListActive is that of [Store].
+// ListActive implements [Store].
 func (s *Keys) ListActive(ctx context.Context, org identity.OrganizationSlug) iter.Seq2[PublicSigningKey, error] {
 	return func(yield func(PublicSigningKey, error) bool) {
 		p, _ := s.of(org) // List says what is wrong

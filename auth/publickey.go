@@ -9,14 +9,14 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// PublicKey is a public key of Ed25519. Its text is base64url without padding.
+// PublicKey is a public key of Ed25519. Its text form is base64url without padding.
 type PublicKey [ed25519.PublicKeySize]byte
 
 // keyText is how many characters the text of a key has.
 var keyText = base64.RawURLEncoding.EncodedLen(len(PublicKey{}))
 
-// NewPublicKey is the key of 32 bytes. What is no point of the curve, or one of small order,
-// which signatures of anybody verify with, is an InvalidArgument.
+// NewPublicKey returns the key of 32 bytes. Bytes that are not a point of the curve, or
+// are one of small order, which verifies forged signatures, are an InvalidArgument.
 func NewPublicKey(raw []byte) (k PublicKey, err error) {
 	if len(raw) != len(k) {
 		return k, invalid("a public key has %d bytes, it must have %d", len(raw), len(k))
@@ -32,7 +32,7 @@ func NewPublicKey(raw []byte) (k PublicKey, err error) {
 	return k, nil
 }
 
-// ParsePublicKey is the key of a text: 43 characters of base64url, without padding.
+// ParsePublicKey returns the key of a text: 43 characters of base64url, without padding.
 func ParsePublicKey(text string) (k PublicKey, err error) {
 	if len(text) != keyText {
 		return k, invalid("a public key has %d characters, it must have %d: base64url without padding", len(text), keyText)
@@ -44,17 +44,17 @@ func ParsePublicKey(text string) (k PublicKey, err error) {
 	return NewPublicKey(raw)
 }
 
-// Ed25519 is the key as the standard library has it.
+// Ed25519 returns the key as a value of the standard library.
 func (k PublicKey) Ed25519() ed25519.PublicKey { return ed25519.PublicKey(k[:]) }
 
 // text is the key in base64url.
 func (k PublicKey) text() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
 
-// String hides the key, as everything that formats values shows it: logs name keys by
-// their kid. It is the same for the formats %v, %+v and %#v.
+// String returns a placeholder for the key, as the formats %v, %+v and %#v do: logs name
+// keys by their kid.
 func (PublicKey) String() string { return "[REDACTED]" }
 
-// GoString is String.
+// GoString returns the result of String.
 func (PublicKey) GoString() string { return "[REDACTED]" }
 
 // invalid is an error of what callers gave.

@@ -17,8 +17,8 @@ const scope = "github.com/plinthkv/plinth/auth"
 // eventName is that of an audit event in logs.
 const eventName = "audit_event"
 
-// SlogSink records events as log records of level info. It never fails: a logger does not
-// say whether a record arrived.
+// SlogSink returns a sink that writes events as log records of level info. It never
+// fails: a logger does not report whether a record arrived.
 func SlogSink(l *slog.Logger) Sink { return slogSink{l} }
 
 type slogSink struct{ log *slog.Logger }
@@ -33,8 +33,8 @@ func (s slogSink) Record(ctx context.Context, e Event) error {
 	return nil
 }
 
-// OTelSink records events as log records of OpenTelemetry. It never fails: exporters report
-// elsewhere.
+// OTelSink returns a sink that writes events as log records of OpenTelemetry. It never
+// fails: exporters report errors elsewhere.
 func OTelSink(p log.LoggerProvider) Sink { return otelSink{p.Logger(scope)} }
 
 type otelSink struct{ log log.Logger }

@@ -33,7 +33,7 @@ func (s *Keys) change(ctx context.Context, org identity.OrganizationSlug, kid st
 	return err
 }
 
-// Activate is that of [Store].
+// Activate implements [Store].
 func (s *Keys) Activate(ctx context.Context, org identity.OrganizationSlug, kid string) error {
 	var state error // apart from conflicts, which are tried again
 	err := s.change(ctx, org, kid, func(k *PublicSigningKey, _ time.Time) (bool, error) {
@@ -51,7 +51,7 @@ func (s *Keys) Activate(ctx context.Context, org identity.OrganizationSlug, kid 
 	return err
 }
 
-// Deactivate is that of [Store].
+// Deactivate implements [Store].
 func (s *Keys) Deactivate(ctx context.Context, org identity.OrganizationSlug, kid string) error {
 	return s.change(ctx, org, kid, func(k *PublicSigningKey, _ time.Time) (bool, error) {
 		was := k.Active
@@ -60,7 +60,7 @@ func (s *Keys) Deactivate(ctx context.Context, org identity.OrganizationSlug, ki
 	})
 }
 
-// Revoke is that of [Store].
+// Revoke implements [Store].
 func (s *Keys) Revoke(ctx context.Context, org identity.OrganizationSlug, kid, reason string) error {
 	if len(reason) > maxReason || !utf8.ValidString(reason) {
 		return invalid("a reason is at most %d bytes of text", maxReason)
@@ -77,7 +77,7 @@ func (k *PublicSigningKey) revoke(now time.Time, reason string) bool {
 	return true
 }
 
-// RevokeMany is that of [Store].
+// RevokeMany implements [Store].
 func (s *Keys) RevokeMany(ctx context.Context, org identity.OrganizationSlug, revocations []Revocation) []error {
 	errs := make([]error, len(revocations))
 	for i, r := range revocations {
@@ -89,8 +89,8 @@ func (s *Keys) RevokeMany(ctx context.Context, org identity.OrganizationSlug, re
 // maxGrace is the longest grace of a rotation.
 const maxGrace = 366 * 24 * time.Hour
 
-// Rotate is that of [Store]. Where the old key was changed meanwhile, by another rotation
-// too, it is a Conflict and nothing is done: the caller decides anew.
+// Rotate implements [Store]. If the old key was changed meanwhile, even by another
+// rotation, it is a Conflict and nothing is done: the caller decides again.
 func (s *Keys) Rotate(ctx context.Context, org identity.OrganizationSlug, old string, next PublicSigningKey, grace time.Duration) error {
 	p, err := s.of(org)
 	if err != nil {
@@ -131,7 +131,7 @@ func (k *PublicSigningKey) end(now time.Time, grace time.Duration) {
 	}
 }
 
-// Delete is that of [Store]. A record that cannot be read is deleted as if it was revoked.
+// Delete implements [Store]. It treats an unreadable record as revoked.
 func (s *Keys) Delete(ctx context.Context, org identity.OrganizationSlug, kid string) error {
 	p, err := s.of(org)
 	if err != nil {

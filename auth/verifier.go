@@ -12,22 +12,22 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// VerifierOptions are those of a [Verifier].
+// VerifierOptions configure a [Verifier].
 type VerifierOptions struct {
-	// Bound is how old an answer may be, and so how long a key may be taken for good after
-	// it was revoked elsewhere. 0: 10 s.
+	// Bound is the maximum age of an answer, and so how long a key may still be accepted
+	// after it was revoked elsewhere. By default 10 s.
 	Bound time.Duration
-	// Refresh is from which age on an answer is read again in the background, by whoever
-	// asks for it. 0: a third of the bound.
+	// Refresh is the age from which a call reads an answer again in the background. By
+	// default a third of the bound.
 	Refresh time.Duration
-	// Keys is how many kids are remembered, those without a key too: the least used go
-	// first. 0: 10,000, which take about 10 MB.
+	// Keys is the number of remembered kids, including those without a key; the least
+	// used are dropped first. By default 10,000, which take about 10 MB.
 	Keys int
-	// Now tells which keys are usable. Nil: time.Now.
+	// Now is the clock that decides which keys are usable. If nil, time.Now.
 	Now func() time.Time
 }
 
-// Verifier answers which key a kid means now, from memory. It is safe for concurrent use.
+// Verifier returns the current key of a kid from memory. It is safe for concurrent use.
 type Verifier struct {
 	keys  Store
 	bound time.Duration
@@ -47,8 +47,8 @@ type known struct {
 	key   PublicSigningKey
 }
 
-// NewVerifier reads keys from a store. A refresh that is not below the bound is an
-// InvalidArgument.
+// NewVerifier returns a Verifier that reads keys from a store. A refresh that is not
+// below the bound is an InvalidArgument.
 func NewVerifier(keys Store, o VerifierOptions) (*Verifier, error) {
 	if o.Bound == 0 {
 		o.Bound = 10 * time.Second
@@ -76,9 +76,9 @@ func NewVerifier(keys Store, o VerifierOptions) (*Verifier, error) {
 	return &Verifier{keys: keys, bound: o.Bound, cache: cache, now: o.Now}, nil
 }
 
-// Key is the key that tokens of a kid are verified with. It is NotFound where there is none
-// that is usable now, and the store's error where the answer in memory is too old and the
-// store does not say: without an answer there is no key.
+// Key returns the key that verifies tokens with a kid. It returns NotFound if no key is
+// usable now, and the store's error if the answer in memory is too old and the store
+// fails: without an answer there is no key.
 func (v *Verifier) Key(ctx context.Context, org identity.OrganizationSlug, kid string) (ed25519.PublicKey, error) {
 	if err := checkKid(kid); err != nil {
 		return nil, err
@@ -110,8 +110,8 @@ func (v *Verifier) load(ctx context.Context, w wanted) (known, error) {
 	return is, err
 }
 
-// Forget has the next question about a kid be answered by the store: for those who hear of a
-// revocation.
+// Forget drops the answer for a kid, so that the next call reads the store: for callers
+// that learn of a revocation.
 func (v *Verifier) Forget(org identity.OrganizationSlug, kid string) {
 	v.cache.Invalidate(wanted{org, kid})
 }

@@ -55,8 +55,8 @@ type Client struct {
 
 var _ storage.Backend = (*Client)(nil)
 
-// Dial connects to a store and asks what it can do. A server that cannot be
-// reached, or that has no such store, is an error. The caller closes the client.
+// Dial connects to a store and reads its capabilities. A server that is unreachable, or
+// has no such store, is an error. The caller closes the client.
 func Dial(ctx context.Context, c Config, s Settings) (*Client, error) {
 	c = c.WithDefaults()
 	if err := c.Validate(); err != nil {
@@ -115,11 +115,11 @@ func budget(n int) string {
 	return strconv.Itoa(n)
 }
 
-// Info is what the server said last, within the limits of a message.
+// Info returns the server's last Info, within the limits of a message.
 func (c *Client) Info() storage.Info { return *c.info.Load() }
 
-// Close lets the calls in flight finish, for as long as ctx lasts, and ends the
-// connection. It is idempotent. It closes nothing on the server.
+// Close waits for calls in flight until ctx ends, and closes the connection. It is
+// idempotent. It closes nothing on the server.
 func (c *Client) Close(ctx context.Context) error {
 	c.calls.Shut()
 	late := c.calls.Wait(ctx)
@@ -171,8 +171,8 @@ func (c *Client) refresh() {
 	}
 }
 
-// WhenLost has f called when the server's backend turns out to have lost its state, which
-// is noticed within [Config].Refresh. f must not call the client.
+// WhenLost registers f to be called when the server's backend has lost its state, which
+// is detected within [Config].Refresh. f must not call the client.
 func (c *Client) WhenLost(f func()) { c.whenLost.Store(&f) }
 
 // learned is what the server says of itself now.

@@ -19,47 +19,47 @@ import (
 	"github.com/plinthkv/plinth/abi"
 )
 
-// Config is where a store is and how it is reached. Zero fields are the defaults.
+// Config configures the connection to a store. Zero fields have their defaults.
 type Config struct {
 	Address string // "host:port", or "unix:/path"
-	Store   string // its name on the server; empty: the only one there
-	Token   string // bearer token; empty: none; needs TLS beyond loopback
+	Store   string // its name on the server; optional if it is the only one
+	Token   string // bearer token; optional; requires TLS beyond loopback
 	TLS     TLS
 
-	ConnectTimeout time.Duration // to reach the server and hear what it can do; 0: 5 s
-	AttemptTimeout time.Duration // of one attempt of a call; 0: as the caller's context says
-	Keepalive      time.Duration // of a silent connection, until it is pinged; 0: 20 s; least: 10 s
-	Refresh        time.Duration // how often the server is asked what it can do; 0: 5 s
-	Attempts       int           // of a call, the first included; 1: none is repeated; 0: 4
-	MessageBytes   int           // of an answer; 0: 64 MiB
+	ConnectTimeout time.Duration // to connect and to read the store's capabilities; by default 5 s
+	AttemptTimeout time.Duration // of one attempt of a call; by default only the context's deadline
+	Keepalive      time.Duration // silence on a connection before it is pinged; by default 20 s, at least 10 s
+	Refresh        time.Duration // how often the store's capabilities are read; by default 5 s
+	Attempts       int           // of a call, including the first; by default 4
+	MessageBytes   int           // of an answer; by default 64 MiB
 }
 
-// TLS is how the server is known and, where it asks for that, who the caller is. The
-// zero value: plain text. With any field set the connection is encrypted.
+// TLS configures the certificates of a connection. The zero value means plain text. If
+// any field is set, the connection is encrypted.
 type TLS struct {
-	CA         string // PEM file of who signed the server's certificate; "system": those the system trusts, also if empty
+	CA         string // PEM file of the CA of the server's certificate; "system", the default: those the system trusts
 	Cert, Key  string // PEM files of the caller's certificate
-	ServerName string // what the server's certificate is for; empty: the address's host
+	ServerName string // name in the server's certificate; by default the host of the address
 }
 
-// Settings are what code hands to a client beside its configuration.
+// Settings holds what code passes to a client in addition to its configuration.
 type Settings struct {
-	Clock func() time.Time // must not go back; nil: the clock of package clock
-	Log   *slog.Logger     // nil: slog.Default()
+	Clock func() time.Time // must not go back; if nil, the clock of package clock
+	Log   *slog.Logger     // if nil, slog.Default()
 
-	Tracer trace.TracerProvider // where spans go; nil: nowhere
-	Meter  metric.MeterProvider // where metrics go; nil: nowhere
-	// Options are further ones of the gRPC connection.
+	Tracer trace.TracerProvider // provider for spans; if nil, no spans are recorded
+	Meter  metric.MeterProvider // provider for metrics; if nil, no metrics are recorded
+	// Options are additional options of the gRPC connection.
 	Options []grpc.DialOption
 }
 
-// SystemCA stands for the certificates that the system trusts.
+// SystemCA is the value of [TLS].CA for the certificates that the system trusts.
 const SystemCA = "system"
 
 // pingTimeout is how long the answer to a ping may take.
 const pingTimeout = 10 * time.Second
 
-// WithDefaults returns c with something in each field that has a default.
+// WithDefaults returns c with all defaults set.
 func (c Config) WithDefaults() Config {
 	for _, d := range []struct {
 		have *time.Duration
@@ -81,7 +81,7 @@ func (c Config) WithDefaults() Config {
 // unixPath is the path of a unix socket's address.
 func (c *Config) unixPath() (string, bool) { return strings.CutPrefix(c.Address, "unix:") }
 
-// Validate tells whether the configuration makes sense, without a look at files.
+// Validate checks the configuration, without reading files.
 func (c *Config) Validate() error {
 	if c.TLS.Cert == "" != (c.TLS.Key == "") {
 		return errors.New("a certificate and its key belong together")
@@ -119,7 +119,7 @@ func (c *Config) tls() (*tls.Config, error) {
 	return c.TLS.Config(host)
 }
 
-// Config reads the files, for a server whose address has that host.
+// Config reads the files and returns the TLS configuration for a server on host.
 func (s TLS) Config(host string) (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cmp.Or(s.ServerName, host)}
 	if s.CA != "" && s.CA != SystemCA {

@@ -23,7 +23,7 @@ type getCall struct {
 // Nothing of a call is kept in the pool.
 var getCalls = sync.Pool{New: func() any { return new(getCall) }}
 
-// Get asks the server.
+// Get calls the server.
 func (c *Client) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if c.info.Load().Limits.TooLong(key) { // and so absent, at whatever length
 		return storage.Item{}, storage.ErrNotFound
@@ -44,7 +44,7 @@ func (c *Client) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return it, nil
 }
 
-// GetMany asks the server. The items share one copy of the answer.
+// GetMany calls the server. The items share one copy of the answer.
 func (c *Client) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	limits := &c.info.Load().Limits
 	if err := limits.CheckGetKeys(len(keys)); err != nil {
@@ -68,7 +68,7 @@ func (c *Client) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, er
 	return found.Items, nil
 }
 
-// Scan asks the server. The items share one copy of the answer.
+// Scan calls the server. The items share one copy of the answer.
 func (c *Client) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	if err := q.Validate(); err != nil {
 		return storage.Page{}, c.error("scan", storage.AsError(err))
@@ -126,8 +126,8 @@ func (c *Client) Changes(ctx context.Context, q storage.ChangeQuery) (storage.Ch
 	return page.ChangePage, nil
 }
 
-// Health asks the server, but for liveness, which is ours. A server that cannot be
-// reached is unhealthy.
+// Health calls the server, except for liveness, which is the client's own. An unreachable
+// server is unhealthy.
 func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	if err := storage.ContextError(ctx); err != nil {
 		return storage.Health{}, err

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// MaxWorker is the highest number of a worker.
+// MaxWorker is the highest worker number.
 const MaxWorker = 1<<workerBits - 1
 
-// Generator makes IDs, each greater than the one before, up to 1024 in a millisecond. It is
-// safe for concurrent use.
+// Generator makes IDs, each greater than the one before, up to 1024 in a millisecond. It
+// is safe for concurrent use.
 //
-// Two generators make different IDs if their workers differ. A clock that goes back changes
-// nothing for one that runs: it goes on from the latest ID. One that is started with the
-// same worker while the clock is behind what an earlier one has seen may repeat IDs.
+// Two generators with different workers never make the same ID. If the clock goes back, a
+// running generator continues from its latest ID. A new generator with the same worker,
+// started while the clock is behind the latest ID of an earlier one, may repeat IDs.
 type Generator struct {
 	worker uint64
 	now    func() time.Time
@@ -24,15 +24,16 @@ type Generator struct {
 	last   atomic.Uint64 // millisecond<<sequenceBits | sequence, of the latest ID
 }
 
-// Options are those of a generator.
+// Options configure a generator.
 type Options struct {
-	// Worker tells generators apart that make IDs at once, from 0 to MaxWorker. Negative:
-	// it is random, so that two of 75 collide with a probability of one half.
+	// Worker distinguishes generators that run at the same time, from 0 to MaxWorker. If
+	// negative, it is random: two of 75 generators then collide with a probability of one
+	// half.
 	Worker int
-	Now    func() time.Time // nil: time.Now
+	Now    func() time.Time // if nil, time.Now
 }
 
-// NewGenerator is a generator. A worker beyond MaxWorker is an error.
+// NewGenerator returns a generator. A worker above MaxWorker is an error.
 func NewGenerator(o Options) (*Generator, error) {
 	g := &Generator{worker: uint64(o.Worker), now: o.Now, sleep: time.Sleep}
 	if g.now == nil {
@@ -48,9 +49,9 @@ func NewGenerator(o Options) (*Generator, error) {
 	return g, nil
 }
 
-// Generate makes an ID of a kind: Generate[VaultSlug](g). When the millisecond has had its
-// 1024 IDs, it waits for the next. A clock before 2024 or after 2163, which IDs cannot
-// express, is an error.
+// Generate makes an ID of a kind: Generate[VaultSlug](g). If the 1024 IDs of a
+// millisecond are used up, it waits for the next. IDs cannot express a time before 2024
+// or after 2163, which is an error.
 func Generate[I ~uint64](g *Generator) (I, error) {
 	for {
 		at := g.now().UnixMilli() - epoch

@@ -30,7 +30,7 @@ type (
 	cert         struct{}
 )
 
-// ID is an ID of one kind. It is what it holds: any number converts to it.
+// ID is an ID of any kind. Any number converts to it.
 type ID[kind any] uint64
 
 // The layout of an ID.
@@ -43,25 +43,26 @@ const (
 // epoch is where the time of IDs begins: 2024-01-01T00:00:00Z, in ms since 1970.
 const epoch = 1_704_067_200_000
 
-// Time is when the ID was made, in UTC, by the clock of the one that made it.
+// Time returns when the ID was made, in UTC, by the clock of its generator.
 func (id ID[K]) Time() time.Time {
 	return time.UnixMilli(int64(id>>(workerBits+sequenceBits)) + epoch).UTC()
 }
 
-// Worker is the number of the generator that made the ID, from 0 to 4095.
+// Worker returns the worker number of the ID's generator, from 0 to 4095.
 func (id ID[K]) Worker() int { return int(id >> sequenceBits & (1<<workerBits - 1)) }
 
-// Sequence is the place of the ID among those of its millisecond and worker, from 0 to 1023.
+// Sequence returns the place of the ID among those of its millisecond and worker, from 0
+// to 1023.
 func (id ID[K]) Sequence() int { return int(id & (1<<sequenceBits - 1)) }
 
-// IsZero reports whether there is no ID.
+// IsZero reports whether the ID is 0, which means that there is none.
 func (id ID[K]) IsZero() bool { return id == 0 }
 
-// String is the decimal number.
+// String returns the decimal number.
 func (id ID[K]) String() string { return strconv.FormatUint(uint64(id), 10) }
 
-// Parse is the ID of a text: a decimal number of 64 bits without a sign or leading zeros.
-// I is one of the kinds: Parse[VaultSlug]("17").
+// Parse parses text as an ID: a decimal number of 64 bits without a sign or leading
+// zeros. I is one of the kinds: Parse[VaultSlug]("17").
 func Parse[I ~uint64](text string) (I, error) {
 	if len(text) > 1 && text[0] == '0' || len(text) > 0 && text[0] == '+' {
 		return 0, fmt.Errorf("%.40q is no ID: it begins with %q", text, text[:1])
@@ -76,13 +77,13 @@ func Parse[I ~uint64](text string) (I, error) {
 	return I(n), nil
 }
 
-// Set is Parse in place, for package flag.
+// Set sets the ID to the result of Parse, for package flag.
 func (id *ID[K]) Set(text string) (err error) {
 	*id, err = Parse[ID[K]](text)
 	return err
 }
 
-// MarshalText is String, as keys of mappings in JSON and YAML have it.
+// MarshalText returns the result of String, for keys of mappings in JSON and YAML.
 func (id ID[K]) MarshalText() ([]byte, error) { return id.AppendText(nil) }
 
 // AppendText appends String.
@@ -90,13 +91,14 @@ func (id ID[K]) AppendText(b []byte) ([]byte, error) {
 	return strconv.AppendUint(b, uint64(id), 10), nil
 }
 
-// UnmarshalText is Parse in place.
+// UnmarshalText sets the ID to the result of Parse.
 func (id *ID[K]) UnmarshalText(text []byte) error { return id.Set(string(text)) }
 
-// MarshalJSON is a number. JavaScript reads those beyond 2^53 without their last digits.
+// MarshalJSON returns a number. JavaScript loses the last digits of numbers above 2^53.
 func (id ID[K]) MarshalJSON() ([]byte, error) { return id.MarshalText() }
 
-// UnmarshalJSON reads a number or, from those who cannot hold it in one, its text.
+// UnmarshalJSON reads a number, or a string with it from clients whose numbers are too
+// small.
 func (id *ID[K]) UnmarshalJSON(raw []byte) error {
 	text := string(raw)
 	if len(raw) > 0 && raw[0] == '"' {
@@ -107,8 +109,8 @@ func (id *ID[K]) UnmarshalJSON(raw []byte) error {
 	return id.Set(text)
 }
 
-// Value is the number as a column of type bigint holds it. An ID of 2^63 and more, which
-// were made from the year 2093 on, does not fit.
+// Value returns the number for a column of type bigint. IDs of 2^63 and above, made from
+// the year 2093 on, do not fit and are an error.
 func (id ID[K]) Value() (driver.Value, error) {
 	if id > math.MaxInt64 {
 		return nil, fmt.Errorf("the ID %d is larger than an integer of SQL", uint64(id))
@@ -116,7 +118,7 @@ func (id ID[K]) Value() (driver.Value, error) {
 	return int64(id), nil
 }
 
-// Scan reads a column that holds a number or its text. NULL is an error: scan it into an
+// Scan reads a column with a number or its text. NULL is an error: scan it into an
 // sql.Null[VaultSlug].
 func (id *ID[K]) Scan(column any) error {
 	switch v := column.(type) {

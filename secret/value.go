@@ -13,21 +13,21 @@ import (
 // redacted is what everything shows in place of a secret.
 const redacted = "[REDACTED]"
 
-// Value is a secret. Its zero value and nil are the empty one. Copies of the pointer are the
-// same secret: one release ends all. It is safe for concurrent use.
+// Value is a secret. Its zero value and nil are the empty secret. Copies of the pointer
+// share the secret: one release ends all. It is safe for concurrent use.
 type Value struct {
 	mu    sync.RWMutex
 	bytes []byte // in memory of its own; nil: it is empty or was released
 }
 
-// New takes over a secret: it is copied, and b is overwritten.
+// New moves a secret into a Value: it copies b and overwrites it.
 func New(b []byte) *Value {
 	v := Copy(b)
 	clear(b)
 	return v
 }
 
-// Copy is a secret of bytes that stay as they are, such as those of a string.
+// Copy copies a secret without overwriting its source, such as the bytes of a string.
 func Copy[T ~[]byte | ~string](b T) *Value {
 	v := &Value{}
 	if len(b) == 0 {
@@ -39,8 +39,8 @@ func Copy[T ~[]byte | ~string](b T) *Value {
 	return v
 }
 
-// Use lends the secret to fn, which keeps neither it nor a part of it: what it points to is
-// gone after a release.
+// Use passes the secret to fn, which must not keep it or a part of it: a release removes
+// the bytes.
 func (v *Value) Use(fn func(secret []byte)) {
 	if v == nil {
 		fn(nil)
@@ -52,14 +52,14 @@ func (v *Value) Use(fn func(secret []byte)) {
 	runtime.KeepAlive(v)
 }
 
-// Len is how many bytes it has.
+// Len returns the number of bytes.
 func (v *Value) Len() (n int) {
 	v.Use(func(b []byte) { n = len(b) })
 	return n
 }
 
-// Equal tells whether other is the same, in a time that tells nothing about where they
-// differ, nor whether their lengths do.
+// Equal reports whether other is the same secret. Its running time reveals neither where
+// they differ nor whether their lengths do.
 func (v *Value) Equal(other []byte) (same bool) {
 	v.Use(func(b []byte) {
 		mine, others := sha256.Sum256(b), sha256.Sum256(other)
@@ -68,7 +68,7 @@ func (v *Value) Equal(other []byte) (same bool) {
 	return same
 }
 
-// Release overwrites the secret. It is empty from then on. It waits for those who use it.
+// Release overwrites the secret, which is empty from then on. It waits for calls of Use.
 func (v *Value) Release() {
 	if v == nil {
 		return
@@ -79,17 +79,18 @@ func (v *Value) Release() {
 	v.bytes = nil
 }
 
-// Format shows that there is something, and nothing of it, whatever the verb.
+// Format prints a placeholder for the secret, whatever the verb.
 func (*Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// String shows nothing of the secret.
+// String returns a placeholder for the secret.
 func (*Value) String() string { return redacted }
 
-// GoString shows nothing of the secret.
+// GoString returns a placeholder for the secret.
 func (*Value) GoString() string { return redacted }
 
-// MarshalText shows nothing of the secret, in JSON, YAML and whatever else asks for text.
+// MarshalText returns a placeholder for the secret, in JSON, YAML and other formats of
+// text.
 func (*Value) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// LogValue shows nothing of the secret.
+// LogValue returns a placeholder for the secret.
 func (*Value) LogValue() slog.Value { return slog.StringValue(redacted) }

@@ -7,28 +7,28 @@ import (
 	"github.com/plinthkv/plinth/internal/door"
 )
 
-// Listener is where a server listens, who may come in, and what any of them may ask for,
-// whatever the protocol: this package's servers have one, and those of grpcserver. Zero
-// fields are the defaults.
+// Listener configures the address, the authentication and the limits of a server of any
+// protocol: this package's servers have one, and those of grpcserver. Zero fields have
+// their defaults.
 type Listener struct {
-	Address string // "host:port", or "unix:/path"; empty for a [Server.Handler] alone
-	Token   string // the bearer token that callers must send; none if empty
-	// Cert and Key are PEM files; with them the listener speaks TLS alone. ClientCA, if
-	// set, must have signed a caller's certificate.
+	Address string // "host:port", or "unix:/path"; empty for a [Server.Handler] only
+	Token   string // bearer token that callers must send; optional
+	// Cert and Key are PEM files; with them the listener serves TLS only. ClientCA, if
+	// set, must have signed the certificates of callers.
 	Cert, Key, ClientCA string
 
 	HeaderBytes     int           // of a request; by default 16 KiB
 	HeaderTimeout   time.Duration // to connect, and to send the header; by default 5 s
-	WriteTimeout    time.Duration // for a caller to take a part of the answer; by default 30 s
+	WriteTimeout    time.Duration // for a caller to read a part of the answer; by default 30 s
 	IdleTimeout     time.Duration // of a connection between requests; by default 2 min
 	MaxOps          int           // ops and checks of an apply; by default 10,000
 	MaxKeys         int           // keys of a get of several; by default 1,000
 	MaxConcurrent   int           // requests at once; by default 1,024
-	ShutdownDelay   time.Duration // from the begin of the end, when it is no longer ready, until it takes no new requests; by default none
+	ShutdownDelay   time.Duration // from "not ready" to refusing new requests; by default none
 	ShutdownTimeout time.Duration // for requests to finish; by default 15 s
 }
 
-// WithDefaults returns l with something in each field that has a default.
+// WithDefaults returns l with all defaults set.
 func (l Listener) WithDefaults() Listener {
 	defaults(map[*time.Duration]time.Duration{&l.HeaderTimeout: 5 * time.Second, &l.WriteTimeout: 30 * time.Second,
 		&l.IdleTimeout: 2 * time.Minute, &l.ShutdownTimeout: 15 * time.Second})
@@ -49,10 +49,10 @@ func (l *Listener) door() door.Door {
 	return door.Door{Address: l.Address, Token: l.Token, Cert: l.Cert, Key: l.Key, ClientCA: l.ClientCA}
 }
 
-// Memory is what requests and answers in flight may take together, on all servers that
-// are handed the same one. [NewMemory] makes it; nil has no bound.
+// Memory limits the memory of requests and answers in flight, on all servers that share
+// it. [NewMemory] makes it; nil has no limit.
 type Memory = budget.Budget
 
-// NewMemory returns a Memory of so many bytes, of which a client has a quarter at most; by
-// default 512 MiB.
+// NewMemory returns a Memory of so many bytes, of which a client may use at most a
+// quarter; by default 512 MiB.
 func NewMemory(bytes int64) *Memory { return budget.New(bytes) }

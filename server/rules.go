@@ -24,9 +24,9 @@ type rules struct {
 
 func (s *Server) now() *rules { return s.rules.Load() }
 
-// Update has requests that come from now on find these stores, and what c says of Token,
-// AdminToken, Hosts, BodyBytes, MaxOps and MaxKeys. The rest of c changes nothing: it is as
-// it was when the server was made.
+// Update changes the stores, and Token, AdminToken, Hosts, BodyBytes, MaxOps and MaxKeys
+// to those of c, for requests that arrive from now on. The rest of c is ignored: it is
+// fixed when the server is made.
 func (s *Server) Update(c Config, stores map[string]*storage.Store) {
 	c.defaults()
 	var before map[*storage.Store]*budget.Guess

@@ -15,29 +15,30 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Config is how a server listens and what it allows. Zero fields are the defaults.
+// Config configures the listener and the limits of a server. Zero fields have their
+// defaults.
 type Config struct {
 	server.Listener
 
-	MessageTimeout time.Duration // for a caller to send a request; by default 1 min
-	MaxAge         time.Duration // of a connection, after which callers come anew; by default none
+	MessageTimeout time.Duration // to send a request; by default 1 min
+	MaxAge         time.Duration // of a connection, after which clients must reconnect; by default no limit
 	MessageBytes   int           // of a request or an answer; by default 64 MiB
 }
 
-// Settings are what code hands to a server beside its configuration.
+// Settings holds what code passes to a server in addition to its configuration.
 type Settings struct {
-	Stores map[string]*storage.Store // by the name that callers ask for
-	Log    *slog.Logger              // nil: slog.Default()
-	// Memory is what requests and answers in flight may take, on this listener and
-	// others. Nil: there is no bound.
+	Stores map[string]*storage.Store // by the name that callers use
+	Log    *slog.Logger              // if nil, slog.Default()
+	// Memory limits the memory of requests and responses in flight, on this listener and
+	// others. If nil, there is no limit.
 	Memory *server.Memory
-	// Shared tells of a store whether others write to its backend, past this
-	// process. Nil: none is.
+	// Shared reports whether others write to a store's backend without going through this
+	// process. If nil, no store is shared.
 	Shared func(store string) bool
 
-	Tracer trace.TracerProvider // where spans go; nil: nowhere
-	Meter  metric.MeterProvider // where metrics go; nil: nowhere
-	// Options are further ones of the gRPC server.
+	Tracer trace.TracerProvider // provider for spans; if nil, no spans are recorded
+	Meter  metric.MeterProvider // provider for metrics; if nil, no metrics are recorded
+	// Options are additional options of the gRPC server.
 	Options []grpc.ServerOption
 }
 

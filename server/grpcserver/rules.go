@@ -20,8 +20,8 @@ type rules struct {
 
 func (s *Server) now() *rules { return s.rules.Load() }
 
-// Update has calls that come from now on find these stores, and what c says of Token, MaxOps
-// and MaxKeys. The rest of c changes nothing: it is as it was when the server was made.
+// Update changes the stores, and Token, MaxOps and MaxKeys to those of c, for calls that
+// arrive from now on. The rest of c is ignored: it is fixed when the server is made.
 func (s *Server) Update(c Config, stores map[string]*storage.Store) {
 	c.defaults()
 	c.MessageBytes = s.config.MessageBytes

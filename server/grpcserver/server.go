@@ -52,8 +52,8 @@ type Server struct {
 	address   atomic.Pointer[string]
 }
 
-// New checks the configuration. An address beyond loopback without TLS and a
-// token or client certificates is refused.
+// New returns a server, or an error if the configuration is invalid. An address beyond
+// loopback requires TLS, and a token or client certificates.
 func New(c Config, s Settings) (*Server, error) {
 	c.defaults()
 	if share := s.Memory.Share(); share > 0 { // a message takes twice its size, for a moment
@@ -87,8 +87,8 @@ func New(c Config, s Settings) (*Server, error) {
 // scheme is how addresses are written.
 var scheme = door.Scheme{Plain: "grpc://", TLS: "grpcs://", Unix: "grpc+unix:"}
 
-// Listen opens the configured address. A unix socket is for this user alone; one
-// that a server left behind is replaced, one that is being served is not.
+// Listen opens the configured address. A unix socket is accessible only to this user. A
+// stale socket of an earlier server is replaced; a socket in use is an error.
 func (s *Server) Listen() (net.Listener, error) {
 	l, address, err := s.door.Listen(scheme)
 	if err == nil {
@@ -97,9 +97,9 @@ func (s *Server) Listen() (net.Listener, error) {
 	return l, err
 }
 
-// Adopt has the server known by the address of l, which is to be served and was opened by
-// another, such as a service manager. One beyond loopback without TLS and a token or client
-// certificates is refused.
+// Adopt sets the address of the server to that of l, a listener that was opened
+// elsewhere, for example by a service manager, and will be passed to Serve. An address
+// beyond loopback requires TLS, and a token or client certificates.
 func (s *Server) Adopt(l net.Listener) error {
 	address, err := s.door.Adopt(l, scheme)
 	if err == nil {
@@ -108,7 +108,7 @@ func (s *Server) Adopt(l net.Listener) error {
 	return err
 }
 
-// Address is where the server can be reached, after Listen or Adopt, such as
+// Address returns the address of the server after Listen or Adopt, such as
 // "grpc://127.0.0.1:7420".
 func (s *Server) Address() string {
 	if a := s.address.Load(); a != nil {
@@ -117,9 +117,9 @@ func (s *Server) Address() string {
 	return ""
 }
 
-// Serve answers calls on l until ctx ends; then it is no longer healthy, takes no
-// new ones, lets those in flight finish for as long as is configured, and cuts
-// off what is left. It is called once.
+// Serve serves calls on l until ctx ends. Then it is no longer healthy, accepts no new
+// calls, waits for those in flight for at most the configured time, and cuts off the
+// rest. Call it once.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	srv := s.grpcServer()
 	stopSweep := s.slots.sweep(min(s.config.MessageTimeout, s.config.WriteTimeout))
