@@ -5,26 +5,26 @@ import (
 	"time"
 )
 
-// Backend is the narrow waist: what a plugin implements, a wrapper decorates
-// and a carrier transports. All methods are safe for concurrent use.
+// Backend is the interface between all layers: plugins implement it, wrappers decorate it
+// and carriers transport it. All methods are safe for concurrent use.
 type Backend interface {
-	// Get answers the live item at key, or [ErrNotFound] when it is absent or
-	// expired. Item.Key may be nil: the caller has it.
+	// Get returns the live item at key, or [ErrNotFound] if it is absent or expired.
+	// Item.Key may be nil: the caller has it.
 	Get(ctx context.Context, key []byte) (Item, error)
 
-	// GetMany answers the live items among keys, in the order asked and as often
-	// as asked; absent keys are left out, so Item.Key is always set. With
-	// [CapSnapshotGet] all of them are read from one state. More keys than
-	// Limits.GetKeys is a SizeLimit error; keys or an answer that do not fit the
-	// carrier are a RangeLimit error, and fewer keys may be asked for.
+	// GetMany returns the live items among keys, in the order of keys and with repeats;
+	// absent keys are omitted, so Item.Key is always set. With [CapSnapshotGet] all of
+	// them are read from one state. More keys than Limits.GetKeys are a SizeLimit error.
+	// Keys or an answer that do not fit the carrier are a RangeLimit error: request fewer
+	// keys.
 	GetMany(ctx context.Context, keys [][]byte) ([]Item, error)
 
-	// Scan answers one page of a range, which is one state of the store.
+	// Scan returns one page of a range, which is one state of the store.
 	Scan(ctx context.Context, q Query) (Page, error)
 
-	// Apply does all of w or nothing, and answers the version it landed at, or
-	// the current version when it changed nothing. A check that fails is
-	// [ErrConflict] with the index of the first one in Error.Check.
+	// Apply applies all of w or nothing, and returns the new version, or the current
+	// version if it changed nothing. If a check fails, it returns [ErrConflict] with the
+	// index of the first failing check in Error.Check.
 	Apply(ctx context.Context, w *WriteSet) (version uint64, err error)
 
 	// Changes answers a page of what changed after a version, and waits for something to
@@ -34,14 +34,14 @@ type Backend interface {
 	// The backend keeps nothing of a follower between two pages.
 	Changes(ctx context.Context, q ChangeQuery) (ChangePage, error)
 
-	// Health answers what p asks. An error means that the check itself failed.
+	// Health returns the result of p. An error means that the check itself failed.
 	Health(ctx context.Context, p Probe) (Health, error)
 
-	// Info says what is true at this layer. It is cheap and never fails.
+	// Info returns what is true at this layer. It is cheap and never fails.
 	Info() Info
 
-	// Close flushes and releases what the backend holds. It is idempotent, and
-	// closes nothing that the backend was handed.
+	// Close flushes and releases what the backend holds. It is idempotent, and does not
+	// close what was passed to the backend.
 	Close(ctx context.Context) error
 }
 
@@ -49,31 +49,31 @@ type Backend interface {
 type Item struct {
 	Key   []byte
 	Value []byte // nil only in scans with KeysOnly
-	// Version is that of the write that put it; 0 without [CapVersions].
+	// Version is the version of the write that put it; 0 without [CapVersions].
 	Version uint64
-	// ExpiresAt is when the item stops to exist; zero: never.
+	// ExpiresAt is the expiry. The zero time means never.
 	ExpiresAt time.Time
 }
 
-// Query asks for one page of the half-open range [Start, End).
+// Query selects one page of the half-open range [Start, End).
 type Query struct {
 	Start []byte // first key; nil and empty: from the first
 	End   []byte // first key after the range; nil: unbounded; empty: no key
-	// Limit is the most items wanted; 0: the backend's page size. A backend may
-	// give fewer.
+	// Limit is the maximum number of items. If zero, the backend decides. A page may hold
+	// fewer.
 	Limit int
-	// MaxBytes is the most bytes of keys and values wanted; 0: the backend's
-	// page size. One item is given however large it is.
+	// MaxBytes is the maximum bytes of keys and values. If zero, the backend decides. The
+	// first item is returned however large it is.
 	MaxBytes int
-	Reverse  bool // from the end; needs [CapReverse]
-	KeysOnly bool // leave values out
-	// AtVersion, if not 0, reads the state of that version, as long as the
-	// backend keeps it; needs [CapSnapshotScan].
+	Reverse  bool // from the end; requires [CapReverse]
+	KeysOnly bool // omit values
+	// AtVersion, if not 0, reads the state of that version, as long as the backend keeps
+	// it. It requires [CapSnapshotScan].
 	AtVersion uint64
 }
 
-// Validate tells whether q makes sense: no limit of it is negative. A backend
-// calls it first in Scan; a carrier before it sends what cannot be sent.
+// Validate returns an error if a limit is negative. A backend calls it first in Scan, and
+// a carrier before it sends q.
 func (q *Query) Validate() error {
 	if q.Limit < 0 || q.MaxBytes < 0 {
 		return Errorf(InvalidArgument, "a page limit is negative")
@@ -84,15 +84,15 @@ func (q *Query) Validate() error {
 // Page is one view of a part of a range.
 type Page struct {
 	Items []Item // in byte order, or its reverse
-	// Next is the bound to go on from: the Start of the next page, its End in a
-	// reverse scan. Nil: done. A page may be empty and go on, though
-	// not for ever: whoever reads gives up after some thousand in a row.
+	// Next is the bound to continue from: the Start of the next page, or its End in a
+	// reverse scan. Nil means done. A page may be empty and have a Next, but readers give
+	// up after some thousand empty pages in a row.
 	Next []byte
-	// Version is the store's at the view; 0 without [CapVersions].
+	// Version is the store's version at the view; 0 without [CapVersions].
 	Version uint64
 }
 
-// Probe is what a health check asks.
+// Probe is the kind of a health check.
 type Probe uint8
 
 // The probes, with the meaning that Kubernetes gives them. Liveness never
@@ -103,7 +103,7 @@ const (
 	Startup
 )
 
-// String is the probe's name in lower case.
+// String returns the probe's name in lower case.
 func (p Probe) String() string {
 	switch p {
 	case Liveness:
@@ -126,7 +126,7 @@ const (
 	Unhealthy
 )
 
-// String is the status in lower case.
+// String returns the status in lower case.
 func (s Status) String() string {
 	switch s {
 	case Healthy:
@@ -139,21 +139,21 @@ func (s Status) String() string {
 	return "unknown"
 }
 
-// Health is the answer to a [Probe].
+// Health is the result of a [Probe].
 type Health struct {
 	Status Status
-	// Reason says why it is not [Healthy]; empty when it is.
+	// Reason says why it is not [Healthy]. It is empty otherwise.
 	Reason string
 	// Details are facts for people, such as "entries".
 	Details map[string]string
 }
 
-// FirstVersion is where a backend that forgets its versions starts: now in
+// FirstVersion returns the first version of a backend that forgets its versions: now in
 // milliseconds << 20, so that no version of an earlier life ever matches.
 func FirstVersion(now time.Time) uint64 { return uint64(max(now.UnixMilli(), 1)) << 20 }
 
-// PrefixEnd is the End of the range of all keys that begin with prefix: nil,
-// unbounded, for an empty prefix and one of 0xFF bytes only.
+// PrefixEnd returns the End of the range of all keys that begin with prefix. It is nil,
+// unbounded, for an empty prefix and for one of 0xFF bytes only.
 func PrefixEnd(prefix []byte) []byte {
 	for i := len(prefix) - 1; i >= 0; i-- {
 		if prefix[i] != 0xFF {
@@ -166,8 +166,8 @@ func PrefixEnd(prefix []byte) []byte {
 	return nil
 }
 
-// After is the smallest key greater than key: key followed by a 0x00 byte. It
-// turns an excluded start or an included end into a half-open bound.
+// After returns the smallest key greater than key: key followed by a 0x00 byte. It turns
+// an excluded start or an included end into a half-open bound.
 func After(key []byte) []byte {
 	next := make([]byte, len(key)+1)
 	copy(next, key)

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Code is the kind of an error, and the plainest error of that kind: a backend
-// may return a Code where it has nothing to add. Its numbers are the same in every
-// carrier and protocol, and are only ever added to.
+// Code is the kind of an error. It is also an error itself: a backend may return a Code
+// if it has nothing to add. Its numbers are the same in every carrier and protocol, and
+// are only ever added to.
 type Code uint8
 
 // The codes. All but OutcomeUnknown mean that nothing was written, unless
@@ -25,13 +25,13 @@ const (
 	Timeout          Code = 6  // the deadline passed first
 	RetriesExhausted Code = 7  // every attempt ended in Conflict
 	CircuitOpen      Code = 8  // refused by a circuit breaker
-	SizeLimit        Code = 9  // something is larger than its limit
-	RangeLimit       Code = 10 // an answer would be larger than its limit
+	SizeLimit        Code = 9  // something in the request exceeds its limit
+	RangeLimit       Code = 10 // the answer would exceed its limit
 	RateLimited      Code = 11 // refused by a rate limiter
 	ShuttingDown     Code = 12 // closed, or closing
 	OutcomeUnknown   Code = 13 // it may have been applied
 	Unsupported      Code = 14 // this backend cannot do it
-	InvalidArgument  Code = 15 // the request makes no sense
+	InvalidArgument  Code = 15 // the request is invalid
 	AlreadyExists    Code = 16
 	PermissionDenied Code = 17
 	NoSpace          Code = 18 // the backend's space is used up
@@ -89,37 +89,37 @@ const (
 	ErrVersionGone      = VersionGone
 )
 
-// Error is an error of a storage call with what is known about it. Its text never
-// holds a value or a whole key.
+// Error is an error of a storage call with its details. Its text never contains a value
+// or a whole key.
 type Error struct {
 	Code  Code
-	Op    string // what was tried: "get", "apply"; empty: not said
-	Layer string // who says so: a backend's or wrapper's name; empty: not said
-	Msg   string // for people; empty: the code says it all
-	// RetryAfter is how long to wait before trying again; 0: not said.
+	Op    string // the operation, such as "get" or "apply"; optional
+	Layer string // the origin: a backend's or wrapper's name; optional
+	Msg   string // for people; if empty, the code is enough
+	// RetryAfter is how long to wait before the next attempt. If zero, it is unknown.
 	RetryAfter time.Duration
-	// Unknown says that the write may have been applied all the same. It is
-	// always set with OutcomeUnknown.
+	// Unknown means that the write may have been applied all the same. It is always set
+	// with OutcomeUnknown.
 	Unknown bool
-	// Check is 1 + the index in WriteSet.Checks of the first check that failed;
-	// 0: none is named. See [Error.FailedCheck].
+	// Check is 1 + the index in WriteSet.Checks of the first check that failed, or 0. See
+	// [Error.FailedCheck].
 	Check int
-	// Limit is the limit that was hit; its zero value: none.
+	// Limit is the limit that was exceeded. It is optional.
 	Limit Limit
-	// ConfigPath is the place in a plugin's or wrapper's configuration that the
-	// error is about, such as "max_bytes"; empty: none.
+	// ConfigPath is the place in a plugin's or wrapper's configuration that the error is
+	// about, such as "max_bytes". It is optional.
 	ConfigPath string
-	Err        error // the cause; nil: none
+	Err        error // the cause; optional
 }
 
-// Limit is a limit that was hit.
+// Limit is a limit that was exceeded.
 type Limit struct {
 	Kind        string // what is limited: "key", "value", "ops", …
 	Max, Actual int64
 }
 
-// Errorf returns an Error of code c with a formatted message. What %w formats is its
-// cause; several are all matched by errors.Is and errors.As.
+// Errorf returns an Error of code c with a formatted message. Errors formatted with %w
+// are its causes; errors.Is and errors.As match all of them.
 func Errorf(c Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	e := &Error{Code: c, Msg: err.Error(), Unknown: c == OutcomeUnknown}
@@ -132,15 +132,15 @@ func Errorf(c Code, format string, args ...any) *Error {
 	return e
 }
 
-// LimitError is an Error of code c, SizeLimit or RangeLimit, about a limit.
+// LimitError returns an Error of code c, such as SizeLimit or RangeLimit, about a limit.
 func LimitError(c Code, kind string, limit, actual int64) *Error {
 	return &Error{Code: c, Limit: Limit{Kind: kind, Max: limit, Actual: actual}}
 }
 
-// ConflictAt is the Conflict of the check with the given index.
+// ConflictAt returns the Conflict of the check with the given index.
 func ConflictAt(check int) *Error { return &Error{Code: Conflict, Check: check + 1} }
 
-// Error is the text: layer, op, message or code, and the limit.
+// Error returns the text: layer, op, message or code, and the limit.
 func (e *Error) Error() string {
 	var b strings.Builder
 	for _, s := range []string{e.Layer, e.Op} {
@@ -181,7 +181,7 @@ var codeTexts = [...]string{"ok", "key not found", "conflict: a check failed", "
 	"permission denied", "no space left", "the transaction is over", "canceled", "unauthenticated",
 	"the changes after this version are not kept", "unknown error"}
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Is reports whether target is the error's code, as the sentinels are.
@@ -190,12 +190,12 @@ func (e *Error) Is(target error) bool {
 	return ok && c == e.Code
 }
 
-// FailedCheck is the index in WriteSet.Checks of the first check that failed; -1
-// where the error names none.
+// FailedCheck returns the index in WriteSet.Checks of the first check that failed, or -1
+// if the error names none.
 func (e *Error) FailedCheck() int { return e.Check - 1 }
 
-// Retryable tells whether the same call may succeed later and is harmless to
-// repeat, because nothing was written.
+// Retryable reports whether the same call may succeed later and is harmless to repeat,
+// because nothing was written.
 func (e *Error) Retryable() bool {
 	if e.Unknown {
 		return false
@@ -203,10 +203,10 @@ func (e *Error) Retryable() bool {
 	return e.Code == Unavailable || e.Code == Timeout || e.Code == RateLimited
 }
 
-// AsError returns err as an *Error: itself if there is one in its chain, else one
-// around it: of the Code in its chain, of Canceled or Timeout for the errors of a
-// context, or of Internal. Nil for nil. [CodeOf] is enough where only the code matters,
-// and allocates less.
+// AsError returns err as an *Error: the *Error in its chain, or else a new one around
+// err. The new one has the Code in the chain, Canceled or Timeout for the errors of a
+// context, or Internal. It returns nil for nil. If only the code matters, [CodeOf] is
+// enough, and allocates less.
 func AsError(err error) *Error {
 	if err == nil {
 		return nil
@@ -272,8 +272,9 @@ func foreign(err error) Code {
 	return Internal
 }
 
-// ContextError is the error of a call that ctx ended before it did anything:
-// Canceled or Timeout, matched by the context's own errors too. Nil while ctx lives.
+// ContextError returns the error of a call that ctx ended before it did anything:
+// Canceled or Timeout, which also matches the context's own error. It returns nil while
+// ctx lives.
 func ContextError(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return AsError(err)

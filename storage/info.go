@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// Info is what is true at one layer: of a backend, and above a wrapper of that
-// wrapper over what is below it.
+// Info describes a layer: a backend, or a wrapper together with everything below it.
 type Info struct {
 	Name    string // of the backend, such as "memory"; wrappers keep it
 	Version string // of the backend's code
@@ -43,11 +42,11 @@ const (
 var capNames = [...]string{"versions", "ttl", "expiry_on_read", "atomic", "check_only", "range_check", "ordered",
 	"reverse", "snapshot_scan", "snapshot_get", "durable", "idempotent", "stateless", "changes"}
 
-// Has tells whether all of want are there.
+// Has reports whether c has all of want.
 func (c Caps) Has(want Caps) bool { return c&want == want }
 
-// Names are the names of the capabilities in bit order. Unknown bits, from a
-// newer plugin, have none.
+// Names returns the names of the capabilities in bit order. Unknown bits, from a newer
+// plugin, have none.
 func (c Caps) Names() []string {
 	var names []string
 	for c &= capsEnd - 1; c != 0; c &= c - 1 {
@@ -56,10 +55,10 @@ func (c Caps) Names() []string {
 	return names
 }
 
-// String is the names, separated by commas.
+// String returns the names, separated by commas.
 func (c Caps) String() string { return strings.Join(c.Names(), ",") }
 
-// ParseCap is the capability called name.
+// ParseCap returns the capability called name.
 func ParseCap(name string) (Caps, bool) {
 	for i, n := range capNames {
 		if n == name {
@@ -69,7 +68,7 @@ func ParseCap(name string) (Caps, bool) {
 	return 0, false
 }
 
-// CapNames are the names of all capabilities, in bit order.
+// CapNames returns the names of all capabilities, in bit order.
 func CapNames() []string { return append([]string(nil), capNames[:]...) }
 
 // Limits are what a layer refuses beyond. Zero: no limit.
@@ -79,7 +78,7 @@ type Limits struct {
 	Ops        int // ops and checks, together, of a write set
 	WriteBytes int // bytes of all keys and values of a write set
 	GetKeys    int // keys of a GetMany
-	// TTLPrecision is the step in which expiries are kept; 0: a millisecond.
+	// TTLPrecision is the step in which expiries are kept. If zero, a millisecond.
 	TTLPrecision time.Duration
 	// IDWindow is how long the ID of a write set is remembered, IDCount how many
 	// of the latest are; a repeat is recognised while both hold. Zero: not
@@ -93,19 +92,19 @@ type Limits struct {
 	ChangesAge time.Duration
 }
 
-// TooLong tells whether no item can have this key.
+// TooLong reports whether key exceeds the limit, so that no item can have it.
 func (l *Limits) TooLong(key []byte) bool { return l.Key > 0 && len(key) > l.Key }
 
-// CheckKey tells whether key is within the limit.
+// CheckKey returns an error if key exceeds the limit.
 func (l Limits) CheckKey(key []byte) error { return checkLimit("key", l.Key, len(key)) }
 
-// CheckValue tells whether value is within the limit.
+// CheckValue returns an error if value exceeds the limit.
 func (l Limits) CheckValue(value []byte) error { return checkLimit("value", l.Value, len(value)) }
 
-// CheckGetKeys tells whether a GetMany of n keys is within the limit.
+// CheckGetKeys returns an error if a GetMany of n keys exceeds the limit.
 func (l Limits) CheckGetKeys(n int) error { return checkLimit("keys", l.GetKeys, n) }
 
-// Tighten is the stricter of the two in every limit.
+// Tighten returns the stricter of the two in every limit.
 func (l Limits) Tighten(o Limits) Limits {
 	for _, p := range []struct{ have, want *int }{{&l.Key, &o.Key}, {&l.Value, &o.Value}, {&l.Ops, &o.Ops},
 		{&l.WriteBytes, &o.WriteBytes}, {&l.GetKeys, &o.GetKeys}, {&l.IDCount, &o.IDCount}, {&l.Changes, &o.Changes}} {

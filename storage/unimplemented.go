@@ -2,27 +2,27 @@ package storage
 
 import "context"
 
-// UnimplementedBackend answers Unsupported to every method. A backend embeds
-// it, so that a method that is added to [Backend] later does not break its
-// build. Wrappers must not: a new method would slip past them.
+// UnimplementedBackend returns Unsupported from every method. A backend embeds it, so
+// that a method added to [Backend] later does not break its build. Wrappers must not: a
+// new method would bypass them.
 type UnimplementedBackend struct{}
 
-// Get answers [ErrUnsupported].
+// Get returns [ErrUnsupported].
 func (UnimplementedBackend) Get(context.Context, []byte) (Item, error) {
 	return Item{}, unimplemented("get")
 }
 
-// GetMany answers [ErrUnsupported].
+// GetMany returns [ErrUnsupported].
 func (UnimplementedBackend) GetMany(context.Context, [][]byte) ([]Item, error) {
 	return nil, unimplemented("get_many")
 }
 
-// Scan answers [ErrUnsupported].
+// Scan returns [ErrUnsupported].
 func (UnimplementedBackend) Scan(context.Context, Query) (Page, error) {
 	return Page{}, unimplemented("scan")
 }
 
-// Apply answers [ErrUnsupported].
+// Apply returns [ErrUnsupported].
 func (UnimplementedBackend) Apply(context.Context, *WriteSet) (uint64, error) {
 	return 0, unimplemented("apply")
 }
@@ -32,12 +32,12 @@ func (UnimplementedBackend) Changes(context.Context, ChangeQuery) (ChangePage, e
 	return ChangePage{}, unimplemented("changes")
 }
 
-// Health answers [ErrUnsupported].
+// Health returns [ErrUnsupported].
 func (UnimplementedBackend) Health(context.Context, Probe) (Health, error) {
 	return Health{}, unimplemented("health")
 }
 
-// Info answers nothing: no name, no capability.
+// Info returns an Info without a name and without capabilities.
 func (UnimplementedBackend) Info() Info { return Info{} }
 
 // Close does nothing.
