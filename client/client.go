@@ -23,6 +23,7 @@ import (
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
 	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/internal/drain"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -100,11 +101,11 @@ func Dial(ctx context.Context, c Config, s Settings) (*Client, error) {
 	return b, nil
 }
 
-func bearer(token string) string {
-	if token == "" {
+func bearer(token *secret.Value) string {
+	if token.Len() == 0 {
 		return ""
 	}
-	return "Bearer " + token
+	return "Bearer " + token.Reveal()
 }
 
 // budget is the metadata for answers of at most n bytes; the usual one is not said.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/internal/clock"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -56,7 +57,7 @@ func put(key, value string) *storage.WriteSet {
 // left of it.
 func TestDialFails(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	srv, err := serve(grpcserver.Config{Listener: server.Listener{Token: "secret"}}, mem(time.Now), time.Now)
+	srv, err := serve(grpcserver.Config{Listener: server.Listener{Token: secret.Copy("secret")}}, mem(time.Now), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +71,11 @@ func TestDialFails(t *testing.T) {
 		"no port":           {client.Config{Address: "localhost"}, storage.InvalidArgument, "neither"},
 		"half a pair":       {client.Config{Address: srv.address, TLS: client.TLS{Cert: "c"}}, storage.InvalidArgument, "belong together"},
 		"no such file":      {client.Config{Address: srv.address, TLS: client.TLS{CA: "/none"}}, storage.InvalidArgument, "no such file"},
-		"token in clear":    {client.Config{Address: "kv.example.org:7420", Token: "secret"}, storage.InvalidArgument, "in the clear"},
+		"token in clear":    {client.Config{Address: "kv.example.org:7420", Token: secret.Copy("secret")}, storage.InvalidArgument, "in the clear"},
 		"nobody there":      {client.Config{Address: "127.0.0.1:1"}, storage.Unavailable, "127.0.0.1:1"},
 		"no socket":         {client.Config{Address: "unix:/none/s"}, storage.Unavailable, "/none/s"},
 		"no token":          {client.Config{Address: srv.address}, storage.Unauthenticated, "token"},
-		"no such store":     {client.Config{Address: srv.address, Token: "secret", Store: "none"}, storage.InvalidArgument, `no store "none"`},
+		"no such store":     {client.Config{Address: srv.address, Token: secret.Copy("secret"), Store: "none"}, storage.InvalidArgument, `no store "none"`},
 		"TLS where is none": {client.Config{Address: srv.address, TLS: client.TLS{CA: client.SystemCA}}, storage.Unavailable, "first record does not look like a TLS handshake"},
 	} {
 		_, err := client.Dial(t.Context(), c.config, client.Settings{Log: silent})
@@ -84,7 +85,7 @@ func TestDialFails(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := client.Dial(ctx, client.Config{Address: srv.address, Token: "secret"}, client.Settings{Log: silent}); !errors.Is(err, context.Canceled) {
+	if _, err := client.Dial(ctx, client.Config{Address: srv.address, Token: secret.Copy("secret")}, client.Settings{Log: silent}); !errors.Is(err, context.Canceled) {
 		t.Errorf("under a context that has ended: %v", err)
 	}
 }
@@ -106,8 +107,8 @@ func TestSilentServer(t *testing.T) {
 
 func TestUnixSocketAndToken(t *testing.T) {
 	path := socket(t)
-	start(t, grpcserver.Config{Listener: server.Listener{Address: "unix:" + path, Token: "secret"}}, mem(time.Now), time.Now)
-	c := dial(t, client.Config{Address: "unix:" + path, Token: "secret", Store: "s"}, client.Settings{})
+	start(t, grpcserver.Config{Listener: server.Listener{Address: "unix:" + path, Token: secret.Copy("secret")}}, mem(time.Now), time.Now)
+	c := dial(t, client.Config{Address: "unix:" + path, Token: secret.Copy("secret"), Store: "s"}, client.Settings{})
 	if _, err := c.Apply(t.Context(), put("k", "v")); err != nil {
 		t.Error(err)
 	}

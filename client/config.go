@@ -17,13 +17,14 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/secret"
 )
 
 // Config configures the connection to a store. Zero fields have their defaults.
 type Config struct {
-	Address string // "host:port", or "unix:/path"
-	Store   string // its name on the server; optional if it is the only one
-	Token   string // bearer token; optional; requires TLS beyond loopback
+	Address string        // "host:port", or "unix:/path"
+	Store   string        // its name on the server; optional if it is the only one
+	Token   *secret.Value // bearer token; optional; requires TLS beyond loopback
 	TLS     TLS
 
 	ConnectTimeout time.Duration // to connect and to read the store's capabilities; by default 5 s
@@ -96,7 +97,7 @@ func (c *Config) Validate() error {
 	if err != nil || host == "" || port == "" {
 		return fmt.Errorf("the address %.100q is neither host:port nor unix:/path", c.Address)
 	}
-	if c.Token != "" && c.TLS == (TLS{}) && !loopback(host) {
+	if c.Token.Len() > 0 && c.TLS == (TLS{}) && !loopback(host) {
 		return fmt.Errorf("the token would go to %s in the clear: that takes TLS", c.Address)
 	}
 	return nil

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -250,7 +251,10 @@ stores: { a: { backend: { plugin: acme, config: { text: "${file:two}" } } } }
 	if got := c.Path(c.Plugins["abs"].Text("wasm")); got != "/opt/acme.wasm" {
 		t.Errorf("wasm: %s", got)
 	}
-	if c.Server.Token != "s3cret" || c.Server.TLS.Cert != filepath.Join(dir, "sub/c.pem") || c.Server.TLS.Key != filepath.Join(dir, "sub/k.pem") {
+	if shown := fmt.Sprintf("%v %+v %#v", *c, c.Server, c.Server); strings.Contains(shown, "s3cret") {
+		t.Errorf("the token is shown: %s", shown)
+	}
+	if c.Server.Token.Reveal() != "s3cret" || c.Server.TLS.Cert != filepath.Join(dir, "sub/c.pem") || c.Server.TLS.Key != filepath.Join(dir, "sub/k.pem") {
 		t.Errorf("server: %+v", c.Server)
 	}
 	if got, _ := c.Stores["a"].Backend.Config.JSON(); string(got) != `{"text":"two lines\n"}` {

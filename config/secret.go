@@ -76,7 +76,7 @@ func hideBelow(v *strictyaml.Value, path string, tagged func(path string) bool) 
 			}
 		}
 	case strictyaml.Scalar:
-		known := secret(path) || tagged(path)
+		known := secretPath(path) || tagged(path)
 		hideScalar(v, known || granted(path))
 		v.Ordinary = !known && granted(path) && masked(v.Text) == v.Text
 	}
@@ -118,9 +118,9 @@ func withoutDefaults(text string) string {
 	return fallback.ReplaceAllString(text, "${1}"+hidden+"}")
 }
 
-// secret reports whether a value is one by where it is: below a name that speaks of a
+// secretPath reports whether a value is one by where it is: below a name that speaks of a
 // secret, or among headers.
-func secret(path string) bool {
+func secretPath(path string) bool {
 	elements := strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' || r == '"' })
 	for i, name := range elements {
 		name = strings.ToLower(name)

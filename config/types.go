@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 
 	"github.com/plinthkv/plinth/config/internal/strictyaml"
+	"github.com/plinthkv/plinth/secret"
 )
 
 // Config is the whole configuration, decoded and valid. It is immutable after Load.
@@ -69,16 +70,16 @@ type Stage struct {
 
 // Server configures how the stores are served over the network.
 type Server struct {
-	HTTP            string       `yaml:"http"`                      // "host:port", "unix:/path", or "" for none
-	GRPC            string       `yaml:"grpc"`                      // as http
-	Probes          string       `yaml:"probes"`                    // a separate listener for the probes and /metrics only, in the clear, without a token
-	Hosts           []string     `yaml:"hosts"`                     // accepted Host names, in addition to those of the listener and of loopback
-	Token           string       `yaml:"token" secret:"true"`       // bearer token that callers must send; optional, and not empty
-	AdminToken      string       `yaml:"admin_token" secret:"true"` // bearer token for administration from anywhere; by default only from this machine
-	TLS             TLS          `yaml:"tls"`                       // certificates; required beyond loopback
-	Limits          ServerLimits `yaml:"limits"`                    // limits for callers
-	ShutdownDelay   Duration     `yaml:"shutdown_delay"`            // time between "not ready" and refusing new requests, so that load balancers notice
-	ShutdownTimeout Duration     `yaml:"shutdown_timeout"`          // time for requests in flight to finish
+	HTTP            string        `yaml:"http"`                      // "host:port", "unix:/path", or "" for none
+	GRPC            string        `yaml:"grpc"`                      // as http
+	Probes          string        `yaml:"probes"`                    // a separate listener for the probes and /metrics only, in the clear, without a token
+	Hosts           []string      `yaml:"hosts"`                     // accepted Host names, in addition to those of the listener and of loopback
+	Token           *secret.Value `yaml:"token" secret:"true"`       // bearer token that callers must send; optional, and not empty
+	AdminToken      *secret.Value `yaml:"admin_token" secret:"true"` // bearer token for administration from anywhere; by default only from this machine
+	TLS             TLS           `yaml:"tls"`                       // certificates; required beyond loopback
+	Limits          ServerLimits  `yaml:"limits"`                    // limits for callers
+	ShutdownDelay   Duration      `yaml:"shutdown_delay"`            // time between "not ready" and refusing new requests, so that load balancers notice
+	ShutdownTimeout Duration      `yaml:"shutdown_timeout"`          // time for requests in flight to finish
 }
 
 // TLS names the files of a listener's certificate. Without them it serves plain text.

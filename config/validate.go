@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/plinthkv/plinth/config/internal/strictyaml"
+	"github.com/plinthkv/plinth/secret"
 )
 
 // The values of a store's start. The empty one is StartRequired.
@@ -125,12 +126,12 @@ func (s *Server) Validate() error {
 			errs = append(errs, fieldErrorf(strictyaml.Item("hosts", i), "must be a host name or address, without scheme, port, path or wildcard"))
 		}
 	}
-	for name, token := range map[string]string{"token": s.Token, "admin_token": s.AdminToken} {
-		if strings.ContainsFunc(token, invisible) {
+	for name, token := range map[string]*secret.Value{"token": s.Token, "admin_token": s.AdminToken} {
+		if strings.ContainsFunc(token.Reveal(), invisible) {
 			errs = append(errs, fieldErrorf(name, "contains a character that is invalid in a header: use visible ASCII"))
 		}
 	}
-	if s.AdminToken != "" && s.AdminToken == s.Token {
+	if s.AdminToken.Len() > 0 && s.AdminToken.Same(s.Token) {
 		errs = append(errs, fieldErrorf("admin_token", "must differ from token, which every client has"))
 	}
 	if s.ShutdownTimeout <= 0 {
@@ -242,8 +243,8 @@ func (c *Config) checkBackends(builtins []string, d *strictyaml.Decoder) {
 	}
 }
 
-// checkTokens refuses a token that is written and empty: without one nobody is asked for
-// any, which is no way to say so.
+// checkTokens refuses a token that is written and empty, for without one nobody is asked for
+// any, and one that YAML reads as something else than a string.
 func (c *Config) checkTokens(file *strictyaml.Value, d *strictyaml.Decoder) {
 	paths := []string{"server.token", "server.admin_token"}
 	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
@@ -251,7 +252,11 @@ func (c *Config) checkTokens(file *strictyaml.Value, d *strictyaml.Decoder) {
 	}
 	for _, path := range paths {
 		at, ok := c.root.Find(path)
-		empty := ok && !at.Broken && at.Kind == strictyaml.Scalar && at.Data == ""
+		written := ok && !at.Broken && at.Kind == strictyaml.Scalar
+		if is := at.Describe(); written && at.Pos.Line > 0 && is != "a string" {
+			d.Problems.Add(at.Pos, path, "expected a string, got "+is+": put it in quotes")
+		}
+		empty := written && at.Data == ""
 		if !ok && file != nil { // a key without a value is left out, elsewhere
 			if at, ok = file.Find(path); ok {
 				empty = at.Kind == strictyaml.Null

@@ -23,7 +23,7 @@ func TestValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := cfg.Server; s.Token != "a${env:HOME}$$b" || s.Limits.MaxOps != 7 || s.Limits.MaxKeys != 8 || s.HTTP == "" {
+	if s := cfg.Server; s.Token.Reveal() != "a${env:HOME}$$b" || s.Limits.MaxOps != 7 || s.Limits.MaxKeys != 8 || s.HTTP == "" {
 		t.Errorf("the server is %+v", s)
 	}
 	if _, ok := cfg.Stores["default"]; ok || len(cfg.Stores) != 1 {

@@ -120,7 +120,7 @@ stores:
 		"limits": {`
 plugins: { memory: { limits: { memory: 64MiB } } }
 stores: { a: { backend: { plugin: memory, config: { max_bytes: 64MiB } } } }`,
-			[]string{"stores.a.backend.config.max_bytes: plugin memory: limits.memory is 67108864, with max_bytes of 67108864 it must be at least 201326592: the module needs 134217728 beside max_bytes"}},
+			[]string{"stores.a.backend.config.max_bytes: plugin memory: limits.memory is 67108864, with max_bytes of 67108864 it must be at least 201326592: the module requires 134217728 in addition to max_bytes"}},
 		"misspelt": {`
 stores: { a: { backend: { plugn: memory } } }`,
 			[]string{"stores.a.backend.plugn: unknown key \"plugn\": did you mean \"plugin\"?"}},

@@ -17,6 +17,7 @@ import (
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -25,7 +26,7 @@ import (
 
 // serveGRPC serves stores on loopback until stop, and answers the address.
 func serveGRPC(stores map[string]*storage.Store, token string) (address string, stop func() error, err error) {
-	srv, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0", Token: token}},
+	srv, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0", Token: secret.Copy(token)}},
 		grpcserver.Settings{Stores: stores, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return "", nil, err

@@ -3,6 +3,10 @@
 // from swap and from core dumps where the system allows that, and is overwritten when it is
 // released.
 //
-// What came as a Go string, from an environment or a YAML file, has been in memory that
-// nobody can overwrite before. A value keeps it from being shown and copied from then on.
+// The tokens of servers, clients and other hosts, and the passwords of the engines of this
+// module, are values from where their configuration is decoded on.
+//
+// What it does not reach: a Go string, from an environment, a YAML file or a flag, has been in
+// memory that nobody can overwrite, and the clients of etcd, PostgreSQL and gRPC take their
+// secrets as strings. Private keys of certificates are kept by crypto/tls, in memory of its own.
 package secret

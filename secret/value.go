@@ -68,6 +68,36 @@ func (v *Value) Equal(other []byte) (same bool) {
 	return same
 }
 
+// Same reports whether v and other hold the same secret. Empty ones do.
+func (v *Value) Same(other *Value) bool {
+	var theirs []byte
+	other.Use(func(b []byte) { theirs = append(theirs, b...) }) // a copy: no two locks are held at once
+	defer clear(theirs)
+	return v.Equal(theirs)
+}
+
+// Reveal returns the secret as a string, for a library that takes nothing else. The string
+// cannot be overwritten.
+func (v *Value) Reveal() (s string) {
+	v.Use(func(b []byte) { s = string(b) })
+	return s
+}
+
+// UnmarshalText overwrites the secret and takes a copy of text as the new one.
+func (v *Value) UnmarshalText(text []byte) error {
+	v.Release()
+	if len(text) == 0 {
+		return nil
+	}
+	b := allocate(len(text))
+	copy(b, text)
+	runtime.AddCleanup(v, free, b) // for those who forget to release it
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.bytes = b
+	return nil
+}
+
 // Release overwrites the secret, which is empty from then on. It waits for calls of Use.
 func (v *Value) Release() {
 	if v == nil {

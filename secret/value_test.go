@@ -62,6 +62,30 @@ func TestEqual(t *testing.T) {
 	none.Release()
 }
 
+// What is read from text replaces what was there, which is overwritten.
+func TestUnmarshalText(t *testing.T) {
+	v := secret.Copy(text)
+	var before []byte
+	v.Use(func(b []byte) { before = b })
+	if err := json.Unmarshal([]byte(`"another"`), v); err != nil || v.Reveal() != "another" {
+		t.Errorf("%v, it is %q", err, v.Reveal())
+	}
+	if !bytes.Equal(before, make([]byte, len(text))) {
+		t.Errorf("the one before is still there: %q", before)
+	}
+	if err := v.UnmarshalText(nil); err != nil || v.Len() != 0 || v.Reveal() != "" {
+		t.Errorf("%v, of nothing it has %d bytes", err, v.Len())
+	}
+	runtime.KeepAlive(v)
+}
+
+func TestSame(t *testing.T) {
+	a, none := secret.Copy(text), (*secret.Value)(nil)
+	if !a.Same(secret.Copy(text)) || !a.Same(a) || a.Same(secret.Copy("other")) || a.Same(none) || none.Same(a) || !none.Same(secret.Copy("")) {
+		t.Error("secrets that are the same are not, or others are")
+	}
+}
+
 // What was taken over is gone from where it came from, and what is released is overwritten.
 func TestItIsOverwritten(t *testing.T) {
 	from := []byte(text)

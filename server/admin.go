@@ -16,8 +16,8 @@ func (s *Server) administer(w http.ResponseWriter, r *http.Request) error {
 	authorization := r.Header.Get("Authorization")
 	rules := s.now()
 	switch {
-	case rules.admin.Token != "" && rules.admin.Opens(authorization):
-	case !s.known(r) || rules.door.Token == "" && authorization != "" && rules.admin.Token != "":
+	case rules.admin.Token.Len() > 0 && rules.admin.Opens(authorization):
+	case !s.known(r) || rules.door.Token.Len() == 0 && authorization != "" && rules.admin.Token.Len() > 0:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
 	case !nearby(r):

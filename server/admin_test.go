@@ -13,6 +13,7 @@ import (
 
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -46,7 +47,7 @@ func TestAdmin(t *testing.T) {
 		{"by a page with an origin", "", "", near, "", http.Header{"Origin": {"https://example.org"}}, 403},
 	} {
 		var config server.Config
-		config.Token, config.AdminToken, config.Hosts = c.token, c.admin, []string{"kv.example.org"}
+		config.Token, config.AdminToken, config.Hosts = secret.Copy(c.token), secret.Copy(c.admin), []string{"kv.example.org"}
 		srv, err := server.New(config, server.Settings{Log: slog.New(slog.DiscardHandler), Admin: admin})
 		if err != nil {
 			t.Fatal(err)
@@ -106,7 +107,7 @@ func TestStores(t *testing.T) {
 	store := storage.New(memory.New(memory.DefaultConfig(), sdk.Env{}), storage.Settings{})
 	defer store.Close(t.Context())
 	var config server.Config
-	config.Token = "t"
+	config.Token = secret.Copy("t")
 	srv, err := server.New(config, server.Settings{Log: slog.New(slog.DiscardHandler), Stores: map[string]*storage.Store{"b": store, "a": store}})
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +153,7 @@ func TestUpdate(t *testing.T) {
 	if got := ask("one.example.org", ""); got != 404 {
 		t.Errorf("at first: %d", got)
 	}
-	config.Hosts, config.Token = []string{"two.example.org"}, "t"
+	config.Hosts, config.Token = []string{"two.example.org"}, secret.Copy("t")
 	srv.Update(config, nil)
 	for _, c := range []struct {
 		host, token string

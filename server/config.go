@@ -9,6 +9,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -22,7 +23,7 @@ type Config struct {
 
 	// AdminToken is the bearer token that lets a caller administer the host from anywhere. If
 	// empty, only callers on this machine may.
-	AdminToken string
+	AdminToken *secret.Value
 
 	BodyTimeout time.Duration // to send the body; by default 1 min
 	PartTimeout time.Duration // to send the next part of it; by default 10 s

@@ -25,6 +25,7 @@ import (
 
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -84,7 +85,7 @@ func TestOrigins(t *testing.T) {
 }
 
 func TestToken(t *testing.T) {
-	s := serve(t, func(c *server.Config, _ *server.Settings) { c.Token = "secret" })
+	s := serve(t, func(c *server.Config, _ *server.Settings) { c.Token = secret.Copy("secret") })
 	s.fill("k")
 	for header, status := range map[string]int{"": 401, "Authorization: Bearer wrong": 401, "Authorization: Basic secret": 401,
 		"Authorization: Bearer secret": 200} {
@@ -110,14 +111,14 @@ func TestListenerBeyondLoopback(t *testing.T) {
 		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0"}}, "beyond loopback"},
 		{server.Config{Listener: server.Listener{Address: ":7421"}}, "beyond loopback"},
 		{server.Config{Listener: server.Listener{Address: "kv.example.org:7421"}}, "beyond loopback"},
-		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Token: "t"}}, "beyond loopback"},
+		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Token: secret.Copy("t")}}, "beyond loopback"},
 		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key}}, "beyond loopback"},
-		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: "t"}}, ""},
+		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: secret.Copy("t")}}, ""},
 		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, ClientCA: cert}}, ""},
-		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Token: "t"}}, "both a certificate and its key"},
+		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Token: secret.Copy("t")}}, "both a certificate and its key"},
 		{server.Config{Listener: server.Listener{Address: "127.0.0.1:0", ClientCA: cert}}, "need TLS"},
 		{server.Config{}, ""},
-		{server.Config{Listener: server.Listener{Token: "t"}}, ""},
+		{server.Config{Listener: server.Listener{Token: secret.Copy("t")}}, ""},
 		{server.Config{Listener: server.Listener{Cert: cert, Key: key}}, "certificates without an address"},
 		{server.Config{Listener: server.Listener{Address: "nonsense"}}, "neither host:port nor unix:/path"},
 		{server.Config{Listener: server.Listener{Address: "127.0.0.1:0", Cert: "/none", Key: "/none"}}, "no such file"},

@@ -5,14 +5,15 @@ import (
 
 	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/secret"
 )
 
 // Listener configures the address, the authentication and the limits of a server of any
 // protocol: this package's servers have one, and those of grpcserver. Zero fields have
 // their defaults.
 type Listener struct {
-	Address string // "host:port", or "unix:/path"; empty for a [Server.Handler] only
-	Token   string // bearer token that callers must send; optional
+	Address string        // "host:port", or "unix:/path"; empty for a [Server.Handler] only
+	Token   *secret.Value // bearer token that callers must send; optional
 	// Cert and Key are PEM files; with them the listener serves TLS only. ClientCA, if
 	// set, must have signed the certificates of callers.
 	Cert, Key, ClientCA string

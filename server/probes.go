@@ -23,7 +23,7 @@ const mostProbes = 64
 // ShutdownDelay and ShutdownTimeout; of s Stores, Log and Metrics.
 func NewProbes(c Config, s Settings) *Server {
 	c.defaults()
-	c.Token, c.AdminToken, c.Cert, c.Key, c.ClientCA = "", "", "", "", ""
+	c.Token, c.AdminToken, c.Cert, c.Key, c.ClientCA = nil, nil, "", "", ""
 	c.MaxConcurrent = mostProbes
 	if s.Log == nil {
 		s.Log = slog.Default()

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -56,7 +57,7 @@ func serveProbes(t *testing.T, metrics http.Handler, edit func(*server.Config)) 
 // A listener for probes answers to them and to /metrics, whoever asks, and to nothing else:
 // without names, reasons or a token.
 func TestProbesAlone(t *testing.T) {
-	addr := serveProbes(t, page{}, func(c *server.Config) { c.Token, c.Hosts = "secret", []string{"kv.example.org"} })
+	addr := serveProbes(t, page{}, func(c *server.Config) { c.Token, c.Hosts = secret.Copy("secret"), []string{"kv.example.org"} })
 	for _, c := range []struct {
 		request, host, site string
 		status              int

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/server"
 )
 
@@ -163,7 +164,9 @@ func TestRequestMetrics(t *testing.T) {
 // may come at once; without one there is nothing there.
 func TestMetricsPage(t *testing.T) {
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "numbers 1\n") })
-	s, _, _ := observed(t, func(c *server.Config, settings *server.Settings) { c.Token, settings.Metrics = "sesame", page })
+	s, _, _ := observed(t, func(c *server.Config, settings *server.Settings) {
+		c.Token, settings.Metrics = secret.Copy("sesame"), page
+	})
 	for request, status := range map[string]int{
 		"GET /metrics": http.StatusUnauthorized,
 		"GET /metrics\nAuthorization: Bearer wrong":                              http.StatusUnauthorized,

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -37,7 +38,7 @@ func TestProbesAndTokens(t *testing.T) {
 	var log lockedBuffer
 	sick := &sickBackend{}
 	s := serve(t, func(c *server.Config, set *server.Settings) {
-		c.Token, set.Log = "s3cret", slog.New(slog.NewTextHandler(&log, nil))
+		c.Token, set.Log = secret.Copy("s3cret"), slog.New(slog.NewTextHandler(&log, nil))
 		sick.Backend = set.Stores["s"].Backend()
 		sick.set(storage.Health{Status: storage.Unhealthy, Reason: "no disk"}, nil, false)
 		set.Stores["payments"] = storage.New(sick, storage.Settings{})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/internal/strictjson"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -28,7 +29,7 @@ func (t target) overGRPC(ctx context.Context) (*grpcStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := client.Config{Store: t.Store, Token: token, ConnectTimeout: dialTimeout}
+	c := client.Config{Store: t.Store, Token: secret.Copy(token), ConnectTimeout: dialTimeout}
 	scheme, address, _ := strings.Cut(strings.TrimSuffix(t.Server.Addr, "/"), ":")
 	switch host, slashes := strings.CutPrefix(address, "//"); {
 	case scheme == "grpc+unix":

@@ -7,7 +7,6 @@
 package door
 
 import (
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net"
@@ -15,13 +14,15 @@ import (
 	"os"
 	"strings"
 	"syscall"
+
+	"github.com/plinthkv/plinth/secret"
 )
 
 // Door is a listener's address and who may come in. It does not change once it
 // is used.
 type Door struct {
-	Address string // "host:port", or "unix:/path"
-	Token   string // what callers must send as a bearer token; empty: nothing
+	Address string        // "host:port", or "unix:/path"
+	Token   *secret.Value // what callers must send as a bearer token; empty: nothing
 	// Cert and Key are PEM files; with them the listener speaks TLS alone.
 	// ClientCA, if set, is who must have signed a caller's certificate.
 	Cert, Key, ClientCA string
@@ -46,7 +47,7 @@ func (d Door) Check() error {
 	if err != nil {
 		return fmt.Errorf("the address %q is neither host:port nor unix:/path", d.Address)
 	}
-	if Loopback(host) || d.Cert != "" && (d.Token != "" || d.ClientCA != "") {
+	if Loopback(host) || d.Cert != "" && (d.Token.Len() > 0 || d.ClientCA != "") {
 		return nil
 	}
 	return fmt.Errorf("the address %s is beyond loopback: it needs TLS (cert, key) and a token or a client_ca", d.Address)
@@ -63,12 +64,12 @@ func Loopback(host string) bool {
 
 // Opens tells whether the value of an Authorization header lets its sender in.
 func (d Door) Opens(authorization string) bool {
-	if d.Token == "" {
+	if d.Token.Len() == 0 {
 		return true
 	}
 	scheme, token, ok := strings.Cut(authorization, " ")
 	token = strings.TrimLeft(token, " ")
-	return ok && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(token), []byte(d.Token)) == 1
+	return ok && strings.EqualFold(scheme, "Bearer") && d.Token.Equal([]byte(token))
 }
 
 // Adopt is the address of a listener that another has opened, or why it is not to be served.

@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/secret"
 )
 
 func TestOpens(t *testing.T) {
-	d := door.Door{Token: "s3cret"}
+	d := door.Door{Token: secret.Copy("s3cret")}
 	for value, want := range map[string]bool{
 		"Bearer s3cret": true, "bearer s3cret": true, "BEARER s3cret": true, "Bearer  s3cret": true,
 		"": false, "s3cret": false, "Bearer": false, "Bearer ": false, "Basic s3cret": false, "Bearer s3cre": false, "Bearer S3CRET": false, "Bearers3cret": false,

@@ -1,6 +1,7 @@
 package sentinel
 
 import (
+	"encoding"
 	"fmt"
 	"iter"
 	"maps"
@@ -97,6 +98,12 @@ func variants(v reflect.Value, path string, others map[string]any) []variant {
 		changed.SetUint(v.Uint() + 1)
 	case reflect.Float64:
 		changed.SetFloat(v.Float() + 0.25)
+	case reflect.Pointer:
+		changed.Set(reflect.New(v.Type().Elem()))
+		text, ok := changed.Interface().(encoding.TextUnmarshaler)
+		if !ok || text.UnmarshalText([]byte("sentinel")) != nil {
+			panic(fmt.Sprintf("%s: no sentinel for a %s", path, v.Type()))
+		}
 	default:
 		panic(fmt.Sprintf("%s: no sentinel for a %s", path, v.Type()))
 	}

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/secret"
 )
 
 // Config is the configuration of a store on etcd.
@@ -24,8 +25,8 @@ type Config struct {
 	// The user needs readwrite on all keys with the prefix.
 	Username string `json:"username"`
 	// Password should be a reference: ${env:NAME} or ${file:PATH}.
-	Password string `json:"password" secret:"true"`
-	TLS      TLS    `json:"tls"` // for https endpoints
+	Password *secret.Value `json:"password" secret:"true"`
+	TLS      TLS           `json:"tls"` // for https endpoints
 
 	Timeouts Timeouts `json:"timeouts"` // time limits of calls
 	// Keepalive is how long a connection may be silent while calls wait on it, before it
@@ -105,7 +106,7 @@ func (c *Config) Validate() error {
 		return sdk.ConfigErrorf("prefix", "prefix has %d bytes, the limit is %d", len(c.Prefix), mostPrefix)
 	case strings.ContainsAny(c.Prefix, ":\x00") || !utf8.ValidString(c.Prefix):
 		return sdk.ConfigErrorf("prefix", "prefix must be text without \":\", which ends the prefix in the cluster's keys")
-	case (c.Username == "") != (c.Password == ""):
+	case (c.Username == "") != (c.Password.Len() == 0):
 		return sdk.ConfigErrorf("password", "username and password must be set together")
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return sdk.ConfigErrorf("tls", "tls.cert and tls.key must be set together")

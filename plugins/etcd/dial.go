@@ -44,7 +44,7 @@ func (b *Backend) dial(ctx context.Context) error {
 	err = b.greet(ctx)
 	if b.config.Username != "" && (err == nil || storage.CodeOf(err) == storage.Unauthenticated) {
 		_ = b.client.Close() // nothing was done with it
-		if b.client, err = b.connect(secure, b.config.Username, b.config.Password); err != nil {
+		if b.client, err = b.connect(secure, b.config.Username, b.config.Password.Reveal()); err != nil {
 			return b.unreached(ctx, "password", err)
 		}
 		err = b.greet(ctx)

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/secret"
 )
 
 // Config is the configuration of a store in PostgreSQL.
@@ -19,7 +20,7 @@ type Config struct {
 	DSN string `json:"dsn"`
 	// Password is the user's password, for example "${env:PGPASSWORD}" or
 	// "${file:/run/secrets/pg}". By default that of the DSN.
-	Password string `json:"password" secret:"true"`
+	Password *secret.Value `json:"password" secret:"true"`
 	// Table is the name of the store's table, or SCHEMA.TABLE: lower-case letters, digits
 	// and underscores. The store also uses TABLE_lock, TABLE_log, TABLE_ids and the
 	// sequence TABLE_number. Required.

@@ -118,8 +118,8 @@ func (c *Config) session(params map[string]string) {
 
 // connection is how one connection is made.
 func (c *Config) connection(config *pgconn.Config, readOnly bool) {
-	if c.Password != "" {
-		config.Password = c.Password
+	if c.Password.Len() > 0 {
+		config.Password = c.Password.Reveal()
 	}
 	config.ConnectTimeout = time.Duration(c.Timeouts.Connect)
 	if config.RuntimeParams["application_name"] == "" {

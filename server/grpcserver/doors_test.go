@@ -27,6 +27,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
@@ -42,9 +43,9 @@ func TestListenerBeyondLoopback(t *testing.T) {
 		{server.Listener{Address: "127.0.0.1:0"}, ""},
 		{server.Listener{Address: "unix:/tmp/x.sock"}, ""},
 		{server.Listener{Address: "0.0.0.0:0"}, "beyond loopback"},
-		{server.Listener{Address: ":7420", Token: "t"}, "beyond loopback"},
+		{server.Listener{Address: ":7420", Token: secret.Copy("t")}, "beyond loopback"},
 		{server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key}, "beyond loopback"},
-		{server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: "t"}, ""},
+		{server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: secret.Copy("t")}, ""},
 		{server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, ClientCA: cert}, ""},
 		{server.Listener{Address: "127.0.0.1:0", Cert: cert}, "both a certificate and its key"},
 		{server.Listener{Address: "127.0.0.1:0", Cert: "/none", Key: "/none"}, "no such file"},
@@ -71,7 +72,7 @@ func TestUnixSocket(t *testing.T) {
 
 // The token is asked of calls and of reflection, not of health.
 func TestToken(t *testing.T) {
-	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.Token = "secret" })
+	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.Token = secret.Copy("secret") })
 	s.fill("k")
 	for header, well := range map[string]bool{"": false, "Bearer wrong": false, "Basic secret": false, "secret": false, "Bearer secret": true} {
 		ctx := with(abigrpc.MetaAuthorization, header)

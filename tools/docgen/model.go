@@ -16,6 +16,7 @@ import (
 	"github.com/plinthkv/plinth/host"
 	"github.com/plinthkv/plinth/plugins/ledger"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/wrappers"
 )
 
@@ -112,6 +113,8 @@ func (m *model) describe(v reflect.Value, tag string) described {
 		return described{kind: size, def: shortSize(v.Int())}
 	case reflect.TypeFor[*config.Node]():
 		return described{kind: anything}
+	case reflect.TypeFor[*secret.Value]():
+		return described{kind: text}
 	case reflect.TypeFor[config.Stage]():
 		return described{kind: stage}
 	}

@@ -11,13 +11,14 @@ import (
 
 	"github.com/plinthkv/plinth/client"
 	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
 // Config configures a plugin that is another host, which serves stores over gRPC.
 type Config struct {
 	Remote         string        `yaml:"remote"`              // "host:port" or "unix:/path"; the backend's config selects the store
-	Token          string        `yaml:"token" secret:"true"` // bearer token; optional
+	Token          *secret.Value `yaml:"token" secret:"true"` // bearer token; optional
 	TLS            TLS           `yaml:"tls"`                 // certificates of the connection
 	ConnectTimeout time.Duration `yaml:"connect_timeout"`     // time to connect
 	Attempts       int           `yaml:"attempts"`            // attempts of a call, including the first
@@ -60,7 +61,7 @@ func (c *Config) Validate() error {
 	if err := validAddress(c.Remote); err != nil {
 		errs = append(errs, &carrier.FieldError{Path: "remote", Err: err})
 	}
-	if strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if strings.ContainsFunc(c.Token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
 		errs = append(errs, carrier.Fieldf("token", "holds a character that a header cannot carry: use visible ASCII"))
 	}
 	if c.ConnectTimeout < 0 {
