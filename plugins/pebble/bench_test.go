@@ -19,8 +19,10 @@ var ctx = context.Background()
 
 // The backend beside the engine alone, with the same options.
 func BenchmarkBesideTheEngine(b *testing.B) {
-	start := func(b *testing.B) *Backend {
-		o, err := open(ctx, DefaultConfig(), sdk.Env{Dir: b.TempDir(), Log: slog.New(slog.DiscardHandler)}, vfs.Default)
+	start := func(b *testing.B, changes ...bool) *Backend {
+		c := DefaultConfig()
+		c.Changes = len(changes) > 0
+		o, err := open(ctx, c, sdk.Env{Dir: b.TempDir(), Log: slog.New(slog.DiscardHandler)}, vfs.Default)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -49,15 +51,17 @@ func BenchmarkBesideTheEngine(b *testing.B) {
 				return batch.Commit(pebble.Sync)
 			})
 		})
-		b.Run(fmt.Sprintf("synced writers %d/backend", writers), func(b *testing.B) {
-			s := start(b)
-			var n atomic.Uint64
-			b.ReportAllocs()
-			run(b, writers, func() error {
-				_, err := s.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put(key(n.Add(1)), value)}})
-				return err
+		for name, s := range map[string]func(*testing.B) *Backend{"backend": func(b *testing.B) *Backend { return start(b) }, "backend with changes": func(b *testing.B) *Backend { return start(b, true) }} {
+			b.Run(fmt.Sprintf("synced writers %d/%s", writers, name), func(b *testing.B) {
+				s := s(b)
+				var n atomic.Uint64
+				b.ReportAllocs()
+				run(b, writers, func() error {
+					_, err := s.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put(key(n.Add(1)), value)}})
+					return err
+				})
 			})
-		})
+		}
 	}
 	const items = 200_000
 	b.Run("get/engine", func(b *testing.B) {

@@ -26,6 +26,9 @@ func (b *Backend) collects(ctx context.Context) {
 		case <-ticker.C:
 		}
 		b.views.tidy(b.now())
+		if b.config.Changes { // has parts of the log that are too old dropped
+			_, _ = b.submit(ctx, &request{done: make(chan bool, 1), work: func(*group) error { return nil }})
+		}
 		for more := true; more && ctx.Err() == nil; {
 			var err error
 			if more, err = b.collect(ctx); err != nil && ctx.Err() == nil {
@@ -91,6 +94,11 @@ func (g *group) collect(entry []byte) error {
 		if own {
 			if err := g.batch.Delete(dataKey(nil, key), nil); err != nil {
 				return err
+			}
+			if g.b.config.Changes {
+				if err := g.expired(key); err != nil {
+					return err
+				}
 			}
 		}
 	}

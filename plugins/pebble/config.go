@@ -28,6 +28,14 @@ type Config struct {
 	SnapshotLife sdk.Duration `json:"snapshot_life"`
 	// Snapshots bounds the kept states.
 	Snapshots int `json:"snapshots"`
+	// Changes keeps a log of changes on disk, so that followers continue after a restart; it
+	// writes each key and value twice. Without it, the host keeps the latest changes in
+	// memory while somebody follows.
+	Changes bool `json:"changes"`
+	// ChangesAge and ChangesSize limit the log in time and in bytes of keys and values. A
+	// follower that is further behind must scan again.
+	ChangesAge  sdk.Duration `json:"changes_age"`
+	ChangesSize sdk.Size     `json:"changes_size"`
 }
 
 // The values of sync.
@@ -40,7 +48,8 @@ const (
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{Sync: syncAlways, SyncInterval: sdk.Duration(100 * time.Millisecond), Cache: 64 << 20, WriteBuffer: 32 << 20, Reserve: 64 << 20,
-		SnapshotLife: sdk.Duration(time.Minute), Snapshots: 64}
+		SnapshotLife: sdk.Duration(time.Minute), Snapshots: 64,
+		ChangesAge: sdk.Duration(24 * time.Hour), ChangesSize: 256 << 20}
 }
 
 // Validate checks the values.
@@ -62,6 +71,8 @@ func (c *Config) Validate() error {
 		{"reserve", int64(c.Reserve), 0, 1 << 50, "bytes"},
 		{"snapshot_life", int64(c.SnapshotLife), int64(time.Millisecond), int64(time.Hour), "ns"},
 		{"snapshots", int64(c.Snapshots), 1, 10_000, ""},
+		{"changes_age", int64(c.ChangesAge), int64(time.Second), int64(10 * 365 * 24 * time.Hour), "ns"},
+		{"changes_size", int64(c.ChangesSize), 1 << 20, 1 << 40, "bytes"},
 	} {
 		if f.is < f.low || f.is > f.high {
 			return sdk.ConfigErrorf(f.name, "%s is %d, it must be between %d and %d %s", f.name, f.is, f.low, f.high, f.unit)

@@ -16,13 +16,18 @@ import (
 // The whole kit, with restarts, and with crashes of a machine that loses what was not
 // synced.
 func TestConformance(t *testing.T) {
-	for _, sync := range []string{syncAlways, syncNever} {
-		t.Run(sync, func(t *testing.T) {
+	for name, changes := range map[string]bool{syncAlways: false, syncNever: false, "changes": true} {
+		t.Run(name, func(t *testing.T) {
+			sync := syncAlways
+			if name == syncNever {
+				sync = syncNever
+			}
 			clock := storagetest.NewClock()
 			var last *Backend
 			var fs *vfs.MemFS
 			start := func(own *vfs.MemFS) (storage.Backend, error) {
 				c := DefaultConfig()
+				c.Changes = changes
 				c.Sync, c.Cache, c.WriteBuffer, c.Reserve = sync, 1<<20, 1<<20, 0
 				env := sdk.Env{Now: clock.Now, Dir: "store", Log: slog.New(slog.DiscardHandler)}
 				rand.Read(env.Incarnation[:])

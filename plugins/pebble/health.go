@@ -120,6 +120,7 @@ func (b *Backend) Health(_ context.Context, p storage.Probe) (storage.Health, er
 			"write_stalls":          int64(stalls),
 			"write_stalled_ms":      stalled.Milliseconds(),
 			"free_bytes":            b.disk.look(),
+			"changes_bytes":         b.changes.shown.Load(),
 		} {
 			h.Details[name] = strconv.FormatInt(n, 10)
 		}

@@ -16,16 +16,24 @@ const (
 	spaceData     = 'd' // items: key → version, expiry, value
 	spaceDeadline = 'x' // deadline, key → nothing: where items expire, or did before they were replaced
 	spaceID       = 'i' // an ID that was used: ID → digest, version, number in the row of all
+	spaceChange   = 'c' // the log of changes: version → what it changed
+	spacePart     = 'p' // complete parts of the log: version before them → when they began, bytes
+	spaceGap      = 'g' // gaps in the log: first version after → last one before
 )
 
-// format is the number of this layout.
-const format = 1
+// formatPlain is the number of this layout without a log of changes, and format with one:
+// who knows of no log must not write to a store that has one.
+const (
+	formatPlain = 1
+	format      = 2
+)
 
 var (
 	metaFormat      = []byte("mformat")
 	metaIncarnation = []byte("mincarnation")
 	metaVersion     = []byte("mversion")  // of the last write
 	metaReserved    = []byte("mreserved") // no version up to this one may be given again
+	metaChanges     = []byte("mchanges")  // the version before the first change that is kept; absent: there is no log
 	metaClean       = []byte("mclean")    // it was closed, and nothing was written since
 )
 

@@ -44,6 +44,9 @@ type Backend struct {
 	views views
 	ids   ids
 
+	changes changeLog
+	news    news
+
 	// version is that of the last write, reserved the last that may be given before more
 	// are reserved: of who leads the queue.
 	version, reserved uint64
@@ -51,7 +54,8 @@ type Backend struct {
 	closed  atomic.Bool
 	closing chan struct{} // of one: of who closes, and of db then
 	end     context.CancelFunc
-	ended   sync.WaitGroup // what runs beside the calls
+	living  context.Context // until end
+	ended   sync.WaitGroup  // what runs beside the calls
 }
 
 var _ storage.Backend = (*Backend)(nil)
@@ -83,6 +87,10 @@ func (c *Config) Info() storage.Info {
 	}
 	if c.Sync == syncAlways {
 		i.Caps |= storage.CapDurable
+	}
+	if c.Changes {
+		i.Caps |= storage.CapChanges
+		i.Limits.ChangesAge = time.Duration(c.ChangesAge)
 	}
 	return i
 }
@@ -123,7 +131,7 @@ func open(_ context.Context, c Config, env sdk.Env, fs vfs.FS) (_ *Backend, err 
 		return nil, errors.Join(err, b.db.Close())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	b.end = cancel
+	b.living, b.end = ctx, cancel
 	b.ended.Go(func() { b.collects(ctx) })
 	if c.Sync == syncInterval {
 		b.ended.Go(func() { b.syncs(ctx) })
@@ -195,7 +203,8 @@ func (b *Backend) begin() error {
 		return b.refused(err)
 	}
 	batch := b.db.NewBatch()
-	if len(id) != len(b.info.Incarnation) || !clean && b.config.Sync != syncAlways {
+	anew := len(id) != len(b.info.Incarnation) || !clean && b.config.Sync != syncAlways
+	if anew {
 		// It is new, or what was not synced may be gone.
 		id = make([]byte, len(b.info.Incarnation))
 		_, _ = rand.Read(id) // it does not fail
@@ -209,7 +218,14 @@ func (b *Backend) begin() error {
 	// Nor do versions go back where the folder was put back by other means than ours.
 	b.version = max(b.version, storage.FirstVersion(b.clock()))
 	b.reserved = b.version + reserve
-	b.set(batch, metaFormat, eight(format))
+	if err := b.openLog(batch, anew); err != nil {
+		return b.refused(err)
+	}
+	number := uint64(formatPlain)
+	if b.config.Changes {
+		number = format
+	}
+	b.set(batch, metaFormat, eight(number))
 	b.set(batch, metaVersion, eight(b.version))
 	b.set(batch, metaReserved, eight(b.reserved))
 	if err := batch.Delete(metaClean, nil); err != nil {

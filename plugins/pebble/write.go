@@ -117,6 +117,11 @@ func (b *Backend) commit(requests []*request) {
 			r.version, r.err = g.apply(r)
 		}
 	}
+	if b.config.Changes {
+		if err := g.turn(); err != nil {
+			panic(err) // a batch takes it
+		}
+	}
 	if g.batch.Empty() {
 		return
 	}
@@ -133,8 +138,12 @@ func (b *Backend) commit(requests []*request) {
 		b.fails(requests, err)
 		return
 	}
+	advanced := b.version != g.version
 	b.version = g.version
 	b.views.advance(b.db, b.version)
+	if advanced {
+		b.news.tell()
+	}
 }
 
 // looks reports whether a request has to see what those before it do.
@@ -176,6 +185,8 @@ func (g *group) apply(r *request) (uint64, error) {
 	}
 	g.looks = math.MaxInt // what follows looks at no more than what was looked at
 	version, changed := g.version+1, false
+	logs := g.b.config.Changes
+	g.b.changes.did = g.b.changes.did[:0]
 	for i := range w.Ops {
 		did, err := g.do(&w.Ops[i], version)
 		switch {
@@ -185,9 +196,17 @@ func (g *group) apply(r *request) (uint64, error) {
 			panic(err) // a part of w is in the batch, which must not be written
 		}
 		changed = changed || did
+		if logs {
+			g.b.changes.did = append(g.b.changes.did, did)
+		}
 	}
 	if changed {
 		g.version = version
+		if logs {
+			if err := g.log(w, version); err != nil {
+				panic(err) // a batch takes it
+			}
+		}
 	}
 	g.b.ids.keep(g.batch, w.ID, r.digest, g.version)
 	return g.version, nil
