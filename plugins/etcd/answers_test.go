@@ -139,9 +139,25 @@ func TestNoQuorum(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	_, err := b.Get(t.Context(), []byte("k"))
-	wantCode(t, "a read", err, storage.Unavailable, "no leader")
-	wantCode(t, "a write", set(b, "k", "2"), storage.Unavailable, "no leader")
+	// An attempt on its way to a member that is gone may take all the time there is, and of
+	// a write nobody knows what became of it then.
+	done := "1"
+	for what, call := range map[string]func() error{
+		"a read":  func() error { _, err := b.Get(t.Context(), []byte("k")); return err },
+		"a write": func() error { return set(b, "k", "2") },
+	} {
+		err := call()
+		for range 5 {
+			if storage.Unknown(err) {
+				done = "1 or 2"
+			}
+			if err == nil || strings.Contains(err.Error(), "no leader") {
+				break
+			}
+			err = call()
+		}
+		wantCode(t, what, err, storage.Unavailable, "no leader")
+	}
 	h, err := b.Health(t.Context(), storage.Readiness)
 	if err != nil || h.Status != storage.Unhealthy || !strings.Contains(h.Reason, "no leader") {
 		t.Errorf("%+v, %v", h, err)
@@ -164,7 +180,7 @@ func TestNoQuorum(t *testing.T) {
 		m.start(t)
 	}
 	c.ready(t)
-	if is := get(b, "k"); is != "1" {
+	if is := get(b, "k"); !strings.Contains(done, is) {
 		t.Errorf("the key has %s", is)
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -33,6 +35,7 @@ type tries struct {
 	caller context.Context
 	until  time.Time // when there is no more time for an attempt
 	n      int
+	said   *fault // by the cluster, in the last attempt that it answered; nil: none
 }
 
 // begin is a call that may take so long.
@@ -81,6 +84,11 @@ func (t *tries) answered(h *pb.ResponseHeader, err error) (again bool, _ error) 
 		}
 	}
 	f := t.judge(err, true)
+	if timedOut := status.Code(err) == codes.DeadlineExceeded; !timedOut {
+		t.said = &f
+	} else if t.said != nil && f.code == storage.Unavailable { // it says why better than the time that is over
+		f = *t.said
+	}
 	switch {
 	case !f.again && t.caller.Err() == nil && f.code != storage.Canceled:
 		return false, f.failed()
