@@ -164,6 +164,7 @@ func pipeline(below storage.Backend, stages string, clock *storagetest.Clock) (s
 		return nil, err
 	}
 	hub := wrappers.NewHub(below)
+	hub.KeepChanges(clock.Now)
 	built, top := []storage.Backend{below}, hub.Backend()
 	var watch wrappers.Watchable = hub
 	var declared []wrappers.Stage

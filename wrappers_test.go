@@ -101,7 +101,9 @@ func pastReadOnly() storagetest.Factory {
 	return storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
 		env := sdk.Env{Now: clock.Now}
 		rand.Read(env.Incarnation[:])
-		below := forgetful{memory.New(memory.DefaultConfig(), env)}
+		hub := wrappers.NewHub(forgetful{memory.New(memory.DefaultConfig(), env)}) // which all who write pass
+		hub.KeepChanges(clock.Now)
+		below := hub.Backend()
 		above, err := pipeline(below, alone["read_only"], clock)
 		return writtenBelow{above, below}, err
 	}}

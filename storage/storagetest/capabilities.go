@@ -17,11 +17,12 @@ func capabilityChecks() []Check {
 				t.Errorf("Info went from %+v to %+v", t.info, again)
 			}
 			l := t.info.Limits
-			if l.Key < 0 || l.Value < 0 || l.Ops < 0 || l.WriteBytes < 0 || l.GetKeys < 0 || l.TTLPrecision < 0 || l.IDWindow < 0 || l.IDCount < 0 {
+			if l.Key < 0 || l.Value < 0 || l.Ops < 0 || l.WriteBytes < 0 || l.GetKeys < 0 || l.TTLPrecision < 0 || l.IDWindow < 0 || l.IDCount < 0 || l.Changes < 0 || l.ChangesAge < 0 {
 				t.Errorf("a limit is negative: %+v", l)
 			}
 			for _, c := range []struct{ has, takes storage.Caps }{
 				{storage.CapRangeCheck, storage.CapVersions}, {storage.CapSnapshotScan, storage.CapVersions}, {storage.CapExpiryOnRead, storage.CapTTL},
+				{storage.CapChanges, storage.CapVersions},
 			} {
 				if t.has(c.has) && !t.has(c.takes) {
 					t.Errorf("%s takes %s, which is missing", c.has, c.takes)
@@ -41,6 +42,7 @@ func whatIsLackingIsRefused(t *T) {
 	_, reverse := t.b.Scan(t.ctx, storage.Query{Reverse: true})
 	_, past := t.b.Scan(t.ctx, storage.Query{AtVersion: 1})
 	_, identified := t.b.Apply(t.ctx, &storage.WriteSet{ID: [16]byte{1}, Ops: []storage.Op{put}})
+	_, changes := t.b.Changes(t.ctx, storage.ChangeQuery{FromNow: true})
 	t.set("k", "k")
 	for _, c := range []struct {
 		lacks storage.Caps
@@ -49,6 +51,7 @@ func whatIsLackingIsRefused(t *T) {
 		{storage.CapReverse, reverse},
 		{storage.CapSnapshotScan, past},
 		{storage.CapIdempotent, identified},
+		{storage.CapChanges, changes},
 		{storage.CapVersions, t.try(version, put)},
 		{storage.CapRangeCheck, t.try(between, put)},
 		{storage.CapCheckOnly, t.try([]storage.Check{storage.Present(bs("a"))}, put)},

@@ -23,7 +23,7 @@ type Check struct {
 func Checks() []Check {
 	return slices.Concat(crudChecks(), writeSetChecks(), rangeChecks(), clearChecks(), scanChecks(), ttlChecks(), casChecks(),
 		transactionChecks(), serializableChecks(), versionChecks(), writeChecks(), limitChecks(), errorChecks(), ownershipChecks(),
-		idempotencyChecks(), healthChecks(), capabilityChecks(), restartChecks(), atomicityChecks(), concurrencyChecks(),
+		idempotencyChecks(), changeChecks(), healthChecks(), capabilityChecks(), restartChecks(), atomicityChecks(), concurrencyChecks(),
 		modelChecks(), linearizabilityChecks(),
 		leakChecks())
 }

@@ -27,6 +27,7 @@ type planted struct {
 	getMany func(context.Context, [][]byte) ([]storage.Item, error)
 	scan    func(context.Context, storage.Query) (storage.Page, error)
 	apply   func(context.Context, *storage.WriteSet) (uint64, error)
+	changes func(context.Context, storage.ChangeQuery) (storage.ChangePage, error)
 	health  func(context.Context, storage.Probe) (storage.Health, error)
 	info    func() storage.Info
 	close   func(context.Context) error
@@ -58,6 +59,13 @@ func (p *planted) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 		return p.apply(ctx, w)
 	}
 	return p.Backend.Apply(ctx, w)
+}
+
+func (p *planted) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	if p.changes != nil {
+		return p.changes(ctx, q)
+	}
+	return p.Backend.Changes(ctx, q)
 }
 
 func (p *planted) Health(ctx context.Context, probe storage.Probe) (storage.Health, error) {
@@ -92,7 +100,7 @@ type fault struct {
 // Each fault must be caught by each of the checks named: the kit is worth what
 // it finds.
 func TestPlantedFaults(t *testing.T) {
-	for _, f := range slices.Concat(readFaults, writeFaults, scanFaults, otherFaults) {
+	for _, f := range slices.Concat(readFaults, writeFaults, scanFaults, otherFaults, changeFaults) {
 		t.Run(f.name, func(t *testing.T) {
 			for _, name := range f.caught {
 				clock := storagetest.NewClock()
