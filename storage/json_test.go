@@ -130,7 +130,7 @@ func TestUpdateJSON(t *testing.T) {
 
 // TestStoreAndTxnHaveTheSameVerbs compares the two by name: KV holds what they share.
 func TestStoreAndTxnHaveTheSameVerbs(t *testing.T) {
-	whole := []string{"Apply", "Backend", "Begin", "Close", "Health", "Info", "NewBatchWriter", "Now", "Update", "UpdateIn"} // what is of the store as a whole
+	whole := []string{"Apply", "Backend", "Begin", "Changes", "Close", "Health", "Info", "NewBatchWriter", "Now", "Update", "UpdateIn"} // what is of the store as a whole
 	ends := []string{"Commit", "Rollback"}
 	names := func(of reflect.Type, without []string) (all []string) {
 		for m := range of.Methods() {
