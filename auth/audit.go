@@ -150,7 +150,7 @@ func (r *recorder) begin(ctx context.Context, e *Event) error {
 	if err := r.record(ctx, *e); err != nil {
 		r.lost(ctx, e, err)
 		if r.o.Policy == Closed {
-			return &storage.Error{Code: storage.Unavailable, Layer: "audit", Msg: "it is not done: that it was asked for cannot be recorded", Err: err}
+			return &storage.Error{Code: storage.Unavailable, Layer: "audit", Msg: "refused: the intent cannot be recorded", Err: err}
 		}
 	}
 	return nil

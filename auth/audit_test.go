@@ -117,7 +117,7 @@ func TestEvents(t *testing.T) {
 				t.Errorf("the operations of %d and others are mixed up", i)
 			}
 		}
-		if !strings.Contains(events[3].Reason, "taken") {
+		if !strings.Contains(events[3].Reason, "in use") {
 			t.Errorf("the reason is %q", events[3].Reason)
 		}
 		// What callers gave is bounded before it is looked at.

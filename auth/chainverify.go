@@ -41,7 +41,7 @@ type damaged struct {
 }
 
 func (d *damaged) Error() string {
-	return fmt.Sprintf("%q is no entry of an audit log: %v", d.key, d.err)
+	return fmt.Sprintf("%q is not an entry of an audit log: %v", d.key, d.err)
 }
 
 // Report is the result of [Chain.Verify].
@@ -90,7 +90,7 @@ func (c *Chain) Verify(ctx context.Context, known string) (Report, error) {
 		v.fault("entry %d is not the one that the head names", last.Sequence)
 	}
 	if _, now, err := c.head(ctx); err == nil && now.Sequence < v.next {
-		v.fault("the log has %d entries, and its head is %d: what is behind was not added as the log does", v.next, now.Sequence)
+		v.fault("the log has %d entries, but its head is %d: entries behind it were not added by the log", v.next, now.Sequence)
 	}
 	if !v.known {
 		v.fault("no entry has the hash %s: the chain is another one", known)

@@ -205,7 +205,7 @@ func (r *reader) id(name string) uint64 {
 	n, ok := r.o.Fields[name].(json.Number)
 	id, err := identity.Parse[uint64](n.String())
 	if !ok || err != nil {
-		r.fail("%s is no ID", name)
+		r.fail("%s is not an ID", name)
 	}
 	return id
 }
@@ -217,7 +217,7 @@ func (r *reader) time(name string) time.Time {
 	}
 	at, err := time.Parse(time.RFC3339, r.text(name))
 	if err != nil {
-		r.fail("%s is no time of RFC 3339", name)
+		r.fail("%s is not a time of RFC 3339", name)
 	}
 	return at.UTC()
 }

@@ -166,7 +166,7 @@ func (p place) apply(ctx context.Context, checks []storage.Check, ops []storage.
 // taken has a failed creation say so.
 func taken(kid string, err error) error {
 	if errors.Is(err, storage.ErrConflict) && !storage.Unknown(err) {
-		return storage.Errorf(storage.AlreadyExists, "the kid %.40q is taken: a key has it, or one had it that was revoked", kid)
+		return storage.Errorf(storage.AlreadyExists, "the kid %.40q is in use by a key, or was by a revoked one", kid)
 	}
 	return err
 }

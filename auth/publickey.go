@@ -23,10 +23,10 @@ func NewPublicKey(raw []byte) (k PublicKey, err error) {
 	}
 	point, err := new(edwards25519.Point).SetBytes(raw)
 	if err != nil {
-		return k, invalid("the public key is no point of the curve of Ed25519")
+		return k, invalid("the public key is not a point of the curve of Ed25519")
 	}
 	if new(edwards25519.Point).MultByCofactor(point).Equal(edwards25519.NewIdentityPoint()) == 1 {
-		return k, invalid("the public key is a point of small order: anybody can sign for it")
+		return k, invalid("the public key is a point of small order, which verifies forged signatures")
 	}
 	copy(k[:], raw)
 	return k, nil

@@ -188,7 +188,7 @@ func (a *write) once(ctx context.Context) (version uint64, again bool, _ *storag
 		a.maybe = e
 		return 0, a.repeats > 0 && ctx.Err() == nil, e
 	}
-	return 0, true, &storage.Error{Code: storage.Unavailable, Msg: a.c.config.Address + ": the connection is lost again and again"}
+	return 0, true, &storage.Error{Code: storage.Unavailable, Msg: a.c.config.Address + ": connection lost repeatedly"}
 }
 
 // anew is after a write that came too late to be begun, and was the only one: it

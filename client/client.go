@@ -189,7 +189,7 @@ func (c *Client) admits(info *storage.Info) error {
 	if info.Caps.Has(c.caps) {
 		return nil
 	}
-	return storage.Errorf(storage.Unavailable, "the server came back with fewer capabilities than before: it lacks %s", c.caps&^info.Caps)
+	return storage.Errorf(storage.Unavailable, "the server returned with fewer capabilities than before, without %s", c.caps&^info.Caps)
 }
 
 // identity is a new ID of a write set.

@@ -69,13 +69,13 @@ func TestDialFails(t *testing.T) {
 	}{
 		"no address":        {client.Config{}, storage.InvalidArgument, "neither host:port nor unix:/path"},
 		"no port":           {client.Config{Address: "localhost"}, storage.InvalidArgument, "neither"},
-		"half a pair":       {client.Config{Address: srv.address, TLS: client.TLS{Cert: "c"}}, storage.InvalidArgument, "belong together"},
+		"half a pair":       {client.Config{Address: srv.address, TLS: client.TLS{Cert: "c"}}, storage.InvalidArgument, "must be set together"},
 		"no such file":      {client.Config{Address: srv.address, TLS: client.TLS{CA: "/none"}}, storage.InvalidArgument, "no such file"},
 		"token in clear":    {client.Config{Address: "kv.example.org:7420", Token: secret.Copy("secret")}, storage.InvalidArgument, "in the clear"},
 		"nobody there":      {client.Config{Address: "127.0.0.1:1"}, storage.Unavailable, "127.0.0.1:1"},
 		"no socket":         {client.Config{Address: "unix:/none/s"}, storage.Unavailable, "/none/s"},
 		"no token":          {client.Config{Address: srv.address}, storage.Unauthenticated, "token"},
-		"no such store":     {client.Config{Address: srv.address, Token: secret.Copy("secret"), Store: "none"}, storage.InvalidArgument, `no store "none"`},
+		"no such store":     {client.Config{Address: srv.address, Token: secret.Copy("secret"), Store: "none"}, storage.InvalidArgument, `unknown store "none"`},
 		"TLS where is none": {client.Config{Address: srv.address, TLS: client.TLS{CA: client.SystemCA}}, storage.Unavailable, "first record does not look like a TLS handshake"},
 	} {
 		_, err := client.Dial(t.Context(), c.config, client.Settings{Log: silent})
@@ -217,7 +217,7 @@ func TestServerComesBack(t *testing.T) {
 	}
 	eventually(t, func() bool {
 		_, err := c.Get(t.Context(), []byte("k"))
-		return storage.CodeOf(err) == storage.Unavailable && strings.Contains(err.Error(), "it lacks atomic")
+		return storage.CodeOf(err) == storage.Unavailable && strings.Contains(err.Error(), "without atomic")
 	})
 	srv.stop()
 	b.info.Caps |= storage.CapAtomic
@@ -264,7 +264,7 @@ func TestInfoIsAskedAgain(t *testing.T) {
 	behind.set(less)
 	eventually(t, func() bool {
 		_, err := c.Get(t.Context(), []byte("k"))
-		return storage.CodeOf(err) == storage.Unavailable && strings.Contains(err.Error(), "it lacks ttl")
+		return storage.CodeOf(err) == storage.Unavailable && strings.Contains(err.Error(), "without ttl")
 	})
 }
 

@@ -85,11 +85,11 @@ func (c *Config) unixPath() (string, bool) { return strings.CutPrefix(c.Address,
 // Validate checks the configuration, without reading files.
 func (c *Config) Validate() error {
 	if c.TLS.Cert == "" != (c.TLS.Key == "") {
-		return errors.New("a certificate and its key belong together")
+		return errors.New("cert and key must be set together")
 	}
 	if path, ok := c.unixPath(); ok {
 		if path == "" {
-			return errors.New("what follows unix: must be a path")
+			return errors.New("the address after unix: must be a path")
 		}
 		return nil
 	}
@@ -98,7 +98,7 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("the address %.100q is neither host:port nor unix:/path", c.Address)
 	}
 	if c.Token.Len() > 0 && c.TLS == (TLS{}) && !loopback(host) {
-		return fmt.Errorf("the token would go to %s in the clear: that takes TLS", c.Address)
+		return fmt.Errorf("the token for %s requires TLS, because it would be sent in the clear", c.Address)
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func (s TLS) Config(host string) (*tls.Config, error) {
 		}
 		t.RootCAs = x509.NewCertPool()
 		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", s.CA)
+			return nil, fmt.Errorf("%s contains no certificate", s.CA)
 		}
 	}
 	if s.Cert != "" {

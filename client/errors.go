@@ -103,5 +103,5 @@ func (c *Client) unreachable(ctx context.Context, err error) *storage.Error {
 
 // unreadable is the error of an answer that cannot be one.
 func (c *Client) unreadable(op string, err error) error {
-	return c.error(op, &storage.Error{Code: storage.Internal, Msg: "the server's answer cannot be right: " + err.Error()})
+	return c.error(op, &storage.Error{Code: storage.Internal, Msg: "invalid answer of the server: " + err.Error()})
 }

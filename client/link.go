@@ -42,7 +42,7 @@ const spent = "plinth: the connection was lost before the call was sent"
 var errSpent = errors.New(spent)
 
 // errUnheard is a connection that was there and of no use.
-var errUnheard = errors.New("the connection ended before the server said anything: is that its gRPC address, and has it TLS just as it is told here?")
+var errUnheard = errors.New("connection closed before any response: check that the address serves gRPC and that the TLS settings match")
 
 // witness are credentials that tell the link why the server was not believed, or
 // did not believe, before gRPC tries again.

@@ -200,7 +200,7 @@ func (c *Client) readOnce(ctx context.Context, op, method string, wait time.Dura
 		e = answer.Failure(e, false, 0)
 		return 0, e.Code == storage.Unavailable || !answered && e.Code == storage.Timeout && ctx.Err() == nil, e
 	}
-	return 0, true, c.error(op, &storage.Error{Code: storage.Unavailable, Msg: c.config.Address + ": the connection is lost again and again"})
+	return 0, true, c.error(op, &storage.Error{Code: storage.Unavailable, Msg: c.config.Address + ": connection lost repeatedly"})
 }
 
 func (c *Client) invoke(ctx context.Context, l *link, method string, wait time.Duration, request, reply abigrpc.Message) error {

@@ -45,7 +45,7 @@ func require(cfg *config.Config, path string, names []string, have storage.Caps)
 		case !ok:
 			errs = append(errs, cfg.Root().Errorf(at, "unknown capability %q%s", name, config.Hint(name, storage.CapNames())))
 		case !have.Has(c):
-			errs = append(errs, cfg.Root().Errorf(at, "the store lacks the capability %s; it has %s", name, have))
+			errs = append(errs, cfg.Root().Errorf(at, "the store does not have the capability %s; it has %s", name, have))
 		}
 	}
 	return config.Join(errs...)

@@ -107,7 +107,7 @@ func TestErrors(t *testing.T) {
 	}{
 		"capability": {`
 stores: { a: { backend: { plugin: memory }, require: [durable, atomc] } }`,
-			[]string{"plinth.yaml:2:55: stores.a.require[0]: the store lacks the capability durable; it has versions,ttl,",
+			[]string{"plinth.yaml:2:55: stores.a.require[0]: the store does not have the capability durable; it has versions,ttl,",
 				"plinth.yaml:2:64: stores.a.require[1]: unknown capability \"atomc\": did you mean \"atomic\"?"}},
 		"shared": {`
 stores:
@@ -126,7 +126,7 @@ stores: { a: { backend: { plugn: memory } } }`,
 			[]string{"stores.a.backend.plugn: unknown key \"plugn\": did you mean \"plugin\"?"}},
 		"memory": {`
 plugins: { memory: { limits: { memory: 64KiB } } }`,
-			[]string{"plugins.memory: plugin memory: limits.memory is 65536 bytes, the module begins with more"}},
+			[]string{"plugins.memory: plugin memory: limits.memory is 65536 bytes, but the module starts with more"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, err := open(t, c.yaml)

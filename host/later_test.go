@@ -42,7 +42,7 @@ stores:
 	if err := storeOf(t, h, "a").Set(ctx, key, key); err != nil {
 		t.Error(err)
 	}
-	for name, why := range map[string]string{"b": "there is no executable", "c": "there is no executable", "d": `the store "b", which owns the shared backend, is not open`,
+	for name, why := range map[string]string{"b": "not found", "c": "not found", "d": `the store "b", which owns the shared backend, is not open`,
 		"e": "gone.wasm: no such file", "f": "far.sock", "g": "far.sock"} {
 		s := storeOf(t, h, name)
 		err := s.Set(ctx, key, key)

@@ -78,7 +78,7 @@ func TestLinkedInErrors(t *testing.T) {
 		"a file":           {"own: { wasm: own.wasm }", "", "plugins.own.wasm: cannot be set: own is built in"},
 		"a limit":          {"own: { limits: { memory: 1GiB } }", "", "plugins.own.limits: does not belong to a plugin that is a linked-in backend"},
 		"isolation":        {"own: { isolation: both }", "", "plugins.own.isolation: must be process or none"},
-		"no worker":        {"own: { isolation: process }", "", "plugins.own.isolation: process needs a program"},
+		"no worker":        {"own: { isolation: process }", "", "plugins.own.isolation: process requires a worker program"},
 	} {
 		h, err := open(t, "plugins: { "+c.plugins+" }\nstores: { a: { backend: { plugin: own, config: { "+c.config+" } } } }", own, quiet)
 		if err == nil {

@@ -169,7 +169,7 @@ func (h *Host) kindOf(name string, node *config.Node) (carrier.Factory, error) {
 	case len(node.Keys()) == 0 && !node.IsEmpty(): // no mapping
 		return h.carriers[0], nil
 	case node == nil:
-		return nil, carrier.Fieldf("", "there is no plugin %q", name)
+		return nil, carrier.Fieldf("", "unknown plugin %q", name)
 	default:
 		return nil, carrier.Fieldf("wasm", "is missing: a plugin is a WebAssembly module, a process, or the remote that serves it")
 	}

@@ -181,11 +181,11 @@ func TestRemoteErrors(t *testing.T) {
 		"address":    {`remote: "127.0.0.1:1", token: secret`, "store: kept", "", ":2:26: plugins.hq.remote: remote: 127.0.0.1:1: dial tcp"},
 		"token":      {fmt.Sprintf(`remote: %q, token: wrong`, address), "store: kept", "", "plugins.hq.token: "},
 		"no token":   {fmt.Sprintf(`remote: %q`, address), "store: kept", "", "plugins.hq.token: "},
-		"store":      {fmt.Sprintf(`remote: %q, token: secret`, address), "store: none", "", `:3:56: stores.a.backend.config.store: remote: there is no store "none"`},
-		"which":      {fmt.Sprintf(`remote: %q, token: secret`, address), "", "", "stores.a.backend.config.store: remote: there are several stores"},
+		"store":      {fmt.Sprintf(`remote: %q, token: secret`, address), "store: none", "", `:3:56: stores.a.backend.config.store: remote: unknown store "none"`},
+		"which":      {fmt.Sprintf(`remote: %q, token: secret`, address), "", "", "stores.a.backend.config.store: remote: plinth-store is required: the server has several stores"},
 		"key":        {fmt.Sprintf(`remote: %q, token: secret`, address), "stor: kept", "", `stores.a.backend.config.stor: unknown key "stor": did you mean "store"?`},
-		"capability": {fmt.Sprintf(`remote: %q, token: secret`, address), "store: kept", "durable", "stores.a.require[0]: the store lacks the capability durable"},
-		"clear":      {`remote: "kv.example.org:7420", token: secret`, "store: kept", "", "plugins.hq: the token would go to kv.example.org:7420 in the clear"},
+		"capability": {fmt.Sprintf(`remote: %q, token: secret`, address), "store: kept", "durable", "stores.a.require[0]: the store does not have the capability durable"},
+		"clear":      {`remote: "kv.example.org:7420", token: secret`, "store: kept", "", "plugins.hq: the token for kv.example.org:7420 requires TLS"},
 	} {
 		yaml := fmt.Sprintf("\nplugins: { hq: { %s } }\nstores: { a: { backend: { plugin: hq, config: { %s } }, require: [%s], pipeline: [] } }", c.plugin, c.config, c.require)
 		_, err := open(t, yaml, plinth.WithLogger(slog.New(slog.DiscardHandler)))

@@ -96,9 +96,9 @@ func TestBrokenPluginWithoutStores(t *testing.T) {
 	for name, c := range map[string]struct{ entry, reason string }{
 		"a missing file":     {`{ wasm: none.wasm }`, "no such file"},
 		"no module":          {fmt.Sprintf(`{ wasm: %q }`, junk), "not a WebAssembly module"},
-		"another digest":     {fmt.Sprintf(`{ wasm: %q, sha256: %q }`, junk, strings.Repeat("0", 64)), "the configuration demands"},
+		"another digest":     {fmt.Sprintf(`{ wasm: %q, sha256: %q }`, junk, strings.Repeat("0", 64)), "the configuration requires"},
 		"an unknown setting": {fmt.Sprintf(`{ wasm: %q, limit: 1 }`, junk), "unknown key"},
-		"no executable":      {`{ process: { command: [/none/such] } }`, "there is no executable"},
+		"no executable":      {`{ process: { command: [/none/such] } }`, "executable /none/such not found"},
 		"nothing":            {`{}`, "is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,14 +65,14 @@ func (id ID[K]) String() string { return strconv.FormatUint(uint64(id), 10) }
 // zeros. I is one of the kinds: Parse[VaultSlug]("17").
 func Parse[I ~uint64](text string) (I, error) {
 	if len(text) > 1 && text[0] == '0' || len(text) > 0 && text[0] == '+' {
-		return 0, fmt.Errorf("%.40q is no ID: it begins with %q", text, text[:1])
+		return 0, fmt.Errorf("%.40q is not an ID: it begins with %q", text, text[:1])
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange):
-		return 0, fmt.Errorf("%.40q is no ID: it is larger than %d", text, uint64(math.MaxUint64))
+		return 0, fmt.Errorf("%.40q is not an ID: it is larger than %d", text, uint64(math.MaxUint64))
 	case err != nil:
-		return 0, fmt.Errorf("%.40q is no ID: it must be a decimal number", text)
+		return 0, fmt.Errorf("%.40q is not an ID: it must be a decimal number", text)
 	}
 	return I(n), nil
 }
@@ -124,7 +124,7 @@ func (id *ID[K]) Scan(column any) error {
 	switch v := column.(type) {
 	case int64:
 		if v < 0 {
-			return fmt.Errorf("%d is no ID: it is negative", v)
+			return fmt.Errorf("%d is not an ID: it is negative", v)
 		}
 		*id = ID[K](v)
 		return nil
@@ -133,7 +133,7 @@ func (id *ID[K]) Scan(column any) error {
 	case []byte:
 		return id.Set(string(v))
 	}
-	return fmt.Errorf("a column of type %T is no ID", column)
+	return fmt.Errorf("a column of type %T is not an ID", column)
 }
 
 var (

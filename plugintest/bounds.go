@@ -38,7 +38,7 @@ func manyFrames(g *guest) error {
 			case err != nil:
 				return fmt.Errorf("answer %d is no frame: %w", next, err)
 			case next >= n || f.ID != uint32(next):
-				return fmt.Errorf("answer %d is to request %d", next, f.ID)
+				return fmt.Errorf("answer %d has the id %d", next, f.ID)
 			case next == n/2 && code != storage.Serialization && code != storage.InvalidArgument && !(g.plain && code == storage.Internal):
 				return fmt.Errorf("a request that cannot be read is answered with %s, want %s", code, storage.Serialization)
 			case next != n/2 && g.filled && code != storage.OK:

@@ -141,7 +141,7 @@ func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) 
 			return dst, err
 		}
 		if probe < storage.Liveness || probe > storage.Startup {
-			return dst, storage.Errorf(storage.InvalidArgument, "there is no probe %d", probe)
+			return dst, storage.Errorf(storage.InvalidArgument, "unknown probe %d", probe)
 		}
 		health, err := a.b.Health(&a.ctx, probe)
 		if err != nil {
@@ -150,7 +150,7 @@ func (a *Answerer) message(dst []byte, f abi.Frame, budget int) ([]byte, error) 
 		cutHealth(&health)
 		return abi.AppendHealth(dst, &health), nil
 	}
-	return dst, storage.Errorf(storage.Unsupported, "op %d is not known here", f.Kind)
+	return dst, storage.Errorf(storage.Unsupported, "unknown op %d", f.Kind)
 }
 
 func (a *Answerer) apply(message []byte) (version uint64, err error) {

@@ -27,7 +27,7 @@ func DecodeConfig(config json.RawMessage, v any) error {
 		return configError(err, config, v)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return ConfigErrorf("", "something follows the configuration object")
+		return ConfigErrorf("", "unexpected data after the configuration object")
 	}
 	return nil
 }
@@ -53,7 +53,7 @@ func configError(err error, config json.RawMessage, v any) error {
 		name, _ := strconv.Unquote(field)
 		return ConfigErrorf(name, "unknown field %s%s", field, meant(name, fields(reflect.TypeOf(v), 4)))
 	}
-	return ConfigErrorf("", "the configuration is not valid JSON for it: %v", err)
+	return ConfigErrorf("", "invalid JSON: %v", err)
 }
 
 // badValue is the path of the first size or duration that cannot be read, in the structs

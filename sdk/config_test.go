@@ -31,10 +31,10 @@ func TestDecodeConfig(t *testing.T) {
 		{`{"name":5}`, "name", "a number is not a string"},
 		{`{"peers":[{"addr":5}]}`, "peers.addr", "a number is not a string"},
 		{`{"max_bytes":"many"}`, "max_bytes", `"many" is not a size`},
-		{`{"name":"a"`, "", "not valid JSON"},
-		{`{}{}`, "", "something follows"},
+		{`{"name":"a"`, "", "invalid JSON"},
+		{`{}{}`, "", "unexpected data"},
 		{`[]`, "", "a array is not a"},
-		{`nonsense`, "", "not valid JSON"},
+		{`nonsense`, "", "invalid JSON"},
 	} {
 		err := sdk.DecodeConfig([]byte(c.config), &settings{})
 		var e *storage.Error

@@ -19,9 +19,9 @@ func (s *Server) administer(w http.ResponseWriter, r *http.Request) error {
 	case rules.admin.Token.Len() > 0 && rules.admin.Opens(authorization):
 	case !s.known(r) || rules.door.Token.Len() == 0 && authorization != "" && rules.admin.Token.Len() > 0:
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		return storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
+		return storage.Errorf(storage.Unauthenticated, "bearer token required")
 	case !nearby(r):
-		return httpError(http.StatusForbidden, "permission_denied", "this is for callers on the same machine, and for those who have server.admin_token")
+		return httpError(http.StatusForbidden, "permission_denied", "administration is restricted to callers on the same machine, and to those with server.admin_token")
 	}
 	s.settings.Admin.ServeHTTP(w, r)
 	return nil

@@ -69,7 +69,7 @@ func (c *call) conditions() (cond conditions, err error) {
 	}
 	tagged := cond.match.given && !cond.match.any || cond.noneMatch.given && !cond.noneMatch.any
 	if tagged && !c.info().Caps.Has(storage.CapVersions) {
-		return cond, storage.Errorf(storage.Unsupported, "the store has no versions, and so no tags; If-Match and If-None-Match take * alone")
+		return cond, storage.Errorf(storage.Unsupported, "the store has no versions: If-Match and If-None-Match support only *")
 	}
 	return cond, nil
 }

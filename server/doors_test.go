@@ -116,10 +116,10 @@ func TestListenerBeyondLoopback(t *testing.T) {
 		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, Token: secret.Copy("t")}}, ""},
 		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Key: key, ClientCA: cert}}, ""},
 		{server.Config{Listener: server.Listener{Address: "0.0.0.0:0", Cert: cert, Token: secret.Copy("t")}}, "both a certificate and its key"},
-		{server.Config{Listener: server.Listener{Address: "127.0.0.1:0", ClientCA: cert}}, "need TLS"},
+		{server.Config{Listener: server.Listener{Address: "127.0.0.1:0", ClientCA: cert}}, "require TLS"},
 		{server.Config{}, ""},
 		{server.Config{Listener: server.Listener{Token: secret.Copy("t")}}, ""},
-		{server.Config{Listener: server.Listener{Cert: cert, Key: key}}, "certificates without an address"},
+		{server.Config{Listener: server.Listener{Cert: cert, Key: key}}, "certificates require an address"},
 		{server.Config{Listener: server.Listener{Address: "nonsense"}}, "neither host:port nor unix:/path"},
 		{server.Config{Listener: server.Listener{Address: "127.0.0.1:0", Cert: "/none", Key: "/none"}}, "no such file"},
 	} {

@@ -40,7 +40,7 @@ type storeHealth struct {
 func (s *Server) probe(w http.ResponseWriter, r *http.Request, p storage.Probe) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		return httpError(http.StatusMethodNotAllowed, "method_not_allowed", "a probe takes GET, HEAD")
+		return httpError(http.StatusMethodNotAllowed, "method_not_allowed", "method not allowed: probes support GET, HEAD")
 	}
 	answer := probeAnswer{Status: storage.Healthy.String()}
 	if p != storage.Liveness {

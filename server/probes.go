@@ -43,7 +43,7 @@ func (s *Server) dispatchProbes(w http.ResponseWriter, r *http.Request) error {
 	case p == storage.Liveness && probe:
 		return s.probe(w, r, p)
 	case !probe && !s.knownHost(r):
-		return httpError(http.StatusForbidden, "permission_denied", "the Host of the request is not one that this server answers to: add it to server.hosts")
+		return httpError(http.StatusForbidden, "permission_denied", "Host not allowed: add it to server.hosts")
 	case !probe && !sameSite(r):
 		return errOtherSite()
 	}

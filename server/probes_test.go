@@ -67,7 +67,7 @@ func TestProbesAlone(t *testing.T) {
 		{"GET /readyz", addr, "", 503, `{"status":"unhealthy"}`},
 		{"GET /startupz", "anything.example", "", 503, `{"status":"unhealthy"}`},
 		{"HEAD /livez", addr, "", 200, ""},
-		{"POST /livez", addr, "", 405, "a probe takes GET, HEAD"},
+		{"POST /livez", addr, "", 405, "method not allowed: probes support GET, HEAD"},
 		{"GET /metrics", addr, "", 200, "metric 1"},
 		{"GET /metrics", "kv.example.org", "", 200, "metric 1"},
 		{"GET /metrics", "evil.example", "", 403, "add it to server.hosts"},

@@ -37,7 +37,7 @@ func parseQuery(raw string, known ...string) (query, error) {
 		case !slices.Contains(known, name):
 			return nil, badRequest("query: unknown parameter %q; known are %s", clip(name), strings.Join(known, ", "))
 		case q.has(name):
-			return nil, badRequest("query: %q is there twice", name)
+			return nil, badRequest("query: duplicate %q", name)
 		}
 		q[name] = value
 	}

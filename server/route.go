@@ -18,7 +18,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error
 	}
 	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), "/v1/stores/")
 	if !ok {
-		return httpError(http.StatusNotFound, "not_found", "there is nothing at this path")
+		return httpError(http.StatusNotFound, "not_found", "no such path")
 	}
 	escaped, rest, below := strings.Cut(rest, "/")
 	name, err := url.PathUnescape(escaped)
@@ -27,7 +27,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error
 	}
 	store, ok := s.now().stores[name]
 	if !ok {
-		return httpError(http.StatusNotFound, "unknown_store", "there is no store of this name")
+		return httpError(http.StatusNotFound, "unknown_store", "unknown store")
 	}
 	c := &call{server: s, in: in, store: store, w: w, r: r}
 	if !below {
@@ -48,7 +48,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error
 	case "apply":
 		return c.methods(map[string]func() error{http.MethodPost: c.apply})
 	}
-	return httpError(http.StatusNotFound, "not_found", "there is nothing at this path")
+	return httpError(http.StatusNotFound, "not_found", "no such path")
 }
 
 func unescape(key string) ([]byte, error) {
@@ -93,7 +93,7 @@ func (c *call) methods(by map[string]func() error) error {
 		}
 	}
 	c.w.Header().Set("Allow", strings.Join(allow, ", "))
-	return httpError(http.StatusMethodNotAllowed, "method_not_allowed", "this path takes "+strings.Join(allow, ", "))
+	return httpError(http.StatusMethodNotAllowed, "method_not_allowed", "method not allowed: this path supports "+strings.Join(allow, ", "))
 }
 
 // parseItem reads the query of a request for one key, and the key itself where it

@@ -50,7 +50,7 @@ func New(c Config, s Settings) (*Server, error) {
 	var err error
 	switch {
 	case c.Address == "" && c.Cert+c.Key+c.ClientCA != "":
-		return nil, errors.New("certificates without an address: the server that has the handler speaks TLS")
+		return nil, errors.New("certificates require an address: without one, the server of the handler configures TLS")
 	case c.Address != "":
 		if err := d.Check(); err != nil {
 			return nil, err
@@ -208,7 +208,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 		return s.probe(w, r, probe)
 	}
 	if !s.knownHost(r) {
-		return httpError(http.StatusForbidden, "permission_denied", "the Host of the request is not one that this server answers to")
+		return httpError(http.StatusForbidden, "permission_denied", "Host not allowed: add it to server.hosts")
 	}
 	if !sameSite(r) || s.origins.Check(r) != nil {
 		return errOtherSite()
@@ -218,7 +218,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !s.known(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		return storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
+		return storage.Errorf(storage.Unauthenticated, "bearer token required")
 	}
 	if r.URL.Path == metricsPath && s.settings.Metrics != nil {
 		s.settings.Metrics.ServeHTTP(w, r) // not one of those that are counted below: it tells why there are too many

@@ -73,7 +73,7 @@ func TestProbesAndTokens(t *testing.T) {
 	if status, _ := get("/v1/stores/s/keys/k", "Bearer wr0ng"); status != http.StatusUnauthorized {
 		t.Errorf("a wrong token: %d", status)
 	}
-	if text := log.String(); !strings.Contains(text, "a caller showed a wrong token") || strings.Contains(text, "wr0ng") {
+	if text := log.String(); !strings.Contains(text, "wrong token") || strings.Contains(text, "wr0ng") {
 		t.Errorf("the log has %s", text)
 	}
 }

@@ -100,7 +100,7 @@ func (r *reloader) admin() http.Handler {
 		r.answer(w, changes, err)
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		problemJSON(w, http.StatusNotFound, "not_found", "there is nothing at this path, or not for this method")
+		problemJSON(w, http.StatusNotFound, "not_found", "no such path, or not for this method")
 	})
 	places := make(chan struct{}, mostAdmin)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

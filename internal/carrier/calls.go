@@ -63,7 +63,7 @@ func Wrap(name string, err error) error {
 // Unreadable is the error of an answer whose frame was well and whose message is not.
 // What became of an apply, nobody knows then.
 func Unreadable(op abi.Op, err error) error {
-	e := &storage.Error{Code: storage.Internal, Op: op.String(), Msg: "the plugin's answer cannot be read: " + err.Error()}
+	e := &storage.Error{Code: storage.Internal, Op: op.String(), Msg: "invalid answer of the plugin: " + err.Error()}
 	if op == abi.OpApply {
 		e.Code, e.Unknown = storage.OutcomeUnknown, true
 	}
@@ -75,7 +75,7 @@ func Admits(before, now storage.Caps) error {
 	if now.Has(before) {
 		return nil
 	}
-	return storage.Errorf(storage.Internal, "restarted with fewer capabilities than before: it lacks %s", before&^now)
+	return storage.Errorf(storage.Internal, "restarted with fewer capabilities than before, without %s", before&^now)
 }
 
 // Asked is a backend whose plugin answers messages.

@@ -27,7 +27,7 @@ func Claim(_ context.Context, dir, store string, log *slog.Logger) (*Folder, err
 	if err := os.Mkdir(f.Path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: the folder of the store: %w", err)
 	}
-	log.Warn("folders cannot be locked on this system: take care that no other host uses it", "folder", f.Path)
+	log.Warn("this system cannot lock folders: make sure that no other host uses it", "folder", f.Path)
 	return f, nil
 }
 

@@ -51,11 +51,11 @@ func Claim(ctx context.Context, dir, store string, log *slog.Logger) (*Folder, e
 		case errors.Is(err, syscall.EINTR):
 			continue
 		case !errors.Is(err, syscall.EWOULDBLOCK):
-			log.Warn("the folder cannot be locked: take care that no other host uses it", "folder", f.Path, "error", err)
+			log.Warn("cannot lock the folder: make sure that no other host uses it", "folder", f.Path, "error", err)
 			return f, nil
 		case time.Now().After(deadline):
 			f.Release()
-			return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: %s is in use by another process%s: a second host with this configuration, or something that outlived its host; end it first", f.Path, holders(f.Path))
+			return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: %s is in use by another process%s: a second host with this configuration, or a process that outlived its host; end it first", f.Path, holders(f.Path))
 		}
 		select {
 		case <-ctx.Done():

@@ -92,11 +92,11 @@ func (c *certificates) current() *tls.Config {
 	c.files = files
 	config, err := c.load()
 	if err != nil {
-		c.log.Error("the changed certificate is not used: the one before stays", "cert", c.door.Cert, "error", err)
+		c.log.Error("the changed certificate is invalid: the previous one stays in use", "cert", c.door.Cert, "error", err)
 		return c.config
 	}
 	c.config = config
-	c.log.Info("the certificate was changed", "cert", c.door.Cert, "until", config.Certificates[0].Leaf.NotAfter)
+	c.log.Info("certificate changed", "cert", c.door.Cert, "until", config.Certificates[0].Leaf.NotAfter)
 	return config
 }
 
@@ -113,7 +113,7 @@ func (c *certificates) load() (*tls.Config, error) {
 		}
 		t.ClientCAs = x509.NewCertPool()
 		if !t.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate", c.door.ClientCA)
+			return nil, fmt.Errorf("%s contains no certificate", c.door.ClientCA)
 		}
 		t.ClientAuth = tls.RequireAndVerifyClientCert
 	}

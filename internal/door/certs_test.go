@@ -104,7 +104,7 @@ func TestCertificatesChange(t *testing.T) {
 	write(t, cert, newer)
 	meets("half written", 2)
 	meets("half written", 2)
-	if n := strings.Count(logged.String(), "the one before stays"); n != 1 {
+	if n := strings.Count(logged.String(), "the previous one stays in use"); n != 1 {
 		t.Errorf("it is told %d times:\n%s", n, &logged)
 	}
 	write(t, key, newerKey)

@@ -35,10 +35,10 @@ func (d Door) UnixPath() (string, bool) { return strings.CutPrefix(d.Address, "u
 // without being overheard.
 func (d Door) Check() error {
 	if (d.Cert == "") != (d.Key == "") {
-		return errors.New("TLS needs both a certificate and its key")
+		return errors.New("TLS requires both a certificate and its key")
 	}
 	if d.ClientCA != "" && d.Cert == "" {
-		return errors.New("client certificates need TLS: a certificate and its key")
+		return errors.New("client certificates require TLS: set a certificate and its key")
 	}
 	if _, ok := d.UnixPath(); ok {
 		return nil
@@ -50,7 +50,7 @@ func (d Door) Check() error {
 	if Loopback(host) || d.Cert != "" && (d.Token.Len() > 0 || d.ClientCA != "") {
 		return nil
 	}
-	return fmt.Errorf("the address %s is beyond loopback: it needs TLS (cert, key) and a token or a client_ca", d.Address)
+	return fmt.Errorf("the address %s is beyond loopback, which requires TLS (cert, key) and a token or a client_ca", d.Address)
 }
 
 // Loopback tells whether a host name or address is this machine's own.
@@ -103,7 +103,7 @@ func (d Door) Listen(s Scheme) (l net.Listener, address string, err error) {
 	path, unix := d.UnixPath()
 	switch {
 	case d.Address == "":
-		return nil, "", errors.New("there is no address to listen on")
+		return nil, "", errors.New("no address to listen on")
 	case unix:
 		l, err = listenUnix(path)
 		return l, s.Unix + path, err
@@ -122,7 +122,7 @@ func listenUnix(path string) (net.Listener, error) {
 	}
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
-			return nil, fmt.Errorf("listen unix %s: there is something that is not a socket", path)
+			return nil, fmt.Errorf("listen unix %s: the path exists and is not a socket", path)
 		}
 		if !errors.Is(refused, syscall.ECONNREFUSED) { // a server that is busy is one too
 			return nil, fmt.Errorf("listen unix %s: %w: %w", path, syscall.EADDRINUSE, refused)

@@ -72,7 +72,7 @@ func (g *Guard) note(address string, now time.Time) (pause time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.untold++; g.Log != nil && now.Sub(g.logged) >= logEvery {
-		g.Log.Warn("a caller showed a wrong token", "address", address, "wrong_tokens", g.untold)
+		g.Log.Warn("wrong token", "address", address, "wrong_tokens", g.untold)
 		g.logged, g.untold = now, 0
 	}
 	if g.clients == nil {

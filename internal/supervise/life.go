@@ -301,7 +301,7 @@ func (l *Life) Wait(ctx context.Context, there func() bool) error {
 		case <-changed:
 		case <-timer.C:
 			if gone {
-				return storage.Errorf(storage.Unavailable, "the plugin has failed just now")
+				return storage.Errorf(storage.Unavailable, "the plugin has just failed")
 			}
 			return l.unless()
 		case <-ctx.Done():

@@ -50,7 +50,7 @@ func endpointError(endpoint string, grpc bool) string {
 	u, err := url.Parse(endpoint)
 	switch {
 	case err != nil:
-		return "is no URL"
+		return "is not a URL"
 	case u.Scheme != "http" && u.Scheme != "https":
 		return "must begin with http:// or https://"
 	case u.Hostname() == "":

@@ -93,7 +93,7 @@ func checkPages(section *config.Node, root map[string]any) error {
 		case i > 0:
 			errs = append(errs, section.Errorf(paths[i], "is the second one: there is one page for Prometheus, at /metrics"))
 		case page["host"] != nil || page["port"] != nil:
-			errs = append(errs, section.Errorf(paths[i]+".exporter", "takes no host and no port: the page is served at /metrics, where the server listens"))
+			errs = append(errs, section.Errorf(paths[i]+".exporter", "does not support host and port: the page is served at /metrics of the server"))
 		}
 	}
 	return config.Join(errs...)

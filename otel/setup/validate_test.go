@@ -59,7 +59,7 @@ logger_provider:
 		"no mapping below": {"file_format: \"1.0\"\nlogger_provider: 5", "3:20: telemetry.logger_provider: must be a mapping"},
 		"out of range":     {"file_format: \"1.0\"\ntracer_provider: { processors: [ { batch: { schedule_delay: -5, exporter: { console: } } } ] }", "3:63: telemetry.tracer_provider.processors[0].batch.schedule_delay: must be at least 0"},
 		"a port for the page": {"file_format: \"1.0\"\nmeter_provider:\n  readers:\n    - pull: { exporter: { prometheus/development: { port: 9464 } } }",
-			"5:17: telemetry.meter_provider.readers[0].pull.exporter: takes no host and no port: the page is served at /metrics, where the server listens"},
+			"5:17: telemetry.meter_provider.readers[0].pull.exporter: does not support host and port: the page is served at /metrics of the server"},
 		"an unknown pull": {"file_format: \"1.0\"\nmeter_provider:\n  readers:\n    - pull: { exporter: { prometheus: {} } }",
 			`5:29: telemetry.meter_provider.readers[0].pull.exporter.prometheus: unknown key "prometheus"`},
 		"an empty pull": {"file_format: \"1.0\"\nmeter_provider: { readers: [ { pull: } ] }",
@@ -94,7 +94,7 @@ logger_provider:
 		"nothing for a maker":              {"file_format: \"1.0\"\ndistribution: {}", "3:3: telemetry.distribution: must not be empty"},
 		"propagators that left the schema": {"file_format: \"1.0\"\npropagator: { composite: [ jaeger: , ottrace: ] }", ""},
 		"a page and another mistake": {"file_format: \"1.0\"\nmeter_provider:\n  readers:\n    - pull: { exporter: { prometheus/development: { host: x, colour: 1 } } }",
-			"5:17: telemetry.meter_provider.readers[0].pull.exporter: takes no host and no port: the page is served at /metrics, where the server listens\nc.yaml:5:72: telemetry.meter_provider.readers[0].pull.exporter.prometheus/development.colour: unknown key"},
+			"5:17: telemetry.meter_provider.readers[0].pull.exporter: does not support host and port: the page is served at /metrics of the server\nc.yaml:5:72: telemetry.meter_provider.readers[0].pull.exporter.prometheus/development.colour: unknown key"},
 		"an unknown word": {"file_format: \"1.0\"\nlog_level: loud", "3:14: telemetry.log_level: must be one of trace, trace2, "},
 		"several at once": {"file_format: \"1.0\"\nlogger_provider: 5\ntracer_provder: {}",
 			"3:20: telemetry.logger_provider: must be a mapping, not a number\nc.yaml:4:3: telemetry.tracer_provder: unknown key \"tracer_provder\": did you mean \"tracer_provider\"?"},
@@ -129,7 +129,7 @@ func TestEndpoints(t *testing.T) {
 		"http://user:pass@localhost:4318":      {"has a user or a password", "has a user or a password"},
 		"http://localhost:4318/v1/traces?k=v":  {"has a query", "has a query"},
 		"http://localhost:4318/v1/traces#here": {"has a query or a fragment", "has a query or a fragment"},
-		"http://local host":                    {"is no URL", "is no URL"},
+		"http://local host":                    {"is not a URL", "is not a URL"},
 	} {
 		for kind, want := range map[string]string{"otlp_http": c.http, "otlp_grpc": c.grpc} {
 			err := setup.Validate(section(t, fmt.Sprintf("file_format: \"1.0\"\ntracer_provider: { processors: [ { batch: { exporter: { %s: { endpoint: %q } } } } ] }", kind, endpoint)))

@@ -128,7 +128,7 @@ func (s *server) flush() int {
 		}
 		for _, f := range s.plugin.AtEnd {
 			if err := f(ctx); err != nil {
-				s.log.Warn("what is done at the end was not done", "error", err)
+				s.log.Warn("a function of AtEnd failed", "error", err)
 			}
 		}
 	})

@@ -27,6 +27,6 @@ type Plugin struct {
 // Serve prints that this system does not support plugins as processes, and exits with
 // code 1.
 func (Plugin) Serve() {
-	fmt.Fprintln(os.Stderr, "plugins as processes need Unix")
+	fmt.Fprintln(os.Stderr, "plugins as processes require Unix")
 	os.Exit(1)
 }

@@ -38,11 +38,11 @@ func (s *server) offer() (path string, token []byte, err error) {
 		l.Close()
 		os.RemoveAll(dir)
 		if err != nil {
-			s.log.Error("the host did not come to the data socket", "error", err)
+			s.log.Error("the host did not connect to the data socket", "error", err)
 			return
 		}
 		if err := s.answer(conn); err != nil {
-			s.log.Error("the data socket is lost", "error", err)
+			s.log.Error("data socket lost", "error", err)
 		}
 	}()
 	return path, token, nil

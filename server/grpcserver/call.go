@@ -75,7 +75,7 @@ func (c *call) guarded(name string, f func(*call) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.s.failures.Record(c.ctx, slog.LevelError, "panic", "a call panicked", slog.String("method", name), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-			err = &storage.Error{Code: storage.Internal, Unknown: name == "Apply", Msg: "the server has a fault: its log tells more"}
+			err = &storage.Error{Code: storage.Internal, Unknown: name == "Apply", Msg: "internal error of the server; see its log"}
 		}
 	}()
 	return c.run(f)
@@ -116,7 +116,7 @@ func (s *Server) admit(ctx context.Context) error {
 		if p, ok := peer.FromContext(ctx); ok && authorization != "" {
 			s.guard.Failed(ctx, p.Addr.String())
 		}
-		err = storage.Errorf(storage.Unauthenticated, "a bearer token is needed")
+		err = storage.Errorf(storage.Unauthenticated, "bearer token required")
 	}
 	return err
 }
@@ -128,20 +128,20 @@ func (c *call) target() error {
 		return err
 	}
 	if name == "" && len(metadata.ValueFromIncomingContext(c.ctx, abigrpc.MetaStore)) > 0 {
-		e := storage.Errorf(storage.InvalidArgument, "%s is empty: it names a store, or is absent", abigrpc.MetaStore)
+		e := storage.Errorf(storage.InvalidArgument, "%s must not be empty: set a store's name, or omit it", abigrpc.MetaStore)
 		e.ConfigPath = "store"
 		return e
 	}
 	if name == "" {
 		if name = c.s.now().only; name == "" {
-			e := storage.Errorf(storage.InvalidArgument, "there are several stores: %s has to name one", abigrpc.MetaStore)
+			e := storage.Errorf(storage.InvalidArgument, "%s is required: the server has several stores", abigrpc.MetaStore)
 			e.ConfigPath = "store"
 			return e
 		}
 	}
 	store, ok := c.s.now().stores[name]
 	if !ok {
-		e := storage.Errorf(storage.InvalidArgument, "there is no store %.64q", name)
+		e := storage.Errorf(storage.InvalidArgument, "unknown store %.64q", name)
 		e.ConfigPath = "store"
 		return e
 	}
@@ -162,7 +162,7 @@ func one(ctx context.Context, name string) (string, error) {
 	case 1:
 		return values[0], nil
 	}
-	return "", storage.Errorf(storage.InvalidArgument, "%s is there %d times", name, len(values))
+	return "", storage.Errorf(storage.InvalidArgument, "duplicate %s: %d values", name, len(values))
 }
 
 // lastMilli is the end of the year 9999, after which there are no times.
@@ -176,7 +176,7 @@ func number(ctx context.Context, name string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 1 || n > lastMilli {
-		return 0, storage.Errorf(storage.InvalidArgument, "%s is no number from 1 to %d", name, int64(lastMilli))
+		return 0, storage.Errorf(storage.InvalidArgument, "%s must be a number from 1 to %d", name, int64(lastMilli))
 	}
 	return n, nil
 }
@@ -194,7 +194,7 @@ func (c *call) sameClock() error {
 		return nil
 	}
 	c.stream.SetTrailer(metadata.Pairs(abigrpc.MetaNow, strconv.FormatInt(now.UnixMilli(), 10)))
-	return storage.Errorf(storage.Unavailable, "%s is off by %s: one of the clocks was set; nothing was applied", abigrpc.MetaClock, -off.Round(time.Millisecond))
+	return storage.Errorf(storage.Unavailable, "%s differs from the server's clock by %s: one of the clocks was set; nothing was applied", abigrpc.MetaClock, -off.Round(time.Millisecond))
 }
 
 // mostAhead is how far ahead the time may be until which a write may be begun: for
@@ -214,7 +214,7 @@ func (c *call) until() (int64, error) {
 	case until-now > mostAhead.Milliseconds():
 		return 0, storage.Errorf(storage.InvalidArgument, "%s is more than %s ahead", abigrpc.MetaUntil, mostAhead)
 	case now > until:
-		return 0, storage.Errorf(storage.Timeout, "the write came after the time that %s gives it; nothing was applied", abigrpc.MetaUntil)
+		return 0, storage.Errorf(storage.Timeout, "the write arrived after the time in %s; nothing was applied", abigrpc.MetaUntil)
 	}
 	return until, nil
 }
@@ -247,7 +247,7 @@ func (c *call) budget() (int, error) {
 // unreadable has the caller to blame for a request that cannot be read.
 func unreadable(err error) error {
 	if e := storage.AsError(err); e != nil && e.Code == storage.Serialization {
-		return storage.Errorf(storage.InvalidArgument, "the request cannot be read: %w", err)
+		return storage.Errorf(storage.InvalidArgument, "invalid request: %w", err)
 	}
 	return err
 }

@@ -37,7 +37,7 @@ func (h health) Check(ctx context.Context, r *healthpb.HealthCheckRequest) (*hea
 	}
 	st := h.status(ctx, r.GetService())
 	if st == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
-		return nil, status.Errorf(codes.NotFound, "there is no store of this name")
+		return nil, status.Errorf(codes.NotFound, "unknown store")
 	}
 	return &healthpb.HealthCheckResponse{Status: st}, nil
 }
@@ -78,7 +78,7 @@ func (h health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamin
 	}
 	defer h.s.watchers.Add(-1)
 	if h.s.watchers.Add(1) > maxWatchers {
-		return status.Errorf(codes.ResourceExhausted, "too many watch at once, the limit is %d", maxWatchers)
+		return status.Errorf(codes.ResourceExhausted, "too many health watches at once, the limit is %d", maxWatchers)
 	}
 	ticker := time.NewTicker(healthEvery)
 	defer ticker.Stop()
@@ -182,6 +182,6 @@ func (s *Server) streams(srv any, stream grpc.ServerStream, info *grpc.StreamSer
 	case <-s.draining:
 		return status.Error(codes.Unavailable, "shutting down")
 	case <-idle.C:
-		return status.Error(codes.DeadlineExceeded, "a stream does not last that long")
+		return status.Error(codes.DeadlineExceeded, "the stream reached its maximum duration")
 	}
 }

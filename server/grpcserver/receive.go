@@ -78,7 +78,7 @@ func (c *call) read(m abigrpc.Message) error {
 	var header [5]byte
 	if err := from.ReadMessageHeader(header[:]); err != nil {
 		if err == io.EOF {
-			err = status.Error(codes.Internal, "the call has no message")
+			err = status.Error(codes.Internal, "missing message")
 		}
 		return answered(err)
 	}
@@ -99,12 +99,12 @@ func (c *call) read(m abigrpc.Message) error {
 	}
 	if err := from.ReadMessageHeader(header[:]); err != io.EOF {
 		if err == nil {
-			err = status.Error(codes.Internal, "the call has several messages")
+			err = status.Error(codes.Internal, "more than one message")
 		}
 		return answered(err)
 	}
 	if err := c.s.codec.Unmarshal(data, m); err != nil {
-		return answered(status.Errorf(codes.Internal, "the message cannot be read: %v", err))
+		return answered(status.Errorf(codes.Internal, "invalid message: %v", err))
 	}
 	if c.s.stats != nil {
 		c.s.stats.HandleRPC(c.ctx, &stats.InPayload{RecvTime: time.Now(), Payload: m, Length: int(size), WireLength: int(size) + len(header), CompressedLength: int(size)})

@@ -57,7 +57,7 @@ func (b *Backend) belowEnd(end []byte) []byte {
 // above takes the prefix from a key that the next answered.
 func (b *Backend) above(key []byte) ([]byte, error) {
 	if !bytes.HasPrefix(key, b.prefix) {
-		return nil, &storage.Error{Code: storage.Internal, Layer: b.layer, Msg: "the backend answers a key outside of the prefix that was asked for"}
+		return nil, &storage.Error{Code: storage.Internal, Layer: b.layer, Msg: "the backend returned a key outside of the prefix"}
 	}
 	return key[len(b.prefix):], nil
 }

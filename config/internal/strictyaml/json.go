@@ -89,7 +89,7 @@ func (e *jsonEncoder) scalar(v *Value, path string) {
 	case coreAmbiguous:
 		e.problems.Addf(v.Pos, path, "%s %s", v.Show(), ambiguousNumber)
 	case coreNotFinite:
-		e.problems.Addf(v.Pos, path, "%s is no finite number", v.Show())
+		e.problems.Addf(v.Pos, path, "%s is not a finite number", v.Show())
 	default:
 		e.text(v.Data)
 	}

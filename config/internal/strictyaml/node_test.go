@@ -268,9 +268,9 @@ func TestJSON(t *testing.T) {
 		{`["${env:N}", "x${env:N}"]`, `["5","x5"]`},
 		{"- ${env:N}\n- ${env:Z}\n- ${env:T}\n- ${env:E:-}\n- a$b\n- $$\n- $${env:N}\n", `[5,"007",true,"","a$b","$","${env:N}"]`},
 		{`["😀é<"]`, `["😀é` + `\u003c"]`},
-		{"[.inf]", "n.yaml:1:2: n[0]: \".inf\" is no finite number"},
-		{"[-.Inf, .nan, 010, 1e999, 0x10000000000000000]", "n.yaml:1:2: n[0]: \"-.Inf\" is no finite number\n" +
-			"n.yaml:1:9: n[1]: \".nan\" is no finite number\n" +
+		{"[.inf]", "n.yaml:1:2: n[0]: \".inf\" is not a finite number"},
+		{"[-.Inf, .nan, 010, 1e999, 0x10000000000000000]", "n.yaml:1:2: n[0]: \"-.Inf\" is not a finite number\n" +
+			"n.yaml:1:9: n[1]: \".nan\" is not a finite number\n" +
 			"n.yaml:1:15: n[2]: \"010\" is octal for some readers of YAML and decimal for others: write it without the leading zero, with 0o, or in quotes\n" +
 			"n.yaml:1:20: n[3]: \"1e999\" is out of range\n" +
 			"n.yaml:1:27: n[4]: \"0x10000000000000000\" is out of range"},

@@ -150,7 +150,7 @@ func (t *tree) entries(v *Value, content []*yaml.Node, path string, depth int) {
 		case strings.ContainsFunc(key.Value, unicode.IsControl):
 			problem = "a key holds a control character"
 		case lines[key.Value] != 0:
-			t.problems.Addf(at, Key(path, key.Value), "repeated key: it stands on line %d already", lines[key.Value])
+			t.problems.Addf(at, Key(path, key.Value), "duplicate key, already on line %d", lines[key.Value])
 			continue
 		}
 		if problem != "" {

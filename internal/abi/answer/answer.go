@@ -21,7 +21,7 @@ func Items(items []storage.Item, keys [][]byte) error {
 			at++
 		}
 		if at++; at > len(keys) {
-			return errors.New("items that were not asked for, or not in that order")
+			return errors.New("items that were not requested, or in another order")
 		}
 	}
 	return nil
@@ -31,7 +31,7 @@ func Items(items []storage.Item, keys [][]byte) error {
 // than asked for, and a bound to go on from that makes the range smaller.
 func Page(q *storage.Query, p *storage.Page) error {
 	if q.Limit > 0 && len(p.Items) > q.Limit {
-		return errors.New("more items than asked for")
+		return errors.New("more items than requested")
 	}
 	order := 1
 	if q.Reverse {
@@ -52,7 +52,7 @@ func Page(q *storage.Query, p *storage.Page) error {
 		least = p.Items[n-1].Key
 	}
 	if bytes.Compare(p.Next, least) < max(order, 0) || most != nil && bytes.Compare(p.Next, most) > min(order, 0) {
-		return errors.New("it would go on where it has been")
+		return errors.New("next does not advance")
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ func Failure(e *storage.Error, apply bool, checks int) *storage.Error {
 	e = Clean(e)
 	if e.Check < 0 || e.Check > checks {
 		return &storage.Error{Code: storage.Internal, Op: e.Op, Layer: e.Layer, Unknown: apply,
-			Msg: fmt.Sprintf("the answer names check %d as the one that failed, of %d that were sent", e.Check-1, checks)}
+			Msg: fmt.Sprintf("the answer names check %d as failed, but %d were sent", e.Check-1, checks)}
 	}
 	return e
 }

@@ -167,7 +167,7 @@ func (c *Client) book(call *Call) {
 func (c *Client) take(id uint32) (*Call, error) {
 	at := int(id & 0xffff)
 	if at >= len(c.slots) || !c.slots[at].used || c.slots[at].id != id {
-		return nil, fmt.Errorf("an answer to request %d, which nobody has asked, or which was answered before", id)
+		return nil, fmt.Errorf("an answer with the id %d, which is unknown or already answered", id)
 	}
 	s := &c.slots[at]
 	call := s.call

@@ -387,8 +387,8 @@ func TestBadPeers(t *testing.T) {
 		reply func(id uint32) []byte
 		want  string
 	}{
-		"another id":      {func(id uint32) []byte { return answer(id+1, 8) }, "nobody has asked"},
-		"an old id":       {func(id uint32) []byte { return answer(id-1<<16, 8) }, "nobody has asked"},
+		"another id":      {func(id uint32) []byte { return answer(id+1, 8) }, "unknown or already answered"},
+		"an old id":       {func(id uint32) []byte { return answer(id-1<<16, 8) }, "unknown or already answered"},
 		"twice":           {func(id uint32) []byte { return append(answer(id, 8), answer(id, 8)...) }, ""},
 		"4 GiB":           {func(id uint32) []byte { return answer(id, 1<<32-1) }, "limit is 1048576"},
 		"too short":       {func(id uint32) []byte { return answer(id, 3) }, "shorter than a frame's head"},

@@ -20,7 +20,7 @@ func SameUser(c *net.UnixConn) error {
 		return e
 	}
 	if err == nil && int(cred.Uid) != os.Geteuid() {
-		err = fmt.Errorf("the other side of the socket runs as user %d", cred.Uid)
+		err = fmt.Errorf("the peer of the socket runs as user %d", cred.Uid)
 	}
 	return err
 }

@@ -48,7 +48,7 @@ type job struct {
 	next   *job
 }
 
-var errOver = errors.New("the connection is over")
+var errOver = errors.New("connection closed")
 
 func (p *pool) init() {
 	p.some.L, p.room.L = &p.mu, &p.mu

@@ -12,5 +12,5 @@ func attributes() *syscall.SysProcAttr { return nil }
 
 // set refuses: nothing bounds a process here.
 func (Bounds) set() error {
-	return storage.Errorf(storage.Unsupported, "bounds on compiling need Unix")
+	return storage.Errorf(storage.Unsupported, "limits on compiling require Unix")
 }

@@ -61,7 +61,7 @@ func from(p carrier.Plugin, c *wasmhost.Config) (*Module, procs.Options) {
 
 // NoWorker is why a program that is no worker isolates nothing.
 func NoWorker() error {
-	return carrier.Fieldf("isolation", "process needs a program that runs the plugin: the one that embeds this host has to name it")
+	return carrier.Fieldf("isolation", "process requires a worker program: the embedding program must set it")
 }
 
 // isolated is a module that workers run.

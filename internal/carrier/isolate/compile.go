@@ -63,7 +63,7 @@ func Compiler(command []string, b Bounds) wasmhost.Compiler {
 		case ctx.Err() != nil:
 			return storage.ContextError(ctx)
 		case within.Err() != nil:
-			return storage.Errorf(storage.InvalidArgument, "compiling it takes more than %s", b.Time)
+			return storage.Errorf(storage.InvalidArgument, "compiling the module takes more than %s", b.Time)
 		case !errors.As(err, &exit):
 			return err
 		case exit.ExitCode() == codeRefused:
@@ -71,10 +71,10 @@ func Compiler(command []string, b Bounds) wasmhost.Compiler {
 		case exit.ExitCode() == codeFailed:
 			return errors.New(strings.TrimSpace(out.String()))
 		case carrier.OutOfMemory(said.String()):
-			return storage.Errorf(storage.InvalidArgument, "compiling it takes more than %d MiB of memory", b.Memory>>20)
+			return storage.Errorf(storage.InvalidArgument, "compiling the module takes more than %d MiB of memory", b.Memory>>20)
 		}
 		first, _, _ := strings.Cut(said.String(), "\n")
-		return storage.Errorf(storage.InvalidArgument, "compiling it ends the compiler: %v: %.200s", exit, first)
+		return storage.Errorf(storage.InvalidArgument, "compiling the module crashed the compiler: %v: %.200s", exit, first)
 	}
 }
 

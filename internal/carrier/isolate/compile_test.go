@@ -65,9 +65,9 @@ func TestCompilesInAWorker(t *testing.T) {
 	}{
 		"a module, kept":            {kv, kept, isolate.DefaultBounds(), ""},
 		"a module, not kept":        {kv, "", isolate.DefaultBounds(), ""},
-		"too much memory":           {alive(100_000), "", isolate.Bounds{Memory: 256 << 20, Time: time.Minute}, "compiling it takes more than 256 MiB of memory"},
-		"too much time":             {alive(100_000), "", isolate.Bounds{Memory: 4 << 30, Time: 50 * time.Millisecond}, "compiling it takes more than 50ms"},
-		"a module that is no good":  {append(bytes.Clone(alive(10)[:8]), 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, 5, 1, 3, 0, 0x1A, 0x0B), "", isolate.DefaultBounds(), "the module cannot be compiled"},
+		"too much memory":           {alive(100_000), "", isolate.Bounds{Memory: 256 << 20, Time: time.Minute}, "compiling the module takes more than 256 MiB of memory"},
+		"too much time":             {alive(100_000), "", isolate.Bounds{Memory: 4 << 30, Time: 50 * time.Millisecond}, "compiling the module takes more than 50ms"},
+		"a module that is no good":  {append(bytes.Clone(alive(10)[:8]), 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, 5, 1, 3, 0, 0x1A, 0x0B), "", isolate.DefaultBounds(), "compile module"},
 		"a module without a plugin": {alive(10), "", isolate.DefaultBounds(), "not a Plinth plugin"},
 	} {
 		log, err := load(c.module, c.dir, c.b)
@@ -100,7 +100,7 @@ func TestCompilesWithoutAWorker(t *testing.T) {
 	}
 	var log bytes.Buffer
 	m, err := r.Load(ctx, kv, wasmhost.Options{Name: "acme", Log: slog.New(slog.NewTextHandler(&log, nil))})
-	if err != nil || !strings.Contains(log.String(), "compiled in this process") {
+	if err != nil || !strings.Contains(log.String(), "compiling the module in this process") {
 		t.Fatalf("%v\n%s", err, &log)
 	}
 	if err := m.Close(ctx); err != nil {

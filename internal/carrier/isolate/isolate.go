@@ -88,7 +88,7 @@ func (m *Module) read(builtins map[string][]byte) ([]byte, error) {
 	}
 	sum := sha256.Sum256(binary)
 	if have := hex.EncodeToString(sum[:]); m.SHA256 != "" && strings.ToLower(m.SHA256) != have {
-		return nil, storage.Errorf(storage.InvalidArgument, "the module's SHA-256 is %s, the configuration demands %s", have, m.SHA256)
+		return nil, storage.Errorf(storage.InvalidArgument, "the module's SHA-256 is %s, but the configuration requires %s", have, m.SHA256)
 	}
 	return binary, nil
 }

@@ -87,7 +87,7 @@ func hostile(t *testing.T, o procs.Options) *procs.Backend {
 // that traps ends its process, which tells why.
 func TestGuestsThatFail(t *testing.T) {
 	for act, want := range map[string]string{
-		"loop": "it has answered none of 1 calls for 500ms and was killed",
+		"loop": "none of 1 calls answered for 500ms; the process was killed",
 		"trap": "plinth_call: wasm error: unreachable",
 	} {
 		t.Run(act, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestBadModules(t *testing.T) {
 	}{
 		"missing":    {isolate.Module{File: "none.wasm"}, "", "none.wasm: no such file", true},
 		"a folder":   {isolate.Module{File: guests}, "", "is not a file", true},
-		"digest":     {isolate.Module{File: guests + "kv.wasm", SHA256: strings.Repeat("0", 64)}, "", "the configuration demands 0000", true},
+		"digest":     {isolate.Module{File: guests + "kv.wasm", SHA256: strings.Repeat("0", 64)}, "", "the configuration requires 0000", true},
 		"no module":  {isolate.Module{File: noModule}, "", "not a WebAssembly module", false},
 		"no builtin": {isolate.Module{Name: "other"}, "", `the worker has no built-in plugin "other"`, false},
 		"config":     {isolate.Module{Name: "memory"}, `{"max_byts": 1}`, `did you mean "max_bytes"`, false},

@@ -110,7 +110,7 @@ func (b *Backend) open(ctx context.Context) (in *instance, err error) {
 	case err != nil:
 		return nil, err
 	case backend == nil:
-		return nil, storage.Errorf(storage.Internal, "it opened nothing")
+		return nil, storage.Errorf(storage.Internal, "the opener returned no backend")
 	}
 	in = &instance{backend, drain.New()}
 	info := in.Info()
@@ -142,7 +142,7 @@ type panicError struct {
 }
 
 func panicked(p any) error {
-	return &panicError{fmt.Errorf("it panicked: %.500s", abi.Printable(fmt.Sprint(p))), debug.Stack()}
+	return &panicError{fmt.Errorf("panic: %.500s", abi.Printable(fmt.Sprint(p))), debug.Stack()}
 }
 
 // WhenLost has f called as soon as an instance is lost whose state went with it. f must
@@ -166,7 +166,7 @@ func (b *Backend) lost(in *instance, why error) {
 	}
 	var p *panicError
 	if errors.As(why, &p) {
-		b.log.Error("the plugin has panicked", "error", p.error, "stack", string(p.stack))
+		b.log.Error("panic in plugin", "error", p.error, "stack", string(p.stack))
 	}
 	survives := b.Known().Caps&(storage.CapDurable|storage.CapStateless) != 0
 	if f := b.whenLost.Load(); f != nil && !survives {
@@ -181,7 +181,7 @@ func (b *Backend) lost(in *instance, why error) {
 		in.calls.Shut()
 		_ = in.calls.Wait(ctx) // a call that hangs for the lock of the one that has panicked
 		if err := in.shut(ctx); err != nil {
-			b.log.Warn("closing what was lost", "error", err)
+			b.log.Warn("close lost instance", "error", err)
 		}
 	}()
 	b.life.Lost(why, "", survives || b.n.config.Restarts())

@@ -73,7 +73,7 @@ func (b *Backend) again(ctx context.Context) (*instance, error) {
 		case <-ctx.Done():
 			return nil, storage.ContextError(ctx)
 		case <-timer.C: // its lock is held by a call that has panicked
-			return nil, storage.Errorf(storage.Unavailable, "the instance that was lost does not close")
+			return nil, storage.Errorf(storage.Unavailable, "the lost instance does not close")
 		}
 	}
 	in, err := b.open(context.Background())
@@ -93,7 +93,7 @@ func (b *Backend) unavailable() error {
 	case b.closed.Load():
 		e = &storage.Error{Code: storage.ShuttingDown}
 	case e == nil:
-		e = storage.Errorf(storage.Unavailable, "the plugin has failed just now")
+		e = storage.Errorf(storage.Unavailable, "the plugin has just failed")
 	}
 	return b.Wrap(e)
 }

@@ -131,7 +131,7 @@ func TestPanic(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := b.Get(ctx, []byte("panic"))
-			if !errors.Is(err, storage.ErrUnavailable) || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "plugin own: it panicked: no") {
+			if !errors.Is(err, storage.ErrUnavailable) || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "plugin own: panic: no") {
 				t.Errorf("%q", err)
 			}
 			if told.Load() != c.told {
@@ -157,7 +157,7 @@ func TestPanic(t *testing.T) {
 			if !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("after the loss: %v", err)
 			}
-			if herr != nil || h.Status != storage.Unhealthy || !strings.Contains(h.Reason, "it panicked") {
+			if herr != nil || h.Status != storage.Unhealthy || !strings.Contains(h.Reason, "panic: ") {
 				t.Errorf("%+v, %v", h, herr)
 			}
 		})
@@ -222,8 +222,8 @@ func TestBadOpeners(t *testing.T) {
 		open sdk.Opener
 		want string
 	}{
-		"nothing": {func(context.Context, sdk.Env) (storage.Backend, error) { return nil, nil }, "plugin own: it opened nothing"},
-		"a panic": {func(context.Context, sdk.Env) (storage.Backend, error) { panic(fmt.Errorf("why")) }, "plugin own: internal error: it panicked: why"},
+		"nothing": {func(context.Context, sdk.Env) (storage.Backend, error) { return nil, nil }, "plugin own: the opener returned no backend"},
+		"a panic": {func(context.Context, sdk.Env) (storage.Backend, error) { panic(fmt.Errorf("why")) }, "plugin own: internal error: panic: why"},
 		"an error": {func(context.Context, sdk.Env) (storage.Backend, error) {
 			return nil, sdk.ConfigErrorf("dir", "is missing")
 		}, "plugin own: is missing (configuration: dir)"},

@@ -222,7 +222,7 @@ func (b *Backend) watch(r *run) chan struct{} {
 				continue
 			}
 			if idle++; idle > looks {
-				r.ends(storage.Errorf(storage.Unavailable, "it has answered none of %d calls for %s and was killed", inFlight, most))
+				r.ends(storage.Errorf(storage.Unavailable, "none of %d calls answered for %s; the process was killed", inFlight, most))
 				r.kill()
 				return
 			}
@@ -289,7 +289,7 @@ func (b *Backend) Close(ctx context.Context) error {
 		return err
 	}
 	if late := b.calls.Wait(ctx); late != nil {
-		err = errors.Join(err, b.p.opts.wrap(storage.Errorf(storage.Timeout, "calls in flight did not end in time: the plugin is killed")))
+		err = errors.Join(err, b.p.opts.wrap(storage.Errorf(storage.Timeout, "calls in flight did not end in time; the process is killed")))
 	} else if lost := r.shut(ctx); lost != nil {
 		err = errors.Join(err, b.p.opts.wrap(lost))
 	}

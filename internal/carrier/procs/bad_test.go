@@ -278,17 +278,17 @@ func frame(id, size uint32) []byte {
 // nothing behind.
 func TestCannotStart(t *testing.T) {
 	for name, want := range map[string]string{
-		"silent":  "was not ready within",
+		"silent":  "not ready within",
 		"exits":   "exit status 7; its last output: no license",
 		"garbage": "Unrecognized remote plugin message: hello, world",
-		"long":    "its first line on standard output is longer than 65536 bytes",
-		"endless": "its first line on standard output is longer than 65536 bytes",
+		"long":    "the first line on standard output exceeds 65536 bytes",
+		"endless": "the first line on standard output exceeds 65536 bytes",
 		"old":     "incompatible API version with plugin. Plugin version: 99, Client versions: [1]",
 		"ancient": "incompatible core API version with plugin. Plugin version: 0",
 		"net rpc": `unsupported plugin protocol "netrpc"`,
-		"tcp":     `it listens on "tcp", not on a unix socket`,
+		"tcp":     `listens on "tcp", expected a unix socket`,
 		"nowhere": "/nowhere",
-		"deaf":    "was not ready within",
+		"deaf":    "not ready within",
 		"refuses": "there is no such region (configuration: region)",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -336,14 +336,14 @@ func TestCannotBeRun(t *testing.T) {
 		o    procs.Options
 		want string
 	}{
-		"missing":        {procs.Options{Command: []string{filepath.Join(dir, "none")}}, "there is no executable"},
-		"not in PATH":    {procs.Options{Command: []string{"no-such-program"}}, "there is no executable no-such-program"},
+		"missing":        {procs.Options{Command: []string{filepath.Join(dir, "none")}}, "not found"},
+		"not in PATH":    {procs.Options{Command: []string{"no-such-program"}}, "executable no-such-program not found"},
 		"not executable": {procs.Options{Command: []string{plain}}, "is not executable"},
 		"a folder":       {procs.Options{Command: []string{dir}}, "is"},
 		"none":           {procs.Options{}, "the command is empty"},
 		"digest":         {procs.Options{Command: []string{script}, SHA256: strings.Repeat("0", 64)}, "the SHA-256 of " + script + " is " + sum},
 		"bad digest":     {procs.Options{Command: []string{script}, SHA256: "12"}, "is not 64 hex digits"},
-		"file unpinned":  {procs.Options{Command: []string{script, other}, SHA256: sum}, "the argument " + other + " is a file without a digest of its own"},
+		"file unpinned":  {procs.Options{Command: []string{script, other}, SHA256: sum}, "argument " + other + " is a file with no digest in process.files"},
 		"file":           {procs.Options{Command: []string{script, other}, SHA256: sum, Files: map[string]string{other: strings.Repeat("1", 64)}}, "the SHA-256 of " + other},
 		"frame":          {procs.Options{Command: []string{script}, MaxFrame: 5}, "max_frame is 5"},
 	} {
@@ -362,7 +362,7 @@ func TestCannotBeRun(t *testing.T) {
 
 // A plugin that breaks the protocol is ended, and its callers hear why.
 func TestBreaksTheProtocol(t *testing.T) {
-	for name, want := range map[string]string{"another id": "nobody has asked", "twice": "answered before", "4 GiB": "frame is 4294967299, limit is"} {
+	for name, want := range map[string]string{"another id": "unknown or already answered", "twice": "unknown or already answered", "4 GiB": "frame is 4294967299, limit is"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := open(t, options(t, name))
@@ -394,7 +394,7 @@ func TestHangs(t *testing.T) {
 				key = make([]byte, 1<<20)
 			}
 			_, err := b.Get(t.Context(), key)
-			if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "has answered none of 1 calls for 300ms and was killed") {
+			if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "none of 1 calls answered for 300ms; the process was killed") {
 				t.Error(err)
 			}
 			if _, err := b.Get(t.Context(), key); !errors.Is(err, storage.ErrUnavailable) {
@@ -430,7 +430,7 @@ func TestHangsBehindImpatience(t *testing.T) {
 			_ = impatient()
 			return b.Status().State == supervise.Failed
 		})
-		if s := b.Status(); !strings.Contains(s.LastLoss, "has answered none of") {
+		if s := b.Status(); !strings.Contains(s.LastLoss, "none of ") {
 			t.Errorf("plain %t: %s", plain, s.LastLoss)
 		}
 	}

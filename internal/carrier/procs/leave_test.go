@@ -354,8 +354,8 @@ func TestNoPlaceForSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	for dir, want := range map[string]string{
-		long:                               "set TMPDIR to a shorter one",
-		filepath.Join(t.TempDir(), "none"): "no folder for its sockets: ",
+		long:                               "set TMPDIR to a shorter path",
+		filepath.Join(t.TempDir(), "none"): "no folder for sockets: ",
 	} {
 		t.Setenv("TMPDIR", dir)
 		if _, err := newPlugin(t, options(t, "memory")).Open(t.Context(), "", nil); err == nil || !strings.Contains(err.Error(), want) {

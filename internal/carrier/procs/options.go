@@ -192,7 +192,7 @@ func executable(name string) (string, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return "", storage.Errorf(storage.InvalidArgument, "%s is not executable", name)
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
-		return "", storage.Errorf(storage.InvalidArgument, "there is no executable %s", name)
+		return "", storage.Errorf(storage.InvalidArgument, "executable %s not found", name)
 	case err != nil && !errors.Is(err, exec.ErrDot):
 		return "", storage.Errorf(storage.InvalidArgument, "%s: %v", name, err)
 	}
@@ -237,7 +237,7 @@ func (p *Plugin) pinned() error {
 	}
 	for _, arg := range p.opts.Command[1:] {
 		if info, err := os.Stat(arg); err == nil && info.Mode().IsRegular() && p.opts.Files[arg] == "" {
-			return storage.Errorf(storage.InvalidArgument, "the argument %s is a file without a digest of its own: a pin on the executable alone says nothing about what it runs", arg)
+			return storage.Errorf(storage.InvalidArgument, "argument %s is a file with no digest in process.files", arg)
 		}
 	}
 	return nil
@@ -257,7 +257,7 @@ func check(path, digest string) error {
 		return storage.Errorf(storage.InvalidArgument, "the digest of %s: %v", path, err)
 	}
 	if !ok {
-		return storage.Errorf(storage.InvalidArgument, "the SHA-256 of %s is %s, the configuration demands %s", path, hex.EncodeToString(h.Sum(nil)), strings.ToLower(digest))
+		return storage.Errorf(storage.InvalidArgument, "the SHA-256 of %s is %s, but the configuration requires %s", path, hex.EncodeToString(h.Sum(nil)), strings.ToLower(digest))
 	}
 	return nil
 }

@@ -180,7 +180,7 @@ func (o *output) hello(r io.Reader, to *io.PipeWriter) error {
 	line, err := b.ReadSlice('\n')
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
-		err = fmt.Errorf("its first line on standard output is longer than %d bytes", mostHello)
+		err = fmt.Errorf("the first line on standard output exceeds %d bytes", mostHello)
 	case err == nil:
 		_, _ = to.Write(line) // it fails when nobody waits for it any more
 	case len(line) > 0:

@@ -105,9 +105,9 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 	case codes.Unavailable, codes.Canceled: // the connection's
 		return nil, true, false, storage.Errorf(storage.Unavailable, "the call over gRPC: %s", firstLine(err.Error()))
 	case codes.Unimplemented:
-		err = storage.Errorf(storage.Unsupported, "the plugin has no %s", op)
+		err = storage.Errorf(storage.Unsupported, "the plugin does not implement %s", op)
 	default: // a fault, of which nothing else is known
-		e := &storage.Error{Code: storage.Internal, Msg: fmt.Sprintf("the plugin answers the status %s without an Error: %s", s.Code(), firstLine(s.Message()))}
+		e := &storage.Error{Code: storage.Internal, Msg: fmt.Sprintf("the plugin returned the status %s without an Error: %s", s.Code(), firstLine(s.Message()))}
 		switch {
 		case op == abi.OpApply:
 			e.Code, e.Unknown = storage.OutcomeUnknown, true

@@ -106,7 +106,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	if p.opts.Telemetry != nil {
 		if err := os.WriteFile(filepath.Join(r.dir, telemetryFile), p.opts.Telemetry, 0o600); err != nil {
 			p.leave(r.dir, r.mark)
-			return nil, storage.Errorf(storage.Unavailable, "it cannot be started: what it is told of telemetry: %w", err)
+			return nil, storage.Errorf(storage.Unavailable, "start plugin: telemetry configuration: %w", err)
 		}
 	}
 	out := &output{log: p.opts.Log, rate: &p.logged}
@@ -150,7 +150,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	defer func() {
 		timely := late.Stop()
 		if left(); err == nil && (!timely || ctx.Err() != nil) {
-			err = errors.New("it is being killed")
+			err = errors.New("the process is being killed")
 		}
 		if err != nil {
 			err = r.explain(ctx, err, timely)
@@ -194,7 +194,7 @@ func (r *run) open(ctx context.Context, with opening) error {
 		return err
 	}
 	if err := answer.Info(&info.Info); err != nil {
-		return storage.Errorf(storage.Internal, "the plugin's answer to Open cannot be used: %v", err)
+		return storage.Errorf(storage.Internal, "invalid answer to Open: %v", err)
 	}
 	r.info = info.Info
 	r.info.Name, r.info.Version = strings.Clone(r.info.Name), strings.Clone(r.info.Version)
@@ -216,7 +216,7 @@ func (r *run) open(ctx context.Context, with opening) error {
 	case status.Code(err) == codes.Unimplemented:
 		return nil
 	case err != nil:
-		r.wrong = "it gives no data socket, and is asked over gRPC: " + firstLine(err.Error())
+		r.wrong = "no data socket, using gRPC: " + firstLine(err.Error())
 		return nil
 	}
 	client, err := r.attach(ctx, &at)
@@ -230,7 +230,7 @@ func (r *run) open(ctx context.Context, with opening) error {
 // attach connects to the data socket.
 func (r *run) attach(ctx context.Context, at *abipb.AttachResponse) (*frames.Client, error) {
 	if !filepath.IsAbs(at.Path) || len(at.Token) != abi.TokenSize {
-		return nil, errors.New("it has no absolute path, or a token that is not of 32 bytes")
+		return nil, errors.New("expected an absolute path and a token of 32 bytes")
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", at.Path)
 	if err != nil {
@@ -327,19 +327,19 @@ func (r *run) explain(ctx context.Context, err error, timely bool) error {
 	case ctx.Err() != nil:
 		return storage.ContextError(ctx)
 	case !timely:
-		why = fmt.Sprintf("it was not ready within %s", r.p.opts.Start)
+		why = fmt.Sprintf("not ready within %s", r.p.opts.Start)
 	case p.starved():
 		return p.tooLittle()
 	case !p.runs():
 	case p.greeted != nil && !errors.Is(p.greeted, io.EOF) && !errors.Is(p.greeted, os.ErrClosed):
 		why = p.greeted.Error()
 	case p.greeted != nil:
-		why = "it said nothing of where it listens: " + p.ending()
+		why = "no address on its standard output: " + p.ending()
 	}
 	if words := p.out.words(); words != "" {
 		why += "; its last output: " + words
 	}
-	return storage.Errorf(storage.Unavailable, "it cannot be started: %s", why)
+	return storage.Errorf(storage.Unavailable, "start plugin: %s", why)
 }
 
 func firstLine(s string) string {
@@ -369,7 +369,7 @@ func (r *run) shut(ctx context.Context) error {
 	case e != nil:
 		return e
 	case ctx.Err() != nil:
-		return storage.Errorf(storage.Timeout, "it did not close in time, and is killed")
+		return storage.Errorf(storage.Timeout, "not closed in time; the process is killed")
 	}
-	return storage.Errorf(storage.Unavailable, "it could not be told to close: %s", firstLine(err.Error()))
+	return storage.Errorf(storage.Unavailable, "Close failed: %s", firstLine(err.Error()))
 }

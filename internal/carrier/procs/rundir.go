@@ -22,20 +22,20 @@ const hostFile = "host"
 func (p *Plugin) runDir() (dir string, mark *os.File, err error) {
 	dir, err = os.MkdirTemp("", "plinth")
 	if err != nil {
-		return "", nil, storage.Errorf(storage.Unavailable, "it cannot be started: no folder for its sockets: %w", err)
+		return "", nil, storage.Errorf(storage.Unavailable, "start plugin: no folder for sockets: %w", err)
 	}
 	if err := private.Dir(dir); err != nil {
 		_ = os.Remove(dir) // it is empty
-		return "", nil, storage.Errorf(storage.InvalidArgument, "it cannot be started: the folder for its sockets: %w: set TMPDIR to another one", err)
+		return "", nil, storage.Errorf(storage.InvalidArgument, "start plugin: folder for sockets: %w: set TMPDIR to another one", err)
 	}
 	const longest = len("/plugin-dir4294967295/plugin4294967295")
 	if most := len(syscall.RawSockaddrUnix{}.Path) - 1 - longest; len(dir) > most {
 		_ = os.Remove(dir) // it is empty
-		return "", nil, storage.Errorf(storage.InvalidArgument, "it cannot be started: the folder for its sockets, %s, has a path of %d bytes, and may have %d: set TMPDIR to a shorter one", dir, len(dir), most)
+		return "", nil, storage.Errorf(storage.InvalidArgument, "start plugin: the path of the folder for sockets, %s, has %d bytes, the limit is %d: set TMPDIR to a shorter path", dir, len(dir), most)
 	}
 	if mark, err = own(dir); err != nil {
 		p.remove(dir)
-		return "", nil, storage.Errorf(storage.Unavailable, "it cannot be started: the folder for its sockets: %w", err)
+		return "", nil, storage.Errorf(storage.Unavailable, "start plugin: folder for sockets: %w", err)
 	}
 	return dir, mark, nil
 }

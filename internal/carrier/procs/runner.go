@@ -135,7 +135,7 @@ func (r *process) begin() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.killed {
-		return errors.New("it was killed before it began")
+		return errors.New("killed before its start")
 	}
 	if err := r.cmd.Start(); err != nil {
 		return err
@@ -235,7 +235,7 @@ func (r *process) Diagnose(context.Context) string { return "" }
 // PluginToHost is the same address: the process runs here.
 func (r *process) PluginToHost(network, address string) (string, string, error) {
 	if network != "unix" {
-		return "", "", fmt.Errorf("it listens on %.20q, not on a unix socket", network)
+		return "", "", fmt.Errorf("listens on %.20q, expected a unix socket", network)
 	}
 	return network, address, nil
 }

@@ -11,7 +11,7 @@ import (
 
 // supported is why this system has no plugins as processes.
 func supported() error {
-	return storage.Errorf(storage.Unsupported, "plugins as processes need Unix")
+	return storage.Errorf(storage.Unsupported, "plugins as processes require Unix")
 }
 
 func canLimit() error { return supported() }

@@ -13,5 +13,5 @@ func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: tr
 func (r *process) limit(uint64) error { return nil }
 
 func canLimit() *storage.Error {
-	return storage.Errorf(storage.Unsupported, "limits.memory of a process is supported on Linux alone")
+	return storage.Errorf(storage.Unsupported, "limits.memory of a process is supported on Linux only")
 }

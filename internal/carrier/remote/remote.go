@@ -62,13 +62,13 @@ func (c *Config) Validate() error {
 		errs = append(errs, &carrier.FieldError{Path: "remote", Err: err})
 	}
 	if strings.ContainsFunc(c.Token.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
-		errs = append(errs, carrier.Fieldf("token", "holds a character that a header cannot carry: use visible ASCII"))
+		errs = append(errs, carrier.Fieldf("token", "contains a character that is invalid in a header: use visible ASCII"))
 	}
 	if c.ConnectTimeout < 0 {
-		errs = append(errs, carrier.Fieldf("connect_timeout", "is negative"))
+		errs = append(errs, carrier.Fieldf("connect_timeout", "must not be negative"))
 	}
 	if c.Attempts < 0 {
-		errs = append(errs, carrier.Fieldf("attempts", "is negative"))
+		errs = append(errs, carrier.Fieldf("attempts", "must not be negative"))
 	}
 	return errors.Join(errs...)
 }
@@ -76,13 +76,13 @@ func (c *Config) Validate() error {
 func validAddress(address string) error {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		if !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0) {
-			return errors.New("what follows unix: must be an absolute path")
+			return errors.New("the address after unix: must be an absolute path")
 		}
 		return nil
 	}
 	host, port, err := net.SplitHostPort(address)
 	if n, perr := strconv.Atoi(port); err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
-		return errors.New("want host:port or unix:/path of a host that serves gRPC")
+		return errors.New("must be host:port or unix:/path of a host that serves gRPC")
 	}
 	return nil
 }

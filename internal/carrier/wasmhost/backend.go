@@ -200,7 +200,7 @@ func (b *Backend) discard(s *slot, reason error) {
 		b.m.opts.Lost(reason)
 	}
 	if err := in.close(); err != nil {
-		b.m.opts.Log.Warn("closing a broken instance", "error", err)
+		b.m.opts.Log.Warn("close broken instance", "error", err)
 	}
 	s.life.Lost(reason, "", restarts)
 }

@@ -20,6 +20,7 @@ const (
 	sectionCode   = 10
 
 	sectionDataCount = 12
+	sectionTag       = 13
 )
 
 // wasmReader reads from b.
@@ -27,6 +28,8 @@ type wasmReader struct {
 	b   []byte
 	i   int
 	bad bool
+	// feature is what it uses that is not supported, after the first fault; empty: unknown.
+	feature string
 	// branches is how many places of the instructions passed over the flow of
 	// control splits or joins at, calls how many of them are calls; locals is how many
 	// a body declares.
@@ -37,6 +40,14 @@ type wasmReader struct {
 func (r *wasmReader) done() bool { return r.bad || r.i >= len(r.b) }
 
 func (r *wasmReader) fail() { r.bad, r.i = true, len(r.b) }
+
+// refuse fails because of a feature, which is empty if it is unknown.
+func (r *wasmReader) refuse(feature string) {
+	if !r.bad {
+		r.feature = feature
+	}
+	r.fail()
+}
 
 func (r *wasmReader) byte() byte {
 	if r.i >= len(r.b) {
@@ -90,14 +101,22 @@ func (r *wasmReader) each(part func()) {
 
 // whole tells whether r was read to its end, and not beyond.
 func (r *wasmReader) whole(section string) error {
+	if r.feature != "" {
+		return unsupported("the "+section+" section", r.feature)
+	}
 	if r.bad || r.i < len(r.b) {
-		return unreadableModule("its %s section is cut, too long, or has what is unknown here", section)
+		return unreadableModule("the %s section is truncated, too long, or uses an unknown feature", section)
 	}
 	return nil
 }
 
+// unsupported is the error of a part of a module that uses a feature.
+func unsupported(part, feature string) error {
+	return storage.Errorf(storage.InvalidArgument, "%s uses %s, which Plinth does not support", part, feature)
+}
+
 func unreadableModule(what string, args ...any) error {
-	return storage.Errorf(storage.InvalidArgument, "the module cannot be read: "+what, args...)
+	return storage.Errorf(storage.InvalidArgument, "invalid module: "+what, args...)
 }
 
 var sectionNames = [...]string{1: "type", 3: "function", 5: "memory", 6: "global", 7: "export", 8: "start", 9: "element", 11: "data", 12: "data count"}
@@ -130,8 +149,10 @@ func (r *wasmReader) section(id byte, c *cost) error {
 		r.each(func() { c.section(id, r.element()) })
 	case 11:
 		r.each(r.data)
+	case sectionTag:
+		return unsupported("the module", proposal(0x06))
 	default:
-		return unreadableModule("it has a section %d, which is unknown here", id)
+		return unreadableModule("unknown section %d", id)
 	}
 	return r.whole(sectionNames[id])
 }
@@ -144,6 +165,10 @@ func (r *wasmReader) limits() (least, most uint32) {
 	case 0:
 	case 1:
 		most = r.u32()
+	case 2, 3:
+		r.refuse("a shared memory (the threads proposal)")
+	case 4, 5, 6, 7:
+		r.refuse("64-bit addresses (the memory64 proposal)")
 	default:
 		r.fail()
 	}

@@ -30,16 +30,16 @@ func TestCacheDirectory(t *testing.T) {
 		{"a private one", func(t *testing.T, in string) string { return folder(t, 0o700, in, "a") }, ""},
 		{"one that others may read", func(t *testing.T, in string) string { return folder(t, 0o755, in, "a") }, ""},
 		{"one that everybody may write", func(t *testing.T, in string) string { return folder(t, 0o777, in, "a") },
-			"compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it holds native code that is run as it is found"},
+			"compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it contains native code that is executed unchecked"},
 		{"one that its group may write", func(t *testing.T, in string) string { return folder(t, 0o770, in, "a") },
-			"compilation cache: DIR/a can be written by others (mode -rwxrwx---): it holds native code that is run as it is found"},
+			"compilation cache: DIR/a can be written by others (mode -rwxrwx---): it contains native code that is executed unchecked"},
 		{"a sticky one that everybody may write", func(t *testing.T, in string) string { return folder(t, 0o777|fs.ModeSticky, in, "a") },
-			"compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it holds native code that is run as it is found"},
+			"compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it contains native code that is executed unchecked"},
 		{"below one that everybody may write", func(t *testing.T, in string) string { return filepath.Join(folder(t, 0o777, in, "a"), "b") },
-			"compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it holds native code that is run as it is found"},
+			"compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it contains native code that is executed unchecked"},
 		{"further below", func(t *testing.T, in string) string {
 			return folder(t, 0o700, folder(t, 0o700, folder(t, 0o777, in, "a"), "b"), "c")
-		}, "compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it holds native code that is run as it is found"},
+		}, "compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it contains native code that is executed unchecked"},
 		{"below a sticky one, as /tmp is", func(t *testing.T, in string) string {
 			return filepath.Join(folder(t, 0o777|fs.ModeSticky, in, "a"), "b")
 		}, ""},
@@ -48,7 +48,7 @@ func TestCacheDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			return filepath.Join(in, "link")
-		}, "compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it holds native code that is run as it is found"},
+		}, "compilation cache: DIR/a can be written by others (mode -rwxrwxrwx): it contains native code that is executed unchecked"},
 		{"a file", func(t *testing.T, in string) string {
 			name := filepath.Join(in, "a")
 			if err := os.WriteFile(name, nil, 0o600); err != nil {
@@ -83,7 +83,7 @@ func TestCacheDirectoryOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := wasmhost.NewRuntime(context.Background(), dir)
-	if want := "compilation cache: " + dir + " belongs to another user (uid 12345): it holds native code that is run as it is found"; err == nil || err.Error() != want {
+	if want := "compilation cache: " + dir + " belongs to another user (uid 12345): it contains native code that is executed unchecked"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
@@ -295,7 +295,7 @@ func TestCacheThatCannotBeWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			loadKV(t, dir(t), &log)
-			if !strings.Contains(log.String(), "compiled code cannot be kept") {
+			if !strings.Contains(log.String(), "cannot cache compiled code") {
 				t.Errorf("the log has no word of it: %s", &log)
 			}
 		})

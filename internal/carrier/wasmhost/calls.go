@@ -68,7 +68,7 @@ func (b *Backend) fastGet(s *slot, key []byte) (it storage.Item, code uint8, err
 	}
 	if err == nil {
 		if err = abi.DecodeItem(view, &it); err != nil {
-			err = in.garbage("plinth_get answered no item: %v", err)
+			err = in.garbage("plinth_get returned no item: %v", err)
 		}
 	}
 	if err != nil {

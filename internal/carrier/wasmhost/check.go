@@ -41,7 +41,7 @@ func (m *Module) check(wasi map[string]api.FunctionDefinition) error {
 	for _, name := range slices.Sorted(maps.Keys(exports)) {
 		def, ok := have[name]
 		if !ok {
-			return storage.Errorf(storage.InvalidArgument, "the module lacks the export %s", name)
+			return storage.Errorf(storage.InvalidArgument, "the module does not export %s", name)
 		}
 		if err := exports[name].matches("export", name, def); err != nil {
 			return err
@@ -59,7 +59,7 @@ func (m *Module) check(wasi map[string]api.FunctionDefinition) error {
 		}
 	}
 	if len(m.compiled.ImportedMemories()) > 0 {
-		return storage.Errorf(storage.InvalidArgument, "the module imports a memory: it must export its own")
+		return storage.Errorf(storage.InvalidArgument, "the module imports a memory; it must export its own")
 	}
 	if _, ok := m.compiled.ExportedMemories()["memory"]; !ok {
 		return storage.Errorf(storage.InvalidArgument, "the module does not export its memory")
@@ -78,9 +78,9 @@ func checkMarker(have map[string]api.FunctionDefinition) error {
 	}
 	hint := ""
 	if _, ok := have["_start"]; ok {
-		hint = "; it is a command: a Go plugin is built with -buildmode=c-shared"
+		hint = "; it is a command: build Go plugins with -buildmode=c-shared"
 	}
-	return storage.Errorf(storage.InvalidArgument, "not a Plinth plugin: the module lacks the export %s%s", abi.ExportMarker, hint)
+	return storage.Errorf(storage.InvalidArgument, "not a Plinth plugin: the module does not export %s%s", abi.ExportMarker, hint)
 }
 
 // checkImports allows what a guest without files and network can use, and no
@@ -94,14 +94,14 @@ func (m *Module) checkImports(wasi map[string]api.FunctionDefinition) error {
 				return err
 			}
 		case module == abi.HostModule && slices.Contains(reservedImports, name):
-			return storage.Errorf(storage.InvalidArgument, "the module imports %s.%s, which is reserved and not there yet", module, name)
+			return storage.Errorf(storage.InvalidArgument, "the module imports %s.%s, which this version does not provide", module, name)
 		case module == wasi_snapshot_preview1.ModuleName && !strings.HasPrefix(name, "sock_") && wasi[name] != nil:
 			want := signature{wasi[name].ParamTypes(), wasi[name].ResultTypes()}
 			if err := want.matches("import", name, def); err != nil {
 				return err
 			}
 		default:
-			return storage.Errorf(storage.InvalidArgument, "the module imports %.60q.%.60q, which is forbidden: only %s.%s and %s without sockets are there",
+			return storage.Errorf(storage.InvalidArgument, "the module imports %.60q.%.60q, which is not supported: only %s.%s and %s without sockets are",
 				module, name, abi.HostModule, abi.ImportLog, wasi_snapshot_preview1.ModuleName)
 		}
 	}

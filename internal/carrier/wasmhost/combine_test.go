@@ -183,8 +183,8 @@ func TestBreaksForEverybodyInTheCall(t *testing.T) {
 	for act, reason := range map[string]string{
 		"trap":  "plinth_call: wasm error: unreachable",
 		"extra": broke + "more answers than the 64 requests",
-		"same":  broke + "answer 1 is to request 0",
-		"cut":   broke + "answer 63 cannot be read: unexpected EOF",
+		"same":  broke + "answer 1 has the id 0",
+		"cut":   broke + "answer 63 is unreadable: unexpected EOF",
 	} {
 		t.Run(act, func(t *testing.T) {
 			c := newCrowd(t, "", wasmhost.Options{})

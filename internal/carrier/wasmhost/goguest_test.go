@@ -179,7 +179,7 @@ func TestGoGuestIsInterrupted(t *testing.T) {
 	for _, key := range []string{"spin", "sleep 1h"} {
 		b := openModule(t, m, "")
 		_, err := get(b, key)
-		if want := "plugin go: plinth_get: ran longer than its budget of 200ms and was interrupted"; !errors.Is(err, storage.ErrUnavailable) || err.Error() != want {
+		if want := "plugin go: plinth_get: exceeded limits.call (200ms) and was interrupted"; !errors.Is(err, storage.ErrUnavailable) || err.Error() != want {
 			t.Errorf("%s: %v, want %s", key, err, want)
 		}
 	}

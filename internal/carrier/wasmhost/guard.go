@@ -2,6 +2,7 @@ package wasmhost
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -86,7 +87,7 @@ func guard(module []byte, interruptible, costed bool) ([]byte, error) {
 		out = append(binary.AppendUvarint(append(out, id), uint64(len(body))), body...)
 	}
 	if r.bad {
-		return nil, unreadableModule("a section is cut")
+		return nil, unreadableModule("truncated section")
 	}
 	return out, nil
 }
@@ -101,7 +102,7 @@ func checkKinds(r *wasmReader) (functions uint32, err error) {
 		switch {
 		case r.bad:
 		case names[kind] != "":
-			return 0, storage.Errorf(storage.InvalidArgument, "the module imports the %s %.60q.%.60q, which is forbidden: only functions can be imported",
+			return 0, storage.Errorf(storage.InvalidArgument, "the module imports the %s %.60q.%.60q, which is not supported: only functions can be imported",
 				names[kind], module, name)
 		case kind == 0:
 			r.leb(5)
@@ -157,7 +158,10 @@ func checkCode(r *wasmReader, imported uint32, interruptible, costed bool, c *co
 			continue
 		}
 		if body = withLooks(body[:0], b, imported); b.bad {
-			return nil, unreadableModule("the function %d of those with a body has an instruction that is cut or unknown here", i)
+			if b.feature != "" {
+				return nil, unsupported(fmt.Sprintf("function %d", imported+i), b.feature)
+			}
+			return nil, unreadableModule("function %d has a truncated or unknown instruction", imported+i)
 		}
 		if c.body(len(b.b), b.locals, b.calls, b.branches); c.check() != nil {
 			return nil, c.check()

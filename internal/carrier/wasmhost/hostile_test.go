@@ -20,9 +20,9 @@ import (
 
 const (
 	budget   = 250 * time.Millisecond
-	tooLong  = "ran longer than its budget of 250ms and was interrupted"
+	tooLong  = "exceeded limits.call (250ms) and was interrupted"
 	broke    = "the plugin broke the ABI: "
-	outside  = " answered bytes outside of its memory"
+	outside  = " returned bytes outside of its memory"
 	hostiles = "plugin hostile: "
 )
 
@@ -39,11 +39,11 @@ var inGet = map[string]string{
 	"error":         "I cannot go on",
 	"error_beyond":  broke + "plinth_get" + outside,
 	"error_garbage": "the answer's error could not be read: error: the field at 0 is cut",
-	"oversize":      broke + "plinth_get answered 2097153 bytes, max_frame is 2097152",
-	"two_gib":       broke + "plinth_get answered 2147483647 bytes, max_frame is 2097152",
+	"oversize":      broke + "plinth_get returned 2097153 bytes, max_frame is 2097152",
+	"two_gib":       broke + "plinth_get returned 2147483647 bytes, max_frame is 2097152",
 	"past_end":      broke + "plinth_get" + outside,
 	"wraps":         broke + "plinth_get" + outside,
-	"no_item":       broke + "plinth_get answered no item: item: the field at 0 is cut",
+	"no_item":       broke + "plinth_get returned no item: item: the field at 0 is cut",
 	"bare_other":    "", // the host asks again through plinth_call
 	"flood":         "",
 	"vectors":       "",
@@ -62,18 +62,18 @@ var inCall = map[string]string{
 	"exit0":         "plinth_call: the guest exited with code 0",
 	"exit7":         "plinth_call: the guest exited with code 7",
 	"nothing":       broke + "no answer",
-	"cut":           broke + "answer 0 cannot be read: unexpected EOF",
-	"head":          broke + "answer 0 cannot be read: unexpected EOF",
-	"four_gib":      broke + "answer 0 cannot be read: size limit exceeded: frame is 4294967299, limit is 2097152",
-	"no_length":     broke + "answer 0 cannot be read: frame: a length of 3 is shorter than a frame's head",
-	"flags":         broke + "answer 0 cannot be read: frame: unknown flags 0x01",
-	"other_id":      broke + "answer 0 is to request 1",
+	"cut":           broke + "answer 0 is unreadable: unexpected EOF",
+	"head":          broke + "answer 0 is unreadable: unexpected EOF",
+	"four_gib":      broke + "answer 0 is unreadable: size limit exceeded: frame is 4294967299, limit is 2097152",
+	"no_length":     broke + "answer 0 is unreadable: frame: a length of 3 is shorter than a frame's head",
+	"flags":         broke + "answer 0 is unreadable: frame: unknown flags 0x01",
+	"other_id":      broke + "answer 0 has the id 1",
 	"error":         "I cannot go on",
-	"bare_error":    "plinth_call answered the bare code 18",
+	"bare_error":    "plinth_call returned the bare code 18",
 	"error_beyond":  broke + "plinth_call" + outside,
 	"error_garbage": "the answer's error could not be read: error: the field at 0 is cut",
-	"oversize":      broke + "plinth_call answered 2097153 bytes, max_frame is 2097152",
-	"two_gib":       broke + "plinth_call answered 2147483647 bytes, max_frame is 2097152",
+	"oversize":      broke + "plinth_call returned 2097153 bytes, max_frame is 2097152",
+	"two_gib":       broke + "plinth_call returned 2147483647 bytes, max_frame is 2097152",
 	"past_end":      broke + "plinth_call" + outside,
 	"wraps":         broke + "plinth_call" + outside,
 	"eat":           "",
@@ -213,7 +213,7 @@ func TestHostileMessages(t *testing.T) {
 	for _, c := range []struct{ act, read, write string }{
 		{"unknown_code", "the unknown error code 200", "the unknown error code 200"},
 		{"bad_error", "the answer's error could not be read: error: the field at 0 is cut", "the answer's error could not be read: error: the field at 0 is cut; the write may have been applied"},
-		{"garbage", "get: the plugin's answer cannot be read: item: the field at 0 is cut", "apply: the plugin's answer cannot be read: apply answer: the field at 0 is cut"},
+		{"garbage", "get: invalid answer of the plugin: item: the field at 0 is cut", "apply: invalid answer of the plugin: apply answer: the field at 0 is cut"},
 	} {
 		key := []byte("!call:" + c.act)
 		if _, err := b.Get(context.Background(), key); !errors.Is(err, storage.ErrInternal) || err.Error() != hostiles+c.read {
@@ -255,14 +255,14 @@ func TestHostileOpen(t *testing.T) {
 		reason       string
 	}{
 		{"traps", "!open:trap", storage.Unavailable, "plinth_open: wasm error: unreachable"},
-		{"loops", "!open:loop", storage.Unavailable, "plinth_open: ran longer than its budget of 1.25s and was interrupted"},
-		{"recurses without a loop", "!open:twice", storage.Unavailable, "plinth_open: ran longer than its budget of 1.25s and was interrupted"},
+		{"loops", "!open:loop", storage.Unavailable, "plinth_open: exceeded limits.call (1.25s) and was interrupted"},
+		{"recurses without a loop", "!open:twice", storage.Unavailable, "plinth_open: exceeded limits.call (1.25s) and was interrupted"},
 		{"exits", "!open:exit7", storage.Unavailable, "plinth_open: the guest exited with code 7"},
 		{"answers an error", "!open:error", storage.Internal, "I cannot go on"},
-		{"answers a bare code", "!open:bare_error", storage.NoSpace, "plinth_open answered the bare code 18"},
-		{"answers no Info", "!open:no_item", storage.Unavailable, broke + "plinth_open answered no Info: info: the field at 0 is cut"},
+		{"answers a bare code", "!open:bare_error", storage.NoSpace, "plinth_open returned the bare code 18"},
+		{"answers no Info", "!open:no_item", storage.Unavailable, broke + "plinth_open returned no Info: info: the field at 0 is cut"},
 		{"answers outside of its memory", "!open:past_end", storage.Unavailable, broke + "plinth_open" + outside},
-		{"answers too much", "!open:oversize", storage.Unavailable, broke + "plinth_open answered 2097153 bytes, max_frame is 2097152"},
+		{"answers too much", "!open:oversize", storage.Unavailable, broke + "plinth_open returned 2097153 bytes, max_frame is 2097152"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := m.Open(context.Background(), []byte(`{"do": "`+c.config+`"}`))
@@ -280,10 +280,10 @@ func TestHostileBuffer(t *testing.T) {
 	for act, reason := range map[string]string{
 		"trap":        "plinth_buffer: wasm error: unreachable",
 		"loop":        "plinth_buffer: " + tooLong,
-		"bare_error":  broke + "plinth_buffer gave no buffer of 1200027 bytes",
-		"error":       broke + "plinth_buffer gave no buffer of 1200027 bytes",
-		"tiny":        broke + "plinth_buffer gave no buffer of 1200027 bytes",
-		"null_buffer": broke + "plinth_buffer gave no buffer of 1200027 bytes",
+		"bare_error":  broke + "plinth_buffer returned no buffer of 1200027 bytes",
+		"error":       broke + "plinth_buffer returned no buffer of 1200027 bytes",
+		"tiny":        broke + "plinth_buffer returned no buffer of 1200027 bytes",
+		"null_buffer": broke + "plinth_buffer returned no buffer of 1200027 bytes",
 		"two_gib":     broke + "the request buffer lies outside of the memory",
 		"oversize":    broke + "the request buffer lies outside of the memory",
 	} {
@@ -351,11 +351,11 @@ func TestRequestsBeyondTheGuestsLimits(t *testing.T) {
 func TestHostileClose(t *testing.T) {
 	for act, reason := range map[string]string{
 		"trap":       "plinth_close: wasm error: unreachable",
-		"loop":       "plinth_close: ran longer than its budget of 1.25s and was interrupted",
+		"loop":       "plinth_close: exceeded limits.call (1.25s) and was interrupted",
 		"exit7":      "plinth_close: the guest exited with code 7",
-		"bare_error": "plinth_close answered the bare code 18",
+		"bare_error": "plinth_close returned the bare code 18",
 		"error":      "I cannot go on",
-		"two_gib":    broke + "plinth_close answered 2147483647 bytes, max_frame is 2097152",
+		"two_gib":    broke + "plinth_close returned 2147483647 bytes, max_frame is 2097152",
 	} {
 		t.Run(act, func(t *testing.T) {
 			b, neighbours := hostile(t, `{"do": "!close:`+act+`"}`, hostileOptions)

@@ -76,7 +76,7 @@ func (m *Module) open(ctx context.Context, config []byte, now int64) (_ *instanc
 		return nil, err
 	}
 	if err := abi.DecodeInfo(answer, &in.info); err != nil {
-		return nil, in.garbage("plinth_open answered no Info: %v", err)
+		return nil, in.garbage("plinth_open returned no Info: %v", err)
 	}
 	if err := answers.Info(&in.info); err != nil {
 		return nil, in.garbage("plinth_open: %v", err)
@@ -190,7 +190,7 @@ func (in *instance) room(n int) ([]byte, error) {
 		}
 		ptr, size, isErr := abi.UnpackResult(in.stack[0])
 		if isErr || size < uint32(n) {
-			return nil, in.garbage("plinth_buffer gave no buffer of %d bytes", n)
+			return nil, in.garbage("plinth_buffer returned no buffer of %d bytes", n)
 		}
 		in.request, in.capacity, in.asked = ptr, size, n
 	}
@@ -224,14 +224,14 @@ func (in *instance) guarded(f api.Function, slots, frames int) error {
 func (in *instance) answer(what string, result uint64) ([]byte, error) {
 	ptr, n, isErr := abi.UnpackResult(result)
 	if isErr && ptr == 0 {
-		return nil, &storage.Error{Code: codeOf(n), Msg: fmt.Sprintf("%s answered the bare code %d", what, n)}
+		return nil, &storage.Error{Code: codeOf(n), Msg: fmt.Sprintf("%s returned the bare code %d", what, n)}
 	}
 	if int64(n) > int64(in.m.opts.MaxFrame) {
-		return nil, in.garbage("%s answered %d bytes, max_frame is %d", what, n, in.m.opts.MaxFrame)
+		return nil, in.garbage("%s returned %d bytes, max_frame is %d", what, n, in.m.opts.MaxFrame)
 	}
 	view, ok := in.guest.Memory().Read(ptr, n)
 	if !ok {
-		return nil, in.garbage("%s answered bytes outside of its memory", what)
+		return nil, in.garbage("%s returned bytes outside of its memory", what)
 	}
 	if isErr {
 		return nil, answers.Clean(abi.DecodeError(view))
@@ -253,7 +253,7 @@ func (in *instance) trapped(what string, times int, err error) error {
 	reason := firstLine(err.Error())
 	switch {
 	case errors.As(err, &exit) && exit.ExitCode() == sys.ExitCodeDeadlineExceeded:
-		reason = fmt.Sprintf("ran longer than its budget of %s and was interrupted", time.Duration(times)*in.m.opts.Call)
+		reason = fmt.Sprintf("exceeded limits.call (%s) and was interrupted", time.Duration(times)*in.m.opts.Call)
 	case errors.As(err, &exit):
 		reason = fmt.Sprintf("the guest exited with code %d", exit.ExitCode())
 	}

@@ -66,10 +66,29 @@ func (r *wasmReader) instruction() (k instructionKind, callee uint32) {
 	case op == 0xFD:
 		r.vector()
 	default:
-		r.fail()
+		r.refuse(proposal(op))
 	}
 	return opPlain, 0
 }
+
+// proposal returns the feature beyond WebAssembly 2.0 that an opcode belongs to, or "".
+func proposal(op byte) string {
+	switch {
+	case op >= 0x06 && op <= 0x0A, op == 0x18, op == 0x19, op == 0x1F:
+		return "exceptions (the exception-handling proposal)"
+	case op == 0x12, op == 0x13:
+		return "tail calls (the tail-call proposal)"
+	case op == 0x14, op == 0x15, op >= 0xD3 && op <= 0xD6:
+		return "typed references (the function-references proposal)"
+	case op == 0xFB:
+		return "garbage-collected types (the gc proposal)"
+	case op == 0xFE:
+		return atomics
+	}
+	return ""
+}
+
+const atomics = "atomics (the threads proposal)"
 
 // bulk is the rest of an instruction that begins with 0xFC.
 func (r *wasmReader) bulk() instructionKind {
@@ -106,7 +125,7 @@ func (r *wasmReader) vector() {
 		r.leb(5)
 		r.byte()
 	case op > 255:
-		r.fail()
+		r.refuse("relaxed vector instructions (the relaxed-simd proposal)")
 	}
 }
 

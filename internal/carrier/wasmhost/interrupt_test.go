@@ -60,7 +60,7 @@ func TestInterruptsWithoutLoops(t *testing.T) {
 			b := openModule(t, load(t, newRuntime(t), c.w.bytes(), o), "")
 			start := time.Now()
 			_, err := b.Get(context.Background(), []byte("k"))
-			if want := "plugin acme: plinth_call: ran longer than its budget of 100ms and was interrupted"; err == nil || err.Error() != want {
+			if want := "plugin acme: plinth_call: exceeded limits.call (100ms) and was interrupted"; err == nil || err.Error() != want {
 				t.Errorf("%v, want %s", err, want)
 			}
 			if took := time.Since(start); took > 10*time.Second {
@@ -138,10 +138,10 @@ func TestTablesAreBounded(t *testing.T) {
 		by   uint64
 		want string
 	}{
-		{1000, "plugin acme: plinth_call answered the bare code 2"},
-		{1<<20 - 1, "plugin acme: plinth_call answered the bare code 2"},
-		{1 << 20, "plugin acme: plinth_call answered the bare code 3"},
-		{1<<31 - 1, "plugin acme: plinth_call answered the bare code 3"},
+		{1000, "plugin acme: plinth_call returned the bare code 2"},
+		{1<<20 - 1, "plugin acme: plinth_call returned the bare code 2"},
+		{1 << 20, "plugin acme: plinth_call returned the bare code 3"},
+		{1<<31 - 1, "plugin acme: plinth_call returned the bare code 3"},
 	} {
 		b := openModule(t, load(t, newRuntime(t), grow(c.by).bytes(), wasmhost.Options{Name: "acme", Log: slog.New(slog.DiscardHandler)}), "")
 		var before, after runtime.MemStats

@@ -125,13 +125,13 @@ func TestRestartFails(t *testing.T) {
 	trap(t, b) // one that claims TTL in this second, does not start in the next, and claims less in the third
 	clock.advance(time.Second)
 	_, err := b.Get(ctx, []byte("k"))
-	want := hostiles + "the plugin has failed and is being restarted: plinth_open answered the bare code 18; before that: plinth_call: wasm error: unreachable, retry after "
+	want := hostiles + "the plugin has failed and is being restarted: plinth_open returned the bare code 18; before that: plinth_call: wasm error: unreachable, retry after "
 	if !errors.Is(err, storage.ErrUnavailable) || !strings.HasPrefix(err.Error(), want) || storage.AsError(err).RetryAfter == 0 {
 		t.Errorf("%v, want %s", err, want)
 	}
 	clock.advance(time.Second)
 	_, err = b.Get(ctx, []byte("k"))
-	want = hostiles + "the plugin has failed and is being restarted: restarted with fewer capabilities than before: it lacks expiry_on_read; before that: plinth_call: wasm error: unreachable, retry after "
+	want = hostiles + "the plugin has failed and is being restarted: restarted with fewer capabilities than before, without expiry_on_read; before that: plinth_call: wasm error: unreachable, retry after "
 	if !errors.Is(err, storage.ErrUnavailable) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
 	}

@@ -106,7 +106,7 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 		attributes: []attribute.KeyValue{attribute.String("plinth.plugin", o.Name)}}
 	m.spans = carrier.NewSpans(o.Tracer, scope, "wasm", o.Name)
 	if want := strings.ToLower(o.SHA256); want != "" && want != m.digest {
-		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "the module's SHA-256 is %s, the configuration demands %s", m.digest, want))
+		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "the module's SHA-256 is %s, but the configuration requires %s", m.digest, want))
 	}
 	if len(binary) > MaxModule {
 		return nil, o.wrap(storage.LimitError(storage.SizeLimit, "module bytes", MaxModule, int64(len(binary))))
@@ -115,16 +115,16 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "not a WebAssembly module: it does not begin with the bytes 00 61 73 6d"))
 	}
 	if string(binary[4:8]) != "\x01\x00\x00\x00" {
-		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "not a core WebAssembly module of version 1, but % x: components are not taken", binary[4:8]))
+		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "WebAssembly components are not supported (version % x): build a core module (for example wasm32-wasip1)", binary[4:8]))
 	}
 	if binary, err = guard(binary, !o.Trusted, o.Isolated); err != nil {
 		return nil, o.wrap(err)
 	}
 	if m.engine, err = r.compile(ctx, binary, &o); err != nil {
 		if strings.Contains(err.Error(), "section memory: min") {
-			return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "limits.memory is %d bytes, the module begins with more: %v", o.Memory, err))
+			return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "limits.memory is %d bytes, but the module starts with more: %v", o.Memory, err))
 		}
-		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "the module cannot be compiled: %v", err))
+		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "compile module: %v", err))
 	}
 	defer func() {
 		if err != nil {
@@ -160,11 +160,11 @@ func (o *Options) complete() error {
 	}
 	switch {
 	case o.Trusted && o.SHA256 == "" && !o.BuiltIn:
-		return storage.Errorf(storage.InvalidArgument, "trust needs a sha256 pin")
+		return storage.Errorf(storage.InvalidArgument, "trust requires sha256")
 	case o.Trusted && o.Call != 0:
-		return storage.Errorf(storage.InvalidArgument, "trust excludes a call budget: a trusted guest cannot be interrupted")
+		return storage.Errorf(storage.InvalidArgument, "trust: trusted cannot be combined with limits.call: trusted modules are not interruptible")
 	case o.Call < 0:
-		return storage.Errorf(storage.InvalidArgument, "the call budget is negative")
+		return storage.Errorf(storage.InvalidArgument, "limits.call must not be negative")
 	case !o.Trusted && o.Call == 0:
 		o.Call = DefaultCall
 	}

@@ -32,7 +32,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		return "m" + string(abi.AppendPage(nil, &p))
 	}
 	keys := [][]byte{[]byte("a"), []byte("b"), []byte("b"), []byte("c")}
-	const notAsked = "plugin parrot: get_many: the plugin's answer cannot be read: items that were not asked for, or not in that order"
+	const notAsked = "plugin parrot: get_many: invalid answer of the plugin: items that were not requested, or in another order"
 	for _, c := range []struct {
 		name, answer, want string
 	}{
@@ -44,7 +44,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		{"one too often", items(item("a", "1"), item("a", "1")), notAsked},
 		{"in another order", items(item("c", "3"), item("a", "1")), notAsked},
 		{"more than asked for", items(item("a", "1"), item("b", "2"), item("b", "2"), item("c", "3"), item("c", "3")), notAsked},
-		{"cut", items(item("a", "1"))[:4], "plugin parrot: get_many: the plugin's answer cannot be read: items: the field at 0 is cut"},
+		{"cut", items(item("a", "1"))[:4], "plugin parrot: get_many: invalid answer of the plugin: items: the field at 0 is cut"},
 	} {
 		tell(t, b, c.answer)
 		got, err := b.GetMany(ctx, keys)
@@ -53,8 +53,8 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		}
 	}
 
-	const unread = "plugin parrot: scan: the plugin's answer cannot be read: "
-	const outsideRange, back = unread + "items outside of the range, or not in its order", unread + "it would go on where it has been"
+	const unread = "plugin parrot: scan: invalid answer of the plugin: "
+	const outsideRange, back = unread + "items outside of the range, or not in its order", unread + "next does not advance"
 	forward := storage.Query{Start: []byte("b"), End: []byte("y"), Limit: 3}
 	backward := forward
 	backward.Reverse = true
@@ -72,7 +72,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 		{"after the range", forward, page("none", item("y", "1")), outsideRange},
 		{"not in order", forward, page("none", item("d", "1"), item("c", "1")), outsideRange},
 		{"one twice", forward, page("none", item("d", "1"), item("d", "1")), outsideRange},
-		{"too many", forward, page("none", item("c", "1"), item("d", "1"), item("e", "1"), item("f", "1")), unread + "more items than asked for"},
+		{"too many", forward, page("none", item("c", "1"), item("d", "1"), item("e", "1"), item("f", "1")), unread + "more items than requested"},
 		{"goes on at the start", forward, page("b"), back},
 		{"goes on before the start", forward, page("a"), back},
 		{"goes on at the empty key", forward, page(""), back},
@@ -95,7 +95,7 @@ func TestAnswersThatDoNotFit(t *testing.T) {
 
 	tell(t, b, "m\x08")
 	_, err := b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Delete([]byte("k"))}})
-	if want := "plugin parrot: apply: the plugin's answer cannot be read: apply answer: the field at 0 is cut"; !errors.Is(err, storage.ErrOutcomeUnknown) || err.Error() != want {
+	if want := "plugin parrot: apply: invalid answer of the plugin: apply answer: the field at 0 is cut"; !errors.Is(err, storage.ErrOutcomeUnknown) || err.Error() != want {
 		t.Errorf("apply: %v, want %s", err, want)
 	}
 	for answer, want := range map[string]storage.Status{"m": storage.Unhealthy, "m\x08\x01": storage.Healthy, "m\x08\x02": storage.Degraded, "m\x08\x63": storage.Unhealthy} {

@@ -56,7 +56,7 @@ func NewRuntime(_ context.Context, cacheDir string) (*Runtime, error) {
 // where it cannot be read or written, that is logged, and the module compiled.
 func (r *Runtime) compile(ctx context.Context, binary []byte, o *Options) (*engine, error) {
 	if r.unkept != nil {
-		r.warned.Do(func() { o.Log.Warn("compiled code cannot be kept: every start compiles", "error", r.unkept) })
+		r.warned.Do(func() { o.Log.Warn("cannot cache compiled code: every start compiles", "error", r.unkept) })
 	}
 	dir, elsewhere := r.dir, r.compiler != nil && !o.Trusted
 	if dir == "" && elsewhere {
@@ -73,20 +73,20 @@ func (r *Runtime) compile(ctx context.Context, binary []byte, o *Options) (*engi
 	k := keptIn(dir, binary, o.Trusted)
 	whole, damaged, err := k.verify()
 	if damaged {
-		o.Log.Warn("compiled code in the cache was damaged: it was removed, and the module is compiled again", "folder", k.dir)
+		o.Log.Warn("damaged compiled code was removed from the cache; compiling the module again", "folder", k.dir)
 	}
 	if err == nil && elsewhere && !whole {
 		if err := r.elsewhere(ctx, binary, o, k.dir); errors.Is(err, storage.ErrInvalidArgument) {
 			return nil, err
 		} else if err != nil {
-			o.Log.Warn("the module is compiled in this process: no other could", "error", err)
+			o.Log.Warn("compiling the module in this process, because another process failed", "error", err)
 		}
 	}
 	if err == nil {
 		var e *engine
 		if e, err = compile(ctx, binary, o, k.dir); err == nil {
 			if err := k.list(); err != nil {
-				o.Log.Warn("compiled code cannot be kept: the next start compiles again", "error", err)
+				o.Log.Warn("cannot cache compiled code: the next start compiles again", "error", err)
 			}
 			return e, nil
 		}
@@ -94,7 +94,7 @@ func (r *Runtime) compile(ctx context.Context, binary []byte, o *Options) (*engi
 	// It may be the cache, or the module.
 	e, failed := compile(ctx, binary, o, "")
 	if failed == nil {
-		o.Log.Warn("compiled code cannot be kept: every start compiles", "error", err)
+		o.Log.Warn("cannot cache compiled code: every start compiles", "error", err)
 	}
 	return e, failed
 }
@@ -109,7 +109,7 @@ func CheckCacheDir(dir string) error {
 		return fmt.Errorf("compilation cache: %w", err)
 	}
 	if err := private.Dir(dir); err != nil {
-		return fmt.Errorf("compilation cache: %w: it holds native code that is run as it is found", err)
+		return fmt.Errorf("compilation cache: %w: it contains native code that is executed unchecked", err)
 	}
 	return nil
 }

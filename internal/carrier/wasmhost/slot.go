@@ -221,11 +221,11 @@ func (s *slot) call(todo []*request) (n int, begun bool, broken error) {
 		f, after, err := abi.ReadFrame(rest, in.m.opts.MaxFrame)
 		switch {
 		case err != nil:
-			return n, true, in.garbage("answer %d cannot be read: %v", n, err)
+			return n, true, in.garbage("answer %d is unreadable: %v", n, err)
 		case n == len(todo):
 			return n, true, in.garbage("more answers than the %d requests", n)
 		case f.ID != uint32(n):
-			return n, true, in.garbage("answer %d is to request %d", n, f.ID)
+			return n, true, in.garbage("answer %d has the id %d", n, f.ID)
 		}
 		todo[n].answered(f)
 		rest = after
