@@ -12,7 +12,7 @@ import (
 )
 
 func unknownOp(g *guest) error {
-	for _, op := range []abi.Op{0, 6, 99, 255} {
+	for _, op := range []abi.Op{0, 8, 99, 255} {
 		if err := g.refused(fmt.Sprintf("op %d", op), op, []byte("anything"), storage.Unsupported); err != nil {
 			return err
 		}
