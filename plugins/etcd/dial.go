@@ -124,6 +124,9 @@ func (b *Backend) greet(ctx context.Context) error {
 			return sdk.ConfigErrorf(path, "the member at %s runs etcd %.20q, it must be %d.%d or later", b.config.Endpoints[a.at], a.status.Version, oldMajor, oldMinor)
 		}
 		b.cluster = a.status.Header.ClusterId
+		if !tellsProgress(a.status.Version) {
+			b.info.Caps &^= storage.CapChanges
+		}
 		return nil
 	}
 	return first
@@ -137,6 +140,17 @@ func (b *Backend) status(ctx context.Context, endpoint string) (*pb.StatusRespon
 	}
 	defer conn.Close()
 	return pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
+}
+
+// firstWithProgress is the first server whose watches tell no progress before they have sent
+// what there is: those before might have a follower miss changes.
+const firstWithProgress = "3.5.8"
+
+// tellsProgress reports whether a version is that, or a later one.
+func tellsProgress(version string) bool {
+	var major, minor, patch int
+	n, _ := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch)
+	return n == 3 && (major > 3 || major == 3 && (minor > 5 || minor == 5 && patch >= 8))
 }
 
 // tooOld reports whether a version is of a server that is not supported.

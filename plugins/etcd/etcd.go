@@ -46,11 +46,14 @@ type Backend struct {
 	identity    string // what the marker says
 	born        int64  // the revision at which it was put
 	leases      leases
+	tail        tail
 	weight      atomic.Int64 // bytes of an item, about: see steps
 	answer      int          // the most bytes of a page
 
 	calls   sync.RWMutex // held to read by calls
 	closed  atomic.Bool
+	living  context.Context // until it is closed
+	end     context.CancelFunc
 	closing sync.Once
 	ended   sync.WaitGroup // what runs beside the calls
 }
@@ -81,7 +84,7 @@ func (c *Config) Info() storage.Info {
 	write := int(c.MaxRequest) - ownBytes - ops*(opExtra+len(c.Prefix))
 	return storage.Info{Name: "etcd", Version: "1",
 		Caps: storage.CapVersions | storage.CapTTL | storage.CapExpiryOnRead | storage.CapAtomic | storage.CapCheckOnly | storage.CapRangeCheck |
-			storage.CapOrdered | storage.CapReverse | storage.CapSnapshotScan | storage.CapSnapshotGet | storage.CapDurable | storage.CapIdempotent,
+			storage.CapOrdered | storage.CapReverse | storage.CapSnapshotScan | storage.CapSnapshotGet | storage.CapDurable | storage.CapIdempotent | storage.CapChanges,
 		Limits: storage.Limits{Key: mostKey, Value: write - mostKey, Ops: ops, WriteBytes: write, GetKeys: mostGets,
 			TTLPrecision: time.Millisecond, IDWindow: time.Duration(c.IDWindow)},
 	}
@@ -100,11 +103,15 @@ func Open(ctx context.Context, env sdk.Env) (storage.Backend, error) {
 		b.answer = min(b.answer, env.MaxMessage/2)
 	}
 	b.weight.Store(firstWeight)
+	b.tail.b = b
+	b.living, b.end = context.WithCancel(context.Background())
 	if err := b.dial(ctx); err != nil {
+		b.end()
 		return nil, err
 	}
 	b.leases.init(b)
 	if err := b.claim(ctx); err != nil {
+		b.end()
 		_ = b.client.Close() // nothing was done with it
 		return nil, named("open", err)
 	}
@@ -148,6 +155,7 @@ func (b *Backend) leave() { b.calls.RUnlock() }
 // connections. It is idempotent.
 func (b *Backend) Close(ctx context.Context) error {
 	b.closed.Store(true)
+	b.end()
 	idle := make(chan struct{})
 	go func() {
 		b.calls.Lock() // waits for the calls

@@ -39,7 +39,7 @@ func TestConformanceUnderTheDefaultPipeline(t *testing.T) {
 		Clock:  clock,
 		Open:   func(ctx context.Context) (storage.Backend, error) { prefix = aPrefix(); return start(ctx) },
 		Reopen: start,
-	})
+	}, lateExpiries())
 }
 
 func defaultPipeline(below storage.Backend, clock *storagetest.Clock) (storage.Backend, error) {

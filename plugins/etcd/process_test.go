@@ -73,7 +73,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 			last.Kill()
 			return start(ctx)
 		},
-	})
+	}, lateExpiries())
 }
 
 // A trial asks no cluster, and reports what is wrong with the configuration at its place.

@@ -1,0 +1,327 @@
+//go:build unix
+
+package etcd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// apply does ops, again as long as the cluster is away.
+func apply(t *testing.T, b *Backend, ops ...storage.Op) uint64 {
+	t.Helper()
+	w := &storage.WriteSet{Ops: ops}
+	for i := range w.ID {
+		w.ID[i] = byte(rand.IntN(256))
+	}
+	for end := time.Now().Add(30 * time.Second); ; {
+		version, err := b.Apply(context.Background(), w)
+		if err == nil {
+			return version
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// changesAfter are all changes after a version, up to the present.
+func changesAfter(t *testing.T, b *Backend, q storage.ChangeQuery) (all []storage.Change, next uint64) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; {
+		page, err := b.Changes(t.Context(), q)
+		switch {
+		case err != nil && storage.CodeOf(err) == storage.Unavailable && time.Now().Before(end):
+			continue
+		case err != nil:
+			t.Fatalf("after %d: %v", q.After, err)
+		}
+		for i, c := range page.Changes {
+			if c.Version <= q.After || c.Version > page.Next || i > 0 && c.Version < page.Changes[i-1].Version {
+				t.Fatalf("a change of version %d on a page after %d to %d", c.Version, q.After, page.Next)
+			}
+		}
+		if all = append(all, page.Changes...); len(page.Changes) == 0 {
+			return all, page.Next
+		}
+		q.After = page.Next
+	}
+}
+
+func stateOf(t *testing.T, b *Backend, q storage.Query) (map[string]string, uint64) {
+	t.Helper()
+	all, version := map[string]string{}, uint64(0)
+	for {
+		page, err := b.Scan(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range page.Items {
+			all[string(it.Key)] = string(it.Value)
+		}
+		if q.AtVersion, version = page.Version, page.Version; page.Next == nil {
+			return all, version
+		}
+		q.Start = page.Next
+	}
+}
+
+func replayed(state map[string]string, changes []storage.Change) map[string]string {
+	for _, c := range changes {
+		switch c.Kind {
+		case storage.ChangePut:
+			state[string(c.Key)] = string(c.Value)
+		case storage.ChangeDeleteRange:
+			maps.DeleteFunc(state, func(k, _ string) bool { return storage.InRange([]byte(k), c.Key, c.End) })
+		default:
+			delete(state, string(c.Key))
+		}
+	}
+	return state
+}
+
+// The changes after any version that a scan has seen, done to what it saw, are what there is
+// now: whether they are recent, or from before anybody followed.
+func TestChangesLeadToTheState(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	prefix := aPrefix()
+	b := c.open(t, prefix)
+	type seen struct {
+		q       storage.Query
+		state   map[string]string
+		version uint64
+	}
+	var all []seen
+	key := func() []byte { return fmt.Appendf(nil, "%c", 'a'+rand.IntN(6)) }
+	for i := range 60 {
+		var ops []storage.Op
+		for range 1 + rand.IntN(4) {
+			switch rand.IntN(5) {
+			case 0:
+				ops = append(ops, storage.Delete(key()))
+			case 1:
+				ops = append(ops, storage.Op{Kind: storage.OpDeleteRange, Key: key(), End: key()})
+			default:
+				ops = append(ops, storage.Put(key(), fmt.Append(nil, i)))
+			}
+		}
+		apply(t, b, ops...)
+		s := seen{q: storage.Query{Start: key()}}
+		if i%2 == 0 {
+			s.q.End = key()
+		}
+		s.state, s.version = stateOf(t, b, s.q)
+		all = append(all, s)
+		if i == 30 { // from here on there is a tail
+			if _, err := b.Changes(t.Context(), storage.ChangeQuery{After: s.version}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	other := c.open(t, prefix) // has no tail
+	for _, b := range []*Backend{b, other} {
+		for i, s := range all {
+			if b == other && i%12 > 0 { // each page there has a watch of its own
+				continue
+			}
+			changes, _ := changesAfter(t, b, storage.ChangeQuery{Start: s.q.Start, End: s.q.End, After: s.version, Limit: rand.IntN(3)})
+			want, _ := stateOf(t, b, s.q)
+			if got := replayed(maps.Clone(s.state), changes); !maps.Equal(got, want) {
+				t.Fatalf("after %d: %v, want %v; by %+v", s.version, got, want, changes)
+			}
+		}
+	}
+	changes, _ := changesAfter(t, other, storage.ChangeQuery{}) // from the first of all
+	want, now := stateOf(t, other, storage.Query{})
+	if got := replayed(map[string]string{}, changes); !maps.Equal(got, want) {
+		t.Errorf("from the beginning: %v, want %v", got, want)
+	}
+	for _, c := range changes {
+		if len(c.Key) != 1 {
+			t.Errorf("a key of the store's own: %q", c.Key)
+		}
+	}
+	if _, err := b.Changes(t.Context(), storage.ChangeQuery{After: now + 1000}); !errors.Is(err, storage.ErrVersionGone) {
+		t.Errorf("of the future: %v", err)
+	}
+	page, err := b.Changes(t.Context(), storage.ChangeQuery{FromNow: true})
+	if err != nil || page.Next < now || len(page.Changes) > 0 {
+		t.Errorf("from now: %+v, %v", page, err)
+	}
+	if _, err := b.kv.Compact(t.Context(), &pb.CompactionRequest{Revision: int64(now), Physical: true}); err != nil {
+		t.Fatal(err)
+	}
+	third := c.open(t, prefix)
+	if _, err := third.Changes(t.Context(), storage.ChangeQuery{After: all[0].version}); !errors.Is(err, storage.ErrVersionGone) {
+		t.Errorf("what was compacted: %v", err)
+	}
+	if changes, _ := changesAfter(t, third, storage.ChangeQuery{After: now}); len(changes) != 0 {
+		t.Errorf("after the present: %+v", changes)
+	}
+}
+
+// A revision that is larger than a message comes whole.
+func TestChangesOfALargeRevision(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	prefix := aPrefix()
+	b := c.open(t, prefix)
+	const n = 6000
+	value := bytes.Repeat([]byte("x"), 1000)
+	for i := 0; i < n; i += 100 {
+		var ops []storage.Op
+		for j := range 100 {
+			ops = append(ops, storage.Put(fmt.Appendf(nil, "%05d", i+j), value))
+		}
+		apply(t, b, ops...)
+	}
+	page, err := b.Changes(t.Context(), storage.ChangeQuery{FromNow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := apply(t, b, storage.Op{Kind: storage.OpDeleteRange, Key: []byte("0")})
+	for _, b := range []*Backend{b, c.open(t, prefix)} {
+		got, err := b.Changes(t.Context(), storage.ChangeQuery{After: page.Next, Limit: 1})
+		if err != nil || len(got.Changes) != n || got.Next != version || got.Changes[n-1].Version != version {
+			t.Fatalf("%d changes to %d, want %d to %d (%v)", len(got.Changes), got.Next, n, version, err)
+		}
+	}
+}
+
+// What the cluster collects by its lease has expired.
+func TestChangesOfLeases(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	b := c.open(t, aPrefix(), func(m map[string]any) { m["grace"] = "10s" })
+	version := apply(t, b, storage.Op{Kind: storage.OpPut, Key: []byte("k"), Value: []byte("v"), ExpiresAt: time.Now().Add(time.Second)},
+		storage.Op{Kind: storage.OpPut, Key: []byte("deleted"), ExpiresAt: time.Now().Add(time.Hour)})
+	deleted := apply(t, b, storage.Delete([]byte("deleted")))
+	var got []storage.Change
+	for q := (storage.ChangeQuery{After: version, Wait: time.Minute}); len(got) < 2; {
+		page, err := b.Changes(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, q.After = append(got, page.Changes...), page.Next
+	}
+	if got[0].Kind != storage.ChangeDelete || got[0].Version != deleted || got[1].Kind != storage.ChangeExpired || string(got[1].Key) != "k" || got[1].Version <= deleted {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Who waits hears of a change at once, also of another host's, and of the end.
+func TestChangesAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1)
+	prefix := aPrefix()
+	b, other := c.open(t, prefix), c.open(t, prefix)
+	page, err := b.Changes(t.Context(), storage.ChangeQuery{FromNow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, q := page.Next, storage.ChangeQuery{Start: []byte("k"), Wait: time.Minute}
+	for i := range 20 {
+		type answer struct {
+			page storage.ChangePage
+			took time.Time
+			err  error
+		}
+		answers := make(chan answer, 1)
+		q.After = at
+		go func() {
+			page, err := b.Changes(t.Context(), q)
+			answers <- answer{page, time.Now(), err}
+		}()
+		time.Sleep(20 * time.Millisecond)
+		apply(t, other, storage.Put([]byte("a"), nil)) // out of its range
+		version := apply(t, other, storage.Put([]byte("k"), fmt.Append(nil, i)))
+		wrote := time.Now()
+		got := <-answers
+		if got.err != nil || len(got.page.Changes) != 1 || got.page.Next != version {
+			t.Fatalf("%+v, want %d", got, version)
+		}
+		if late := got.took.Sub(wrote); late > 2*time.Second {
+			t.Errorf("it hears of it after %s", late)
+		}
+		at = version
+	}
+	if page, err := b.Changes(t.Context(), storage.ChangeQuery{After: at, Wait: 20 * time.Millisecond}); err != nil || len(page.Changes) > 0 || page.Next < at {
+		t.Errorf("%+v, %v", page, err)
+	}
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() {
+			if _, err := b.Changes(context.Background(), storage.ChangeQuery{After: at, Wait: time.Hour}); !errors.Is(err, storage.ErrShuttingDown) {
+				t.Errorf("at the end: %v", err)
+			}
+		})
+	}
+	time.Sleep(50 * time.Millisecond)
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	all.Wait()
+}
+
+// Followers lose and repeat nothing where members are killed and come back.
+func TestChangesWhileMembersDie(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	prefix := aPrefix()
+	b, writer := c.open(t, prefix), c.open(t, prefix)
+	page, err := b.Changes(t.Context(), storage.ChangeQuery{FromNow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 300
+	var wrote sync.WaitGroup
+	wrote.Go(func() {
+		for i := range n {
+			apply(t, writer, storage.Put(fmt.Append(nil, i%7), fmt.Append(nil, i)))
+		}
+	})
+	killed := make(chan struct{})
+	go func() {
+		defer close(killed)
+		for i := range 3 {
+			time.Sleep(200 * time.Millisecond)
+			m := c.members[i]
+			m.stop(syscall.SIGKILL)
+			time.Sleep(300 * time.Millisecond)
+			m.start(t)
+			time.Sleep(time.Second)
+		}
+	}()
+	seen := 0
+	for q := (storage.ChangeQuery{After: page.Next, Wait: 10 * time.Second}); seen < n; {
+		page, err := b.Changes(t.Context(), q)
+		if err != nil {
+			if code := storage.CodeOf(err); code != storage.Unavailable && code != storage.Timeout {
+				t.Fatal(err)
+			}
+			continue
+		}
+		for _, c := range page.Changes {
+			if string(c.Value) != fmt.Sprint(seen) {
+				t.Fatalf("change %d is %q", seen, c.Value)
+			}
+			seen++
+		}
+		q.After = page.Next
+	}
+	wrote.Wait()
+	<-killed
+}
