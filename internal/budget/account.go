@@ -10,8 +10,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Account is what one request and its answer hold. It is one goroutine's at a time.
-// Nil counts nothing.
+// Account counts the memory of one request and its answer. Only one goroutine may use it
+// at a time. Nil counts nothing.
 type Account struct {
 	b      *Budget
 	key    any
@@ -27,11 +27,11 @@ type Account struct {
 	abandon func()
 }
 
-// Identity is the key of clients who show a certificate.
+// Identity is the key of clients with a certificate.
 func Identity(c *x509.Certificate) any { return sha256.Sum256(c.Raw) }
 
-// Take takes n bytes more and waits for room, though not for long: then the error is
-// Unavailable, with a time to try again. What no client can ever have is a SizeLimit.
+// Take adds n bytes, and waits for room for a short time. After that it returns
+// Unavailable, with a time to try again. More than any client may have is a SizeLimit.
 func (a *Account) Take(ctx context.Context, n int64) error {
 	if a == nil || n <= 0 {
 		return nil
@@ -62,8 +62,7 @@ func (a *Account) Take(ctx context.Context, n int64) error {
 	return nil
 }
 
-// Resize has the account hold n bytes, whatever it held before: less at once, more
-// as Take does.
+// Resize sets the account to n bytes: less takes effect at once, more as by Take.
 func (a *Account) Resize(ctx context.Context, n int64) error {
 	if a == nil {
 		return nil
@@ -79,14 +78,14 @@ func (a *Account) Resize(ctx context.Context, n int64) error {
 	return nil
 }
 
-// Give returns n bytes.
+// Give returns n bytes to the budget.
 func (a *Account) Give(n int64) {
 	if a != nil {
 		_ = a.Resize(context.Background(), max(a.held-n, 0)) // which needs no room
 	}
 }
 
-// Held is what the account holds, in bytes.
+// Held returns the bytes of the account.
 func (a *Account) Held() int64 {
 	if a == nil {
 		return 0
@@ -94,9 +93,9 @@ func (a *Account) Held() int64 {
 	return a.held
 }
 
-// Arrive says that the request begins to arrive. Where others wait for room and it is
-// too slow, abandon is called, once, which must not call the budget and has whoever
-// reads stop.
+// Arrive marks the start of the request's arrival. If others wait for room and it is too
+// slow, abandon is called once. abandon must not call the budget, and must stop the
+// reader.
 func (a *Account) Arrive(abandon func()) {
 	if a == nil {
 		return
@@ -104,8 +103,8 @@ func (a *Account) Arrive(abandon func()) {
 	a.begin(abandon, false)
 }
 
-// Leave says that an answer begins to leave. Where others wait for room and its caller
-// takes none of it, abandon is called, as for [Account.Arrive].
+// Leave marks the start of sending an answer. If others wait for room and the caller
+// reads none of it, abandon is called, as for [Account.Arrive].
 func (a *Account) Leave(abandon func()) {
 	if a == nil {
 		return
@@ -139,7 +138,8 @@ func (a *Account) Reading(wait func()) {
 	}
 }
 
-// Arrived says that it has arrived, or failed to. The error is that it was abandoned.
+// Arrived marks the end of the arrival, successful or not. It returns an error if the
+// request was abandoned.
 func (a *Account) Arrived() error {
 	if a == nil {
 		return nil
@@ -156,7 +156,7 @@ func (a *Account) Arrived() error {
 	return &storage.Error{Code: storage.Unavailable, RetryAfter: time.Second, Msg: "the request arrived too slowly while others waited for memory; nothing was applied"}
 }
 
-// Close returns all that is held. It is idempotent.
+// Close returns all bytes to the budget. It is idempotent.
 func (a *Account) Close() {
 	if a == nil || a.client == nil {
 		return

@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Default is the size of a budget where nobody says one, in bytes.
+// Default is the default size of a budget, in bytes.
 const Default = 512 << 20
 
 const (
@@ -27,7 +27,7 @@ const (
 	rate  = 256 << 10 // bytes per second
 )
 
-// Budget counts bytes. It is safe for concurrent use. Nil has no bound.
+// Budget limits bytes. It is safe for concurrent use. Nil has no limit.
 type Budget struct {
 	max, share int64
 
@@ -59,7 +59,7 @@ type waiter struct {
 	gone   bool // it is not to wait any more
 }
 
-// New is a budget of max bytes; 0: Default.
+// New returns a budget of max bytes; 0: Default.
 func New(max int64) *Budget {
 	if max <= 0 {
 		max = Default
@@ -67,8 +67,8 @@ func New(max int64) *Budget {
 	return &Budget{max: max, share: max / shares, clients: map[any]*client{}}
 }
 
-// Share is the most that one client can take, in bytes; 0: there is no bound. What
-// one request and its answer need has to be within it.
+// Share returns the maximum for one client, in bytes; 0: no limit. One request and its
+// answer must fit into it.
 func (b *Budget) Share() int64 {
 	if b == nil {
 		return 0
@@ -76,7 +76,7 @@ func (b *Budget) Share() int64 {
 	return b.share
 }
 
-// Stats are what a budget counts.
+// Stats are the counters of a budget.
 type Stats struct {
 	Max, Used int64 // bytes
 	Waiting   int   // for room
@@ -84,7 +84,7 @@ type Stats struct {
 	Abandoned int64 // requests that arrived too slowly while others waited
 }
 
-// Stats counts.
+// Stats returns the counters.
 func (b *Budget) Stats() Stats {
 	if b == nil {
 		return Stats{}
@@ -94,8 +94,8 @@ func (b *Budget) Stats() Stats {
 	return Stats{b.max, b.used, b.waiting, b.refused, b.abandoned}
 }
 
-// Open is an account of a client, which is known by a comparable key. The caller
-// closes it.
+// Open returns an account of a client, which is identified by a comparable key. The
+// caller closes it.
 func (b *Budget) Open(key any) *Account {
 	if b == nil {
 		return nil

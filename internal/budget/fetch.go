@@ -6,7 +6,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// ItemBytes is what an item takes, with what it takes to keep it.
+// ItemBytes returns the memory of an item, including overhead.
 func ItemBytes(it *storage.Item) int64 { return int64(len(it.Key)+len(it.Value)) + itemBytes }
 
 const itemBytes = 128

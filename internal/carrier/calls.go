@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Message is what a call asks. Of its fields, that of its op has the question.
+// Message is the argument of a call. Only the field of its op is set.
 type Message struct {
 	Keys    [][]byte            // of get_many
 	Query   storage.Query       // of scan
@@ -17,7 +17,7 @@ type Message struct {
 	Probe   storage.Probe       // of health
 }
 
-// Append appends m, of op, as the ABI has it.
+// Append appends m, for op, in the encoding of the ABI.
 func (m *Message) Append(dst []byte, op abi.Op) []byte {
 	switch op {
 	case abi.OpGetMany:
@@ -34,7 +34,7 @@ func (m *Message) Append(dst []byte, op abi.Op) []byte {
 	return dst
 }
 
-// Fits refuses a request frame of n bytes where most are taken. Of a get_many fewer keys
+// Fits refuses a request frame of n bytes if it exceeds most. For a get_many, fewer keys
 // may fit.
 func Fits(op abi.Op, n, most int) error {
 	switch {
@@ -46,7 +46,7 @@ func Fits(op abi.Op, n, most int) error {
 	return storage.LimitError(storage.SizeLimit, "request frame", int64(most), int64(n))
 }
 
-// Wrap is err as the plugin's of that name. That a key is not there is nobody's.
+// Wrap returns err with the plugin of that name as its layer. An absent key has no layer.
 func Wrap(name string, err error) error {
 	if storage.CodeOf(err) == storage.NotFound {
 		return err
@@ -60,8 +60,8 @@ func Wrap(name string, err error) error {
 	return &own
 }
 
-// Unreadable is the error of an answer whose frame was well and whose message is not.
-// What became of an apply, nobody knows then.
+// Unreadable returns the error for an answer with a valid frame and an invalid message.
+// The outcome of an apply is then unknown.
 func Unreadable(op abi.Op, err error) error {
 	e := &storage.Error{Code: storage.Internal, Op: op.String(), Msg: "invalid answer of the plugin: " + err.Error()}
 	if op == abi.OpApply {
@@ -70,7 +70,7 @@ func Unreadable(op abi.Op, err error) error {
 	return e
 }
 
-// Admits refuses a restart that can do less than what was checked.
+// Admits refuses a restart with fewer capabilities than before.
 func Admits(before, now storage.Caps) error {
 	if now.Has(before) {
 		return nil
@@ -80,23 +80,23 @@ func Admits(before, now storage.Caps) error {
 
 // Asked is a backend whose plugin answers messages.
 type Asked interface {
-	// Ask has the plugin answer m. The answer is the caller's own; an error is the
-	// backend's, as it is to be returned.
+	// Ask sends m to the plugin and returns its answer, which the caller owns, or the
+	// backend's error, which is returned unchanged.
 	Ask(ctx context.Context, op abi.Op, m Message) ([]byte, error)
-	// Known is what the plugin said of itself last. It does not change.
+	// Known returns the plugin's last Info, which is immutable.
 	Known() *storage.Info
 	Watched
 }
 
-// Calls are the calls of a backend whose plugin answers messages: all but Get, whose
-// way is each carrier's own. The items of an answer share one copy of it.
+// Calls has the calls of a backend whose plugin answers messages, except Get, which each
+// carrier implements in its own way. The items of an answer share one copy of it.
 type Calls struct {
 	To Asked
 	// Followers wait for changes. Nobody copies it.
 	Followers *Followers
 }
 
-// GetMany asks the plugin.
+// GetMany calls the plugin.
 func (c Calls) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	limits := &c.To.Known().Limits
 	if err := limits.CheckGetKeys(len(keys)); err != nil {
@@ -114,7 +114,7 @@ func (c Calls) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, erro
 	return items, nil
 }
 
-// Scan asks the plugin.
+// Scan calls the plugin.
 func (c Calls) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	if err := q.Validate(); err != nil {
 		return storage.Page{}, c.To.Wrap(err)
@@ -158,7 +158,7 @@ func (c Calls) changes(ctx context.Context, q storage.ChangeQuery) (storage.Chan
 	return page, nil
 }
 
-// Apply asks the plugin, after what can be checked here has been.
+// Apply calls the plugin, after checks that need no plugin.
 func (c Calls) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	info := c.To.Known()
 	if err := w.Validate(info); err != nil {

@@ -23,15 +23,15 @@ const (
 	Native  = "native"  // Go that this program has linked in
 )
 
-// Carrier is one plugin, run or reached in one way. It is safe for concurrent use.
+// Carrier runs or reaches one plugin. It is safe for concurrent use.
 type Carrier interface {
-	// Kind is how its backends are reached: [Wasm] and the like.
+	// Kind returns how its backends are reached: [Wasm] and the like.
 	Kind() string
-	// Shared reports whether others may write to its backends, past this host.
+	// Shared reports whether others may write to its backends without going through this
+	// host.
 	Shared() bool
-	// Open makes the backend of a store. An error about the backend's own
-	// configuration has the field in its ConfigPath; one about the plugin is a
-	// [FieldError].
+	// Open makes the backend of a store. An error about the backend's own configuration
+	// has the field in its ConfigPath; one about the plugin is a [FieldError].
 	Open(ctx context.Context, store string, config Config) (Backend, error)
 	// Close releases the plugin. Its backends must be closed before.
 	Close(ctx context.Context) error
@@ -51,10 +51,11 @@ type Foldered interface {
 	HasFolder() bool
 }
 
-// Backend is a backend whose carrier notices when its state is lost.
+// Backend is a backend whose carrier detects the loss of its state.
 type Backend interface {
 	storage.Backend
-	// WhenLost has f called as soon as state was lost. f must not call the backend.
+	// WhenLost registers f to be called as soon as state was lost. f must not call the
+	// backend.
 	WhenLost(f func())
 }
 
@@ -69,13 +70,13 @@ type Decoder interface {
 	Decode(v any) error
 }
 
-// Config is the configuration of a backend: its plugin's own.
+// Config is the plugin's own configuration of a backend.
 type Config interface {
 	Decoder
 	JSON() (json.RawMessage, error)
 }
 
-// Plugin is what a carrier is made of.
+// Plugin is the argument of a carrier.
 type Plugin struct {
 	Name   string
 	Config Decoder             // its entry in the configuration
@@ -86,23 +87,24 @@ type Plugin struct {
 	Settings
 }
 
-// Linked is a backend in Go that the program has linked in.
+// Linked is a linked-in backend in Go.
 type Linked struct {
 	Open sdk.Opener
-	// Try judges a configuration without opening anything. Nil: it cannot.
+	// Try judges a configuration without opening anything. It is optional.
 	Try func(ctx context.Context, env sdk.Env) (storage.Info, error)
-	// Shared: others may write to its backends, past this host.
+	// Shared reports that others may write to its backends without going through this
+	// host.
 	Shared bool
-	// Isolated: it runs as a process where its configuration does not say otherwise.
+	// Isolated makes it run as a process by default.
 	Isolated bool
-	// Serve serves it in its process, to the host that has started that. Nil: as Open and
+	// Serve serves it in its process to the host that started that. By default Open and
 	// Try are served.
 	Serve func()
 	// Secrets are the paths of secrets in its configuration.
 	Secrets []string
 }
 
-// Settings are what a host gives to all of its carriers.
+// Settings are a host's settings for all of its carriers.
 type Settings struct {
 	CacheDir  string   // where compiled modules are kept; empty: nowhere
 	Worker    []string // the command of a program that is a worker; empty: there is none
@@ -114,27 +116,27 @@ type Settings struct {
 	Meter  metric.MeterProvider // nil: no metrics
 }
 
-// WorkerVariable says to a program that it is a worker, and which.
+// WorkerVariable is the variable that makes a program a worker, and names which.
 const WorkerVariable = "PLINTH_WORKER"
 
 // Factory makes the carriers of one kind.
 type Factory interface {
-	// Key is the setting by which a plugin is one of this kind; empty: it is linked
-	// in, and known by its name.
+	// Key returns the setting that identifies a plugin of this kind. It is empty for
+	// linked-in plugins, which are identified by their name.
 	Key() string
-	// Isolated reports whether they are those of the key with isolation: process.
+	// Isolated reports whether this kind is that of the key with isolation: process.
 	Isolated() bool
-	// Noun is what a plugin of this kind is called.
+	// Noun returns the word for a plugin of this kind.
 	Noun() string
-	// Defaults are what a configuration is decoded over: a struct.
+	// Defaults returns the defaults of a configuration, a struct.
 	Defaults() any
 	// New makes a carrier. An error about a setting is p.Config's own, or has the
 	// setting in its ConfigPath.
 	New(ctx context.Context, p Plugin) (Carrier, error)
 }
 
-// NewFactory is the factory of a kind, whose configuration is decoded over defaults and
-// handed to build.
+// NewFactory returns the factory of a kind, whose configuration is decoded over defaults
+// and passed to build.
 func NewFactory[C any](key string, isolated bool, noun string, defaults C, build func(context.Context, Plugin, C) (Carrier, error)) Factory {
 	return &factory[C]{key, isolated, noun, defaults, build}
 }
@@ -166,16 +168,16 @@ type FieldError struct {
 	Err  error
 }
 
-// Error is what is wrong.
+// Error returns the message.
 func (e *FieldError) Error() string { return e.Err.Error() }
 
-// Unwrap is what is wrong, without the place.
+// Unwrap returns the error without its place.
 func (e *FieldError) Unwrap() error { return e.Err }
 
-// ConfigPath is the setting.
+// ConfigPath returns the setting.
 func (e *FieldError) ConfigPath() string { return e.Path }
 
-// Fieldf is the FieldError of a setting.
+// Fieldf returns the FieldError of a setting.
 func Fieldf(path, format string, args ...any) error {
 	return &FieldError{path, fmt.Errorf(format, args...)}
 }

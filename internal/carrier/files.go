@@ -7,19 +7,20 @@ import (
 	"os"
 )
 
-// Filed is a carrier of a plugin that is kept in files, which can be replaced.
+// Filed is a carrier of a plugin with files that can be replaced.
 type Filed interface {
-	// Changed reports whether a file of the plugin is another one than the carrier was made
-	// of, or is gone.
+	// Changed reports whether a file of the plugin was replaced or removed since the
+	// carrier was made.
 	Changed() bool
-	// Paths are those of the files.
+	// Paths returns the paths of the files.
 	Paths() []string
-	// Digest is the SHA-256 in hex of the module or executable that the carrier was made of;
-	// empty if that could not be read.
+	// Digest returns the SHA-256 in hex of the module or executable that the carrier was
+	// made from. It is empty if that could not be read.
 	Digest() string
 }
 
-// Files are what a plugin is made of, as it was when it was noted. The zero value is none.
+// Files are the files of a plugin in the state at the time of [NoteFiles]. The zero value
+// has none.
 type Files struct{ noted []noted }
 
 type noted struct {
@@ -28,8 +29,8 @@ type noted struct {
 	digest string
 }
 
-// NoteFiles notes the files at paths. It is called before they are read for use, so that
-// one that is replaced meanwhile counts as changed.
+// NoteFiles records the files at paths. Call it before reading them for use, so that a
+// file replaced meanwhile counts as changed.
 func NoteFiles(paths ...string) Files {
 	var f Files
 	for _, path := range paths {
@@ -60,7 +61,7 @@ func digestOf(path string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Changed reports whether one of the files has another content, or is gone.
+// Changed reports whether one of the files has different content, or is gone.
 func (f Files) Changed() bool {
 	for _, was := range f.noted {
 		info, err := os.Stat(was.path)
@@ -77,7 +78,7 @@ func (f Files) Changed() bool {
 	return false
 }
 
-// Paths are those of the files.
+// Paths returns the paths of the files.
 func (f Files) Paths() []string {
 	var all []string
 	for _, n := range f.noted {
@@ -86,7 +87,7 @@ func (f Files) Paths() []string {
 	return all
 }
 
-// Digest is that of the first file, in hex.
+// Digest returns the digest of the first file, in hex.
 func (f Files) Digest() string {
 	if len(f.noted) == 0 {
 		return ""

@@ -12,30 +12,31 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// BusyAfter is how long a plugin that answers others may let a probe wait: it is well then,
-// and does not say more.
+// BusyAfter is how long a probe waits for a plugin that answers other calls: after that
+// the plugin counts as healthy, without details.
 const BusyAfter = time.Second
 
 // Watched is a backend whose plugin may be lost.
 type Watched interface {
-	// Wrap is an error as the plugin's.
+	// Wrap returns an error with the plugin as its layer.
 	Wrap(err error) error
-	// Status is how the plugin is.
+	// Status returns the status of the plugin.
 	Status() supervise.Status
-	// Closed reports whether no more calls are taken, for good.
+	// Closed reports whether no more calls are accepted, for good.
 	Closed() bool
-	// Usable reports whether a call would find something that takes it.
+	// Usable reports whether a call would be served.
 	Usable() bool
-	// Working begins to look; what it returns reports whether others have been answered since.
+	// Working starts an observation; the returned function reports whether other calls
+	// have been answered since.
 	Working() func() bool
-	// Wrong is what the plugin is known to lack though it answers; empty: nothing.
+	// Wrong returns what is known to be wrong with a plugin that answers, or "".
 	Wrong() string
-	// Is notes what a probe found to be wrong; empty: nothing.
+	// Is records what a probe found to be wrong, or "".
 	Is(wrong string)
 }
 
-// Health says how the plugin of a backend is, and, but for liveness, asks it. Its details
-// tell of plugins that were lost.
+// Health returns the health of a backend's plugin and, except for liveness, calls the
+// plugin. Its details include lost plugins.
 func Health(ctx context.Context, b Watched, p storage.Probe, ask func(context.Context) (storage.Health, error)) (h storage.Health, err error) {
 	if b.Closed() {
 		return h, b.Wrap(&storage.Error{Code: storage.ShuttingDown})

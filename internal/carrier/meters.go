@@ -10,8 +10,8 @@ import (
 	"github.com/plinthkv/plinth/internal/supervise"
 )
 
-// Attributes are those of what is emitted about the backend of a store; an empty store
-// has no name.
+// Attributes returns the attributes of telemetry about the backend of a store; an empty
+// store is omitted.
 func Attributes(plugin, store string) []attribute.KeyValue {
 	own := []attribute.KeyValue{attribute.String("plinth.plugin", plugin)}
 	if store != "" {
@@ -20,8 +20,8 @@ func Attributes(plugin, store string) []attribute.KeyValue {
 	return own
 }
 
-// Observe has observed how a backend's plugin is, how often it was started again, and what
-// calls counts. stop ends it.
+// Observe reports the state of a backend's plugin, its restarts and its calls as metrics.
+// stop ends it.
 func Observe(p metric.MeterProvider, scope string, own []attribute.KeyValue, status func() supervise.Status, calls func() int64) (stop func() error, err error) {
 	unstate, err := supervise.Measure(p, status, own...)
 	if err != nil {

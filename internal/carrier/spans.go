@@ -12,14 +12,14 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Spans are those of calls to one plugin. Nil: there are none.
+// Spans makes the spans of calls to one plugin. Nil makes none.
 type Spans struct {
 	tracer trace.Tracer
 	names  map[abi.Op]string
 	with   trace.SpanStartEventOption
 }
 
-// NewSpans are spans named "plinth.KIND OP". A nil provider: nil.
+// NewSpans returns Spans named "plinth.KIND OP", or nil for a nil provider.
 func NewSpans(p trace.TracerProvider, scope, kind, plugin string) *Spans {
 	if p == nil {
 		return nil
@@ -31,15 +31,15 @@ func NewSpans(p trace.TracerProvider, scope, kind, plugin string) *Spans {
 	return s
 }
 
-// On reports whether calls of ctx have spans: only under a parent that records.
+// On reports whether calls of ctx have spans: only under a recording parent.
 func (s *Spans) On(ctx context.Context) bool {
 	return s != nil && trace.SpanFromContext(ctx).IsRecording()
 }
 
-// Span is that of a call; the zero value: it has none.
+// Span is the span of a call; the zero value is none.
 type Span struct{ span trace.Span }
 
-// Begin begins the span of a call, where it has one.
+// Begin begins the span of a call, if it has one.
 func (s *Spans) Begin(ctx context.Context, op abi.Op) (context.Context, Span) {
 	if !s.On(ctx) {
 		return ctx, Span{}
@@ -48,8 +48,8 @@ func (s *Spans) Begin(ctx context.Context, op abi.Op) (context.Context, Span) {
 	return ctx, Span{span}
 }
 
-// Tell puts the span's context into a call's header, so that what the plugin does can be
-// found under it. buf is appended to for the header's text.
+// Tell adds the span's context to a call's header, so that the plugin's spans become its
+// children. It appends the header's text to buf.
 func (s Span) Tell(h *abi.Header, buf []byte) []byte {
 	if s.span == nil {
 		return buf
@@ -82,7 +82,7 @@ func (s Span) Set(a attribute.KeyValue) {
 	}
 }
 
-// End ends the span, once. Not found and conflict are answers.
+// End ends the span, once. Not found and conflict are no errors.
 func (s *Span) End(err error) {
 	if s.span == nil {
 		return

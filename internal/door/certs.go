@@ -14,9 +14,9 @@ import (
 // connect.
 const lookEvery = time.Second
 
-// TLS is what the listener speaks; nil: plain text. The protocols are those of ALPN. When
-// its files change, whoever connects from then on meets the new certificate; files that do
-// not fit together, for they are half written, change nothing, which is logged.
+// TLS returns the TLS configuration of the listener, or nil for plain text. The protocols
+// are those of ALPN. When its files change, new connections get the new certificate.
+// Files that do not match, for example half-written ones, are logged and change nothing.
 func (d Door) TLS(log *slog.Logger, protocols ...string) (*tls.Config, error) {
 	if d.Cert == "" {
 		return nil, nil

@@ -18,21 +18,20 @@ import (
 	"github.com/plinthkv/plinth/secret"
 )
 
-// Door is a listener's address and who may come in. It does not change once it
-// is used.
+// Door is the address of a listener and the authentication of its callers. It is
+// immutable once used.
 type Door struct {
 	Address string        // "host:port", or "unix:/path"
-	Token   *secret.Value // what callers must send as a bearer token; empty: nothing
-	// Cert and Key are PEM files; with them the listener speaks TLS alone.
-	// ClientCA, if set, is who must have signed a caller's certificate.
+	Token   *secret.Value // bearer token that callers must send; optional
+	// Cert and Key are PEM files; with them the listener serves TLS only. ClientCA, if
+	// set, must have signed the certificates of callers.
 	Cert, Key, ClientCA string
 }
 
-// UnixPath is the path of a unix socket's address.
+// UnixPath returns the path of a unix socket's address.
 func (d Door) UnixPath() (string, bool) { return strings.CutPrefix(d.Address, "unix:") }
 
-// Check refuses an address that others can reach without saying who they are and
-// without being overheard.
+// Check refuses an address that others can reach without authentication or encryption.
 func (d Door) Check() error {
 	if (d.Cert == "") != (d.Key == "") {
 		return errors.New("TLS requires both a certificate and its key")
@@ -53,7 +52,7 @@ func (d Door) Check() error {
 	return fmt.Errorf("the address %s is beyond loopback, which requires TLS (cert, key) and a token or a client_ca", d.Address)
 }
 
-// Loopback tells whether a host name or address is this machine's own.
+// Loopback reports whether a host name or address is this machine's own.
 func Loopback(host string) bool {
 	if host == "localhost" {
 		return true
@@ -62,7 +61,7 @@ func Loopback(host string) bool {
 	return err == nil && a.Unmap().IsLoopback()
 }
 
-// Opens tells whether the value of an Authorization header lets its sender in.
+// Opens reports whether the value of an Authorization header has the token.
 func (d Door) Opens(authorization string) bool {
 	if d.Token.Len() == 0 {
 		return true
@@ -72,7 +71,8 @@ func (d Door) Opens(authorization string) bool {
 	return ok && strings.EqualFold(scheme, "Bearer") && d.Token.Equal([]byte(token))
 }
 
-// Adopt is the address of a listener that another has opened, or why it is not to be served.
+// Adopt returns the address of a listener that was opened elsewhere, or an error if it
+// must not be served.
 func (d Door) Adopt(l net.Listener, s Scheme) (address string, err error) {
 	if _, unix := l.Addr().(*net.UnixAddr); !unix {
 		d.Address = l.Addr().String()
@@ -83,10 +83,10 @@ func (d Door) Adopt(l net.Listener, s Scheme) (address string, err error) {
 	return s.Of(l.Addr(), d.Cert != ""), nil
 }
 
-// Scheme is how a protocol's addresses begin.
+// Scheme is the prefix of a protocol's addresses.
 type Scheme struct{ Plain, TLS, Unix string }
 
-// Of is an address as callers write it.
+// Of returns an address in the form that callers use.
 func (s Scheme) Of(a net.Addr, tls bool) string {
 	if unix, is := a.(*net.UnixAddr); is {
 		return s.Unix + unix.Name
@@ -97,8 +97,9 @@ func (s Scheme) Of(a net.Addr, tls bool) string {
 	return s.Plain + a.String()
 }
 
-// Listen opens the address, and returns it as callers write it. A unix socket is for this
-// user alone; one that a server left behind is replaced, one that is being served is not.
+// Listen opens the address, and returns it in the form that callers use. A unix socket is
+// private to this user. A stale socket of an earlier server is replaced; a socket in use
+// is an error.
 func (d Door) Listen(s Scheme) (l net.Listener, address string, err error) {
 	path, unix := d.UnixPath()
 	switch {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Guard slows those who try tokens, and tells of them. Who has the right one is never
-// held up. It is safe for concurrent use, and the zero Guard is ready.
+// Guard slows callers with wrong tokens, and logs them. The right token is never delayed.
+// It is safe for concurrent use, and the zero Guard is ready.
 type Guard struct {
 	Log *slog.Logger // nil: nobody is told
 
@@ -41,11 +41,11 @@ const (
 	logEvery     = 10 * time.Second
 )
 
-// Failures is how many wrong tokens there were.
+// Failures returns the number of wrong tokens.
 func (g *Guard) Failures() int64 { return g.failures.Load() }
 
-// Failed is that somebody at an address showed a wrong token. It waits for as long as
-// that costs, or until ctx ends.
+// Failed counts a wrong token from an address. It waits for the delay of that, or until
+// ctx ends.
 func (g *Guard) Failed(ctx context.Context, address string) {
 	g.failures.Add(1)
 	if host, _, err := net.SplitHostPort(address); err == nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Gate is open until it is shut. It is safe for concurrent use. The zero value is of no
-// use.
+// Gate counts calls until it is shut. It is safe for concurrent use. The zero value is
+// invalid.
 type Gate struct {
 	n     atomic.Int64 // of calls, and the bit shut
 	once  sync.Once
@@ -24,14 +24,15 @@ type Gate struct {
 // shut is the bit of n that says that no more may enter.
 const shut = math.MinInt64
 
-// New is an open gate.
+// New returns an open gate.
 func New() *Gate {
 	g := &Gate{empty: make(chan struct{})}
 	g.open, g.end = context.WithCancel(context.Background())
 	return g
 }
 
-// Enter counts a call, which is to Leave; false: the gate is shut.
+// Enter counts a call, which must Leave, and returns true; it returns false if the gate
+// is shut.
 func (g *Gate) Enter() bool {
 	if g.n.Add(1) > 0 {
 		return true
@@ -40,14 +41,14 @@ func (g *Gate) Enter() bool {
 	return false
 }
 
-// Leave says that a call has ended.
+// Leave marks the end of a call.
 func (g *Gate) Leave() {
 	if g.n.Add(-1) == shut {
 		g.once.Do(func() { close(g.empty) })
 	}
 }
 
-// Shut has no more calls enter. It is idempotent.
+// Shut refuses further calls. It is idempotent.
 func (g *Gate) Shut() {
 	g.n.Or(shut)
 	g.end()
@@ -63,7 +64,7 @@ func (g *Gate) Within(ctx context.Context) (_ context.Context, done func()) {
 	return own, func() { stop(); cancel() }
 }
 
-// IsShut reports whether no more calls enter.
+// IsShut reports whether further calls are refused.
 func (g *Gate) IsShut() bool { return g.n.Load() < 0 }
 
 // Wait waits for the last call to leave a gate that is shut.

@@ -11,23 +11,23 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Policy is how a plugin that was lost is started again. Zero values have the
-// defaults named here.
+// Policy configures how a lost plugin is started again. Zero fields have their defaults.
 type Policy struct {
-	// Budget is how often it may be lost, or fail to start, within Window: the next
-	// time it has failed, and is tried rarely. 5; negative: without end.
+	// Budget bounds the losses and failed starts within Window; beyond it the plugin has
+	// failed, and is started rarely. By default 5; negative: no limit.
 	Budget int
 	Window time.Duration // 1 minute
-	// First and Most bound the wait before a start: none before the first after a
-	// loss, then random up to First, which doubles up to Most. 100 ms and 30 s. After a
-	// start that failed the wait is longer, so that the budget lasts for most of Window.
+	// First and Most bound the wait before a start. There is none before the first start
+	// after a loss; then it is random up to First, which doubles up to Most. By default
+	// 100 ms and 30 s. After a failed start the wait is longer, so that the budget lasts
+	// for most of Window.
 	First, Most time.Duration
-	// Wait is how long a call waits for a plugin that is being started again. 2 s;
-	// negative: not at all.
+	// Wait bounds the time that a call waits for a plugin that is being started again. By
+	// default 2 s; negative: calls do not wait.
 	Wait time.Duration
 }
 
-// WithDefaults is p with something in each field.
+// WithDefaults returns p with all defaults set.
 func (p Policy) WithDefaults() Policy {
 	for _, d := range []struct{ v, to *time.Duration }{
 		{&p.Window, ptr(time.Minute)}, {&p.First, ptr(100 * time.Millisecond)}, {&p.Most, ptr(30 * time.Second)}, {&p.Wait, ptr(2 * time.Second)}} {
@@ -60,12 +60,13 @@ type Life struct {
 	changed chan struct{}
 }
 
-// New is a life that is Starting. clock is the host's; log hears of every change.
+// New returns a Life in the state Starting. clock is the host's; log gets a record of
+// every change.
 func New(p Policy, clock func() time.Time, log *slog.Logger) *Life {
 	return &Life{policy: p.WithDefaults(), clock: clock, log: log, changed: make(chan struct{}), status: Status{Since: clock()}}
 }
 
-// Status is how it is now.
+// Status returns the current status.
 func (l *Life) Status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +123,7 @@ func (l *Life) to(s State, reason string) {
 	l.unsaid = append(l.unsaid, change{from, s, reason})
 }
 
-// Started says that it answers.
+// Started marks the plugin ready.
 func (l *Life) Started() {
 	l.mu.Lock()
 	defer l.unlock()
@@ -133,7 +134,7 @@ func (l *Life) Started() {
 	l.to(Ready, "")
 }
 
-// Is says of one that serves what is wrong with it; empty: nothing.
+// Is marks a serving plugin degraded because of wrong, or ready if wrong is empty.
 func (l *Life) Is(wrong string) {
 	l.mu.Lock()
 	defer l.unlock()
@@ -146,10 +147,10 @@ func (l *Life) Is(wrong string) {
 	}
 }
 
-// Lost says that it was lost, or could not be started again, and why. again tells
-// whether it may be started again at all. what is more than callers are told, such
-// as the plugin's last words; empty: nothing. It answers whether it will be started,
-// and when.
+// Lost marks the plugin lost, or not started, because of why. again says whether it may
+// be started again at all. what has details for the log that callers do not see, such as
+// the plugin's last words; it is optional. Lost returns whether the plugin will be
+// started, and when.
 func (l *Life) Lost(why error, what string, again bool) (bool, time.Time) {
 	l.mu.Lock()
 	defer l.unlock()
@@ -223,21 +224,21 @@ func (l *Life) rare() time.Duration {
 	return backoff.Doubling{First: rareFirst, Most: rareMost}.Half(max(l.row-l.policy.Budget-1, 0))
 }
 
-// Stop says that it is closed.
+// Stop marks the plugin closed.
 func (l *Life) Stop() {
 	l.mu.Lock()
 	defer l.unlock()
 	l.to(Stopped, "")
 }
 
-// Due tells whether it is time to start it again, or to try it once more.
+// Due reports whether it is time to start it again.
 func (l *Life) Due() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.tries() && !l.clock().Before(l.status.RetryAt)
 }
 
-// Error is why calls are not taken. Nil: they are.
+// Error returns why calls are refused, or nil if they are accepted.
 func (l *Life) Error() *storage.Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -260,8 +261,8 @@ func (l *Life) Error() *storage.Error {
 	return nil
 }
 
-// WaitDue waits until it is time to start it again, for carriers whose callers do
-// that themselves. The error is why that will not be soon enough.
+// WaitDue waits until it is time to start it again, for carriers whose callers do that
+// themselves. It returns an error if that will take too long.
 func (l *Life) WaitDue(ctx context.Context) error {
 	l.mu.Lock()
 	left := l.status.RetryAt.Sub(l.clock())
@@ -283,9 +284,9 @@ func (l *Life) WaitDue(ctx context.Context) error {
 	}
 }
 
-// Wait waits until calls are taken, as long as the policy lets it and ctx lasts. The
-// error is why they are not. there tells whether there is something that takes them:
-// it may be gone already while what follows from that is not known yet.
+// Wait waits until calls are accepted, within the policy and ctx, or returns why they are
+// not. there reports whether an instance exists: it may be gone already, before the
+// consequences are known.
 func (l *Life) Wait(ctx context.Context, there func() bool) error {
 	timer := time.NewTimer(max(l.policy.Wait, 0))
 	defer timer.Stop()

@@ -16,8 +16,8 @@ const (
 	LogBytes   = 1 << 20
 )
 
-// LogRate bounds what a plugin logs, and counts what is dropped for that. It is safe
-// for concurrent use, and the zero LogRate is ready.
+// LogRate bounds the log of a plugin, and counts dropped records. It is safe for
+// concurrent use, and the zero LogRate is ready.
 type LogRate struct {
 	mu             sync.Mutex
 	second         time.Time // begins the one that is counted in
@@ -28,8 +28,8 @@ type LogRate struct {
 	stop      func() error
 }
 
-// Room tells whether a record of so many bytes may be logged now, and how many were
-// dropped that the log does not tell of yet: whoever asks tells, of a positive number.
+// Room reports whether a record of so many bytes may be logged now, and how many dropped
+// records were not reported in the log yet: the caller reports a positive number.
 func (r *LogRate) Room(now time.Time, bytes int) (ok bool, dropped int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -46,7 +46,7 @@ func (r *LogRate) Room(now time.Time, bytes int) (ok bool, dropped int64) {
 	return true, dropped
 }
 
-// Drop counts a record that was dropped for another reason, which the log has.
+// Drop counts a record that was dropped for another reason, which is in the log.
 func (r *LogRate) Drop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -54,15 +54,15 @@ func (r *LogRate) Drop() {
 	r.told++
 }
 
-// Dropped is how many records were dropped.
+// Dropped returns the number of dropped records.
 func (r *LogRate) Dropped() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.dropped
 }
 
-// Measure has Dropped observed as plinth.plugin.log.dropped, once for all of a plugin's
-// backends. Each ends it for itself by stop.
+// Measure reports Dropped as the metric plinth.plugin.log.dropped, once for all backends
+// of a plugin. Each backend ends that for itself with stop.
 func (r *LogRate) Measure(p metric.MeterProvider, own ...attribute.KeyValue) (stop func() error, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

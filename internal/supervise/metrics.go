@@ -7,9 +7,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// Measure has the state observed as plinth.plugin.state: 1 for the state that the
-// plugin is in and 0 for the others, each with the attributes of the plugin. stop
-// ends it.
+// Measure reports the state as the metric plinth.plugin.state: 1 for the current state of
+// the plugin and 0 for the others, each with the attributes of the plugin. stop ends it.
 func Measure(p metric.MeterProvider, status func() Status, own ...attribute.KeyValue) (stop func() error, err error) {
 	m := p.Meter("github.com/plinthkv/plinth/host/supervise")
 	gauge, err := m.Int64ObservableGauge("plinth.plugin.state", metric.WithUnit("{plugin}"),

@@ -7,7 +7,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// State is how a plugin is.
+// State is the state of a plugin.
 type State uint8
 
 // The states. Starting leads to Ready, or to the end of the plugin; Ready and
@@ -26,30 +26,30 @@ const (
 
 var stateNames = [...]string{"starting", "ready", "degraded", "restarting", "failed", "stopped"}
 
-// String is the name of the state in logs, metrics and health.
+// String returns the name of the state in logs, metrics and health.
 func (s State) String() string { return stateNames[min(s, statesEnd-1)] }
 
-// States are all of them, in order.
+// States returns all states, in order.
 func States() []State { return []State{Starting, Ready, Degraded, Restarting, Failed, Stopped} }
 
-// Serves tells whether calls are taken.
+// Serves reports whether calls are accepted.
 func (s State) Serves() bool { return s == Ready || s == Degraded }
 
-// Status is how a plugin is, and how it came to be so.
+// Status is the state of a plugin with its history.
 type Status struct {
 	State    State
-	Since    time.Time // when it came to be so
-	Reason   string    // why it is not Ready; empty: there is nothing to say
+	Since    time.Time // when the state began
+	Reason   string    // why it is not Ready; optional
 	Restarts int       // how often it was started again
-	LastLoss string    // why it was lost last; empty: it never was
-	RetryAt  time.Time // of Restarting and Failed: when it is started again; zero: never
+	LastLoss string    // reason of the last loss; empty if there was none
+	RetryAt  time.Time // when it is started again, if Restarting or Failed; zero: never
 }
 
 // worst are states by how little they serve.
 var worst = [...]int{Starting: 3, Ready: 0, Degraded: 1, Restarting: 2, Failed: 4, Stopped: 5}
 
-// Together is the status of a plugin of several instances: that of the best of
-// them, which is Degraded where others are worse.
+// Together returns the status of a plugin with several instances: that of the best one,
+// but Degraded if others are worse.
 func Together(all []Status) Status {
 	best, least := 0, 0
 	for i := range all {
@@ -74,7 +74,7 @@ func Together(all []Status) Status {
 	return s
 }
 
-// Describe adds the status to the details of a health check's answer.
+// Describe adds the status to the details of a health check.
 func (s *Status) Describe(h storage.Health) storage.Health {
 	if h.Details == nil {
 		h.Details = make(map[string]string, 3)

@@ -16,8 +16,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Backend is an opened plugin: a storage.Backend whose state is in a guest. It
-// has one instance, or several where the guest says that it is stateless.
+// Backend is an opened plugin: a storage.Backend with its state in a guest. It has one
+// instance, or several if the guest claims to be stateless.
 type Backend struct {
 	carrier.Calls
 	m      *Module
@@ -34,13 +34,13 @@ type Backend struct {
 	meters *meters // nil: nobody counts
 }
 
-// Open starts an instance and makes its backend with config, a JSON object or
-// nothing. An error of the guest's own is passed on with its ConfigPath.
+// Open starts an instance and makes its backend with config, a JSON object or nothing. It
+// returns an error of the guest unchanged, with its ConfigPath.
 func (m *Module) Open(ctx context.Context, config json.RawMessage) (*Backend, error) {
 	return m.OpenFor(ctx, "", config)
 }
 
-// OpenFor is Open for the store of that name, by which its metrics are told apart.
+// OpenFor is Open for a store of that name, which distinguishes its metrics.
 func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessage) (*Backend, error) {
 	if len(config) > m.opts.MaxFrame/2 {
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
@@ -72,11 +72,11 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 	return b, nil
 }
 
-// WhenLost has f called as soon as an instance is lost whose state went with it. f must
-// not call the backend.
+// WhenLost registers f to be called as soon as an instance is lost together with its
+// state. f must not call the backend.
 func (b *Backend) WhenLost(f func()) { b.whenLost.Store(&f) }
 
-// Status is how the plugin is.
+// Status returns the status of the plugin.
 func (b *Backend) Status() supervise.Status {
 	all := make([]supervise.Status, 0, len(b.slots))
 	for _, s := range b.slots {
@@ -85,10 +85,10 @@ func (b *Backend) Status() supervise.Status {
 	return supervise.Together(all)
 }
 
-// Known is what the guest said of itself.
+// Known returns the guest's Info.
 func (b *Backend) Known() *storage.Info { return b.info.Load() }
 
-// Wrap is an error as the plugin's.
+// Wrap returns an error with the plugin as its layer.
 func (b *Backend) Wrap(err error) error { return b.m.opts.wrap(err) }
 
 func (b *Backend) error(err error) error { return b.m.opts.wrap(err) }
@@ -96,24 +96,24 @@ func (b *Backend) error(err error) error { return b.m.opts.wrap(err) }
 // Closed reports whether Close was called.
 func (b *Backend) Closed() bool { return b.closed.Load() }
 
-// Usable reports whether there is an instance, or may be one by now.
+// Usable reports whether an instance exists, or may be started by now.
 func (b *Backend) Usable() bool { return slices.ContainsFunc(b.slots, (*slot).usable) }
 
-// Working reports whether the guest serves: one that hangs is noticed by the time that a
-// call may take.
+// Working reports whether the guest serves: the time limit of a call detects a guest that
+// hangs.
 func (b *Backend) Working() func() bool { return func() bool { return b.Status().State.Serves() } }
 
-// Wrong is nothing: an instance that answers lacks nothing.
+// Wrong returns "": nothing is wrong with an instance that answers.
 func (b *Backend) Wrong() string { return "" }
 
-// Is notes what a probe found, of each instance.
+// Is records what a probe found to be wrong, for each instance.
 func (b *Backend) Is(wrong string) {
 	for _, s := range b.slots {
 		s.life.Is(wrong)
 	}
 }
 
-// Info is what the guest said at its start, within the limits of a frame.
+// Info returns the guest's Info, with limits cut to those of a frame.
 func (b *Backend) Info() storage.Info { return *b.info.Load() }
 
 // slot is one that nobody has, else the next in turn. Those without an instance

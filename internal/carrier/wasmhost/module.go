@@ -33,47 +33,50 @@ const (
 	pageSize  = 1 << 16
 )
 
-// Options are how a module is run.
+// Options configure a module.
 type Options struct {
 	// Name is the plugin's name, for errors and logs.
 	Name string
-	// SHA256 is the digest that the module must have, in hex; empty: any.
+	// SHA256 is the digest that the module must have, in hex. It is optional.
 	SHA256 string
-	// Trusted runs the guest without interruption checks: faster in loops, but
-	// one that does not end hangs the whole process. It needs SHA256, unless the
-	// module is BuiltIn.
+	// Trusted runs the guest without interruption checks: loops are faster, but one that
+	// does not end hangs the whole process. It requires SHA256, unless the module is
+	// BuiltIn.
 	Trusted, BuiltIn bool
-	// Isolated says of a module that is run without interruption checks, in a process of
-	// its own, that it is not trusted: what compiling it may take is bounded all the same.
+	// Isolated means that a module without interruption checks runs in a separate process
+	// and is not trusted: the cost of compiling it is bounded all the same.
 	Isolated bool
-	// Memory is the most linear memory of an instance, in bytes; 0: DefaultMemory.
+	// Memory bounds the linear memory of an instance, in bytes. By default DefaultMemory.
 	Memory uint64
-	// Call is how long one request may take; 0: DefaultCall. Not with Trusted.
+	// Call bounds the time of one request. By default DefaultCall. Not with Trusted.
 	Call time.Duration
-	// MaxFrame is the largest request and answer, in bytes; 0: abi.DefaultMaxFrame.
+	// MaxFrame is the largest request and answer, in bytes. By default
+	// abi.DefaultMaxFrame.
 	MaxFrame int
-	// Env is the environment that the guest sees.
+	// Env is the environment of the guest.
 	Env map[string]string
-	// OnLoss is what follows when the instance of a guest that is neither durable
-	// nor stateless is lost.
+	// OnLoss decides what happens when the instance of a guest is lost that is neither
+	// durable nor stateless.
 	OnLoss OnLoss
-	// Restart is how soon and how often it is started again.
+	// Restart configures how it is started again.
 	Restart supervise.Policy
-	// Lost hears why an instance was lost, before anything follows; nil: nobody.
+	// Lost is called with the reason when an instance is lost, before anything else
+	// happens. It is optional.
 	Lost func(why error)
-	// Log gets what the guest logs and writes; nil: slog.Default().
+	// Log gets the guest's log and output. If nil, slog.Default().
 	Log *slog.Logger
-	// Clock is the host's clock; nil: the clock of package clock.
+	// Clock is the host's clock. If nil, the clock of package clock.
 	Clock func() time.Time
-	// Tracer is where the spans of calls go, Meter what counts; nil: nowhere.
+	// Tracer is the provider for spans of calls, Meter the one for metrics. If nil,
+	// nothing is recorded.
 	Tracer trace.TracerProvider
 	Meter  metric.MeterProvider
-	// TraceContext is the trace context of a call, as W3C has it, where it is not
-	// OpenTelemetry's; nil: there is none.
+	// TraceContext returns the W3C trace context of a call if it is not OpenTelemetry's.
+	// It is optional.
 	TraceContext func(context.Context) (traceparent, tracestate string)
 }
 
-// OnLoss says what follows when an instance is lost whose state is not elsewhere.
+// OnLoss decides what happens when an instance is lost whose state is not kept elsewhere.
 type OnLoss uint8
 
 const (
@@ -83,7 +86,7 @@ const (
 	RestartOnLoss
 )
 
-// Module is a plugin, compiled and checked. It is safe for concurrent use.
+// Module is a compiled and checked plugin. It is safe for concurrent use.
 type Module struct {
 	opts   Options
 	digest string
@@ -95,8 +98,8 @@ type Module struct {
 	attributes []attribute.KeyValue // of everything that is emitted
 }
 
-// Load compiles binary and checks that it can be a plugin, before any of its
-// code runs. Errors are InvalidArgument and say what is missing or forbidden.
+// Load compiles binary and checks that it is a plugin, before any of its code runs.
+// Errors are InvalidArgument and name what is missing or unsupported.
 func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module, err error) {
 	if err := o.complete(); err != nil {
 		return nil, o.wrap(err)
@@ -180,8 +183,8 @@ func (o *Options) complete() error {
 
 func (o *Options) wrap(err error) error { return carrier.Wrap(o.Name, err) }
 
-// Digest is the SHA-256 of the module's bytes, in hex.
+// Digest returns the SHA-256 of the module's bytes, in hex.
 func (m *Module) Digest() string { return m.digest }
 
-// Close releases the module. Every Backend must be closed before.
+// Close releases the module. Close every Backend before.
 func (m *Module) Close(ctx context.Context) error { return m.engine.close(ctx) }

@@ -14,8 +14,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Runtime is what modules share: where their compiled code is kept. It is safe for
-// concurrent use.
+// Runtime is shared by modules: it keeps their compiled code. It is safe for concurrent
+// use.
 type Runtime struct {
 	dir    string // empty: nothing is kept
 	unkept error  // why, although a directory was given
@@ -24,17 +24,18 @@ type Runtime struct {
 	compiler Compiler // nil: this process compiles
 }
 
-// knowVersion has wazero look up its own version before anybody asks for it beside
-// somebody else: the first who asks notes it for all, without a lock.
+// knowVersion works around a data race in wazero, which caches its own version on first
+// use without a lock: it makes that first use before any concurrent one.
 var knowVersion = sync.OnceFunc(func() {
 	ctx := context.Background()
 	_ = wazero.NewRuntime(ctx).Close(ctx) // nothing is in it
 })
 
-// NewRuntime makes a Runtime. Compiled code is kept in cacheDir, so that the
-// next start needs not compile again; empty: in memory only. The cache is
-// native code that is run as it is found: a directory that others than this
-// user can write to is refused. One that cannot be used otherwise is done without.
+// NewRuntime returns a Runtime that caches compiled code in cacheDir, so that the next
+// start need not compile again. If cacheDir is empty, code stays in memory only. The
+// cache contains native code that is executed unchecked, so a directory that others than
+// this user can write to is refused. If the directory is unusable for another reason,
+// nothing is cached.
 func NewRuntime(_ context.Context, cacheDir string) (*Runtime, error) {
 	knowVersion()
 	r := &Runtime{dir: cacheDir}
@@ -52,8 +53,8 @@ func NewRuntime(_ context.Context, cacheDir string) (*Runtime, error) {
 	return r, nil
 }
 
-// compile compiles binary, or reads what was kept of it. The cache is only a cache:
-// where it cannot be read or written, that is logged, and the module compiled.
+// compile compiles binary, or reads its cached code. If the cache cannot be read or
+// written, that is logged, and the module is compiled.
 func (r *Runtime) compile(ctx context.Context, binary []byte, o *Options) (*engine, error) {
 	if r.unkept != nil {
 		r.warned.Do(func() { o.Log.Warn("cannot cache compiled code: every start compiles", "error", r.unkept) })
@@ -99,10 +100,10 @@ func (r *Runtime) compile(ctx context.Context, binary []byte, o *Options) (*engi
 	return e, failed
 }
 
-// Close does nothing more: modules close what they are compiled to.
+// Close does nothing: modules release their compiled code.
 func (r *Runtime) Close(context.Context) error { return nil }
 
-// CheckCacheDir makes dir, and refuses one that is not this user's alone: see
+// CheckCacheDir makes dir, and refuses it unless it is private to this user: see
 // [private.Dir].
 func CheckCacheDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
