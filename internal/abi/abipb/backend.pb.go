@@ -1,16 +1,16 @@
-// The contract between a Plinth host and a storage backend that somebody else
-// built. The same messages travel in the frames of a WebAssembly guest and of a
-// subprocess's data socket, over gRPC to a subprocess, and over gRPC from one
-// host to another. abi/SPEC.md tells what a backend has to do with them.
+// The contract between a Plinth host and a storage backend of a third party. The
+// same messages travel in the frames of a WebAssembly module and of a
+// subprocess's data socket, over gRPC to a subprocess, and over gRPC between
+// hosts. abi/SPEC.md defines what a backend does with them.
 //
 // Rules for all messages:
 //
-//   * Keys and values are any bytes, and both may be empty. Keys are ordered as
-//     unsigned bytes, a prefix before what it begins.
-//   * A field marked `optional` tells absent from empty; elsewhere they are the
-//     same, and mean the default that the field's comment gives.
+//   * Keys and values are arbitrary bytes, and both may be empty. Keys are ordered
+//     as unsigned bytes, a prefix before longer keys that start with it.
+//   * A field marked `optional` distinguishes absent from empty. Elsewhere they
+//     are the same, and mean the default in the field's comment.
 //   * Times are milliseconds since 1970-01-01T00:00:00Z, by the host's clock.
-//     Negative ones are refused. 0 is never, or not said.
+//     Negative ones are refused. 0 means never, or unknown.
 //   * Fields and enum values are only ever added. Unknown fields are skipped.
 //   * A message holds at most 262144 keys, items, or checks and ops together.
 
@@ -49,33 +49,33 @@ const (
 	Code_CODE_NOT_FOUND Code = 1
 	// A check failed.
 	Code_CODE_CONFLICT Code = 2
-	// The backend cannot be reached or is restarting. May be tried again.
+	// The backend cannot be reached or is restarting. May be retried.
 	Code_CODE_UNAVAILABLE Code = 3
 	// Something could not be encoded or decoded.
 	Code_CODE_SERIALIZATION Code = 4
 	// A fault of the backend.
 	Code_CODE_INTERNAL Code = 5
-	// The deadline passed first. May be tried again.
+	// The deadline passed first. May be retried.
 	Code_CODE_TIMEOUT Code = 6
 	// Every attempt ended in CONFLICT.
 	Code_CODE_RETRIES_EXHAUSTED Code = 7
 	// Refused by a circuit breaker.
 	Code_CODE_CIRCUIT_OPEN Code = 8
-	// Something is larger than its limit.
+	// Something in the request exceeds its limit.
 	Code_CODE_SIZE_LIMIT Code = 9
-	// The answer would be larger than its limit. Ask for less.
+	// The answer would exceed its limit. Request less.
 	Code_CODE_RANGE_LIMIT Code = 10
-	// Refused by a rate limiter. May be tried again.
+	// Refused by a rate limiter. May be retried.
 	Code_CODE_RATE_LIMITED Code = 11
 	// Closed, or closing.
 	Code_CODE_SHUTTING_DOWN Code = 12
-	// It may have been applied. Never tried again blindly.
+	// It may have been applied. Never retried blindly.
 	Code_CODE_OUTCOME_UNKNOWN Code = 13
 	// The backend cannot do it.
 	Code_CODE_UNSUPPORTED Code = 14
-	// The request makes no sense.
+	// The request is invalid.
 	Code_CODE_INVALID_ARGUMENT Code = 15
-	// What was to be made is there.
+	// The thing to create exists.
 	Code_CODE_ALREADY_EXISTS Code = 16
 	// The caller may not do it.
 	Code_CODE_PERMISSION_DENIED Code = 17
@@ -85,7 +85,7 @@ const (
 	Code_CODE_TXN_DONE Code = 19
 	// The caller left before anything was done.
 	Code_CODE_CANCELED Code = 20
-	// The caller did not say who it is.
+	// The caller did not identify itself.
 	Code_CODE_UNAUTHENTICATED Code = 21
 	// The changes after this version are not kept, or the store never had it. Scan again.
 	Code_CODE_VERSION_GONE Code = 22
@@ -172,19 +172,19 @@ func (Code) EnumDescriptor() ([]byte, []int) {
 	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{0}
 }
 
-// CheckKind is what a Check demands.
+// CheckKind is the kind of a Check.
 type CheckKind int32
 
 const (
 	// Refused.
 	CheckKind_CHECK_KIND_UNSPECIFIED CheckKind = 0
-	// No live item at key.
+	// Key has no live item.
 	CheckKind_CHECK_KIND_ABSENT CheckKind = 1
-	// A live item at key.
+	// Key has a live item.
 	CheckKind_CHECK_KIND_PRESENT CheckKind = 2
-	// A live item at key whose value is value.
+	// Key has a live item whose value is value.
 	CheckKind_CHECK_KIND_VALUE CheckKind = 3
-	// A live item at key whose version is version, which is not 0.
+	// Key has a live item whose version is version, which is not 0.
 	CheckKind_CHECK_KIND_VERSION CheckKind = 4
 	// No live item in [key, end) is newer than version.
 	CheckKind_CHECK_KIND_RANGE CheckKind = 5
@@ -237,7 +237,7 @@ func (CheckKind) EnumDescriptor() ([]byte, []int) {
 	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{1}
 }
 
-// OpKind is what an Op does.
+// OpKind is the kind of an Op.
 type OpKind int32
 
 const (
@@ -355,7 +355,7 @@ func (ChangeKind) EnumDescriptor() ([]byte, []int) {
 	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{3}
 }
 
-// Probe is what a health check asks, as Kubernetes means it.
+// Probe is the kind of a health check, as defined by Kubernetes.
 type Probe int32
 
 const (
@@ -363,7 +363,7 @@ const (
 	Probe_PROBE_UNSPECIFIED Probe = 0
 	// Is it alive? Touches nothing that can hang.
 	Probe_PROBE_LIVENESS Probe = 1
-	// Can it take calls now?
+	// Can it serve calls now?
 	Probe_PROBE_READINESS Probe = 2
 	// Has it finished starting?
 	Probe_PROBE_STARTUP Probe = 3
@@ -470,25 +470,25 @@ func (Status) EnumDescriptor() ([]byte, []int) {
 	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{5}
 }
 
-// Open is the first thing that a plugin is told. It answers Info.
+// Open is the first message to a plugin. The answer is Info.
 type Open struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What the operator calls the plugin.
+	// The operator's name for the plugin.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The plugin's own configuration, as JSON. Empty: none was given.
+	// The plugin's own configuration, as JSON. Empty: not configured.
 	Config []byte `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
 	// The minor version of the ABI that the host speaks.
 	Minor uint32 `protobuf:"varint,3,opt,name=minor,proto3" json:"minor,omitempty"`
 	// Bits of what the host offers beyond this version. None is defined yet.
 	Features uint64 `protobuf:"varint,4,opt,name=features,proto3" json:"features,omitempty"`
-	// The most bytes that a frame may have, with its length word. 0: 67108864.
+	// The maximum size of a frame in bytes, with its length word. 0: 67108864.
 	MaxFrame uint32 `protobuf:"varint,5,opt,name=max_frame,json=maxFrame,proto3" json:"max_frame,omitempty"`
-	// Bytes of linear memory that a WebAssembly guest may grow to. 0: not said.
+	// The maximum linear memory of a WebAssembly module in bytes. 0: unknown.
 	Memory uint64 `protobuf:"varint,6,opt,name=memory,proto3" json:"memory,omitempty"`
-	// The host's clock. 0: not said.
+	// The host's clock. 0: unknown.
 	Now int64 `protobuf:"varint,7,opt,name=now,proto3" json:"now,omitempty"`
 	// 16 random bytes, made for this start. A backend that lost its state, or
-	// never keeps any, answers them as Info.incarnation. Empty: 16 zero bytes.
+	// never keeps any, returns them as Info.incarnation. Empty: 16 zero bytes.
 	Incarnation   []byte `protobuf:"bytes,8,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -580,7 +580,7 @@ func (x *Open) GetIncarnation() []byte {
 	return nil
 }
 
-// Info is what is true of a backend.
+// Info describes a backend.
 type Info struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The backend's name, such as "memory".
@@ -590,9 +590,9 @@ type Info struct {
 	// 16 bytes that change whenever state was lost: caches are dropped then.
 	// Empty: 16 zero bytes.
 	Incarnation []byte `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	// What the backend can do, as bits. See abi/SPEC.md.
+	// The capabilities, as bits. See abi/SPEC.md.
 	Caps uint64 `protobuf:"varint,4,opt,name=caps,proto3" json:"caps,omitempty"`
-	// What the backend refuses beyond. Absent: no limits.
+	// The limits of requests. Absent: no limits.
 	Limits        *Limits `protobuf:"bytes,5,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -663,16 +663,16 @@ func (x *Info) GetLimits() *Limits {
 	return nil
 }
 
-// Limits are what a backend refuses beyond. 0: no limit.
+// Limits are the limits of requests to a backend. 0: no limit.
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Bytes of a key.
+	// Bytes of a key. Bounds of ranges are exempt.
 	Key uint64 `protobuf:"varint,1,opt,name=key,proto3" json:"key,omitempty"`
 	// Bytes of a value.
 	Value uint64 `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
 	// Ops and checks, together, of a write set.
 	Ops uint64 `protobuf:"varint,3,opt,name=ops,proto3" json:"ops,omitempty"`
-	// Bytes of all keys and values of a write set.
+	// Bytes of all keys, ends and values of a write set.
 	WriteBytes uint64 `protobuf:"varint,4,opt,name=write_bytes,json=writeBytes,proto3" json:"write_bytes,omitempty"`
 	// Keys of a GetMany.
 	GetKeys uint64 `protobuf:"varint,5,opt,name=get_keys,json=getKeys,proto3" json:"get_keys,omitempty"`
@@ -793,14 +793,14 @@ func (x *Limits) GetChangesAgeMs() uint64 {
 // Item is a key's live value.
 type Item struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Absent in the answer of Get: the caller has it.
+	// Absent in the answer of Get.
 	Key []byte `protobuf:"bytes,1,opt,name=key,proto3,oneof" json:"key,omitempty"`
 	// Absent only in scans with keys_only.
 	Value []byte `protobuf:"bytes,2,opt,name=value,proto3,oneof" json:"value,omitempty"`
-	// The version of the write that put it. 0: the backend has no versions.
+	// The version of the write that put it. 0: no versions.
 	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	// When the item stops to exist: at that very ms it is gone. 0: never, and so
-	// is everything after the year 9999.
+	// When the item expires: at exactly that ms it is gone. 0, and anything after
+	// the year 9999: never.
 	ExpiresAt     int64 `protobuf:"varint,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -864,10 +864,10 @@ func (x *Item) GetExpiresAt() int64 {
 	return 0
 }
 
-// Items are the answer of GetMany.
+// Items is the answer of GetMany.
 type Items struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the order asked.
+	// In the order of the request.
 	Items         []*Item `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -913,7 +913,7 @@ func (x *Items) GetItems() []*Item {
 // GetRequest asks for one key.
 type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The key; empty is a key.
+	// The key; the empty key is valid.
 	Key           []byte `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1009,14 +1009,14 @@ type ScanRequest struct {
 	Start []byte `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
 	// The first key after the range. Absent: to the last. Empty: no key at all.
 	End []byte `protobuf:"bytes,2,opt,name=end,proto3,oneof" json:"end,omitempty"`
-	// The most items wanted. 0: the backend's page size.
+	// The maximum number of items. 0: the backend's choice.
 	Limit uint64 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
-	// The most bytes of keys and values wanted, but for the first item. 0: the
-	// backend's page size.
+	// The maximum bytes of keys and values; with keys_only, of keys. The first item
+	// is exempt. 0: the backend's choice.
 	MaxBytes uint64 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	// From the end to the start.
 	Reverse bool `protobuf:"varint,5,opt,name=reverse,proto3" json:"reverse,omitempty"`
-	// Leave values out.
+	// Omit values.
 	KeysOnly bool `protobuf:"varint,6,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
 	// The version whose state to read. 0: the present.
 	AtVersion     uint64 `protobuf:"varint,7,opt,name=at_version,json=atVersion,proto3" json:"at_version,omitempty"`
@@ -1108,10 +1108,10 @@ type Page struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In byte order, or its reverse.
 	Items []*Item `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
-	// The bound to go on from: the start of the next page, the end of the next
-	// page of a reverse scan. Absent: done. A page may be empty and go on.
+	// The bound to continue from: the start of the next page, or the end of the
+	// next page of a reverse scan. Absent: done. A page may be empty and have one.
 	Next []byte `protobuf:"bytes,2,opt,name=next,proto3,oneof" json:"next,omitempty"`
-	// The store's version at the view. 0: the backend has no versions.
+	// The store's version at the view. 0: no versions.
 	Version       uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1274,11 +1274,11 @@ type Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What it was.
 	Kind ChangeKind `protobuf:"varint,1,opt,name=kind,proto3,enum=plinth.backend.v1.ChangeKind" json:"kind,omitempty"`
-	// The key; of a DELETE_RANGE the first one.
+	// The key; for a DELETE_RANGE the first one.
 	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// Of a DELETE_RANGE: the first key after it. Absent: to the last. Empty: none.
+	// For a DELETE_RANGE: the first key after it. Absent: to the last. Empty: none.
 	End []byte `protobuf:"bytes,3,opt,name=end,proto3,oneof" json:"end,omitempty"`
-	// Of a PUT.
+	// For a PUT.
 	Value []byte `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
 	// Of a PUT: when the item stops to exist. 0: never.
 	ExpiresAt int64 `protobuf:"varint,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
@@ -1416,16 +1416,16 @@ func (x *ChangePage) GetNext() uint64 {
 	return 0
 }
 
-// WriteSet is what one Apply does: its checks see the state before, then its
-// ops run in order, and all of it lands at one version, or none does.
+// WriteSet is the request of an Apply. Its checks see the state before, then its
+// ops run in order, and all of them get one version, or nothing is applied.
 type WriteSet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 16 bytes that name the write set, so that a repeat does nothing and answers
-	// as the first did. Empty or 16 zero bytes: it has no name.
+	// 16 bytes that identify the write set, so that a repeat does nothing and
+	// returns what the first one did. Empty or 16 zero bytes: no ID.
 	Id []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// All of them have to hold.
+	// All of them must hold.
 	Checks []*Check `protobuf:"bytes,2,rep,name=checks,proto3" json:"checks,omitempty"`
-	// The later op on one key wins.
+	// The last op on a key wins.
 	Ops           []*Op `protobuf:"bytes,3,rep,name=ops,proto3" json:"ops,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1485,15 +1485,15 @@ func (x *WriteSet) GetOps() []*Op {
 // Check is a condition on the state before a write set.
 type Check struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is demanded.
+	// The condition.
 	Kind CheckKind `protobuf:"varint,1,opt,name=kind,proto3,enum=plinth.backend.v1.CheckKind" json:"kind,omitempty"`
-	// The key; of a RANGE the first one.
+	// The key; for a RANGE the first one.
 	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// Of a RANGE: the first key after it. Absent: to the last. Empty: no key.
+	// For a RANGE: the first key after it. Absent: to the last. Empty: no key.
 	End []byte `protobuf:"bytes,3,opt,name=end,proto3,oneof" json:"end,omitempty"`
-	// Of a VALUE.
+	// For a VALUE.
 	Value []byte `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
-	// Of a VERSION or RANGE.
+	// For a VERSION or RANGE.
 	Version       uint64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1567,16 +1567,16 @@ func (x *Check) GetVersion() uint64 {
 // Op is one write.
 type Op struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is done.
+	// The write.
 	Kind OpKind `protobuf:"varint,1,opt,name=kind,proto3,enum=plinth.backend.v1.OpKind" json:"kind,omitempty"`
-	// The key; of a DELETE_RANGE the first one.
+	// The key; for a DELETE_RANGE the first one.
 	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// Of a DELETE_RANGE: the first key after it. Absent: to the last. Empty: none.
+	// For a DELETE_RANGE: the first key after it. Absent: to the last. Empty: none.
 	End []byte `protobuf:"bytes,3,opt,name=end,proto3,oneof" json:"end,omitempty"`
-	// Of a PUT.
+	// For a PUT.
 	Value []byte `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
-	// Of a PUT: when the item stops to exist. 0: never. In the past: at once, so
-	// that the put removes the key.
+	// For a PUT: when the item expires. 0: never. If it is in the past, the put
+	// removes the key.
 	ExpiresAt     int64 `protobuf:"varint,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1650,8 +1650,8 @@ func (x *Op) GetExpiresAt() int64 {
 // ApplyResponse is the answer of an Apply.
 type ApplyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The version that the write set landed at, or the present one if it changed
-	// nothing. 0: the backend has no versions.
+	// The version of the write set, or the current one if it changed nothing. 0: no
+	// versions.
 	Version       uint64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1697,7 +1697,7 @@ func (x *ApplyResponse) GetVersion() uint64 {
 // HealthRequest asks for a health check.
 type HealthRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is asked.
+	// What to check.
 	Probe         Probe `protobuf:"varint,1,opt,name=probe,proto3,enum=plinth.backend.v1.Probe" json:"probe,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1878,7 +1878,7 @@ func (*CloseRequest) Descriptor() ([]byte, []int) {
 	return file_plinth_backend_v1_backend_proto_rawDescGZIP(), []int{19}
 }
 
-// CloseResponse says that it is closed.
+// CloseResponse is the answer of a Close.
 type CloseResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1918,7 +1918,7 @@ func (*CloseResponse) Descriptor() ([]byte, []int) {
 // AttachRequest asks for a data socket.
 type AttachRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The most bytes that a frame may have, with its length word. 0: 67108864.
+	// The maximum size of a frame in bytes, with its length word. 0: 67108864.
 	MaxFrame      uint32 `protobuf:"varint,1,opt,name=max_frame,json=maxFrame,proto3" json:"max_frame,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1961,12 +1961,12 @@ func (x *AttachRequest) GetMaxFrame() uint32 {
 	return 0
 }
 
-// AttachResponse is where the data socket is.
+// AttachResponse locates the data socket.
 type AttachResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The path of a unix socket that takes one connection, soon.
+	// The absolute path of a unix socket that accepts one connection, soon.
 	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	// What the host sends first on it, before any frame: 32 bytes.
+	// 32 bytes, which the host sends on it before any frame.
 	Token         []byte `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2016,26 +2016,26 @@ func (x *AttachResponse) GetToken() []byte {
 	return nil
 }
 
-// Error is why a call failed. No text in it holds a value or a whole key, and
-// none is longer than 4096 bytes: readers cut what is.
+// Error is the error of a call. No text in it contains a value or a whole key.
+// Readers cut texts to 4096 bytes.
 type Error struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The kind. A number that the reader does not know counts as INTERNAL.
 	Code Code `protobuf:"varint,1,opt,name=code,proto3,enum=plinth.backend.v1.Code" json:"code,omitempty"`
-	// What was tried, such as "get". Empty: not said.
+	// The operation, such as "get". Optional.
 	Op string `protobuf:"bytes,2,opt,name=op,proto3" json:"op,omitempty"`
-	// Who says so: a backend's or wrapper's name. Empty: not said.
+	// The origin: a backend's or wrapper's name. Optional.
 	Layer string `protobuf:"bytes,3,opt,name=layer,proto3" json:"layer,omitempty"`
-	// For people. Empty: the code says it all.
+	// For people. Empty: the code is enough.
 	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
-	// How long to wait before trying again, in ms. 0: not said.
+	// How long to wait before the next attempt, in ms. 0: unknown.
 	RetryAfterMs uint64 `protobuf:"varint,5,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
 	// The write may have been applied all the same. Implied by OUTCOME_UNKNOWN.
 	Unknown bool `protobuf:"varint,6,opt,name=unknown,proto3" json:"unknown,omitempty"`
-	// Of a CONFLICT: 1 + the index in WriteSet.checks of the first check that
+	// For a CONFLICT: 1 + the index in WriteSet.checks of the first check that
 	// failed. 0: none is named.
 	Check uint64 `protobuf:"varint,7,opt,name=check,proto3" json:"check,omitempty"`
-	// The limit that was hit. Absent: none.
+	// The limit that was exceeded. Absent: none.
 	Limit *Error_Limit `protobuf:"bytes,8,opt,name=limit,proto3" json:"limit,omitempty"`
 	// The place in the plugin's configuration that the error is about, such as
 	// "max_bytes". Empty: none.
@@ -2137,14 +2137,14 @@ func (x *Error) GetConfigPath() string {
 	return ""
 }
 
-// Limit is a limit that was hit.
+// Limit is a limit that was exceeded.
 type Error_Limit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is limited: "key", "value", "ops" and so on.
+	// What is limited: "key", "value", "ops" and others in abi/SPEC.md.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// The limit.
 	Max int64 `protobuf:"varint,2,opt,name=max,proto3" json:"max,omitempty"`
-	// What was asked.
+	// The value in the request.
 	Actual        int64 `protobuf:"varint,3,opt,name=actual,proto3" json:"actual,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
