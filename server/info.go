@@ -22,6 +22,8 @@ type infoLimits struct {
 	Ops            int   `json:"ops,omitempty"`
 	WriteBytes     int   `json:"write_bytes,omitempty"`
 	TTLPrecisionMS int64 `json:"ttl_precision_ms,omitempty"`
+	Changes        int   `json:"changes,omitempty"`
+	ChangesAgeMS   int64 `json:"changes_age_ms,omitempty"`
 }
 
 // describe answers GET of a store.
@@ -71,5 +73,6 @@ func (c *call) json(v any) error {
 func infoOf(i *storage.Info) storeInfo {
 	return storeInfo{Backend: i.Name, Capabilities: append([]string{}, i.Caps.Names()...), Limits: infoLimits{
 		Key: i.Limits.Key, Value: i.Limits.Value, Ops: i.Limits.Ops, WriteBytes: i.Limits.WriteBytes,
-		TTLPrecisionMS: i.Limits.TTLPrecision.Milliseconds()}}
+		TTLPrecisionMS: i.Limits.TTLPrecision.Milliseconds(),
+		Changes:        i.Limits.Changes, ChangesAgeMS: i.Limits.ChangesAge.Milliseconds()}}
 }

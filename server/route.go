@@ -43,6 +43,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error
 	switch rest {
 	case "keys":
 		return c.methods(map[string]func() error{http.MethodGet: c.scan, http.MethodDelete: c.clear})
+	case "changes":
+		return c.methods(map[string]func() error{http.MethodGet: c.changes})
 	case "get":
 		return c.methods(map[string]func() error{http.MethodPost: c.getMany})
 	case "apply":

@@ -21,18 +21,21 @@ import (
 
 // Server serves stores over HTTP. It is safe for concurrent use.
 type Server struct {
-	config   Config
-	settings Settings
-	door     door.Door
-	guard    *door.Guard
-	tls      *tls.Config
-	rules    atomic.Pointer[rules]
-	slots    chan struct{} // one per request that runs
-	failures failures.Log
-	draining atomic.Bool
-	address  atomic.Pointer[string]
-	origins  *http.CrossOriginProtection
-	tells    *telemetry
+	config     Config
+	settings   Settings
+	door       door.Door
+	guard      *door.Guard
+	tls        *tls.Config
+	rules      atomic.Pointer[rules]
+	slots      chan struct{}   // one per request that runs
+	followers  chan struct{}   // one per request that waits for changes
+	serving    context.Context // ends when the server is to end
+	endServing context.CancelFunc
+	failures   failures.Log
+	draining   atomic.Bool
+	address    atomic.Pointer[string]
+	origins    *http.CrossOriginProtection
+	tells      *telemetry
 
 	onlyProbes bool // it is one of NewProbes
 }
@@ -70,6 +73,8 @@ func New(c Config, s Settings) (*Server, error) {
 // newServer puts together what is right.
 func newServer(c Config, s Settings, tells *telemetry, guard *door.Guard, t *tls.Config) *Server {
 	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, door: c.door(), guard: guard, tls: t, tells: tells, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
+	srv.followers = make(chan struct{}, followersPerRequest*c.MaxConcurrent)
+	srv.serving, srv.endServing = context.WithCancel(context.Background())
 	srv.Update(c, s.Stores)
 	return srv
 }
@@ -130,6 +135,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
+	s.endServing()
 	if err := stillServing(s.config.ShutdownDelay, failed); err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type cli struct {
 	Delete deleteCmd `cmd:"" group:"data" help:"Delete a key. An absent key is not an error."`
 	Cas    casCmd    `cmd:"" group:"data" help:"Store a value under a key if the key's current state is as expected."`
 	Scan   scanCmd   `cmd:"" group:"data" help:"Write the items of a range to standard output, in byte order."`
+	Watch  watchCmd  `cmd:"" group:"data" help:"Write the changes of a range to standard output as they happen, each as a JSON object."`
 	Clear  clearCmd  `cmd:"" group:"data" help:"Remove every key of a range."`
 	Import importCmd `cmd:"" group:"data" help:"Store the items of a file with a JSON object on each line."`
 	Export exportCmd `cmd:"" group:"data" help:"Write the items of a range to a file that import can read."`

@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) { runScripts(t, false) }
 // Data commands do the same over gRPC.
 func TestScriptsOverGRPC(t *testing.T) {
 	runScripts(t, true, "testdata/script/data.txtar", "testdata/script/import.txtar", "testdata/script/empty.txtar",
-		"testdata/script/backup.txtar", "testdata/script/copy.txtar", "testdata/script/interrupt.txtar")
+		"testdata/script/backup.txtar", "testdata/script/copy.txtar", "testdata/script/interrupt.txtar", "testdata/script/watch.txtar")
 }
 
 // runScripts runs all scripts, or those given, with data commands over HTTP or gRPC.

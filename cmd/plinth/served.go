@@ -25,6 +25,9 @@ type served interface {
 	load(ctx context.Context, ops []storage.Op) error
 	// scan hands every item of a range to each. One that ends early is an error.
 	scan(ctx context.Context, q scanQuery, each func(line) error) error
+	// watch hands every change to each, as a line of JSON, until ctx ends or the connection
+	// breaks, which is an error.
+	watch(ctx context.Context, q watchQuery, each func(watched) error) error
 	// clear removes a range; the one without bounds is everything.
 	clear(ctx context.Context, b bounds) error
 	close() error

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/plinthkv/plinth/storage"
 )
 
 // Writer writes objects with their fields in the order in which they are given. An error of
@@ -120,4 +122,22 @@ func (w *Writer) write(n int) {
 		_, w.err = w.to.Write(w.buf[:n])
 	}
 	w.buf = w.buf[:copy(w.buf, w.buf[n:])]
+}
+
+// Change writes an object of a change: "change" with its kind, "key", of a delete range "end",
+// of a put "value", "version" and "expires_at".
+func (w *Writer) Change(c *storage.Change) error {
+	w.Text("change", c.Kind.String())
+	w.Bytes("key", c.Key)
+	if c.End != nil {
+		w.Bytes("end", c.End)
+	}
+	if c.Kind == storage.ChangePut {
+		w.Bytes("value", c.Value)
+	}
+	w.Uint("version", c.Version)
+	if !c.ExpiresAt.IsZero() {
+		w.Time("expires_at", c.ExpiresAt)
+	}
+	return w.End()
 }
