@@ -210,6 +210,7 @@ var wallless = map[string]string{
 	"examples/authz":          "a program, as its reader would write one",
 	"examples/custom-wrapper": "a program, as its reader would write one",
 	"examples/embed":          "a program, as its reader would write one",
+	"examples/follow":         "a program, as its reader would write one",
 	"tools/release":           "it builds the program",
 	"tools/docgen":            "it describes whatever can be configured",
 }
