@@ -1,6 +1,6 @@
-// Package plinth is a storage host: it loads key-value backends that anyone
-// wrote, as WebAssembly modules, puts wrappers around them as a configuration
-// says, and offers each as a storage.Store.
+// Package plinth is a storage host: it loads key-value backends, written by anyone, as
+// WebAssembly modules or processes, puts wrappers around them according to a
+// configuration, and offers each as a storage.Store.
 //
 //	h, err := plinth.Open(ctx, "plinth.yaml")
 //	…
@@ -9,7 +9,7 @@
 //	…
 //	err = store.Set(ctx, []byte("hello"), []byte("world"))
 //
-// This package is the façade that sees every other: package storage has the
-// interface that backends implement and applications call, sdk what authors of
-// plugins need, abi the contract between host and plugin.
+// This package is the façade over all others: package storage has the interface that
+// backends implement and the Store that applications call, sdk is for authors of plugins,
+// and abi is the contract between host and plugin.
 package plinth

@@ -32,7 +32,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers/timeout"
 )
 
-// Option changes how a configuration is loaded, and what a host over it has.
+// Option changes how a configuration is loaded, or configures the host over it.
 type Option func(*options)
 
 type options struct {
@@ -41,14 +41,14 @@ type options struct {
 	factories []wrappers.Factory
 }
 
-// WithEnviron gives the environment that the configuration may refer to and that
-// overrides it, as os.Environ does. Without it there is none.
+// WithEnviron sets the environment, in the form of os.Environ, that the configuration may
+// refer to and that overrides it. By default it is empty.
 func WithEnviron(environ []string) Option { return func(o *options) { o.config.Environ = environ } }
 
-// WithContent is what the file would hold; its path then only names it.
+// WithContent sets the content of the file. Its path is then only a name.
 func WithContent(yaml []byte) Option { return func(o *options) { o.config.Content = yaml } }
 
-// WithValues is what the file would hold, made in Go: see [config.Options].
+// WithValues sets the content of the file as Go values: see [config.Options].
 func WithValues(values map[string]any) Option {
 	return func(o *options) { o.config.Values = values }
 }
@@ -58,15 +58,15 @@ func WithOverrides(values map[string]string) Option {
 	return func(o *options) { o.config.Flags = values }
 }
 
-// WithLogger is where the host and its plugins log. Without it, slog.Default().
+// WithLogger sets the logger of the host and its plugins. By default slog.Default().
 func WithLogger(l *slog.Logger) Option { return func(o *options) { o.host.Log = l } }
 
-// WithTracerProvider is where spans go. Without it, nowhere.
+// WithTracerProvider sets the provider for spans. By default no spans are recorded.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return func(o *options) { o.host.Tracer = p }
 }
 
-// WithMeterProvider is where metrics go. Without it, nowhere.
+// WithMeterProvider sets the provider for metrics. By default no metrics are recorded.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return func(o *options) { o.host.Meter = p }
 }
@@ -76,18 +76,18 @@ func WithWrappers(f ...wrappers.Factory) Option {
 	return func(o *options) { o.factories = append(o.factories, f...) }
 }
 
-// WithCacheDir keeps compiled plugins between runs. The directory must be this
-// user's alone. Without it they are compiled at every start.
+// WithCacheDir caches compiled plugins between runs in a directory, which must be private
+// to this user. By default they are compiled at every start.
 func WithCacheDir(dir string) Option { return func(o *options) { o.host.CacheDir = dir } }
 
-// WithWorker is the command of a program that runs plugins with isolation: process, each
-// in a process of its own: one whose main begins with [RunWorker], this one or plinth
-// itself. Without it that isolation is refused.
+// WithWorker sets the command of a program that runs plugins with isolation: process,
+// each in a separate process. Its main must begin with [RunWorker]; it may be this
+// program or plinth. Without it, that isolation is refused.
 func WithWorker(command ...string) Option { return func(o *options) { o.host.Worker = command } }
 
-// WithModule makes a WebAssembly module the plugin of that name, without a file and an
-// entry in the configuration. It is trusted: a call of it is not interrupted unless
-// limits.call is set.
+// WithModule makes a WebAssembly module the plugin of that name, without a file and
+// without an entry in the configuration. The module is trusted: its calls are not
+// interrupted unless limits.call is set.
 func WithModule(name string, wasm []byte) Option {
 	return func(o *options) {
 		if o.host.Modules == nil {
@@ -99,9 +99,9 @@ func WithModule(name string, wasm []byte) Option {
 }
 
 // WithBackend makes a backend in Go the plugin of that name, without an entry in the
-// configuration: open is what a plugin in any carrier has. It runs in this process, where
-// a panic of a call is the end of the backend's instance and not of the host. The option
-// given last for a name counts.
+// configuration. open is the opener of a plugin in any carrier. The backend runs in this
+// process; a panic in a call ends its instance, not the host. If the option is given
+// twice for a name, the last one counts.
 func WithBackend(name string, open sdk.Opener, opts ...BackendOption) Option {
 	return func(o *options) {
 		if o.host.Backends == nil {
@@ -116,60 +116,61 @@ func WithBackend(name string, open sdk.Opener, opts ...BackendOption) Option {
 	}
 }
 
-// BackendOption says more of a backend that [WithBackend] links in.
+// BackendOption configures a backend that [WithBackend] links in.
 type BackendOption func(*host.Linked)
 
-// Shared says that others may write to the backend's data, past this host.
+// Shared means that others may write to the backend's data without going through this
+// host.
 func Shared() BackendOption { return func(l *host.Linked) { l.Shared = true } }
 
-// Isolated has the backend run in a process of its own where its configuration does not
-// say otherwise: the program that [WithWorker] names.
+// Isolated runs the backend in a separate process by default, with the program that
+// [WithWorker] names.
 func Isolated() BackendOption { return func(l *host.Linked) { l.Isolated = true } }
 
-// TriedBy judges a configuration without opening what it names, for [WithTrial]; without
-// it, a trial cannot tell what the backend would be. See [sdk.TryByOpening]
-// for one that keeps nothing elsewhere.
+// TriedBy sets a function that judges a configuration without opening what it names, for
+// [WithTrial]. Without it, a trial cannot report what the backend would be. See
+// [sdk.TryByOpening] for a backend that keeps nothing outside its process.
 func TriedBy(try func(context.Context, sdk.Env) (storage.Info, error)) BackendOption {
 	return func(l *host.Linked) { l.Try = try }
 }
 
-// ServedBy is how the worker serves the backend, which has to end with Serve of
-// sdk/process. Without it, it serves what was opened and tried here.
+// ServedBy sets a function by which the worker serves the backend; it must end with Serve
+// of sdk/process. By default the worker serves the functions that open and try it here.
 func ServedBy(serve func()) BackendOption { return func(l *host.Linked) { l.Serve = serve } }
 
-// Secrets says which settings of a backend are secrets: the fields of config, the struct
-// that its configuration is decoded into, that are tagged `secret:"true"`. They are shown
-// neither by [config.Config.YAML] nor in errors. Without it, secrets are known by their
-// names and their form, such as a password in a URL.
+// Secrets marks settings of a backend as secrets: the fields of config, the struct of its
+// configuration, with the tag `secret:"true"`. Neither [config.Config.YAML] nor errors
+// show them. Without it, secrets are recognized by their names and their form, such as a
+// password in a URL.
 func Secrets(config any) BackendOption {
 	return func(l *host.Linked) { l.Secrets = sdk.Secrets(config) }
 }
 
-// WithPluginTelemetry is OpenTelemetry's declarative configuration for plugins that run
-// as processes, and for those alone that grants: { telemetry: true } is said of, or that
-// [WithBackend] links in: their spans go where it says. Without it they have none of
+// WithPluginTelemetry sets the OpenTelemetry declarative configuration for the spans of
+// plugins that run as processes. It is passed only to those with grants: { telemetry:
+// true }, and to those that [WithBackend] links in. By default they export no spans of
 // their own.
 func WithPluginTelemetry(yaml []byte) Option {
 	return func(o *options) { o.host.PluginTelemetry = yaml }
 }
 
-// WithTrial has Open judge a configuration without opening what a running host may have
-// open, as "plinth check" does: see [host.Settings].
+// WithTrial makes Open judge a configuration without opening anything that a running host
+// may have open, as "plinth check" does: see [host.Settings].
 func WithTrial() Option { return func(o *options) { o.host.Trial = true } }
 
-// WithClock is the host's clock, by which items expire. Without it, time.Now.
+// WithClock sets the host's clock, by which items expire. By default time.Now.
 func WithClock(now func() time.Time) Option { return func(o *options) { o.host.Clock = now } }
 
-// WithKit tries a plugin with gate: full before a reload puts a store on a new version of it,
-// by the conformance kit, which package plugintest runs. Without it, gate: full refuses every
-// new version.
+// WithKit sets the conformance kit for plugins with gate: full, which package plugintest
+// runs before a reload uses a new version. Without it, gate: full refuses every new
+// version.
 func WithKit(kit func(context.Context, host.Subject) error) Option {
 	return func(o *options) { o.host.Kit = kit }
 }
 
-// Open builds what the configuration file at path says; an empty path is the
-// built-in default: one store, "default", in memory. Errors of the configuration
-// come all at once, each with its position. The caller closes the host.
+// Open builds a host from the configuration file at path. An empty path is the built-in
+// default: one store, "default", in memory. All errors of the configuration are returned
+// at once, each with its position. The caller closes the host.
 func Open(ctx context.Context, path string, opts ...Option) (*Host, error) {
 	cfg, err := Load(path, opts...)
 	if cfg == nil {
@@ -178,9 +179,10 @@ func Open(ctx context.Context, path string, opts ...Option) (*Host, error) {
 	return OpenConfig(ctx, cfg, opts...)
 }
 
-// Load reads and checks the configuration that Open would open, for programs that need
-// it for more than the host, or before it. If the configuration can be read and is wrong,
-// it comes with the errors, and OpenConfig returns them with all that the host finds.
+// Load reads and checks the configuration that Open would open, for programs that also
+// use it for something else, or before the host. If the configuration is readable but
+// invalid, Load returns it along with the errors, and OpenConfig returns those together
+// with the host's errors.
 func Load(path string, opts ...Option) (*config.Config, error) {
 	o := collect(opts)
 	o.config.File = path
@@ -192,8 +194,8 @@ func Load(path string, opts ...Option) (*config.Config, error) {
 	return config.Load(o.config)
 }
 
-// OpenConfig is Open with a configuration that is loaded already, by [Load] or
-// [config.Load]. Options that say where a configuration comes from change nothing.
+// OpenConfig is Open with a configuration from [Load] or [config.Load]. It ignores
+// options about the source of a configuration.
 func OpenConfig(ctx context.Context, cfg *config.Config, opts ...Option) (*Host, error) {
 	o := collect(opts)
 	var err error
@@ -211,7 +213,7 @@ func OpenConfig(ctx context.Context, cfg *config.Config, opts ...Option) (*Host,
 	return &Host{h}, nil
 }
 
-// Wrappers are the kinds that every host knows.
+// Wrappers returns the kinds of wrappers that every host has.
 func Wrappers() []wrappers.Factory {
 	return []wrappers.Factory{otel.Factory(), sizelimits.Factory(), ratelimit.Factory(), cache.Factory(), batch.Factory(),
 		retry.Factory(), timeout.Factory(), circuitbreaker.Factory(), readonly.Factory(), prefix.Factory(), faults.Factory()}
@@ -227,9 +229,9 @@ func collect(opts []Option) options {
 	return o
 }
 
-// RunWorker is the worker that [WithWorker] names, if this process was started as one:
-// then it does not return. It belongs at the very begin of main. What it may have to run
-// it is told by the same [WithModule] and [WithBackend] as the host.
+// RunWorker runs the worker that [WithWorker] names, if this process was started as one,
+// and does not return then. Call it first in main, with the same [WithModule] and
+// [WithBackend] options as the host.
 func RunWorker(opts ...Option) {
 	o := collect(opts)
 	native.Run(o.host.Backends)

@@ -25,8 +25,7 @@ const scope = "github.com/plinthkv/plinth/otel"
 // microsecond.
 var durationBounds = []float64{1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}
 
-// Backend makes a span and a duration of every call. It is safe for concurrent
-// use.
+// Backend records a span and a duration of every call. It is safe for concurrent use.
 type Backend struct {
 	next     storage.Backend
 	tracer   trace.Tracer // nil: no spans
@@ -41,7 +40,7 @@ type Backend struct {
 	tenants  *tenants
 }
 
-// New wraps next.
+// New returns a Backend over next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) {
 	b := &Backend{next: next, measures: c.Metrics && s.Meter != nil, tenant: c.Tenant.Config, byTenant: c.Tenant.Set()}
 	if c.Spans && s.Tracer != nil {
@@ -130,7 +129,7 @@ func (b *Backend) end(ctx context.Context, c *call, err error) {
 	c.span.End()
 }
 
-// Get is recorded as get.
+// Get records the operation get.
 func (b *Backend) Get(ctx context.Context, key []byte) (it storage.Item, err error) {
 	if b.idle(ctx) {
 		return b.next.Get(ctx, key)
@@ -143,7 +142,7 @@ func (b *Backend) Get(ctx context.Context, key []byte) (it storage.Item, err err
 	return b.next.Get(ctx, key)
 }
 
-// GetMany is recorded as get_many, with the number of keys.
+// GetMany records the operation get_many, with the number of keys.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) (items []storage.Item, err error) {
 	if b.idle(ctx) {
 		return b.next.GetMany(ctx, keys)
@@ -157,7 +156,7 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) (items []storage.I
 	return b.next.GetMany(ctx, keys)
 }
 
-// Scan is recorded as scan, with the number of items.
+// Scan records the operation scan, with the number of items.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (page storage.Page, err error) {
 	if b.idle(ctx) {
 		return b.next.Scan(ctx, q)
@@ -189,7 +188,7 @@ func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (page stor
 	return b.next.Changes(ctx, q)
 }
 
-// Apply is recorded as what the application did: set, delete, compare_and_set,
+// Apply records the application's operation: set, delete, compare_and_set,
 // compare_and_delete, clear_range, or commit.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (version uint64, err error) {
 	if b.idle(ctx) {
@@ -207,8 +206,8 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (version uint6
 	return b.next.Apply(ctx, w)
 }
 
-// Health is recorded as health. To be unhealthy is an error of it, as one that
-// cannot be asked is.
+// Health records the operation health. An unhealthy result is an error, as is a failed
+// check.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (h storage.Health, err error) {
 	if b.idle(ctx) {
 		return b.next.Health(ctx, p)
@@ -227,7 +226,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (h storage.Health
 // Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
-// Close has nothing to close.
+// Close does nothing.
 func (b *Backend) Close(context.Context) error { return nil }
 
 // batch notes how many keys or ops a call has. By the conventions one is no batch.

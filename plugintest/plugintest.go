@@ -19,32 +19,32 @@ import (
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
 
-// Options are how a plugin is tried.
+// Options configure a test of a plugin.
 type Options struct {
-	Name     string          // of the plugin, for messages; empty: "plugin"
-	Config   json.RawMessage // its configuration, a JSON object; nil: none
+	Name     string          // of the plugin, for messages; by default "plugin"
+	Config   json.RawMessage // its configuration, a JSON object; optional
 	Env      map[string]string
 	Memory   uint64        // linear memory of an instance, in bytes; 0: 1 GiB
 	Call     time.Duration // what a call may take; 0: 10 s, for machines under load
 	CacheDir string        // of compiled modules; empty: none is kept
-	// Worker is the command of a program that compiles modules in a process of its own: its
-	// main begins with plinth.RunWorker. Empty: this one does.
+	// Worker is the command of a program that compiles modules in a separate process: its
+	// main begins with plinth.RunWorker. By default this process compiles.
 	Worker []string
-	// Plaintext and Plain are of a process: without TLS on its control connection,
-	// and asked over gRPC although it offers frames.
+	// Plaintext and Plain configure a process: without TLS on its control connection, and
+	// called over gRPC even if it supports frames.
 	Plaintext, Plain bool
 	Log              *slog.Logger // what the plugin logs; nil: nowhere
-	// Except are checks that are known to fail, each with its reason.
+	// Except has checks that are known to fail, each with its reason.
 	Except []storagetest.Exception
-	// Only, if set, leaves out the checks of which it returns false. Those that no host would
-	// send are of the category "hostile".
+	// Only, if set, selects the checks for which it returns true. Checks that send what
+	// no host would have the category "hostile".
 	Only     func(category, check string) bool
 	FailFast bool // end after the first check that fails
-	// Each is told each result as it comes; nil: nobody.
+	// Each is called with each result as it arrives. It is optional.
 	Each func(storagetest.Result)
 }
 
-// Report is what came of it.
+// Report is the result of a test.
 type Report struct {
 	Name, Version string // as the plugin says
 	SHA256        string // of the module or executable, in hex
@@ -54,7 +54,7 @@ type Report struct {
 	Results       []storagetest.Result // in the order of the checks
 }
 
-// Count is how many checks came to that outcome.
+// Count returns the number of checks with that outcome.
 func (r *Report) Count(o storagetest.Outcome) (n int) {
 	for _, one := range r.Results {
 		if one.Outcome == o {
@@ -64,10 +64,10 @@ func (r *Report) Count(o storagetest.Outcome) (n int) {
 	return n
 }
 
-// OK tells whether no check failed.
+// OK reports whether no check failed.
 func (r *Report) OK() bool { return r.Count(storagetest.Failed) == 0 }
 
-// Run tries a module. An error says that it could not be tried at all: it is no
+// Run tests a module. An error means that it could not be tested at all: it is not a
 // plugin, it cannot be opened with its configuration, or ctx has ended.
 func Run(ctx context.Context, module []byte, o Options) (_ *Report, err error) {
 	o.complete()
@@ -89,9 +89,9 @@ func Run(ctx context.Context, module []byte, o Options) (_ *Report, err error) {
 	return report, report.try(ctx, storagetest.Factory{Clock: clock}, o, func(ctx context.Context, config json.RawMessage) (raw, error) { return m.Open(ctx, config) })
 }
 
-// RunProcess is Run for an executable, with its arguments. It is asked by frames, if
-// it offers them, and over gRPC else. Each process has a working directory of its
-// own, and one that is durable is started again in that, also after it was killed.
+// RunProcess is Run for an executable, with its arguments. It uses frames if the plugin
+// supports them, and gRPC otherwise. Each process has its own working directory; a
+// durable one is started again in the same directory, also after it was killed.
 func RunProcess(ctx context.Context, command []string, o Options) (_ *Report, err error) {
 	o.complete()
 	clock := storagetest.NewClock()

@@ -9,14 +9,13 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// ConfigFile is the environment variable that names the configuration, as
-// OpenTelemetry has it.
+// ConfigFile is OpenTelemetry's environment variable for the path of the configuration.
 const ConfigFile = "OTEL_CONFIG_FILE"
 
-// Traces is where the spans of this process go by what the host has handed over. A
-// nil provider: nowhere. What is wrong with that is told on standard error, from
-// where it gets into the host's log, and keeps no plugin from serving. stop, which is
-// never nil, sends what was not sent yet; it is to be called once, at the end.
+// Traces returns the provider for the spans of this process, according to the
+// configuration from the host, or nil if there is none. An invalid configuration is
+// reported on standard error, and so in the host's log, and does not stop the plugin.
+// stop, which is never nil, sends the remaining spans; call it once, at the end.
 func Traces() (tracer trace.TracerProvider, stop func(context.Context) error) {
 	nothing := func(context.Context) error { return nil }
 	if os.Getenv(ConfigFile) == "" {

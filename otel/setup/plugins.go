@@ -12,10 +12,9 @@ import (
 	"github.com/plinthkv/plinth/config"
 )
 
-// ForPlugins is what the section says of traces, as a file of its own for plugins that
-// run as processes: package otel/plugin reads it. Nil: it says nothing of them.
-// Metrics and logs are the host's alone: it counts for its plugins, and logs what they
-// print.
+// ForPlugins returns the trace settings of the section as a file for plugins that run as
+// processes, which package otel/plugin reads. It returns nil if there are none. Metrics
+// and logs stay with the host, which counts for its plugins and logs their output.
 func ForPlugins(section *config.Node, s Settings) ([]byte, error) {
 	p, err := parse(section)
 	if err != nil || p.off || p.config.TracerProvider == nil {

@@ -20,8 +20,8 @@ type parsed struct {
 	off            bool // the section says so, or the environment where the section does not
 }
 
-// Validate checks the section telemetry and starts nothing. All errors come at
-// once, each with its position.
+// Validate checks the section telemetry without starting anything. It returns all errors
+// at once, each with its position.
 func Validate(section *config.Node) error {
 	_, err := parse(section)
 	return err

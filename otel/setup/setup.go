@@ -22,10 +22,10 @@ import (
 	"github.com/plinthkv/plinth/config"
 )
 
-// Settings are what code hands over beside the configuration.
+// Settings holds what code passes in addition to the configuration.
 type Settings struct {
-	// Service and Version are service.name and service.version, where the
-	// configuration and OTEL_SERVICE_NAME say nothing.
+	// Service and Version are the defaults of service.name and service.version, which the
+	// configuration and OTEL_SERVICE_NAME override.
 	Service, Version string
 }
 
@@ -35,17 +35,17 @@ type Settings struct {
 // the stages that emit them.
 const maxSeries = 100_000
 
-// Telemetry is what is set up. A nil Tracer, Meter or Logger: nothing of it is
-// exported. Whoever made it shuts it down.
+// Telemetry has the providers that Setup started. If Tracer, Meter or Logger is nil, that
+// signal is not exported. The caller of Setup shuts it down.
 type Telemetry struct {
 	Tracer trace.TracerProvider
 	Meter  metric.MeterProvider
 	Logger otellog.LoggerProvider
-	// Propagator reads the trace context of requests that come in.
+	// Propagator reads the trace context of incoming requests.
 	Propagator propagation.TextMapPropagator
-	// Metrics is the page for Prometheus; nil: there is none.
+	// Metrics serves the page for Prometheus. It is nil if there is none.
 	Metrics http.Handler
-	// Warnings are those of [Warnings].
+	// Warnings has the result of [Warnings].
 	Warnings []string
 
 	shutdown func(context.Context) error
@@ -102,8 +102,8 @@ func Setup(ctx context.Context, section *config.Node, s Settings) (*Telemetry, e
 	return t, nil
 }
 
-// Shutdown sends what has not been sent, and stops everything. It ends with ctx,
-// whatever is then lost; it is to be called once.
+// Shutdown sends what has not been sent, and stops everything. When ctx ends, it gives up
+// the rest. Call it once.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- t.shutdown(ctx) }()
@@ -120,8 +120,8 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 
 func nothing(context.Context) error { return nil }
 
-// Handler is where logs go: to local, with the ids of trace and span, and to
-// what logger_provider says, which gets records of debug only if local does.
+// Handler returns a handler that writes logs to local, with the ids of trace and span,
+// and to logger_provider, which gets debug records only if local does.
 func (t *Telemetry) Handler(local slog.Handler) slog.Handler {
 	local = WithTraceContext(local)
 	if t.Logger == nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/plinthkv/plinth/config"
 )
 
-// Warnings returns what is right in the section and in OpenTelemetry's environment variables,
-// and is probably not meant. What is wrong, [Validate] says.
+// Warnings returns settings, in the section and in OpenTelemetry's environment variables,
+// that are valid but probably not intended. [Validate] returns the invalid ones.
 func Warnings(section *config.Node) []string {
 	return append(simpleProcessors(section), environmentWarnings(!section.IsEmpty())...)
 }

@@ -32,11 +32,11 @@ const maxSeries = 100_000
 // It is safe for concurrent use. The MeterProvider shuts it down.
 type Reader struct{ *sdkmetric.ManualReader }
 
-// New is a Reader whose snapshots count from the start.
+// New returns a Reader whose snapshots count from the start.
 func New() *Reader { return newReader(metricdata.CumulativeTemporality) }
 
-// NewWindow is a Reader whose snapshots count from the snapshot before, so that
-// what was long ago does not hide what is.
+// NewWindow returns a Reader whose snapshots count from the previous snapshot, so that
+// old measurements do not hide recent ones.
 func NewWindow() *Reader { return newReader(metricdata.DeltaTemporality) }
 
 func newReader(t metricdata.Temporality) *Reader {
@@ -57,7 +57,7 @@ func newReader(t metricdata.Temporality) *Reader {
 // errForeign is a reader whose histograms are not ours: a view changed them.
 var errForeign = errors.New("snapshot: a duration is not an exponential histogram here: a view of the MeterProvider overrides it")
 
-// Snapshot collects. Stages that were not called are not in it.
+// Snapshot collects the measurements. It omits stages without calls.
 func (r *Reader) Snapshot(ctx context.Context) (*Snapshot, error) {
 	var rm metricdata.ResourceMetrics
 	if err := r.Collect(ctx, &rm); err != nil {
