@@ -59,7 +59,7 @@ func withSomething(defaults any) (configs []any, others map[string]any) {
 // of in what the wrapper was made of. Its own tests try them.
 var lookedUp = map[string][]string{
 	"batch":      {"Linger", "MaxBytes", "MaxOps"},
-	"cache":      {"NegativeTTL", "TTL"},
+	"cache":      {"NegativeTTL", "Staleness", "TTL"},
 	"rate_limit": {"BytesPerToken", "RowsPerToken", "Tenant.Prefix", "Tenant.Until"},
 	"retry":      {"Deadline", "Unknown"},
 	"timeout":    {"Apply", "Changes", "Get", "GetMany", "Health", "Scan", "Timeout"},

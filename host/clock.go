@@ -42,6 +42,9 @@ func (h *Host) clockWorry() string {
 func (h *Host) hub(b storage.Backend, p *plugin) *wrappers.Hub {
 	hub := wrappers.NewHub(b)
 	hub.Worry(h.clockWorry)
+	if p.Shared() {
+		hub.Share()
+	}
 	if p.keepsChanges() {
 		hub.KeepChanges(h.clock.Now)
 	}

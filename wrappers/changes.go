@@ -39,7 +39,11 @@ func (h *Hub) changes(ctx context.Context, q storage.ChangeQuery) (storage.Chang
 	defer h.feed.Followers.Add(-1)
 	caps := h.next.Info().Caps
 	if !h.keeps(caps) {
-		return h.next.Changes(ctx, q)
+		page, err := h.next.Changes(ctx, q)
+		if err == nil && len(page.Changes) > 0 {
+			err = h.others.settled(ctx, page.Next)
+		}
+		return page, err
 	}
 	if err := q.Validate(); err != nil {
 		return storage.ChangePage{}, err

@@ -26,6 +26,9 @@ type Watcher interface {
 	// that is added while w is being applied gets both calls.
 	Begin(w *storage.WriteSet)
 	End(w *storage.WriteSet, err error)
+	// Others is called with what others wrote to the backend, after they did, without
+	// values: see Following.
+	Others(w *storage.WriteSet)
 	// Lost is called when the backend has lost its state.
 	Lost()
 }
@@ -52,6 +55,8 @@ type Hub struct {
 	ring      *ring            // nil: nobody follows
 	following atomic.Bool      // there is a ring
 	feed      Feed
+	shared    bool // others write to the backend, too
+	others    others
 }
 
 // NewHub returns a hub over b. It never closes b.
@@ -210,12 +215,22 @@ func (b *hubBackend) Changes(ctx context.Context, q storage.ChangeQuery) (storag
 func (b *hubBackend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	defer b.hub().same()
 	health, err := b.next.Health(ctx, p)
-	if err == nil && health.Status == storage.Healthy && p != storage.Liveness && b.worry != nil {
-		if reason := b.worry(); reason != "" {
+	if err == nil && health.Status == storage.Healthy && p != storage.Liveness {
+		if reason := b.hub().worries(); reason != "" {
 			health.Status, health.Reason = storage.Degraded, reason
 		}
 	}
 	return health, err
+}
+
+// worries returns why a healthy backend is reported as degraded; empty: it is not.
+func (h *Hub) worries() string {
+	if h.worry != nil {
+		if reason := h.worry(); reason != "" {
+			return reason
+		}
+	}
+	return h.others.behind()
 }
 
 // Info is the backend's, with the changes that the hub keeps.

@@ -22,6 +22,10 @@ func (d *diary) End(w *storage.WriteSet, err error) {
 	d.notes = append(d.notes, fmt.Sprintf("end %s %s", w.Ops[0].Key, storage.CodeOf(err).Name()))
 }
 
+func (d *diary) Others(w *storage.WriteSet) {
+	d.notes = append(d.notes, fmt.Sprintf("others wrote %d", len(w.Ops)))
+}
+
 func (d *diary) Lost() { d.notes = append(d.notes, "lost") }
 
 func (d *diary) reads(t *testing.T, want string) {

@@ -54,11 +54,15 @@ func NewHistory(ctx context.Context, b storage.Backend) (*History, error) {
 
 // Client is the backend as one client sees it, whose calls are recorded. A
 // client makes one call at a time.
-func (h *History) Client() storage.Backend {
+func (h *History) Client() storage.Backend { return h.Through(h.next, 0) }
+
+// Through is one client's view of the same store through another backend, such as a cache,
+// whose Get may answer what was stored up to stale ago.
+func (h *History) Through(b storage.Backend, stale time.Duration) storage.Backend {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.clients++
-	return &historian{h, h.clients - 1}
+	return &historian{h, b, h.clients - 1, stale}
 }
 
 // call is the input of an operation: one of these.
@@ -103,7 +107,9 @@ func (h *History) record(client int, c call, r result, begin time.Duration, err 
 // historian is one client of a history.
 type historian struct {
 	h      *History
+	next   storage.Backend
 	client int
+	stale  time.Duration
 }
 
 // begin is the moment before a call. Now and then it lets others run between
@@ -123,21 +129,21 @@ func meet() {
 
 func (c *historian) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	begin := c.begin()
-	it, err := c.h.next.Get(ctx, key)
+	it, err := c.next.Get(ctx, key)
 	r := result{}
 	if err == nil {
 		own := it
 		own.Key, own.Value = copied(key), copied(it.Value)
 		r.items = []storage.Item{own}
 	}
-	c.h.record(c.client, call{get: copied(key)}, r, begin, err)
+	c.h.record(c.client, call{get: copied(key)}, r, begin-c.stale, err)
 	return it, err
 }
 
 // GetMany counts where it is one view.
 func (c *historian) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	begin := c.begin()
-	items, err := c.h.next.GetMany(ctx, keys)
+	items, err := c.next.GetMany(ctx, keys)
 	if c.h.caps.Has(storage.CapSnapshotGet) {
 		own := make([][]byte, len(keys))
 		for i := range keys {
@@ -150,7 +156,7 @@ func (c *historian) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item,
 
 func (c *historian) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	begin := c.begin()
-	page, err := c.h.next.Scan(ctx, q)
+	page, err := c.next.Scan(ctx, q)
 	if q.AtVersion == 0 { // what is of the past says nothing of now
 		own := page
 		own.Items = copiedItems(page.Items)
@@ -161,22 +167,22 @@ func (c *historian) Scan(ctx context.Context, q storage.Query) (storage.Page, er
 
 // Changes is not recorded: it says what was.
 func (c *historian) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
-	return c.h.next.Changes(ctx, q)
+	return c.next.Changes(ctx, q)
 }
 
 func (c *historian) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	own := copiedWriteSet(w)
 	begin := c.begin()
-	version, err := c.h.next.Apply(ctx, w)
+	version, err := c.next.Apply(ctx, w)
 	c.h.record(c.client, call{apply: own}, result{version: version, failed: -1}, begin, err)
 	return version, err
 }
 
 func (c *historian) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
-	return c.h.next.Health(ctx, p)
+	return c.next.Health(ctx, p)
 }
 
-func (c *historian) Info() storage.Info { return c.h.next.Info() }
+func (c *historian) Info() storage.Info { return c.next.Info() }
 
 // Close does nothing: the backend is its owner's.
 func (c *historian) Close(context.Context) error { return nil }

@@ -30,8 +30,9 @@ type memory struct {
 	clock   *clock.Clock
 	entries kept
 	guard   *guard
-	stop    func()   // stops watching the hub
-	meters  []func() // stop being observed
+	stop    func()              // stops watching the hub
+	fresh   *wrappers.Freshness // of what others wrote; nil: they are not followed
+	meters  []func()            // stop being observed
 
 	hits, misses, evictions atomic.Uint64
 }
@@ -78,9 +79,25 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 		return nil, err
 	}
 	b.guard = newGuard(b.entries, c.UnknownHold, b.clock.Millis, next.Info().Caps)
-	b.stop = s.Hub.Watch(b.guard)
+	b.watch(s.Hub)
 	return &Backend{next: next, memory: b}, nil
 }
+
+// watch has the guard notified of writes: of those through this host, and of those of others
+// if they can be followed.
+func (b *memory) watch(hub wrappers.Watchable) {
+	b.stop = hub.Watch(b.guard)
+	shared, ok := hub.(wrappers.Following)
+	if !ok || b.config.Staleness == 0 {
+		return
+	}
+	fresh, end := shared.Follow(b.config.Staleness)
+	unwatch := b.stop
+	b.fresh, b.stop = fresh, func() { end(); unwatch() }
+}
+
+// current reports whether entries may be believed: what others wrote was heard of.
+func (b *memory) current() bool { return b.fresh == nil || b.fresh.Age() <= b.config.Staleness }
 
 // join counts one more cache; false: the last of them is closed.
 func (b *memory) join() bool {
@@ -119,7 +136,7 @@ func borrow(key []byte) string { return unsafe.String(unsafe.SliceData(key), len
 
 // Get returns an item from memory, or else from the next backend. A hit allocates only the value.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
-	if e, ok := b.entries.GetIfPresent(borrow(key)); ok && b.clock.Millis() < e.until {
+	if e, ok := b.entries.GetIfPresent(borrow(key)); ok && b.clock.Millis() < e.until && b.current() {
 		b.hits.Add(1)
 		return e.answer()
 	}
@@ -158,7 +175,7 @@ func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
 	defer b.guard.end(f) // also when next panics: others wait for it
 	started := b.clock.Millis()
 	f.until = started
-	if e, ok := b.entries.GetIfPresent(f.key); ok && started < e.until { // filled since the caller looked
+	if e, ok := b.entries.GetIfPresent(f.key); ok && started < e.until && b.current() { // filled since the caller looked
 		f.entry = e
 		return e.answer()
 	}

@@ -15,6 +15,10 @@ type Config struct {
 	TTL      time.Duration `yaml:"ttl"`             // the longest time that an item is kept
 	// The longest time that an absent key is remembered. If zero, absent keys are not cached.
 	NegativeTTL time.Duration `yaml:"negative_ttl"`
+	// How old an item may be that others have overwritten, if the backend has the capability
+	// changes: the cache follows them, and drops what others write within milliseconds. While
+	// it is further behind, every read goes to the backend. If zero, it does not follow.
+	Staleness time.Duration `yaml:"staleness"`
 	// How long the keys of a write are not cached after its outcome was unknown. Set it to
 	// the longest time for which the backend may still be applying the write.
 	UnknownHold time.Duration `yaml:"unknown_hold"`
@@ -22,11 +26,14 @@ type Config struct {
 
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
-	return Config{MaxBytes: 64 << 20, TTL: time.Minute, NegativeTTL: 5 * time.Second, UnknownHold: time.Minute}
+	return Config{MaxBytes: 64 << 20, TTL: time.Minute, NegativeTTL: 5 * time.Second, Staleness: time.Second, UnknownHold: time.Minute}
 }
 
 // minBytes is the least that max_bytes may be.
 const minBytes = 64 << 10
+
+// minStaleness is the least that staleness may be: a follower asks four times as often.
+const minStaleness = 20 * time.Millisecond
 
 // Validate refuses what cannot be kept to.
 func (c Config) Validate() error {
@@ -40,6 +47,9 @@ func (c Config) Validate() error {
 	if c.NegativeTTL < 0 {
 		errs = append(errs, wrappers.Fieldf("negative_ttl", "cannot be negative (got %s)", c.NegativeTTL))
 	}
+	if c.Staleness != 0 && c.Staleness < minStaleness {
+		errs = append(errs, wrappers.Fieldf("staleness", "is %s, it must be at least %s, or 0 for none", c.Staleness, minStaleness))
+	}
 	if c.UnknownHold < 0 {
 		errs = append(errs, wrappers.Fieldf("unknown_hold", "cannot be negative (got %s)", c.UnknownHold))
 	}
@@ -51,6 +61,11 @@ func (c Config) Declare(b wrappers.Below, d *wrappers.Declaration) {
 	if !b.Shared {
 		return
 	}
+	if c.Staleness > 0 && b.Info.Caps.Has(storage.CapChanges) {
+		how := fmt.Sprintf("writes of others to the backend are followed, and seen after %s at the latest", c.Staleness)
+		d.Changes = append(d.Changes, wrappers.Change{Of: wrappers.ReadAfterWrite, Weaker: true, How: how})
+		return
+	}
 	how := fmt.Sprintf("writes of others to the backend are seen after %s at the latest", max(c.TTL, c.NegativeTTL))
 	d.Changes = append(d.Changes, wrappers.Change{Of: wrappers.ReadAfterWrite, Weaker: true, How: how})
 	d.Warnings = append(d.Warnings, "others may write to this backend: "+how)
@@ -60,7 +75,7 @@ func (c Config) Declare(b wrappers.Below, d *wrappers.Declaration) {
 func Factory() wrappers.Factory {
 	d := wrappers.Declaration{
 		Preserves: "everything, for those who write through this host",
-		Weakens:   "writes of others to the backend may be seen late, by at most ttl",
+		Weakens:   "writes of others to the backend may be seen late, by at most staleness if the backend has changes, else by at most ttl",
 	}
 	return wrappers.NewFactory("cache", d, DefaultConfig,
 		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {

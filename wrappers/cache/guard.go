@@ -140,6 +140,19 @@ func (g *guard) End(w *storage.WriteSet, err error) {
 	}
 }
 
+// Others takes out what others have written. A read that was in flight is not kept.
+func (g *guard) Others(w *storage.WriteSet) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range w.Ops {
+		if o := &w.Ops[i]; o.Kind == storage.OpDeleteRange {
+			g.dropRange(o.Key, o.End)
+		} else {
+			g.drop(string(o.Key))
+		}
+	}
+}
+
 // contend notes the keys of w that another write in flight touches, or may.
 func (g *guard) contend(w *storage.WriteSet) {
 	if g.permanent == nil {

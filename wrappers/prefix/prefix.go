@@ -198,5 +198,5 @@ func (b *Backend) refused(op string, err error) error {
 
 var (
 	_ storage.Backend    = (*Backend)(nil)
-	_ wrappers.Watchable = (*Backend)(nil)
+	_ wrappers.Following = (*Backend)(nil)
 )

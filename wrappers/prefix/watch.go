@@ -2,6 +2,7 @@ package prefix
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/wrappers"
@@ -16,6 +17,14 @@ func (b *Backend) Watch(w wrappers.Watcher) (stop func()) {
 	return b.hub.Watch(watcher{b, w})
 }
 
+// Follow has the watchers notified of the writes of others, if the hub below can do that.
+func (b *Backend) Follow(bound time.Duration) (f *wrappers.Freshness, stop func()) {
+	if below, ok := b.hub.(wrappers.Following); ok {
+		return below.Follow(bound)
+	}
+	return nil, func() {}
+}
+
 // watcher passes on what concerns the prefix.
 type watcher struct {
 	b    *Backend
@@ -25,6 +34,8 @@ type watcher struct {
 func (w watcher) Begin(set *storage.WriteSet) { w.next.Begin(w.b.within(set)) }
 
 func (w watcher) End(set *storage.WriteSet, err error) { w.next.End(w.b.within(set), err) }
+
+func (w watcher) Others(set *storage.WriteSet) { w.next.Others(w.b.within(set)) }
 
 func (w watcher) Lost() { w.next.Lost() }
 

@@ -1,0 +1,249 @@
+package wrappers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/plinthkv/plinth/storage"
+)
+
+// Following is a Watchable whose watchers can be notified of the writes of others as well.
+type Following interface {
+	Watchable
+	// Follow has all watchers notified of what others write to the backend, until stop is
+	// called. bound is the age of a [Freshness] that the caller can still accept. f is nil
+	// if nobody else writes to the backend, or if it has no changes to follow.
+	Follow(bound time.Duration) (f *Freshness, stop func())
+}
+
+// Freshness is how far the watchers of a hub have been notified of the writes of others.
+type Freshness struct {
+	at      atomic.Pointer[time.Time] // nil: nothing is known
+	told    atomic.Uint64             // the version up to which all was told
+	bound   atomic.Int64              // nanoseconds; the largest that a caller can accept
+	problem atomic.Pointer[string]    // why it does not get on; nil: it does
+}
+
+// Age returns how long ago the watchers had been notified of all writes that others had
+// completed by then.
+func (f *Freshness) Age() time.Duration {
+	at := f.at.Load()
+	if at == nil {
+		return 1<<63 - 1
+	}
+	// The monotonic clock stands still while a machine is suspended, and the other one may
+	// be set back.
+	now := time.Now()
+	return max(now.Sub(*at), time.Duration(now.UnixNano()-at.UnixNano()))
+}
+
+// reached says that everything was told that was complete at that time.
+func (f *Freshness) reached(at time.Time) {
+	f.at.Store(&at)
+	f.problem.Store(nil)
+}
+
+// others is what a hub has to follow the writes of others.
+type others struct {
+	mu    sync.Mutex
+	users int
+	every atomic.Int64 // nanoseconds: how often it is asked how far the store is
+	end   func()
+	fresh *Freshness
+	now   atomic.Pointer[Freshness] // as fresh, for those who only look
+}
+
+// Pauses of a follower whose calls fail, and the longest that a call may take beyond its wait.
+const (
+	firstPause  = 20 * time.Millisecond
+	mostPause   = time.Second
+	changesTime = 10 * time.Second
+)
+
+// Share says that others write to the backend, too. Call it before the hub is used.
+func (h *Hub) Share() { h.shared = true }
+
+// Follow has all watchers notified of the writes of others: see [Following]. It asks for the
+// changes of the backend, one call after the other, as long as there is a caller of Follow
+// that has not stopped.
+func (h *Hub) Follow(bound time.Duration) (f *Freshness, stop func()) {
+	if !h.shared || !h.next.Info().Caps.Has(storage.CapChanges) {
+		return nil, func() {}
+	}
+	o := &h.others
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	// It is known four times as often how far the store is, so that one late answer does no harm.
+	every := max(bound/4, time.Millisecond)
+	if o.users++; o.users == 1 || int64(every) < o.every.Load() {
+		o.every.Store(int64(every))
+	}
+	if o.users == 1 {
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		o.fresh = &Freshness{}
+		o.now.Store(o.fresh)
+		s := &stranger{h: h, fresh: o.fresh}
+		go func() {
+			defer close(done)
+			s.run(ctx)
+		}()
+		o.end = func() { cancel(); <-done }
+	}
+	o.fresh.bound.Store(max(o.fresh.bound.Load(), int64(bound)))
+	return o.fresh, sync.OnceFunc(h.unfollow)
+}
+
+func (h *Hub) unfollow() {
+	o := &h.others
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.users--; o.users == 0 {
+		o.now.Store(nil)
+		o.end()
+	}
+}
+
+// settled waits until the watchers were told of all up to a version, or until they know that
+// they were not. Who hears of a change from this hub does not find the item before it in a
+// cache of this host afterwards.
+func (o *others) settled(ctx context.Context, version uint64) error {
+	for {
+		f := o.now.Load()
+		if f == nil || f.told.Load() >= version || f.Age() > time.Duration(f.bound.Load()) {
+			return nil
+		}
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return storage.ContextError(ctx)
+		}
+	}
+}
+
+// behind returns what keeps the follower back, for health; empty: nothing.
+func (o *others) behind() string {
+	f := o.now.Load()
+	if f == nil {
+		return ""
+	}
+	if why := f.problem.Load(); why != nil && f.Age() > 4*time.Duration(o.every.Load()) {
+		return fmt.Sprintf("the changes of others cannot be followed, so that caches answer nothing: %s", *why)
+	}
+	return ""
+}
+
+// stranger follows the writes of others.
+type stranger struct {
+	h     *Hub
+	fresh *Freshness
+	begun bool
+	after uint64 // all up to this version was told
+	// The store was at goal at the time since; 0: it was not asked.
+	goal  uint64
+	since time.Time
+}
+
+func (s *stranger) run(ctx context.Context) {
+	pause := firstPause
+	for ctx.Err() == nil {
+		err := s.step(ctx)
+		switch {
+		case err == nil:
+			pause = firstPause
+			continue
+		case storage.CodeOf(err) == storage.VersionGone: // what came in between is not known
+			s.begun = false
+		}
+		why := err.Error()
+		s.fresh.problem.Store(&why)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, mostPause)
+	}
+}
+
+// step tells the watchers of one page, and finds out how far the store is if that was not
+// done for a while.
+func (s *stranger) step(ctx context.Context) error {
+	every := time.Duration(s.h.others.every.Load())
+	ctx, cancel := context.WithTimeout(ctx, every+changesTime)
+	defer cancel()
+	if !s.begun || s.goal == 0 && s.fresh.Age() >= every {
+		now := time.Now()
+		page, err := s.h.next.Changes(ctx, storage.ChangeQuery{FromNow: true})
+		if err != nil {
+			return err
+		}
+		s.goal, s.since = page.Next, now
+		if !s.begun {
+			s.begun = true
+			s.h.missed()
+			s.told(page.Next)
+		}
+		s.arrive()
+	}
+	page, err := s.h.next.Changes(ctx, storage.ChangeQuery{After: s.after, Wait: every})
+	if err != nil {
+		return err
+	}
+	if page.Next < s.after {
+		return storage.Errorf(storage.Internal, "the changes after version %d end at %d", s.after, page.Next)
+	}
+	s.h.tell(page.Changes)
+	s.told(page.Next)
+	s.arrive()
+	return nil
+}
+
+func (s *stranger) told(version uint64) {
+	s.after = version
+	s.fresh.told.Store(version)
+}
+
+// arrive notes that all was told that the store had at some time.
+func (s *stranger) arrive() {
+	if s.goal != 0 && s.after >= s.goal {
+		s.fresh.reached(s.since)
+		s.goal = 0
+	}
+}
+
+// tell notifies the watchers of writes that are done.
+func (h *Hub) tell(changes []storage.Change) {
+	if len(changes) == 0 {
+		return
+	}
+	w := &storage.WriteSet{Ops: make([]storage.Op, 0, len(changes))}
+	for i := range changes {
+		switch c := &changes[i]; c.Kind {
+		case storage.ChangeDeleteRange:
+			w.Ops = append(w.Ops, storage.DeleteRange(c.Key, c.End))
+		case storage.ChangePut:
+			w.Ops = append(w.Ops, storage.PutUntil(c.Key, nil, c.ExpiresAt))
+		default:
+			w.Ops = append(w.Ops, storage.Delete(c.Key))
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, watcher := range h.watchers {
+		watcher.Others(w)
+	}
+}
+
+// missed has the watchers forget what they know: others may have written anything.
+func (h *Hub) missed() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, watcher := range h.watchers {
+		watcher.Others(&storage.WriteSet{Ops: []storage.Op{storage.DeleteRange(nil, nil)}})
+	}
+}
+
+var _ Following = (*Hub)(nil)
