@@ -101,11 +101,12 @@ func pastReadOnly() storagetest.Factory {
 	return storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
 		env := sdk.Env{Now: clock.Now}
 		rand.Read(env.Incarnation[:])
-		hub := wrappers.NewHub(forgetful{memory.New(memory.DefaultConfig(), env)}) // which all who write pass
+		b := forgetful{memory.New(memory.DefaultConfig(), env)}
+		hub := wrappers.NewHub(b) // which all who write pass
 		hub.KeepChanges(clock.Now)
 		below := hub.Backend()
 		above, err := pipeline(below, alone["read_only"], clock)
-		return writtenBelow{above, below}, err
+		return writtenBelow{storagetest.WithClose(above, func(ctx context.Context) error { return errors.Join(above.Close(ctx), b.Close(ctx)) }), below}, err
 	}}
 }
 

@@ -1,11 +1,19 @@
 // Package cache is the wrapper cache, which keeps items in memory after they were
 // read, and remembers absent keys, within a bound of bytes.
 //
-// Needs: that every writer of the backend goes through this host. A write from
+// Needs: that every writer of the backend goes through this host, or that the
+// backend has changes, which the cache then follows. Without either, a write from
 // elsewhere is seen within the entry's time to live. Preserves: every guarantee
 // of the backend, including linearizability, for callers of this host, whichever
 // store they use. GetMany and Scan bypass the cache, so that each of their
 // results stays one view. Weakens: writes that bypass this host may be seen late.
+//
+// Writes of others: the hub asks for the backend's changes, all the time, and every
+// cache over it drops what they name. Four times in staleness it finds out whether it
+// has heard of everything. When that was longer ago than staleness, a cache answers
+// nothing from memory until the hub has caught up; after a gap it begins empty. What
+// it serves is no older than staleness, as long as the backend's own reads are
+// current: one that reads from a replica which lags may be read from before a change.
 //
 // How: a write removes its keys from the cache before it begins. Until its
 // outcome is known, reads of these keys go to the backend and are not cached;
