@@ -21,6 +21,7 @@ import (
 	"github.com/plinthkv/plinth/server/grpcserver"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
+	"github.com/plinthkv/plinth/wrappers"
 )
 
 var silent = slog.New(slog.DiscardHandler)
@@ -90,7 +91,9 @@ func stack(ctx context.Context, clock *storagetest.Clock, between func(address s
 	if between == nil { // else there is to be time for a write to be repeated
 		b = forgetful{b}
 	}
-	srv, err := serve(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, b, clock.Now)
+	hub := wrappers.NewHub(b)
+	hub.KeepChanges(clock.Now)
+	srv, err := serve(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, hub.Backend(), clock.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -103,6 +103,7 @@ func (c *Client) Changes(ctx context.Context, q storage.ChangeQuery) (storage.Ch
 	if err != nil {
 		return storage.ChangePage{}, c.error("changes", storage.AsError(err))
 	}
+	whole := q
 	q = q.Cut(info.Limits)
 	own, done := c.calls.Within(ctx) // a client that is closed does not wait
 	defer done()
@@ -122,6 +123,7 @@ func (c *Client) Changes(ctx context.Context, q storage.ChangeQuery) (storage.Ch
 		return storage.ChangePage{}, c.unreadable("changes", err)
 	}
 	answer.PresentChanges(page.Changes)
+	whole.Resume(&page.ChangePage)
 	abigrpc.ShiftChanges(page.Changes, -ahead)
 	return page.ChangePage, nil
 }

@@ -238,6 +238,10 @@ func TestReloadUnderLoad(t *testing.T) {
 			}
 		})
 	}
+	states := make([]map[string]string, 2)
+	for f := range states {
+		wg.Go(func() { states[f] = followed(t, a, &stop) })
+	}
 	rounds := 60
 	if testing.Short() {
 		rounds = 15
@@ -252,4 +256,46 @@ func TestReloadUnderLoad(t *testing.T) {
 	stop.Store(true)
 	wg.Wait()
 	t.Logf("%d calls", calls.Load())
+	want := map[string]string{}
+	for it, err := range a.Range(ctx, nil, nil, storage.RangeOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[string(it.Key)] = string(it.Value)
+	}
+	for f, got := range states {
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("follower %d came to %v, the store is %v", f, got, want)
+		}
+	}
+}
+
+// followed is the state that a follower comes to, who begins again whenever the changes are
+// gone. Its waits are long: no reload waits for them.
+func followed(t *testing.T, s *plinth.Store, stop *atomic.Bool) map[string]string {
+	state := map[string]string{}
+	f := s.Changes(nil, nil, storage.ChangesOptions{FromScan: true, Wait: time.Second})
+	for {
+		over := stop.Load()
+		page, err := f.Page(ctx)
+		if errors.Is(err, storage.ErrVersionGone) {
+			clear(state)
+			f = s.Changes(nil, nil, storage.ChangesOptions{FromScan: true, Wait: time.Second})
+			continue
+		}
+		if err != nil {
+			t.Errorf("follow: %v", err)
+			return nil
+		}
+		for _, c := range page.Changes {
+			if c.Kind == storage.ChangePut {
+				state[string(c.Key)] = string(c.Value)
+			} else {
+				t.Errorf("nothing is deleted here, and a follower gets %s %q", c.Kind, c.Key)
+			}
+		}
+		if _, scanned := f.Version(); over && scanned && len(page.Changes) == 0 {
+			return state
+		}
+	}
 }

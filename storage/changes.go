@@ -83,6 +83,23 @@ func (q *ChangeQuery) Clip(c *Change) bool {
 	return !EmptyRange(c.Key, c.End)
 }
 
+// Resume makes of the answer to the query that q was cut from ([ChangeQuery.Cut]) the answer
+// to q: it clips delete ranges to the uncut bounds.
+func (q *ChangeQuery) Resume(p *ChangePage) {
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		if c.Kind != ChangeDeleteRange {
+			continue
+		}
+		if bytes.Compare(c.Key, q.Start) < 0 {
+			c.Key = bytes.Clone(q.Start)
+		}
+		if q.End != nil && (c.End == nil || bytes.Compare(c.End, q.End) > 0) {
+			c.End = append([]byte{}, q.End...)
+		}
+	}
+}
+
 // ChangePage is the answer to a [ChangeQuery].
 type ChangePage struct {
 	// Changes are all changes of the range with After < Version <= Next: in the order of

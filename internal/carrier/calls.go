@@ -139,6 +139,9 @@ func (c Calls) Changes(ctx context.Context, q storage.ChangeQuery) (storage.Chan
 		return storage.ChangePage{}, c.To.Wrap(err)
 	}
 	page, err := c.Followers.Ask(ctx, q.Cut(info.Limits), c.changes)
+	if err == nil {
+		q.Resume(&page)
+	}
 	if err != nil && storage.CodeOf(err) == storage.Canceled {
 		err = c.To.Wrap(err)
 	}

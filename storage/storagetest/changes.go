@@ -134,7 +134,7 @@ func (t *T) wantChanges(q storage.ChangeQuery, page storage.ChangePage) {
 		last = c.Version
 		clipped := c
 		if !q.Clip(&clipped) || !bytes.Equal(clipped.Key, c.Key) || !bytes.Equal(clipped.End, c.End) {
-			t.Fatalf("%s is beyond the range that was asked for", show([]storage.Change{c}))
+			t.Fatalf("%.200s is beyond the range that was asked for", show([]storage.Change{c}))
 		}
 		if c.Kind == storage.ChangePut && c.Value == nil || c.Kind != storage.ChangePut && (c.Value != nil || !c.ExpiresAt.IsZero()) ||
 			c.Kind != storage.ChangeDeleteRange && c.End != nil || c.Kind < storage.ChangePut || c.Kind > storage.ChangeExpired {

@@ -171,7 +171,7 @@ func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.C
 		return storage.ChangePage{}, b.Wrap(err)
 	}
 	cut := q.Cut(b.Known().Limits)
-	return call(ctx, b, abi.OpChanges, func(ctx context.Context, in *instance) (storage.ChangePage, error) {
+	page, err := call(ctx, b, abi.OpChanges, func(ctx context.Context, in *instance) (storage.ChangePage, error) {
 		own, done := in.calls.Within(ctx)
 		defer done()
 		page, err := in.Changes(own, cut)
@@ -180,6 +180,10 @@ func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.C
 		}
 		return page, err
 	})
+	if err == nil {
+		q.Resume(&page)
+	}
+	return page, err
 }
 
 // Apply asks the backend, after what can be checked before has been.

@@ -20,6 +20,7 @@ import (
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
+	"github.com/plinthkv/plinth/wrappers"
 )
 
 var ctx = context.Background()
@@ -57,7 +58,15 @@ func mustOpen(t *testing.T, n *native) *Backend {
 func TestConformance(t *testing.T) {
 	clock := storagetest.NewClock()
 	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(ctx context.Context) (storage.Backend, error) {
-		n := linked(t, memory.Open, Config{}, nil)
+		n := linked(t, func(ctx context.Context, e sdk.Env) (storage.Backend, error) {
+			b, err := memory.Open(ctx, e)
+			if err != nil {
+				return nil, err
+			}
+			hub := wrappers.NewHub(b) // which has changes, and waits for them
+			hub.KeepChanges(e.Now)
+			return storagetest.WithClose(hub.Backend(), b.Close), nil
+		}, Config{}, nil)
 		n.plugin.Clock = clock.Now
 		return n.Open(ctx, "a", none{})
 	}})

@@ -16,6 +16,7 @@ import (
 	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
 	"github.com/plinthkv/plinth/storage/storagetest"
+	"github.com/plinthkv/plinth/wrappers"
 )
 
 // asPlugin says to the test program to be a plugin, and which.
@@ -46,7 +47,12 @@ func play(name string) {
 	case "waits": // the same, as one whose calls may wait
 		process.Serve(func(ctx context.Context, e sdk.Env) (storage.Backend, error) {
 			b, err := memory.Open(ctx, e)
-			return struct{ storage.Backend }{b}, err
+			if err != nil {
+				return nil, err
+			}
+			hub := wrappers.NewHub(b) // which has changes, and waits for them
+			hub.KeepChanges(e.Now)
+			return storagetest.WithClose(hub.Backend(), b.Close), nil
 		})
 	default:
 		if bad := badPlugins()[name]; bad != nil {
@@ -110,7 +116,7 @@ func TestConformance(t *testing.T) {
 	for _, c := range []struct {
 		name, plugin string
 		plain        bool
-	}{{"frames, by workers", "waits", false}, {"gRPC", "memory", true}} {
+	}{{"frames, by workers", "waits", false}, {"gRPC", "waits", true}} {
 		if c.plain && testing.Short() {
 			continue // frames have the most to do with goroutines
 		}
