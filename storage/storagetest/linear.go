@@ -22,11 +22,43 @@ const unsaid = 0
 
 func (l linear) model() porcupine.Model {
 	return porcupine.Model{
-		Init:  func() any { return l.first },
-		Step:  func(s, in, out any) (bool, any) { return l.step(s.(state), in.(call), out.(result)) },
-		Equal: func(a, b any) bool { return l.same(a.(state), b.(state)) },
-		Hash:  func(s any) uint64 { return s.(state).version<<16 | uint64(len(s.(state).items)) },
+		Partition: byKey,
+		Init:      func() any { return l.first },
+		Step:      func(s, in, out any) (bool, any) { return l.step(s.(state), in.(call), out.(result)) },
+		Equal:     func(a, b any) bool { return l.same(a.(state), b.(state)) },
+		Hash:      func(s any) uint64 { return s.(state).version<<16 | uint64(len(s.(state).items)) },
 	}
+}
+
+// byKey parts calls of one key each, for the history of a store is linearizable if that of each
+// key is. Where a call is of several keys, all are one part.
+func byKey(calls []porcupine.Operation) (parts [][]porcupine.Operation) {
+	of := map[string]int{}
+	for _, c := range calls {
+		key, one := c.Input.(call).key()
+		if !one {
+			return [][]porcupine.Operation{calls}
+		}
+		at, ok := of[string(key)]
+		if !ok {
+			at = len(parts)
+			of[string(key)] = at
+			parts = append(parts, nil)
+		}
+		parts[at] = append(parts[at], c)
+	}
+	return parts
+}
+
+// key is the only key of a call; false: it is of several.
+func (c call) key() (key []byte, one bool) {
+	switch {
+	case c.get != nil:
+		return c.get, true
+	case c.apply == nil || len(c.apply.Checks) > 0 || len(c.apply.Ops) != 1 || c.apply.Ops[0].Kind == storage.OpDeleteRange:
+		return nil, false
+	}
+	return c.apply.Ops[0].Key, true
 }
 
 // step tells whether c can answer r in s, and what the state is then.
