@@ -125,6 +125,7 @@ var walls = []wall{
 	{room: "internal/durable", allowed: []string{self + "/storage"}, why: "it knows no engine"},
 	{room: "internal/sentinel", why: "it only looks at values"},
 	{room: "internal/strictjson", allowed: []string{self + "/storage", "github.com/go-json-experiment/json"}, why: "it reads and writes JSON, whoever wants it"},
+	{room: "internal/changetail", allowed: []string{self + "/storage"}, why: "it knows no engine"},
 	{room: "internal/drain", allowed: []string{self + "/storage"}, why: "it only counts"},
 	{room: "internal/carrier", allowed: append([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/internal/supervise"}, otelAPI...), never: append([]string{self + "/sdk/process"}, otelSDK...), why: "what carriers share knows none of them"},
 	{room: "internal/carrier/native", allowed: slices.Concat([]string{self + "/storage", self + "/abi", self + "/sdk", self + "/internal/carrier", self + "/internal/drain", self + "/internal/supervise", self + "/internal/private", "github.com/tetratelabs/wazero"}, grpcRuntime, goPlugin, otelAPI), never: otelSDK, why: "a carrier knows the contract and its engine"},
@@ -177,7 +178,7 @@ var onlyImporters = map[string][]string{
 
 // beneath is what a room stands on: who may know the one may know the other.
 var beneath = map[string][]string{
-	self + "/storage":        {self + "/internal/clock", self + "/internal/keyrange", self + "/internal/backoff", self + "/internal/durable"},
+	self + "/storage":        {self + "/internal/changetail", self + "/internal/clock", self + "/internal/keyrange", self + "/internal/backoff", self + "/internal/durable"},
 	self + "/abi":            {self + "/internal/abi"},
 	self + "/plugins/ledger": {self + "/internal/ledger"},
 }

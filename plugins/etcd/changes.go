@@ -1,13 +1,13 @@
 package etcd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/plinthkv/plinth/internal/changetail"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -29,10 +29,6 @@ func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.C
 	if err != nil {
 		return storage.ChangePage{}, named("changes", err)
 	}
-	for i := range page.Changes { // what the tail has is everybody's
-		c := &page.Changes[i]
-		c.Key, c.Value = bytes.Clone(c.Key), bytes.Clone(c.Value)
-	}
 	return page, nil
 }
 
@@ -45,64 +41,38 @@ func (b *Backend) changes(ctx context.Context, q storage.ChangeQuery) (page stor
 	if err != nil {
 		return page, err
 	}
-	current := uint64(answer.Header.Revision)
-	if q.FromNow {
-		b.tail.follow(current) // whoever asks is about to
-		return storage.ChangePage{Next: current}, nil
-	}
-	if err := q.CheckAfter(0, current); err != nil {
-		return page, err
-	}
 	q.After = max(q.After, uint64(b.born-1))
-	b.tail.follow(current)
-	if err := b.tail.enter(); err != nil {
-		return page, err
+	return b.tail.Changes(ctx, q, uint64(answer.Header.Revision))
+}
+
+// newTail is the tail of the store.
+func (b *Backend) newTail() *changetail.Tail {
+	return changetail.New(changetail.Config{Layer: layer, Living: b.living, Go: b.ended.Go, Patience: time.Duration(b.config.Timeouts.Read),
+		Watch: b.hear, Ask: b.askTail, Older: b.older})
+}
+
+// hear feeds the tail from one watch, until that ends.
+func (b *Backend) hear(ctx context.Context, after uint64) error {
+	w, err := b.watches(ctx, b.space.data, b.space.end, int64(after))
+	if err != nil {
+		return err
 	}
-	defer b.tail.leave()
-	end, patience := time.Now().Add(q.Wait), time.Now().Add(time.Duration(b.config.Timeouts.Read))
+	defer w.cancel()
+	b.heard.Store(w)
+	defer b.heard.Store(nil)
+	add := func(version int64, changes []storage.Change) bool { b.tail.Add(uint64(version), changes); return true }
 	for {
-		page, covers, published, changed := b.tail.page(q)
-		if !covers {
-			if page, err = b.older(ctx, q, current); err != nil {
-				return page, err
-			}
-			published = current
-		}
-		if len(page.Changes) > 0 || published >= current && !time.Now().Before(end) {
-			return page, nil
-		}
-		q.After = max(q.After, page.Next)
-		if !covers {
-			b.tail.follow(current) // it may have ended
-			continue
-		}
-		until := end
-		if published < current { // what was there when the call began is to be in the answer
-			b.tail.ask()
-			until = time.Now().Add(askEach)
-			if time.Now().After(patience) {
-				return page, &storage.Error{Code: storage.Unavailable, Layer: layer, Msg: "the members do not send the changes that there are"}
-			}
-		}
-		if err := b.await(ctx, changed, until); err != nil {
-			return page, err
+		if _, err := w.receive(heard{changes: add, progress: func(version int64) bool { return add(version, nil) }}); err != nil {
+			return err
 		}
 	}
 }
 
-// await waits for a change of the tail until then.
-func (b *Backend) await(ctx context.Context, changed <-chan struct{}, until time.Time) error {
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-changed:
-	case <-timer.C:
-	case <-b.living.Done():
-		return errClosed()
-	case <-ctx.Done():
-		return storage.ContextError(ctx)
+// askTail asks the member that feeds the tail for progress.
+func (b *Backend) askTail() {
+	if w := b.heard.Load(); w != nil {
+		w.ask()
 	}
-	return nil
 }
 
 // older is a page of what changed before the tail began, up to a version.
@@ -113,12 +83,12 @@ func (b *Backend) older(ctx context.Context, q storage.ChangeQuery, current uint
 	t := b.begin(ctx, time.Duration(b.config.Timeouts.Read))
 	for {
 		page, err := b.oldPage(t, q, current)
-		var gone compacted
+		var gone changetail.Gone
 		switch {
 		case err == nil:
 			return page, nil
 		case errors.As(err, &gone):
-			if err := q.CheckAfter(uint64(gone.oldest), current); err != nil {
+			if err := q.CheckAfter(gone.Oldest, current); err != nil {
 				return page, err
 			}
 		}

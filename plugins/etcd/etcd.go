@@ -10,6 +10,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/plinthkv/plinth/internal/changetail"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -46,9 +47,10 @@ type Backend struct {
 	identity    string // what the marker says
 	born        int64  // the revision at which it was put
 	leases      leases
-	tail        tail
-	weight      atomic.Int64 // bytes of an item, about: see steps
-	answer      int          // the most bytes of a page
+	tail        *changetail.Tail
+	heard       atomic.Pointer[watch] // what feeds the tail; nil: nothing at the moment
+	weight      atomic.Int64          // bytes of an item, about: see steps
+	answer      int                   // the most bytes of a page
 
 	calls   sync.RWMutex // held to read by calls
 	closed  atomic.Bool
@@ -103,8 +105,8 @@ func Open(ctx context.Context, env sdk.Env) (storage.Backend, error) {
 		b.answer = min(b.answer, env.MaxMessage/2)
 	}
 	b.weight.Store(firstWeight)
-	b.tail.b = b
 	b.living, b.end = context.WithCancel(context.Background())
+	b.tail = b.newTail()
 	if err := b.dial(ctx); err != nil {
 		b.end()
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
+	"github.com/plinthkv/plinth/internal/changetail"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -55,11 +56,6 @@ func (w *watch) ask() {
 	_ = w.stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}) // who receives hears why
 }
 
-// compacted is an error that says from which version on the cluster has changes.
-type compacted struct{ oldest int64 }
-
-func (c compacted) Error() string { return fmt.Sprintf("compacted up to %d", c.oldest) }
-
 // receive tells h of one answer, as far as it is of whole revisions; more: h wants another.
 func (w *watch) receive(h heard) (more bool, err error) {
 	r, err := w.stream.Recv()
@@ -67,7 +63,7 @@ func (w *watch) receive(h heard) (more bool, err error) {
 	case err != nil:
 		return false, err
 	case r.CompactRevision != 0:
-		return false, compacted{r.CompactRevision - 1}
+		return false, changetail.Gone{Oldest: uint64(r.CompactRevision - 1)}
 	case r.Canceled:
 		return false, fmt.Errorf("the member ended the watch: %s", r.CancelReason)
 	}

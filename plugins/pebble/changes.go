@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/plinthkv/plinth/internal/durable"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -159,7 +160,7 @@ func (c *collects) record(iter *pebble.Iterator) (full bool, err error) {
 	c.records--
 	c.bytes -= len(value)
 	version := binary.BigEndian.Uint64(iter.Key()[1:])
-	if c.made, err = readChanges(c.made[:0], value, version); err != nil {
+	if c.made, err = durable.ReadChanges(c.made[:0], value, version); err != nil {
 		return false, err
 	}
 	n := 0

@@ -379,17 +379,3 @@ func TestChangesAreWaitedFor(t *testing.T) {
 	}
 	all.Wait()
 }
-
-func FuzzRecord(f *testing.F) {
-	f.Add(appendChange(nil, &storage.Op{Kind: storage.OpPut, Key: []byte("k"), Value: []byte("v")}, 0))
-	f.Add(appendChange(nil, &storage.Op{Kind: storage.OpDeleteRange, Key: []byte("a"), End: []byte("b")}, 0))
-	f.Add([]byte{9, 0xff})
-	f.Fuzz(func(t *testing.T, record []byte) {
-		changes, err := readChanges(nil, record, 1)
-		for _, c := range changes {
-			if err == nil && (c.Kind < storage.ChangePut || c.Kind > storage.ChangeExpired || c.Key == nil) {
-				t.Errorf("%x is %+v", record, c)
-			}
-		}
-	})
-}

@@ -49,7 +49,7 @@ func (g *group) log(w *storage.WriteSet, version uint64) error {
 	l.made = l.made[:0]
 	for i := range w.Ops {
 		if l.did[i] {
-			l.made = appendChange(l.made, &w.Ops[i], g.now)
+			l.made = durable.AppendChange(l.made, &w.Ops[i], g.now)
 		}
 	}
 	return g.logged(version)
@@ -59,8 +59,7 @@ func (g *group) log(w *storage.WriteSet, version uint64) error {
 func (g *group) expired(key []byte) error {
 	l := &g.b.changes
 	g.version++
-	l.made = append(append(l.made[:0], byte(storage.ChangeExpired)), binary.AppendUvarint(nil, uint64(len(key)))...)
-	l.made = append(l.made, key...)
+	l.made = durable.AppendExpiry(l.made[:0], key)
 	return g.logged(g.version)
 }
 
@@ -120,90 +119,4 @@ func begins(batch *pebble.Batch, first uint64) error {
 		}
 	}
 	return batch.Set(metaChanges, eight(first), nil)
-}
-
-// appendChange appends an op as a record has it. What had expired when it was put is a
-// delete.
-func appendChange(dst []byte, o *storage.Op, now int64) []byte {
-	at := durable.Millis(o.ExpiresAt)
-	kind := storage.OpChange(o, 0).Kind
-	if kind == storage.ChangePut && at != 0 && at <= now {
-		kind = storage.ChangeDelete
-	}
-	dst = append(dst, byte(kind))
-	dst = append(binary.AppendUvarint(dst, uint64(len(o.Key))), o.Key...)
-	switch {
-	case kind == storage.ChangePut:
-		dst = binary.AppendUvarint(dst, uint64(at))
-		dst = append(binary.AppendUvarint(dst, uint64(len(o.Value))), o.Value...)
-	case kind == storage.ChangeDeleteRange && o.End == nil:
-		dst = append(dst, 0)
-	case kind == storage.ChangeDeleteRange:
-		dst = append(dst, 1)
-		dst = append(binary.AppendUvarint(dst, uint64(len(o.End))), o.End...)
-	}
-	return dst
-}
-
-// readChanges appends the changes of a record, which share its bytes.
-func readChanges(dst []storage.Change, record []byte, version uint64) ([]storage.Change, error) {
-	r := recordReader{left: record}
-	for len(r.left) > 0 && !r.bad {
-		c := storage.Change{Version: version, Kind: storage.ChangeKind(r.byte())}
-		c.Key = r.bytes()
-		switch c.Kind {
-		case storage.ChangePut:
-			c.ExpiresAt = durable.Expiry(int64(r.number()))
-			c.Value = r.bytes()
-		case storage.ChangeDeleteRange:
-			if r.byte() == 1 {
-				c.End = r.bytes()
-			}
-		case storage.ChangeDelete, storage.ChangeExpired:
-		default:
-			r.bad = true
-		}
-		dst = append(dst, c)
-	}
-	if r.bad {
-		return nil, storage.Errorf(storage.Internal, "a record of the log of changes is damaged")
-	}
-	return dst, nil
-}
-
-// recordReader reads a record, of which nothing is believed.
-type recordReader struct {
-	left []byte
-	bad  bool
-}
-
-func (r *recordReader) byte() byte {
-	if len(r.left) == 0 {
-		r.bad = true
-		return 0
-	}
-	b := r.left[0]
-	r.left = r.left[1:]
-	return b
-}
-
-func (r *recordReader) number() uint64 {
-	n, size := binary.Uvarint(r.left)
-	if size <= 0 {
-		r.bad = true
-		return 0
-	}
-	r.left = r.left[size:]
-	return n
-}
-
-func (r *recordReader) bytes() []byte {
-	n := r.number()
-	if r.bad || n > uint64(len(r.left)) {
-		r.bad = true
-		return nil
-	}
-	b := r.left[:n:n]
-	r.left = r.left[n:]
-	return b
 }

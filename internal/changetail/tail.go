@@ -1,28 +1,53 @@
-package etcd
+package changetail
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/plinthkv/plinth/storage"
 )
 
+// Config is what a tail needs of its backend.
+type Config struct {
+	Layer    string          // the name of the backend, for errors
+	Living   context.Context // until the backend is closed
+	Go       func(func())    // runs what ends with Living
+	Patience time.Duration   // for the watch to come to what there is
+	// Watch calls Add for what changed after a version, in the order of versions, until ctx ends
+	// or it fails. It is called again after a while, unless ctx has ended.
+	Watch func(ctx context.Context, after uint64) error
+	// Ask has the watch tell soon how far it has come.
+	Ask func()
+	// Older answers a page of what changed before the tail began: all up to current, or as much
+	// as fits.
+	Older func(ctx context.Context, q storage.ChangeQuery, current uint64) (storage.ChangePage, error)
+}
+
+// Gone is the error of a Watch whose version is no longer kept.
+type Gone struct{ Oldest uint64 } // the version to go on from
+
+// Error says so.
+func (g Gone) Error() string { return fmt.Sprintf("changes are kept from version %d on", g.Oldest) }
+
+// New returns a tail, which begins when it is asked.
+func New(c Config) *Tail { return &Tail{c: c} }
+
 // What a tail keeps at most, and for how long it goes on when nobody follows.
 const (
-	tailChanges   = 1 << 16
-	tailBytes     = 16 << 20
+	mostChanges   = 1 << 16
+	mostBytes     = 16 << 20
 	changeExtra   = 144 // bytes of a change beside its keys and value
 	unusedFor     = 5 * time.Minute
 	rewatchAfter  = 100 * time.Millisecond // a watch that ended
 	mostFollowers = 4096                   // calls that wait at once
 )
 
-// tail is the latest changes of the store, from one watch that all followers of this host
-// share, from when somebody began to follow.
-type tail struct {
-	b *Backend
+// Tail is the latest changes of a store. It is safe for concurrent use.
+type Tail struct {
+	c Config
 
 	mu        sync.Mutex
 	runs      bool
@@ -34,7 +59,6 @@ type tail struct {
 	published uint64
 	changed   chan struct{} // closed when published advances, or the tail begins anew
 	waiting   int
-	watch     *watch // nil: there is none at the moment
 }
 
 type changeSet struct {
@@ -44,7 +68,7 @@ type changeSet struct {
 }
 
 // follow has the tail run, from a version on that the cluster has come to.
-func (t *tail) follow(version uint64) {
+func (t *Tail) follow(version uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.used = time.Now()
@@ -53,18 +77,18 @@ func (t *tail) follow(version uint64) {
 	}
 	t.runs = true
 	t.anew(version)
-	t.b.ended.Go(func() { t.run(t.b.living) })
+	t.c.Go(func() { t.run(t.c.Living) })
 }
 
 // anew has the tail begin after a version. The lock is held.
-func (t *tail) anew(version uint64) {
+func (t *Tail) anew(version uint64) {
 	t.sets, t.count, t.bytes = nil, 0, 0
 	t.base, t.published = version, version
 	t.tell()
 }
 
 // tell wakes who waits. The lock is held.
-func (t *tail) tell() {
+func (t *Tail) tell() {
 	if t.changed != nil {
 		close(t.changed)
 	}
@@ -72,16 +96,19 @@ func (t *tail) tell() {
 }
 
 // run watches until nobody has followed for long, or the store is closed.
-func (t *tail) run(ctx context.Context) {
+func (t *Tail) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	t.b.ended.Go(func() { t.idles(ctx, cancel) })
+	t.c.Go(func() { t.idles(ctx, cancel) })
 	for ctx.Err() == nil {
-		err := t.hear(ctx)
-		var gone compacted
+		t.mu.Lock()
+		after := t.published
+		t.mu.Unlock()
+		err := t.c.Watch(ctx, after)
+		var gone Gone
 		if errors.As(err, &gone) {
 			t.mu.Lock()
-			t.anew(max(uint64(gone.oldest), t.published))
+			t.anew(max(gone.Oldest, t.published))
 			t.mu.Unlock()
 		}
 		timer := time.NewTimer(rewatchAfter)
@@ -99,7 +126,7 @@ func (t *tail) run(ctx context.Context) {
 }
 
 // idles ends the tail when nobody has followed for long.
-func (t *tail) idles(ctx context.Context, end func()) {
+func (t *Tail) idles(ctx context.Context, end func()) {
 	ticker := time.NewTicker(unusedFor / 10)
 	defer ticker.Stop()
 	for {
@@ -118,41 +145,15 @@ func (t *tail) idles(ctx context.Context, end func()) {
 	}
 }
 
-// hear is one watch, until it ends.
-func (t *tail) hear(ctx context.Context) error {
-	t.mu.Lock()
-	after := t.published
-	t.mu.Unlock()
-	w, err := t.b.watches(ctx, t.b.space.data, t.b.space.end, int64(after))
-	if err != nil {
-		return err
-	}
-	defer w.cancel()
-	t.mu.Lock()
-	t.watch = w
-	t.mu.Unlock()
-	defer func() {
-		t.mu.Lock()
-		t.watch = nil
-		t.mu.Unlock()
-	}()
-	h := heard{changes: t.add, progress: func(version int64) bool { return t.add(version, nil) }}
-	for {
-		if _, err := w.receive(h); err != nil {
-			return err
-		}
-	}
-}
-
-// add publishes what changed at a version, or that nothing did up to it.
-func (t *tail) add(version int64, changes []storage.Change) bool {
+// Add publishes what changed at a version, or that nothing did up to it. It owns the changes.
+func (t *Tail) Add(version uint64, changes []storage.Change) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if uint64(version) <= t.published {
-		return true
+	if version <= t.published {
+		return
 	}
 	if len(changes) > 0 {
-		s := changeSet{version: uint64(version), changes: changes}
+		s := changeSet{version: version, changes: changes}
 		for i := range changes {
 			s.bytes += changes[i].Size() + changeExtra
 		}
@@ -161,7 +162,7 @@ func (t *tail) add(version int64, changes []storage.Change) bool {
 		t.bytes += s.bytes
 	}
 	n := 0
-	for n < len(t.sets) && (t.count > tailChanges || t.bytes > tailBytes) {
+	for n < len(t.sets) && (t.count > mostChanges || t.bytes > mostBytes) {
 		t.count -= len(t.sets[n].changes)
 		t.bytes -= t.sets[n].bytes
 		t.base = t.sets[n].version
@@ -169,13 +170,12 @@ func (t *tail) add(version int64, changes []storage.Change) bool {
 		n++
 	}
 	t.sets = t.sets[n:]
-	t.published = uint64(version)
+	t.published = version
 	t.tell()
-	return true
 }
 
 // page is what the tail has of a query; covers: it has all after q.After, up to published.
-func (t *tail) page(q storage.ChangeQuery) (page storage.ChangePage, covers bool, published uint64, changed <-chan struct{}) {
+func (t *Tail) page(q storage.ChangeQuery) (page storage.ChangePage, covers bool, published uint64, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.used = time.Now()
@@ -194,7 +194,7 @@ func (t *tail) page(q storage.ChangeQuery) (page storage.ChangePage, covers bool
 }
 
 // search is the first set after a version. The lock is held.
-func (t *tail) search(after uint64) int {
+func (t *Tail) search(after uint64) int {
 	low, high := 0, len(t.sets)
 	for low < high {
 		if mid := (low + high) / 2; t.sets[mid].version <= after {
@@ -206,30 +206,20 @@ func (t *tail) search(after uint64) int {
 	return low
 }
 
-// ask asks the member for progress.
-func (t *tail) ask() {
-	t.mu.Lock()
-	w := t.watch
-	t.mu.Unlock()
-	if w != nil {
-		w.ask()
-	}
-}
-
 // enter counts one who waits, of a bounded number; leave is to be called if it is nil.
-func (t *tail) enter() error {
+func (t *Tail) enter() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.waiting >= mostFollowers {
 		e := storage.Errorf(storage.Unavailable, "%d calls wait for changes already, the limit is %d", t.waiting, mostFollowers)
-		e.RetryAfter, e.Layer = time.Second, layer
+		e.RetryAfter, e.Layer = time.Second, t.c.Layer
 		return e
 	}
 	t.waiting++
 	return nil
 }
 
-func (t *tail) leave() {
+func (t *Tail) leave() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.waiting--
