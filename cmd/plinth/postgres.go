@@ -15,8 +15,8 @@ type postgresInitCmd struct {
 
 // Help is what "plinth postgres init --help" adds.
 func (*postgresInitCmd) Help() string {
-	return `Creates the tables of a configured store, as the configured user. Existing tables stay unchanged; a table of that name
-that is not a store is an error. The user needs the right to create tables; "plinth serve" needs SELECT, INSERT, UPDATE
+	return `Creates the tables of a configured store, as the configured user. Existing tables stay unchanged, except that
+changes: true adds a table to them; a table of that name that is not a store is an error. The user needs the right to create tables; "plinth serve" needs SELECT, INSERT, UPDATE
 and DELETE on them, and USAGE and UPDATE on the sequence.`
 }
 

@@ -58,23 +58,41 @@ func (b *Backend) collect(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	b.marks.note(time.Now(), version)
+	if b.logs {
+		if more, err = b.collectLogged(ctx, conn); err != nil {
+			return false, err
+		}
+	} else if more, err = b.takeOut(ctx, conn, b.sql.collect, b.now()-skew.Milliseconds(), int64(collectAtOne)); err != nil {
+		return false, err
+	}
 	for _, step := range []struct {
 		text string
 		args []any
 	}{
-		{b.sql.collect, []any{b.now() - skew.Milliseconds(), int64(collectAtOne)}},
 		{b.sql.trim, []any{int64(10 * collectAtOne)}},
 		{b.sql.forget, []any{int64(idsKept), b.marks.old, int64(10 * collectAtOne)}},
 	} {
-		tag, err := conn.Exec(ctx, step.text, step.args...)
+		others, err := b.takeOut(ctx, conn, step.text, step.args...)
 		if err != nil {
 			return false, err
 		}
-		n := tag.RowsAffected()
-		b.wear.collected.Add(n)
-		more = more || n >= collectAtOne
+		more = more || others
+	}
+	if b.logs { // after those that the log of versions had of them
+		others, err := b.dropOld(ctx, conn)
+		return more || others, err
 	}
 	return more, nil
+}
+
+// takeOut deletes rows; more: there may be others.
+func (b *Backend) takeOut(ctx context.Context, conn *conn, text string, args ...any) (more bool, err error) {
+	tag, err := conn.Exec(ctx, text, args...)
+	if err != nil {
+		return false, err
+	}
+	b.wear.collected.Add(tag.RowsAffected())
+	return tag.RowsAffected() >= collectAtOne, nil
 }
 
 // marks tell which version the store had some time ago.

@@ -41,6 +41,12 @@ type Config struct {
 	SnapshotLife sdk.Duration `json:"snapshot_life"`
 	// Snapshots bounds the kept states, each of which is a connection with an open transaction.
 	Snapshots int `json:"snapshots"`
+	// Changes keeps the store's changes in TABLE_changes, so that they can be followed. Every
+	// write stores its keys and values a second time. It is a property of the tables: all
+	// hosts of the store keep them.
+	Changes bool `json:"changes"`
+	// ChangesAge is how long changes are kept. A follower that is further behind must scan again.
+	ChangesAge sdk.Duration `json:"changes_age"`
 }
 
 // Timeouts bounds calls, including repeated attempts.
@@ -64,7 +70,7 @@ func DefaultConfig() Config {
 	return Config{Prepared: preparedOn, Connections: 16,
 		Timeouts: Timeouts{Connect: sdk.Duration(5 * time.Second), Read: sdk.Duration(5 * time.Second), Scan: sdk.Duration(30 * time.Second),
 			Write: sdk.Duration(10 * time.Second)},
-		SnapshotLife: sdk.Duration(time.Minute), Snapshots: 8}
+		SnapshotLife: sdk.Duration(time.Minute), Snapshots: 8, ChangesAge: sdk.Duration(24 * time.Hour)}
 }
 
 // identifier is a name that needs no quotes, and is quoted all the same. It leaves room for
@@ -109,6 +115,7 @@ func (c *Config) checkNumbers() error {
 		{"connections", int64(c.Connections), 1, 1000, "connections"},
 		{"snapshots", int64(c.Snapshots), 1, 1000, "snapshots"},
 		{"snapshot_life", int64(c.SnapshotLife), int64(time.Millisecond), int64(time.Hour), "ns"},
+		{"changes_age", int64(c.ChangesAge), int64(time.Second), int64(10 * 365 * 24 * time.Hour), "ns"},
 		{"timeouts.connect", int64(c.Timeouts.Connect), int64(10 * time.Millisecond), int64(time.Hour), "ns"},
 		{"timeouts.read", int64(c.Timeouts.Read), int64(10 * time.Millisecond), int64(time.Hour), "ns"},
 		{"timeouts.scan", int64(c.Timeouts.Scan), int64(10 * time.Millisecond), int64(time.Hour), "ns"},

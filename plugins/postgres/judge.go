@@ -52,6 +52,8 @@ type judgement struct {
 	removes map[string]bool
 	ranges  []storage.Op
 	ids     []*request
+	records [][]byte // of the changes of versions that are new, if the store keeps them
+	made    []int64  // those versions
 	answers []func() // of the group, once it is committed
 }
 
@@ -244,6 +246,9 @@ func (j *judgement) verdict(r *request) (uint64, error) {
 	if j.changes(r, hits) {
 		j.version = max(j.version, j.b.seen.Load()) + 1
 		j.note(r)
+		if j.b.logs {
+			j.records, j.made = append(j.records, recordOf(r.writes, j.now)), append(j.made, int64(j.version))
+		}
 	}
 	if r.identified() {
 		j.ids = append(j.ids, r)
@@ -326,6 +331,13 @@ func (j *judgement) write(batch *pgx.Batch) {
 // end adds the version and the IDs of the group, and the commit. The version goes up for
 // whatever there is to be seen or remembered.
 func (j *judgement) end(batch *pgx.Batch) {
+	if j.version > j.had && j.b.logs {
+		if n := len(j.made); n == 0 || j.made[n-1] != int64(j.version) { // it went up because some were lost
+			j.records, j.made = append(j.records, []byte{}), append(j.made, int64(j.version))
+		}
+		batch.Queue(j.b.sql.record, j.made, j.records, j.now)
+		batch.Queue(j.b.sql.notify)
+	}
 	if j.version > j.had {
 		batch.Queue(j.b.sql.note, int64(j.version))
 		batch.Queue(j.b.sql.draw, int64(j.version))

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/changetail"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -45,6 +46,10 @@ type Backend struct {
 	wear  wear
 	marks marks // of who collects
 
+	logs  bool             // the store keeps its changes
+	tail  *changetail.Tail // of its followers
+	pokes chan struct{}    // has who feeds the tail look at the table
+
 	// seen is the greatest version that a write was given here, and not less than the clock
 	// says: those that follow are greater, also where the server forgot some.
 	seen atomic.Uint64
@@ -54,6 +59,8 @@ type Backend struct {
 
 	closing chan struct{} // of one: of who closes
 	end     context.CancelFunc
+	living  context.Context // until it closes: of who follows
+	leave   context.CancelFunc
 	ended   sync.WaitGroup // what runs beside the calls
 }
 
@@ -85,6 +92,10 @@ func (c *Config) Info() storage.Info {
 		Limits: storage.Limits{Key: mostKey, Value: mostValue, Ops: mostOps, WriteBytes: writeBytes, GetKeys: mostGets,
 			TTLPrecision: time.Millisecond, IDCount: idsKept},
 	}
+	if c.Changes {
+		i.Caps |= storage.CapChanges
+		i.Limits.ChangesAge = time.Duration(c.ChangesAge)
+	}
 	if c.Replica != "" {
 		i.Version = "1, reads from a replica: not linearizable"
 	}
@@ -107,19 +118,27 @@ func Open(ctx context.Context, env sdk.Env) (storage.Backend, error) {
 func open(ctx context.Context, c Config, env sdk.Env) (_ *Backend, err error) {
 	env = env.WithDefaults()
 	t := tablesOf(c.Table)
-	b := &Backend{config: c, tables: t, sql: t.statements(), log: env.Log, clock: env.Now, closing: make(chan struct{}, 1)}
+	b := &Backend{config: c, tables: t, log: env.Log, clock: env.Now, closing: make(chan struct{}, 1), pokes: make(chan struct{}, 1)}
+	b.living, b.leave = context.WithCancel(context.Background())
+	b.tail = b.newTail()
 	info := c.Info()
 	if b.lanes, err = c.connections(); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
+			b.leave()
 			b.lanes.close()
 		}
 	}()
 	is, err := b.inspect(ctx)
 	if err != nil {
 		return nil, err
+	}
+	b.logs, b.sql = is.changes, t.statements(is.changes)
+	if b.logs { // whatever the configuration says: all hosts of the store write them
+		info.Caps |= storage.CapChanges
+		info.Limits.ChangesAge = time.Duration(c.ChangesAge)
 	}
 	info.Incarnation = is.incarnation
 	if !is.durable {
@@ -161,6 +180,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return storage.ContextError(ctx)
 	}
+	b.leave()
 	if err := b.gate.close(ctx); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,6 +34,7 @@ type facts struct {
 	incarnation [16]byte
 	version     uint64
 	durable     bool
+	changes     bool // there is a table of them
 }
 
 // columns are those of the items of schema 1, with their types.
@@ -55,6 +57,11 @@ func (b *Backend) inspect(ctx context.Context) (*facts, error) {
 			is, err = b.config.read(ctx, conn.Conn.Conn())
 		}
 	}
+	if err == nil && b.config.Create && b.config.lacksChanges(is) {
+		if _, err = b.config.makeChanges(ctx, conn.Conn.Conn(), b.clock()); err == nil {
+			is, err = b.config.read(ctx, conn.Conn.Conn())
+		}
+	}
 	if err != nil {
 		return nil, failed(err)
 	}
@@ -65,8 +72,8 @@ func (b *Backend) inspect(ctx context.Context) (*facts, error) {
 func (c *Config) read(ctx context.Context, conn *pgx.Conn) (*facts, error) {
 	t, is := tablesOf(c.Table), &facts{}
 	err := conn.QueryRow(ctx, `select current_setting('server_version_num')::bigint, current_setting('block_size')::bigint, current_setting('synchronous_commit'),
-		current_setting('fsync'), pg_is_in_recovery(), (select count(*) from unnest($1::text[]) as name where to_regclass(name) is not null)`,
-		pgx.QueryExecModeExec, []string{t.items, t.lock, t.log, t.ids, t.sequence()}).Scan(&is.number, &is.block, &is.commits, &is.fsync, &is.readOnly, &is.found)
+		current_setting('fsync'), pg_is_in_recovery(), to_regclass($2::text) is not null, (select count(*) from unnest($1::text[]) as name where to_regclass(name) is not null)`,
+		pgx.QueryExecModeExec, []string{t.items, t.lock, t.log, t.ids, t.sequence()}, t.changes).Scan(&is.number, &is.block, &is.commits, &is.fsync, &is.readOnly, &is.changes, &is.found)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +116,39 @@ func (c *Config) judge(is *facts) error {
 		return table("the table %s has the schema %d, and this program knows those up to %d: it was created by a newer one", c.Table, is.schema, schema)
 	case is.version == 0:
 		return table("the table %s has lost its versions: %s_log is empty", c.Table, c.Table)
+	case c.lacksChanges(is):
+		return sdk.ConfigErrorf("changes", "the store keeps no changes: end all of its hosts and run plinth postgres init, or set create: true")
 	}
 	return nil
+}
+
+// lacksChanges reports whether a store is there, and not the table of its changes that is wanted.
+func (c *Config) lacksChanges(is *facts) bool { return c.Changes && is.found == 5 && !is.changes }
+
+// makeChanges creates the table of changes; false: somebody else did.
+func (c *Config) makeChanges(ctx context.Context, conn *pgx.Conn, now time.Time) (bool, error) {
+	t := tablesOf(c.Table)
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer tx.Rollback(context.WithoutCancel(ctx)) // after a commit it does nothing
+	if _, err := tx.Exec(ctx, t.fill(`select {take}`)[0]); err != nil {
+		return false, err
+	}
+	for _, text := range t.createChanges() {
+		var args []any
+		if strings.Contains(text, "$1") {
+			args = append(args, now.UnixMilli())
+		}
+		if _, err := tx.Exec(ctx, text, args...); err != nil {
+			if state := stateOf(err); state == stateExists || state == stateUnique { // at the same time
+				return false, nil
+			}
+			return false, fmt.Errorf("creating the table %s_changes: %w", c.Table, err)
+		}
+	}
+	return true, tx.Commit(ctx)
 }
 
 // make creates the tables; false: somebody else did.
@@ -171,6 +209,13 @@ func Init(ctx context.Context, env sdk.Env) (created bool, err error) {
 		if is, err = c.read(within, conn); err != nil {
 			return created, failed(err)
 		}
+	}
+	if c.lacksChanges(is) {
+		also, err := c.makeChanges(within, conn, env.WithDefaults().Now())
+		if err != nil {
+			return created, failed(err)
+		}
+		created, is.changes = created || also, true
 	}
 	return created, c.judge(is)
 }

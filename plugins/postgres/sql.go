@@ -12,6 +12,10 @@ type tables struct {
 	take  string // takes that lock until the transaction ends
 	log   string // the versions of the latest groups of writes; the greatest is the store's
 	ids   string // IDs of write sets → what they were answered
+	// changes has what each of the latest versions changed, if the store keeps that: a record, and
+	// when it was written, in ms. The first is the version that the others follow. No version can
+	// be in log without one, whoever writes.
+	changes string
 	// number is the sequence that versions are drawn from, by whoever has the lock, as a literal of
 	// SQL. What was drawn for a write that failed is left out.
 	number string
@@ -23,7 +27,7 @@ func tablesOf(name string) tables {
 		parts := strings.Split(name+suffix, ".")
 		return `"` + strings.Join(parts, `"."`) + `"`
 	}
-	return tables{items: quoted(""), lock: quoted("_lock"), log: quoted("_log"), ids: quoted("_ids"), number: "'" + quoted("_number") + "'::regclass",
+	return tables{items: quoted(""), lock: quoted("_lock"), log: quoted("_log"), ids: quoted("_ids"), changes: quoted("_changes"), number: "'" + quoted("_number") + "'::regclass",
 		take: fmt.Sprintf("pg_advisory_xact_lock(%d + '%s'::regclass::oid::bigint)", lockSpace, quoted("_lock"))}
 }
 
@@ -52,8 +56,19 @@ func (t tables) create() []string {
 	)
 }
 
+// createChanges are the statements that have a store keep its changes from now on; $1 is the
+// time in ms. They are for a transaction that has the lock.
+func (t tables) createChanges() []string {
+	return t.fill(
+		`create table {changes} (version bigint not null primary key, at bigint not null, record bytea not null)`,
+		`insert into {changes} (version, at, record) select max(version), $1::bigint, ''::bytea from {log}`,
+		`delete from {log} where version < (select max(version) from {log})`,
+		`alter table {log} add foreign key (version) references {changes} (version)`,
+	)
+}
+
 func (t tables) fill(texts ...string) []string {
-	r := strings.NewReplacer("{items}", t.items, "{lock}", t.lock, "{log}", t.log, "{ids}", t.ids, "{number}", t.number, "{take}", t.take)
+	r := strings.NewReplacer("{items}", t.items, "{lock}", t.lock, "{log}", t.log, "{ids}", t.ids, "{changes}", t.changes, "{number}", t.number, "{take}", t.take, "{notify}", fmt.Sprintf("pg_notify('%s' || '%s'::regclass::oid::text, '')", newsChannels, t.lock))
 	for i := range texts {
 		texts[i] = r.Replace(texts[i])
 	}
@@ -73,6 +88,9 @@ type statements struct {
 	insert, note           string
 	remember               string
 	collect, trim, forget  string
+
+	changes, record, notify            string // of changes; those of puts write theirs themselves
+	overdue, expired, oldRecords, drop string
 }
 
 // scanKind is which of the statements of scans a query needs.
@@ -86,8 +104,19 @@ func scanKind(reverse, keysOnly bool) (kind int) {
 	return kind
 }
 
-func (t tables) statements() *statements {
+// statements are those of a store; logs: it keeps its changes.
+func (t tables) statements(logs bool) *statements {
 	one := func(text string) string { return t.fill(text)[0] }
+	logged := func(cte string) string { // a part of a statement that writes a record
+		if !logs {
+			return ""
+		}
+		return cte
+	}
+	answer := "select drawn, version from next"
+	if logs {
+		answer = "select drawn, version from (select drawn, version, {notify} from next) told"
+	}
 	s := &statements{
 		get: one(`select value, version, expires from {items} where key = $1`),
 		// before is how many bytes of the answer precede a row: no more are sent than $3 and one row.
@@ -102,8 +131,9 @@ func (t tables) statements() *statements {
 		// lock: nothing in it reads what another writer may have changed, but for the rows that it
 		// replaces, of which it sees the latest. That is so where each statement has a snapshot of its
 		// own. Where the server's default is another, there is no row, and nothing is done.
-		putOne:   one(putText("")),
-		putKnown: one(putText(`known as (insert into {ids} (id, digest, version) select $5::bytea, $6::bytea, version from next),`)),
+		putOne: one(putText(logged(`changed as (insert into {changes} (version, at, record) select version, $6::bigint, $5::bytea from next),`), answer)),
+		putKnown: one(putText(`known as (insert into {ids} (id, digest, version) select $5::bytea, $6::bytea, version from next),`+
+			logged(`changed as (insert into {changes} (version, at, record) select version, $8::bigint, $7::bytea from next),`), answer)),
 		putMany: one(`with locked as (select {take} where current_setting('transaction_isolation') = 'read committed'),
 			drawn as (select nextval({number}) as drawn from locked),
 			next as (select drawn, setval({number}, greatest(drawn, $1::bigint + 1) + $9::bigint - 1) as version from drawn),
@@ -112,8 +142,10 @@ func (t tables) statements() *statements {
 				on conflict (key) do update set value = excluded.value, version = excluded.version, expires = excluded.expires),
 			known as (insert into {ids} (id, digest, version)
 				select p.id, p.digest, next.version - p.back from next, unnest($6::bytea[], $7::bytea[], $8::bigint[]) as p (id, digest, back)),
-			noted as (insert into {log} (version) select version from next)
-			select drawn, version from next`),
+			` + logged(`changed as (insert into {changes} (version, at, record)
+				select next.version - p.back, $12::bigint, p.record from next, unnest($10::bytea[], $11::bigint[]) as p (record, back)),
+			`) + `noted as (insert into {log} (version) select version from next)
+			` + answer),
 		look:        one(`select key, version, expires, null::bytea from {items} where key = any($1::bytea[])`),
 		lookValues:  one(`select key, version, expires, sha256(value) from {items} where key = any($1::bytea[])`),
 		used:        one(`select id, digest, version from {ids} where id = any($1::bytea[])`),
@@ -131,6 +163,18 @@ func (t tables) statements() *statements {
 			select version from {log} where version < (select max(version) from {log}) order by version limit $1))`),
 		forget: one(`delete from {ids} where id = any(array(
 			select id from {ids} where version < (select version from {ids} order by version desc offset $1 limit 1) and version < $2 order by version limit $3))`),
+		changes: one(`select v.oldest, v.version, p.version, p.record from (select (select min(version) from {changes}) as oldest, (select max(version) from {log}) as version) v
+			left join lateral (select * from
+				(select version, record, sum(octet_length(record)) over (order by version rows unbounded preceding) - octet_length(record) as before
+					from (select version, record from {changes} where version > $1 order by version limit $2) first) sized
+				where before <= $3 order by version) p on true`),
+		record:  one(`insert into {changes} (version, at, record) select p.version, $3::bigint, p.record from unnest($1::bigint[], $2::bytea[]) as p (version, record)`),
+		notify:  one(`select {notify}`),
+		overdue: one(`select exists (select from {items} where expires > 0 and expires <= $1)`),
+		expired: one(`delete from {items} where key = any(array(
+			select key from {items} where expires > 0 and expires <= $1 order by expires limit $2)) returning key`),
+		oldRecords: one(`select version, at from {changes} order by version limit $1`),
+		drop:       one(`delete from {changes} where version < $1 and version < (select min(version) from {log})`),
 	}
 	for kind := range s.scan {
 		s.scan[kind] = one(scanText(kind&1 != 0, kind&2 != 0))
@@ -138,8 +182,8 @@ func (t tables) statements() *statements {
 	return s
 }
 
-// putText puts one key; more is a part of the statement.
-func putText(more string) string {
+// putText puts one key; more is a part of the statement, and answer its end.
+func putText(more, answer string) string {
 	return `with locked as (select {take} where current_setting('transaction_isolation') = 'read committed'),
 		drawn as (select nextval({number}) as drawn from locked),
 		next as (select drawn, case when drawn > $1::bigint then drawn else setval({number}, $1::bigint + 1) end as version from drawn),
@@ -147,7 +191,7 @@ func putText(more string) string {
 			on conflict (key) do update set value = excluded.value, version = excluded.version, expires = excluded.expires),
 		` + more + `
 		noted as (insert into {log} (version) select version from next)
-		select drawn, version from next`
+		` + answer
 }
 
 // scanText is a page of at most $4 rows of [$1, $2), with what has expired at $3, and the

@@ -214,13 +214,18 @@ func (b *Backend) puts(group []*request) (text string, args []any) {
 	if w := group[0].writes; len(group) == 1 && len(w.Ops) == 1 {
 		o := &w.Ops[0]
 		args := []any{seen, filled(o.Key), filled(o.Value), durable.Millis(o.ExpiresAt)}
-		if !group[0].identified() {
-			return b.sql.putOne, args
+		text = b.sql.putOne
+		if group[0].identified() {
+			text, args = b.sql.putKnown, append(args, w.ID[:], group[0].digest[:])
 		}
-		return b.sql.putKnown, append(args, w.ID[:], group[0].digest[:])
+		if b.logs {
+			args = append(args, recordOf(w, 0), b.now())
+		}
+		return text, args
 	}
 	rows, at := rows{}, map[string]int{}
 	ids, digests, idsBack := [][]byte{}, [][]byte{}, []int64{}
+	records, recordsBack := [][]byte{}, []int64{}
 	for nth, r := range group {
 		back := int64(len(group) - 1 - nth)
 		for i := range r.writes.Ops {
@@ -230,8 +235,29 @@ func (b *Backend) puts(group []*request) (text string, args []any) {
 		if r.identified() {
 			ids, digests, idsBack = append(ids, r.writes.ID[:]), append(digests, r.digest[:]), append(idsBack, back)
 		}
+		if b.logs {
+			records, recordsBack = append(records, recordOf(r.writes, 0)), append(recordsBack, back)
+		}
 	}
-	return b.sql.putMany, []any{seen, rows.keys, rows.values, rows.expires, rows.versions, ids, digests, idsBack, int64(len(group))}
+	args = []any{seen, rows.keys, rows.values, rows.expires, rows.versions, ids, digests, idsBack, int64(len(group))}
+	if b.logs {
+		args = append(args, records, recordsBack, b.now())
+	}
+	return b.sql.putMany, args
+}
+
+// recordOf is the record of what a write set changes, of which what has expired by now, in ms,
+// is a delete.
+func recordOf(w *storage.WriteSet, now int64) []byte {
+	size := 0
+	for i := range w.Ops {
+		size += len(w.Ops[i].Key) + len(w.Ops[i].End) + len(w.Ops[i].Value) + 24
+	}
+	record := make([]byte, 0, size)
+	for i := range w.Ops {
+		record = durable.AppendChange(record, &w.Ops[i], now)
+	}
+	return record
 }
 
 // rows are items to be put, column by column.
@@ -284,5 +310,13 @@ func (b *Backend) forgot(had, before uint64) {
 	defer cancel()
 	if _, err := b.lanes.pools[0].Exec(ctx, b.tables.fill(`update {lock} set incarnation = $1::bytea`)[0], info.Incarnation[:]); err != nil {
 		b.log.Warn("the new incarnation is not in the table", "error", failed(err))
+	}
+	if !b.logs {
+		return
+	}
+	for _, text := range b.tables.fill(`delete from {log} where version < (select max(version) from {log})`, `delete from {changes} where version < (select min(version) from {log})`) {
+		if _, err := b.lanes.pools[0].Exec(ctx, text); err != nil { // nobody is to follow from a version that is lost
+			b.log.Warn("followers of what was lost are not told", "error", failed(err))
+		}
 	}
 }
