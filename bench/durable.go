@@ -85,6 +85,8 @@ func durableRows() (rows []*row, closeAll func() error) {
 		add("durable: set, 1 writer, synced", s.name, s.set1, 1, sets(1))
 		add("durable: set, 64 writers, synced", s.name, s.set64, 1, sets(64))
 		add("durable: get", s.name, s.get, 1, func(b *testing.B, d *durable) { each(b, d.get) })
+		at := new(int)
+		add("durable: get, cold", s.name, 0, 1, func(b *testing.B, d *durable) { readCold(b, filepath.Join(dir, s.name), d, at) })
 		add("durable: get_many, 256", s.name, s.many, 256, func(b *testing.B, d *durable) { each(b, d.many) })
 		add("durable: scan, 100", s.name, s.sc, 100, func(b *testing.B, d *durable) { each(b, d.scan) })
 	}
