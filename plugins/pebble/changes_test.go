@@ -344,7 +344,7 @@ func TestChangesAreWaitedFor(t *testing.T) {
 		}
 		answers <- page
 	}
-	go ask(storage.ChangeQuery{Start: []byte("b"), After: now, Wait: time.Minute})
+	go ask(storage.ChangeQuery{Start: []byte("b"), After: now, Wait: 20 * time.Second})
 	time.Sleep(20 * time.Millisecond)
 	f.apply(storage.Put([]byte("a"), nil))
 	select {
@@ -352,9 +352,9 @@ func TestChangesAreWaitedFor(t *testing.T) {
 		t.Fatalf("it hears of what is outside of its range: %+v", page)
 	case <-time.After(50 * time.Millisecond):
 	}
-	version := f.apply(storage.Put([]byte("b"), nil))
-	if page := <-answers; len(page.Changes) != 1 || page.Next != version {
-		t.Errorf("%+v", page)
+	version, wrote := f.apply(storage.Put([]byte("b"), nil)), time.Now()
+	if page := <-answers; len(page.Changes) != 1 || page.Next != version || time.Since(wrote) > 10*time.Second {
+		t.Errorf("after %s: %+v", time.Since(wrote), page)
 	}
 	ask(storage.ChangeQuery{After: version, Wait: 10 * time.Millisecond})
 	if page := <-answers; len(page.Changes) != 0 || page.Next != version {
