@@ -85,7 +85,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 	}
 	h := w.Header()
-	for _, name := range []string{"Etag", "Plinth-Expires-At", "Content-Length"} {
+	for _, name := range []string{"Etag", "Plinth-Expires-At", versionHeader, "Content-Length"} {
 		h.Del(name)
 	}
 	h.Set("Content-Type", "application/problem+json")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
 
 	"github.com/plinthkv/plinth/internal/budget"
 	"github.com/plinthkv/plinth/internal/strictjson"
@@ -16,7 +17,7 @@ var rangeNames = []string{"prefix", "prefix64", "start", "start64", "end", "end6
 
 // scan answers GET of keys: the items of a range, a line each.
 func (c *call) scan() (err error) {
-	if c.query, err = parseQuery(c.r.URL.RawQuery, append(rangeNames, "limit", "reverse", "keys_only", "snapshot")...); err != nil {
+	if c.query, err = parseQuery(c.r.URL.RawQuery, append(rangeNames, "limit", "reverse", "keys_only", "snapshot", "at_version")...); err != nil {
 		return err
 	}
 	start, end, _, err := c.query.bounds()
@@ -33,7 +34,7 @@ func (c *call) scan() (err error) {
 	if o.KeysOnly, err = c.query.bool("keys_only"); err != nil {
 		return err
 	}
-	if o.Snapshot, err = c.query.bool("snapshot"); err != nil {
+	if err := c.state(&o); err != nil {
 		return err
 	}
 	o.PageBytes = pageBytes
@@ -49,6 +50,34 @@ func (c *call) scan() (err error) {
 	}
 	return out.end()
 }
+
+// state has all of a scan read one state, if that is asked for, and says which in a header.
+func (c *call) state(o *storage.RangeOptions) (err error) {
+	if o.Snapshot, err = c.query.bool("snapshot"); err != nil {
+		return err
+	}
+	if at, ok := c.query["at_version"]; ok {
+		if o.AtVersion, err = strconv.ParseUint(at, 10, 64); err != nil || o.AtVersion == 0 {
+			return badRequest("query: at_version must be the version of a state, which is a number greater than 0")
+		}
+		o.Snapshot = true
+	}
+	if !o.Snapshot || !c.info().Caps.Has(storage.CapSnapshotScan) {
+		return nil
+	}
+	if o.AtVersion == 0 {
+		page, err := c.store.Backend().Scan(c.r.Context(), storage.Query{Limit: 1, KeysOnly: true})
+		if err != nil {
+			return err
+		}
+		o.AtVersion = page.Version
+	}
+	c.w.Header().Set(versionHeader, strconv.FormatUint(o.AtVersion, 10))
+	return nil
+}
+
+// versionHeader has the version of the state that was read.
+const versionHeader = "Plinth-Version"
 
 // pages writes the items of a range, as long as each has room. Of one that has not, more is
 // what it needs; it is dropped, and o says where to go on. A snapshot is kept: it may not be

@@ -151,6 +151,29 @@ func TestScanOfASnapshot(t *testing.T) {
 	}
 }
 
+// A state can be read again by its version, from wherever a scan was cut.
+func TestScanAtVersion(t *testing.T) {
+	s := serve(t, nil)
+	s.fill("a", "b", "c")
+	version := s.must(s.get("/keys?snapshot=true&limit=1"), 200).header.Get("Plinth-Version")
+	s.fill("d")
+	a := s.must(s.get("/keys?start=b&at_version="+version), 200)
+	if strings.Count(a.body, "\n") != 2 || strings.Contains(a.body, `"d"`) || a.header.Get("Plinth-Version") != version {
+		t.Errorf("version %q: %s", version, a.body)
+	}
+	if now := s.must(s.get("/keys?start=b"), 200); strings.Count(now.body, "\n") != 3 || now.header.Get("Plinth-Version") != "" {
+		t.Errorf("the present: %s", now.body)
+	}
+	for _, bad := range []string{"0", "-1", "x", ""} {
+		if a := s.get("/keys?at_version=" + bad); a.status != 400 || !strings.Contains(a.body, "at_version") {
+			t.Errorf("%q: %d %s", bad, a.status, a.body)
+		}
+	}
+	if a := s.get("/keys?at_version=1"); a.status != 412 {
+		t.Errorf("a version that is not kept: %d %s", a.status, a.body)
+	}
+}
+
 // writesBetween adds a key at the end after each page.
 type writesBetween struct {
 	storage.Backend

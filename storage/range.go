@@ -22,6 +22,9 @@ type RangeOptions struct {
 	// Snapshot reads all pages at the version of the first. It requires
 	// [CapSnapshotScan], and fails once the backend no longer keeps that version.
 	Snapshot bool
+	// AtVersion, if not 0, is the version at which all pages are read, as
+	// [Query.AtVersion]. It requires [CapSnapshotScan].
+	AtVersion uint64
 }
 
 // Range iterates over the live items in [start, end) in byte order; if end is nil, the
@@ -83,14 +86,14 @@ type cursor struct {
 const mostEmpty = 4096
 
 func newCursor(info Info, start, end []byte, o RangeOptions) (cursor, error) {
-	if o.Snapshot && !info.Caps.Has(CapSnapshotScan) {
+	if (o.Snapshot || o.AtVersion != 0) && !info.Caps.Has(CapSnapshotScan) {
 		return cursor{}, Errorf(Unsupported, "the backend cannot scan a snapshot")
 	}
 	if o.Limit < 0 || o.PageItems < 0 {
 		return cursor{}, Errorf(InvalidArgument, "a range limit is negative")
 	}
 	c := cursor{left: o.Limit, snapshot: o.Snapshot,
-		q: Query{Start: start, End: end, Reverse: o.Reverse, KeysOnly: o.KeysOnly, Limit: o.PageItems, MaxBytes: max(o.PageBytes, 0)}}
+		q: Query{Start: start, End: end, Reverse: o.Reverse, KeysOnly: o.KeysOnly, Limit: o.PageItems, MaxBytes: max(o.PageBytes, 0), AtVersion: o.AtVersion}}
 	if o.After != nil {
 		if o.Reverse {
 			if end == nil || bytes.Compare(o.After, end) < 0 {

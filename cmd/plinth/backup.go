@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/plinthkv/plinth/internal/backoff"
 	"github.com/plinthkv/plinth/internal/backup"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -19,7 +20,8 @@ type backupCmd struct {
 func (*backupCmd) Help() string {
 	return `The store must have the capability snapshot_scan. The file contains one state of the store, compressed, with expiries
 and a checksum; docs/backup.md describes the format. The file has mode 0600, and appears under its name only when it is complete:
-after an error or a signal, nothing of it remains. An interrupted backup cannot be resumed, because its snapshot is gone.`
+after an error or a signal, nothing of it remains. If the connection breaks, the backup continues from the last item, as long as the
+store keeps the state that it reads. An interrupted backup cannot be resumed later, because that state is gone by then.`
 }
 
 func (b *backupCmd) Run(ctx context.Context, e env) error {
@@ -42,7 +44,7 @@ func (b *backupCmd) Run(ctx context.Context, e env) error {
 		p := newProgress(e.stderr, "backed up", 0)
 		defer p.leave()
 		defer p.count(ctx, from, bounds{})()
-		if err := all(ctx, from, w, p); err != nil {
+		if err := all(ctx, from, w, p, e); err != nil {
 			err = ended(ctx.Done(), err)
 			return errors.Join(fmt.Errorf("%w: %s was not written; start the backup again", err, b.File), w.Abort())
 		}
@@ -55,21 +57,44 @@ func (b *backupCmd) Run(ctx context.Context, e env) error {
 	})
 }
 
-// all writes all items of a store.
-func all(ctx context.Context, from served, w *backup.Writer, p *progress) error {
-	return scanWithin(ctx, scanSilence, from, scanQuery{snapshot: true}, func(l line) error {
-		op, err := l.op()
-		if err != nil {
+// all writes all items that a store has now. Where the connection breaks, it goes on behind the
+// last item, in the same state of the store.
+func all(ctx context.Context, from served, w *backup.Writer, p *progress, e env) error {
+	version, err := from.version(ctx)
+	if err != nil {
+		return err
+	}
+	var last []byte
+	for n := 1; ; n++ {
+		before := w.Header().Items
+		err := scanWithin(ctx, scanSilence, from, scanQuery{bounds: rest(bounds{}, last), at: version}, func(l line) error {
+			op, err := l.op()
+			if err == nil {
+				err = w.Add(storage.Item{Key: op.Key, Value: op.Value, ExpiresAt: op.ExpiresAt, Version: l.version})
+			}
+			if err != nil {
+				return &exitError{exitFailed, err}
+			}
+			last = append([]byte{}, op.Key...)
+			items := int64(w.Header().Items)
+			p.at(items, items)
+			return nil
+		})
+		if w.Header().Items > before {
+			n = 1
+		}
+		if err == nil || ctx.Err() != nil || !broken(err) || n == mostBroken {
 			return err
 		}
-		if err := w.Add(storage.Item{Key: op.Key, Value: op.Value, ExpiresAt: op.ExpiresAt, Version: l.version}); err != nil {
+		fmt.Fprintf(e.stderr, "plinth: the connection broke after %d items, trying again: %v\n", w.Header().Items, err)
+		if !backoff.Wait(ctx, backoff.Doubling{First: firstAgain, Most: lastAgain}.Half(n), nil) {
 			return err
 		}
-		items := int64(w.Header().Items)
-		p.at(items, items)
-		return nil
-	})
+	}
 }
+
+// mostBroken is how often in a row a scan may break off without an item.
+const mostBroken = 8
 
 // tellsExpiries reports whether what is read of a store has the expiries that it has there.
 func tellsExpiries(i storage.Info) bool {

@@ -118,7 +118,7 @@ func (g *grpcStore) clear(ctx context.Context, b bounds) error {
 
 func (g *grpcStore) scan(ctx context.Context, q scanQuery, each func(line) error) error {
 	start, end := q.bounds.span()
-	for it, err := range g.store.Range(ctx, start, end, storage.RangeOptions{Limit: q.limit, Reverse: q.reverse, KeysOnly: q.keysOnly, Snapshot: q.snapshot}) {
+	for it, err := range g.store.Range(ctx, start, end, storage.RangeOptions{Limit: q.limit, Reverse: q.reverse, KeysOnly: q.keysOnly, AtVersion: q.at}) {
 		if err != nil {
 			return exitOf(err)
 		}
@@ -131,6 +131,11 @@ func (g *grpcStore) scan(ctx context.Context, q scanQuery, each func(line) error
 		}
 	}
 	return nil
+}
+
+func (g *grpcStore) version(ctx context.Context) (uint64, error) {
+	page, err := g.store.Backend().Scan(ctx, storage.Query{Limit: 1, KeysOnly: true})
+	return page.Version, exitOf(err)
 }
 
 // span is the range that the bounds are together; a nil end is unbounded.

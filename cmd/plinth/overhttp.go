@@ -336,8 +336,8 @@ func (c *httpStore) scan(ctx context.Context, s scanQuery, each func(line) error
 	if s.keysOnly {
 		q.Set("keys_only", "true")
 	}
-	if s.snapshot {
-		q.Set("snapshot", "true")
+	if s.at != 0 {
+		q.Set("at_version", strconv.FormatUint(s.at, 10))
 	}
 	res, err := c.do(ctx, http.MethodGet, withQuery("/keys", q), nil, nil)
 	if err != nil {
@@ -364,6 +364,19 @@ func (c *httpStore) scan(ctx context.Context, s scanQuery, each func(line) error
 			return err
 		}
 	}
+}
+
+func (c *httpStore) version(ctx context.Context) (uint64, error) {
+	res, err := c.do(ctx, http.MethodGet, withQuery("/keys", url.Values{"snapshot": {"true"}, "keys_only": {"true"}, "limit": {"1"}}), nil, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	version, err := strconv.ParseUint(res.Header.Get("Plinth-Version"), 10, 64)
+	if err != nil {
+		return 0, errors.New("the server does not say which version it has read: it is of an older release")
+	}
+	return version, nil
 }
 
 // apply sends a write set.

@@ -28,6 +28,8 @@ type served interface {
 	// watch hands every change to each, as a line of JSON, until ctx ends or the connection
 	// breaks, which is an error.
 	watch(ctx context.Context, q watchQuery, each func(watched) error) error
+	// version is that of the store's state now.
+	version(ctx context.Context) (uint64, error)
 	// clear removes a range; the one without bounds is everything.
 	clear(ctx context.Context, b bounds) error
 	close() error
@@ -52,7 +54,7 @@ type scanQuery struct {
 	limit    int // 0: all
 	reverse  bool
 	keysOnly bool
-	snapshot bool // all of it in one state, which takes CapSnapshotScan
+	at       uint64 // the version of the state to read, which takes CapSnapshotScan; 0: each page the present one
 }
 
 // String is the address and the name.
