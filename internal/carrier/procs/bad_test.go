@@ -280,7 +280,7 @@ func TestCannotStart(t *testing.T) {
 	for name, want := range map[string]string{
 		"silent":  "not ready within",
 		"exits":   "exit status 7; its last output: no license",
-		"garbage": "Unrecognized remote plugin message: hello, world",
+		"garbage": `the first line on standard output must be that of the handshake, and is "hello, world"`,
 		"long":    "the first line on standard output exceeds 65536 bytes",
 		"endless": "the first line on standard output exceeds 65536 bytes",
 		"old":     "incompatible API version with plugin. Plugin version: 99, Client versions: [1]",

@@ -189,6 +189,8 @@ func (o *Options) wrap(err error) error {
 func executable(name string) (string, error) {
 	path, err := exec.LookPath(name)
 	switch {
+	case errors.Is(err, fs.ErrPermission) && noexec(name):
+		return "", storage.Errorf(storage.InvalidArgument, "%s", onNoexec(name))
 	case errors.Is(err, fs.ErrPermission):
 		return "", storage.Errorf(storage.InvalidArgument, "%s is not executable", name)
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):

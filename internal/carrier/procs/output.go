@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -93,7 +92,7 @@ func (o *output) tell(line string, level slog.Level) {
 		return
 	}
 	var record map[string]any
-	if line[0] != '{' || json.Unmarshal([]byte(line), &record) != nil {
+	if !object(line, &record) {
 		o.log.Log(context.Background(), level, line)
 		return
 	}
@@ -120,14 +119,31 @@ func (o *output) tell(line string, level slog.Level) {
 	}
 	var attrs []slog.Attr
 	for _, name := range slices.Sorted(maps.Keys(record)) {
-		attrs = append(attrs, slog.Any(name, record[name]))
+		value := record[name]
+		if number, ok := value.(json.Number); ok {
+			if n, err := number.Int64(); err == nil {
+				value = n
+			}
+		}
+		attrs = append(attrs, slog.Any(name, value))
 	}
 	o.log.LogAttrs(ctx, level, text, attrs...)
 }
 
-// panics reports whether a line is the first of what a program in Go says at its end.
+// object reads a line that is an object in JSON, whose numbers stay as they were written.
+func object(line string, into *map[string]any) bool {
+	if line[0] != '{' {
+		return false
+	}
+	d := json.NewDecoder(strings.NewReader(line))
+	d.UseNumber()
+	return d.Decode(into) == nil && !d.More()
+}
+
+// panics reports whether a line is the first of what a program in Go says at its end. What
+// follows are stacks and registers.
 func panics(line string) bool {
-	for _, begin := range []string{"panic: ", "fatal error: ", "runtime/cgo: "} {
+	for _, begin := range []string{"panic: ", "fatal error: ", "runtime/cgo: ", "SIGSEGV: ", "SIGBUS: ", "SIGILL: ", "SIGFPE: ", "SIGABRT: ", "SIGQUIT: ", "unexpected fault address "} {
 		if strings.HasPrefix(line, begin) {
 			return true
 		}
@@ -175,15 +191,13 @@ func (o *output) words() string {
 
 // hello hands the first line on, which is go-plugin's. What follows is output like
 // all other. It answers why there was no such line.
-func (o *output) hello(r io.Reader, to *io.PipeWriter) error {
+func (o *output) hello(r io.Reader, to *io.PipeWriter, secure bool) error {
 	b := bufio.NewReaderSize(r, mostHello)
-	line, err := b.ReadSlice('\n')
+	line, err := firstOf(b, secure)
 	switch {
-	case errors.Is(err, bufio.ErrBufferFull):
-		err = fmt.Errorf("the first line on standard output exceeds %d bytes", mostHello)
 	case err == nil:
 		_, _ = to.Write(line) // it fails when nobody waits for it any more
-	case len(line) > 0:
+	case len(line) > 0 && errors.Is(err, io.EOF):
 		o.tell(strings.ToValidUTF8(string(line), "\uFFFD"), slog.LevelInfo)
 	}
 	_ = to.Close()

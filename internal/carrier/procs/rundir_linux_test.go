@@ -8,6 +8,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/plinthkv/plinth/internal/carrier/procs"
 )
 
 // A folder whose host was killed together with the plugin is removed by the next host; one of
@@ -75,4 +79,22 @@ func childrenOf(t *testing.T, pid int) (pids []int) {
 		t.Fatal("it has started nothing")
 	}
 	return pids
+}
+
+// A file system on which nothing may be executed is named.
+func TestNoexec(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", unix.MS_NOEXEC, ""); err != nil {
+		t.Skipf("mounting takes more rights than this test has: %v", err)
+	}
+	defer unix.Unmount(dir, 0)
+	path := filepath.Join(dir, "plugin")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := options(t, "noexec")
+	o.Command = []string{path}
+	if _, err := procs.New(o); err == nil || !strings.Contains(err.Error(), "is mounted with noexec") {
+		t.Errorf("%v", err)
+	}
 }

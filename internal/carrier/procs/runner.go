@@ -32,6 +32,7 @@ import (
 type process struct {
 	out    *output
 	cmd    *exec.Cmd
+	secure bool     // its connection is to be encrypted
 	memory uint64   // that it may use, in bytes; 0: no limit
 	stdin  *os.File // its end is the end of the host
 	stdout *os.File
@@ -62,7 +63,7 @@ const telemetryFile = "telemetry.yaml"
 // part of its environment.
 func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 	r := &process{out: out, exited: make(chan struct{})}
-	r.memory = p.opts.Limit
+	r.memory, r.secure = p.opts.Limit, !p.opts.Plaintext
 	r.greets, r.hello = io.Pipe()
 	r.cmd = &exec.Cmd{Path: p.path, Args: p.opts.Command, Dir: dir, Env: []string{abi.RunDirKey + "=" + runDir, abi.LevelKey + "=" + lowest(p.opts.Log)}, SysProcAttr: attributes()}
 	if p.opts.Telemetry != nil {
@@ -124,7 +125,7 @@ func (r *process) Start(ctx context.Context) (err error) {
 	if err := r.begin(); err != nil {
 		return err
 	}
-	r.readers.Go(func() { r.greeted = r.out.hello(r.stdout, r.hello) })
+	r.readers.Go(func() { r.greeted = r.out.hello(r.stdout, r.hello, r.secure) })
 	r.readers.Go(func() { r.out.lines(bufio.NewReaderSize(r.stderr, mostLine), slog.LevelInfo) })
 	go r.reap()
 	return nil
@@ -138,7 +139,7 @@ func (r *process) begin() error {
 		return errors.New("killed before its start")
 	}
 	if err := r.cmd.Start(); err != nil {
-		return err
+		return notStarted(r.cmd.Path, err)
 	}
 	r.began = true
 	if err := r.limit(r.memory); err != nil {

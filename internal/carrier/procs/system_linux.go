@@ -40,3 +40,11 @@ func (r *process) limit(memory uint64) error {
 
 // canLimit reports whether the memory of processes can be limited here.
 func canLimit() *storage.Error { return nil }
+
+// noexec reports whether a file that may be executed by its mode is on a file system where none
+// may be.
+func noexec(path string) bool {
+	info, err := os.Stat(path)
+	var fs unix.Statfs_t
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && unix.Statfs(path, &fs) == nil && fs.Flags&unix.ST_NOEXEC != 0
+}

@@ -15,3 +15,6 @@ func (r *process) limit(uint64) error { return nil }
 func canLimit() *storage.Error {
 	return storage.Errorf(storage.Unsupported, "limits.memory of a process is supported on Linux only")
 }
+
+// noexec is not known here.
+func noexec(string) bool { return false }
