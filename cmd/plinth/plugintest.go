@@ -82,7 +82,11 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 		}
 		report, err = plugintest.Run(ctx, t.module, o)
 	} else {
-		report, err = plugintest.RunProcess(ctx, append([]string{t.path}, p.Args...), o)
+		args, err2 := absolute(p.Args)
+		if err2 != nil {
+			return err2
+		}
+		report, err = plugintest.RunProcess(ctx, append([]string{t.path}, args...), o)
 	}
 	if err != nil {
 		return err
@@ -136,6 +140,23 @@ func pluginAt(file string) (pluginFile, error) {
 	}
 	binary, err := os.ReadFile(file)
 	return pluginFile{module: binary}, err
+}
+
+// absolute resolves the arguments that are written as paths, as in a configuration: a plugin
+// runs in a folder of its own.
+func absolute(args []string) ([]string, error) {
+	all := slices.Clone(args)
+	for i, arg := range all {
+		if !strings.HasPrefix(arg, "./") && !strings.HasPrefix(arg, "../") {
+			continue
+		}
+		path, err := filepath.Abs(arg)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = path
+	}
+	return all, nil
 }
 
 // tell prints what is worth a line: failures, exceptions, and with --verbose all.
