@@ -77,6 +77,7 @@ func changeChecks() []Check {
 			start, end := bs("a"), bs("z")
 			t.set("k", "value")
 			t.must(errOf(t.s.ClearRange(t.ctx, bs("a"), bs("z"))))
+			t.until(storage.ChangeQuery{After: now}, count(2))
 			page := t.changes(storage.ChangeQuery{Start: start, End: end, After: now})
 			before := show(page.Changes)
 			scribble(start, end)
