@@ -128,6 +128,12 @@ func traffic(t *testing.T, url string, stores map[string]*storage.Store) {
 		call(http.MethodGet, fmt.Sprintf("default/keys/org/%d/k", i), "")
 		call(http.MethodGet, fmt.Sprintf("default/keys/org/%d/k", i), "")
 	}
+	now, err := stores["default"].Backend().Changes(t.Context(), storage.ChangeQuery{FromNow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call(http.MethodPut, "default/keys/followed", "v")
+	call(http.MethodGet, fmt.Sprintf("default/changes?after=%d", now.Next), "")
 	call(http.MethodGet, "default/keys/absent", "")
 	call(http.MethodGet, "default/keys?prefix=org/", "")
 	call(http.MethodPut, "default/keys/org/0/k", "w", "If-None-Match", "*") // a conflict
@@ -338,7 +344,7 @@ func matches(have []map[string]string, selector string) bool {
 func TestMetricNames(t *testing.T) {
 	const want = `db_client_operation_duration_seconds http_server_active_requests http_server_request_duration_seconds
 plinth_backend_stat plinth_batch_merged plinth_batch_ops plinth_cache_entries plinth_cache_evictions_total plinth_cache_lookups_total plinth_cache_size_bytes
-plinth_circuit_breaker_changes_total plinth_circuit_breaker_open plinth_circuit_breaker_refused_total plinth_config_generation plinth_config_last_reload_failed plinth_faults_injected_total
+plinth_changes_delay_seconds plinth_changes_followers plinth_circuit_breaker_changes_total plinth_circuit_breaker_open plinth_circuit_breaker_refused_total plinth_config_generation plinth_config_last_reload_failed plinth_faults_injected_total
 plinth_instance_calls_total plinth_instance_count plinth_instance_memory_limit_bytes plinth_instance_memory_usage_bytes
 plinth_instance_queue_wait_seconds plinth_instance_restarts_total plinth_plugin_log_dropped_total plinth_plugin_state plinth_rate_limit_decisions_total plinth_rate_limit_tenants
 plinth_retry_attempts_total plinth_retry_exhausted_total plinth_server_auth_failures_total plinth_ttl_operations_total

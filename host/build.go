@@ -322,6 +322,7 @@ func (h *Host) openBackend(ctx context.Context, p *plugin, store string, own *co
 	}
 	h.holdPlugin(p)
 	b := &backend{Backend: opened, hub: h.hub(opened, p), store: store, plugin: p, config: own, shared: p.Shared(), opened: true, users: 1}
+	h.measureFeed(b)
 	opened.WhenLost(b.hub.StateLost)
 	if err := h.unfinished(ctx, b); err != nil {
 		return nil, errors.Join(err, h.releaseBackend(context.WithoutCancel(ctx), b))

@@ -70,7 +70,8 @@ type Host struct {
 	unwatch  func()       // ends the log of the clock
 	unstat   func() error // ends the metrics
 	reloads  metric.Int64Counter
-	clock    *clock.Clock // the one by which expiries are made and judged
+	behind   metric.Float64Histogram // how far behind followers of changes are; nil: nobody measures
+	clock    *clock.Clock            // the one by which expiries are made and judged
 	runtime  *wasmhost.Runtime
 	carriers []carrier.Factory
 
@@ -111,6 +112,9 @@ func Open(ctx context.Context, cfg *config.Config, s Settings) (_ *Host, err err
 		h.runtime.CompileBy(isolate.Compiler(s.Worker, isolate.DefaultBounds()))
 	}
 	h.carriers = carriers(h.runtime)
+	if err := h.newFeed(); err != nil {
+		return nil, err
+	}
 	b := h.builder(cfg)
 	defer func() { err = errors.Join(err, b.done(context.WithoutCancel(ctx))) }()
 	if err := b.build(ctx); err != nil {

@@ -24,13 +24,16 @@ const (
 // ofTheHost are details of a health that the host has a metric of its own for.
 var ofTheHost = map[string]bool{"restarts": true}
 
+// hostScope is the instrumentation scope of what the host measures.
+const hostScope = "github.com/plinthkv/plinth/host"
+
 // measure has observed what backends say of themselves in numbers, as details of their
 // readiness. stop ends it.
 func (h *Host) measure() (stop func() error, err error) {
 	if h.settings.Meter == nil {
 		return func() error { return nil }, nil
 	}
-	m := h.settings.Meter.Meter("github.com/plinthkv/plinth/host")
+	m := h.settings.Meter.Meter(hostScope)
 	gauge, err := m.Int64ObservableGauge("plinth.backend.stat", metric.WithDescription("What a backend says of itself, by the name that it has for it."))
 	if err != nil {
 		return nil, err
@@ -44,6 +47,10 @@ func (h *Host) measure() (stop func() error, err error) {
 		return nil, err
 	}
 	if h.reloads, err = m.Int64Counter("plinth.config.reloads", metric.WithUnit("{reload}"), metric.WithDescription("Reloads of the configuration, by whether they succeeded.")); err != nil {
+		return nil, err
+	}
+	followers, err := m.Int64ObservableGauge("plinth.changes.followers", metric.WithUnit("{call}"), metric.WithDescription("Calls for changes under way, most of which wait."))
+	if err != nil {
 		return nil, err
 	}
 	registered, err := m.RegisterCallback(func(ctx context.Context, o metric.Observer) error {
@@ -60,16 +67,42 @@ func (h *Host) measure() (stop func() error, err error) {
 		}
 		wg.Wait()
 		for i, b := range backends {
+			o.ObserveInt64(followers, b.hub.Feed().Followers.Load(), b.attributes())
 			for name, n := range told[i] {
 				o.ObserveInt64(gauge, n, metric.WithAttributes(attribute.String("db.namespace", b.store), attribute.String("plinth.plugin", b.plugin.name), attribute.String("plinth.stat", name)))
 			}
 		}
 		return nil
-	}, gauge, number, failed)
+	}, gauge, number, failed, followers)
 	if err != nil {
 		return nil, err
 	}
 	return registered.Unregister, nil
+}
+
+// attributes are what the backend's metrics have in common.
+func (b *backend) attributes() metric.MeasurementOption {
+	return metric.WithAttributes(attribute.String("db.namespace", b.store), attribute.String("plinth.plugin", b.plugin.name))
+}
+
+// newFeed makes what it is recorded in how far behind followers are.
+func (h *Host) newFeed() (err error) {
+	if h.settings.Meter == nil {
+		return nil
+	}
+	h.behind, err = h.settings.Meter.Meter(hostScope).Float64Histogram("plinth.changes.delay", metric.WithUnit("s"),
+		metric.WithDescription("Age of the oldest change on a page that a follower is given."),
+		metric.WithExplicitBucketBoundaries(1e-5, 1e-4, 0.001, 0.01, 0.1, 1, 10, 60, 300))
+	return err
+}
+
+// measureFeed has how far followers of b are behind recorded.
+func (h *Host) measureFeed(b *backend) {
+	if h.behind == nil {
+		return
+	}
+	with := b.attributes()
+	b.hub.Feed().Behind = func(d time.Duration) { h.behind.Record(context.Background(), d.Seconds(), with) }
 }
 
 // stats are the numbers of a backend's readiness.
