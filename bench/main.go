@@ -92,6 +92,9 @@ func main() {
 		}
 	}
 	growthTable(filter, *rounds)
+	if err := changesTable(ctx, filter, *each); err != nil {
+		fatal(err)
+	}
 	if filter.MatchString("reload") {
 		if err := reloadTable(ctx); err != nil {
 			fatal(err)

@@ -58,6 +58,8 @@ type follower struct {
 	q   storage.ChangeQuery
 	end time.Time // of its wait
 	on  *ring     // that it waited on; nil: it did not wait yet
+	// lingered says that it has looked again after a moment, before it waits.
+	lingered bool
 }
 
 func (f *follower) page(ctx context.Context) (storage.ChangePage, error) {
@@ -96,9 +98,44 @@ func (f *follower) page(ctx context.Context) (storage.ChangePage, error) {
 			return page, nil
 		}
 		f.on = r
-		if err := f.wait(ctx, r, v.changed, left); err != nil {
+		if v.busy && !f.lingered {
+			f.lingered = true
+			if err := f.linger(ctx, left); err != nil {
+				return storage.ChangePage{}, err
+			}
+			continue
+		}
+		f.lingered = false
+		changed := f.h.await(r, v.published)
+		if changed == nil {
+			continue
+		}
+		if err := f.wait(ctx, r, changed, left); err != nil {
 			return storage.ChangePage{}, err
 		}
+	}
+}
+
+// A store is busy that was written to within busyFor. Its followers look again after a moment,
+// which is longer the more there are, before they have its writers wake them: that would cost
+// each writer as much as its write.
+const (
+	busyFor      = time.Millisecond
+	lingerFirst  = 200 * time.Microsecond
+	lingerOfEach = 2 * time.Microsecond
+	lingerMost   = 20 * time.Millisecond
+)
+
+// linger waits for that moment.
+func (f *follower) linger(ctx context.Context, left time.Duration) error {
+	d := lingerFirst + time.Duration(f.h.feed.Followers.Load())*lingerOfEach
+	timer := time.NewTimer(min(d, lingerMost, left))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return storage.ContextError(ctx)
 	}
 }
 
@@ -151,7 +188,7 @@ type view struct {
 	base      uint64 // the oldest version that can be followed
 	published uint64 // all changes up to it are in sets
 	current   uint64 // the latest version that a write has answered
-	changed   <-chan struct{}
+	busy      bool   // it was written to just now
 }
 
 // view is what r has; false: it is gone.
@@ -162,10 +199,20 @@ func (h *Hub) view(r *ring) (view, bool) {
 		return view{}, false
 	}
 	r.used = time.Now()
+	return view{r.sets, r.base, r.published, r.ended, r.used.Sub(r.last) < busyFor}, true
+}
+
+// await is closed when more than what was published is, or r is gone; nil: so it is.
+func (h *Hub) await(r *ring, published uint64) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ring != r || r.published != published {
+		return nil
+	}
 	if r.changed == nil {
 		r.changed = make(chan struct{})
 	}
-	return view{r.sets, r.base, r.published, r.ended, r.changed}, true
+	return r.changed
 }
 
 // collect is the page of q, whose bytes are the caller's, and when the oldest of its changes

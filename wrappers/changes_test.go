@@ -93,7 +93,7 @@ func TestChangesAfterGaps(t *testing.T) {
 			below.fails = nil
 		},
 		"told loss":    hub.StateLost,
-		"noticed loss": func() { below.incarnation++; s.Get(t.Context(), []byte("a")) },
+		"noticed loss": func() { below.incarnation.Add(1); s.Get(t.Context(), []byte("a")) },
 		"versions that go back": func() {
 			below.version = 7
 			s.Set(t.Context(), []byte("a"), nil)

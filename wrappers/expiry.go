@@ -203,7 +203,7 @@ func (h *Hub) burn(ctx context.Context, gone []expiring) {
 		watcher.Begin(w)
 	}
 	h.mu.Unlock()
-	version, err := uint64(0), error(&storage.Error{Code: storage.OutcomeUnknown, Unknown: true})
+	version, err := uint64(0), errPanicked
 	defer func() { h.end(w, version, err) }()
 	version, err = h.next.Apply(ctx, w)
 }

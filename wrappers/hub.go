@@ -141,9 +141,9 @@ func (h *Hub) begin(w *storage.WriteSet) {
 }
 
 func (h *Hub) end(w *storage.WriteSet, version uint64, err error) {
-	var made []storage.Change
+	var made *changeSet
 	if err == nil && h.following.Load() {
-		made = changesOf(w, h.clock()) // a copy, which nobody waits for
+		made = changesOf(w, h.clock) // a copy, which nobody waits for
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -194,10 +194,14 @@ func reserved(key []byte) bool {
 	return len(key) > 0 && key[0] == 0 && (bytes.Equal(key, TransferMark) || bytes.Equal(key, ExpiryMark))
 }
 
+// errPanicked is what watchers are told of an apply that panics. Made once: it is never seen
+// otherwise.
+var errPanicked error = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true}
+
 // apply is Apply of a write set that nobody else has.
 func (h *Hub) apply(ctx context.Context, own *storage.WriteSet) (version uint64, err error) {
 	h.begin(own)
-	err = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true} // should next panic
+	err = errPanicked
 	defer func() {
 		h.end(own, version, err)
 		h.same()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/plinthkv/plinth/plugins/memory"
@@ -42,7 +43,7 @@ type during struct {
 	apply, after func()
 	fails        error
 	version      uint64 // that is answered; 0: the backend's
-	incarnation  byte
+	incarnation  atomic.Uint32
 }
 
 func (d *during) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
@@ -61,7 +62,7 @@ func (d *during) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 
 func (d *during) Info() storage.Info {
 	i := d.Backend.Info()
-	i.Incarnation[0] ^= d.incarnation
+	i.Incarnation[0] ^= byte(d.incarnation.Load())
 	return i
 }
 
@@ -98,7 +99,7 @@ func TestHub(t *testing.T) {
 	second.notes = nil
 
 	// A lost state is told once, by whatever call notices it.
-	below.incarnation = 1
+	below.incarnation.Store(1)
 	store.Get(ctx, key)
 	store.Get(ctx, key)
 	first.reads(t, "lost")

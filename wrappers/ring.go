@@ -23,19 +23,21 @@ const unusedFor = 5 * time.Minute
 type ring struct {
 	ready chan struct{} // closed once base is known, or the ring is given up
 	// flights are the applies in flight, in the order in which they began.
-	first, last *flight
-	pending     []*changeSet // that are not published yet, in order
-	sets        []*changeSet // that are, in order
-	count       int          // changes in both
-	bytes       int
-	start       uint64        // the version that the store was at when the ring was begun
-	base        uint64        // the version before the first change that is kept
-	published   uint64        // all changes up to it are in sets
-	ended       uint64        // the latest version that an apply has answered
-	changed     chan struct{} // closed when something is published; nil: nobody waits
-	used        time.Time     // when it was asked last
-	clerk       chan struct{} // held by the follower that looks after expiries
-	expiries    expiries
+	first, latest *flight
+	free          *flight      // to be used again
+	pending       []*changeSet // that are not published yet, in order
+	sets          []*changeSet // that are, in order
+	count         int          // changes in both
+	bytes         int
+	start         uint64        // the version that the store was at when the ring was begun
+	base          uint64        // the version before the first change that is kept
+	published     uint64        // all changes up to it are in sets
+	ended         uint64        // the latest version that an apply has answered
+	changed       chan struct{} // closed when something is published; nil: nobody waits
+	used          time.Time     // when it was asked last
+	last          time.Time     // when something was published last
+	clerk         chan struct{} // held by the follower that looks after expiries
+	expiries      expiries
 }
 
 // changeSet is the changes of one write set.
@@ -47,6 +49,7 @@ type changeSet struct {
 	bytes   int
 	stores  bool // a put is in it
 	made    time.Time
+	one     [1]storage.Change // where changes are, if it is one
 }
 
 // flight is an apply in flight. Its version, if it gets one, is above floor: what had ended
@@ -62,13 +65,19 @@ func (r *ring) begin() *flight {
 	if r == nil {
 		return nil
 	}
-	f := &flight{floor: r.ended, prev: r.last}
-	if r.last != nil {
-		r.last.next = f
+	f := r.free
+	if f == nil {
+		f = &flight{}
+	} else {
+		r.free = f.next
+	}
+	*f = flight{floor: r.ended, prev: r.latest}
+	if r.latest != nil {
+		r.latest.next = f
 	} else {
 		r.first = f
 	}
-	r.last = f
+	r.latest = f
 	return f
 }
 
@@ -82,7 +91,7 @@ func (r *ring) land(f *flight) {
 	if f.next != nil {
 		f.next.prev = f.prev
 	} else {
-		r.last = f.prev
+		r.latest = f.prev
 	}
 }
 
@@ -146,7 +155,7 @@ func (h *Hub) beginRing(ctx context.Context) (*ring, error) {
 		}
 		return s.version <= r.base
 	})
-	r.publish()
+	r.publish(time.Now())
 	return r, nil
 }
 
@@ -174,8 +183,8 @@ func (r *ring) wake() {
 
 // ended notes how an apply ended. If nobody can say what became of it, nobody can say what
 // changed either, and the ring is given up. The lock is held.
-func (h *Hub) ended(f *flight, w *storage.WriteSet, version uint64, err error, made []storage.Change) {
-	r := h.ring
+func (h *Hub) ended(f *flight, w *storage.WriteSet, version uint64, err error, made *changeSet) {
+	r, now := h.ring, time.Now()
 	r.land(f)
 	switch {
 	case err != nil && storage.Unknown(err):
@@ -184,42 +193,39 @@ func (h *Hub) ended(f *flight, w *storage.WriteSet, version uint64, err error, m
 	case err != nil:
 		r.expiries.unsaid(f.burns)
 	default:
-		if made == nil && len(w.Ops) > 0 { // the ring was begun just now
-			made = changesOf(w, h.clock())
+		if made == nil { // the ring was begun just now
+			made = changesOf(w, h.clock)
 		}
-		if !r.add(f, w.ID, version, made) {
+		made.version, made.expires, made.made = version, f.burns, now
+		if !r.add(f, made) {
 			h.drop()
 			return
 		}
 		r.ended = max(r.ended, version)
 	}
+	f.burns, f.next, r.free = nil, r.free, f
 	r.trim()
-	if r.full() && len(r.pending) > 1 || r.changed == nil && time.Since(r.used) > unusedFor {
+	if r.full() && len(r.pending) > 1 || r.changed == nil && now.Sub(r.used) > unusedFor {
 		h.drop()
 		return
 	}
 	select {
 	case <-r.ready:
-		r.publish()
+		r.publish(now)
 	default:
 	}
 }
 
 // add notes what an apply has changed; false: that cannot be.
-func (r *ring) add(f *flight, id [16]byte, version uint64, made []storage.Change) bool {
-	s := &changeSet{version: version, id: id, changes: made, made: time.Now(), bytes: changeOverhead}
-	for i := range made {
-		s.bytes += made[i].Size() + changeOverhead
-		s.stores = s.stores || made[i].Kind == storage.ChangePut
-	}
-	if version <= r.start && f.floor < r.start { // it began before the ring, or with it
+func (r *ring) add(f *flight, s *changeSet) bool {
+	if s.version <= r.start && f.floor < r.start { // it began before the ring, or with it
 		return true
 	}
-	if version <= max(f.floor, r.published) { // it changed nothing, or repeats what did
+	if s.version <= max(f.floor, r.published) { // it changed nothing, or repeats what did
 		r.expiries.unsaid(f.burns)
-		return !s.stores || id != [16]byte{}
+		return !s.stores || s.id != [16]byte{}
 	}
-	if s.expires = f.burns; len(made) == 0 && len(f.burns) == 0 {
+	if len(s.changes) == 0 && len(s.expires) == 0 {
 		return true
 	}
 	at, _ := slices.BinarySearchFunc(r.pending, s, func(a, b *changeSet) int {
@@ -232,12 +238,12 @@ func (r *ring) add(f *flight, id [16]byte, version uint64, made []storage.Change
 		return 1
 	})
 	for _, same := range r.pending[:at] {
-		if same.version == version && same.id == id && id != [16]byte{} {
+		if same.version == s.version && same.id == s.id && s.id != [16]byte{} {
 			return true
 		}
 	}
 	r.pending = slices.Insert(r.pending, at, s)
-	r.count += len(made)
+	r.count += len(s.changes)
 	r.bytes += s.bytes
 	return true
 }
@@ -250,7 +256,7 @@ func compare(a, b uint64) int {
 }
 
 // publish publishes what no apply in flight can come before. The lock is held.
-func (r *ring) publish() {
+func (r *ring) publish(now time.Time) {
 	safe := r.ended
 	if r.first != nil {
 		safe = r.first.floor
@@ -272,7 +278,7 @@ func (r *ring) publish() {
 		n++
 	}
 	r.pending = slices.Delete(r.pending, 0, n)
-	r.published = safe
+	r.published, r.last = safe, now
 	r.trim()
 	r.wake()
 }
@@ -294,11 +300,15 @@ func (r *ring) trim() {
 
 // changesOf are the changes of a write set, as copies. What has expired by now is a delete,
 // and what is the hub's own is none.
-func changesOf(w *storage.WriteSet, now time.Time) []storage.Change {
+func changesOf(w *storage.WriteSet, clock func() time.Time) *changeSet {
 	size := 0
 	for i := range w.Ops {
 		o := &w.Ops[i]
 		size += len(o.Key) + len(o.End) + len(o.Value)
+	}
+	s := &changeSet{id: w.ID, bytes: changeOverhead + len(w.Ops)*changeOverhead + size}
+	if s.changes = s.one[:0]; len(w.Ops) > 1 {
+		s.changes = make([]storage.Change, 0, len(w.Ops))
 	}
 	all := make([]byte, 0, size)
 	own := func(b []byte) []byte {
@@ -309,18 +319,18 @@ func changesOf(w *storage.WriteSet, now time.Time) []storage.Change {
 		all = append(all, b...)
 		return all[at:len(all):len(all)]
 	}
-	made := make([]storage.Change, 0, len(w.Ops))
 	for i := range w.Ops {
 		o := w.Ops[i]
-		if reserved(o.Key) && o.Kind != storage.OpDeleteRange {
+		if o.Kind != storage.OpDeleteRange && reserved(o.Key) {
 			continue
 		}
-		if o.Kind == storage.OpPut && storage.Expired(o.ExpiresAt, now) {
+		if o.Kind == storage.OpPut && !o.ExpiresAt.IsZero() && storage.Expired(o.ExpiresAt, clock()) {
 			o = storage.Delete(o.Key)
 		}
 		c := storage.OpChange(&o, 0)
 		c.Key, c.End, c.Value, c.ExpiresAt = own(c.Key), own(c.End), own(c.Value), storage.ClampExpiry(c.ExpiresAt)
-		made = append(made, c)
+		s.changes = append(s.changes, c)
+		s.stores = s.stores || c.Kind == storage.ChangePut
 	}
-	return made
+	return s
 }
