@@ -35,3 +35,6 @@ func (*Plugin) Open(context.Context, string, []byte) (*Backend, error) { return 
 func (*Plugin) Try(context.Context, []byte) (storage.Info, error) {
 	return storage.Info{}, supported()
 }
+
+func noexec(string) bool     { return false }
+func onNoexec(string) string { return "" }
