@@ -93,17 +93,15 @@ func Run(t *testing.T, a, b storage.Backend, staleness, long time.Duration) {
 		all.Go(func() { h.disturb(ctx, staleness) })
 		writer := history.Through(h.Cache, 0)
 		all.Go(func() { write(ctx, writer) })
-		for range 2 {
-			reader := history.Through(h.Cache, staleness)
-			all.Go(func() { read(ctx, t, reader) })
-		}
+		reader := history.Through(h.Cache, staleness)
+		all.Go(func() { read(ctx, t, reader) })
 	}
 	all.Wait()
 	var hits uint64
 	for _, h := range hosts {
 		hits += h.Cache.Stats().Hits
 	}
-	if hits < 50 {
+	if hits < 30 {
 		t.Errorf("the caches answered %d reads", hits)
 	}
 	if err := history.Check(100, time.Minute); err != nil {
@@ -134,7 +132,9 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-func someKey() []byte { return fmt.Appendf(nil, "k%d", rand.IntN(4)) }
+// someKey is one of few. The more calls of one key overlap, and a stale read overlaps with all that
+// happened meanwhile, the harder it is to judge a history.
+func someKey() []byte { return fmt.Appendf(nil, "k%d", rand.IntN(8)) }
 
 func write(ctx context.Context, b storage.Backend) {
 	for ctx.Err() == nil {
@@ -154,7 +154,7 @@ func read(ctx context.Context, t *testing.T, b storage.Backend) {
 			t.Errorf("a read: %v", err)
 			return
 		}
-		pause(ctx, rand.N(10*time.Millisecond))
+		pause(ctx, rand.N(20*time.Millisecond))
 	}
 }
 
