@@ -122,7 +122,7 @@ func TestNoPlugin(t *testing.T) {
 		want   string
 	}{
 		"no module":                       {[]byte("hello"), "", "not a WebAssembly module"},
-		"a module that is no plugin":      {[]byte("\x00asm\x01\x00\x00\x00"), "", "lacks the export"},
+		"a module that is no plugin":      {[]byte("\x00asm\x01\x00\x00\x00"), "", "does not export plinth_abi_v1"},
 		"a configuration that is refused": {module.Wasm, `{"max_bytes": 1}`, "max_bytes"},
 	} {
 		_, err := plugintest.Run(context.Background(), c.binary, plugintest.Options{CacheDir: compiled(t), Config: []byte(c.config)})

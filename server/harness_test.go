@@ -35,10 +35,11 @@ type served struct {
 	memory *budget.Budget // that it was made with, if any
 }
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 // serve starts a server; edit changes what it is made with.
 func serve(t *testing.T, edit func(*server.Config, *server.Settings)) *served {
 	t.Helper()
-	goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	s := &served{t: t, now: &now, ended: make(chan error, 1)}
 	clock := func() time.Time { return *s.now }
