@@ -109,3 +109,33 @@ func TestAFollowerThatMissedChanges(t *testing.T) {
 		}
 	}
 }
+
+// Who hears of a change through a host does not find the item before it in that host's cache.
+func TestAChangeIsHeardOfAfterTheCaches(t *testing.T) {
+	b := shared(t)
+	h := cachetest.NewHost(t, b, 10*time.Second)
+	put := func(value string) {
+		t.Helper()
+		if _, err := b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put(key, []byte(value))}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("1")
+	page, err := b.Changes(ctx, storage.ChangeQuery{FromNow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(10 * time.Second); h.Cache.Stats().Hits == 0 && time.Now().Before(until); time.Sleep(time.Millisecond) {
+		h.Cache.Get(ctx, key)
+	}
+	h.Delay(500 * time.Millisecond) // of the host's own call, which is under way
+	put("2")
+	time.Sleep(50 * time.Millisecond)
+	h.Delay(0)
+	if page, err = h.Cache.Changes(ctx, storage.ChangeQuery{After: page.Next, Wait: time.Minute}); err != nil || len(page.Changes) != 1 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	if it, err := h.Cache.Get(ctx, key); err != nil || string(it.Value) != "2" {
+		t.Errorf("after the change was heard of, the cache has %q, %v", it.Value, err)
+	}
+}
