@@ -244,10 +244,10 @@ func (b *Backend) Close(context.Context) error {
 	return nil
 }
 
-// Stats returns the counts since the start.
+// Stats holds counts of a cache.
 type Stats struct{ Hits, Misses, Evictions, Entries, Bytes uint64 }
 
-// Stats holds counts of a cache.
+// Stats returns the counts since the start.
 func (b *Backend) Stats() Stats {
 	return Stats{b.hits.Load(), b.misses.Load(), b.evictions.Load(), uint64(b.entries.EstimatedSize()), b.entries.WeightedSize()}
 }
