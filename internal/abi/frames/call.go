@@ -9,30 +9,32 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Call is one request and what comes of it. It is used again: [Begin] and Free.
+// Call is a request and its answer. Calls are pooled: see [Begin] and [Call.Free].
 type Call struct {
-	// Frame is the request: begun by Begin, with the message appended by who asks.
+	// Frame is the request: Begin begins it, the caller appends the message.
 	Frame []byte
-	// Header is what the frame has as its header, for who sends the message by other means.
+	// Header is the header in the frame, for callers that send the message another way.
 	Header abi.Header
-	// Code and Message are the answer; the message belongs to who asked.
+	// Code and Message are the answer; the caller owns the message.
 	Code    storage.Code
 	Message []byte
 
 	err error // of the connection, or the Error of the answer
 
-	// What follows is guarded by the client's lock, until done says true.
+	// Guarded by the client's lock, until done is true:
 	id         uint32
-	taken      bool // its answer is being handed over
-	leads      bool // it was made the reader
-	waits      bool // it is in the list of those who wait
+	end        uint64 // how many bytes are sent before it and with it
+	unsent     bool   // the peer cannot have the whole request
+	taken      bool   // its answer is being handed over
+	promoted   bool   // its caller was made the reader
+	waits      bool   // it is in the list of waiting calls
 	prev, next *Call
-	done       chan bool // of two: true: the answer is here, false: read yourself
+	done       chan bool // of two; true: the answer has arrived, false: its caller is now the reader
 }
 
 var calls = sync.Pool{New: func() any { return &Call{done: make(chan bool, 2)} }}
 
-// Begin is a call of op, to which the message is to be appended.
+// Begin returns a call of op, to whose Frame the message is to be appended.
 func Begin(op abi.Op, h *abi.Header) *Call {
 	c := calls.Get().(*Call)
 	c.Frame = abi.BeginFrame(c.Frame[:0], 0, uint8(op), h)
@@ -42,17 +44,17 @@ func Begin(op abi.Op, h *abi.Header) *Call {
 	return c
 }
 
-// Free gives c back. Its message stays with who asked.
+// Free returns c to the pool. The caller keeps the message.
 func (c *Call) Free() {
 	if cap(c.Frame) > keptBuffer {
 		c.Frame = nil
 	}
 	c.Code, c.Message, c.err, c.Header = 0, nil, nil, abi.Header{}
-	c.taken, c.leads, c.waits = false, false, false
+	c.taken, c.promoted, c.waits, c.unsent = false, false, false, false
 	calls.Put(c)
 }
 
-// answered takes the answer over from the buffer.
+// answered copies the answer out of the buffer.
 func (c *Call) answered(f *abi.Frame) {
 	if c.Code = storage.Code(f.Kind); c.Code != storage.OK {
 		c.err = f.Err() // its texts are copies
@@ -63,7 +65,7 @@ func (c *Call) answered(f *abi.Frame) {
 	c.Message = m
 }
 
-// list is the calls that wait, in the order in which they came.
+// list is the waiting calls, in order of arrival.
 type list struct{ first, last *Call }
 
 func (l *list) add(c *Call) {
@@ -93,8 +95,7 @@ func (l *list) remove(c *Call) {
 	c.waits, c.prev, c.next = false, nil, nil
 }
 
-// Request finishes the frame and reads it again, for who sends its message another
-// way. What it answers is views.
+// Request completes the frame and returns its parts, as views of c.Frame.
 func (c *Call) Request() (f abi.Frame, err error) {
 	if c.Frame, err = abi.EndFrame(c.Frame, 0); err != nil {
 		return f, err

@@ -15,7 +15,7 @@ import (
 // after so many reads in a row that were of one call alone, and after a poll that
 // came to nothing not again for up to so many reads, so that on a busy machine one read
 // in hundreds pays for it. Polling while several calls are under way, or while others
-// need the processor, makes everybody slower.
+// need the processor, makes all of them slower.
 const (
 	pollFor   = 50 * time.Microsecond
 	pollAfter = 32
@@ -29,16 +29,16 @@ type Conn struct {
 	raw  syscall.RawConn
 
 	// What follows is the reader's.
-	read  func(uintptr) bool // built once, so that a read allocates nothing
-	buf   []byte
-	n     int
-	err   error
-	poll  bool
-	alone func() bool // whether one call alone is under way
-	park  func()      // called before the reader sleeps, if it does
-	ones  int         // reads in a row that were of one call
-	skip  int         // reads that are not polled any more
-	back  int
+	read        func(uintptr) bool // built once, so that a read allocates nothing
+	buf         []byte
+	n           int
+	err         error
+	poll        bool
+	alone       func() bool // whether one call alone is under way
+	beforeSleep func()      // called before the reader sleeps, if it does
+	ones        int         // reads in a row that were of one call
+	skip        int         // reads that are not polled any more
+	back        int
 
 	// What follows is the writer's.
 	write   func(uintptr) bool
@@ -53,7 +53,7 @@ func NewConn(c *net.UnixConn) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &Conn{unix: c, raw: raw, alone: func() bool { return false }, park: func() {}}
+	conn := &Conn{unix: c, raw: raw, alone: func() bool { return false }, beforeSleep: func() {}}
 	conn.read, conn.write = conn.tryRead, conn.tryWrite
 	return conn, nil
 }
@@ -77,7 +77,7 @@ func (c *Conn) tryRead(fd uintptr) bool {
 			c.err = err
 			return true
 		case !c.poll:
-			c.park()
+			c.beforeSleep()
 			return false
 		case i == 0:
 			began = time.Now()
@@ -85,7 +85,7 @@ func (c *Conn) tryRead(fd uintptr) bool {
 			c.poll = false
 			c.back = min(2*c.back+1, mostSkip)
 			c.skip = c.back
-			c.park()
+			c.beforeSleep()
 			return false
 		}
 	}
@@ -149,29 +149,30 @@ func (c *Conn) offer(b []byte) (int, error) {
 	return c.written, err
 }
 
-// push writes all of b, and waits for at most patience each time that the other side
-// takes nothing; negative: for ever.
-func (c *Conn) push(b []byte, patience time.Duration) error {
+// push writes all of b, and returns how much of it the socket has accepted. It waits at
+// most patience each time that the peer accepts nothing; if negative, indefinitely.
+func (c *Conn) push(b []byte, patience time.Duration) (written int, _ error) {
 	for {
 		var end time.Time
 		if patience >= 0 {
 			end = time.Now().Add(patience)
 		}
 		if err := c.unix.SetWriteDeadline(end); err != nil {
-			return err
+			return written, err
 		}
 		n, err := c.unix.Write(b)
+		written += n
 		if err == nil || n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			if deadline := c.unix.SetWriteDeadline(time.Time{}); err == nil {
 				err = deadline
 			}
-			return err
+			return written, err
 		}
 		b = b[n:]
 	}
 }
 
 // wake has the reader that sleeps, or would, end with os.ErrDeadlineExceeded,
-// until calm is called.
-func (c *Conn) wake() { _ = c.unix.SetReadDeadline(time.Unix(1, 0)) } // it fails on a closed socket, which nobody reads
-func (c *Conn) calm() { _ = c.unix.SetReadDeadline(time.Time{}) }
+// until clearWake is called.
+func (c *Conn) wake()      { _ = c.unix.SetReadDeadline(time.Unix(1, 0)) } // it fails on a closed socket, which is not read any more
+func (c *Conn) clearWake() { _ = c.unix.SetReadDeadline(time.Time{}) }

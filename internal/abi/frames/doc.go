@@ -8,6 +8,17 @@
 // calls follow each other closely, the socket is polled for some microseconds before
 // the goroutine sleeps. A call allocates the answer and nothing else.
 //
+// At most one goroutine reads. An idle client has no reader: a lost connection is noticed
+// by the next call.
+//
+//	           a caller awaits its answer
+//	no reader ────────────────────────────▶ a caller reads ◀─┐ the next waiting caller
+//	    ▲                                     │              │ is promoted
+//	    │ no answer outstanding               │ has its answer, or its context ended
+//	    ├─────────────────────────────────────┼──────────────┘
+//	    │                                     ▼ answers outstanding, no caller waits
+//	    └───────────────────────────────── the relay reads
+//
 // The peer is not trusted: its messages are bounded. An answer with an unknown id, a
 // second answer, or an unreadable frame ends the connection, and a peer that does not
 // read or does not answer is detected.

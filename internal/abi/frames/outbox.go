@@ -16,22 +16,23 @@ const (
 	mostPending = 1 << 20
 )
 
-// outbox writes what many append. The first to come writes itself, as far as the
-// socket takes it at once; what then is left, and what others have appended
-// meanwhile, is written by a goroutine of its own, so that nobody is held up by
-// what others send, or by a peer that does not read.
+// outbox writes what many goroutines append. The first of them writes, as much as the
+// socket accepts at once. A goroutine of the outbox's own writes the rest, and what was
+// appended meanwhile, so that no caller is held up by other callers' messages or by a
+// peer that does not read.
 type outbox struct {
 	conn     *Conn
-	patience time.Duration // for the peer to take some of what it is sent; negative: for ever
+	patience time.Duration // the longest wait for the peer to read something; if negative, indefinite
 	crowded  func() bool   // whether others are likely to append soon
 	failed   func(error)
 
 	mu      sync.Mutex
 	pending []byte
 	spare   []byte
+	offered uint64 // all bytes that were written, or are being written
 	writing bool
 	err     error         // why nothing is written any more
-	room    chan struct{} // closed when there is some again; nil: nobody waits
+	room    chan struct{} // closed when there is some again; nil if no goroutine waits
 
 	kick chan []byte // what is left of a write; the goroutine goes on with it
 	end  chan struct{}
@@ -79,13 +80,17 @@ func (o *outbox) flush() {
 	o.writing = true
 	if o.crowded() {
 		o.mu.Unlock()
-		runtime.Gosched() // those who are about to append do so first
-		o.mu.Lock()
+		runtime.Gosched()              // those who are about to append do so first
+		if o.mu.Lock(); o.err != nil { // what was not offered before the end never is
+			o.mu.Unlock()
+			return
+		}
 	}
 	b := o.take()
 	o.mu.Unlock()
 	n, err := o.conn.offer(b)
 	if err != nil {
+		o.unwritten(len(b) - n)
 		o.failed(err)
 		return
 	}
@@ -109,8 +114,16 @@ func (o *outbox) flush() {
 func (o *outbox) take() []byte {
 	b := o.pending
 	o.pending, o.spare = o.spare[:0], nil
+	o.offered += uint64(len(b))
 	o.roomier()
 	return b
+}
+
+// unwritten takes back n bytes that the socket has not accepted, and never will.
+func (o *outbox) unwritten(n int) {
+	o.mu.Lock()
+	o.offered -= uint64(n)
+	o.mu.Unlock()
 }
 
 // keep has a buffer used again. The lock is held.
@@ -140,7 +153,8 @@ func (o *outbox) loop() {
 				b = o.take()
 				o.mu.Unlock()
 			}
-			if err := o.conn.push(b, o.patience); err != nil {
+			if n, err := o.conn.push(b, o.patience); err != nil {
+				o.unwritten(len(b) - n)
 				o.failed(err)
 				break
 			}

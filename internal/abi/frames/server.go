@@ -30,8 +30,8 @@ type ServerConfig struct {
 	Workers int
 	// MaxFrame is the largest request taken and answer given, in bytes; 0: 64 MiB.
 	MaxFrame int
-	// Told hears the host's clock, in ms, before each request that names it is
-	// answered; nil: nobody does.
+	// Told is called with the host's clock, in ms, before a request that has it in its
+	// header is answered. It is optional.
 	Told func(now int64)
 }
 

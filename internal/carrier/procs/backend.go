@@ -41,7 +41,7 @@ type Backend struct {
 	end     sync.Once
 	tended  sync.WaitGroup
 	losses  atomic.Int64 // that plugins have told while they ran
-	meters  *meters      // nil: nobody counts
+	meters  *meters      // nil: calls are not counted
 	counted bool         // they were stopped; of who closes
 }
 
@@ -236,15 +236,18 @@ func (b *Backend) lives(ctx context.Context, r *run) {
 	c := frames.Begin(abi.OpHealth, &abi.Header{Now: b.time.Millis()})
 	c.Frame = abi.AppendProbe(c.Frame, storage.Liveness)
 	_, _, _, _ = r.plane.ask(ctx, abi.OpHealth, c) // that it comes is what counts
+	c.Free()
 }
 
-// reach is the run that takes calls, which is waited for while one is started.
-func (b *Backend) reach(ctx context.Context) (*run, error) {
+// reach returns the run that accepts calls, other than the lost one if that is not nil. It
+// waits while one is being started.
+func (b *Backend) reach(ctx context.Context, lost *run) (*run, error) {
+	there := func() bool { r := b.run.Load(); return r != nil && r != lost }
 	for {
-		if r := b.run.Load(); r != nil {
+		if r := b.run.Load(); r != nil && r != lost {
 			return r, nil
 		}
-		if err := b.life.Wait(ctx, func() bool { return b.run.Load() != nil }); err != nil {
+		if err := b.life.Wait(ctx, there); err != nil {
 			return nil, b.p.opts.wrap(err)
 		}
 	}

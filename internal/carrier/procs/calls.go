@@ -13,26 +13,33 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// call is one call on its way.
+// call is one call, with all its attempts.
 type call struct {
-	frame *frames.Call
-	op    abi.Op
-	span  carrier.Span
+	frame    *frames.Call
+	op       abi.Op
+	span     carrier.Span
+	repeated bool // a read, that the plugin may have received
 }
 
 // begin begins a call: the message is appended to its frame, then send sends it.
 func (b *Backend) begin(ctx context.Context, op abi.Op) call {
 	c := call{op: op}
-	h := abi.Header{Now: b.time.Millis(), Budget: uint32(b.p.opts.MaxFrame)}
-	if deadline, ok := ctx.Deadline(); ok {
-		h.Deadline = max(time.Until(deadline).Milliseconds(), 1)
-	}
+	h := abi.Header{Budget: uint32(b.p.opts.MaxFrame)}
+	b.stamp(ctx, &h)
 	if b.p.spans.On(ctx) {
 		_, c.span = b.p.spans.Begin(ctx, op)
 		c.span.Tell(&h, make([]byte, 0, 55))
 	}
 	c.frame = frames.Begin(op, &h)
 	return c
+}
+
+// stamp sets the times in a header.
+func (b *Backend) stamp(ctx context.Context, h *abi.Header) {
+	h.Now = b.time.Millis()
+	if deadline, ok := ctx.Deadline(); ok {
+		h.Deadline = max(time.Until(deadline).Milliseconds(), 1)
+	}
 }
 
 // send sends the call and waits for its answer.
@@ -42,25 +49,83 @@ func (b *Backend) send(ctx context.Context, c *call) ([]byte, error) {
 	return message, err
 }
 
+// mostRuns is how many processes one call is sent to, at most.
+const mostRuns = 3
+
+// ask sends the call, and sends it again to the next process if the first was lost and
+// the call can be repeated.
 func (b *Backend) ask(ctx context.Context, c *call) ([]byte, error) {
+	defer func() { c.frame.Free() }()
 	if !b.calls.Enter() {
-		c.frame.Free()
 		return nil, b.error(&storage.Error{Code: storage.ShuttingDown})
 	}
 	defer b.calls.Leave()
-	r, err := b.reach(ctx)
+	r, err := b.reach(ctx, nil)
 	if err != nil {
-		c.frame.Free()
 		return nil, err
 	}
 	if b.meters != nil {
 		b.meters.calls.Add(1)
 	}
-	message, sent, answered, err := r.plane.ask(ctx, c.op, c.frame)
-	if err == nil {
-		return message, nil
+	for n := 1; ; n++ {
+		message, sent, answered, err := r.plane.ask(ctx, c.op, c.frame)
+		if err == nil {
+			return message, nil
+		}
+		again := n < mostRuns && !answered && ctx.Err() == nil && b.repeats(ctx, c, r, sent, err)
+		err = b.failure(ctx, r, c.op == abi.OpApply, sent, answered, err)
+		if !again {
+			return nil, err
+		}
+		next, refused := b.reach(ctx, r)
+		switch {
+		case refused == nil:
+		case b.run.Load() == r: // it is not lost after all
+			return nil, err
+		default:
+			return nil, refused
+		}
+		if err := c.renew(ctx, b); err != nil {
+			return nil, b.error(err)
+		}
+		r = next
 	}
-	return nil, b.failure(ctx, r, c.op == abi.OpApply, sent, answered, err)
+}
+
+// repeats reports whether a call that r has not answered is sent again: if it certainly
+// has not reached the plugin, or if it is a read, once, and the process was killed from
+// outside. A process that ended in another way may have died of the read.
+func (b *Backend) repeats(ctx context.Context, c *call, r *run, sent bool, err error) bool {
+	select {
+	case <-b.ended:
+		return false
+	default:
+	}
+	switch {
+	case storage.CodeOf(err) != storage.Unavailable:
+		return false
+	case !sent:
+		return true
+	case c.op == abi.OpApply, c.op == abi.OpHealth, c.repeated:
+		return false
+	}
+	c.repeated = r.killed(ctx)
+	return c.repeated
+}
+
+// renew makes the frame anew, with the time as it is now.
+func (c *call) renew(ctx context.Context, b *Backend) error {
+	f, err := c.frame.Request()
+	if err != nil {
+		return err
+	}
+	h := c.frame.Header
+	b.stamp(ctx, &h)
+	next := frames.Begin(c.op, &h)
+	next.Frame = append(next.Frame, f.Message...)
+	c.frame.Free()
+	c.frame = next
+	return nil
 }
 
 // failure is the error of a call.

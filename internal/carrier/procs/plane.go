@@ -4,7 +4,9 @@ package procs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"sync/atomic"
 
@@ -19,14 +21,14 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// plane is a way to ask a plugin: frames, or gRPC.
+// plane is a transport of calls to a plugin: frames, or gRPC.
 type plane interface {
-	// ask sends the message of c, which it frees, and answers that of the answer.
-	// Of an error sent tells whether the plugin may have the request, and answered
-	// whether the error is the plugin's answer.
+	// ask sends the message of c and returns that of the answer. If it fails, answered
+	// reports whether the error is the plugin's answer, and sent whether the plugin may
+	// have received the request; if false, it certainly has not. c stays the caller's.
 	ask(ctx context.Context, op abi.Op, c *frames.Call) (message []byte, sent, answered bool, err error)
-	// progress is how many calls were answered, how many are under way, and how many
-	// ended without an answer because their callers had left.
+	// progress returns the numbers of answered calls, of calls in flight, and of calls that
+	// their callers abandoned.
 	progress() (answers uint64, inFlight int, left uint64)
 	close()
 }
@@ -36,18 +38,17 @@ type framePlane struct{ *frames.Client }
 
 func (p framePlane) ask(ctx context.Context, _ abi.Op, c *frames.Call) ([]byte, bool, bool, error) {
 	sent, err := p.Do(ctx, c)
-	message, answered := c.Message, err == nil || c.Code != storage.OK
-	c.Free()
-	return message, sent, answered, err
+	return c.Message, sent, err == nil || c.Code != storage.OK, err
 }
 
-// progress: what a caller has left is under way until its answer comes.
+// progress counts abandoned calls as in flight until their answers arrive.
 func (p framePlane) progress() (uint64, int, uint64) { return p.Answers(), p.InFlight(), 0 }
 func (p framePlane) close()                          { p.Close() }
 
 // grpcPlane asks over gRPC.
 type grpcPlane struct {
 	conn     *grpc.ClientConn
+	wire     *wire
 	answers  atomic.Uint64
 	inFlight atomic.Int64
 	left     atomic.Uint64
@@ -57,7 +58,6 @@ var methods = map[abi.Op]string{abi.OpGet: abigrpc.MethodGet, abi.OpGetMany: abi
 	abi.OpApply: abigrpc.MethodApply, abi.OpChanges: abigrpc.MethodChanges, abi.OpHealth: abigrpc.MethodHealth}
 
 func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte, bool, bool, error) {
-	defer c.Free()
 	f, err := c.Request()
 	if err != nil {
 		return nil, false, false, err
@@ -85,7 +85,7 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 	if !ok { // only a test asks for it
 		method = abigrpc.MethodGet + op.String()
 	}
-	err = p.conn.Invoke(metadata.NewOutgoingContext(ctx, md), method, &abigrpc.Raw{Bytes: f.Message}, &answer)
+	sent, err := p.invoke(metadata.NewOutgoingContext(ctx, md), method, f.Message, &answer)
 	if err == nil {
 		p.answers.Add(1)
 		return answer.Bytes, true, true, nil
@@ -96,14 +96,14 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 	}
 	if ctx.Err() != nil {
 		p.left.Add(1)
-		return nil, true, false, storage.ContextError(ctx)
+		return nil, sent, false, storage.ContextError(ctx)
 	}
 	switch s := status.Convert(err); s.Code() {
 	case codes.DeadlineExceeded: // the caller's, which passes there too, and may do so first
 		p.left.Add(1)
-		return nil, true, false, storage.AsError(context.DeadlineExceeded)
+		return nil, sent, false, storage.AsError(context.DeadlineExceeded)
 	case codes.Unavailable, codes.Canceled: // the connection's
-		return nil, true, false, storage.Errorf(storage.Unavailable, "the call over gRPC: %s", firstLine(err.Error()))
+		return nil, sent, false, storage.Errorf(storage.Unavailable, "the call over gRPC: %s", firstLine(err.Error()))
 	case codes.Unimplemented:
 		err = storage.Errorf(storage.Unsupported, "the plugin does not implement %s", op)
 	default: // a fault, of which nothing else is known
@@ -118,6 +118,24 @@ func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte,
 	}
 	p.answers.Add(1)
 	return nil, true, true, err
+}
+
+// unary describes the stream of a call with one message and one answer.
+var unary = grpc.StreamDesc{}
+
+// invoke is a unary call. If it fails, sent reports whether the plugin may have received
+// the message; if false, it certainly has not.
+func (p *grpcPlane) invoke(ctx context.Context, method string, message []byte, answer *abigrpc.Raw) (sent bool, _ error) {
+	mark := p.wire.mark()
+	stream, err := p.conn.NewStream(ctx, &unary, method)
+	if err != nil { // there is no connection to send it over
+		return false, err
+	}
+	if err = stream.SendMsg(&abigrpc.Raw{Bytes: message}); err == nil || errors.Is(err, io.EOF) {
+		err = stream.RecvMsg(answer)
+	}
+	// A call fails as Unavailable when its connection is closed, and not written to any more.
+	return status.Code(err) != codes.Unavailable || p.wire.sentSince(mark), err
 }
 
 func (p *grpcPlane) progress() (uint64, int, uint64) {

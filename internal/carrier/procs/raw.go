@@ -21,11 +21,13 @@ func (b *Backend) Raw(ctx context.Context, requests []byte) (answers []byte, err
 		}
 		c := call{op: abi.Op(f.Kind), frame: frames.Begin(0, nil)}
 		c.frame.Frame = append(c.frame.Frame[:0], requests[:len(requests)-len(rest)]...)
-		r, err := b.reach(ctx)
+		r, err := b.reach(ctx, nil)
 		if err != nil {
+			c.frame.Free()
 			return nil, err
 		}
 		message, _, answered, err := r.plane.ask(ctx, c.op, c.frame)
+		c.frame.Free()
 		if err != nil && !answered {
 			return nil, b.error(err)
 		}

@@ -38,15 +38,17 @@ import (
 
 // run is one process from its start to its end, with an open backend in it.
 type run struct {
-	p      *Plugin
-	proc   *process
-	client *plugin.Client
-	conn   *grpc.ClientConn
-	plane  plane
-	info   storage.Info
-	dir    string   // of its sockets, and its own where it was granted none
-	mark   *os.File // says that the folder has a host
-	wrong  string   // what is not as it should be, although it serves; empty: nothing
+	p       *Plugin
+	proc    *process
+	client  *plugin.Client
+	address net.Addr // of its gRPC server
+	conn    *grpc.ClientConn
+	plane   plane
+	info    storage.Info
+	dir     string   // of its sockets, and its own where it was granted none
+	mark    *os.File // says that the folder has a host
+	wrong   string   // what is wrong although it serves, or empty
+	wire    wire     // of its gRPC connections
 
 	over   chan struct{} // closed when it is of no use any more
 	ending sync.Once
@@ -137,7 +139,8 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.ForceCodecV2(abigrpc.NewCodec()),
 				grpc.MaxCallRecvMsgSize(p.opts.MaxFrame), grpc.MaxCallSendMsgSize(math.MaxInt32)),
-			grpc.WithDisableServiceConfig()},
+			grpc.WithDisableServiceConfig(),
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return r.wire.dial(ctx, r.address) })},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
 			r.proc.cmd.Env = append(cmd.Env, r.proc.cmd.Env...)
 			return r.proc, nil
@@ -157,7 +160,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 			r.stop(context.Background())
 		}
 	}()
-	if _, err := r.client.Start(); err != nil {
+	if r.address, err = r.client.Start(); err != nil {
 		return nil, err
 	}
 	protocol, err := r.client.Client()
@@ -203,11 +206,11 @@ func (r *run) open(ctx context.Context, with opening) error {
 	if with.try {
 		return nil
 	}
-	go func() { // a process that ends is noticed, also when nobody asks it anything
+	go func() { // a process that ends is noticed, also while no call is in flight
 		<-r.proc.exited
 		r.ends(&storage.Error{Code: storage.Unavailable, Msg: r.proc.ending()})
 	}()
-	r.plane = &grpcPlane{conn: r.conn}
+	r.plane = &grpcPlane{conn: r.conn, wire: &r.wire}
 	if r.p.opts.Plain {
 		return nil
 	}
@@ -274,9 +277,23 @@ func (r *run) cause() error {
 	}
 }
 
-// cut tells of an error whether the other side has gone.
+// cut reports of a connection's error whether the plugin has closed it.
 func cut(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// killed reports whether something else than this host has killed the process (SIGKILL). If
+// the process runs, it waits a moment for its end.
+func (r *run) killed(ctx context.Context) bool {
+	timer := time.NewTimer(2 * lastWords)
+	defer timer.Stop()
+	select {
+	case <-r.proc.exited:
+		return r.proc.killedByOthers()
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // kill ends the process now, or before it begins.

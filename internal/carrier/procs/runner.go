@@ -28,7 +28,7 @@ import (
 // process is a process that go-plugin has started. Differently from its own, it
 // gives the process a pipe as standard input by which it notices that the host is
 // gone, ends all that the process has started together with it, and knows that it
-// has ended although somebody else holds its output open.
+// has ended although another process holds its output open.
 type process struct {
 	out    *output
 	cmd    *exec.Cmd
@@ -42,7 +42,8 @@ type process struct {
 
 	mu     sync.Mutex
 	began  bool
-	killed bool // it is not to begin
+	killed bool // it must not begin
+	ours   bool // it was killed by this host
 	reaped bool // its number may be another's
 
 	readers sync.WaitGroup
@@ -131,7 +132,7 @@ func (r *process) Start(ctx context.Context) (err error) {
 	return nil
 }
 
-// begin starts the process, if nobody has killed it before.
+// begin starts the process, unless it was killed before.
 func (r *process) begin() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -185,7 +186,7 @@ func (r *process) closeOurs() {
 
 // killAll ends the process and all that it has started.
 func (r *process) killAll() {
-	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) // it fails when nobody is left
+	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) // it fails when no process is left
 }
 
 // end tells the process that the host is gone, which is how it is asked to go.
@@ -198,6 +199,7 @@ func (r *process) Kill(context.Context) error {
 	r.killed = true
 	began := r.began
 	if began && !r.reaped {
+		r.ours = true
 		r.killAll()
 	}
 	r.mu.Unlock()
@@ -281,6 +283,19 @@ func (r *process) starved() bool {
 		}
 	}
 	return carrier.OutOfMemory(r.out.words())
+}
+
+// killedByOthers reports whether the process, which has ended, was killed by something
+// else than this host: an operator, or the system when memory is short.
+func (r *process) killedByOthers() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var exit *exec.ExitError
+	if r.ours || !errors.As(r.err, &exit) {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // tooLittle is why a process that starved was not started.
