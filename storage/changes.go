@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"slices"
 	"time"
 )
 
@@ -222,6 +223,11 @@ func (c *ChangeCollector) Add(version uint64, changes ...Change) bool {
 	}
 	c.Reach(version)
 	return true
+}
+
+// Grow makes room on the page for n further changes, but for no more than it may hold.
+func (c *ChangeCollector) Grow(n int) {
+	c.page.Changes = slices.Grow(c.page.Changes, max(0, min(n, c.q.Limit-len(c.page.Changes))))
 }
 
 // Reach says that there are no further changes up to version.

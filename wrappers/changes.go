@@ -1,9 +1,7 @@
 package wrappers
 
 import (
-	"bytes"
 	"context"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -73,23 +71,13 @@ func (f *follower) page(ctx context.Context) (storage.ChangePage, error) {
 			return storage.ChangePage{}, err
 		}
 		f.h.expire(ctx, r)
-		v, ok := f.h.view(r)
+		page, v, err := f.look(ctx, r)
 		switch {
-		case !ok && f.q.FromNow:
-			continue
-		case !ok || f.on != nil && f.on != r: // the ring is gone, and what comes after the version with it
-			return storage.ChangePage{}, storage.Errorf(storage.VersionGone, "the changes after version %d are lost: scan again, and go on from the version of the page", f.q.After)
-		case f.q.FromNow:
-			return storage.ChangePage{Next: v.current}, nil
-		}
-		if err := f.reachable(ctx, &v); err != nil {
+		case err != nil:
 			return storage.ChangePage{}, err
-		}
-		page, oldest := v.collect(f.q)
-		if len(page.Changes) > 0 {
-			if f.h.feed.Behind != nil {
-				f.h.feed.Behind(time.Since(oldest))
-			}
+		case v == nil:
+			continue
+		case f.q.FromNow || len(page.Changes) > 0:
 			return page, nil
 		}
 		f.q.After = page.Next
@@ -114,6 +102,37 @@ func (f *follower) page(ctx context.Context) (storage.ChangePage, error) {
 			return storage.ChangePage{}, err
 		}
 	}
+}
+
+// look is what r has for the follower, and the view that it is of; nil: r is gone, which makes
+// no difference to the follower.
+func (f *follower) look(ctx context.Context, r *ring) (storage.ChangePage, *view, error) {
+	v, ok := f.h.view(r)
+	if !ok {
+		if f.q.FromNow {
+			return storage.ChangePage{}, nil, nil
+		}
+		return storage.ChangePage{}, nil, f.gone()
+	}
+	defer f.h.viewed(r)
+	switch {
+	case f.on != nil && f.on != r: // what comes after the version is gone with the other
+		return storage.ChangePage{}, nil, f.gone()
+	case f.q.FromNow:
+		return storage.ChangePage{Next: v.current}, &v, nil
+	}
+	if err := f.reachable(ctx, &v); err != nil {
+		return storage.ChangePage{}, nil, err
+	}
+	page, oldest := v.collect(f.q)
+	if len(page.Changes) > 0 && f.h.feed.Behind != nil {
+		f.h.feed.Behind(time.Since(oldest))
+	}
+	return page, &v, nil
+}
+
+func (f *follower) gone() error {
+	return storage.Errorf(storage.VersionGone, "the changes after version %d are lost: scan again, and go on from the version of the page", f.q.After)
 }
 
 // A store is busy that was written to within busyFor. Its followers look again after a moment,
@@ -182,13 +201,14 @@ func (f *follower) wait(ctx context.Context, r *ring, changed <-chan struct{}, l
 	return nil
 }
 
-// view is what a ring has at one moment. Its sets do not change.
+// view is what a ring has at one moment.
 type view struct {
-	sets      []*changeSet
+	log       logView
 	base      uint64 // the oldest version that can be followed
-	published uint64 // all changes up to it are in sets
+	published uint64 // all changes up to it are in log
 	current   uint64 // the latest version that a write has answered
-	busy      bool   // it was written to just now
+	busy      bool   // it was written to between two looks, the second of which was just now
+	begun     time.Time
 }
 
 // view is what r has; false: it is gone.
@@ -198,8 +218,18 @@ func (h *Hub) view(r *ring) (view, bool) {
 	if h.ring != r {
 		return view{}, false
 	}
-	r.used = time.Now()
-	return view{r.sets, r.base, r.published, r.ended, r.used.Sub(r.last) < busyFor}, true
+	now := time.Since(r.begun)
+	if r.used = now; r.grown {
+		r.last, r.grown = now, false
+	}
+	return view{r.log.view(), r.base, r.published, r.ended, now-r.last < busyFor, r.begun}, true
+}
+
+// viewed ends the use of a view of r.
+func (h *Hub) viewed(r *ring) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r.log.readers--
 }
 
 // await is closed when more than what was published is, or r is gone; nil: so it is.
@@ -219,32 +249,51 @@ func (h *Hub) await(r *ring, published uint64) <-chan struct{} {
 // was made.
 func (v *view) collect(q storage.ChangeQuery) (storage.ChangePage, time.Time) {
 	c := storage.NewChangeCollector(q)
-	at, _ := slices.BinarySearchFunc(v.sets, q.After+1, func(s *changeSet, version uint64) int {
-		switch {
-		case s.version < version:
-			return -1
-		case s.version > version:
-			return 1
-		}
-		return 0
-	})
+	if q.Start == nil && q.End == nil { // all of them come onto the page
+		c.Grow(v.log.later(q.After))
+	}
 	var oldest time.Time
+	var of []storage.Change
 	full := false
-	for _, s := range v.sets[min(at, len(v.sets)):] {
-		if full = !c.Add(s.version, s.changes...); full {
+	for set, data := range v.log.all(q.After) {
+		of = of[:0] // their page has copies
+		for len(data) > 0 {
+			var one storage.Change
+			one, data = nextChange(data, set.version)
+			of = append(of, one)
+		}
+		if full = !c.Add(set.version, of...); full {
 			break
 		}
 		if oldest.IsZero() && len(c.Page().Changes) > 0 {
-			oldest = s.made
+			oldest = v.begun.Add(set.made)
 		}
 	}
 	if !full {
 		c.Reach(v.published)
 	}
 	page := c.Page()
-	for i := range page.Changes {
-		one := &page.Changes[i]
-		one.Key, one.End, one.Value = bytes.Clone(one.Key), bytes.Clone(one.End), bytes.Clone(one.Value)
-	}
+	own(page.Changes)
 	return page, oldest
+}
+
+// own gives changes bytes of their own, which they share.
+func own(all []storage.Change) {
+	size := 0
+	for i := range all {
+		size += all[i].Size()
+	}
+	bytes := make([]byte, 0, size)
+	copied := func(b []byte) []byte {
+		if b == nil {
+			return nil
+		}
+		at := len(bytes)
+		bytes = append(bytes, b...)
+		return bytes[at:len(bytes):len(bytes)]
+	}
+	for i := range all {
+		c := &all[i]
+		c.Key, c.End, c.Value = copied(c.Key), copied(c.End), copied(c.Value)
+	}
 }

@@ -53,6 +53,9 @@ func (e *expiries) begin(info storage.Info) {
 	e.survey = info.Caps.Has(storage.CapTTL | storage.CapExpiryOnRead)
 }
 
+// none reports whether nothing is known that expires, or has.
+func (e *expiries) none() bool { return len(e.known) == 0 && len(e.late) == 0 }
+
 // note notes an item that expires, in the place of the one before.
 func (e *expiries) note(x expiring) {
 	e.forget(x.key)
@@ -83,35 +86,31 @@ func (e *expiries) forget(key string) {
 // unsaid has expiries told with the next change.
 func (e *expiries) unsaid(all []expiring) { e.late = append(e.late, all...) }
 
-// publish gives the changes of s its version, and puts what expires at it before them.
-func (e *expiries) publish(s *changeSet) {
-	for i := range s.changes {
-		s.changes[i].Version = s.version
-	}
-	var gone []storage.Change
-	for _, x := range append(e.late, s.expires...) {
+// publish returns what expires at the version of s, encoded, and how many items that are. It
+// comes before the changes of s.
+func (e *expiries) publish(s *encoded) (gone []byte, count int) {
+	for _, x := range append(e.late, s.gone...) {
 		if known, ok := e.known[x.key]; ok && known.version == x.version { // nothing has replaced it
-			gone = append(gone, storage.Change{Kind: storage.ChangeExpired, Key: []byte(x.key), Version: s.version})
+			gone = appendChange(gone, &storage.Change{Kind: storage.ChangeExpired, Key: []byte(x.key)})
+			count++
 			e.forget(x.key)
 		}
 	}
-	e.late, s.expires = nil, nil
-	for i := range s.changes {
-		c := &s.changes[i]
+	e.late, s.gone = nil, nil
+	if !s.expires && len(e.known) == 0 {
+		return gone, count
+	}
+	for rest := s.data; len(rest) > 0; {
+		var c storage.Change
+		c, rest = nextChange(rest, s.version)
 		switch {
-		case c.Kind == storage.ChangePut && !c.ExpiresAt.IsZero():
+		case !c.ExpiresAt.IsZero():
 			e.note(expiring{string(c.Key), s.version, c.ExpiresAt})
 		case c.Kind != storage.ChangeDeleteRange: // of a range's items the expiry is told, which changes nothing then
-			if len(e.known) > 0 {
-				e.forget(string(c.Key))
-			}
+			e.forget(string(c.Key))
 		}
 	}
-	if len(gone) > 0 {
-		s.changes = append(s.changes, gone...)
-		copy(s.changes[len(gone):], s.changes[:len(s.changes)-len(gone)])
-		copy(s.changes, gone)
-	}
+	return gone, count
 }
 
 // due takes out what has expired at now, no more than at once.
@@ -190,22 +189,17 @@ func (h *Hub) absent(ctx context.Context, all []expiring) (gone, kept []expiring
 // burn writes what gives expired items a version. If it gives none, they are told with the
 // next change.
 func (h *Hub) burn(ctx context.Context, gone []expiring) {
-	w := &storage.WriteSet{Ops: []storage.Op{storage.Put(ExpiryMark, nil), storage.Delete(ExpiryMark)}}
+	f := &flight{set: storage.WriteSet{Ops: []storage.Op{storage.Put(ExpiryMark, nil), storage.Delete(ExpiryMark)}}, burns: gone}
 	h.mu.Lock()
 	if h.ring == nil {
 		h.mu.Unlock()
 		return
 	}
-	f := h.ring.begin()
-	f.burns = gone
-	h.applies[w] = f
-	for _, watcher := range h.watchers {
-		watcher.Begin(w)
-	}
+	h.begin(f)
 	h.mu.Unlock()
 	version, err := uint64(0), errPanicked
-	defer func() { h.end(w, version, err) }()
-	version, err = h.next.Apply(ctx, w)
+	defer func() { h.end(f, version, err) }()
+	version, err = h.next.Apply(ctx, &f.set)
 }
 
 // survey looks through what was in the backend before the ring, for items that expire. It

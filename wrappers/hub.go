@@ -48,8 +48,9 @@ type Hub struct {
 	watched   atomic.Bool
 	mu        sync.Mutex
 	watchers  []Watcher
-	applies   map[*storage.WriteSet]*flight // those in flight; nil values: nobody follows
-	known     atomic.Pointer[[16]byte]      // the incarnation that watchers know
+	first     *flight // of those under way, in the order in which they began
+	latest    *flight
+	known     atomic.Pointer[[16]byte] // the incarnation that watchers know
 	worry     func() string
 	clock     func() time.Time // nil: the hub keeps no changes
 	ring      *ring            // nil: nobody follows
@@ -61,7 +62,7 @@ type Hub struct {
 
 // NewHub returns a hub over b. It never closes b.
 func NewHub(b storage.Backend) *Hub {
-	h := &Hub{next: b, applies: map[*storage.WriteSet]*flight{}}
+	h := &Hub{next: b}
 	incarnation := b.Info().Incarnation
 	h.known.Store(&incarnation)
 	return h
@@ -71,8 +72,8 @@ func NewHub(b storage.Backend) *Hub {
 func (h *Hub) Watch(w Watcher) (stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for apply := range h.applies {
-		w.Begin(apply)
+	for f := h.first; f != nil; f = f.next {
+		w.Begin(&f.set)
 	}
 	h.watchers = append(h.watchers, w)
 	h.watched.Store(true)
@@ -119,10 +120,12 @@ func (h *Hub) same() {
 	if !h.watched.Load() {
 		return
 	}
-	now := h.next.Info().Incarnation
-	if *h.known.Load() == now {
-		return
+	if now := h.next.Info().Incarnation; *h.known.Load() != now {
+		h.changedTo(now)
 	}
+}
+
+func (h *Hub) changedTo(now [16]byte) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if *h.known.Load() != now {
@@ -131,29 +134,56 @@ func (h *Hub) same() {
 	}
 }
 
-func (h *Hub) begin(w *storage.WriteSet) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.applies[w] = h.ring.begin()
+// flight is an apply under way.
+type flight struct {
+	set        storage.WriteSet // with a head of its own: a caller may apply one write set twice at once
+	prev, next *flight
+	floor      uint64     // what had ended when it began, as the ring knows: its version, if it gets one, is above
+	burns      []expiring // what expires by it
+}
+
+// begin notes that an apply begins. The lock is held.
+func (h *Hub) begin(f *flight) {
+	if f.prev = h.latest; f.prev == nil {
+		h.first = f
+	} else {
+		f.prev.next = f
+	}
+	h.latest = f
+	if h.ring != nil {
+		f.floor = h.ring.ended
+	}
 	for _, watcher := range h.watchers {
-		watcher.Begin(w)
+		watcher.Begin(&f.set)
 	}
 }
 
-func (h *Hub) end(w *storage.WriteSet, version uint64, err error) {
-	var made *changeSet
+// end notes how an apply ended.
+func (h *Hub) end(f *flight, version uint64, err error) {
+	var made *encoded
+	size := 0
 	if err == nil && h.following.Load() {
-		made = changesOf(w, h.clock) // a copy, which nobody waits for
+		if size = plain(&f.set); size == 0 {
+			made = h.encode(&f.set) // before the lock, for which others wait
+		}
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	f := h.applies[w]
-	delete(h.applies, w)
-	if h.ring != nil && f != nil {
-		h.ended(f, w, version, err, made)
+	if f.prev == nil {
+		h.first = f.next
+	} else {
+		f.prev.next = f.next
+	}
+	if f.next == nil {
+		h.latest = f.prev
+	} else {
+		f.next.prev = f.prev
+	}
+	if h.ring != nil && !(size > 0 && h.ring.next(h, f, version, size)) {
+		h.ended(f, version, err, made)
 	}
 	for _, watcher := range h.watchers {
-		watcher.End(w, err)
+		watcher.End(&f.set, err)
 	}
 }
 
@@ -177,16 +207,13 @@ func (b *hubBackend) Scan(ctx context.Context, q storage.Query) (storage.Page, e
 	return b.next.Scan(ctx, q)
 }
 
-// Apply works on a copy of w's head: the hub knows applies by their address, and
-// a caller may apply one write set twice at once.
 func (b *hubBackend) Apply(ctx context.Context, w *storage.WriteSet) (version uint64, err error) {
 	for i := range w.Ops {
 		if o := &w.Ops[i]; o.Kind == storage.OpPut && reserved(o.Key) {
 			return 0, storage.Errorf(storage.InvalidArgument, "the key %q is the host's own", o.Key)
 		}
 	}
-	own := *w
-	return b.hub().apply(ctx, &own)
+	return b.hub().apply(ctx, w)
 }
 
 // reserved reports whether key is the host's own.
@@ -198,15 +225,17 @@ func reserved(key []byte) bool {
 // otherwise.
 var errPanicked error = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true}
 
-// apply is Apply of a write set that nobody else has.
-func (h *Hub) apply(ctx context.Context, own *storage.WriteSet) (version uint64, err error) {
-	h.begin(own)
+func (h *Hub) apply(ctx context.Context, w *storage.WriteSet) (version uint64, err error) {
+	f := &flight{set: *w}
+	h.mu.Lock()
+	h.begin(f)
+	h.mu.Unlock()
 	err = errPanicked
 	defer func() {
-		h.end(own, version, err)
+		h.end(f, version, err)
 		h.same()
 	}()
-	version, err = h.next.Apply(ctx, own)
+	version, err = h.next.Apply(ctx, &f.set)
 	return version, err
 }
 
