@@ -195,9 +195,8 @@ func readRef(path string) (string, error) {
 	return text, noReference(text, "names a file that")
 }
 
-// readFile reads a regular file of at most most bytes. It never waits: opening a
-// pipe that nobody writes to would, without O_NONBLOCK. Its errors do not repeat
-// the path.
+// readFile reads a regular file of at most most bytes. It never waits: without
+// O_NONBLOCK, opening a pipe would wait for a writer. Its errors do not repeat the path.
 func readFile(path string, most int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

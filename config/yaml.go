@@ -28,6 +28,23 @@ type Bytes = strictyaml.Bytes
 // Duration is a length of time, as text 500ms or 1h30m. It is never negative.
 type Duration = strictyaml.Duration
 
+// DecodeFile decodes another YAML file of a program into the value that into points to, as
+// strictly as a configuration: one document of at most 1 MiB without unknown keys, and all
+// problems at once with their positions. There are no references and no environment. It
+// is for files that belong to the program and not to the configuration of a host.
+func DecodeFile(path string, into any) error {
+	var d strictyaml.Decoder
+	content, err := readFile(path, strictyaml.MaxFile)
+	if err != nil {
+		d.Problems.Add(Position{File: path}, "", err.Error())
+		return d.Problems.Err()
+	}
+	if root := strictyaml.Parse(path, content, &d.Problems); root != nil {
+		d.Decode(into, root, "")
+	}
+	return d.Problems.Err()
+}
+
 // Join combines the errors of several decodes and checks into one [Errors], sorted and
 // without repeats, or nil if there are none. An error that is neither an [*Error] nor
 // [Errors] keeps its text and has no position.

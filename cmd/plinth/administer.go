@@ -18,7 +18,7 @@ import (
 
 // adminServer is the server that a command administers.
 type adminServer struct {
-	Addr string `help:"Address of the server: http://HOST:PORT, https://…, or unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
+	Addr string `help:"Address of the server: http://HOST:PORT, https://…, or unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR" context:"http"`
 	credentials
 }
 

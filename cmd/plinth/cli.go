@@ -19,6 +19,9 @@ Keys and values are bytes, taken literally from the arguments; the value "-" rea
 Environment variables can set every configuration value that flags can:
 PLINTH_SERVER__HTTP=127.0.0.1:8000, PLINTH_STORES__DEFAULT__PIPELINE__CACHE__TTL=30s.
 
+Commands that call a server use http://127.0.0.1:7421 by default. "plinth context --help" shows how to name servers with their
+credentials in a file, and how to choose one.
+
 Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 conflict.`
 
 type cli struct {
@@ -77,29 +80,31 @@ type cli struct {
 	Postgres struct {
 		Init postgresInitCmd `cmd:"" help:"Create the tables of a configured store."`
 	} `cmd:"" group:"info" help:"Set up stores on PostgreSQL."`
+	Context    contextCmd    `cmd:"" group:"info" help:"Name servers, and choose between them."`
 	Completion completionCmd `cmd:"" group:"info" help:"Print a script that completes commands and flags in a shell."`
 	Version    versionCmd    `cmd:"" group:"info" help:"Print the version."`
 }
 
 // endpoint is the server that a data command asks.
 type endpoint struct {
-	Addr string `help:"Address of the server: http://HOST:PORT, https://…, unix:PATH; or grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR"`
+	Addr string `help:"Address of the server: http://HOST:PORT, https://…, unix:PATH; or grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"${default_addr}" env:"PLINTH_ADDR" context:"addr"`
 	credentials
 }
 
-// credentials are how a server is known, and who the caller is.
+// credentials identify a server and its caller.
 type credentials struct {
-	Token     string `help:"Bearer token of the server." env:"PLINTH_TOKEN"`
-	TokenFile string `help:"File with the bearer token." placeholder:"FILE" type:"path" env:"PLINTH_TOKEN_FILE" xor:"token"`
-	CA        string `name:"ca" help:"PEM file of certificate authorities to trust instead of the system's." placeholder:"FILE" type:"path" env:"PLINTH_CA"`
-	Cert      string `name:"client-cert" help:"PEM file of the client certificate." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_CERT"`
-	Key       string `name:"client-key" help:"PEM file of the client certificate's private key." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_KEY"`
+	Context   string `help:"Named context with the address and the credentials of a server: see plinth context --help." placeholder:"NAME" env:"PLINTH_CONTEXT" context:"name" values:"contexts"`
+	Token     string `help:"Bearer token of the server." env:"PLINTH_TOKEN" context:"token"`
+	TokenFile string `help:"File with the bearer token." placeholder:"FILE" type:"path" env:"PLINTH_TOKEN_FILE" xor:"token" context:"token_file"`
+	CA        string `name:"ca" help:"PEM file of certificate authorities to trust instead of the system's." placeholder:"FILE" type:"path" env:"PLINTH_CA" context:"ca"`
+	Cert      string `name:"client-cert" help:"PEM file of the client certificate." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_CERT" context:"client_cert"`
+	Key       string `name:"client-key" help:"PEM file of the client certificate's private key." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_KEY" context:"client_key"`
 }
 
-// tls are the files, for a connection that is encrypted.
+// tls returns the files for an encrypted connection.
 func (c credentials) tls() client.TLS { return client.TLS{CA: c.CA, Cert: c.Cert, Key: c.Key} }
 
-// token is the one of the flag, or of the file.
+// token returns the token of the file, or of the flag.
 func (c credentials) token() (string, error) {
 	if c.TokenFile == "" {
 		return c.Token, nil
@@ -115,13 +120,13 @@ func (c credentials) token() (string, error) {
 	return token, nil
 }
 
-// mostToken is the longest file that may hold a token, in bytes.
+// mostToken bounds a file with a token, in bytes.
 const mostToken = 64 << 10
 
 // target is the store that a data command works on.
 type target struct {
 	Server endpoint `embed:""`
-	Store  string   `help:"Name of the store." default:"default" env:"PLINTH_STORE"`
+	Store  string   `help:"Name of the store." default:"default" env:"PLINTH_STORE" context:"store"`
 }
 
 // bounds are a range of keys.

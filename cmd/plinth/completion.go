@@ -29,9 +29,10 @@ func (c *completionCmd) Run(k *kong.Context, e env) error {
 
 // place is what may stand after some words of a command.
 type place struct {
-	at    string // the words, such as "config show"; empty: the program's name alone
-	words []word // commands, or the values of an argument that has few
-	flags []option
+	at       string // the words, such as "config show"; empty: the program's name alone
+	words    []word // commands, or the values of an argument that has few
+	contexts bool   // an argument is the name of a context
+	flags    []option
 }
 
 type word struct{ name, help string }
@@ -39,8 +40,9 @@ type word struct{ name, help string }
 type option struct {
 	name, short, help string
 	value             bool     // it has one
-	values            []string // those that there are; nil: any
+	values            []string // all of them; nil if any text is one
 	file              bool     // the value is a path
+	contexts          bool     // the value is the name of a context
 }
 
 // places are all of the program.
@@ -50,7 +52,7 @@ func places(m *kong.Application) (all []place) {
 		p := place{at: at}
 		for _, group := range n.AllFlags(true) {
 			for _, f := range group {
-				one := option{name: "--" + f.Name, help: f.Help, value: !f.IsBool(), file: f.Tag.Type == "path"}
+				one := option{name: "--" + f.Name, help: f.Help, value: !f.IsBool(), file: f.Tag.Type == "path", contexts: f.Tag.Get("values") == "contexts"}
 				if f.Short != 0 {
 					one.short = "-" + string(f.Short)
 				}
@@ -68,6 +70,7 @@ func places(m *kong.Application) (all []place) {
 				p.words = append(p.words, word{value, n.Positional[0].Help})
 			}
 		}
+		p.contexts = len(n.Positional) > 0 && n.Positional[0].Tag.Get("values") == "contexts"
 		all = append(all, p)
 		for _, child := range n.Children {
 			walk(child, strings.TrimSpace(at+" "+child.Name))
@@ -91,9 +94,12 @@ func steps(all []place) []string {
 	return out
 }
 
-// arms are the places before a value: at a flag whose values are known, at one of a file, and
-// at any other that has a value.
-func arms(all []place) (known map[string][]string, files, other []string) {
+// listContexts is a shell's command for the names of contexts.
+const listContexts = "plinth context list -q 2>/dev/null"
+
+// arms are the places before a value: at a flag whose values are known, at one of a file, at
+// one of a context, and at any other that has a value.
+func arms(all []place) (known map[string][]string, files, contexts, other []string) {
 	known = map[string][]string{}
 	for _, p := range all {
 		for _, f := range p.flags {
@@ -104,13 +110,15 @@ func arms(all []place) (known map[string][]string, files, other []string) {
 					known[before] = f.values
 				case f.file:
 					files = append(files, before)
+				case f.contexts:
+					contexts = append(contexts, before)
 				default:
 					other = append(other, before)
 				}
 			}
 		}
 	}
-	return known, files, other
+	return known, files, contexts, other
 }
 
 // single is s in single quotes, for all three shells.
@@ -146,7 +154,7 @@ func flagNames(flags []option) string {
 }
 
 func bashCompletion(w io.Writer, all []place) {
-	known, files, other := arms(all)
+	known, files, contexts, other := arms(all)
 	fmt.Fprintf(w, `# Completion of plinth for bash: source <(plinth completion bash)
 _plinth() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} at="" commands="" flags="" i
@@ -166,9 +174,14 @@ _plinth() {
 		fmt.Fprintf(w, "\t%s) COMPREPLY=($(compgen -W %s -- \"$cur\")); return ;;\n", single(before), single(strings.Join(known[before], " ")))
 	}
 	fmt.Fprintf(w, "\t%s) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n", choice(files))
+	fmt.Fprintf(w, "\t%s) COMPREPLY=($(compgen -W \"$(%s)\" -- \"$cur\")); return ;;\n", choice(contexts), listContexts)
 	fmt.Fprintf(w, "\t%s) COMPREPLY=(); return ;;\n\tesac\n\tcase \"$at\" in\n", choice(other))
 	for _, p := range all {
-		fmt.Fprintf(w, "\t%s) commands=%s flags=%s ;;\n", single(p.at), single(names(p.words)), single(flagNames(p.flags)))
+		commands := single(names(p.words))
+		if p.contexts {
+			commands = "$(" + listContexts + ")"
+		}
+		fmt.Fprintf(w, "\t%s) commands=%s flags=%s ;;\n", single(p.at), commands, single(flagNames(p.flags)))
 	}
 	fmt.Fprint(w, `	esac
 	if [[ $cur == -* ]]; then
@@ -181,7 +194,7 @@ complete -o bashdefault -o default -F _plinth plinth
 }
 
 func zshCompletion(w io.Writer, all []place) {
-	known, files, other := arms(all)
+	known, files, contexts, other := arms(all)
 	fmt.Fprintf(w, `#compdef plinth
 # Completion of plinth for zsh: plinth completion zsh > "${fpath[1]}/_plinth"
 _plinth() {
@@ -197,11 +210,15 @@ _plinth() {
 	for _, before := range slices.Sorted(maps.Keys(known)) {
 		fmt.Fprintf(w, "\t(%s) compadd -- %s; return ;;\n", single(before), strings.Join(known[before], " "))
 	}
-	fmt.Fprintf(w, "\t(%s) _files; return ;;\n\t(%s) _message value; return ;;\n\tesac\n\tcase \"$at\" in\n", choice(files), choice(other))
+	fmt.Fprintf(w, "\t(%s) _files; return ;;\n\t(%s) compadd -- ${(f)\"$(%s)\"}; return ;;\n", choice(files), choice(contexts), listContexts)
+	fmt.Fprintf(w, "\t(%s) _message value; return ;;\n\tesac\n\tcase \"$at\" in\n", choice(other))
 	for _, p := range all {
 		fmt.Fprintf(w, "\t(%s)\n\t\tcommands=(", single(p.at))
 		for _, one := range p.words {
 			fmt.Fprintf(w, " %s", single(one.name+":"+one.help))
+		}
+		if p.contexts {
+			fmt.Fprintf(w, " ${(f)\"$(%s)\"}", listContexts)
 		}
 		fmt.Fprint(w, " )\n\t\tflags=(")
 		for _, f := range p.flags {
@@ -251,6 +268,9 @@ complete -c plinth -e
 		for _, one := range p.words {
 			fmt.Fprintf(w, "%s -f -a %s -d %s\n", here, quote(one.name), quote(one.help))
 		}
+		if p.contexts {
+			fmt.Fprintf(w, "%s -f -a %s\n", here, quote("("+listContexts+")"))
+		}
 		for _, f := range p.flags {
 			line := here + " -l " + strings.TrimPrefix(f.name, "--")
 			if f.short != "" {
@@ -261,6 +281,8 @@ complete -c plinth -e
 				line += " -x -a " + quote(strings.Join(f.values, " "))
 			case f.file:
 				line += " -r -F"
+			case f.contexts:
+				line += " -x -a " + quote("("+listContexts+")")
 			case f.value:
 				line += " -x"
 			}

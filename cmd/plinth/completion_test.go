@@ -51,7 +51,7 @@ func TestCompletionOfBash(t *testing.T) {
 	if err != nil {
 		t.Skip("bash is not installed")
 	}
-	script := done(t, "completion", "bash")
+	script := done(t, "completion", "bash") + "\nplinth() { [[ $* == \"context list -q\" ]] && echo local prod; }\n"
 	for line, want := range map[string]string{
 		"plinth ser":              "serve",
 		"plinth config ":          "default show diff schema",
@@ -65,6 +65,9 @@ func TestCompletionOfBash(t *testing.T) {
 		"plinth completion ":      "bash zsh fish",
 		"plinth nonsense":         "",
 		"plinth keys list --add":  "--addr",
+		"plinth get --context p":  "prod",
+		"plinth context use ":     "local prod",
+		"plinth context show l":   "local",
 	} {
 		words := strings.Split(line, " ")
 		cmd := exec.Command(bash, "-c", script+`

@@ -21,9 +21,9 @@ import (
 
 // overGRPC is the store of commands that read and write whole records with conditions.
 type overGRPC struct {
-	Addr string `help:"Address of the server: grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"grpc://127.0.0.1:7420" env:"PLINTH_ADDR"`
+	Addr string `help:"Address of the server: grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"grpc://127.0.0.1:7420" env:"PLINTH_ADDR" context:"grpc"`
 	credentials
-	Store string `help:"Name of the store." default:"default" env:"PLINTH_STORE"`
+	Store string `help:"Name of the store." default:"default" env:"PLINTH_STORE" context:"store"`
 }
 
 // with opens the store for one command.

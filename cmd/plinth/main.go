@@ -67,6 +67,7 @@ func usagef(format string, args ...any) error {
 // run is the program, for tests too.
 func run(ctx context.Context, args []string, e env) int {
 	var c cli
+	var contexts contextResolver
 	left := -1
 	parser, err := kong.New(&c,
 		kong.Name("plinth"), kong.Description(description), kong.UsageOnError(),
@@ -80,7 +81,7 @@ func run(ctx context.Context, args []string, e env) int {
 			{Key: "info", Title: "Inspection"},
 		}),
 		kong.KindMapper(reflect.String, kong.MapperFunc(asItIs)),
-		kong.Vars{"default_addr": defaultAddr},
+		kong.Vars{"default_addr": defaultAddr}, kong.Resolvers(&contexts),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(e))
 	if err != nil {
 		fmt.Fprintln(e.stderr, "plinth:", err)
@@ -95,6 +96,10 @@ func run(ctx context.Context, args []string, e env) int {
 	command, err := parser.Parse(args)
 	if left >= 0 {
 		return left
+	}
+	if contexts.err != nil {
+		fmt.Fprintln(screen{e.stderr}, "plinth:", contexts.err)
+		return exitUsage
 	}
 	if err != nil {
 		what, help := usage(err)

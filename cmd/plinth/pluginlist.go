@@ -18,7 +18,7 @@ import (
 
 type pluginListCmd struct {
 	Source source `embed:""`
-	Addr   string `help:"HTTP address of a running server, to list the states of its plugins." placeholder:"URL"`
+	Addr   string `help:"HTTP address of a running server, to list the states of its plugins." placeholder:"URL" context:"http,named"`
 	credentials
 }
 

@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(asProgram)
 		main()
 	}
+	if filepath.Base(os.Args[0]) != "plinth" { // not as a script's command, which has its own
+		os.Setenv(contextFileVariable, "/nonexistent/contexts.yaml") // not the file of the user who runs the tests
+	}
 	plinth.RunWorker(backends()...) // tests that run the program within theirs have it start this one
 	testscript.Main(m, map[string]func(){"plinth": main})
 }
