@@ -16,81 +16,9 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"github.com/plinthkv/plinth/internal/changetest"
 	"github.com/plinthkv/plinth/storage"
 )
-
-// apply does ops, again as long as the cluster is away.
-func apply(t *testing.T, b *Backend, ops ...storage.Op) uint64 {
-	t.Helper()
-	w := &storage.WriteSet{Ops: ops}
-	for i := range w.ID {
-		w.ID[i] = byte(rand.IntN(256))
-	}
-	for end := time.Now().Add(30 * time.Second); ; {
-		version, err := b.Apply(context.Background(), w)
-		if err == nil {
-			return version
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
-}
-
-// changesAfter are all changes after a version, up to the present.
-func changesAfter(t *testing.T, b *Backend, q storage.ChangeQuery) (all []storage.Change, next uint64) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; {
-		page, err := b.Changes(t.Context(), q)
-		switch {
-		case err != nil && storage.CodeOf(err) == storage.Unavailable && time.Now().Before(end):
-			continue
-		case err != nil:
-			t.Fatalf("after %d: %v", q.After, err)
-		}
-		for i, c := range page.Changes {
-			if c.Version <= q.After || c.Version > page.Next || i > 0 && c.Version < page.Changes[i-1].Version {
-				t.Fatalf("a change of version %d on a page after %d to %d", c.Version, q.After, page.Next)
-			}
-		}
-		if all = append(all, page.Changes...); len(page.Changes) == 0 {
-			return all, page.Next
-		}
-		q.After = page.Next
-	}
-}
-
-func stateOf(t *testing.T, b *Backend, q storage.Query) (map[string]string, uint64) {
-	t.Helper()
-	all, version := map[string]string{}, uint64(0)
-	for {
-		page, err := b.Scan(t.Context(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, it := range page.Items {
-			all[string(it.Key)] = string(it.Value)
-		}
-		if q.AtVersion, version = page.Version, page.Version; page.Next == nil {
-			return all, version
-		}
-		q.Start = page.Next
-	}
-}
-
-func replayed(state map[string]string, changes []storage.Change) map[string]string {
-	for _, c := range changes {
-		switch c.Kind {
-		case storage.ChangePut:
-			state[string(c.Key)] = string(c.Value)
-		case storage.ChangeDeleteRange:
-			maps.DeleteFunc(state, func(k, _ string) bool { return storage.InRange([]byte(k), c.Key, c.End) })
-		default:
-			delete(state, string(c.Key))
-		}
-	}
-	return state
-}
 
 // The changes after any version that a scan has seen, done to what it saw, are what there is
 // now: whether they are recent, or from before anybody followed.
@@ -118,12 +46,12 @@ func TestChangesLeadToTheState(t *testing.T) {
 				ops = append(ops, storage.Put(key(), fmt.Append(nil, i)))
 			}
 		}
-		apply(t, b, ops...)
+		changetest.Apply(t, b, ops...)
 		s := seen{q: storage.Query{Start: key()}}
 		if i%2 == 0 {
 			s.q.End = key()
 		}
-		s.state, s.version = stateOf(t, b, s.q)
+		s.state, s.version = changetest.State(t, b, s.q)
 		all = append(all, s)
 		if i == 30 { // from here on there is a tail
 			if _, err := b.Changes(t.Context(), storage.ChangeQuery{After: s.version}); err != nil {
@@ -137,16 +65,16 @@ func TestChangesLeadToTheState(t *testing.T) {
 			if b == other && i%12 > 0 { // each page there has a watch of its own
 				continue
 			}
-			changes, _ := changesAfter(t, b, storage.ChangeQuery{Start: s.q.Start, End: s.q.End, After: s.version, Limit: rand.IntN(3)})
-			want, _ := stateOf(t, b, s.q)
-			if got := replayed(maps.Clone(s.state), changes); !maps.Equal(got, want) {
+			changes, _ := changetest.After(t, b, storage.ChangeQuery{Start: s.q.Start, End: s.q.End, After: s.version, Limit: rand.IntN(3)})
+			want, _ := changetest.State(t, b, s.q)
+			if got := changetest.Replay(s.state, changes); !maps.Equal(got, want) {
 				t.Fatalf("after %d: %v, want %v; by %+v", s.version, got, want, changes)
 			}
 		}
 	}
-	changes, _ := changesAfter(t, other, storage.ChangeQuery{}) // from the first of all
-	want, now := stateOf(t, other, storage.Query{})
-	if got := replayed(map[string]string{}, changes); !maps.Equal(got, want) {
+	changes, _ := changetest.After(t, other, storage.ChangeQuery{}) // from the first of all
+	want, now := changetest.State(t, other, storage.Query{})
+	if got := changetest.Replay(nil, changes); !maps.Equal(got, want) {
 		t.Errorf("from the beginning: %v, want %v", got, want)
 	}
 	for _, c := range changes {
@@ -168,7 +96,7 @@ func TestChangesLeadToTheState(t *testing.T) {
 	if _, err := third.Changes(t.Context(), storage.ChangeQuery{After: all[0].version}); !errors.Is(err, storage.ErrVersionGone) {
 		t.Errorf("what was compacted: %v", err)
 	}
-	if changes, _ := changesAfter(t, third, storage.ChangeQuery{After: now}); len(changes) != 0 {
+	if changes, _ := changetest.After(t, third, storage.ChangeQuery{After: now}); len(changes) != 0 {
 		t.Errorf("after the present: %+v", changes)
 	}
 }
@@ -186,13 +114,13 @@ func TestChangesOfALargeRevision(t *testing.T) {
 		for j := range 100 {
 			ops = append(ops, storage.Put(fmt.Appendf(nil, "%05d", i+j), value))
 		}
-		apply(t, b, ops...)
+		changetest.Apply(t, b, ops...)
 	}
 	page, err := b.Changes(t.Context(), storage.ChangeQuery{FromNow: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	version := apply(t, b, storage.Op{Kind: storage.OpDeleteRange, Key: []byte("0")})
+	version := changetest.Apply(t, b, storage.Op{Kind: storage.OpDeleteRange, Key: []byte("0")})
 	for _, b := range []*Backend{b, c.open(t, prefix)} {
 		got, err := b.Changes(t.Context(), storage.ChangeQuery{After: page.Next, Limit: 1})
 		if err != nil || len(got.Changes) != n || got.Next != version || got.Changes[n-1].Version != version {
@@ -206,9 +134,9 @@ func TestChangesOfLeases(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)
 	b := c.open(t, aPrefix(), func(m map[string]any) { m["grace"] = "10s" })
-	version := apply(t, b, storage.Op{Kind: storage.OpPut, Key: []byte("k"), Value: []byte("v"), ExpiresAt: time.Now().Add(time.Second)},
+	version := changetest.Apply(t, b, storage.Op{Kind: storage.OpPut, Key: []byte("k"), Value: []byte("v"), ExpiresAt: time.Now().Add(time.Second)},
 		storage.Op{Kind: storage.OpPut, Key: []byte("deleted"), ExpiresAt: time.Now().Add(time.Hour)})
-	deleted := apply(t, b, storage.Delete([]byte("deleted")))
+	deleted := changetest.Apply(t, b, storage.Delete([]byte("deleted")))
 	var got []storage.Change
 	for q := (storage.ChangeQuery{After: version, Wait: time.Minute}); len(got) < 2; {
 		page, err := b.Changes(t.Context(), q)
@@ -246,8 +174,8 @@ func TestChangesAreWaitedFor(t *testing.T) {
 			answers <- answer{page, time.Now(), err}
 		}()
 		time.Sleep(20 * time.Millisecond)
-		apply(t, other, storage.Put([]byte("a"), nil)) // out of its range
-		version := apply(t, other, storage.Put([]byte("k"), fmt.Append(nil, i)))
+		changetest.Apply(t, other, storage.Put([]byte("a"), nil)) // out of its range
+		version := changetest.Apply(t, other, storage.Put([]byte("k"), fmt.Append(nil, i)))
 		wrote := time.Now()
 		got := <-answers
 		if got.err != nil || len(got.page.Changes) != 1 || got.page.Next != version {
@@ -290,7 +218,7 @@ func TestChangesWhileMembersDie(t *testing.T) {
 	var wrote sync.WaitGroup
 	wrote.Go(func() {
 		for i := range n {
-			apply(t, writer, storage.Put(fmt.Append(nil, i%7), fmt.Append(nil, i)))
+			changetest.Apply(t, writer, storage.Put(fmt.Append(nil, i%7), fmt.Append(nil, i)))
 		}
 	})
 	killed := make(chan struct{})

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/changetest"
 	"github.com/plinthkv/plinth/internal/pgtest"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
@@ -28,62 +29,6 @@ func following(t *testing.T, s *pgtest.Server, table string, now func() time.Tim
 }
 
 func someTable() string { return fmt.Sprintf("changes_%d", tableNumber.Add(1)) }
-
-func apply(t *testing.T, b *Backend, ops ...storage.Op) uint64 {
-	t.Helper()
-	version, err := b.Apply(context.Background(), &storage.WriteSet{Ops: ops})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return version
-}
-
-// changesAfter are all changes after a version, up to the present.
-func changesAfter(t *testing.T, b *Backend, q storage.ChangeQuery) (all []storage.Change, next uint64) {
-	t.Helper()
-	for {
-		page, err := b.Changes(t.Context(), q)
-		if err != nil {
-			t.Fatalf("after %d: %v", q.After, err)
-		}
-		for i, c := range page.Changes {
-			if c.Version <= q.After || c.Version > page.Next || i > 0 && c.Version < page.Changes[i-1].Version {
-				t.Fatalf("a change of version %d on a page after %d to %d", c.Version, q.After, page.Next)
-			}
-		}
-		if all = append(all, page.Changes...); len(page.Changes) == 0 {
-			return all, page.Next
-		}
-		q.After = page.Next
-	}
-}
-
-func stateAt(t *testing.T, b *Backend, q storage.Query) (map[string]string, uint64) {
-	t.Helper()
-	page, err := b.Scan(t.Context(), q)
-	if err != nil || page.Next != nil {
-		t.Fatal(err)
-	}
-	all := map[string]string{}
-	for _, it := range page.Items {
-		all[string(it.Key)] = string(it.Value)
-	}
-	return all, page.Version
-}
-
-func replayed(state map[string]string, changes []storage.Change) map[string]string {
-	for _, c := range changes {
-		switch c.Kind {
-		case storage.ChangePut:
-			state[string(c.Key)] = string(c.Value)
-		case storage.ChangeDeleteRange:
-			maps.DeleteFunc(state, func(k, _ string) bool { return storage.InRange([]byte(k), c.Key, c.End) })
-		default:
-			delete(state, string(c.Key))
-		}
-	}
-	return state
-}
 
 // gone demands that a version cannot be followed.
 func gone(t *testing.T, b *Backend, after uint64) {
@@ -122,7 +67,7 @@ func TestChangesLeadToTheState(t *testing.T) {
 					ops = append(ops, storage.Put(key(), fmt.Append(nil, i)))
 				}
 			}
-			together.Go(func() { apply(t, b, ops...) })
+			together.Go(func() { changetest.Apply(t, b, ops...) })
 		}
 		together.Wait()
 		if i%10 == 5 {
@@ -132,7 +77,7 @@ func TestChangesLeadToTheState(t *testing.T) {
 		if i%2 == 0 {
 			s.q.End = key()
 		}
-		s.state, s.version = stateAt(t, b, s.q)
+		s.state, s.version = changetest.State(t, b, s.q)
 		all = append(all, s)
 	}
 	clock.Advance(time.Hour)
@@ -144,13 +89,13 @@ func TestChangesLeadToTheState(t *testing.T) {
 	}
 	for _, b := range []*Backend{b, following(t, s, table, clock.Now)} {
 		for _, s := range all {
-			changes, _ := changesAfter(t, b, storage.ChangeQuery{Start: s.q.Start, End: s.q.End, After: s.version, Limit: rand.IntN(4)})
-			want, _ := stateAt(t, b, s.q)
-			if got := replayed(maps.Clone(s.state), changes); !maps.Equal(got, want) {
+			changes, _ := changetest.After(t, b, storage.ChangeQuery{Start: s.q.Start, End: s.q.End, After: s.version, Limit: rand.IntN(4)})
+			want, _ := changetest.State(t, b, s.q)
+			if got := changetest.Replay(s.state, changes); !maps.Equal(got, want) {
 				t.Fatalf("after %d: %v, want %v; by %+v", s.version, got, want, changes)
 			}
 		}
-		_, now := stateAt(t, b, storage.Query{})
+		_, now := changetest.State(t, b, storage.Query{})
 		gone(t, b, now+1)
 		gone(t, b, 1)
 	}
@@ -185,8 +130,8 @@ func TestChangesAreWaitedFor(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				apply(t, other, storage.Put([]byte("a"), nil)) // out of its range
-				version, wrote := apply(t, other, storage.Put([]byte("k"), fmt.Append(nil, i))), time.Now()
+				changetest.Apply(t, other, storage.Put([]byte("a"), nil)) // out of its range
+				version, wrote := changetest.Apply(t, other, storage.Put([]byte("k"), fmt.Append(nil, i))), time.Now()
 				if page := <-answers; len(page.Changes) != 1 || page.Next != version || string(page.Changes[0].Value) != fmt.Sprint(i) {
 					t.Fatalf("%+v, want %d", page, version)
 				}
@@ -217,13 +162,13 @@ func TestChangesAreBounded(t *testing.T) {
 	t.Parallel()
 	clock := storagetest.NewClock()
 	b := following(t, server(t), someTable(), clock.Now, "changes_age", "1h")
-	_, start := stateAt(t, b, storage.Query{})
+	_, start := changetest.State(t, b, storage.Query{})
 	for range 10 {
-		apply(t, b, storage.Put([]byte("k"), nil))
+		changetest.Apply(t, b, storage.Put([]byte("k"), nil))
 	}
-	_, old := stateAt(t, b, storage.Query{})
+	_, old := changetest.State(t, b, storage.Query{})
 	clock.Advance(2 * time.Hour)
-	last := apply(t, b, storage.Put([]byte("k"), []byte("new")))
+	last := changetest.Apply(t, b, storage.Put([]byte("k"), []byte("new")))
 	if _, err := b.collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +179,7 @@ func TestChangesAreBounded(t *testing.T) {
 	again := following(t, server(t), b.config.Table, clock.Now)
 	gone(t, again, start)
 	gone(t, again, old-1)
-	if got, next := changesAfter(t, again, storage.ChangeQuery{After: old}); len(got) != 1 || next != last {
+	if got, next := changetest.After(t, again, storage.ChangeQuery{After: old}); len(got) != 1 || next != last {
 		t.Errorf("%+v to %d", got, next)
 	}
 }
@@ -252,7 +197,7 @@ func TestChangesOfAllHosts(t *testing.T) {
 	if _, err := old.Changes(t.Context(), storage.ChangeQuery{FromNow: true}); !errors.Is(err, storage.ErrUnsupported) || old.Info().Caps.Has(storage.CapChanges) {
 		t.Errorf("without them: %v", err)
 	}
-	before := apply(t, old.(*Backend), storage.Put([]byte("k"), []byte("1")))
+	before := changetest.Apply(t, old.(*Backend), storage.Put([]byte("k"), []byte("1")))
 	env := sdk.Env{Log: silent, Config: configOf(s, table, "changes", "true", "create", "false")}
 	if _, err := Open(t.Context(), env); storage.AsError(err).ConfigPath != "changes" {
 		t.Errorf("without the table: %v", err)
@@ -269,8 +214,8 @@ func TestChangesOfAllHosts(t *testing.T) {
 		}
 	}
 	plain := following(t, s, table, nil, "changes", "false") // which the tables overrule
-	version := apply(t, plain, storage.Put([]byte("k"), []byte("2")))
-	if got, next := changesAfter(t, plain, storage.ChangeQuery{After: before}); len(got) != 1 || string(got[0].Value) != "2" || next != version {
+	version := changetest.Apply(t, plain, storage.Put([]byte("k"), []byte("2")))
+	if got, next := changetest.After(t, plain, storage.ChangeQuery{After: before}); len(got) != 1 || string(got[0].Value) != "2" || next != version {
 		t.Errorf("%+v to %d", got, next)
 	}
 }
@@ -282,9 +227,9 @@ func TestChangesWhereTransactionsAreIsolatedOtherwise(t *testing.T) {
 	s, table := server(t), someTable()
 	b := following(t, s, table, nil)
 	b.explicit.Store(true)
-	_, start := stateAt(t, b, storage.Query{})
-	apply(t, b, storage.Put([]byte("k"), nil))
-	if got, _ := changesAfter(t, b, storage.ChangeQuery{After: start}); len(got) != 1 {
+	_, start := changetest.State(t, b, storage.Query{})
+	changetest.Apply(t, b, storage.Put([]byte("k"), nil))
+	if got, _ := changetest.After(t, b, storage.ChangeQuery{After: start}); len(got) != 1 {
 		t.Errorf("%+v", got)
 	}
 }

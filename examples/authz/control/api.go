@@ -46,9 +46,9 @@ func (a *API) Register(rt *web.Router) {
 
 		"POST " + org + "/vaults":           administrator(a.createVault),
 		"GET " + org + "/vaults":            administrator(a.listVaults),
-		"GET " + org + "/vaults/{vault}":    administrator(a.showVault),
-		"PUT " + org + "/vaults/{vault}":    administrator(a.renameVault),
-		"DELETE " + org + "/vaults/{vault}": administrator(a.deleteVault),
+		"GET " + org + "/vaults/{vault}":    administrator(atVault(a.showVault)),
+		"PUT " + org + "/vaults/{vault}":    administrator(atVault(a.renameVault)),
+		"DELETE " + org + "/vaults/{vault}": administrator(atVault(a.deleteVault)),
 
 		"POST " + org + "/keys/{api}":              administrator(a.createKey),
 		"GET " + org + "/keys/{api}":               administrator(a.listKeys),

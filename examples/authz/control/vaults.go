@@ -20,12 +20,24 @@ func shownVault(v repository.Vault) vault {
 	return vault{v.Slug.String(), v.Name, v.State, v.CreatedAt}
 }
 
-func (r *request) vault() (repository.VaultID, error) {
-	slug, err := identity.Parse[identity.VaultSlug](r.PathValue("vault"))
-	if err != nil {
-		err = web.Errorf(http.StatusBadRequest, "invalid_argument", "the vault is not a slug")
+// atVault passes the vault that the path names.
+func atVault(h func(*request, repository.VaultID) (any, error)) handler {
+	return func(r *request) (any, error) {
+		slug, err := identity.Parse[identity.VaultSlug](r.PathValue("vault"))
+		if err != nil {
+			return nil, web.Errorf(http.StatusBadRequest, "invalid_argument", "the vault is not a slug")
+		}
+		return h(r, repository.VaultID{Org: r.org, Vault: slug})
 	}
-	return repository.VaultID{Org: r.org, Vault: slug}, err
+}
+
+// showing is the answer of a vault, with its version as the ETag.
+func (r *request) showing(v repository.Vault, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	web.SetETag(r.w, v.Version)
+	return shownVault(v), nil
 }
 
 type vaultRequest struct {
@@ -64,24 +76,11 @@ func (a *API) listVaults(r *request) (any, error) {
 	return out, nil
 }
 
-func (a *API) showVault(r *request) (any, error) {
-	id, err := r.vault()
-	if err != nil {
-		return nil, err
-	}
-	v, err := a.Vaults.Get(r.Context(), id)
-	if err != nil {
-		return nil, err
-	}
-	web.SetETag(r.w, v.Version)
-	return shownVault(v), nil
+func (a *API) showVault(r *request, id repository.VaultID) (any, error) {
+	return r.showing(a.Vaults.Get(r.Context(), id))
 }
 
-func (a *API) renameVault(r *request) (any, error) {
-	id, err := r.vault()
-	if err != nil {
-		return nil, err
-	}
+func (a *API) renameVault(r *request, id repository.VaultID) (any, error) {
 	version, err := web.IfMatch(r.Request)
 	if err != nil {
 		return nil, err
@@ -90,19 +89,10 @@ func (a *API) renameVault(r *request) (any, error) {
 	if err := web.Read(r.Request, &req); err != nil {
 		return nil, err
 	}
-	v, err := a.Vaults.Rename(r.Context(), id, version, req.Name)
-	if err != nil {
-		return nil, err
-	}
-	web.SetETag(r.w, v.Version)
-	return shownVault(v), nil
+	return r.showing(a.Vaults.Rename(r.Context(), id, version, req.Name))
 }
 
-func (a *API) deleteVault(r *request) (any, error) {
-	id, err := r.vault()
-	if err != nil {
-		return nil, err
-	}
+func (a *API) deleteVault(r *request, id repository.VaultID) (any, error) {
 	version, err := web.IfMatch(r.Request)
 	if err != nil {
 		return nil, err
