@@ -14,6 +14,9 @@ type Check struct {
 	// Long says that it takes long, and makes one call at a time: a run for the race
 	// detector learns little from it. [Run] leaves it out with -short.
 	Long bool
+	// Fresh says that it needs a backend of its own also where [Factory.Reuse] has checks
+	// share one: it closes or restarts it, or depends on what was never written.
+	Fresh bool
 
 	run func(t *T)
 }
@@ -23,9 +26,9 @@ type Check struct {
 func Checks() []Check {
 	return slices.Concat(crudChecks(), writeSetChecks(), rangeChecks(), clearChecks(), scanChecks(), ttlChecks(), casChecks(),
 		transactionChecks(), serializableChecks(), versionChecks(), writeChecks(), limitChecks(), errorChecks(), ownershipChecks(),
-		idempotencyChecks(), changeChecks(), healthChecks(), capabilityChecks(), restartChecks(), atomicityChecks(), concurrencyChecks(),
+		idempotencyChecks(), fresh(changeChecks()...), healthChecks(), fresh(capabilityChecks()...), fresh(restartChecks()...), atomicityChecks(), concurrencyChecks(),
 		modelChecks(), linearizabilityChecks(),
-		leakChecks())
+		fresh(leakChecks()...))
 }
 
 func in(category string, checks ...Check) []Check {
@@ -44,3 +47,14 @@ func is(name string, needs storage.Caps, run func(t *T)) Check {
 func long(name string, needs storage.Caps, run func(t *T)) Check {
 	return Check{Name: name, Needs: needs, Long: true, run: run}
 }
+
+// fresh gives checks backends of their own.
+func fresh(checks ...Check) []Check {
+	for i := range checks {
+		checks[i].Fresh = true
+	}
+	return checks
+}
+
+// alone gives one check a backend of its own.
+func alone(c Check) Check { return fresh(c)[0] }

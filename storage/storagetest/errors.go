@@ -11,7 +11,7 @@ import (
 
 func errorChecks() []Check {
 	return in("errors",
-		is("closed", 0, func(t *T) {
+		alone(is("closed", 0, func(t *T) {
 			t.set("k", "v")
 			t.must(t.b.Close(t.ctx))
 			for name, err := range t.everyCall(t.ctx) {
@@ -24,8 +24,8 @@ func errorChecks() []Check {
 			if t.b.Info().Name != t.info.Name {
 				t.Errorf("Info after Close is %+v", t.b.Info())
 			}
-		}),
-		is("closed_amid_calls", 0, closedAmidCalls),
+		})),
+		alone(is("closed_amid_calls", 0, closedAmidCalls)),
 		is("cancelled_before", 0, func(t *T) {
 			ctx, cancel := context.WithCancel(t.ctx)
 			cancel()
@@ -37,7 +37,7 @@ func errorChecks() []Check {
 			t.endedBefore(ctx, storage.Timeout)
 		}),
 		is("cancelled_amid_calls", 0, cancelledAmidCalls),
-		is("hold_no_values_and_no_whole_keys", 0, textsHoldNoSecrets),
+		alone(is("hold_no_values_and_no_whole_keys", 0, textsHoldNoSecrets)),
 		is("of_one_type", 0, func(t *T) {
 			_, err := t.b.Get(t.ctx, bs("absent"))
 			t.wantCode(err, storage.NotFound)

@@ -31,6 +31,10 @@ type Factory struct {
 	// Only, if set, leaves out the checks of which it returns false, in [Report]. Exceptions
 	// that are not needed are not told then.
 	Only func(category, check string) bool
+	// Reuse says that opening a backend takes long, as of a process: a check that passes
+	// leaves its backend to the next one, which empties it. Checks that are Fresh get their
+	// own, those of leaks do not apply.
+	Reuse bool
 	// Again says that the whole kit runs over the same backend elsewhere, and that this is
 	// another way to it: [Run] leaves out the checks that take longest, unless PLINTH_KIT is
 	// "whole" in the environment.

@@ -44,6 +44,7 @@ func (t *T) busy() {
 
 // noGoroutineStays counts before the backend is opened and after it is closed.
 func noGoroutineStays(t *T) {
+	t.notReused()
 	t.must(t.b.Close(t.ctx))
 	before, _ := t.settled(0)
 	for range 3 {
@@ -53,6 +54,13 @@ func noGoroutineStays(t *T) {
 	}
 	if after, profile := t.settled(before); after > before {
 		t.Errorf("%d goroutines before, %d after Close:\n%s", before, after, profile)
+	}
+}
+
+// notReused ends a check that opens many backends, where that takes long.
+func (t *T) notReused() {
+	if t.factory.Reuse {
+		t.notApplicable("opening a backend takes long, and the check opens dozens")
 	}
 }
 
@@ -83,7 +91,8 @@ var checksRun atomic.Uint64
 
 // labelled makes the calling goroutine, and what it starts from now on, the check's own.
 func (t *T) labelled() {
-	t.label = strconv.FormatUint(checksRun.Add(1), 10)
+	t.number = checksRun.Add(1)
+	t.label = strconv.FormatUint(t.number, 10)
 	t.ctx = pprof.WithLabels(t.ctx, pprof.Labels(checkLabel, t.label))
 	pprof.SetGoroutineLabels(t.ctx)
 }
@@ -111,6 +120,7 @@ func (t *T) goroutines() (n int, profile string) {
 // pools and caches, memory must not grow by what one round takes. Memory is the process's,
 // in which other tests may run: what leaks does so each time that one looks.
 func noMemoryStays(t *T) {
+	t.notReused()
 	t.must(t.b.Close(t.ctx))
 	var text string
 	for range 3 {

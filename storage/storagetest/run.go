@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"testing"
 	"time"
+
+	"github.com/plinthkv/plinth/storage"
 )
 
 // Outcome is what came of a check.
@@ -39,6 +41,7 @@ type Result struct {
 func Run(t *testing.T, f Factory, exceptions ...Exception) {
 	t.Helper()
 	k := newKit(f, exceptions)
+	defer k.drop(t.Context())
 	complete := true
 	for _, checks := range byCategory(Checks()) {
 		complete = runCategory(t, k, checks) && complete
@@ -101,6 +104,7 @@ func Report(ctx context.Context, f Factory, each func(Result), exceptions ...Exc
 		return fmt.Errorf("the backend cannot be closed: %w", err)
 	}
 	k := newKit(f, exceptions)
+	defer k.drop(ctx)
 	for _, c := range Checks() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -124,6 +128,11 @@ type kit struct {
 	except []Exception
 	used   []bool // of except
 	about  string // the backend, for messages
+	// With Reuse: a backend that is open, of a check that passed, and the capabilities, to
+	// leave out what does not apply without opening one.
+	kept  storage.Backend
+	caps  storage.Caps
+	known bool // caps is
 }
 
 func newKit(f Factory, exceptions []Exception) *kit {
@@ -138,22 +147,40 @@ func (k *kit) run(ctx context.Context, c Check) Result {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r := Result{Category: c.Category, Name: c.Name}
+	if missing := c.Needs &^ k.caps; k.known && missing != 0 {
+		r.Outcome, r.Text = NotApplicable, "not applicable: "+lacks(missing)
+		return r
+	}
 	start := time.Now()
 	t := &T{ctx: ctx, factory: k.f, clock: k.f.Clock}
 	done := make(chan struct{})
+	reused := false
 	go func() {
 		defer close(done)
-		defer t.finish()
+		defer t.finish(func() {
+			if k.f.Reuse && !c.Fresh {
+				k.keep(t)
+			}
+		})
 		t.labelled()
-		t.fresh()
+		if reused = !c.Fresh && k.kept != nil && emptied(t.ctx, k.kept); reused {
+			t.use(k.kept, nil)
+			k.kept = nil
+		} else {
+			if !c.Fresh {
+				k.drop(t.ctx)
+			}
+			t.fresh()
+		}
 		if missing := c.Needs &^ t.info.Caps; missing != 0 {
-			t.notApplicable("the backend lacks the capability " + missing.String())
+			t.notApplicable(lacks(missing))
 		}
 		c.run(t)
 	}()
 	select {
 	case <-done:
 		k.about = t.about()
+		k.caps, k.known = t.info.Caps, k.f.Reuse && len(t.info.Name) > 0
 		if t.lacking != "" {
 			r.Outcome, r.Text = NotApplicable, "not applicable: "+t.lacking
 		}
@@ -163,8 +190,45 @@ func (k *kit) run(ctx context.Context, c Check) Result {
 	r.Took = time.Since(start)
 	if t.Failed() {
 		r.Outcome, r.Text = k.failed(c, t.text())
+		if reused {
+			r.Text += "\n(on a backend that other checks have used and emptied)"
+		}
 	}
 	return r
+}
+
+// keep leaves the backend of a check that has passed to the next one.
+func (k *kit) keep(t *T) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.failed && len(t.opened) > 0 && k.kept == nil {
+		k.kept, t.opened = t.opened[0], t.opened[1:]
+	}
+}
+
+// drop closes what was kept. Its state is of no interest.
+func (k *kit) drop(ctx context.Context) {
+	if k.kept != nil {
+		_ = k.kept.Close(context.WithoutCancel(ctx))
+		k.kept = nil
+	}
+}
+
+// emptied empties b, and reports whether it could.
+func emptied(ctx context.Context, b storage.Backend) bool {
+	_, err := b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.DeleteRange(nil, nil)}})
+	if err == nil {
+		page, unread := b.Scan(ctx, storage.Query{Limit: 1})
+		if unread == nil && len(page.Items) == 0 && page.Next == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// lacks says why a check does not apply.
+func lacks(missing storage.Caps) string {
+	return "the backend lacks the capability " + missing.String()
 }
 
 // about is the backend, for messages.
@@ -172,11 +236,12 @@ func (t *T) about() string {
 	return fmt.Sprintf("backend %s %s", t.info.Name, t.info.Version)
 }
 
-// finish closes what the check opened, and makes a failure of a panic.
-func (t *T) finish() {
+// finish makes a failure of a panic, and closes what the check opened and keep leaves.
+func (t *T) finish(keep func()) {
 	if p := recover(); p != nil {
 		t.Errorf("panic: %v\n%s", p, debug.Stack())
 	}
+	keep()
 	t.close()
 }
 

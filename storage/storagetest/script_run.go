@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ type runner struct {
 	start    time.Time
 	unit     time.Duration
 	versions []uint64 // all that came up, ascending
+	salt     uint64   // of IDs: a backend that is used again may remember those of another run
 	txns     [slots]*storage.Txn
 }
 
@@ -141,7 +143,10 @@ func (r *runner) scan(q storage.Query) string {
 
 func (r *runner) writeSet(s step) *storage.WriteSet {
 	w := &storage.WriteSet{}
-	w.ID[0] = s.id
+	if s.id != 0 {
+		w.ID[0] = s.id
+		binary.BigEndian.PutUint64(w.ID[8:], r.salt)
+	}
 	for _, c := range s.check {
 		check := storage.Check{Kind: c.kind, Key: []byte(c.key), End: c.end, Value: []byte(c.value)}
 		if c.kind == storage.CheckVersion || c.kind == storage.CheckRange {
@@ -236,15 +241,14 @@ func (r *runner) error(err error) string {
 // difference runs script on a fresh backend and on the model, side by side, and
 // is where they first differ; at is -1 where they do not.
 func (t *T) difference(script []step) (at int, want, got string) {
-	b, err := t.factory.Open(t.ctx)
-	if err != nil {
-		t.Fatalf("the backend cannot be opened: %v", err)
-	}
-	defer b.Close(context.WithoutCancel(t.ctx))
+	b, done := t.forScript()
+	defer done()
 	unit := t.step()
 	t.clock.Advance(t.clock.Now().Truncate(unit).Add(unit).Sub(t.clock.Now())) // to a whole unit
 	model := newRunner(t.ctx, NewModel(t.clock.Now, b.Info()), t.clock, unit)
 	real := newRunner(t.ctx, b, t.clock, unit)
+	t.scripts++
+	model.salt, real.salt = t.scripts<<32|t.number, t.scripts<<32|t.number
 	for i, s := range script {
 		if s.kind == stepAdvance {
 			t.clock.Advance(time.Duration(s.units) * unit)
@@ -255,4 +259,23 @@ func (t *T) difference(script []step) (at int, want, got string) {
 		}
 	}
 	return -1, "", ""
+}
+
+// forScript is an empty backend for a script, and what ends its use.
+func (t *T) forScript() (b storage.Backend, done func()) {
+	if t.scratch != nil && emptied(t.ctx, t.scratch) {
+		return t.scratch, func() {}
+	}
+	b, err := t.factory.Open(t.ctx)
+	if err != nil {
+		t.Fatalf("the backend cannot be opened: %v", err)
+	}
+	if !t.factory.Reuse {
+		return b, func() { b.Close(context.WithoutCancel(t.ctx)) }
+	}
+	t.mu.Lock()
+	t.opened = append(t.opened, b)
+	t.mu.Unlock()
+	t.scratch = b
+	return b, func() {}
 }

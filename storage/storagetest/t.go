@@ -17,6 +17,7 @@ import (
 // which ends the check's own.
 type T struct {
 	ctx     context.Context
+	number  uint64 // of the check, among those of the process
 	label   string // of the check's goroutines
 	factory Factory
 	clock   *Clock
@@ -29,6 +30,8 @@ type T struct {
 	failed  bool
 	lacking string // why the check does not apply; empty: it does
 	opened  []storage.Backend
+	scratch storage.Backend // of scripts, where backends are used again; one of opened
+	scripts uint64          // that ran
 }
 
 // Logf notes something that is shown if the check fails.

@@ -102,7 +102,7 @@ func versionChecks() []Check {
 				seen[t.scan(storage.Query{}).Version] = true
 			}
 		}),
-		is("never_repeat_over_restarts", 0, func(t *T) {
+		alone(is("never_repeat_over_restarts", 0, func(t *T) {
 			var last uint64
 			for range 4 {
 				for range 100 {
@@ -119,7 +119,7 @@ func versionChecks() []Check {
 			if v := t.scan(storage.Query{}).Version; v < last {
 				t.Errorf("version %d after a restart, %d before", v, last)
 			}
-		}),
+		})),
 		is("unique_among_concurrent_writers", 0, uniqueVersions),
 	)
 	for i := range checks {
