@@ -203,6 +203,11 @@ func (a *Answerer) getMany(dst, message []byte, budget int) ([]byte, error) {
 			break
 		}
 	}
+	if len(distinct) < len(keys) { // the backend sees too few of them to refuse
+		if err := a.b.Info().Limits.CheckGetKeys(len(keys)); err != nil {
+			return dst, err
+		}
+	}
 	items, err := a.b.GetMany(&a.ctx, distinct)
 	if err != nil {
 		return dst, err
