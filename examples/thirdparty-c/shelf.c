@@ -189,7 +189,7 @@ static u32 judge(const part *p) {
   int range = p->is_op ? p->kind == DELETE_RANGE : p->kind == RANGE;
   if ((!range && p->key.n > MAX_KEY) || (p->is_op && p->value.n > MAX_VALUE)) return SIZE_LIMIT;
   if (p->kind == 0 || p->kind > (p->is_op ? DELETE_RANGE : RANGE)) return INVALID;
-  if (p->is_op && ((p->has_end && !range) || (p->kind != PUT && (p->value.n || p->expires)))) return INVALID;
+  if (p->is_op && ((p->has_end && !range) || (p->kind != PUT && (p->value.n || p->expires)) || p->expires >> 63)) return INVALID;
   if (!p->is_op && p->kind == VERSION && p->version == 0) return INVALID;
   return (p->is_op && p->expires) || (!p->is_op && p->kind >= VERSION) ? UNSUPPORTED : OK;
 }
@@ -281,17 +281,28 @@ EXPORT(plinth_open) u64 plinth_open(u32 n) {
   return view(answer, out - answer);
 }
 
+// read_header finds the budget, and answers what is wrong with the header.
+static u32 read_header(const u8 *p, u32 n, u32 *budget) {
+  for (const u8 *end = p + n; p < end; p += 2 + p[1]) {
+    if (end - p < 2 || end - p - 2 < p[1]) return SERIALIZATION;
+    int time = p[0] == 1 || p[0] == 2; // now and the deadline, which are not negative
+    if ((time && (p[1] != 8 || p[9] > 0x7f)) || (p[0] == 5 && p[1] != 4)) return INVALID;
+    if (p[0] == 5) *budget = load(p + 2, 4);
+  }
+  return OK;
+}
+
 // plinth_call answers the first frame: the host sends the others again.
 EXPORT(plinth_call) u64 plinth_call(u32 n) {
-  u32 size = load(request, 4) + 4, header = load(request + 10, 2), budget = sizeof answer;
+  u32 size = load(request, 4) + 4, header = load(request + 10, 2), budget = 0;
   if (n < 12 || size > n || size < 12 || header > size - 12) return 0x80000000u | SERIALIZATION; // no frame
-  for (u32 i = 12; i + 2 <= 12 + header && i + 2 + request[i + 1] <= 12 + header; i += 2 + request[i + 1])
-    if (request[i] == 5 && request[i + 1] == 4 && load(request + i + 2, 4) < budget) budget = load(request + i + 2, 4);
+  u32 wrong = request[9] ? UNSUPPORTED : read_header(request + 12, header, &budget); // flags are 0
+  if (budget == 0 || budget > sizeof answer) budget = sizeof answer;
   if (budget < 64) budget = 64;
   out = answer + 12, stop = answer + budget, full = 0;
   reader r = {request + 12 + header, request + size, 0};
   u32 op = request[8], (*const ops[])(reader) = {0, get, get_many, scan, apply, health};
-  u32 code = op >= 1 && op <= 5 ? ops[op](r) : UNSUPPORTED;
+  u32 code = wrong ? wrong : op >= 1 && op <= 5 ? ops[op](r) : UNSUPPORTED;
   if (code == OK && full) code = RANGE_LIMIT;
   if (code != OK) out = answer + 12;
   if (code == CONFLICT) put_uint(1, CONFLICT), put_uint(7, failed);

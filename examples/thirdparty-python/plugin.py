@@ -83,8 +83,8 @@ class Backend(rpc.BackendServicer):
         with self.lock:
             self.now = max(self.now, int(said.get("plinth-now", 0)))
             try:
-                answer = call(request)
-                if answer.ByteSize() > budget:
+                answer = call(request, budget)
+                if answer.ByteSize() > budget and not isinstance(answer, pb.ApplyResponse):  # a write cannot be taken back
                     raise Refused(pb.CODE_RANGE_LIMIT, limit=pb.Error.Limit(kind="answer bytes", max=budget, actual=answer.ByteSize()))
                 return answer
             except Refused as refused:
@@ -106,40 +106,44 @@ class Backend(rpc.BackendServicer):
         if len(key) > KEY:
             raise over("key", KEY, len(key))
 
-    def get(self, request):
+    def get(self, request, budget):
         self.check_key(request.key)
         item = self.live(request.key)
         if item is None:
             raise Refused(pb.CODE_NOT_FOUND)
         return pb.Item(value=item.value, version=item.version, expires_at=item.expires_at)
 
-    def get_many(self, request):
+    def get_many(self, request, budget):
         if len(request.keys) > GET_KEYS:
             raise over("keys", GET_KEYS, len(request.keys))
         for key in request.keys:
             self.check_key(key)
         return pb.Items(items=[item for item in map(self.live, request.keys) if item])
 
-    def scan(self, request):
+    def scan(self, request, budget):
         if request.at_version:
             raise Refused(pb.CODE_UNSUPPORTED)
-        page, size = pb.Page(version=self.version), 0
+        page, size, room = pb.Page(version=self.version), 0, budget - 64  # for the version, and the frame of the answer
         for key in sorted(self.within(request.start, request), reverse=request.reverse):
             item = self.live(key)
             if item is None:
                 continue
+            if request.keys_only:
+                item = pb.Item(key=key, version=item.version, expires_at=item.expires_at)
             size += len(key) + len(item.value)
-            if len(page.items) == (request.limit or PAGE) or page.items and size > (request.max_bytes or 1 << 20):
+            room -= item.ByteSize() + 8
+            full = size > (request.max_bytes or 1 << 20) or room < len(key) + 8  # the bound to go on from needs room too
+            if len(page.items) == (request.limit or PAGE) or page.items and full:
                 page.next = key + b"\0" if request.reverse else key
                 break
-            page.items.append(pb.Item(key=key, version=item.version, expires_at=item.expires_at) if request.keys_only else item)
+            page.items.append(item)
         return page
 
     def within(self, start, end):
         """The keys of a range, whose end may be absent."""
         return [key for key in self.items if key >= start and (not end.HasField("end") or key < end.end)]
 
-    def apply(self, request):
+    def apply(self, request, budget):
         self.check(request)
         for index, check in enumerate(request.checks):
             if not self.holds(check):
@@ -167,24 +171,23 @@ class Backend(rpc.BackendServicer):
         return item is not None and item.version == check.version
 
     def check(self, request):
-        """Refuses what may not be asked, before anything is done."""
-        if any(request.id):
-            raise Refused(pb.CODE_UNSUPPORTED, "write sets with an id")
+        """Refuses what may not be asked, before anything is done: first what is too large, then what is wrong."""
         if len(request.ops) + len(request.checks) > OPS:
             raise over("ops", OPS, len(request.ops) + len(request.checks))
         size = 0
         for part in [*request.checks, *request.ops]:
-            if isinstance(part, pb.Check) or part.kind != pb.OP_KIND_DELETE_RANGE:
+            check = isinstance(part, pb.Check)
+            if part.kind != (pb.CHECK_KIND_RANGE if check else pb.OP_KIND_DELETE_RANGE):
                 self.check_key(part.key)  # a bound may have any length
-            if len(part.value) > VALUE:
+            if len(part.value) > VALUE and not check:  # so may a value that is compared
                 raise over("value", VALUE, len(part.value))
             size += len(part.key) + len(part.value) + len(part.end)
         if size > WRITE_BYTES:
             raise over("write set bytes", WRITE_BYTES, size)
+        if len(request.id) not in (0, 16):
+            raise Refused(pb.CODE_INVALID_ARGUMENT, "an id has 16 bytes")
         for check in request.checks:
-            if check.kind == pb.CHECK_KIND_RANGE:
-                raise Refused(pb.CODE_UNSUPPORTED, "range checks")
-            if check.kind not in range(pb.CHECK_KIND_ABSENT, pb.CHECK_KIND_RANGE):
+            if check.kind not in range(pb.CHECK_KIND_ABSENT, pb.CHECK_KIND_RANGE + 1):
                 raise Refused(pb.CODE_INVALID_ARGUMENT, "there is no such check")
             if check.kind == pb.CHECK_KIND_VERSION and check.version == 0:
                 raise Refused(pb.CODE_INVALID_ARGUMENT, "a check of version 0")
@@ -193,6 +196,13 @@ class Backend(rpc.BackendServicer):
                 raise Refused(pb.CODE_INVALID_ARGUMENT, "there is no such op")
             if op.expires_at < 0:
                 raise Refused(pb.CODE_INVALID_ARGUMENT, "a negative expiry")
+            put, ranged = op.kind == pb.OP_KIND_PUT, op.kind == pb.OP_KIND_DELETE_RANGE
+            if op.HasField("end") and not ranged or not put and (op.value or op.expires_at):
+                raise Refused(pb.CODE_INVALID_ARGUMENT, "a field that the kind of the op does not use")
+        if any(request.id):
+            raise Refused(pb.CODE_UNSUPPORTED, "write sets with an id")
+        if any(check.kind == pb.CHECK_KIND_RANGE for check in request.checks):
+            raise Refused(pb.CODE_UNSUPPORTED, "range checks")
 
 
 def rpc_status(detail):

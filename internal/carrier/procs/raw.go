@@ -4,6 +4,7 @@ package procs
 
 import (
 	"context"
+	"errors"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/internal/abi/frames"
@@ -16,10 +17,11 @@ import (
 func (b *Backend) Raw(ctx context.Context, requests []byte) (answers []byte, err error) {
 	for len(requests) > 0 {
 		f, rest, err := abi.ReadFrame(requests, b.p.opts.MaxFrame)
-		if err != nil {
+		if err != nil && !errors.Is(err, storage.ErrUnsupported) { // flags are the plugin's to refuse
 			return nil, err
 		}
 		c := call{op: abi.Op(f.Kind), frame: frames.Begin(0, nil)}
+		_ = c.frame.Header.Decode(f.Header) // for gRPC, as far as it can be read
 		c.frame.Frame = append(c.frame.Frame[:0], requests[:len(requests)-len(rest)]...)
 		r, err := b.reach(ctx, nil)
 		if err != nil {
@@ -42,4 +44,12 @@ func (b *Backend) Raw(ctx context.Context, requests []byte) (answers []byte, err
 		requests = rest
 	}
 	return answers, nil
+}
+
+// Stated returns the limits of the plugin's own Info, which the host may have lowered.
+func (b *Backend) Stated() storage.Limits {
+	if r := b.run.Load(); r != nil {
+		return r.stated
+	}
+	return b.Info().Limits
 }

@@ -45,10 +45,11 @@ type run struct {
 	conn    *grpc.ClientConn
 	plane   plane
 	info    storage.Info
-	dir     string   // of its sockets, and its own where it was granted none
-	mark    *os.File // says that the folder has a host
-	wrong   string   // what is wrong although it serves, or empty
-	wire    wire     // of its gRPC connections
+	stated  storage.Limits // of the plugin's own Info
+	dir     string         // of its sockets, and its own where it was granted none
+	mark    *os.File       // says that the folder has a host
+	wrong   string         // what is wrong although it serves, or empty
+	wire    wire           // of its gRPC connections
 
 	over   chan struct{} // closed when it is of no use any more
 	ending sync.Once
@@ -199,7 +200,7 @@ func (r *run) open(ctx context.Context, with opening) error {
 	if err := answer.Info(&info.Info); err != nil {
 		return storage.Errorf(storage.Internal, "invalid answer to Open: %v", err)
 	}
-	r.info = info.Info
+	r.info, r.stated = info.Info, info.Info.Limits
 	r.info.Name, r.info.Version = strings.Clone(r.info.Name), strings.Clone(r.info.Version)
 	frame := r.p.opts.MaxFrame - frameReserve
 	r.info.Limits = r.info.Limits.Tighten(storage.Limits{Key: frame / 4, Value: frame / 2, WriteBytes: frame, GetKeys: abi.MaxElements, Ops: abi.MaxElements})

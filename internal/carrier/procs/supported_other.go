@@ -25,6 +25,9 @@ func (*Backend) Raw(context.Context, []byte) ([]byte, error) { return nil, suppo
 // Plane is none.
 func (*Backend) Plane() string { return "" }
 
+// Stated is none.
+func (*Backend) Stated() storage.Limits { return storage.Limits{} }
+
 // Kill has nothing to end.
 func (*Backend) Kill() {}
 

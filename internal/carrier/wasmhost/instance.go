@@ -24,12 +24,13 @@ import (
 // uses it holds its slot. After any error of a method it is broken, and only
 // close may be called.
 type instance struct {
-	m     *Module
-	guest api.Module
-	shim  api.Module // nil: the guest is trusted, and called directly
-	ctx   *callContext
-	dog   *watchdog // nil: trusted
-	info  storage.Info
+	m      *Module
+	guest  api.Module
+	shim   api.Module // nil: the guest is trusted, and called directly
+	ctx    *callContext
+	dog    *watchdog // nil: trusted
+	info   storage.Info
+	stated storage.Limits // of the guest's own Info
 
 	call, get, buffer, closing api.Function // get is nil where the guest has none
 	stack                      [2]uint64
@@ -83,6 +84,7 @@ func (m *Module) open(ctx context.Context, config []byte, now int64) (_ *instanc
 	}
 	in.info.Name = strings.Clone(in.info.Name)
 	in.info.Version = strings.Clone(in.info.Version)
+	in.stated = in.info.Limits
 	frame := m.message() - frameReserve
 	in.info.Limits = in.info.Limits.Tighten(storage.Limits{Key: frame / 4, Value: frame / 2, WriteBytes: frame, GetKeys: abi.MaxElements, Ops: abi.MaxElements})
 	in.combine = min(maxBytes, in.info.Limits.WriteBytes)

@@ -38,3 +38,16 @@ func (b *Backend) Raw(ctx context.Context, frames []byte) (answer []byte, err er
 	}
 	return copied(answer), nil
 }
+
+// Stated returns the limits of the guest's own Info, which the host may have lowered.
+func (b *Backend) Stated() storage.Limits {
+	s := b.slots[0]
+	if s.take(context.Background()) != nil {
+		return b.Info().Limits
+	}
+	defer s.release()
+	if s.in == nil {
+		return b.Info().Limits
+	}
+	return s.in.stated
+}

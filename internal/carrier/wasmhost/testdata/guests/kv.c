@@ -255,7 +255,8 @@ static u8 *scan(const frame *f, u8 *to, u8 *end) {
     bytes key = key_of(it);
     carried += key.n + (keys_only ? 0 : value_of(it).n);
     if (i && max_bytes && carried > max_bytes) break;
-    if (it->size + key.n + SMALL > (u32)(end - p)) { // the item, and where to go on
+    u32 size = keys_only ? key.n + 20 : it->size, next = more || i + 1 < n ? key.n + 8 : 0;
+    if (size + next + 11 > (u32)(end - p)) { // the item, where to go on, and the version
       if (!i) return 0;
       break;
     }
@@ -351,6 +352,7 @@ static u32 refusal(void) {
     part *o = &ops[i];
     if (o->kind < PUT || o->kind > DELETE_RANGE) return INVALID_ARGUMENT;
     if ((o->kind != DELETE_RANGE && o->has_end) || (o->kind != PUT && (o->value.n || o->number))) return INVALID_ARGUMENT;
+    if (o->number >> 63) return INVALID_ARGUMENT; // a time before 1970
     if (o->number) code = UNSUPPORTED; // an expiry
   }
   return code;

@@ -23,7 +23,7 @@ enum {
   PERMISSION_DENIED = 17, NO_SPACE = 18, TXN_DONE = 19, CANCELED = 20, UNAUTHENTICATED = 21,
   VERSION_GONE = 22, USE_CALL = 255,
 };
-enum { TAG_NOW = 1, TAG_BUDGET = 5 };
+enum { TAG_NOW = 1, TAG_DEADLINE = 2, TAG_BUDGET = 5 };
 
 // The compiler makes calls of these out of loops and assignments.
 void *memcpy(void *to, const void *from, unsigned long n) {
@@ -144,9 +144,12 @@ static int read_frame(const u8 *p, u32 n, frame *f) {
   const u8 *h = p + HEAD, *end = h + header;
   while (h < end) {
     if (end - h < 2 || end - h - 2 < h[1]) { f->bad = SERIALIZATION; break; }
-    if (h[0] == TAG_NOW || h[0] == TAG_BUDGET) {
-      if (h[1] != (h[0] == TAG_NOW ? 8 : 4)) { f->bad = INVALID_ARGUMENT; break; }
-      if (h[0] == TAG_NOW) f->now = (i64)load64(h + 2); else f->budget = load32(h + 2);
+    if (h[0] == TAG_NOW || h[0] == TAG_DEADLINE) {
+      if (h[1] != 8 || h[9] >> 7) { f->bad = INVALID_ARGUMENT; break; } // also a negative one
+      if (h[0] == TAG_NOW) f->now = (i64)load64(h + 2);
+    } else if (h[0] == TAG_BUDGET) {
+      if (h[1] != 4) { f->bad = INVALID_ARGUMENT; break; }
+      f->budget = load32(h + 2);
     }
     h += 2 + h[1];
   }
