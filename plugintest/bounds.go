@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"time"
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/storage"
@@ -22,30 +20,18 @@ func manyFrames(g *guest) error {
 		if i == n/2 {
 			message = []byte{0x0a, 0xff}
 		}
-		frames = append(frames, frame(uint32(i), abi.OpGet, message))
+		frames = append(frames, g.frame(uint32(i)<<24|uint32(i), abi.OpGet, message))
 	}
-	for next := 0; next < n; {
-		answer, err := g.b.Raw(g.ctx, slices.Concat(frames[next:]...))
-		if err != nil {
-			return err
-		}
-		if len(answer) == 0 {
-			return fmt.Errorf("no answer to %d requests", n-next)
-		}
-		for len(answer) > 0 {
-			f, rest, err := abi.ReadFrame(answer, 0)
-			switch code := storage.Code(f.Kind); {
-			case err != nil:
-				return fmt.Errorf("answer %d is no frame: %w", next, err)
-			case next >= n || f.ID != uint32(next):
-				return fmt.Errorf("answer %d has the id %d", next, f.ID)
-			case next == n/2 && code != storage.Serialization && code != storage.InvalidArgument && !(g.plain && code == storage.Internal):
-				return fmt.Errorf("a request that cannot be read is answered with %s, want %s", code, storage.Serialization)
-			case next != n/2 && g.filled && code != storage.OK:
-				return fmt.Errorf("request %d is answered with %s", next, code)
-			}
-			answer = rest
-			next++
+	replies, err := g.exchange(0, frames...)
+	if err != nil {
+		return err
+	}
+	for i, r := range replies {
+		switch {
+		case i == n/2 && r.code != storage.Serialization && r.code != storage.InvalidArgument && !(g.plain && r.code == storage.Internal):
+			return fmt.Errorf("a request that cannot be read is answered with %s, want %s", r.code.Name(), storage.Serialization.Name())
+		case i != n/2 && g.filled && r.code != storage.OK:
+			return fmt.Errorf("request %d is answered with %s", i, r.code.Name())
 		}
 	}
 	return nil
@@ -65,20 +51,12 @@ func smallBudget(g *guest) error {
 		abi.OpGet:     abi.AppendGet(nil, []byte("large")),
 		abi.OpGetMany: abi.AppendGetMany(nil, [][]byte{[]byte("large"), []byte("large")}),
 	} {
-		request := abi.BeginFrame(nil, 7, uint8(op), &abi.Header{Now: time.Now().UnixMilli(), Budget: budget})
-		request, err := abi.EndFrame(append(request, message...), 0)
+		replies, err := g.exchange(int(budget), g.within(7, int(budget), op, message))
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", op, err)
 		}
-		answer, err := g.b.Raw(g.ctx, request)
-		if err != nil {
-			return err
-		}
-		if len(answer) > int(budget) {
-			return fmt.Errorf("%s answers %d bytes to a budget of %d", op, len(answer), budget)
-		}
-		if f, _, err := abi.ReadFrame(answer, 0); err != nil || storage.Code(f.Kind) != storage.RangeLimit {
-			return fmt.Errorf("%s over its budget is answered with %s, %v, want %s", op, storage.Code(f.Kind).Name(), err, storage.RangeLimit.Name())
+		if code := replies[0].code; code != storage.RangeLimit {
+			return fmt.Errorf("%s over its budget of %d is answered with %s and %d bytes, want %s", op, budget, code.Name(), replies[0].size, storage.RangeLimit.Name())
 		}
 	}
 	return nil
@@ -114,8 +92,7 @@ func spaceUsedUp(g *guest) error {
 		size = min(size, limit)
 	}
 	value := make([]byte, size)
-	const most = 2 << 30
-	for i := 0; i*size < most; i++ {
+	for i := 0; int64(i*size) < g.room; i++ {
 		err := g.store.Set(g.ctx, fmt.Appendf(nil, "fill%09d", i), value)
 		switch {
 		case err == nil:
@@ -130,7 +107,7 @@ func spaceUsedUp(g *guest) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("%w: there is room for more than %d bytes", errNotApplicable, most)
+	return fmt.Errorf("%w: there is room for more than %d bytes", errNotApplicable, g.room)
 }
 
 // unknownConfig opens the plugin with a setting that it cannot have.

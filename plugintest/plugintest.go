@@ -120,7 +120,7 @@ func RunProcess(ctx context.Context, command []string, o Options) (_ *Report, er
 		}
 		return again(ctx, config)
 	}
-	return report, report.try(ctx, storagetest.Factory{Clock: clock,
+	return report, report.try(ctx, storagetest.Factory{Clock: clock, Reuse: true,
 		Reopen: func(ctx context.Context) (storage.Backend, error) { return again(ctx, o.Config) },
 		Crash: func(ctx context.Context) (storage.Backend, error) {
 			last.Kill()
@@ -145,6 +145,9 @@ func digest(o procs.Options) (sum string, size int, err error) {
 	return hex.EncodeToString(h.Sum(nil)), int(n), err
 }
 
+// mostFilled is how many bytes are written into a process, to see whether its space ends.
+const mostFilled = 256 << 20
+
 // try runs everything, and notes what comes of it. The factory is completed.
 func (r *Report) try(ctx context.Context, f storagetest.Factory, o Options, open opener) error {
 	b, err := open(ctx, o.Config)
@@ -157,17 +160,24 @@ func (r *Report) try(ctx context.Context, f storagetest.Factory, o Options, open
 		return fmt.Errorf("it cannot be closed: %w", err)
 	}
 	failed := false
-	each := func(one storagetest.Result) {
+	each := said(func(one storagetest.Result) {
 		r.Results = append(r.Results, one)
 		failed = failed || one.Outcome == storagetest.Failed
 		if o.Each != nil {
 			o.Each(one)
 		}
-	}
+	})
 	f.Only = func(category, check string) bool {
 		return !(o.FailFast && failed) && (o.Only == nil || o.Only(category, check))
 	}
-	hostile(ctx, open, o.Config, f.Only, each)
+	room := int64(mostFilled)
+	if !f.Reuse {
+		room = int64(2 * o.Memory)
+	}
+	t := &trial{open: open, config: o.Config, clock: f.Clock.Now, shared: f.Reuse, room: room}
+	if !t.hostile(ctx, f.Only, each) {
+		return nil // whatever else is asked has the same cause
+	}
 	if !o.FailFast && o.Only == nil {
 		f.Only = nil
 	}
