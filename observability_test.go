@@ -319,7 +319,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// matches tells whether one of the samples has every label that a selector asks
+// matches reports whether one of the samples has every label that a selector asks
 // for, with its value. A variable of the dashboard stands for any.
 func matches(have []map[string]string, selector string) bool {
 	return slices.ContainsFunc(have, func(labels map[string]string) bool {

@@ -82,7 +82,7 @@ const (
 	maxReason = 4096
 )
 
-// checkKid tells whether a kid can name a key: it is a part of a path wherever keys are
+// checkKid reports whether a kid can name a key: it is a part of a path wherever keys are
 // served.
 func checkKid(kid string) error {
 	switch {

@@ -117,7 +117,7 @@ func (a *write) run(ctx context.Context) (uint64, *storage.Error) {
 // became of one that may have been applied.
 const settling = 16
 
-// enough tells whether n attempts were enough.
+// enough reports whether n attempts were enough.
 func (a *write) enough(n int) bool {
 	if a.maybe == nil {
 		return n >= a.c.config.Attempts
@@ -200,7 +200,7 @@ func (a *write) anew() {
 // applyStream is how gRPC knows a call of one message and one answer.
 func applyStream() *grpc.StreamDesc { return &grpc.StreamDesc{StreamName: "Apply"} }
 
-// send sends the write over l and waits for the answer. It tells whether the
+// send sends the write over l and waits for the answer. It reports whether the
 // message was given away, after which nobody knows how far it came.
 // It reports in set that a clock was set since they were compared: the difference was
 // noted anew, and nothing was applied.

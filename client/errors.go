@@ -77,7 +77,7 @@ func plain(message string) string {
 	return strings.TrimSuffix(message, "; "+spent)
 }
 
-// unsent tells whether a call's error says that it was certainly not sent.
+// unsent reports whether a call's error says that it was certainly not sent.
 func unsent(err error) bool {
 	s, ok := status.FromError(err)
 	return ok && s.Code() == codes.Unavailable && strings.Contains(s.Message(), spent)

@@ -80,7 +80,7 @@ func (p *proxy) seed() uint64 {
 	return p.rnd.Uint64()
 }
 
-// track tells whether c may be used: it is closed with the proxy.
+// track reports whether c may be used: it is closed with the proxy.
 func (p *proxy) track(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

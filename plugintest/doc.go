@@ -1,4 +1,4 @@
-// Package plugintest tells whether a module, or an executable, is a plugin that a host can rely on:
+// Package plugintest reports whether a module, or an executable, is a plugin that a host can rely on:
 // the conformance kit of package storagetest, and input that no host would send.
 // It is what "plinth plugin test" runs.
 //

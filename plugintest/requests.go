@@ -133,7 +133,7 @@ func mutated(g *guest) error {
 	return nil
 }
 
-// reaches tells whether a mutated write set may touch key: one that cannot be
+// reaches reports whether a mutated write set may touch key: one that cannot be
 // read does nothing.
 func reaches(message, key []byte) bool {
 	var w storage.WriteSet

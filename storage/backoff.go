@@ -83,5 +83,5 @@ func RetryOnConflict[T any](ctx context.Context, b Backoff, try func(context.Con
 	}
 }
 
-// over tells whether no attempt may begin any more.
+// over reports whether no attempt may begin any more.
 func (b Backoff) over(start time.Time) bool { return b.Deadline > 0 && time.Since(start) >= b.Deadline }

@@ -232,7 +232,7 @@ func (w *BatchWriter) send(ctx context.Context) error {
 	return nil
 }
 
-// left tells whether a call failed only because its caller left, before anything
+// left reports whether a call failed only because its caller left, before anything
 // was done.
 func left(ctx context.Context, e *Error) bool {
 	return ctx.Err() != nil && !e.Unknown && (e.Code == Canceled || e.Code == Timeout)

@@ -107,7 +107,7 @@ func newCursor(info Info, start, end []byte, o RangeOptions) (cursor, error) {
 	return c, nil
 }
 
-// next answers the items of the next page, none beyond the limit, and moves on.
+// next returns the items of the next page, none beyond the limit, and moves on.
 func (c *cursor) next(ctx context.Context, b Backend) ([]Item, error) {
 	q := c.q
 	if c.left > 0 && (q.Limit == 0 || q.Limit > c.left) {

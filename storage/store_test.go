@@ -82,7 +82,7 @@ func keysOf(items []storage.Item) []string {
 	return keys
 }
 
-// stored answers GetMany of "a" and "b", of which there are many copies.
+// stored returns GetMany of "a" and "b", of which there are many copies.
 func stored(keys [][]byte) (items []storage.Item) {
 	for _, k := range keys {
 		if bytes.Equal(k, []byte("a")) || bytes.Equal(k, []byte("b")) {

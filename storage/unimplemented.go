@@ -27,7 +27,7 @@ func (UnimplementedBackend) Apply(context.Context, *WriteSet) (uint64, error) {
 	return 0, unimplemented("apply")
 }
 
-// Changes answers [ErrUnsupported].
+// Changes returns [ErrUnsupported].
 func (UnimplementedBackend) Changes(context.Context, ChangeQuery) (ChangePage, error) {
 	return ChangePage{}, unimplemented("changes")
 }

@@ -170,7 +170,7 @@ func (w *WriteSet) CheckSizes(l Limits) error {
 	return checkLimit("write set bytes", l.WriteBytes, total)
 }
 
-// supported tells whether caps are enough for w. The common case, one op and at
+// supported reports whether caps are enough for w. The common case, one op and at
 // most a check on its key, is decided without a look at any key.
 func (w *WriteSet) supported(caps Caps) error {
 	if w.ID != [16]byte{} && !caps.Has(CapIdempotent) {

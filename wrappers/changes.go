@@ -31,7 +31,7 @@ type Feed struct {
 // Feed returns what is known of the followers. Set its Behind before the hub is used.
 func (h *Hub) Feed() *Feed { return &h.feed }
 
-// changes answers q.
+// changes returns q.
 func (h *Hub) changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
 	h.feed.Followers.Add(1)
 	defer h.feed.Followers.Add(-1)

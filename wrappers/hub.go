@@ -239,7 +239,7 @@ func (h *Hub) apply(ctx context.Context, w *storage.WriteSet) (version uint64, e
 	return version, err
 }
 
-// Changes answers what the hub keeps, or what the backend does if it has changes itself.
+// Changes returns what the hub keeps, or what the backend does if it has changes itself.
 func (b *hubBackend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
 	defer b.hub().same()
 	return b.hub().changes(ctx, q)

@@ -132,7 +132,7 @@ func (cl *clearCmd) Run(ctx context.Context) error {
 	return cl.Target.with(ctx, func(s served) error { return s.clear(ctx, cl.Bounds) })
 }
 
-// isTerminal tells whether people look at w.
+// isTerminal reports whether people look at w.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -119,7 +119,7 @@ func (s *service) create(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// showStats answers how often each operation was called, and how long 99 % of
+// showStats returns how often each operation was called, and how long 99 % of
 // these calls took at most.
 func (s *service) showStats(w http.ResponseWriter, r *http.Request) {
 	now, err := s.stats.Snapshot(r.Context())

@@ -56,7 +56,7 @@ func (d *dictionary) GetMany(_ context.Context, keys [][]byte) ([]storage.Item, 
 	return items, nil
 }
 
-// Scan answers pages of at most 100 words.
+// Scan returns pages of at most 100 words.
 func (d *dictionary) Scan(_ context.Context, q storage.Query) (page storage.Page, err error) {
 	if err := q.Validate(); err != nil {
 		return page, err

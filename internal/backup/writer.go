@@ -24,7 +24,7 @@ const (
 	MaxValue = 128 << 20
 )
 
-// window bounds what a reader keeps of what it has decompressed.
+// window is how many decompressed bytes a reader keeps.
 const window = 4 << 20
 
 // Writer writes a file. It is not safe for concurrent use.
@@ -40,7 +40,7 @@ type Writer struct {
 }
 
 // Create begins the file name. Until Commit, which replaces a file of that name, there is only
-// a temporary one beside it. The caller ends it with Commit or Abort.
+// a temporary one next to it. The caller ends it with Commit or Abort.
 func Create(name string) (*Writer, error) {
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", name)
@@ -63,7 +63,7 @@ func Create(name string) (*Writer, error) {
 	return w, nil
 }
 
-// byteCount counts what is written.
+// byteCount counts written bytes.
 type byteCount uint64
 
 func (c *byteCount) Write(p []byte) (int, error) {
@@ -99,7 +99,7 @@ func (w *Writer) Add(it storage.Item) error {
 	return nil
 }
 
-// Header is what was written so far.
+// Header returns the header of the items written so far.
 func (w *Writer) Header() Header { return w.header }
 
 // Commit completes the file, and gives it its name once all of it is on the disk. If it fails,

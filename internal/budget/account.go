@@ -21,7 +21,7 @@ type Account struct {
 	at      *list.Element // in the budget's arriving
 	since   time.Time     // it begins to arrive; without the time that it waited for room
 	moved   time.Time     // some of it arrived last
-	waits   *waiter       // for room; nil: it does not
+	waits   *waiter       // for room, or nil
 	leaving bool          // it is an answer on its way out
 	slow    bool
 	abandon func()

@@ -20,8 +20,8 @@ const (
 	maxWaiting = 4096
 )
 
-// While somebody waits for room, requests of which nothing arrives for grace, or less
-// than rate on the whole, are given up: what they hold is nobody else's.
+// While requests wait for room, uploads that stall for grace, or that arrive more slowly than
+// rate on the whole, are given up: they hold memory that others wait for.
 const (
 	grace = time.Second
 	rate  = 256 << 10 // bytes per second
@@ -34,11 +34,11 @@ type Budget struct {
 	mu        sync.Mutex
 	used      int64
 	clients   map[any]*client
-	queue     list.List // of *waiter, whose share is taken already
+	queue     list.List // of *waiter, whose share is reserved already
 	waiting   int       // those whose share is not included
 	arriving  list.List // of *Account
-	pressing  bool      // somebody looks at arriving soon
-	stuck     bool      // nobody has got room since then
+	pressing  bool      // a look at arriving is due
+	stuck     bool      // no waiter has got room since then
 	refused   int64
 	abandoned int64
 }
@@ -59,7 +59,7 @@ type waiter struct {
 	gone   bool // it is not to wait any more
 }
 
-// New returns a budget of max bytes; 0: Default.
+// New returns a budget of max bytes; if zero, of Default.
 func New(max int64) *Budget {
 	if max <= 0 {
 		max = Default
@@ -67,7 +67,7 @@ func New(max int64) *Budget {
 	return &Budget{max: max, share: max / shares, clients: map[any]*client{}}
 }
 
-// Share returns the maximum for one client, in bytes; 0: no limit. One request and its
+// Share returns the maximum for one client, in bytes; zero means no limit. One request and its
 // answer must fit into it.
 func (b *Budget) Share() int64 {
 	if b == nil {
@@ -172,7 +172,7 @@ func (b *Budget) take(ctx context.Context, a *Account, n int64) error {
 	return b.refuse(n)
 }
 
-// fits takes n bytes if there is room and nobody waits for it. The lock is held.
+// fits reserves n bytes if there is room and no request waits for it. The lock is held.
 func (b *Budget) fits(c *client, n int64) bool {
 	if c.queue.Len() > 0 || c.used+n > b.share || b.queue.Len() > 0 || b.used+n > b.max {
 		return false
@@ -191,7 +191,7 @@ func (b *Budget) refuse(n int64) error {
 		Limit: storage.Limit{Kind: "server.limits.memory", Max: b.max, Actual: used + n}}
 }
 
-// drop takes out one who waits no longer. The lock is held.
+// drop removes a waiter. The lock is held.
 func (b *Budget) drop(w *waiter) {
 	b.waiting--
 	w.in.Remove(w.at)
@@ -234,8 +234,8 @@ func (b *Budget) advance(c *client) {
 	}
 }
 
-// press has requests given up that arrive too slowly, now and for as long as somebody
-// waits. The lock is held.
+// press gives up requests that arrive too slowly, now and as long as others wait. The lock
+// is held.
 func (b *Budget) press() {
 	if b.pressing {
 		return
@@ -284,8 +284,7 @@ func (b *Budget) unstick(arriving []*Account) {
 	}
 }
 
-// giveUp has whoever reads the request of a stop, or whoever waits for room for it. The
-// lock is held.
+// giveUp stops the reading of the request of a, or its wait for room. The lock is held.
 func (b *Budget) giveUp(a *Account) {
 	b.arriving.Remove(a.at)
 	a.at, a.slow = nil, true

@@ -2,8 +2,8 @@
 // together, on all listeners of a host: one number of bytes, of which each client
 // has a share at most.
 //
-// What belongs here counts and waits. What costs how much, its callers say: what has
-// arrived of a request, what an answer takes until it is sent. A wait is bounded in
-// time, and so are those who wait in number; whoever came first goes first, but for
-// those that have used up the share of their client, who hold up nobody else.
+// This package counts and waits. Its callers know the costs: the bytes of a request that
+// have arrived, the size of an answer until it is sent. A wait is bounded in time, and
+// the waiters are bounded in number. The first to come goes first; a client that has
+// used up its share waits without holding up others.
 package budget

@@ -11,8 +11,8 @@ func ItemBytes(it *storage.Item) int64 { return int64(len(it.Key)+len(it.Value))
 
 const itemBytes = 128
 
-// Answer is an error of Take about an answer: what is too large for a client's share is
-// a RangeLimit then, for it can be asked for in parts.
+// Answer returns an error of Take as one about an answer: an answer that exceeds a client's
+// share is a RangeLimit, because the client can ask for parts of it.
 func Answer(err error) error {
 	if e := storage.AsError(err); e != nil && e.Code == storage.SizeLimit {
 		return storage.LimitError(storage.RangeLimit, e.Limit.Kind, e.Limit.Max, e.Limit.Actual)
@@ -20,10 +20,10 @@ func Answer(err error) error {
 	return err
 }
 
-// Fetch has items read, at most so many, with room for as much as they may take, which
-// g guesses. What turns out larger than was guessed is dropped, and read again once
-// there is room: an answer counts before it is there, or is gone at once. In the end
-// the account holds what was read, beside what it held before.
+// Fetch calls read, for at most so many items, with room for the size that g guesses. If
+// the answer turns out larger, it is dropped, and read again when there is room: an answer
+// is counted before it exists, or discarded at once. In the end the account holds the size
+// of the answer in addition to what it held before.
 func Fetch(ctx context.Context, a *Account, g *Guess, items int, read func() (n int64, err error), drop func()) error {
 	items = max(items, 1)
 	room := int64(items) * g.Item()
@@ -38,9 +38,9 @@ func Fetch(ctx context.Context, a *Account, g *Guess, items int, read func() (n 
 	}, drop)
 }
 
-// Page is how much a page may take that is asked for with so many bytes and is in memory in
-// so many copies: it may hold one item that is larger, whose size g guesses. It is at most
-// half of a client's share, or what was asked for.
+// Page returns the memory to reserve for a page of so many bytes that is held in so many
+// copies. A page may contain one item that is larger, whose size g guesses. The result is at
+// most half of a client's share, or the size that was asked for.
 func Page(a *Account, g *Guess, bytes, copies int64) int64 {
 	item := g.Item()
 	if a != nil {

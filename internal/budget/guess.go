@@ -2,10 +2,10 @@ package budget
 
 import "sync/atomic"
 
-// Guess is how large an item of a store may be, from those that were seen of late:
-// so much is taken before an item is read, for its size is known only then. It is
-// safe for concurrent use; the zero Guess is ready, and nil, of a store that is gone, learns
-// nothing.
+// Guess estimates the size of a store's items from recent ones. That much memory is reserved
+// before an item is read, because its size is known only afterwards. It is safe for
+// concurrent use. The zero Guess is ready to use; a nil one, of a store that is gone, ignores
+// what it is told.
 type Guess struct {
 	now           atomic.Int64 // 0: least
 	largest, seen atomic.Int64 // since now was made smaller last
@@ -24,7 +24,7 @@ func (g *Guess) Item() int64 {
 	return max(g.now.Load(), leastGuess)
 }
 
-// Saw tells of an item of n bytes.
+// Saw records an item of n bytes.
 func (g *Guess) Saw(n int64) {
 	if g == nil {
 		return

@@ -23,7 +23,7 @@ import (
 type Host struct {
 	Cache *cache.Backend
 	Hub   *wrappers.Hub
-	// What comes of calls for changes: they take longer, or fail.
+	// How calls for changes are disturbed: they take longer, or fail.
 	late    atomic.Int64 // nanoseconds
 	refused atomic.Bool
 }
@@ -158,7 +158,7 @@ func read(ctx context.Context, t *testing.T, b storage.Backend) {
 	}
 }
 
-// Delays returns how long what is written through b stays unseen by a cache over a, sorted.
+// Delays returns how long writes through b stay unseen by a cache over a, sorted.
 func Delays(t *testing.T, a, b storage.Backend, writes int) []time.Duration {
 	t.Helper()
 	h := NewHost(t, a, time.Second)

@@ -8,15 +8,15 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// askEach is how often the watch is asked for progress by who waits for what there was when its
-// call began.
+// askEach is how often a call asks the watch for progress, until the changes from before the
+// call have arrived.
 const askEach = 50 * time.Millisecond
 
-// Changes answers a page of q, which is valid. Current is the version that the store was at
+// Changes returns a page of q, which is valid. Current is the version that the store was at
 // after the call began. See [storage.Backend].
 func (t *Tail) Changes(ctx context.Context, q storage.ChangeQuery, current uint64) (storage.ChangePage, error) {
 	t.follow(current)
-	if q.FromNow { // whoever asks is about to follow
+	if q.FromNow { // the caller is about to follow
 		return storage.ChangePage{Next: current}, nil
 	}
 	if err := q.CheckAfter(0, current); err != nil {
@@ -30,7 +30,7 @@ func (t *Tail) Changes(ctx context.Context, q storage.ChangeQuery, current uint6
 	if err != nil {
 		return storage.ChangePage{}, err
 	}
-	for i := range page.Changes { // what the tail has is everybody's
+	for i := range page.Changes { // the tail's changes are shared
 		c := &page.Changes[i]
 		c.Key, c.End, c.Value = bytes.Clone(c.Key), bytes.Clone(c.End), bytes.Clone(c.Value)
 	}
@@ -60,7 +60,7 @@ func (t *Tail) wait(ctx context.Context, q storage.ChangeQuery, current uint64) 
 			continue
 		}
 		until := end
-		if published < current { // what was there when the call began is to be in the answer
+		if published < current { // the answer must contain what existed when the call began
 			t.c.Ask()
 			until = time.Now().Add(askEach)
 			if time.Now().After(patience) {

@@ -21,8 +21,8 @@ type Config struct {
 	Watch func(ctx context.Context, after uint64) error
 	// Ask has the watch tell soon how far it has come.
 	Ask func()
-	// Older answers a page of what changed before the tail began: all up to current, or as much
-	// as fits.
+	// Older returns a page of the changes before the tail began: all up to current, or as many
+	// as fit.
 	Older func(ctx context.Context, q storage.ChangeQuery, current uint64) (storage.ChangePage, error)
 }
 
@@ -35,11 +35,11 @@ func (g Gone) Error() string { return fmt.Sprintf("changes are kept from version
 // New returns a tail, which begins when it is asked.
 func New(c Config) *Tail { return &Tail{c: c} }
 
-// What a tail keeps at most, and for how long it goes on when nobody follows.
+// The most that a tail keeps, and how long it goes on without followers.
 const (
 	mostChanges   = 1 << 16
 	mostBytes     = 16 << 20
-	changeExtra   = 144 // bytes of a change beside its keys and value
+	changeExtra   = 144 // bytes of a change in addition to its keys and value
 	unusedFor     = 5 * time.Minute
 	rewatchAfter  = 100 * time.Millisecond // a watch that ended
 	mostFollowers = 4096                   // calls that wait at once
@@ -87,7 +87,7 @@ func (t *Tail) anew(version uint64) {
 	t.tell()
 }
 
-// tell wakes who waits. The lock is held.
+// tell wakes the waiters. The lock is held.
 func (t *Tail) tell() {
 	if t.changed != nil {
 		close(t.changed)
@@ -95,7 +95,7 @@ func (t *Tail) tell() {
 	t.changed = make(chan struct{})
 }
 
-// run watches until nobody has followed for long, or the store is closed.
+// run watches until there have been no followers for long, or the store is closed.
 func (t *Tail) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -125,7 +125,7 @@ func (t *Tail) run(ctx context.Context) {
 	t.tell()
 }
 
-// idles ends the tail when nobody has followed for long.
+// idles ends the tail when there have been no followers for long.
 func (t *Tail) idles(ctx context.Context, end func()) {
 	ticker := time.NewTicker(unusedFor / 10)
 	defer ticker.Stop()
@@ -206,7 +206,7 @@ func (t *Tail) search(after uint64) int {
 	return low
 }
 
-// enter counts one who waits, of a bounded number; leave is to be called if it is nil.
+// enter counts a waiter; their number is bounded. If it returns nil, call leave afterwards.
 func (t *Tail) enter() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -50,7 +50,7 @@ type Step struct {
 	By time.Duration // negative: the source was set back
 }
 
-// One for the process: what was given no clock must agree all the same.
+// One for the process: parts without a clock of their own must agree as well.
 var system = fromTime(time.Now)
 
 // System returns the clock of this process, which follows time.Now.

@@ -49,7 +49,7 @@ type certificates struct {
 	looked time.Time
 }
 
-// stamp tells whether a file is another one, or has other content.
+// stamp reports whether a file is another one, or has other content.
 type stamp struct {
 	info os.FileInfo // nil: there is none
 	size int64

@@ -1,9 +1,9 @@
-// Package door is what every listener of a host has in common: where it listens,
-// who may come in, and which addresses are refused because others could reach
+// Package door has what every listener of a host has in common: where it listens,
+// which callers it admits, and which addresses it refuses because others could reach
 // them unasked or overhear them.
 //
-// What belongs here holds for every protocol. What a protocol does with those who
-// are in is its server's.
+// What belongs here holds for every protocol. What a protocol does with admitted callers
+// belongs to its server.
 package door
 
 import (

@@ -12,13 +12,13 @@ import (
 // Guard slows callers with wrong tokens, and logs them. The right token is never delayed.
 // It is safe for concurrent use, and the zero Guard is ready.
 type Guard struct {
-	Log *slog.Logger // nil: nobody is told
+	Log *slog.Logger // optional
 
 	failures atomic.Int64
 	waiting  atomic.Int64
 	mu       sync.Mutex
 	clients  map[string]*tries
-	logged   time.Time // when the log was told last
+	logged   time.Time // when the log was last written to
 	untold   int       // since then
 }
 
@@ -28,16 +28,16 @@ type tries struct {
 	last time.Time
 }
 
-// The first wrong tokens of an address cost nothing, for people make mistakes; then each
-// costs twice as much as the one before, up to longestPause. Who has not tried for
-// forgiven begins anew.
+// The first wrong tokens of an address cost nothing, because people make mistakes; then each
+// costs twice as much as the one before, up to longestPause. An address that has not tried
+// for the time of forgiven begins anew.
 const (
 	freeTries    = 3
 	firstPause   = 50 * time.Millisecond
 	longestPause = 2 * time.Second
 	forgiven     = 5 * time.Minute
 	mostClients  = 4096 // that are remembered; those beyond share one record
-	mostWaiting  = 256  // who wait at once; beyond that nobody does
+	mostWaiting  = 256  // at once; callers beyond it are answered without a wait
 	logEvery     = 10 * time.Second
 )
 
@@ -67,7 +67,7 @@ func (g *Guard) Failed(ctx context.Context, address string) {
 	}
 }
 
-// note counts a try, and has the log told where it is time.
+// note counts a try, and logs it if a record is due.
 func (g *Guard) note(address string, now time.Time) (pause time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

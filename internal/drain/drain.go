@@ -1,5 +1,5 @@
-// Package drain is a gate for calls: it counts those that are under way, takes no more
-// once it is shut, and tells when the last has ended.
+// Package drain is a gate for calls: it counts calls in flight, admits no more once it is
+// shut, and reports when the last has ended.
 package drain
 
 import (

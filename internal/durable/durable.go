@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Millis is an expiry in ms since 1970, at least 1; 0: never.
+// Millis returns an expiry in ms since 1970, at least 1, or 0 for none.
 func Millis(at time.Time) int64 {
 	if at.IsZero() {
 		return 0

@@ -1,8 +1,7 @@
 // Package etcdtest runs a real etcd for tests and benchmarks, on loopback ports and in a
 // folder of its own.
 //
-// What belongs here is building, starting and ending a server. What is asked of it is its
-// callers'.
+// This package builds, starts and ends a server. Its callers know what to ask it.
 package etcdtest
 
 import (

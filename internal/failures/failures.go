@@ -1,8 +1,7 @@
 // Package failures logs requests that fail or are refused, at a bounded rate: a client
 // decides how many there are, and a log that is full of them hides everything else.
 //
-// It knows levels and rates. Which protocol a request came by, and what is answered, is the
-// server's.
+// It knows levels and rates. The server knows the protocol of a request, and its answer.
 package failures
 
 import (

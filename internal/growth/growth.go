@@ -9,7 +9,7 @@ import (
 // Work is a piece of work of a size that callers choose.
 type Work struct {
 	Name string
-	// Prepare makes what the work of size n needs. What it answers is measured.
+	// Prepare makes what the work of size n needs. The function that it returns is measured.
 	Prepare func(n int) (work func())
 }
 
@@ -40,8 +40,8 @@ func Measure(w Work, rounds int) (took Times) {
 	return took
 }
 
-// Excess is by how much the time grew faster than n·log n: 1 is just so. What grows
-// with the square of n comes to 11.
+// Excess returns by which factor the time grew faster than n·log n. Work that grows with
+// the square of n has about 11.
 func (t Times) Excess() (most float64) {
 	at := func(n int) float64 { return float64(n) * math.Log(float64(n)) }
 	for i, n := range sizes {

@@ -1,5 +1,5 @@
 // Package health asks several stores at once how they are.
 //
-// What belongs here is the gathering alone: who asks, what that means and how it is shown
-// is a server's or a host's business.
+// This package only collects. What the results mean, and how they are shown, is the business
+// of a server or host.
 package health

@@ -32,7 +32,7 @@ func (c *Counts) change(key []byte, by int) {
 	}
 }
 
-// reweigh adds to the weight of a key, which is there.
+// reweigh adds to the weight of a key, which must exist.
 func (n *node[V]) reweigh(key []byte, by int) {
 	for {
 		n.sum += by

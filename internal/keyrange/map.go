@@ -8,8 +8,8 @@ type Map[V any] struct {
 	size int
 }
 
-// node is one of a treap, whose shape follows from priorities that nobody can
-// choose: its depth is about twice the logarithm, whatever is stored in which order.
+// node is a node of a treap, whose shape follows from random priorities: its depth is
+// about twice the logarithm, whatever is stored in which order.
 type node[V any] struct {
 	key         string
 	value       V

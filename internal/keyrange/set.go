@@ -11,7 +11,7 @@ type end struct {
 	open bool
 }
 
-// before tells whether e lies before other.
+// before reports whether e lies before other.
 func (e end) before(other end) bool {
 	return !e.open && (other.open || e.key < other.key)
 }

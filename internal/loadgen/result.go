@@ -12,7 +12,7 @@ import (
 
 // Second is what ended in one second of a run.
 type Second struct {
-	At     int   `json:"at"` // seconds since what is counted began
+	At     int   `json:"at"` // seconds since the measurement began
 	Count  int64 `json:"count"`
 	Errors int64 `json:"errors"`
 	P50    int64 `json:"p50_ns"`
@@ -20,7 +20,7 @@ type Second struct {
 	Max    int64 `json:"max_ns"`
 }
 
-// Result is what was measured.
+// Result has the figures of a run.
 type Result struct {
 	Format  int           `json:"format"` // 1
 	Options Options       `json:"options"`
@@ -31,7 +31,7 @@ type Result struct {
 	Seconds []Second      `json:"seconds"` // the whole ones
 }
 
-// OpResult is what was measured of one kind of operation.
+// OpResult has the figures of one kind of operation.
 type OpResult struct {
 	Op     Op               `json:"op"`
 	Count  int64            `json:"count"`
@@ -50,7 +50,7 @@ var percentiles = []float64{50, 90, 95, 99, 99.9, 99.99}
 // format is that of results.
 const format = 1
 
-// result is what was measured in a time.
+// result returns the figures of a run that took so long.
 func (r *run) result(took time.Duration) *Result {
 	r.line.advance(int(took / time.Second))
 	res := &Result{Format: format, Options: r.o, Took: took, Seconds: r.line.done}

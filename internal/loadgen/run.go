@@ -14,25 +14,25 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Target is what is asked. Each caller has one of its own.
+// Target is a connection to the store under load. Each caller has one of its own.
 type Target interface {
 	Get(ctx context.Context, key []byte) error
 	Put(ctx context.Context, key, value []byte) error
 	// Scan reads up to n items from a key on.
 	Scan(ctx context.Context, start []byte, n int) error
-	// Modify reads a key and puts a value in its place. A Conflict is that somebody wrote
-	// meanwhile.
+	// Modify reads a key and replaces its value. It returns a Conflict if the key was
+	// written meanwhile.
 	Modify(ctx context.Context, key, value []byte) error
 }
 
-// Options are what is done, how often and for how long.
+// Options configure a run.
 type Options struct {
 	Workload
 	Prefix   string        `json:"prefix"`     // what all keys begin with
 	Records  uint64        `json:"records"`    // that are there when it begins
 	KeySize  int           `json:"key_size"`   // bytes of a key, with the prefix
 	Value    int           `json:"value_size"` // bytes of a value
-	Rate     float64       `json:"rate"`       // operations per second of all callers; 0: as many as there can be
+	Rate     float64       `json:"rate"`       // operations per second of all callers; 0 for no limit
 	Callers  int           `json:"callers"`
 	Warmup   time.Duration `json:"warmup_ns"` // before anything is counted
 	Duration time.Duration `json:"duration_ns"`
@@ -46,7 +46,7 @@ const (
 	minNumber  = 16 // characters of a key that tell it apart
 )
 
-// Validate tells whether the options make sense.
+// Validate returns what is wrong with the options.
 func (o *Options) Validate() error {
 	switch {
 	case len(o.Mix) == 0:
@@ -92,14 +92,14 @@ func histogram() *hdrhistogram.Histogram { return hdrhistogram.New(lowest, highe
 type run struct {
 	o        Options
 	zipf     *zipf
-	begun    time.Time // when what is counted begins
+	begun    time.Time // when the measurement begins
 	inserted atomic.Uint64
 	ops      map[Op]*measured
 	line     timeline
 }
 
-// Run does it, and calls at with each second that is over. The end of ctx ends the run early,
-// with what was measured until then.
+// Run generates the load, and calls at after each second. The end of ctx ends the run early;
+// the result then covers the time until then.
 func Run(ctx context.Context, o Options, targets []Target, at func(Second)) (*Result, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -207,7 +207,7 @@ type caller struct {
 	r      *rand.Rand
 	choose *chooser
 	value  []byte
-	every  time.Duration // between two that are due; 0: as fast as it goes
+	every  time.Duration // between two operations that are due; 0 for no pause
 	first  time.Duration
 }
 

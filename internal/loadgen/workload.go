@@ -16,10 +16,10 @@ type Op string
 // The operations, as YCSB has them.
 const (
 	Read   Op = "read"
-	Update Op = "update" // a new value for a key that is there
+	Update Op = "update" // a new value for an existing key
 	Insert Op = "insert" // a key that was not there
 	Scan   Op = "scan"   // 1 to 100 items from a key on
-	Modify Op = "modify" // a read, and a write if nobody wrote meanwhile
+	Modify Op = "modify" // a read, and a write unless the key was written meanwhile
 )
 
 // ops are all, in the order of reports.
@@ -35,7 +35,7 @@ const (
 	Latest  Distribution = "latest"  // those that were inserted last, most
 )
 
-// Workload is what is done.
+// Workload is a mix of operations and a choice of keys.
 type Workload struct {
 	Mix          map[Op]int   `json:"mix"` // the share of each operation; any sum
 	Distribution Distribution `json:"distribution"`

@@ -27,7 +27,7 @@ func programs() (string, error) {
 	return fetched()
 }
 
-// complete reports whether a folder has what is needed.
+// complete reports whether a folder has all programs.
 func complete(dir string) bool {
 	for _, name := range []string{"initdb", "postgres"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {

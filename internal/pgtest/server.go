@@ -193,7 +193,7 @@ func (s *Server) Standby() (*Server, error) {
 	return other, nil
 }
 
-// freePort is one on which nobody listens.
+// freePort returns a port without a listener.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -228,8 +228,8 @@ func (s *Server) Gone(ctx context.Context, name string) error {
 		end loop; end $$`, name))
 }
 
-// Empty makes an empty store of the one in a table, if there is one: that takes a tenth of what
-// creating another takes.
+// Empty empties the store in a table, if there is one. That takes a tenth of the time of
+// creating another.
 func (s *Server) Empty(ctx context.Context, table string) error {
 	err := s.Exec(ctx, fmt.Sprintf(`do $$ begin
 		if to_regclass('%[1]s') is not null then

@@ -1,5 +1,5 @@
-// Package private tells whether a folder is this user's alone: whether nobody else can put
-// something into it, or another folder in its place.
+// Package private reports whether a folder is this user's alone: whether other users can
+// neither write to it nor replace it.
 package private
 
 import (
@@ -9,9 +9,9 @@ import (
 	"runtime"
 )
 
-// Dir refuses a folder that others can write to, or could put another in the place of: no
-// folder above it may be theirs to write, but for those like /tmp, where each can rename
-// only what is their own.
+// Dir refuses a folder that other users can write to or replace: they must not be able to
+// write to any folder above it, except folders like /tmp, where users can rename only their
+// own files.
 func Dir(dir string) error {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err == nil {

@@ -43,7 +43,7 @@ func Ignored[C any](base C, others map[string]any, build func(C) any) []string {
 	return ignored
 }
 
-// lines are those of what was built, by their paths.
+// lines returns the lines of what was built, by their paths.
 func lines(built any) map[string]string {
 	all := map[string]string{}
 	for line := range strings.Lines(Print(built)) {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Print returns all that a value holds as text, one scalar a line, unexported fields too,
-// without what has no value of its own: functions and addresses. A [reflect.Value] is
-// what it stands for.
+// Print returns the content of a value as text, one scalar a line, including unexported
+// fields and without functions and addresses. A [reflect.Value] is printed as the value that
+// it holds.
 func Print(v any) string {
 	p := &printer{seen: map[visit]bool{}}
 	value, ok := v.(reflect.Value)

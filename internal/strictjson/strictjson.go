@@ -28,7 +28,7 @@ type Node any
 
 // Object is a JSON object whose names are all different.
 type Object struct {
-	Path   string // of the object; empty: the outermost
+	Path   string // of the object; empty for the outermost
 	Fields map[string]Node
 	names  []string // in order
 }
@@ -187,8 +187,8 @@ func (o *Object) List(name string) ([]*Object, error) {
 	return objects, nil
 }
 
-// Bytes are those of a string, or of the field of that name with 64 behind it; nil: neither is
-// there.
+// Bytes returns the bytes of a string, or of the base64 field with 64 appended to its name, or
+// nil if both are absent.
 func (o *Object) Bytes(name string) ([]byte, error) {
 	switch text, encoded := o.Has(name), o.Has(name+"64"); {
 	case text && encoded:
@@ -230,7 +230,7 @@ func Decode64(s string) ([]byte, error) {
 	return b[:n], err
 }
 
-// bad is the error of what is not as it has to be.
+// bad returns an error about invalid JSON.
 func bad(format string, args ...any) error {
 	return storage.Errorf(storage.InvalidArgument, format, args...)
 }

@@ -16,7 +16,7 @@ import (
 // the writer below stays, and is that of End.
 type Writer struct {
 	to    io.Writer
-	buf   []byte // what was not written yet
+	buf   []byte // not written yet
 	begun bool
 	err   error
 }
@@ -67,7 +67,7 @@ func (w *Writer) text(value []byte) {
 func appendText(b, text []byte) []byte {
 	at := len(b) - 1
 	last := b[at]
-	b, _ = jsontext.AppendQuote(b[:at], text) // fails on what is no text
+	b, _ = jsontext.AppendQuote(b[:at], text) // fails on invalid UTF-8
 	b[at] = last
 	return b[:len(b)-1]
 }
@@ -98,7 +98,7 @@ func (w *Writer) End() error {
 	return w.err
 }
 
-// open appends what comes before the text of a field.
+// open appends the part of a field before its text.
 func (w *Writer) open(name, suffix string) {
 	begin := byte(',')
 	if !w.begun {

@@ -55,7 +55,7 @@ type Life struct {
 	losses  []time.Time // within the window
 	row     int         // of losses and failed starts, since it was steady
 	starts  int         // that failed, since it served
-	refusal string      // what callers are told while calls are not taken
+	refusal string      // the error of calls while none are accepted
 	unsaid  []change    // what the log has not heard of
 	changed chan struct{}
 }
@@ -79,8 +79,8 @@ type change struct {
 	reason   string
 }
 
-// unlock releases the lock, and tells the log what has changed meanwhile: nothing is
-// locked then, whatever a log does.
+// unlock releases the lock, and logs what has changed meanwhile: no lock is held while the
+// log is written to.
 func (l *Life) unlock() {
 	unsaid := l.unsaid
 	l.unsaid = nil
@@ -91,7 +91,7 @@ func (l *Life) unlock() {
 }
 
 func (l *Life) say(c change) {
-	level := slog.LevelDebug // of what is as it should be
+	level := slog.LevelDebug // of normal changes
 	switch {
 	case c.to == Failed:
 		level = slog.LevelError

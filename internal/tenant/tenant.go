@@ -12,7 +12,7 @@ type Config struct {
 	Until  string `yaml:"until"`  // text that ends the tenant; by default the rest of the key is the tenant
 }
 
-// Set tells whether any key has a tenant.
+// Set reports whether any key has a tenant.
 func (c Config) Set() bool { return c != Config{} }
 
 // Of is the tenant of key: what stands between the prefix and the first Until
@@ -49,7 +49,7 @@ func (c Config) OfRange(start, end []byte) (tenant []byte, ok bool) {
 	return nil, false
 }
 
-// isPrefixEnd tells whether end is the first key after all that begin with own.
+// isPrefixEnd reports whether end is the first key after all that begin with own.
 func isPrefixEnd(end, own []byte) bool {
 	for n := len(own); n > 0; n-- {
 		if own[n-1] != 0xff {

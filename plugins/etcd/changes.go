@@ -14,7 +14,7 @@ import (
 // askEach is how often a member that has not sent everything yet is asked for progress.
 const askEach = 50 * time.Millisecond
 
-// Changes answers a page of what changed: see [storage.Backend]. Versions are the cluster's
+// Changes returns a page of what changed: see [storage.Backend]. Versions are the cluster's
 // revisions. What is recent comes from a watch that all followers share, what is older from
 // one of the call's own, as far back as the cluster was not compacted.
 func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Get answers the live item at key: see [storage.Backend].
+// Get returns the live item at key: see [storage.Backend].
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if err := b.enter(ctx); err != nil {
 		return storage.Item{}, err
@@ -48,7 +48,7 @@ func item(kv *mvccpb.KeyValue, now int64) (it storage.Item, live bool, err error
 // mostAnswer is the most bytes of keys and values that a GetMany answers.
 const mostAnswer = 64 << 20
 
-// GetMany answers the live items among keys, all of one revision.
+// GetMany returns the live items among keys, all of one revision.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	if err := b.info.Limits.CheckGetKeys(len(keys)); err != nil {
 		return nil, err

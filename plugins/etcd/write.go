@@ -173,7 +173,7 @@ func (p *proposal) recover(f *fault) error {
 		return p.ends(f)
 	case rpctypes.Error(f.err) == rpctypes.ErrLeaseNotFound:
 		p.b.leases.forget()
-		if p.doubt != nil { // what tells whether that was done may be gone with the lease
+		if p.doubt != nil { // what reports whether that was done may be gone with the lease
 			return p.ends(f)
 		}
 		p.idLease = nil

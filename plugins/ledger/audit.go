@@ -133,7 +133,7 @@ func (r *Report) Unarchived() uint64 {
 	return r.To - r.From + 1 - uint64(r.Blocks)
 }
 
-// OK tells whether nothing was wrong. Where there are no blocks that says nothing: see
+// OK reports whether nothing was wrong. Where there are no blocks that says nothing: see
 // Unarchived.
 func (r *Report) OK() bool { return len(r.Wrong) == 0 && r.Broken == nil }
 

@@ -73,7 +73,7 @@ func (b *Backend) probe(n *node) {
 }
 
 // again decides about another attempt after one has failed, waits for as long as it
-// takes, and tells whether there is one.
+// takes, and reports whether there is one.
 func (t *tries) again(ctx context.Context, n *node, f *failure) bool {
 	pool := t.b.pool
 	if t.reason == nil || f.telling() >= t.reason.telling() {
@@ -139,7 +139,7 @@ func (t *tries) costless() bool {
 	return t.free <= mostFree
 }
 
-// wait waits before attempt n+1, and tells whether it did to the end.
+// wait waits before attempt n+1, and reports whether it did to the end.
 func (b *Backend) wait(ctx context.Context, n int, least time.Duration) bool {
 	r := &b.config.Retry
 	seconds := min(b.times.retryFirst.Seconds()*math.Pow(r.Multiplier, float64(n-1)), b.times.retryMost.Seconds())

@@ -53,7 +53,7 @@ func (v *visit) index() *keyrange.Map[struct{}] {
 	return v.starts
 }
 
-// deletes tells whether a range of v holds what other is about, or begins in one of
+// deletes reports whether a range of v holds what other is about, or begins in one of
 // its ranges.
 func (v *visit) deletes(other *visit) (met bool) {
 	v.deleted.All(func(start, end []byte) bool {

@@ -59,7 +59,7 @@ func (h *heights) before(n *node) (o own, m mark) {
 	return o, mark{h.seen, h.resets}
 }
 
-// acknowledged notes the height of a write that n took, and tells whether it is above
+// acknowledged notes the height of a write that n took, and reports whether it is above
 // what n had told before it was sent. again: an earlier attempt may have been done, of
 // which it may be the height. back tells that the heights of the cluster have gone back.
 func (h *heights) acknowledged(n *node, height uint64, o own, m mark, again bool) (fits, back bool) {
@@ -90,7 +90,7 @@ func (h *heights) failed(n *node) {
 	}
 }
 
-// behind notes the height of a read of n that began at m, and tells whether it is of
+// behind notes the height of a read of n that began at m, and reports whether it is of
 // an earlier state. Any state but none is good enough where the read is not linearizable.
 func (h *heights) behind(n *node, height uint64, m mark, linearizable bool) bool {
 	h.mu.Lock()
@@ -112,10 +112,10 @@ func (h *heights) behind(n *node, height uint64, m mark, linearizable bool) bool
 	return false
 }
 
-// took tells whether n took the last write and was there ever since.
+// took reports whether n took the last write and was there ever since.
 func (h *heights) took(n *node) bool { return h.taker == n && h.dialed == n.dials.Load() }
 
-// enough tells whether n, at a height, has what was acknowledged.
+// enough reports whether n, at a height, has what was acknowledged.
 func (h *heights) enough(n *node, height uint64) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -137,7 +137,7 @@ func (h *heights) raise(height uint64) {
 	h.seen = max(h.seen, height)
 }
 
-// twice tells whether a height was acknowledged twice since the last reset.
+// twice reports whether a height was acknowledged twice since the last reset.
 func (h *heights) twice() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

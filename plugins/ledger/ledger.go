@@ -152,7 +152,7 @@ func incarnation(organization, vault uint64) (id [16]byte) {
 	return id
 }
 
-// greet tells whether the cluster has the vault, and has it under the organization:
+// greet reports whether the cluster has the vault, and has it under the organization:
 // the server itself looks up the one without the other, so that a pair that does not
 // belong together would be another vault.
 func (b *Backend) greet(ctx context.Context) error {
@@ -189,7 +189,7 @@ func (b *Backend) greet(ctx context.Context) error {
 	return err
 }
 
-// uninitialized tells whether the node at an endpoint says that it was never set up.
+// uninitialized reports whether the node at an endpoint says that it was never set up.
 func (b *Backend) uninitialized(ctx context.Context, endpoint string) bool {
 	for _, n := range b.pool.all() {
 		if n.name == endpoint {

@@ -116,7 +116,7 @@ func (l *lister) entities(ctx context.Context, prefix string, each func(*ledgerp
 	}
 }
 
-// expired tells whether an entity has ended: equality counts.
+// expired reports whether an entity has ended: equality counts.
 func expired(e *ledgerpb.Entity, now time.Time) bool {
 	at := e.GetExpiresAt()
 	return at != 0 && (now.Unix() >= 0 && at <= uint64(now.Unix()))

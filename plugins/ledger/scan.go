@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Scan answers a page: see [storage.Backend]. The server lists in an order of its
+// Scan returns a page: see [storage.Backend]. The server lists in an order of its
 // own, so that a page costs a look at all that is in the range from its start on,
 // and at the whole vault on the server's side. More items there than the
 // configuration allows are a RangeLimit.
@@ -118,7 +118,7 @@ func newSorter(q *storage.Query, items, bytes int) *sorter {
 	return s
 }
 
-// before tells whether a comes before b in the direction of the scan.
+// before reports whether a comes before b in the direction of the scan.
 func (s *sorter) before(a, b []byte) bool {
 	if s.q.Reverse {
 		a, b = b, a
@@ -146,7 +146,7 @@ func (s *sorter) add(key, value []byte) {
 	}
 }
 
-// full tells whether no further item will fit.
+// full reports whether no further item will fit.
 func (s *sorter) full() bool { return len(s.items) >= s.limit || s.bytes >= s.budget }
 
 // page is what was kept, in order.

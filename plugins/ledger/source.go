@@ -32,7 +32,7 @@ type File struct {
 // maxServers bounds what a source may answer.
 const maxServers = 1000
 
-// checkSource tells whether the nodes are named in exactly one way.
+// checkSource reports whether the nodes are named in exactly one way.
 func (c *Config) checkSource() error {
 	given := 0
 	for _, is := range []bool{len(c.Endpoints) > 0, c.DNS.Name != "", c.File.Path != ""} {
@@ -51,7 +51,7 @@ func (c *Config) checkSource() error {
 	return nil
 }
 
-// secure tells whether nodes may be behind TLS.
+// secure reports whether nodes may be behind TLS.
 func (c *Config) secure() bool {
 	return c.DNS.Name != "" && c.DNS.TLS || c.File.Path != "" || slices.ContainsFunc(c.Endpoints, func(e string) bool {
 		a, err := parseEndpoint(e)

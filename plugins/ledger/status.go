@@ -139,7 +139,7 @@ func (f *failure) misrouted() bool {
 	return f.Code == codes.FailedPrecondition && f.Details.GetIsRetryable() && !f.migrating()
 }
 
-// retryable tells whether another attempt may end better.
+// retryable reports whether another attempt may end better.
 func (f *failure) retryable() bool {
 	switch f.Code {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Aborted, codes.Canceled:
@@ -150,7 +150,7 @@ func (f *failure) retryable() bool {
 	return f.migrating() || f.misrouted()
 }
 
-// tooLarge tells whether a message did not fit: which side says so, and how, is a
+// tooLarge reports whether a message did not fit: which side says so, and how, is a
 // matter of the libraries on both.
 func (f *failure) tooLarge() bool {
 	if f.Code != codes.ResourceExhausted && f.Code != codes.OutOfRange {
@@ -159,7 +159,7 @@ func (f *failure) tooLarge() bool {
 	return strings.Contains(f.Message, "larger than max") || strings.Contains(f.Message, "message length too large") || f.Code == codes.OutOfRange
 }
 
-// refused tells whether a write was certainly not done: it was not sent, the node
+// refused reports whether a write was certainly not done: it was not sent, the node
 // does not take it as it is, or says that it is not the one, or not for this vault.
 // What else is unavailable may have become so in the middle of it.
 func (f *failure) refused() bool {

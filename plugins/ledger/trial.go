@@ -143,7 +143,7 @@ func (r *trial) scratch(ctx context.Context) error {
 
 func (r *trial) key(name string) []byte { return []byte(r.prefix + name) }
 
-// want tells whether a key has a value; nil: none.
+// want reports whether a key has a value; nil: none.
 func (r *trial) want(ctx context.Context, name string, value []byte) error {
 	it, err := r.b.Get(ctx, r.key(name))
 	switch {
@@ -157,7 +157,7 @@ func (r *trial) want(ctx context.Context, name string, value []byte) error {
 	return nil
 }
 
-// wantCode tells whether an error has a code.
+// wantCode reports whether an error has a code.
 func wantCode(what string, err error, want storage.Code) error {
 	if got := storage.CodeOf(err); got != want {
 		return fmt.Errorf("%s: %s, %v; it is to be %s", what, got, err, want)

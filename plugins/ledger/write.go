@@ -117,7 +117,7 @@ func (a *attempts) answered(n *node, request *ledgerpb.WriteRequest, answer *led
 	return nil, a.unknown(n, "the server could not do the write")
 }
 
-// conditions tells whether a write has a condition on a key.
+// conditions reports whether a write has a condition on a key.
 func conditions(request *ledgerpb.WriteRequest, key string) bool {
 	for _, op := range request.Operations {
 		if s := op.GetSetEntity(); s.GetKey() == key && s.GetCondition() != nil {

@@ -46,7 +46,7 @@ func (b *Backend) locked(w *storage.WriteSet, one bool) (uint64, error) {
 // most is more than the charge of an item with so many bytes of key and value.
 func most(n int) int64 { return 2*int64(n) + 256 }
 
-// onePut tells whether w is one put of an item that never expires, within the limits,
+// onePut reports whether w is one put of an item that never expires, within the limits,
 // and nothing else: the usual one, of which there is nothing else to look at.
 func (b *Backend) onePut(w *storage.WriteSet) bool {
 	if len(w.Ops) != 1 || len(w.Checks) != 0 {
@@ -150,7 +150,7 @@ func (b *Backend) usedAfter(w *storage.WriteSet, now int64) (int64, error) {
 	return used, nil
 }
 
-// gone tells whether a put's item has expired already: it removes the key.
+// gone reports whether a put's item has expired already: it removes the key.
 func gone(o *storage.Op, now int64) bool {
 	return !o.ExpiresAt.IsZero() && millis(o.ExpiresAt) != 0 && millis(o.ExpiresAt) <= now
 }

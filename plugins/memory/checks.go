@@ -23,7 +23,7 @@ func (s *store) firstFailed(checks []storage.Check, now int64) int {
 	return failed
 }
 
-// meets tells whether a check of one key holds.
+// meets reports whether a check of one key holds.
 func (s *store) meets(c *storage.Check, now int64) bool {
 	r := s.live(c.Key, now)
 	switch c.Kind {

@@ -58,7 +58,7 @@ func (c *cursor) next() {
 	c.settle()
 }
 
-// prev goes back, and tells whether there was an entry before.
+// prev goes back, and reports whether there was an entry before.
 func (c *cursor) prev() bool {
 	for level := 0; c.t.root != 0 && level <= c.p.depth; level++ {
 		s := &c.p.step[level]

@@ -214,12 +214,12 @@ func (a *arena) key(b item) []byte {
 	return b[head : head+n : head+n]
 }
 
-// has tells whether the item has this key.
+// has reports whether the item has this key.
 func (a *arena) has(b item, key []byte) bool {
 	return b.keyLen() == len(key) && string(a.key(b)) == string(key)
 }
 
-// holds tells whether the item has this value.
+// holds reports whether the item has this value.
 func (a *arena) holds(b item, value []byte) bool {
 	if b.valueLen() != len(value) {
 		return false

@@ -126,7 +126,7 @@ func (p *pager) walk() {
 	}
 }
 
-// visible tells whether the page shows an item.
+// visible reports whether the page shows an item.
 func (p *pager) visible(it item) bool {
 	if it.expiredAt(p.now) {
 		return false

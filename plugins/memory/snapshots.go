@@ -33,7 +33,7 @@ type snapshot struct {
 	list    int   // of the items that died while it was the latest
 }
 
-// seen tells whether a snapshot sees a live item.
+// seen reports whether a snapshot sees a live item.
 func (s *store) seen(r ref) bool {
 	n := len(s.snapshots.kept)
 	return n > 0 && s.item(r).version() <= s.snapshots.kept[n-1].version-s.base
@@ -49,7 +49,7 @@ func (s *snapshots) find(version uint64, now int64) int {
 	return -1
 }
 
-// sees tells whether snapshot i sees an item.
+// sees reports whether snapshot i sees an item.
 func (s *store) sees(i int, b item) bool {
 	kept := s.snapshots.kept
 	if b.version() > kept[i].version-s.base {

@@ -157,7 +157,7 @@ func (s *store) unlinkLive(r ref, b item, key []byte) {
 	s.index.remove(key, r)
 }
 
-// removeRange takes out what is in [start, end), and tells whether anything of it
+// removeRange takes out what is in [start, end), and reports whether anything of it
 // was live.
 func (s *store) removeRange(start, end []byte, now int64) (changed bool) {
 	if len(start) == 0 && end == nil {
@@ -229,7 +229,7 @@ func (s *store) ascend(from *target, end []byte, visit func(ref, item) bool) {
 	}
 }
 
-// reap takes out at most n expired items, and tells whether there were as many.
+// reap takes out at most n expired items, and reports whether there were as many.
 // Nothing that anyone can see changes.
 func (s *store) reap(now int64, n int) bool {
 	for ; n > 0; n-- {

@@ -21,7 +21,7 @@ const (
 	mostRecordBytes = 32 << 20
 )
 
-// Changes answers a page of the log: see [storage.Backend].
+// Changes returns a page of the log: see [storage.Backend].
 func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
 	if err := q.Validate(); err != nil {
 		return storage.ChangePage{}, err

@@ -35,7 +35,7 @@ func look(r pebble.Reader, key []byte, now int64) (record, io.Closer, error) {
 	return nil, nil, err
 }
 
-// Get answers the live item at key: see [storage.Backend].
+// Get returns the live item at key: see [storage.Backend].
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if err := ctx.Err(); err != nil {
 		return storage.Item{}, storage.ContextError(ctx)
@@ -67,7 +67,7 @@ func item(r record) storage.Item {
 	return storage.Item{Value: value, Version: r.version(), ExpiresAt: durable.Expiry(r.expires())}
 }
 
-// GetMany answers the live items among keys, all of one state.
+// GetMany returns the live items among keys, all of one state.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	if err := b.info.Limits.CheckGetKeys(len(keys)); err != nil {
 		return nil, err

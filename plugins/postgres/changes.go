@@ -18,7 +18,7 @@ const (
 	recordBytes = 4 << 20
 )
 
-// Changes answers a page of what changed: see [storage.Backend]. What is recent is read once for
+// Changes returns a page of what changed: see [storage.Backend]. What is recent is read once for
 // all followers, what is older by each call.
 func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (page storage.ChangePage, err error) {
 	if err := q.Validate(); err != nil {

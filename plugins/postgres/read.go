@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Get answers the live item at key: see [storage.Backend].
+// Get returns the live item at key: see [storage.Backend].
 func (b *Backend) Get(ctx context.Context, key []byte) (it storage.Item, err error) {
 	if len(key) > mostKey { // no item has it
 		if b.gate.enter() {
@@ -43,7 +43,7 @@ func (b *Backend) Get(ctx context.Context, key []byte) (it storage.Item, err err
 // mostAnswer is the most bytes of keys and values that a call answers.
 const mostAnswer = 64 << 20
 
-// GetMany answers the live items among keys, all of one state.
+// GetMany returns the live items among keys, all of one state.
 func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	limits := b.info.Load().Limits
 	if err := limits.CheckGetKeys(len(keys)); err != nil {

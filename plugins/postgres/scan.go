@@ -47,7 +47,7 @@ func conflictGone() error {
 	return storage.Errorf(storage.Conflict, "the version to scan is not kept (any more)")
 }
 
-// scanNow answers a page of the present.
+// scanNow returns a page of the present.
 func (b *Backend) scanNow(ctx context.Context, q storage.Query) (page storage.Page, err error) {
 	err = b.reads(ctx, time.Duration(b.config.Timeouts.Scan), func(ctx context.Context, conn *conn) error {
 		page, err = b.page(ctx, conn, q)

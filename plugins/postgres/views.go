@@ -164,7 +164,7 @@ func rollback(conn *conn) {
 	conn.Release()
 }
 
-// scanKept answers a page of a state that is kept.
+// scanKept returns a page of a state that is kept.
 func (b *Backend) scanKept(ctx context.Context, q storage.Query) (storage.Page, error) {
 	if !b.gate.enter() {
 		return storage.Page{}, errClosed()

@@ -107,7 +107,7 @@ func limits(f sdk.Fixed, frame int) (request, answers int) {
 	return min(request, frame), min(answers, frame)
 }
 
-// doCall answers the first frames of the n bytes of request: as many as the
+// doCall returns the first frames of the n bytes of request: as many as the
 // budget of the first allows, and at least one. All answers together are within that
 // one budget; beside the first, they are no more than a buffer that is kept has room
 // for, so that callers who are combined cannot make a module grow.
@@ -182,7 +182,7 @@ func (i *instance) pace() {
 	}
 }
 
-// tooLarge tells whether an answer is the refusal of one that did not fit what
+// tooLarge reports whether an answer is the refusal of one that did not fit what
 // others had left of the budget.
 func tooLarge(answer []byte) bool {
 	f, _, err := abi.ReadFrame(answer, 0)

@@ -22,7 +22,7 @@ func newGreetings(l net.Listener) *greetings {
 	return &greetings{Listener: l, open: map[*greeting]struct{}{}}
 }
 
-// Accept answers a connection whose greeting has begun.
+// Accept returns a connection whose greeting has begun.
 func (g *greetings) Accept() (net.Conn, error) {
 	conn, err := g.Listener.Accept()
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package storagetest tells whether a [storage.Backend] keeps the contract. It
+// Package storagetest reports whether a [storage.Backend] keeps the contract. It
 // holds the conformance kit ([Run]), the reference model ([Model]), the history
 // checker ([History]) and a backend that fails on request ([Faults]) for tests
 // of the layers above one.

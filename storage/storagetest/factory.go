@@ -80,7 +80,7 @@ func (e Exception) matches(c Check) bool {
 	return e.Category == c.Category && (e.Check == "" || e.Check == c.Name)
 }
 
-// valid tells whether e says something about a check that there is.
+// valid reports whether e says something about a check that there is.
 func (e Exception) valid() error {
 	if e.Reason == "" {
 		return fmt.Errorf("the exception of %s has no reason", e)

@@ -15,7 +15,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// History records what concurrent clients do to a backend and tells whether it
+// History records what concurrent clients do to a backend and reports whether it
 // is linearizable: whether each call could have happened at one moment between
 // its begin and its end. It starts from what is stored when it is made; nothing
 // else may write meanwhile, and nothing may expire. It is safe for concurrent
@@ -221,7 +221,7 @@ func copiedWriteSet(w *storage.WriteSet) *storage.WriteSet {
 // ErrHistoryInvalid is that a history says nothing: too little happened in it.
 var ErrHistoryInvalid = errors.New("the history is invalid")
 
-// Check tells whether the history is linearizable. One of fewer than atLeast
+// Check reports whether the history is linearizable. One of fewer than atLeast
 // calls, or without calls that overlap, is [ErrHistoryInvalid]; so is one that
 // cannot be decided within patience.
 func (h *History) Check(atLeast int, patience time.Duration) error {

@@ -61,7 +61,7 @@ func (c call) key() (key []byte, one bool) {
 	return c.apply.Ops[0].Key, true
 }
 
-// step tells whether c can answer r in s, and what the state is then.
+// step reports whether c can answer r in s, and what the state is then.
 func (l linear) step(s state, c call, r result) (bool, state) {
 	now := time.Time{}
 	switch {
@@ -102,7 +102,7 @@ func (l linear) step(s state, c call, r result) (bool, state) {
 	return r.version >= s.version, next // greater where a change before did not answer
 }
 
-// apart tells whether ops touch no item of the latest write. Only then may their
+// apart reports whether ops touch no item of the latest write. Only then may their
 // write have the same version: a layer that merges the writes of several callers
 // answers each of them the version of all.
 func apart(s state, ops []storage.Op) bool {
@@ -119,7 +119,7 @@ func apart(s state, ops []storage.Op) bool {
 	return true
 }
 
-// changes tells whether ops change s. Versions do not: two may be alike here.
+// changes reports whether ops change s. Versions do not: two may be alike here.
 func changes(s state, ops []storage.Op) bool {
 	const other = 1<<64 - 1
 	return s.apply(ops, time.Time{}, other).version == other
@@ -140,7 +140,7 @@ func (l linear) failing(s state, checks []storage.Check) int {
 	return -1
 }
 
-// pageOf tells whether page is one of q in s: all of the range up to its Next.
+// pageOf reports whether page is one of q in s: all of the range up to its Next.
 func (l linear) pageOf(s state, q storage.Query, page storage.Page) bool {
 	start, end := q.Start, q.End
 	switch {

@@ -81,7 +81,7 @@ func (m *Model) answer(it storage.Item, keyOnly bool) storage.Item {
 	return it
 }
 
-// Get answers the live item at key.
+// Get returns the live item at key.
 func (m *Model) Get(_ context.Context, key []byte) (storage.Item, error) {
 	defer m.mu.Unlock()
 	if err := m.lock(); err != nil {
@@ -94,7 +94,7 @@ func (m *Model) Get(_ context.Context, key []byte) (storage.Item, error) {
 	return m.answer(it, false), nil
 }
 
-// GetMany answers the live items among keys, of one state.
+// GetMany returns the live items among keys, of one state.
 func (m *Model) GetMany(_ context.Context, keys [][]byte) ([]storage.Item, error) {
 	defer m.mu.Unlock()
 	if err := m.lock(); err != nil {

@@ -52,7 +52,7 @@ func (m *Model) collect() {
 	}
 }
 
-// Changes answers a page of what changed since the model was made.
+// Changes returns a page of what changed since the model was made.
 func (m *Model) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
 	end := time.Now().Add(min(q.Wait, storage.MostWait))
 	for {

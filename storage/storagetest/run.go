@@ -53,7 +53,7 @@ func Run(t *testing.T, f Factory, exceptions ...Exception) {
 	}
 }
 
-// runCategory tells whether all of checks ran.
+// runCategory reports whether all of checks ran.
 func runCategory(t *testing.T, k *kit, checks []Check) bool {
 	t.Helper()
 	ran := 0

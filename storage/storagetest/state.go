@@ -73,7 +73,7 @@ func (s state) apply(ops []storage.Op, now time.Time, version uint64) state {
 	return next
 }
 
-// do does o in place, and tells whether anyone can see it.
+// do does o in place, and reports whether anyone can see it.
 func (s state) do(o storage.Op, now time.Time, version uint64) (changed bool) {
 	remove := func(key []byte) bool {
 		_, live := s.get(key, now)

@@ -59,7 +59,7 @@ func (t *T) notApplicable(reason string) {
 	runtime.Goexit()
 }
 
-// Failed tells whether something was wrong so far.
+// Failed reports whether something was wrong so far.
 func (t *T) Failed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -140,5 +140,5 @@ func (t *T) text() string {
 	return strings.Join(t.log, "\n")
 }
 
-// has tells whether the backend has a capability.
+// has reports whether the backend has a capability.
 func (t *T) has(c storage.Caps) bool { return t.info.Caps.Has(c) }

@@ -66,5 +66,5 @@ const ClockTolerance = time.Second
 // File is the file that describes the service, for reflection.
 func File() string { return abipb.File_plinth_backend_v1_backend_proto.Path() }
 
-// Of tells whether a request's method is one of the service.
+// Of reports whether a request's method is one of the service.
 func Of(method string) bool { return strings.HasPrefix(method, "/"+Service+"/") }

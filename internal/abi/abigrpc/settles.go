@@ -2,7 +2,7 @@ package abigrpc
 
 import "github.com/plinthkv/plinth/storage"
 
-// Settles tells whether a server that refuses a write with e, under a MetaUntil,
+// Settles reports whether a server that refuses a write with e, under a MetaUntil,
 // refuses all further attempts of it too. The other refusals may pass.
 func Settles(e *storage.Error) bool {
 	if e.Unknown {

@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Items tells whether the items of a GetMany are of keys that were asked for, in
+// Items reports whether the items of a GetMany are of keys that were asked for, in
 // their order and no more often.
 func Items(items []storage.Item, keys [][]byte) error {
 	at := 0
@@ -27,7 +27,7 @@ func Items(items []storage.Item, keys [][]byte) error {
 	return nil
 }
 
-// Page tells whether a page is one of q: keys of the range, in order, no more
+// Page reports whether a page is one of q: keys of the range, in order, no more
 // than asked for, and a bound to go on from that makes the range smaller.
 func Page(q *storage.Query, p *storage.Page) error {
 	if q.Limit > 0 && len(p.Items) > q.Limit {

@@ -13,7 +13,7 @@ import (
 // are labels of metrics and fields of logs.
 const MaxInfoText = 128
 
-// Info tells whether what a backend says of itself can be used: its texts are short and
+// Info reports whether what a backend says of itself can be used: its texts are short and
 // printable, its capabilities and limits can be true.
 func Info(i *storage.Info) error {
 	for _, text := range []struct{ what, is string }{{"name", i.Name}, {"version", i.Version}} {

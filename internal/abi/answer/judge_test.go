@@ -36,7 +36,7 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// shows tells whether a text can change what is around it.
+// shows reports whether a text can change what is around it.
 func shows(s string) bool {
 	return utf8.ValidString(s) && len(s) <= abi.MaxErrorText && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) && r != utf8.RuneError }) < 0
 }

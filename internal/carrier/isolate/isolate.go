@@ -55,7 +55,7 @@ func (m *Module) With(raw json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(&own)
 }
 
-// Check tells whether the file is there and has its digest, before a worker is
+// Check reports whether the file is there and has its digest, before a worker is
 // started for it.
 func (m *Module) Check(builtin bool) error {
 	if builtin {

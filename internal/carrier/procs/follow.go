@@ -49,7 +49,7 @@ func (b *Backend) follow(r *run, stop <-chan struct{}) {
 	}
 }
 
-// incarnated asks once, and tells whether to ask again.
+// incarnated asks once, and reports whether to ask again.
 func (b *Backend) incarnated(ctx context.Context, r *run) bool {
 	before := b.info.Load()
 	c := frames.Begin(abi.OpHealth, &abi.Header{Now: b.time.Millis()})

@@ -150,7 +150,7 @@ func (r *process) begin() error {
 	return nil
 }
 
-// runs tells whether the process was started.
+// runs reports whether the process was started.
 func (r *process) runs() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

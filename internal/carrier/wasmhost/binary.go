@@ -99,7 +99,7 @@ func (r *wasmReader) each(part func()) {
 	}
 }
 
-// whole tells whether r was read to its end, and not beyond.
+// whole reports whether r was read to its end, and not beyond.
 func (r *wasmReader) whole(section string) error {
 	if r.feature != "" {
 		return unsupported("the "+section+" section", r.feature)

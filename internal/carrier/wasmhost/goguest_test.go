@@ -210,7 +210,7 @@ func TestGoGuestRefusesItsConfiguration(t *testing.T) {
 	}
 }
 
-// matches tells whether text is pattern, in which a * stands for anything.
+// matches reports whether text is pattern, in which a * stands for anything.
 func matches(text, pattern string) bool {
 	before, after, any := strings.Cut(pattern, "*")
 	return text == pattern || any && strings.HasPrefix(text, before) && strings.HasSuffix(text, after)

@@ -99,7 +99,7 @@ func (c *callContext) record(level slog.Level, record []byte) {
 	c.log.LogAttrs(c.caller(span), level, msg, attrs...)
 }
 
-// logs tells whether there is room for a record of so many bytes, and tells the log of
+// logs reports whether there is room for a record of so many bytes, and tells the log of
 // those for which there was none.
 func (c *callContext) logs(bytes int) bool {
 	ok, dropped := c.rate.Room(time.Now(), bytes)

@@ -70,7 +70,7 @@ func (r *request) free() {
 	requests.Put(r)
 }
 
-// usable tells whether the slot has an instance, or may have another by now.
+// usable reports whether the slot has an instance, or may have another by now.
 func (s *slot) usable() bool { return !s.down.Load() || s.life.Due() }
 
 // try takes the slot if nobody has it.

@@ -16,7 +16,7 @@ import (
 // this name.
 const scope = "github.com/plinthkv/plinth/host/wasmhost"
 
-// traced tells whether calls of ctx have a trace context that the guest is told.
+// traced reports whether calls of ctx have a trace context that the guest is told.
 func (m *Module) traced(ctx context.Context) bool {
 	if m.opts.TraceContext == nil {
 		return m.spans.On(ctx)

@@ -45,7 +45,7 @@ func (w *watchdog) enter(frames int) {
 	}
 }
 
-// leave ends the call. It tells whether the call was bitten, also when it came
+// leave ends the call. It reports whether the call was bitten, also when it came
 // to its end all the same.
 func (w *watchdog) leave() (tooLong bool) {
 	return w.state.Swap(2*w.call<<frameBits) == bitten

@@ -129,7 +129,7 @@ func (n *Node) verifyEmailCode(_ context.Context, r *ledgerpb.VerifyEmailCodeReq
 		NewUser: &ledgerpb.NewUser{OnboardingToken: "token for " + r.Email}}}, nil
 }
 
-// completeRegistration answers no organization for an e-mail that is known already.
+// completeRegistration returns no organization for an e-mail that is known already.
 func (n *Node) completeRegistration(_ context.Context, r *ledgerpb.CompleteRegistrationRequest) (*ledgerpb.CompleteRegistrationResponse, error) {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()

@@ -141,7 +141,7 @@ func (n *Node) own() map[verify.IDs]*vault {
 	return n.old
 }
 
-// cutOff tells whether writes of the node come to nothing.
+// cutOff reports whether writes of the node come to nothing.
 func (n *Node) cutOff() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// judge tells whether the condition of an op holds, by what is stored.
+// judge reports whether the condition of an op holds, by what is stored.
 func (n *Node) judge(v *vault, op *ledgerpb.Operation) *ledgerpb.WriteError {
 	set := op.GetSetEntity()
 	if set.GetCondition() == nil {

@@ -89,7 +89,7 @@ func (v *vault) stateRoot() verify.Hash {
 	return verify.RootOf(v.roots)
 }
 
-// expired tells whether an entity is hidden from reads at now.
+// expired reports whether an entity is hidden from reads at now.
 func expired(e *ledgerpb.Entity, now time.Time) bool {
 	return e.GetExpiresAt() != 0 && e.GetExpiresAt() <= uint64(max(now.Unix(), 0))
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/verify"
 )
 
-// leads tells whether the node is the leader; the cluster must be locked. A follower
+// leads reports whether the node is the leader; the cluster must be locked. A follower
 // names the one that is.
 func (n *Node) leads() error {
 	leader := n.c.nodes[n.c.leader]

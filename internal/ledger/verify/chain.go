@@ -10,7 +10,7 @@ import (
 // ErrMismatch is that something is not what a hash says.
 var ErrMismatch = errors.New("a hash does not match")
 
-// Transactions tells whether the transactions of a block are those that its header
+// Transactions reports whether the transactions of a block are those that its header
 // commits to. Of a block that was compacted nothing can be told: it has none.
 func Transactions(b *ledgerpb.Block) error {
 	leaves := make([]Hash, len(b.GetTransactions()))
@@ -29,7 +29,7 @@ func same(h Hash, wire *ledgerpb.Hash) bool {
 	return len(v) == len(h) && Hash(v) == h
 }
 
-// Block tells whether a header is what its own block_hash says.
+// Block reports whether a header is what its own block_hash says.
 func Block(h *ledgerpb.BlockHeader, ids IDs) error {
 	if !same(Entry(h, ids), h.GetBlockHash()) {
 		return fmt.Errorf("block %d: it is not what its block_hash says: %w", h.GetHeight(), ErrMismatch)

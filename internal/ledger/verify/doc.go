@@ -1,6 +1,6 @@
 // Package verify computes the hashes of InferaDB Ledger's blocks and states, and
 // checks blocks against them. Nothing here asks a server, and nothing there is
-// signed: a check tells whether what a server says fits together, and fits a block
+// signed: a check reports whether what a server says fits together, and fits a block
 // that was trusted before.
 //
 // What holds: the transactions of a block are those that its header commits to
