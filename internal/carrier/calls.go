@@ -92,7 +92,7 @@ type Asked interface {
 // carrier implements in its own way. The items of an answer share one copy of it.
 type Calls struct {
 	To Asked
-	// Followers wait for changes. Nobody copies it.
+	// Followers wait for changes. It must not be copied.
 	Followers *Followers
 }
 

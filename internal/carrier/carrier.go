@@ -80,8 +80,8 @@ type Config interface {
 type Plugin struct {
 	Name   string
 	Config Decoder             // its entry in the configuration
-	Module []byte              // of a module that is built in; nil: it has a file
-	Linked *Linked             // of one that is linked in; nil: it is not
+	Module []byte              // of a built-in module; nil if it has a file
+	Linked *Linked             // of a linked-in one, or nil
 	Path   func(string) string // a path of the configuration, from the folder of its file
 
 	Settings
@@ -106,8 +106,8 @@ type Linked struct {
 
 // Settings are a host's settings for all of its carriers.
 type Settings struct {
-	CacheDir  string   // where compiled modules are kept; empty: nowhere
-	Worker    []string // the command of a program that is a worker; empty: there is none
+	CacheDir  string   // where compiled modules are kept, or empty
+	Worker    []string // the command of a worker program, or empty
 	Telemetry []byte   // OpenTelemetry's configuration, for plugins to which it is granted
 
 	Log    *slog.Logger
@@ -164,7 +164,7 @@ func (f *factory[C]) New(ctx context.Context, p Plugin) (Carrier, error) {
 
 // FieldError is an error about a setting of a plugin.
 type FieldError struct {
-	Path string // of the setting, in the plugin's entry; empty: the entry itself
+	Path string // of the setting, in the plugin's entry; empty for the entry itself
 	Err  error
 }
 

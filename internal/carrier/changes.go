@@ -13,14 +13,14 @@ import (
 // asked again when this host has written, and now and then. Its zero value has the plugin
 // never wait itself. It is safe for concurrent use.
 type Followers struct {
-	// Slice is the longest that the plugin is asked to wait in one call; 0: not at all, as
-	// a module, which answers nobody else meanwhile.
+	// Slice is the longest wait that the plugin is asked for in one call. It is zero for a
+	// module, which answers no other call meanwhile.
 	Slice time.Duration
 
 	waiting atomic.Int64 // calls
 	inside  atomic.Int64 // those of them that wait in the plugin
 	mu      sync.Mutex
-	changed chan struct{} // closed by the next change; nil: nobody waits for it
+	changed chan struct{} // closed by the next change; nil if no call waits for it
 }
 
 // Limits of what followers cost a plugin.

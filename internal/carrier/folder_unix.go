@@ -14,16 +14,16 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Folder is where one backend keeps its files. While it is open nobody else has a backend
-// in it: it is locked for this host and for its processes, which inherit the lock, so that
-// it outlives a host that was killed for as long as one of them lives.
+// Folder is the folder of one backend's files. While it is open, no other backend can use
+// it: it is locked for this host and its processes, which inherit the lock. If the host
+// is killed, the lock lasts until the last of them has ended.
 type Folder struct {
 	Path string   // empty: none was granted
 	lock *os.File // nil: there is nothing to lock
 }
 
-// survivor is how long a folder that is in use is waited for: a process whose host was
-// killed has a moment to close what it has open.
+// survivor is how long to wait for a folder in use: a process whose host was killed needs
+// a moment to close its files.
 const survivor = 5 * time.Second
 
 // Claim makes the folder of a store below dir if there is none, and locks it. An empty dir

@@ -43,10 +43,10 @@ type Gated interface {
 // Subject is a plugin for the conformance kit: a module, or a command.
 type Subject struct {
 	Name      string
-	Module    string   // path of the module; empty: it is a process
+	Module    string   // path of the module; empty for a process
 	Command   []string // the executable and its arguments
 	Env       map[string]string
-	Config    json.RawMessage // its configuration, a JSON object; nil: none
+	Config    json.RawMessage // its configuration, a JSON object, or nil
 	Memory    uint64          // of a module, in bytes
 	Plaintext bool            // without TLS on the control connection
 	Plain     bool            // over gRPC although it offers frames

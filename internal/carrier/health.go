@@ -56,8 +56,8 @@ func Health(ctx context.Context, b Watched, p storage.Probe, ask func(context.Co
 	return s.Describe(h), nil
 }
 
-// probe asks the plugin, and notes what it says. One that leaves it waiting is well as
-// long as it answers others.
+// probe asks the plugin, and records its answer. A plugin that does not answer the probe is
+// healthy as long as it answers other calls.
 func probe(ctx context.Context, b Watched, ask func(context.Context) (storage.Health, error)) (storage.Health, error) {
 	working := b.Working()
 	soon, cancel := context.WithTimeout(ctx, BusyAfter)

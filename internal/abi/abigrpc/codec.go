@@ -27,7 +27,7 @@ type borrower interface {
 // TrackedFrom bytes.
 func Tracked(m Message, done func()) Message { return &tracked{m, done} }
 
-// TrackedFrom is the least size of a message, by Size, of which Tracked tells.
+// TrackedFrom is the smallest size of a message, by Size, that Tracked reports.
 const TrackedFrom = 4 << 10
 
 type tracked struct {
@@ -69,7 +69,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	}
 	pooled := pool.Get(size)
 	b := m.append((*pooled)[:0])
-	if cap(b) != cap(*pooled) { // it has outgrown what it was given
+	if cap(b) != cap(*pooled) { // it has outgrown its buffer
 		if isTracked && size >= TrackedFrom {
 			*pooled = b
 			return mem.BufferSlice{mem.NewBuffer(pooled, pool)}, nil
@@ -81,8 +81,8 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.NewBuffer(pooled, pool)}, nil
 }
 
-// Unmarshal copies what is the reader's to keep, once for the whole message, and
-// leaves the buffer of a request with the request.
+// Unmarshal copies a message once, for the reader to keep, and leaves the buffer of a
+// request with the request.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch m := v.(type) {
 	case borrower:

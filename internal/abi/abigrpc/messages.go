@@ -18,8 +18,8 @@ func (h *held) hold(b mem.Buffer) {
 	h.buffer = b
 }
 
-// Err is why a request that was received cannot be read. gRPC is not told, for it
-// would answer by itself, and not with an Error.
+// Err returns why a received request cannot be read. gRPC does not see this error, because it
+// would answer without an Error.
 func (h *held) Err() error { return h.err }
 
 func (h *held) failed(err error) { h.err = err }

@@ -6,9 +6,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Shift is an expiry by another clock, which is ahead by d. Never stays never;
-// what would be before all times is the first of them, and what is after all of
-// them is never.
+// Shift returns an expiry by another clock, which is ahead by d. The zero time stays zero.
+// A result before the first possible time becomes that time, and one after the last becomes
+// zero.
 func Shift(at time.Time, d time.Duration) time.Time {
 	if at.IsZero() || d == 0 {
 		return at

@@ -13,9 +13,9 @@ import (
 // errorType is the type of the detail that holds an Error.
 const errorType = "type.googleapis.com/plinth.backend.v1.Error"
 
-// StatusCode is the status that an error of code c has. Everything that proxies
-// and clients repeat by themselves, which is UNAVAILABLE, promises that nothing
-// was written; unknown tells that something may have been.
+// StatusCode returns the status of an error of code c. UNAVAILABLE, which proxies and
+// clients repeat on their own, promises that nothing was written; unknown says that
+// something may have been.
 func StatusCode(c storage.Code, unknown bool) codes.Code {
 	if unknown {
 		return codes.Unknown
@@ -52,7 +52,7 @@ func StatusCode(c storage.Code, unknown bool) codes.Code {
 	case storage.Unauthenticated:
 		return codes.Unauthenticated
 	}
-	return codes.Internal // Internal, Serialization, and what is added later
+	return codes.Internal // Internal, Serialization, and codes added later
 }
 
 // ToStatus is err as the status of an answer: its code, its text, and an Error

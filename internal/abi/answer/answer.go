@@ -1,8 +1,8 @@
-// Package answer reads answers that come from outside, and judges whether they can
-// be ones to what was asked. Guests, subprocesses and servers are not believed.
+// Package answer reads answers from outside, and checks that they are possible answers to the
+// question. Guests, subprocesses and servers are not trusted.
 //
-// What belongs here is the same for every carrier, and on the contract and its ABI
-// alone.
+// What belongs here is the same for every carrier, and depends only on the contract and its
+// ABI.
 package answer
 
 import (

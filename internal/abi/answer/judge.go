@@ -43,8 +43,8 @@ func Refused(err error, w *storage.WriteSet) error {
 	return Failure(e, true, len(w.Checks))
 }
 
-// Clean is an error from outside whose texts can be logged and shown, and whose time to
-// wait is one that somebody would wait.
+// Clean returns an error from outside with texts that can be logged and shown, and with a
+// reasonable time to retry after.
 func Clean(e *storage.Error) *storage.Error {
 	texts := func(e *storage.Error) [5]*string {
 		return [...]*string{&e.Op, &e.Layer, &e.Msg, &e.Limit.Kind, &e.ConfigPath}
@@ -76,8 +76,8 @@ func Health(h *storage.Health) {
 	}
 }
 
-// Failure is an error that was answered to a call with so many checks, as far as it can
-// be one: else it is Internal, and says so. Of an apply nobody knows then what became.
+// Failure returns an error from outside, if it is a possible error of a call with so many
+// checks. Otherwise it returns an Internal error, or OutcomeUnknown for an apply.
 func Failure(e *storage.Error, apply bool, checks int) *storage.Error {
 	if e == nil {
 		return nil

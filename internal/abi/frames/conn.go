@@ -121,7 +121,7 @@ func (c *Conn) fill(b []byte) (int, error) {
 	return c.n, nil
 }
 
-// tryWrite writes what the socket takes at once.
+// tryWrite writes as much as the socket accepts at once.
 func (c *Conn) tryWrite(fd uintptr) bool {
 	for {
 		n, err := writeNow(fd, c.out)

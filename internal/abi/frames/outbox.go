@@ -34,7 +34,7 @@ type outbox struct {
 	err     error         // why nothing is written any more
 	room    chan struct{} // closed when there is some again; nil if no goroutine waits
 
-	kick chan []byte // what is left of a write; the goroutine goes on with it
+	kick chan []byte // the rest of a write, for the goroutine to continue
 	end  chan struct{}
 	done sync.WaitGroup
 }
@@ -81,7 +81,7 @@ func (o *outbox) flush() {
 	if o.crowded() {
 		o.mu.Unlock()
 		runtime.Gosched()              // those who are about to append do so first
-		if o.mu.Lock(); o.err != nil { // what was not offered before the end never is
+		if o.mu.Lock(); o.err != nil { // never offer bytes after the end
 			o.mu.Unlock()
 			return
 		}
@@ -110,7 +110,7 @@ func (o *outbox) flush() {
 	o.kick <- b // it has room: writing is ours to pass on
 }
 
-// take is what is pending. The lock is held.
+// take returns the pending bytes. The lock is held.
 func (o *outbox) take() []byte {
 	b := o.pending
 	o.pending, o.spare = o.spare[:0], nil

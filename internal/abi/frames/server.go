@@ -28,14 +28,14 @@ type ServerConfig struct {
 	// by the goroutine that reads them, one after the other, which is fastest for
 	// a backend that never waits; then a call's context has no end.
 	Workers int
-	// MaxFrame is the largest request taken and answer given, in bytes; 0: 64 MiB.
+	// MaxFrame bounds requests and answers, in bytes; by default 64 MiB.
 	MaxFrame int
 	// Told is called with the host's clock, in ms, before a request that has it in its
 	// header is answered. It is optional.
 	Told func(now int64)
 }
 
-// Server answers what comes over one connection.
+// Server answers the requests of one connection.
 type Server struct {
 	config ServerConfig
 	conn   *Conn
@@ -66,8 +66,8 @@ func Serve(conn *Conn, c ServerConfig) error {
 	return err
 }
 
-// requests reads, and has each request that has come whole handled, in order. The
-// frame is a view. after is called when all of what has come was handled.
+// requests reads, and calls handle for each complete request, in order. The frame is a
+// view. after is called when all complete requests have been handled.
 func (s *Server) requests(handle func(f abi.Frame, err error) error, after func() error) error {
 	begin, end := 0, 0
 	for {
@@ -110,8 +110,8 @@ func (s *Server) requests(handle func(f abi.Frame, err error) error, after func(
 	}
 }
 
-// told reads the header of a request: how large its answer may be, and how long it
-// has; 0: as long as it takes. What is wrong with the header the answer says.
+// told reads the header of a request: how large its answer may be, and how long it may
+// take, or 0 for no limit. An invalid header is reported by the answer.
 func (s *Server) told(f *abi.Frame) (budget int, left time.Duration) {
 	budget = s.config.MaxFrame
 	var h abi.Header
@@ -127,13 +127,13 @@ func (s *Server) told(f *abi.Frame) (budget int, left time.Duration) {
 	return budget, time.Duration(min(h.Deadline, maxDeadline)) * time.Millisecond
 }
 
-// maxDeadline is what counts as for ever, in ms.
+// maxDeadline counts as no deadline, in ms.
 const maxDeadline = int64(365 * 24 * time.Hour / time.Millisecond)
 
 // mostAnswers is how many bytes of answers are collected before they are sent.
 const mostAnswers = 256 << 10
 
-// inline answers all that one read brought with one write.
+// inline answers all requests of one read with one write.
 func (s *Server) inline() error {
 	a := s.config.New()
 	var out []byte

@@ -67,8 +67,8 @@ func (j *job) take(f abi.Frame, unread error) {
 	j.frame.Header, j.frame.Message = j.copy[:n:n], j.copy[n:len(j.copy):len(j.copy)]
 }
 
-// add has j done, which has so much time; 0: as long as it takes. more tells that no
-// worker is free for it.
+// add queues j, which may take so long, or indefinitely if left is zero. more reports
+// that no worker is free for it.
 func (p *pool) add(j *job, left time.Duration) (more bool, err error) {
 	if left > 0 {
 		j.ctx, j.end = context.WithTimeout(context.Background(), left)
@@ -98,7 +98,7 @@ func (p *pool) add(j *job, left time.Duration) (more bool, err error) {
 	return p.queued > p.idle, nil
 }
 
-// next is the job that has waited longest; nil: there are none any more.
+// next returns the job that has waited longest, or nil after the end.
 func (p *pool) next() *job {
 	p.mu.Lock()
 	defer p.mu.Unlock()

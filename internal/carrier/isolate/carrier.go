@@ -92,7 +92,7 @@ func (i *isolated) Try(ctx context.Context, config carrier.Config) (storage.Info
 	return i.process.Plugin.Try(ctx, raw)
 }
 
-// with is what a worker is told: the module, with the backend's configuration.
+// with returns the configuration of a worker: the module, and the backend's configuration.
 func (i *isolated) with(config carrier.Config) ([]byte, error) {
 	raw, err := config.JSON()
 	if err != nil {

@@ -29,7 +29,7 @@ type Bounds struct {
 // below what a module of 80 KB can demand.
 func DefaultBounds() Bounds { return Bounds{Memory: 1 << 30, Time: time.Minute} }
 
-// order is what a worker that compiles is told.
+// order is the task of a worker that compiles.
 type order struct {
 	Job    wasmhost.CompileJob `json:"job"`
 	Bounds Bounds              `json:"bounds"`

@@ -26,8 +26,8 @@ const StartTime = time.Minute
 // Module is what a worker runs.
 type Module struct {
 	Name     string            `json:"name"`
-	File     string            `json:"file"`   // path; empty: built in, by Name
-	SHA256   string            `json:"sha256"` // that it must have, in hex; empty: any
+	File     string            `json:"file"`   // path; empty for the built-in module Name
+	SHA256   string            `json:"sha256"` // expected digest, in hex; optional
 	Memory   uint64            `json:"memory"`
 	MaxFrame int               `json:"max_frame"`
 	Env      map[string]string `json:"env"`
@@ -55,8 +55,8 @@ func (m *Module) With(raw json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(&own)
 }
 
-// Check reports whether the file is there and has its digest, before a worker is
-// started for it.
+// Check checks that the file exists and has its digest, before a worker is started for
+// it.
 func (m *Module) Check(builtin bool) error {
 	if builtin {
 		return nil
@@ -153,7 +153,7 @@ func open(ctx context.Context, env sdk.Env, builtins map[string][]byte) (_ stora
 	return b, nil
 }
 
-// backend is the module's, with what it stands on.
+// backend is the module's backend, with its runtime.
 type backend struct {
 	*wasmhost.Backend
 	module  *wasmhost.Module

@@ -34,13 +34,13 @@ type Backend struct {
 	closed   atomic.Bool
 	info     atomic.Pointer[storage.Info]
 	whenLost atomic.Pointer[func()]
-	left     atomic.Pointer[chan struct{}] // closed once the instance lost last was closed; nil: none was
+	left     atomic.Pointer[chan struct{}] // closed when the last lost instance has been closed; nil if none was lost
 	opening  chan struct{}                 // of one: of who opens, or closes
-	stop     func() error                  // ends the metrics; nil: there are none
-	counts   *atomic.Int64                 // of calls; nil: nobody counts
+	stop     func() error                  // ends the metrics, or nil
+	counts   *atomic.Int64                 // of calls; nil if they are not counted
 }
 
-// instance is what was opened, and the calls that are in it.
+// instance is an opened backend, and the calls in it.
 type instance struct {
 	storage.Backend
 	calls *drain.Gate

@@ -215,10 +215,10 @@ func (b *Backend) Closed() bool { return b.closed.Load() }
 // Usable reports whether there is an instance, or may be one by now.
 func (b *Backend) Usable() bool { return b.now.Load() != nil || b.life.Due() }
 
-// Working reports whether the backend serves: nobody knows here whether it answers others.
+// Working returns a function that returns false: other calls are not observed here.
 func (b *Backend) Working() func() bool { return func() bool { return false } }
 
-// Wrong is nothing: an instance lacks nothing.
+// Wrong returns "": an instance is never degraded on its own.
 func (b *Backend) Wrong() string { return "" }
 
 // Is notes what a probe found.

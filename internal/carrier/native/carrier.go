@@ -33,7 +33,7 @@ func (c *Config) Validate() error {
 	return errors.Join(carrier.CheckIsolation(c.Isolation), c.Loss.Validate())
 }
 
-// Factory makes the carriers of what is linked in.
+// Factory makes the carriers of linked-in backends.
 func Factory() carrier.Factory {
 	return carrier.NewFactory("", false, "linked-in backend", DefaultConfig(), func(_ context.Context, p carrier.Plugin, c Config) (carrier.Carrier, error) {
 		return &native{p, c}, nil
@@ -55,7 +55,7 @@ func (n *native) HasFolder() bool { return n.config.Grants.Dir != "" }
 // tryTime is how long a judgement of a configuration may take.
 const tryTime = 30 * time.Second
 
-// Try has the backend say what it would be with a configuration.
+// Try returns the Info that the backend would have with a configuration.
 func (n *native) Try(ctx context.Context, config carrier.Config) (info storage.Info, err error) {
 	if n.plugin.Linked.Try == nil {
 		return info, storage.Errorf(storage.Unsupported, "the backend cannot judge a configuration without being opened")

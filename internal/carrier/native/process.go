@@ -39,7 +39,7 @@ func (c *ProcessConfig) Validate() error {
 // prefix is what a worker's variable begins with, before the name of the backend.
 const prefix = "backend:"
 
-// ProcessFactory makes the carriers of what is linked in, and runs as a process.
+// ProcessFactory makes the carriers of linked-in backends that run as processes.
 func ProcessFactory() carrier.Factory {
 	return carrier.NewFactory("", true, "linked-in backend", DefaultProcessConfig(), func(_ context.Context, p carrier.Plugin, c ProcessConfig) (carrier.Carrier, error) {
 		if len(p.Worker) == 0 {
@@ -64,7 +64,8 @@ func (c *ProcessConfig) options(p carrier.Plugin) procs.Options {
 	return o
 }
 
-// WorkerEnv is what has a program be the worker of a backend that it links in.
+// WorkerEnv returns the environment that makes a program the worker of one of its linked-in
+// backends.
 func WorkerEnv(name string) map[string]string {
 	return map[string]string{carrier.WorkerVariable: prefix + name}
 }

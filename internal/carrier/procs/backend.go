@@ -40,14 +40,14 @@ type Backend struct {
 	ended   chan struct{} // closed when nothing is to be started any more
 	end     sync.Once
 	tended  sync.WaitGroup
-	losses  atomic.Int64 // that plugins have told while they ran
+	losses  atomic.Int64 // that running plugins have reported
 	meters  *meters      // nil: calls are not counted
 	counted bool         // they were stopped; of who closes
 }
 
-// Open starts a process and makes its backend with config, a JSON object or
-// nothing. An error of the plugin's own is passed on with its ConfigPath. store is
-// whose backend it is, by which its metrics are told apart; it may be empty.
+// Open starts a process and opens its backend with config, a JSON object or nil. It passes on
+// the plugin's own errors with their ConfigPath. store is the name of the store, for the log
+// and metrics; it may be empty.
 func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage) (*Backend, error) {
 	if len(config) > p.opts.MaxFrame/2 {
 		return nil, p.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(p.opts.MaxFrame/2), int64(len(config))))
@@ -79,20 +79,20 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 	return b, nil
 }
 
-// opening is what a process of the backend is started with, at a time in ms.
+// opening returns the arguments of a start of the backend's process, at a time in ms.
 func (b *Backend) opening(now int64) opening {
 	return opening{config: b.config, now: now, folder: b.folder}
 }
 
-// WhenLost has f called as soon as a process has ended whose state went with it, and when
-// a plugin that runs tells another incarnation, about a second later at most. f must
-// not call the backend.
+// WhenLost registers f to be called when state was lost: as soon as the process has ended, or
+// about a second after a running plugin has changed its incarnation. f must not call the
+// backend.
 func (b *Backend) WhenLost(f func()) { b.whenLost.Store(&f) }
 
-// Status is how the plugin is.
+// Status returns the state of the plugin.
 func (b *Backend) Status() supervise.Status { return b.life.Status() }
 
-// Plane is how the plugin is asked: "frames" or "gRPC".
+// Plane returns the transport of calls: "frames" or "gRPC".
 func (b *Backend) Plane() string {
 	if r := b.run.Load(); r != nil {
 		if _, plain := r.plane.(*grpcPlane); !plain {
@@ -102,7 +102,7 @@ func (b *Backend) Plane() string {
 	return "gRPC"
 }
 
-// PID is the number of the process; 0: there is none now.
+// PID returns the number of the process, or 0 while there is none.
 func (b *Backend) PID() int {
 	if r := b.run.Load(); r != nil {
 		return r.proc.cmd.Process.Pid
@@ -110,11 +110,11 @@ func (b *Backend) PID() int {
 	return 0
 }
 
-// Info is what the plugin said at its start, within the limits of a frame, with the
-// incarnation that it has told since.
+// Info returns the plugin's Info from its start, within the limits of a frame, with its latest
+// incarnation.
 func (b *Backend) Info() storage.Info { return *b.info.Load() }
 
-// serves has calls go to r.
+// serves directs calls to r.
 func (b *Backend) serves(r *run) {
 	b.info.Store(&r.info)
 	b.run.Store(r)
@@ -150,7 +150,7 @@ func (b *Backend) tend(r *run) {
 	}
 }
 
-// again starts a run in the place of one that was lost; nil: there is none any more.
+// again replaces a lost run, and returns the new one, or nil if there will be none.
 func (b *Backend) again(lost *run, why error) *run {
 	mayStart := lost.info.Caps&(storage.CapDurable|storage.CapStateless) != 0 || b.p.opts.RestartEmpty
 	going, at := b.life.Lost(why, lost.proc.out.words(), mayStart)
@@ -185,9 +185,9 @@ func (b *Backend) again(lost *run, why error) *run {
 	return nil
 }
 
-// watch ends a run that answers nothing for too long while calls are under way. Where
-// callers leave before it could be told, it has a call of its own under way. It stops
-// when the channel that it answers is closed.
+// watch kills a process that answers nothing for too long while calls are in flight. If
+// callers leave sooner, it keeps a call of its own in flight. It stops when the returned
+// channel is closed.
 func (b *Backend) watch(r *run) chan struct{} {
 	stop := make(chan struct{})
 	most := b.p.opts.Call
@@ -253,8 +253,8 @@ func (b *Backend) reach(ctx context.Context, lost *run) (*run, error) {
 	}
 }
 
-// Kill ends the process at once, as a crash does, and has no other started: for tests
-// of what is left then. Close is to be called all the same.
+// Kill ends the process at once, as a crash does, and starts no other. It is for tests of
+// what remains. Call Close all the same.
 func (b *Backend) Kill() {
 	b.end.Do(func() { close(b.ended) })
 	if r := b.run.Load(); r != nil {

@@ -92,7 +92,7 @@ func (c *Config) Validate() error {
 	return errors.Join(carrier.CheckDigest("sha256", c.SHA256), c.Loss.Validate(), c.Gate.Validate())
 }
 
-// Validate checks everything but what is on the disk.
+// Validate checks everything except the files.
 func (e *Executable) Validate() error {
 	var errs []error
 	switch {
@@ -163,8 +163,8 @@ func (c *Common) Options(p carrier.Plugin, r Running) Options {
 	return o
 }
 
-// from resolves what is written as a path, and the paths of files. One in the command
-// keeps its separator, without which it would be looked up in PATH.
+// from resolves the executable, if it is written as a path, and the paths of files. The
+// executable keeps its separator, without which it would be looked up in PATH.
 func (e *Executable) from(path func(string) string) (command []string, files map[string]string) {
 	command = slices.Clone(e.Command)
 	for i, arg := range command {

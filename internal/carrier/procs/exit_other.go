@@ -2,8 +2,8 @@
 
 package procs
 
-// waitFor waits until the process has ended, and ends what it has started. Its number
-// might be another's by then, in theory.
+// waitFor waits until the process has ended, and kills the processes that it has started. In
+// theory, its number may have been reused by then.
 func (r *process) waitFor() error {
 	err := r.cmd.Wait()
 	r.mu.Lock()

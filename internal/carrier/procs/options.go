@@ -46,9 +46,9 @@ type Options struct {
 	// Command is the executable and its arguments. One without a slash is looked up
 	// in the host's PATH, once.
 	Command []string
-	// SHA256 is the digest that the executable must have, in hex; empty: any. Every
-	// argument that is the path of a file needs one in Files then, for an interpreter
-	// says nothing about what it runs.
+	// SHA256 is the expected digest of the executable, in hex. It is optional. With it, every
+	// argument that is the path of a file needs a digest in Files, because the digest of an
+	// interpreter says nothing about its scripts.
 	SHA256 string
 	// Files are digests of other files that it runs, by path.
 	Files map[string]string
@@ -57,22 +57,22 @@ type Options struct {
 	Plaintext bool
 	// Plain asks over gRPC even where the plugin offers frames.
 	Plain bool
-	// Env is the environment that the plugin sees, beside what go-plugin tells it.
+	// Env is the environment of the plugin, in addition to the variables of go-plugin.
 	Env map[string]string
-	// Telemetry is OpenTelemetry's declarative configuration as the plugin is handed
-	// it, in a file that its variable OTEL_CONFIG_FILE names; nil: it is handed none.
+	// Telemetry is OpenTelemetry's declarative configuration for the plugin, passed in a file
+	// that its variable OTEL_CONFIG_FILE names. It is optional.
 	Telemetry []byte
 	// Dir is where its processes keep their files: each store has a folder of its own in
 	// it, which is their working directory, and which no other host can open meanwhile. If
 	// empty, the working directory is an empty one, removed afterwards.
 	Dir string
-	// Start is how long it may take to start, Stop to flush and end, and Call to
-	// answer anything at all while calls are under way, before it counts as hanging.
-	// 0: the defaults; a negative Call: for ever.
+	// Start bounds its start, Stop its flush and end, and Call the time without any answer
+	// while calls are in flight, after which it counts as hanging. If zero, they have their
+	// defaults; a negative Call means no limit.
 	Start, Stop, Call time.Duration
-	// MaxFrame is the largest request and answer, in bytes; 0: abi.DefaultMaxFrame.
+	// MaxFrame bounds requests and answers, in bytes; by default abi.DefaultMaxFrame.
 	MaxFrame int
-	// Memory is told to the plugin as what it may use, in bytes; 0: nothing is.
+	// Memory is the amount that the plugin is asked to use at most, in bytes. It is optional.
 	Memory uint64
 	// Limit is how many bytes of memory of its own it may use: the system refuses it more.
 	// 0: no limit. On Linux alone.
@@ -82,8 +82,8 @@ type Options struct {
 	Restart      supervise.Policy
 	RestartEmpty bool
 
-	Log    *slog.Logger     // gets what the plugin logs and prints; nil: slog.Default()
-	Clock  func() time.Time // the host's; nil: the clock of package clock
+	Log    *slog.Logger     // gets the plugin's records and output; by default slog.Default()
+	Clock  func() time.Time // the host's; by default that of package clock
 	Tracer trace.TracerProvider
 	Meter  metric.MeterProvider
 }
@@ -101,8 +101,8 @@ type Plugin struct {
 	swept sync.Once
 }
 
-// New checks what can be before anything is started: that the executable is there
-// and that it and its files have their digests.
+// New checks, without starting anything, that the executable exists, and that it and its
+// files have their digests.
 func New(o Options) (*Plugin, error) {
 	if err := supported(); err != nil {
 		return nil, err

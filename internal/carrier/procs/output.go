@@ -43,10 +43,10 @@ type output struct {
 
 	mu    sync.Mutex
 	last  []string
-	panic string // the first line that tells of one; empty: none has
+	panic string // the first line of a panic, or empty
 }
 
-// lines logs what comes until it ends.
+// lines logs lines until the end of r.
 func (o *output) lines(r *bufio.Reader, level slog.Level) {
 	for {
 		line, err := readLine(r, mostLine)
@@ -158,7 +158,7 @@ func parseLevel(s string, level slog.Level) slog.Level {
 	case "warning":
 		return slog.LevelWarn
 	}
-	_ = level.UnmarshalText([]byte(s)) // what is no level leaves it as it was
+	_ = level.UnmarshalText([]byte(s)) // an invalid level leaves it unchanged
 	return level
 }
 
@@ -179,7 +179,7 @@ func withTrace(ctx context.Context, traceparent string) context.Context {
 	return trace.ContextWithSpanContext(ctx, trace.NewSpanContext(c))
 }
 
-// words are what it printed last, or why it panicked; empty: nothing.
+// words returns its last output, or why it panicked, or "".
 func (o *output) words() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -196,7 +196,7 @@ func (o *output) hello(r io.Reader, to *io.PipeWriter, secure bool) error {
 	line, err := firstOf(b, secure)
 	switch {
 	case err == nil:
-		_, _ = to.Write(line) // it fails when nobody waits for it any more
+		_, _ = to.Write(line) // it fails when the reader has gone
 	case len(line) > 0 && errors.Is(err, io.EOF):
 		o.tell(strings.ToValidUTF8(string(line), "\uFFFD"), slog.LevelInfo)
 	}
@@ -205,8 +205,8 @@ func (o *output) hello(r io.Reader, to *io.PipeWriter, secure bool) error {
 	return err
 }
 
-// sink logs what is written to it, line by line: what a plugin that is built on
-// go-plugin alone prints comes over its connection.
+// sink logs what is written to it, line by line: the output of a plugin that is built on
+// go-plugin only arrives over its connection.
 type sink struct {
 	out  *output
 	line []byte

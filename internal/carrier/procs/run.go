@@ -147,8 +147,8 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 			return r.proc, nil
 		},
 	})
-	// All that follows waits for the plugin, some of it without end: what is late is
-	// killed, and so ends the wait.
+	// All that follows waits for the plugin, some of it without a limit: a late plugin is
+	// killed, which ends the wait.
 	late := time.AfterFunc(p.opts.Start, r.kill)
 	left := context.AfterFunc(ctx, r.kill)
 	defer func() {
@@ -251,7 +251,7 @@ func (r *run) attach(ctx context.Context, at *abipb.AttachResponse) (*frames.Cli
 	if err != nil {
 		return nil, errors.Join(err, unix.Close())
 	}
-	// One that takes nothing answers nothing either, which is noticed before.
+	// A plugin that reads nothing answers nothing either, which is noticed before.
 	patience := 2 * min(r.p.opts.Call, time.Hour)
 	return frames.NewClient(c, frames.ClientConfig{MaxFrame: r.p.opts.MaxFrame, Cancels: true, Patience: patience,
 		Ended: func(err error) { r.ends(storage.AsError(err)) }}), nil
@@ -330,7 +330,7 @@ func (r *run) stop(ctx context.Context) {
 	r.p.leave(r.dir, r.mark)
 }
 
-// goneWithin is how long a process that was told to go may take.
+// goneWithin is how long a process may take to end after it was asked to.
 const goneWithin = 2 * time.Second
 
 // explain says of a start that failed what a person wants to know.

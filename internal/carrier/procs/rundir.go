@@ -63,8 +63,8 @@ func (p *Plugin) leave(dir string, mark *os.File) {
 	_ = mark.Close() // nothing was written
 }
 
-// remove removes the folder of a run that has ended, now or as soon as it can be: to remove
-// a folder takes a descriptor, which there may be none of.
+// remove removes the folder of a run that has ended, now or later: removing a folder needs a
+// descriptor, and there may be none left.
 func (p *Plugin) remove(dir string) {
 	if os.RemoveAll(dir) == nil {
 		return

@@ -33,7 +33,7 @@ type process struct {
 	out    *output
 	cmd    *exec.Cmd
 	secure bool     // its connection is to be encrypted
-	memory uint64   // that it may use, in bytes; 0: no limit
+	memory uint64   // limit in bytes, or 0
 	stdin  *os.File // its end is the end of the host
 	stdout *os.File
 	stderr *os.File
@@ -48,7 +48,7 @@ type process struct {
 
 	readers sync.WaitGroup
 	exited  chan struct{}
-	err     error // why, after exited; nil: with code 0
+	err     error // after exited: why it ended; nil after code 0
 	greeted error // why its first line was none, after exited
 }
 
@@ -157,7 +157,7 @@ func (r *process) runs() bool {
 	return r.began
 }
 
-// reap notes the end of the process, and ends what it leaves behind.
+// reap waits for the end of the process, and ends the processes that it leaves behind.
 func (r *process) reap() {
 	r.err = r.waitFor()
 	silent := make(chan struct{})
@@ -169,7 +169,7 @@ func (r *process) reap() {
 	defer timer.Stop()
 	select {
 	case <-silent:
-	case <-timer.C: // what it has started holds its output, from outside of its group
+	case <-timer.C: // a process that it has started outside of its group holds its output
 	}
 	r.closeOurs()
 	<-silent
@@ -189,7 +189,7 @@ func (r *process) killAll() {
 	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) // it fails when no process is left
 }
 
-// end tells the process that the host is gone, which is how it is asked to go.
+// end closes the standard input of the process, which asks it to end.
 func (r *process) end() { r.stdin.Close() }
 
 // Kill ends the process at once, and waits for its end. One that has not begun will

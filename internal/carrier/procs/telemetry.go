@@ -19,7 +19,7 @@ type meters struct {
 	stop  func() error
 }
 
-// meter has what is counted observed. Nil: there is nowhere to.
+// meter registers the metrics. It returns nil without a meter provider.
 func (b *Backend) meter() (*meters, error) {
 	p := b.p.opts.Meter
 	if p == nil {

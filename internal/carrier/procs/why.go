@@ -19,8 +19,8 @@ import (
 	"github.com/plinthkv/plinth/abi"
 )
 
-// notStarted is why the system did not start a file, in place of what it says itself: of a
-// script whose interpreter is missing, it says that the script is.
+// notStarted returns why the system did not start a file. The system's own error misleads:
+// if the interpreter of a script is missing, it says that the script is.
 func notStarted(path string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOENT):
@@ -37,7 +37,7 @@ func notStarted(path string, err error) error {
 	return err
 }
 
-// missing is what a file that is there needs and is not there; empty: nothing that is known.
+// missing returns the file that an existing file needs and that does not exist, or "".
 func missing(path string) string {
 	begin := beginning(path)
 	if line, script := bytes.CutPrefix(begin, []byte("#!")); script {
@@ -111,8 +111,8 @@ const (
 	helloCertificate = 5
 )
 
-// greeting reports what is wrong with the first line of a process; secure: it has to have a
-// certificate.
+// greeting reports what is wrong with the first line of a process. If secure, the line must
+// contain a certificate.
 func greeting(line string, secure bool) error {
 	parts := strings.Split(strings.TrimSpace(line), "|")
 	switch {

@@ -55,7 +55,7 @@ func (t *TLS) Validate() error {
 	return nil
 }
 
-// Validate checks what can be before anybody is asked.
+// Validate checks what can be checked without the server.
 func (c *Config) Validate() error {
 	var errs []error
 	if err := validAddress(c.Remote); err != nil {
@@ -121,7 +121,7 @@ type remote struct {
 func (*remote) Kind() string                { return carrier.Remote }
 func (*remote) Close(context.Context) error { return nil }
 
-// Shared: that others write there too is taken as given.
+// Shared returns true: others may always write to a remote store.
 func (*remote) Shared() bool { return true }
 
 func (r *remote) Open(ctx context.Context, store string, config carrier.Config) (carrier.Backend, error) {

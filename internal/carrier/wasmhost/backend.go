@@ -31,7 +31,7 @@ type Backend struct {
 
 	info   atomic.Pointer[storage.Info]
 	closed atomic.Bool
-	meters *meters // nil: nobody counts
+	meters *meters // nil if calls are not counted
 }
 
 // Open starts an instance and makes its backend with config, a JSON object or nothing. It
@@ -116,8 +116,8 @@ func (b *Backend) Is(wrong string) {
 // Info returns the guest's Info, with limits cut to those of a frame.
 func (b *Backend) Info() storage.Info { return *b.info.Load() }
 
-// slot is one that nobody has, else the next in turn. Those without an instance
-// are passed over while there are others, until they may have one again.
+// slot returns a free slot, or else the next in turn. A slot without an instance is passed
+// over while there are others, until it may have one again.
 func (b *Backend) slot() (s *slot, held bool) {
 	if len(b.slots) == 1 {
 		return b.slots[0], b.slots[0].try()
@@ -186,7 +186,7 @@ func (b *Backend) ready(s *slot) error {
 
 // discard throws the held slot's broken instance away and notes what follows.
 func (b *Backend) discard(s *slot, reason error) {
-	why := *storage.AsError(reason) // whether a write may have been applied is told to whoever waits for it
+	why := *storage.AsError(reason) // each waiting call learns whether its own write may have been applied
 	why.Unknown, reason = false, &why
 	in := s.in
 	s.in = nil
@@ -226,10 +226,9 @@ func (b *Backend) awaits(ctx context.Context) error {
 	return nil
 }
 
-// request is the most bytes of a request frame: what a guest with limits l has a
-// buffer for, which is one write set of all that they allow, with its wrapping. A
-// get or scan is not longer than that: a read must not end a guest that takes any
-// write.
+// request returns the maximum size of a request frame, in bytes: that of the largest write
+// set within limits l, for which a guest has a buffer. A get or scan is no longer than
+// that, because a read must not end a guest that accepts every write.
 func (b *Backend) request(l *storage.Limits) int {
 	const wrapping = 48 // of an op, a check or a key
 	elements := min(max(l.Ops, l.GetKeys), abi.MaxElements)
@@ -241,7 +240,7 @@ func (b *Backend) do(ctx context.Context, r *request) error {
 	if err := ctx.Err(); err != nil {
 		return storage.ContextError(ctx)
 	}
-	if b.closed.Load() { // at once, although somebody may still be served
+	if b.closed.Load() { // at once, although calls may still be in flight
 		return b.error(&storage.Error{Code: storage.ShuttingDown})
 	}
 	if b.slots[0].down.Load() {

@@ -28,7 +28,7 @@ type wasmReader struct {
 	b   []byte
 	i   int
 	bad bool
-	// feature is what it uses that is not supported, after the first fault; empty: unknown.
+	// feature is the unsupported feature behind the first fault, or empty if unknown.
 	feature string
 	// branches is how many places of the instructions passed over the flow of
 	// control splits or joins at, calls how many of them are calls; locals is how many

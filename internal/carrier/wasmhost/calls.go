@@ -10,8 +10,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Get asks the guest, on the fast path where it has one and nobody else is
-// there. It allocates the value and nothing else.
+// Get calls the guest, on the fast path if the slot is free and the guest has such a path.
+// It allocates the value and nothing else.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if b.info.Load().Limits.TooLong(key) { // and so absent, at whatever length
 		return storage.Item{}, storage.ErrNotFound

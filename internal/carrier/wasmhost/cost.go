@@ -2,10 +2,10 @@ package wasmhost
 
 import "github.com/plinthkv/plinth/storage"
 
-// cost is what compiling a module may take, at worst, by what the module has of
-// everything. wazero compiles without bounds of its own, and what it takes is now and then
-// a product of two numbers of the module, each of which is small. The factors are what the
-// worst module of each kind was measured to take.
+// cost estimates the most memory that compiling a module may need, from the counts of its
+// parts. wazero compiles without bounds of its own, and its need is sometimes a product of
+// two numbers of the module, each of which is small. The factors were measured with the
+// worst module of each kind.
 type cost struct {
 	declared int64 // bytes, for the whole module
 	function int64 // bytes, for the function that takes most
@@ -17,8 +17,8 @@ const (
 	// mostMemory and mostWork are what compiling a module may take. The memory plugin, of
 	// 4 MB, is estimated to take 40 MB and 13 s, and takes 2.
 	mostMemory = 2 << 30
-	// mostDeclared is for what is decoded by every process that loads the module, also if
-	// another one compiles it.
+	// mostDeclared bounds the parts that every process decodes when it loads the module, even
+	// if another one compiles it.
 	mostDeclared = 128 << 20
 	mostWork     = 100e9
 	// mostArity is how many parameters and results a type may have: as in browsers.

@@ -8,6 +8,6 @@
 // answered garbage is discarded and never called again. What wazero leaves
 // without bound is built into the module, or checked, before it is compiled.
 //
-// What belongs here is the carrier alone. Which plugins there are, what they are
-// configured with and who uses them is the business of package host.
+// What belongs here is the carrier only. Package host knows the plugins, their configuration
+// and their users.
 package wasmhost

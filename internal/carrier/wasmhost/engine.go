@@ -7,7 +7,7 @@ import (
 	"github.com/tetratelabs/wazero"
 )
 
-// engine is a compiled module with what it was compiled by. Each module has its own, so
+// engine is a compiled module with its runtime. Each module has its own, so
 // that its compiled code is a folder of its own in the cache.
 type engine struct {
 	cache    wazero.CompilationCache
@@ -19,7 +19,7 @@ type engine struct {
 	shims [2]wazero.CompiledModule
 }
 
-// compile compiles binary. dir is where compiled code is kept; empty: nowhere.
+// compile compiles binary. dir is the folder for compiled code; it is optional.
 func compile(ctx context.Context, binary []byte, o *Options, dir string) (_ *engine, err error) {
 	e := &engine{cache: wazero.NewCompilationCache()}
 	if dir != "" {
@@ -28,15 +28,15 @@ func compile(ctx context.Context, binary []byte, o *Options, dir string) (_ *eng
 		}
 	}
 	defer func() {
-		// What is read from the cache was verified; should wazero panic all the same, it
-		// is as if there were no cache.
+		// Code from the cache was verified; should wazero panic all the same, compile
+		// without the cache.
 		if r := recover(); r != nil && dir != "" {
 			err = fmt.Errorf("compiled code cannot be read: %v", r)
 		} else if r != nil {
 			panic(r)
 		}
 		if err != nil {
-			_ = e.close(ctx) // what was made of it is of no use
+			_ = e.close(ctx) // a part of it is of no use
 		}
 	}()
 	e.runtime = wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().

@@ -10,8 +10,8 @@ import (
 // wazero leaves some things without bound, which are built into a module here, or
 // checked, before it is compiled.
 //
-// Tables live on the host's heap, beside the limit of linear memory, and
-// table.grow takes any number: guarded tables have a maximum.
+// Tables live on the host's heap, outside of the limit of linear memory, and
+// table.grow accepts any number: guarded tables have a maximum.
 //
 // wazero looks whether a guest is to be interrupted where a loop begins, and
 // nowhere else. Functions that call each other twice, forty deep, run for hours
@@ -23,10 +23,9 @@ import (
 //
 // wazero compiles without bounds: see cost.
 //
-// wazero makes room for as many parts as a module says that it has, before it
-// reads the first: a file of twenty bytes asks for all memory there is. So every
-// count is followed here. Custom sections, which say nothing that is needed, are
-// left out.
+// wazero allocates room for as many parts as a module declares, before it reads the
+// first: a file of twenty bytes can demand all memory. So every count is verified here.
+// Custom sections, which are not needed, are left out.
 
 const (
 	// maxTable is the most entries of all tables of an instance, 8 bytes each.
@@ -41,8 +40,8 @@ const (
 // look is an empty loop: block type none, end.
 var look = []byte{0x03, 0x40, 0x0B}
 
-// guard gives the module with its bounds built in. If it is costed, one that would take
-// too much to compile is refused; what is interruptible always is. Errors are InvalidArgument.
+// guard returns the module with its bounds built in. If costed, or if interruptible, it
+// refuses a module that would need too much memory to compile. Errors are InvalidArgument.
 func guard(module []byte, interruptible, costed bool) ([]byte, error) {
 	out := make([]byte, 0, len(module)+len(module)/32+64)
 	out = append(out, module[:8]...)
@@ -116,8 +115,8 @@ func checkKinds(r *wasmReader) (functions uint32, err error) {
 	return functions, r.whole("import")
 }
 
-// boundTables is the section with a maximum for every table: all together have
-// at most maxTable entries.
+// boundTables returns the section with a maximum for every table: together they have at
+// most maxTable entries.
 func boundTables(r *wasmReader) ([]byte, error) {
 	type table struct {
 		element   byte
@@ -174,8 +173,8 @@ func checkCode(r *wasmReader, imported uint32, interruptible, costed bool, c *co
 	return out, nil
 }
 
-// withLooks appends a body to dst, with a look at its beginning if it takes one,
-// and others between what is slow.
+// withLooks appends a body to dst, with an empty loop at its beginning if it needs one, and
+// others between slow operations.
 func withLooks(dst []byte, r *wasmReader, imported uint32) []byte {
 	for n := r.u32(); n > 0 && !r.bad; n-- { // locals: how many, of what type
 		r.locals += uint64(r.u32())

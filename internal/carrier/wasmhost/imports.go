@@ -59,7 +59,7 @@ type callContext struct {
 	// standard error before it ends itself.
 	records, written int
 	lastWords        string
-	batch            []*request // what it answers; nil: none of what has a frame
+	batch            []*request // what it answers; nil for a call without frames
 }
 
 // begins forgets what the last call logged.
@@ -99,8 +99,8 @@ func (c *callContext) record(level slog.Level, record []byte) {
 	c.log.LogAttrs(c.caller(span), level, msg, attrs...)
 }
 
-// logs reports whether there is room for a record of so many bytes, and tells the log of
-// those for which there was none.
+// logs reports whether there is room for a record of so many bytes, and logs how many were
+// dropped.
 func (c *callContext) logs(bytes int) bool {
 	ok, dropped := c.rate.Room(time.Now(), bytes)
 	if dropped > 0 {

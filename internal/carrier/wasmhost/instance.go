@@ -20,8 +20,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// instance is one running guest. It is not safe for concurrent use: whoever
-// uses it holds its slot. After any error of a method it is broken, and only
+// instance is one running guest. It is not safe for concurrent use: its user must hold
+// the slot. After any error of a method it is broken, and only
 // close may be called.
 type instance struct {
 	m      *Module
@@ -36,7 +36,7 @@ type instance struct {
 	stack                      [2]uint64
 
 	request, capacity uint32 // the request buffer, and its size
-	asked             int    // what it was asked for with
+	asked             int    // with which size it was asked for
 	combine           int    // the most bytes that requests of several callers may have together
 }
 
@@ -95,9 +95,9 @@ func (m *Module) open(ctx context.Context, config []byte, now int64) (_ *instanc
 // parts may take of a frame.
 const frameReserve = 16 << 10
 
-// message is the most bytes of one request of a guest that states no limits of its
-// own, and of the answers of one call: a frame, or what its memory has room for
-// beside what it keeps.
+// message returns the maximum size of a request to a guest without limits of its own, and
+// of the answers of one call, in bytes: a frame, or the memory that the guest has left for
+// messages.
 func (m *Module) message() int {
 	return int(min(uint64(m.opts.MaxFrame), max(m.opts.Memory/memoryShare, minMessage)))
 }

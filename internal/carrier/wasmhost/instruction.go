@@ -1,7 +1,6 @@
 package wasmhost
 
-// instruction passes over one instruction and says what it is for us, and whom a
-// call calls.
+// instruction reads one instruction, and returns its kind, and the callee of a call.
 func (r *wasmReader) instruction() (k instructionKind, callee uint32) {
 	switch op := r.byte(); {
 	case op == 0x02: // block
@@ -134,9 +133,9 @@ type instructionKind uint8
 
 const (
 	opPlain   instructionKind = iota
-	opLeaves                  // what follows it need not be reached from what is before it
+	opLeaves                  // the next instruction may be unreachable from here
 	opLoop                    // its beginning is where the engine looks whether to go on
 	opCall                    // runs a function
 	opCallAny                 // runs a function that is not known here
-	opBulk                    // takes as long as memory is large
+	opBulk                    // its time grows with the size of memory
 )

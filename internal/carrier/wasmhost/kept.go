@@ -18,9 +18,8 @@ import (
 )
 
 // kept is the compiled code of one module on the disk: a folder that wazero reads and
-// writes, and beside it a list of its files with their checksums. wazero runs what it
-// finds, and a damaged file may crash it, so that nothing is left there that the list
-// does not have.
+// writes, and next to it a list of its files with their checksums. wazero runs what it
+// finds, and a damaged file may crash it, so files that are not in the list are removed.
 type kept struct{ dir string }
 
 // listName is the list's name beyond the folder's.
@@ -34,8 +33,8 @@ func keptIn(dir string, binary []byte, trusted bool) kept {
 	return kept{filepath.Join(dir, hex.EncodeToString(h.Sum(nil)[:16]))}
 }
 
-// verify removes what is not as it was written. whole reports whether all that was written
-// is there, damaged whether a file of it is another one now.
+// verify removes files that have changed. whole reports whether all written files exist,
+// damaged whether one of them has changed.
 func (k kept) verify() (whole, damaged bool, err error) {
 	sums, err := k.sums()
 	if err != nil {
@@ -58,7 +57,7 @@ func (k kept) verify() (whole, damaged bool, err error) {
 	return seen > 0 && seen == len(sums), damaged, err
 }
 
-// list writes the list of what is there now.
+// list writes the list of the present files.
 func (k kept) list() error {
 	var lines []string
 	if err := k.files(func(name, path string) error {
@@ -131,8 +130,8 @@ func (k kept) files(each func(name, path string) error) error {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// checksum is the size and the CRC of a file. Who may write to it could change it
-// unnoticed, which is why nobody else may: see [CheckCacheDir].
+// checksum returns the size and the CRC of a file. A user with write access could forge it,
+// which is why no other user may have it: see [CheckCacheDir].
 func checksum(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -144,13 +143,13 @@ func checksum(path string) (string, error) {
 	return fmt.Sprintf("%d-%08x", n, h.Sum32()), err
 }
 
-// unused is how long compiled code is kept that nobody uses.
+// unused is how long unused compiled code is kept.
 const unused = 30 * 24 * time.Hour
 
 // ours is the form of the names that this file gives: the directory may hold more.
 var ours = regexp.MustCompile(`^[0-9a-f]{32}(\.sum)?(\.[0-9]+\.tmp)?$`)
 
-// forget removes what was not used for long.
+// forget removes code that has not been used for long.
 func forget(dir string, now time.Time) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

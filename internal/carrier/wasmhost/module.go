@@ -131,7 +131,7 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 	}
 	defer func() {
 		if err != nil {
-			_ = m.engine.close(ctx) // what was made of it is of no use
+			_ = m.engine.close(ctx) // a part of it is of no use
 		}
 	}()
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, m.runtime); err != nil {

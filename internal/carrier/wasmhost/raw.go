@@ -7,9 +7,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Raw hands frames to the guest as they are and answers a copy of what it answers,
-// which is not looked at: for tests of plugins, to which it can say what no caller
-// makes the host say. A guest that ends by it is discarded, as in any call.
+// Raw sends frames to the guest unchanged and returns a copy of its answer, which it does
+// not check. It is for tests of plugins, which need requests that no caller can make the
+// host send. A guest that ends is discarded, as in any call.
 func (b *Backend) Raw(ctx context.Context, frames []byte) (answer []byte, err error) {
 	if len(frames) > b.m.opts.MaxFrame {
 		return nil, b.error(storage.LimitError(storage.SizeLimit, "request frame", int64(b.m.opts.MaxFrame), int64(len(frames))))

@@ -18,23 +18,23 @@ const (
 	maxBytes  = 1 << 20
 )
 
-// slot is an instance and those who wait for it. Whoever holds it runs, beside
-// its own request, what others have queued meanwhile, as frames of one call;
-// then it hands the slot to the first who still waits. There is no goroutine
-// of its own.
+// slot is an instance and the queue of calls for it. The holder of the slot runs its own
+// request and those that others have queued meanwhile, as frames of one call; then it
+// hands the slot to the first that still waits. There is no goroutine of the slot's
+// own.
 type slot struct {
 	// state is free, busy, or contended: busy, and the queue has to be looked at.
-	// It leaves contended only under mu, so that taking and releasing a slot that
-	// nobody waits for is one atomic step each.
+	// It leaves contended only under mu, so that taking and releasing a slot without a
+	// queue is one atomic step each.
 	state atomic.Uint32
 	mu    sync.Mutex
 	queue []*request
 	down  atomic.Bool     // there is no instance: it was lost
 	life  *supervise.Life // of the instance, and those in its place
 
-	// What follows belongs to whoever holds the slot.
-	in     *instance // nil: lost, or closed
-	counts *counts   // nil: nobody counts
+	// What follows belongs to the holder of the slot.
+	in     *instance // nil if lost or closed
+	counts *counts   // nil if calls are not counted
 	batch  []*request
 	buf    []byte
 }
@@ -73,10 +73,10 @@ func (r *request) free() {
 // usable reports whether the slot has an instance, or may have another by now.
 func (s *slot) usable() bool { return !s.down.Load() || s.life.Due() }
 
-// try takes the slot if nobody has it.
+// try takes the slot if it is free.
 func (s *slot) try() bool { return s.state.CompareAndSwap(free, busy) }
 
-// release hands the slot to the first who waits, or leaves it free.
+// release hands the slot to the first in the queue, or leaves it free.
 func (s *slot) release() {
 	if s.state.CompareAndSwap(busy, free) {
 		return
@@ -93,7 +93,7 @@ func (s *slot) release() {
 	next.done <- false
 }
 
-// enqueue has r wait for whoever holds the slot, or takes the slot if nobody does.
+// enqueue queues r for the holder of the slot, or takes the slot if it is free.
 func (s *slot) enqueue(r *request) (held bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,9 +115,9 @@ func (s *slot) take(ctx context.Context) error {
 	return err
 }
 
-// wait queues r until it has been done by somebody else, or the slot is in hand
-// (held). A caller that leaves before its request was begun takes it along; one
-// whose request is being done stays for the outcome.
+// wait queues r until another caller has done it, or this one holds the slot (held). A
+// caller that leaves before its request was begun withdraws it; a caller whose request is
+// being done stays for the outcome.
 func (s *slot) wait(ctx context.Context, r *request) (held bool, err error) {
 	if s.enqueue(r) {
 		return true, nil
@@ -143,8 +143,8 @@ func (s *slot) wait(ctx context.Context, r *request) (held bool, err error) {
 	return false, nil
 }
 
-// gather makes a batch of r and of what is queued, as far as the bounds allow.
-// A frame of no bytes is a caller that wants the slot itself.
+// gather makes a batch of r and the queued requests, as far as the bounds allow. An empty
+// frame is a caller that wants the slot itself.
 func (s *slot) gather(r *request) []*request {
 	s.batch = append(s.batch[:0], r)
 	if s.state.Load() == busy {
@@ -187,8 +187,8 @@ func (s *slot) run(batch []*request) (broken error) {
 	return broken
 }
 
-// call sends all of todo and takes the answers of the first n of it. What was not
-// begun when it broke was certainly not done.
+// call sends all of todo and reads the answers of the first n. Requests that were not begun
+// when the instance broke were certainly not done.
 func (s *slot) call(todo []*request) (n int, begun bool, broken error) {
 	in := s.in
 	frames := todo[0].frame

@@ -16,7 +16,7 @@ import (
 // this name.
 const scope = "github.com/plinthkv/plinth/host/wasmhost"
 
-// traced reports whether calls of ctx have a trace context that the guest is told.
+// traced reports whether calls with ctx have a trace context for the guest.
 func (m *Module) traced(ctx context.Context) bool {
 	if m.opts.TraceContext == nil {
 		return m.spans.On(ctx)
@@ -35,15 +35,15 @@ func combined(batch []*request) {
 	}
 }
 
-// counts are what a slot counts for metrics. Who holds the slot writes them,
-// anybody reads.
+// counts are a slot's counters for metrics. The holder of the slot writes them, any
+// goroutine may read them.
 type counts struct {
 	calls  atomic.Uint64
 	memory atomic.Uint64 // bytes of linear memory, as last looked at
 }
 
-// called counts n requests, and looks at the memory: always where that is cheap
-// beside the call, else now and then.
+// called counts n requests, and measures the memory: always if that is cheap compared with
+// the call, else now and then.
 func (s *slot) called(n int, always bool) {
 	calls := s.counts.calls.Load() + uint64(n)
 	s.counts.calls.Store(calls)

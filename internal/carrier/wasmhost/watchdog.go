@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// watchdog interrupts a call that exceeds its budget. What it costs a call is
-// two atomic writes: a timer, armed while there are calls, looks in from time to
-// time whether the same call is still running. A call may so run longer than its
-// budget, by a quarter.
+// watchdog interrupts a call that exceeds its budget. It costs a call two atomic writes:
+// a timer, armed while there are calls, looks from time to time whether the same call is
+// still running. So a call may exceed its budget by a quarter.
 type watchdog struct {
 	budget time.Duration
 	bite   func()
