@@ -180,8 +180,8 @@ func (r *recorder) lost(ctx context.Context, e *Event, err error) {
 	r.o.Log.ErrorContext(ctx, "an audit event is lost", "action", e.Action, "resource", e.Resource(), "actor", e.Actor, "result", e.Result, "error", err)
 }
 
-// clip bounds what callers gave, before anybody has looked at it. What is no text becomes
-// some.
+// clip bounds a text from a caller, before it is checked, and replaces invalid UTF-8 in
+// it.
 func clip(s string, most int) string { return strings.ToValidUTF8(s[:min(len(s), most)], "\uFFFD") }
 
 var errSinkHangs = errors.New("the audit sink does not answer")

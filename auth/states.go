@@ -11,9 +11,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// change reads a key, has fn change it, and stores it if it is still what was read. Where
-// somebody else was faster it is judged again, a few times. fn returns false where nothing
-// is to be stored.
+// change reads a key, lets fn change it, and stores it if the stored key has not changed
+// meanwhile. If it has, change starts again, a few times. fn returns false if there is
+// nothing to store.
 func (s *Keys) change(ctx context.Context, org identity.OrganizationSlug, kid string, fn func(k *PublicSigningKey, now time.Time) (bool, error)) error {
 	p, err := s.of(org)
 	if err != nil {

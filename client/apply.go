@@ -125,9 +125,9 @@ func (a *write) enough(n int) bool {
 	return n >= max(settling, a.c.config.Attempts) || time.Since(a.start) >= a.repeats
 }
 
-// outcome is what the caller is told. After an attempt that may have been applied
-// a refusal does not say that nothing was, unless the server settles it: that
-// attempt may be still on its way.
+// outcome returns the error for the caller. After an attempt that may have been applied, a
+// later refusal does not mean that nothing was applied, unless the server settles it: the
+// earlier attempt may still be on its way.
 func (a *write) outcome(err *storage.Error) *storage.Error {
 	if a.maybe == nil {
 		return err
@@ -137,7 +137,7 @@ func (a *write) outcome(err *storage.Error) *storage.Error {
 		text += "; then: " + err.Error()
 	}
 	e := storage.Errorf(storage.OutcomeUnknown, "the write may have been applied: %s", text)
-	e.Err = err // so that the end of a context is told too
+	e.Err = err // so that errors.Is finds the end of a context
 	return e
 }
 
@@ -200,10 +200,10 @@ func (a *write) anew() {
 // applyStream is how gRPC knows a call of one message and one answer.
 func applyStream() *grpc.StreamDesc { return &grpc.StreamDesc{StreamName: "Apply"} }
 
-// send sends the write over l and waits for the answer. It reports whether the
-// message was given away, after which nobody knows how far it came.
-// It reports in set that a clock was set since they were compared: the difference was
-// noted anew, and nothing was applied.
+// send sends the write over l and waits for the answer. sent reports whether the message
+// was handed over, after which it may have reached the server. set reports that a clock
+// was set since the clocks were compared: the new difference was noted, and nothing was
+// applied.
 func (a *write) send(ctx context.Context, l *link) (version uint64, sent, set bool, err error) {
 	if a.c.config.AttemptTimeout > 0 {
 		var cancel context.CancelFunc

@@ -164,7 +164,7 @@ func (c *Client) refresh() {
 		case err != nil:
 			c.settings.Log.Debug("the server was asked what it can do", "address", c.config.Address, "error", err)
 		case c.admits(&info) != nil:
-			l.dead.Store(true) // the next call connects anew, and is told
+			l.dead.Store(true) // the next call connects anew, and notices
 		default:
 			c.learned(&info)
 		}

@@ -16,7 +16,7 @@ import (
 // layer is who the errors of this package come from.
 const layer = "remote"
 
-// error says who says so, where nobody does.
+// error adds this client as the layer, if the error has none.
 func (c *Client) error(op string, e *storage.Error) *storage.Error {
 	if e.Layer != "" {
 		return e

@@ -32,7 +32,7 @@ func (s *Settings) telemetry() []grpc.DialOption {
 	}
 	return []grpc.DialOption{grpc.WithStatsHandler(expected{otelgrpc.NewClientHandler(otelgrpc.WithTracerProvider(tracer),
 		otelgrpc.WithMeterProvider(meter), otelgrpc.WithPropagators(propagation.TraceContext{}),
-		otelgrpc.WithFilter(func(i *stats.RPCTagInfo) bool { return i.FullMethodName != abigrpc.MethodInfo }))})} // that is asked all the time, by nobody
+		otelgrpc.WithFilter(func(i *stats.RPCTagInfo) bool { return i.FullMethodName != abigrpc.MethodInfo }))})} // which is called all the time, without a caller
 }
 
 // expected keeps the spans of calls whose outcome is an answer, an absent key or

@@ -34,8 +34,8 @@ type fileContent struct {
 	err  error
 }
 
-// tree resolves every scalar below v. What the environment has set is taken as it
-// is, but may not look like a reference: nobody would see that it is none.
+// tree resolves every scalar below v. Values from the environment are used unchanged, but
+// must not look like a reference, because readers would take them for one.
 func (r *resolver) tree(v *strictyaml.Value, path string) {
 	switch v.Kind {
 	case strictyaml.Mapping:

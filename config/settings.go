@@ -43,8 +43,8 @@ func newEnviron(lines []string) environ {
 // and the like: it is not addressed to us.
 var kubernetes = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
-// variables loads the environment into koanf, but for what the flags set: nobody is
-// bothered with a wrong variable that does not count.
+// variables loads the environment into koanf, except variables that flags override: an
+// overridden variable is not checked.
 func (l *layers) variables(environ environ, flags []setting) error {
 	ours := environ.ours()
 	if len(ours) == 0 {

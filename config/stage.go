@@ -46,7 +46,7 @@ func (s *Stage) settings(v *strictyaml.Value, path string) error {
 	switch {
 	case name == nil:
 		return nil
-	case name.Broken: // nobody knows whether it is another's
+	case name.Broken: // it may belong to another stage
 		s.Name = ""
 		return nil
 	}

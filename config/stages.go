@@ -20,9 +20,9 @@ func isPipeline(parts []string) bool {
 	return len(parts) == 3 && strictyaml.Fold(parts[0]) == "stores" && strictyaml.Fold(parts[2]) == "pipeline"
 }
 
-// stages returns a pipeline for koanf, by the names of its stages. One that goes by
-// another's name, or is none at all, gets a name that nobody can write: the decoder
-// reports it.
+// stages returns a pipeline for koanf, by the names of its stages. A stage with a duplicate
+// name, or with none, gets a name that cannot be written in a file: the decoder reports
+// it.
 func (l *layers) stages(v *strictyaml.Value, path string) map[string]any {
 	out := make(map[string]any, len(v.Items))
 	for i, item := range v.Items {

@@ -223,7 +223,7 @@ func (l *ServerLimits) Validate() error {
 // leastMemory is the least that requests and answers in flight need.
 const leastMemory = 16 << 20
 
-// checkBackends reports stores whose plugin nobody has.
+// checkBackends reports stores with an unknown plugin.
 func (c *Config) checkBackends(builtins []string, d *strictyaml.Decoder) {
 	known := append(slices.Clone(builtins), slices.Collect(maps.Keys(c.Plugins))...)
 	slices.Sort(known)
@@ -243,8 +243,8 @@ func (c *Config) checkBackends(builtins []string, d *strictyaml.Decoder) {
 	}
 }
 
-// checkTokens refuses a token that is written and empty, for without one nobody is asked for
-// any, and one that YAML reads as something else than a string.
+// checkTokens refuses an empty token, because it would mean that no token is required, and one
+// that YAML reads as something else than a string.
 func (c *Config) checkTokens(file *strictyaml.Value, d *strictyaml.Decoder) {
 	paths := []string{"server.token", "server.admin_token"}
 	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {

@@ -51,8 +51,8 @@ func (h *Host) hub(b storage.Backend, p *plugin) *wrappers.Hub {
 	return hub
 }
 
-// keepsChanges reports whether the hub keeps the changes of p's backends: nobody writes past
-// it to what is linked in, or a module of this process. A process may share what it stores.
+// keepsChanges reports whether the hub keeps the changes of p's backends: all writes to
+// linked-in backends and to modules of this process pass it. A process may share its store.
 func (p *plugin) keepsChanges() bool {
 	return !p.Shared() && (p.Kind() == carrier.Native || p.Kind() == carrier.Wasm)
 }

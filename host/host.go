@@ -70,7 +70,7 @@ type Host struct {
 	unwatch  func()       // ends the log of the clock
 	unstat   func() error // ends the metrics
 	reloads  metric.Int64Counter
-	behind   metric.Float64Histogram // how far behind followers of changes are; nil: nobody measures
+	behind   metric.Float64Histogram // how far behind followers of changes are; nil without a meter
 	clock    *clock.Clock            // the one by which expiries are made and judged
 	runtime  *wasmhost.Runtime
 	carriers []carrier.Factory
@@ -87,7 +87,7 @@ type Host struct {
 	running    context.Context // until Close
 	end        context.CancelFunc
 	background sync.WaitGroup // what goes on beside calls
-	phase      func(string)   // told where a reload is, in tests; may be nil
+	phase      func(string)   // called with the phase of a reload, in tests; may be nil
 }
 
 // Open builds everything that cfg configures. The error reports every mistake at once, with

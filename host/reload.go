@@ -77,8 +77,8 @@ func (h *Host) Reloaded() Reload {
 // Config returns the configuration in force.
 func (h *Host) Config() *config.Config { return h.live.Load().cfg }
 
-// Files returns the paths of the modules and executables of the plugins, and of what those
-// are told to run.
+// Files returns the paths of the modules and executables of the plugins, and of the files in
+// their arguments.
 func (h *Host) Files() []string {
 	var all []string
 	for _, p := range h.live.Load().plugins {

@@ -63,7 +63,7 @@ func (h *Host) transfer(ctx context.Context, from, to *backend, most int64) (err
 	return nil
 }
 
-// transferStep is after how many items tests are told.
+// transferStep is the number of items between two calls of a test's hook.
 const transferStep = 1000
 
 // unfinished empties a backend in which a transfer was ended in the middle.

@@ -14,7 +14,7 @@ import (
 
 // What calls count under that belong to no tenant of their own.
 const (
-	otherTenants = "_other" // those beyond the most that are told apart
+	otherTenants = "_other" // tenants beyond the maximum number of labels
 	manyTenants  = "_many"  // calls that concern several
 )
 
@@ -78,8 +78,8 @@ func (l *labels) expiring() []metric.AddOption {
 	return set
 }
 
-// tenants are the labels of those that are told apart, of no more than so many:
-// looking one up neither locks nor allocates.
+// tenants are the labels of tenants, at most so many. Looking one up neither locks nor
+// allocates.
 type tenants struct {
 	common      *[operations][]attribute.KeyValue
 	none        *labels // of keys without a tenant

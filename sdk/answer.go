@@ -289,8 +289,8 @@ func (a *Answerer) scan(dst, message []byte, budget int) ([]byte, error) {
 	return abi.AppendPage(dst, &page), nil
 }
 
-// changes keeps the page within the budget, but for a write set that is larger alone. A call
-// that nobody can end does not wait: others wait for it.
+// changes keeps the page within the budget, except for a single larger write set. A call that
+// cannot be canceled does not wait, because others wait for it.
 func (a *Answerer) changes(dst, message []byte, budget int) ([]byte, error) {
 	var q storage.ChangeQuery
 	if err := abi.DecodeChangeQuery(message, &q); err != nil {

@@ -6,7 +6,7 @@
 // The tokens of servers, clients and other hosts, and the passwords of the engines of this
 // module, are values from where their configuration is decoded on.
 //
-// What it does not reach: a Go string, from an environment, a YAML file or a flag, has been in
-// memory that nobody can overwrite, and the clients of etcd, PostgreSQL and gRPC take their
-// secrets as strings. Private keys of certificates are kept by crypto/tls, in memory of its own.
+// Its limits: a Go string from an environment, a YAML file or a flag stays in memory that cannot
+// be overwritten, and the clients of etcd, PostgreSQL and gRPC accept secrets as strings only.
+// crypto/tls keeps the private keys of certificates, in memory of its own.
 package secret

@@ -5,7 +5,7 @@ import "net/http"
 // What one connection may hold over HTTP/2.
 const (
 	mostStreams  = 100       // requests at once; the server tells its clients
-	connReceives = 512 << 10 // bytes of bodies that nobody has read yet
+	connReceives = 512 << 10 // unread bytes of bodies
 	streamHas    = 256 << 10 // of those, of one request
 )
 

@@ -53,7 +53,7 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request, p storage.Probe) 
 	if answer.Status == storage.Unhealthy.String() {
 		status = http.StatusServiceUnavailable
 	}
-	if s.onlyProbes || !s.knownHost(r) || !s.known(r) { // names and reasons are not for everybody
+	if s.onlyProbes || !s.knownHost(r) || !s.known(r) { // names and reasons are only for known callers
 		answer = probeAnswer{Status: answer.Status}
 	}
 	h := w.Header()

@@ -103,8 +103,8 @@ func (q query) expiry(now time.Time) (at time.Time, given bool, err error) {
 
 var duration = regexp.MustCompile(`^((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+$`)
 
-// parseTTL is the expiry after a Go duration with a unit and no sign. What is
-// more than a duration can hold is for ever.
+// parseTTL returns the expiry after a Go duration with a unit and no sign. A longer time than
+// a duration can hold means no expiry.
 func parseTTL(s string, now time.Time) (time.Time, error) {
 	if len(s) > 64 || !duration.MatchString(s) {
 		return time.Time{}, badRequest("ttl: want a duration with a unit and no sign, such as 30s or 1h30m")

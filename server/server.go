@@ -176,7 +176,7 @@ func (s *Server) web() *http.Server {
 		ErrorLog:                     log.New(s.failures.Writer(), "", 0),
 	}
 	if s.onlyProbes {
-		web.ReadTimeout = s.config.HeaderTimeout // nobody sends a body
+		web.ReadTimeout = s.config.HeaderTimeout // requests have no body
 		return web
 	}
 	s.http2(web)

@@ -41,7 +41,7 @@ type telemetry struct {
 	sets       sync.Map // label → []metric.RecordOption; as many as there are routes, methods and answers
 }
 
-// label is what durations are told apart by. Each of its parts has few values.
+// label has the attributes of durations. Each of them has few values.
 type label struct {
 	method, route string
 	status        int
@@ -139,8 +139,8 @@ func (t *telemetry) observed(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// begin starts the span of a request, under that of the caller. Probes and the
-// page of metrics have none: nobody asks where their time goes.
+// begin starts the span of a request, under that of the caller. Probes and the page of
+// metrics have none, because their duration is of no interest.
 func (t *telemetry) begin(r *http.Request, method, route string) (context.Context, trace.Span) {
 	ctx := r.Context()
 	name := t.names[[2]string{method, route}]

@@ -134,7 +134,7 @@ func (w *BatchWriter) Add(ctx context.Context, op Op) error {
 	w.bytes += size
 	w.stats.Added++
 	if len(w.ops) >= w.o.MaxOps || w.bytes >= w.o.MaxBytes {
-		// The op is in: an error of the write set is told by the next call.
+		// The op is in: the next call returns an error of the write set.
 		_ = w.send(ctx)
 	}
 	if w.o.MaxAge > 0 && w.timer == nil && len(w.ops) > 0 {
@@ -157,7 +157,7 @@ func (w *BatchWriter) Flush(ctx context.Context) error { return w.flush(ctx, fal
 
 // Retry is Flush on a writer that has stopped: it sends the failed write set again. If
 // the outcome of that is unknown, it may be applied twice. The same ops in the same order
-// make that harmless only if nobody else writes.
+// make that harmless only if there are no other writers.
 func (w *BatchWriter) Retry(ctx context.Context) error { return w.flush(ctx, true) }
 
 func (w *BatchWriter) flush(ctx context.Context, again bool) error {
@@ -177,7 +177,7 @@ func (w *BatchWriter) flush(ctx context.Context, again bool) error {
 	return err
 }
 
-// sendAll is send for Flush and Close: a failure that was not told comes first.
+// sendAll is send for Flush and Close. It first returns a failure that no call has returned.
 func (w *BatchWriter) sendAll(ctx context.Context) error {
 	err := w.send(ctx)
 	if w.untold != nil {

@@ -46,7 +46,7 @@ func (s *Store) Changes(start, end []byte, o ChangesOptions) *Follower {
 }
 
 // Follower reads the changes of a range, one page after the other. It keeps one page in
-// memory at most, and the backend keeps nothing for it: a slow reader holds up nobody, but
+// memory at most, and the backend keeps nothing for it: a slow reader delays no other, but
 // falls behind until [ErrVersionGone] ends it. It is for one goroutine at a time.
 //
 // After an error, the next call continues where the follower was. After ErrVersionGone, make

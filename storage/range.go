@@ -81,8 +81,8 @@ type cursor struct {
 }
 
 // mostEmpty is how many pages in a row may be without items. A backend that passes over
-// more than that has to do so in longer steps: one that goes on for ever would hold up
-// whoever reads.
+// more must do so in longer steps: one that continues indefinitely would block the
+// reader.
 const mostEmpty = 4096
 
 func newCursor(info Info, start, end []byte, o RangeOptions) (cursor, error) {
@@ -138,8 +138,8 @@ func (c *cursor) next(ctx context.Context, b Backend) ([]Item, error) {
 	return page.Items, nil
 }
 
-// advance moves the bound to next, which has to lie inside the range and to
-// make it smaller: a backend that does not would have us loop for ever.
+// advance moves the bound to next, which must lie inside the range and make it smaller:
+// otherwise the loop would never end.
 func (c *cursor) advance(next []byte) error {
 	if next == nil {
 		c.done = true

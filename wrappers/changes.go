@@ -9,10 +9,10 @@ import (
 )
 
 // KeepChanges has the hub keep the latest changes of a backend that only this hub writes to,
-// and that keeps none itself: whoever asks for changes gets them from the hub. clock is the
-// one that the backend judges expiries by. Call KeepChanges before the hub is used.
+// and that keeps none itself: the hub answers calls for changes. clock is the clock by which
+// the backend judges expiries. Call KeepChanges before the hub is used.
 //
-// Nothing is kept until somebody asks, nor some minutes after the last one did.
+// The hub keeps changes from the first call for them until some minutes after the last.
 func (h *Hub) KeepChanges(clock func() time.Time) { h.clock = clock }
 
 // keeps reports whether the hub keeps the changes of a backend with caps.
@@ -23,8 +23,8 @@ func (h *Hub) keeps(caps storage.Caps) bool {
 // Feed is what is known of those who follow the changes of a backend.
 type Feed struct {
 	Followers atomic.Int64 // calls for changes that are under way, most of which wait
-	// Behind, if set, is told of each page how long ago the oldest change on it was made,
-	// for changes that the hub keeps.
+	// Behind, if set, is called for each page of changes that the hub keeps, with the age of
+	// the oldest change on it.
 	Behind func(time.Duration)
 }
 

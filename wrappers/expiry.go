@@ -10,7 +10,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// What a ring knows of items that expire, at most. The expiry of others is not told: a
+// The most that a ring knows of items that expire. The expiry of others is not reported: a
 // follower has their ExpiresAt.
 const (
 	mostExpiries      = 1 << 17
@@ -39,11 +39,11 @@ type expiries struct {
 	known   map[string]expiring
 	bytes   int // of keys
 	queue   expiryQueue
-	late    []expiring // have expired, and wait for a version to be told with
-	busy    bool       // somebody has items expire
+	late    []expiring // have expired, and wait for a version
+	busy    bool       // a goroutine expires items
 	retry   time.Time  // before which that is not tried again
 	survey  bool       // what was there before the ring is still to be looked through
-	looking bool       // somebody does
+	looking bool       // a goroutine does
 	from    []byte     // where that goes on
 }
 
@@ -83,7 +83,7 @@ func (e *expiries) forget(key string) {
 	}
 }
 
-// unsaid has expiries told with the next change.
+// unsaid reports expiries with the next change.
 func (e *expiries) unsaid(all []expiring) { e.late = append(e.late, all...) }
 
 // publish returns what expires at the version of s, encoded, and how many items that are. It
@@ -106,7 +106,7 @@ func (e *expiries) publish(s *encoded) (gone []byte, count int) {
 		switch {
 		case !c.ExpiresAt.IsZero():
 			e.note(expiring{string(c.Key), s.version, c.ExpiresAt})
-		case c.Kind != storage.ChangeDeleteRange: // of a range's items the expiry is told, which changes nothing then
+		case c.Kind != storage.ChangeDeleteRange: // the expiry of a range's items is reported, which then changes nothing
 			e.forget(string(c.Key))
 		}
 	}
@@ -186,7 +186,7 @@ func (h *Hub) absent(ctx context.Context, all []expiring) (gone, kept []expiring
 	return gone, kept
 }
 
-// burn writes what gives expired items a version. If it gives none, they are told with the
+// burn writes what gives expired items a version. If that fails, they are reported with the
 // next change.
 func (h *Hub) burn(ctx context.Context, gone []expiring) {
 	f := &flight{set: storage.WriteSet{Ops: []storage.Op{storage.Put(ExpiryMark, nil), storage.Delete(ExpiryMark)}}, burns: gone}

@@ -16,7 +16,7 @@ import (
 var TransferMark = []byte("\x00plinth/transfer")
 
 // ExpiryMark is the key that a hub puts and deletes in one write set, so that the expiry of
-// other items has a version. Nobody ever sees an item under it.
+// other items has a version. No reader ever sees an item under it.
 var ExpiryMark = []byte("\x00plinth/expiry")
 
 // Watcher is notified of every write to a backend, from whichever store. Its
@@ -53,7 +53,7 @@ type Hub struct {
 	known     atomic.Pointer[[16]byte] // the incarnation that watchers know
 	worry     func() string
 	clock     func() time.Time // nil: the hub keeps no changes
-	ring      *ring            // nil: nobody follows
+	ring      *ring            // nil if there are no followers
 	following atomic.Bool      // there is a ring
 	feed      Feed
 	shared    bool // others write to the backend, too
@@ -107,7 +107,7 @@ func (h *Hub) StateLost() {
 	h.lost()
 }
 
-// lost tells everybody that the state is gone. The lock is held.
+// lost notifies all watchers that the state is gone. The lock is held.
 func (h *Hub) lost() {
 	h.drop()
 	for _, w := range h.watchers {
@@ -221,8 +221,8 @@ func reserved(key []byte) bool {
 	return len(key) > 0 && key[0] == 0 && (bytes.Equal(key, TransferMark) || bytes.Equal(key, ExpiryMark))
 }
 
-// errPanicked is what watchers are told of an apply that panics. Made once: it is never seen
-// otherwise.
+// errPanicked is the error of an apply that panics, for watchers. It is made once, because it
+// is not seen otherwise.
 var errPanicked error = &storage.Error{Code: storage.OutcomeUnknown, Unknown: true}
 
 func (h *Hub) apply(ctx context.Context, w *storage.WriteSet) (version uint64, err error) {

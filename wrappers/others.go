@@ -15,14 +15,14 @@ type Following interface {
 	Watchable
 	// Follow has all watchers notified of what others write to the backend, until stop is
 	// called. bound is the age of a [Freshness] that the caller can still accept. f is nil
-	// if nobody else writes to the backend, or if it has no changes to follow.
+	// if only this host writes to the backend, or if it has no changes to follow.
 	Follow(bound time.Duration) (f *Freshness, stop func())
 }
 
 // Freshness is how far the watchers of a hub have been notified of the writes of others.
 type Freshness struct {
 	at      atomic.Pointer[time.Time] // nil: nothing is known
-	told    atomic.Uint64             // the version up to which all was told
+	told    atomic.Uint64             // the version up to which watchers were notified
 	bound   atomic.Int64              // nanoseconds; the largest that a caller can accept
 	problem atomic.Pointer[string]    // why it does not get on; nil: it does
 }
@@ -40,7 +40,7 @@ func (f *Freshness) Age() time.Duration {
 	return max(now.Sub(*at), time.Duration(now.UnixNano()-at.UnixNano()))
 }
 
-// reached says that everything was told that was complete at that time.
+// reached notes that watchers were notified of everything up to that time.
 func (f *Freshness) reached(at time.Time) {
 	f.at.Store(&at)
 	f.problem.Store(nil)
@@ -107,9 +107,9 @@ func (h *Hub) unfollow() {
 	}
 }
 
-// settled waits until the watchers were told of all up to a version, or until they know that
-// they were not. Who hears of a change from this hub does not find the item before it in a
-// cache of this host afterwards.
+// settled waits until the watchers were notified of all changes up to a version, or know that
+// they were not. After a follower has received a change from this hub, no cache of this host
+// returns the older item.
 func (o *others) settled(ctx context.Context, version uint64) error {
 	for {
 		f := o.now.Load()
@@ -141,7 +141,7 @@ type stranger struct {
 	h     *Hub
 	fresh *Freshness
 	begun bool
-	after uint64 // all up to this version was told
+	after uint64 // watchers were notified up to this version
 	// The store was at goal at the time since; 0: it was not asked.
 	goal  uint64
 	since time.Time
@@ -206,7 +206,7 @@ func (s *stranger) told(version uint64) {
 	s.fresh.told.Store(version)
 }
 
-// arrive notes that all was told that the store had at some time.
+// arrive notes that watchers were notified of all that the store had at some time.
 func (s *stranger) arrive() {
 	if s.goal != 0 && s.after >= s.goal {
 		s.fresh.reached(s.since)

@@ -8,11 +8,11 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// unusedFor is how long a ring is kept that nobody asks.
+// unusedFor is how long an unused ring is kept.
 const unusedFor = 5 * time.Minute
 
-// ring is the latest changes of a backend, from when somebody began to follow it. The hub's
-// lock guards it.
+// ring is the latest changes of a backend, since the first follower came. The hub's lock guards
+// it.
 type ring struct {
 	ready     chan struct{} // closed once base is known, or the ring is given up
 	begun     time.Time     // other times are counted from it
@@ -24,7 +24,7 @@ type ring struct {
 	base      uint64        // the version before the first change that is kept
 	published uint64        // all changes up to it are in log
 	ended     uint64        // the latest version that an apply has answered
-	changed   chan struct{} // closed when something is published; nil: nobody waits
+	changed   chan struct{} // closed when something is published; nil if no call waits
 	used      time.Duration // when it was asked last
 	made      time.Duration // when what was published last was made, or earlier
 	grown     bool          // something was published since it was asked last
@@ -67,7 +67,7 @@ func (h *Hub) beginRing(ctx context.Context) (*ring, error) {
 	for f := h.first; f != nil; f = f.next {
 		f.floor = 0
 	}
-	if h.ring = r; len(h.watchers) == 0 { // nobody has looked at it since
+	if h.ring = r; len(h.watchers) == 0 { // no goroutine has seen it since
 		incarnation := h.next.Info().Incarnation
 		h.known.Store(&incarnation)
 	}
@@ -116,8 +116,8 @@ func (r *ring) wake() {
 	}
 }
 
-// ended notes how an apply ended. If nobody can say what became of it, nobody can say what
-// changed either, and the ring is given up. The lock is held.
+// ended notes how an apply ended. If its outcome is unknown, so are its changes, and the ring is
+// given up. The lock is held.
 func (h *Hub) ended(f *flight, version uint64, err error, made *encoded) {
 	r := h.ring
 	switch {
@@ -238,8 +238,8 @@ func (h *Hub) publish() {
 	h.publishedTo(safe)
 }
 
-// publishedTo says that all changes up to a version are in the log. A ring that nobody has
-// asked for long is given up: that is looked at once a block.
+// publishedTo notes that all changes up to a version are in the log. A ring that has not been
+// asked for long is given up: that is checked once a block.
 func (h *Hub) publishedTo(version uint64) {
 	r := h.ring
 	r.published = version

@@ -81,7 +81,7 @@ func (c *copyCmd) Run(ctx context.Context, e env) (err error) {
 func (c *copyCmd) target(flag, named, token string) (target, error) {
 	i := strings.LastIndexByte(named, '/')
 	t := target{Server: c.Server, Store: named[i+1:]}
-	if i >= 0 { // who the caller is, is told to --addr alone
+	if i >= 0 { // credentials are for --addr only
 		t.Server = endpoint{Addr: named[:i], credentials: credentials{CA: c.Server.CA}}
 	}
 	if token != "" {

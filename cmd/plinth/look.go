@@ -140,7 +140,7 @@ func readOnce(path string, stdin io.Reader) (name string, content []byte, err er
 	case path == "-":
 		path = "standard input"
 	case err != nil || info.Mode()&os.ModeNamedPipe == 0:
-		return path, nil, nil // it is read where what is wrong with it is told
+		return path, nil, nil // it is read where its errors are reported
 	default:
 		f, err := os.Open(path)
 		if err != nil {

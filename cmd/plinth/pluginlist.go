@@ -36,7 +36,7 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	if err != nil {
 		return listed(err)
 	}
-	var states map[string]string // by store; nil: nobody was asked
+	var states map[string]string // by store; nil if no server was asked
 	if p.Addr != "" {
 		if states, err = pluginStates(ctx, target{Server: endpoint{p.Addr, p.credentials}}); err != nil {
 			return err

@@ -12,7 +12,7 @@ import (
 )
 
 // reapOrphans reaps the processes that become this one's children when their parents end,
-// if this is process 1, as in a container: nobody else does. It stops with ctx.
+// if this is process 1, as in a container, where no other process does. It stops with ctx.
 func reapOrphans(ctx context.Context) {
 	if os.Getpid() != 1 {
 		return
@@ -33,11 +33,11 @@ func reapOrphans(ctx context.Context) {
 			select {
 			case <-ended:
 			default:
-				continue // nobody has ended
+				continue // no child has ended
 			}
 		}
-		// A child that this process has started is reaped at once by who waits for it: what
-		// is still there at the next look is nobody's.
+		// A goroutine waits for each child that this process has started, and reaps it at
+		// once: one that still exists at the next look is an orphan.
 		now := endedChildren()
 		for pid := range before {
 			if now[pid] {
@@ -48,7 +48,7 @@ func reapOrphans(ctx context.Context) {
 	}
 }
 
-// endedChildren are the children of this process that nobody has waited for.
+// endedChildren returns the children of this process that have ended and were not reaped.
 func endedChildren() map[int]bool {
 	ended := map[int]bool{}
 	lists, _ := filepath.Glob("/proc/self/task/*/children")

@@ -21,8 +21,8 @@ type reloader struct {
 	listeners *listeners
 	log       *slog.Logger
 	manager   manager
-	inForce   func(*config.Config) // told what a reload has put in force
-	told      sync.Mutex           // held while servers are told what is in force
+	inForce   func(*config.Config) // called with the configuration that a reload has put in force
+	told      sync.Mutex           // held while servers learn what is in force
 }
 
 // reload reads the configuration again and puts it in force.

@@ -77,7 +77,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	for _, warning := range tel.Warnings {
 		log.Warn("telemetry", "warning", warning)
 	}
-	defer func() { // last: what ends before it is told too
+	defer func() { // last, so that it reports what ends before
 		if err := shutTelemetry(tel); err != nil {
 			slog.New(handler).Warn("not all telemetry was sent", "error", withoutSecrets(err.Error()))
 		}
@@ -220,7 +220,7 @@ const telemetryFlush = 5 * time.Second
 func (s *serveCmd) telemetry(ctx context.Context, e env, cfg *config.Config) (_ *setup.Telemetry, forPlugins []byte, _ error) {
 	settings := setup.Settings{Service: "plinth", Version: version()}
 	tel, err := setup.Setup(ctx, cfg.Telemetry, settings)
-	if err != nil { // what else is wrong is told with it
+	if err != nil { // report other errors with it
 		h, more := plinth.OpenConfig(ctx, cfg, append(s.Source.options(e), plinth.WithLogger(slog.New(slog.DiscardHandler)))...)
 		if h != nil {
 			more = h.Close(ctx)

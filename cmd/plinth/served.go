@@ -11,10 +11,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// served is a served store, over whichever protocol. Errors have the exit code
-// that belongs to them.
+// served is a store on a server, over HTTP or gRPC. Errors have their exit code.
 type served interface {
-	// info says what the store can do.
+	// info returns what the store can do.
 	info(ctx context.Context) (storage.Info, error)
 	// get writes the value at key.
 	get(ctx context.Context, key []byte, w io.Writer) error
@@ -38,10 +37,10 @@ type served interface {
 // newItem is what a put stores.
 type newItem struct {
 	key, value []byte
-	ttl        *time.Duration // nil: for ever
+	ttl        *time.Duration // nil: no expiry
 }
 
-// expected is what a put demands of its key; of kind 0 nothing.
+// expected is the condition of a put; none if kind is 0.
 type expected struct {
 	kind    storage.CheckKind
 	value   []byte
@@ -54,13 +53,13 @@ type scanQuery struct {
 	limit    int // 0: all
 	reverse  bool
 	keysOnly bool
-	at       uint64 // the version of the state to read, which takes CapSnapshotScan; 0: each page the present one
+	at       uint64 // the version of the state to read, which requires CapSnapshotScan; 0: each page is of the present
 }
 
-// String is the address and the name.
+// String returns the address and the name.
 func (t target) String() string { return strings.TrimSuffix(t.Server.Addr, "/") + "/" + t.Store }
 
-// open is the store that the flags name.
+// open opens the store that the flags name.
 func (t target) open(ctx context.Context) (served, error) {
 	if t.Store == "" {
 		return nil, usagef("--store must not be empty: omit it for the store named default")
@@ -80,7 +79,7 @@ func (t target) with(ctx context.Context, do func(served) error) error {
 	return errors.Join(do(s), s.close())
 }
 
-// readValue is a value as an argument, or from standard input for "-".
+// readValue returns a value from an argument, or from standard input for "-".
 func readValue(arg string, stdin io.Reader) ([]byte, error) {
 	if arg != "-" {
 		return []byte(arg), nil

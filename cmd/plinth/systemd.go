@@ -15,8 +15,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// manager is the service manager that started this program, if one did that listens: it is
-// told by the protocol of systemd.
+// manager notifies the service manager that started this program, by the protocol of systemd.
+// Without a listening manager it does nothing.
 type manager struct{ log *slog.Logger }
 
 func (m manager) tell(state ...string) {

@@ -14,8 +14,8 @@ import (
 //go:embed reserved.txt
 var reservedNames string
 
-// reserved is a backend of the service's own, in Go: what is under a key says why nobody
-// may have it. Every method that it lacks is answered as unsupported.
+// reserved is a backend of the service's own, in Go: the value of a key says why it is
+// reserved. Methods that it does not implement return an unsupported error.
 type reserved struct {
 	storage.UnimplementedBackend
 	why map[string]string

@@ -18,8 +18,8 @@ import (
 //
 //	u32 length | u32 CRC of what follows | u64 version | write set, as the ABI has it
 //
-// A record that is cut or does not have its CRC is the last: the process ended while
-// it was written, and nobody was told that it was.
+// A record that is cut or has a wrong CRC is the last: the process ended while it was
+// being written, and it was not acknowledged.
 type journal struct {
 	file *os.File
 	size int64
@@ -99,7 +99,7 @@ func (j *journal) write(version uint64, w *storage.WriteSet) error {
 		return errors.Join(err, j.file.Truncate(j.size)) // as if it had not been tried
 	}
 	if err := j.file.Sync(); err != nil {
-		// Nobody knows what is on the disk: whoever starts next reads it.
+		// What is on the disk is unknown: the next start reads it.
 		return &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, Msg: "the journal could not be synced", Err: err}
 	}
 	j.size += int64(len(b))

@@ -9,8 +9,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// dictionary answers the words of its configuration. Nobody can change them, so
-// that it keeps nothing between calls, and several instances may answer at once.
+// dictionary serves the words of its configuration. They cannot be changed, so it keeps
+// nothing between calls, and several instances may serve at once.
 type dictionary struct {
 	storage.UnimplementedBackend // Apply: unsupported
 	words                        map[string]string

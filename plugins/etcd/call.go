@@ -98,9 +98,9 @@ func (t *tries) answered(h *pb.ResponseHeader, err error) (again bool, _ error) 
 	return false, ended(t.caller, &f)
 }
 
-// judge says what an error of an attempt means. A member that is being stopped says that the
-// call was canceled, though nobody has; one that does not answer in the time of an attempt,
-// where the caller has more, cannot be reached.
+// judge returns what an error of an attempt means. A member that is being stopped reports a
+// canceled call, although the caller has not canceled it. A member that does not answer in
+// the time of an attempt, while the caller has more time, cannot be reached.
 func (t *tries) judge(err error, sent bool) fault {
 	f := judge(err, sent)
 	if (f.code == storage.Canceled || f.code == storage.Timeout) && t.caller.Err() == nil && !t.b.closed.Load() {

@@ -15,8 +15,8 @@ import (
 // healthTime is what a look at the cluster may take.
 const healthTime = 3 * time.Second
 
-// Health asks the cluster whether it serves the store. Liveness asks nobody; readiness has
-// the figures of a member with it.
+// Health asks the cluster whether it serves the store. Liveness does not; readiness includes
+// the figures of a member.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	if err := b.enter(ctx); err != nil {
 		return storage.Health{}, err

@@ -35,8 +35,8 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return it, nil
 }
 
-// item is what a key of items holds, without its key; live: it has not expired. It shares
-// its bytes with the answer, which is nobody else's.
+// item returns the item in a pair, without its key. live reports that it has not expired. It
+// shares its bytes with the answer, which is not used otherwise.
 func item(kv *mvccpb.KeyValue, now int64) (it storage.Item, live bool, err error) {
 	r, err := read(kv.Value)
 	if err != nil || !r.live(now) {

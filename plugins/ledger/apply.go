@@ -133,7 +133,7 @@ func (b *Backend) carryOut(ctx context.Context, p *plan) error {
 				return conflict(at, err)
 			}
 		}
-		b.known.wrote(p.steps, false) // while it is under way nobody knows
+		b.known.wrote(p.steps, false) // unknown while it is in flight
 		refused, err := b.write(ctx, request)
 		if err == nil && refused == nil {
 			b.known.wrote(p.steps, true)

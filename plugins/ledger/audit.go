@@ -20,7 +20,7 @@ const (
 	// deletes. The server also removes expired entities without a block: after that they
 	// differ until the next write, and nothing is wrong.
 	StateDiffers
-	// StateMoved: the vault was written to all the time, so that nothing can be told.
+	// StateMoved: the vault was written to all the time, so there is no result.
 	StateMoved
 	// StateEmpty: there is no block yet that anything could be held against.
 	StateEmpty
@@ -56,8 +56,8 @@ type Audit struct {
 const auditTries = 3
 
 // Audit lists every entity of the vault, computes the state root and compares it
-// with that of the tip. All of the vault is held in memory meanwhile. Only of a vault
-// that nobody writes to can it tell something.
+// with that of the tip. It holds the whole vault in memory meanwhile. It has a result only
+// if nothing is written to the vault during the audit.
 func (b *Backend) Audit(ctx context.Context) (Audit, error) {
 	var a Audit
 	for range auditTries {
@@ -112,8 +112,8 @@ type Report struct {
 	IDs      verify.IDs
 	From, To uint64
 	Blocks   int // that the server has
-	// Compacted are heights whose blocks have no transactions any more, of which
-	// nothing can be told.
+	// Compacted are heights whose blocks have no transactions any more, so that they cannot
+	// be checked.
 	Compacted []uint64
 	// Wrong are blocks whose transactions are not those of their header, or whose
 	// header is not what it says.

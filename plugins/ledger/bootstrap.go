@@ -29,7 +29,7 @@ type BootstrapOptions struct {
 	VaultSlug    uint64   // of the vault; 0: a new one. The same slug again is the same vault
 	TLS          *tls.Config
 
-	// Tell is told each step, in words; nil: nobody is.
+	// Tell, if set, is called with each step, in words.
 	Tell func(string)
 	// Pause waits between attempts; nil: it does, by the clock.
 	Pause func(ctx context.Context, d time.Duration) error

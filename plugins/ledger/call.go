@@ -18,7 +18,7 @@ func errClosed(op string) error {
 	return &storage.Error{Code: storage.ShuttingDown, Layer: layer, Op: op}
 }
 
-// named says who says so and what was tried, where nobody does.
+// named adds the layer and the operation to an error that has none.
 func named(op string, err error) error {
 	e := storage.AsError(err)
 	if e == nil || e.Layer != "" && e.Op != "" {

@@ -22,8 +22,8 @@ type gate struct {
 type visit struct {
 	ops  []storage.Op
 	gone chan struct{} // closed when it leaves
-	// deleted is the union of its ranges; starts are the keys of its ops and where its
-	// ranges begin, in order, once somebody asks.
+	// deleted is the union of its ranges. starts are the keys of its ops and the starts of
+	// its ranges, in order; they are computed when first needed.
 	deleted keyrange.Set
 	starts  *keyrange.Map[struct{}]
 }
@@ -82,8 +82,8 @@ func (g *gate) enter(ctx context.Context, w *storage.WriteSet) (*visit, error) {
 	return v, nil
 }
 
-// join adds v and answers those that it has to wait for. It costs nothing where
-// nobody deletes a range.
+// join adds v and returns the visits that it has to wait for. It costs nothing unless a
+// range is being deleted.
 func (g *gate) join(v *visit) (before []*visit) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

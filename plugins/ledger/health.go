@@ -13,9 +13,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Health asks every node of the configuration, but for liveness, which asks nobody.
-// It is healthy when all of them are, degraded when one serves, unhealthy when none
-// does.
+// Health asks every node of the configuration, except for liveness, which asks none. The
+// result is healthy if all nodes are, degraded if at least one serves, and unhealthy if
+// none does.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	if err := storage.ContextError(ctx); err != nil {
 		return storage.Health{}, named("health", err)

@@ -11,28 +11,28 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// heights are what answers say of the vault's height, which only grows as long as the
-// cluster loses nothing: a node that answers less than was seen before is behind. One
-// that takes itself for the leader although another is may be so, and would not know.
-// Nothing is held against a node before it was seen once that reads tell heights as
-// writes do, and nothing against the one that took the last write, as long as it has
-// not gone away since: it has applied it, whatever height it tells. Height 0 is nobody's
-// once anything was written: a node that restarts tells it, with nothing in it.
+// heights are the vault's heights in the nodes' answers. The height only grows as long as
+// the cluster loses nothing, so a node that reports less than was seen before is behind. A
+// node that wrongly takes itself for the leader may be behind without knowing it. No node
+// counts as behind before reads have once reported the same heights as writes, nor does the
+// node that accepted the last write, unless it has failed since: it has applied that write,
+// whatever height it reports. Height 0 is wrong once anything was written: a restarted, empty
+// node reports it.
 type heights struct {
 	mu     sync.Mutex
 	wrote  uint64 // of the last write that was acknowledged
 	seen   uint64 // the highest of any answer
 	armed  bool
-	taker  *node  // took the last write, and has not failed since; nil: nobody
+	taker  *node  // accepted the last write, and has not failed since; or nil
 	dialed uint32 // how often the taker had been dialed then
 	resets uint64 // how often what was seen was given up
 	broken bool   // a height was acknowledged twice since then
 }
 
-// own is what one node has told since a reset.
+// own has what one node has reported since a reset.
 type own struct{ acked, read, resets uint64 }
 
-// own is what n has told; the lock is held. It may be written to.
+// own returns what n has reported, which the caller may change. The lock is held.
 func (h *heights) own(n *node) *own {
 	if n.told.resets != h.resets {
 		n.told = own{resets: h.resets}
@@ -59,9 +59,9 @@ func (h *heights) before(n *node) (o own, m mark) {
 	return o, mark{h.seen, h.resets}
 }
 
-// acknowledged notes the height of a write that n took, and reports whether it is above
-// what n had told before it was sent. again: an earlier attempt may have been done, of
-// which it may be the height. back tells that the heights of the cluster have gone back.
+// acknowledged notes the height of a write that n accepted. fits reports whether it is above
+// what n had reported before the write was sent. again says that it may be the height of an
+// earlier attempt. back reports that the heights of the cluster have gone back.
 func (h *heights) acknowledged(n *node, height uint64, o own, m mark, again bool) (fits, back bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -130,7 +130,7 @@ func (h *heights) reset(height uint64) {
 	h.seen, h.wrote, h.broken = height, min(h.wrote, height), false
 }
 
-// raise notes a height that a node told.
+// raise notes a height that a node has reported.
 func (h *heights) raise(height uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -144,7 +144,7 @@ func (h *heights) twice() bool {
 	return h.broken
 }
 
-// known is what was told last by each of nodes, in words.
+// known returns the latest height of each of nodes, in words.
 func (h *heights) known(nodes []*node) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

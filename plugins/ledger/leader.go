@@ -14,7 +14,7 @@ import (
 type leaders struct {
 	mu        sync.Mutex // held by the call that asks; others do without
 	fresh     time.Time  // until then the last answer counts
-	notBefore time.Time  // until then nobody asks again
+	notBefore time.Time  // no call asks again before
 	told      sync.Once  // of an answer that is none
 }
 
@@ -26,10 +26,9 @@ const (
 	askAgain     = time.Second
 )
 
-// findLeader asks a node who leads the preferred region, where the configuration has
-// one: when nobody is known to lead, and when the last answer is out of date. One
-// call does it, and goes on without where there is no answer: a node that does not
-// lead says so.
+// findLeader asks a node who leads the preferred region, if one is configured and no leader
+// is known, or the last answer is out of date. One call at a time asks. Without an answer it
+// continues, because a node that does not lead says so.
 func (b *Backend) findLeader(ctx context.Context) {
 	if b.config.PreferredRegion == "" || !b.leaders.mu.TryLock() {
 		return
@@ -48,7 +47,7 @@ func (b *Backend) findLeader(ctx context.Context) {
 	case f == nil && answer.Endpoint != "":
 		l.fresh = now.Add(min(max(time.Duration(answer.TtlSeconds)*time.Second, leastLeading), mostLeading))
 		b.pool.hint(answer.Endpoint)
-	case f == nil: // nobody leads
+	case f == nil: // there is no leader
 	case !f.answered && ctx.Err() == nil:
 		b.pool.failed(n)
 	case f.Code == codes.NotFound || f.Code == codes.InvalidArgument || f.Code == codes.Unimplemented:

@@ -66,8 +66,8 @@ func (b *Backend) listed(ctx context.Context, op string, c ledgerpb.ReadConsiste
 	}
 }
 
-// each hands over the live items whose entities begin with prefix, in no order,
-// until it is told to stop. The bytes are the callee's.
+// each calls each with the live items whose entities begin with prefix, in no order, until
+// it returns false. The callee owns the bytes.
 func (l *lister) each(ctx context.Context, prefix string, each func(key, value []byte) bool) *failure {
 	return l.entities(ctx, prefix, func(e *ledgerpb.Entity) bool {
 		key, ok := rawKey(e.Key)
@@ -79,8 +79,8 @@ func (l *lister) each(ctx context.Context, prefix string, each func(key, value [
 	})
 }
 
-// entities hands over what begins with prefix, the expired too, until it is told to
-// stop.
+// entities calls each with the entities that begin with prefix, expired ones included, until
+// it returns false.
 func (l *lister) entities(ctx context.Context, prefix string, each func(*ledgerpb.Entity) bool) *failure {
 	b := l.b
 	request := &ledgerpb.ListEntitiesRequest{Organization: b.organization, Vault: b.vault, Caller: b.caller, KeyPrefix: prefix,

@@ -26,8 +26,8 @@ type losses struct {
 	refuses  bool      // reads are refused because of it
 }
 
-// watchLoss begins to ask the nodes whether one has what was acknowledged, until one
-// has or, election_wait later, the loss is told.
+// watchLoss begins to ask the nodes whether one has the acknowledged writes, until one has,
+// or until the loss is reported after election_wait.
 func (b *Backend) watchLoss() { b.watch(false) }
 
 // wentBack tells of heights that were acknowledged twice: there is nothing to wait for.
@@ -73,7 +73,7 @@ func (b *Backend) lookForLoss() {
 	for pause(b.life, every) == nil {
 		s := b.survey(b.life)
 		switch {
-		case b.heights.twice(): // another has told it
+		case b.heights.twice(): // another has reported it
 			return
 		case s.enough:
 			b.cameBack()
@@ -139,7 +139,7 @@ func (b *Backend) heightOf(ctx context.Context, n *node) (uint64, *failure) {
 // probeKey is an entity that need not be there.
 const probeKey = "00"
 
-// tell tells everybody that the cluster has lost what it acknowledged.
+// tell reports to all listeners that the cluster has lost acknowledged writes.
 func (b *Backend) tell(s survey) {
 	if b.life.Err() != nil {
 		return

@@ -205,7 +205,7 @@ func (p *pool) answered(n *node, wrote bool) {
 	}
 }
 
-// led reports whether somebody is known to lead.
+// led reports whether a leader is known.
 func (p *pool) led() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

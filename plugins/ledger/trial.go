@@ -20,7 +20,7 @@ type Verdict uint8
 const (
 	TrialHolds  Verdict = iota + 1 // it is as the backend counts on
 	TrialBreaks                    // it is not: the backend does wrong on such a cluster
-	TrialOpen                      // it cannot be told here
+	TrialOpen                      // cannot be determined here
 )
 
 // String is the verdict in a word.
@@ -52,7 +52,7 @@ type Finding struct {
 type Trial struct {
 	Config Config
 	Env    sdk.Env
-	// Each is told each finding as it comes; nil: nobody.
+	// Each, if set, is called with each finding as it comes.
 	Each func(Finding)
 
 	// ttl is how long items live that expire, and slack for how much longer they may be
@@ -67,7 +67,7 @@ type trial struct {
 	small  *Backend // the same with pages of a few entities
 	s      *storage.Store
 	prefix string
-	seen   string // by a check that holds, to be told with it
+	seen   string // by a check that holds, to be reported with it
 }
 
 // Run does the checks, each on its own, and answers what they found. An error says

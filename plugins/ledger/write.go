@@ -40,7 +40,7 @@ type attempts struct {
 	b          *Backend
 	ctx, whole context.Context
 	tries      *tries
-	own        own // what the node had told, and what was seen, when it was asked
+	own        own // what the node had reported, and what was seen, when it was asked
 	seen       mark
 	maybe      *failure // an attempt that may have been done; nil: none may
 }
@@ -150,7 +150,7 @@ func (a *attempts) outcome(f *failure) error {
 	e.Code, e.Unknown, e.RetryAfter = storage.OutcomeUnknown, true, 0
 	e.Msg = "the write may have been applied: " + e.Msg
 	if err := a.ctx.Err(); err != nil {
-		e.Err = errors.Join(e.Err, err) // so that the end of a context is told too
+		e.Err = errors.Join(e.Err, err) // so that errors.Is finds the end of a context
 	}
 	return e
 }

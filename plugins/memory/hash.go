@@ -4,7 +4,7 @@ package memory
 
 import "hash/maphash"
 
-// seed is what hashes of keys depend on, so that nobody can choose keys with the same one.
+// seed makes hashes of keys unpredictable, so that callers cannot choose keys that collide.
 type seed = maphash.Seed
 
 func makeSeed() seed { return maphash.MakeSeed() }

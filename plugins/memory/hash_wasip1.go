@@ -6,7 +6,7 @@ import (
 	"math/bits"
 )
 
-// seed is what hashes of keys depend on, so that nobody can choose keys with the same one.
+// seed makes hashes of keys unpredictable, so that callers cannot choose keys that collide.
 type seed [2]uint64
 
 func makeSeed() (s seed) {

@@ -26,7 +26,7 @@ type answer struct {
 	older      uint32 // the one of this hash that came before: 1 + where
 }
 
-// bucket is the hash of an ID: IDs are random, but anybody may choose them.
+// bucket returns the bucket of an ID by its hash: callers may choose IDs that are not random.
 func (s *ids) bucket(id *[16]byte) *uint32 {
 	return &s.first[maphash.Bytes(seeds[0], id[:])%idsKept]
 }
@@ -82,7 +82,7 @@ func (s *ids) forget(at uint32) {
 // held is the bytes of it.
 func (s *ids) held() int64 { return int64(len(s.ring))*48 + int64(len(s.first))*4 }
 
-// seeds make digests that nobody outside can aim at; they live as long as the IDs.
+// seeds make digests that callers cannot aim at; they live as long as the IDs.
 var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 
 // digestOf is a hash of all that w says, each part with its length before it.

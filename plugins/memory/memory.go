@@ -127,8 +127,8 @@ func (b *Backend) many(keys [][]byte, before func(all func(func(item))) error, e
 }
 
 // Health is always healthy. Readiness adds how full the store is, after it has taken out
-// expired items: probes and metrics ask for it, so that what is expired does not count until
-// somebody writes.
+// expired items. Probes and metrics ask for it, so that expired items stop counting without a
+// write.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	if p == storage.Readiness {
 		b.collect(ctx)

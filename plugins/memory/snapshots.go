@@ -19,9 +19,9 @@ const drainPerCall = 64
 // there are too many, when they are old, and when what only they see would not fit.
 //
 // An item that is replaced or removed while the latest snapshot sees it is dead: it
-// stays in the tree, and in the list of that snapshot. Every snapshot that sees it
-// is that one or an older one, so when a snapshot goes that is the oldest, the items
-// of its list are seen by nobody. They go little by little.
+// stays in the tree, and in the list of that snapshot. Only that snapshot and older
+// ones see it, so when the oldest snapshot goes, no other sees the items in its list.
+// They are removed little by little.
 type snapshots struct {
 	kept  []snapshot // oldest first
 	lists [deadLists]ref
@@ -106,7 +106,7 @@ func (s *store) letGo(n int) {
 	s.snapshots.kept = append(s.snapshots.kept[:0], s.snapshots.kept[n:]...)
 }
 
-// trim drops what is too old, and takes out some of what nobody sees.
+// trim drops old snapshots, and removes some of the unseen dead items.
 func (s *store) trim(now int64) {
 	for len(s.snapshots.kept) > 0 && s.snapshots.kept[0].until <= now {
 		s.letGo(1)
@@ -133,7 +133,7 @@ func (s *store) kill(r ref) {
 	s.snapshots.lists[list] = r
 }
 
-// drain takes out at most n dead items that nobody sees.
+// drain removes at most n unseen dead items.
 func (s *store) drain(n int) {
 	if s.dead == 0 {
 		return

@@ -18,7 +18,7 @@ type store struct {
 	dead    int64 // charges of dead ones
 }
 
-// newStore is an empty store at a version. Nobody may copy it.
+// newStore returns an empty store at a version. It must not be copied.
 func newStore(version uint64, max int64) *store {
 	s := &store{base: version, version: version, max: max}
 	s.index.seed = makeSeed()
@@ -138,7 +138,7 @@ func (s *store) remove(r ref) {
 	}
 }
 
-// erase takes a live item out, for everybody.
+// erase removes a live item, also from snapshots.
 func (s *store) erase(r ref) {
 	b := s.item(r)
 	key := s.key(b)

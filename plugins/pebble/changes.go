@@ -178,11 +178,11 @@ func (c *collects) record(iter *pebble.Iterator) (full bool, err error) {
 type news struct {
 	waiting atomic.Int64
 	mu      sync.Mutex
-	came    chan struct{} // closed by the next; nil: nobody waits
+	came    chan struct{} // closed by the next; nil if no call waits
 }
 
-// next is closed by what comes from now on. done is to be called when nobody waits for it
-// any more.
+// next returns a channel that the next change closes. The caller must call done when it
+// waits no longer.
 func (n *news) next() (came <-chan struct{}, done func()) {
 	n.waiting.Add(1)
 	n.mu.Lock()

@@ -30,7 +30,7 @@ type Config struct {
 	Snapshots int `json:"snapshots"`
 	// Changes keeps a log of changes on disk, so that followers continue after a restart; it
 	// writes each key and value twice. Without it, the host keeps the latest changes in
-	// memory while somebody follows.
+	// memory while there are followers.
 	Changes bool `json:"changes"`
 	// ChangesAge and ChangesSize limit the log in time and in bytes of keys and values. A
 	// follower that is further behind must scan again.

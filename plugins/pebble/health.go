@@ -17,7 +17,7 @@ import (
 // filter keeps most reads of absent keys from the disk.
 var filter = bloom.FilterPolicy(10)
 
-// wear is what the engine has told of itself.
+// wear has the engine's reports about itself.
 type wear struct {
 	mu      sync.Mutex
 	stalls  int

@@ -39,7 +39,7 @@ func (b *Backend) openLog(batch *pebble.Batch, anew bool) error {
 		return err
 	}
 	if b.version > last+1 {
-		// Versions between the two are nobody's: a follower that has one comes from a state
+		// No write has a version between the two: a follower that has one comes from a state
 		// that was replaced by an older copy.
 		return batch.Set(gapKey(b.version), eight(last), nil)
 	}

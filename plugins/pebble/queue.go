@@ -19,8 +19,8 @@ type request struct {
 	err     error
 }
 
-// queue is who waits for a write to be done. Who finds nobody there leads: it does its own
-// and what has come meanwhile as one group, and then hands the lead to the next.
+// queue is the waiting writers. A writer that finds none becomes the leader: it does its own
+// write and those that have come meanwhile as one group, then hands the lead to the next.
 type queue struct {
 	mu      sync.Mutex
 	waiting []*request
@@ -50,7 +50,7 @@ func (q *queue) enter(r *request) (lead bool, err error) {
 	return true, nil
 }
 
-// leave takes a request out that nobody has begun; false: it is being done.
+// leave removes a request, or returns false if it is being done.
 func (q *queue) leave(r *request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -16,7 +16,7 @@ type view struct {
 	snap    *pebble.Snapshot
 	version uint64
 	refs    atomic.Int64 // who reads it, and whether it is the present; 0: it is closed
-	gone    func()       // is told when it is closed
+	gone    func()       // called when it is closed
 }
 
 // hold has the view stay until let is called; false: it is closed.

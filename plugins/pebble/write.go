@@ -56,8 +56,8 @@ func (b *Backend) submit(ctx context.Context, r *request) (uint64, error) {
 	return r.version, r.err
 }
 
-// lead does a request and those that wait, and hands the lead on. The engine gives up by
-// panicking: then nobody knows what became of any of them.
+// lead does a request and the waiting ones, and hands the lead on. If the engine panics,
+// the outcome of all of them is unknown.
 func (b *Backend) lead(own *request) {
 	requests := b.queue.gather(own, nil)
 	defer b.queue.pass()
@@ -75,8 +75,8 @@ func (b *Backend) lead(own *request) {
 	b.commit(requests)
 }
 
-// fails has nobody write any more: the engine does not know what is on the disk. What was
-// refused before is refused.
+// fails ends all writing: the engine does not know what is on the disk. Requests that were
+// refused before stay refused.
 func (b *Backend) fails(requests []*request, why error) {
 	for _, r := range requests {
 		if r.err == nil {
@@ -129,7 +129,7 @@ func (b *Backend) commit(requests []*request) {
 	if b.config.Sync == syncAlways {
 		sync = pebble.Sync
 	}
-	if g.version > b.reserved { // nobody may see such a version before that is on the disk
+	if g.version > b.reserved { // the reservation must be on the disk before such a version is visible
 		b.reserved = g.version + reserve
 		b.set(g.batch, metaReserved, eight(b.reserved))
 		sync = pebble.Sync
@@ -305,7 +305,7 @@ func (g *group) any(start, end []byte, wanted func(record) bool) (found bool, er
 	return found, nil
 }
 
-// do does an op at a version, and reports whether that changed what anybody can read.
+// do does an op at a version, and reports whether that changed what readers see.
 func (g *group) do(o *storage.Op, version uint64) (changed bool, err error) {
 	at := durable.Millis(o.ExpiresAt)
 	switch {

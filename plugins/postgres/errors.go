@@ -108,7 +108,7 @@ type stateError string
 
 func (e stateError) Error() string { return "SQLSTATE " + string(e) }
 
-// said is the server's message, where it cannot hold what somebody stored: those of class 22
+// said returns the server's message, unless it may contain stored data: those of class 22
 // quote values.
 func said(pg *pgconn.PgError) string {
 	if strings.HasPrefix(pg.Code, "22") {

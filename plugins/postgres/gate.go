@@ -12,7 +12,7 @@ type gate struct {
 	mu     sync.Mutex
 	inside int
 	shut   bool
-	empty  chan struct{} // closed when the last has left; nil: nobody waits for that
+	empty  chan struct{} // closed when the last has left; nil if no goroutine waits for that
 }
 
 // enter reports whether a call may begin; it is to leave then.

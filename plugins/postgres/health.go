@@ -48,7 +48,7 @@ func incarnation() (i [16]byte) {
 	return i
 }
 
-// Health says how the server is, but for liveness, which asks nobody.
+// Health returns the state of the server. For liveness, it does not ask the server.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	if err := ctx.Err(); err != nil {
 		return storage.Health{}, storage.ContextError(ctx)

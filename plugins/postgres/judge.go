@@ -272,8 +272,8 @@ func (j *judgement) meets(c *storage.Check) bool {
 	return live && e.holds(c.Value)
 }
 
-// changes reports whether a write set changes what anybody can read; hits are those of its
-// range deletes.
+// changes reports whether a write set changes what readers see. hits says which of its range
+// deletes have removed something.
 func (j *judgement) changes(r *request, hits []bool) bool {
 	if r.lives > j.now {
 		return true

@@ -99,9 +99,9 @@ func (c *Config) pool(dsn string, most int, readOnly bool) (*pgxpool.Config, err
 	return config, nil
 }
 
-// session says how the server treats a connection, where the DSN does not say it. It gives up
-// what nobody waits for, and a wait for a lock before the client does: then it is known that
-// nothing was done.
+// session sets how the server treats a connection, unless the DSN says it. The server gives up
+// abandoned statements, and gives up a wait for a lock before the client does: then it is
+// certain that nothing was done.
 func (c *Config) session(params map[string]string) {
 	write := time.Duration(c.Timeouts.Write)
 	longest := max(time.Duration(c.Timeouts.Read), time.Duration(c.Timeouts.Scan), write) + time.Second
@@ -209,9 +209,9 @@ func (b *Backend) readOnce(ctx context.Context, end time.Time, f func(context.Co
 // past is a time at which nothing that a connection does is in time.
 var past = time.Unix(1, 0)
 
-// until does f, which is cut off at a time, and where ctx ends before. It is the connection that
-// is told: a context that ends would have the client start a goroutine for each statement, which
-// costs as much as the rest of it.
+// until calls f, and interrupts it at a time, or earlier when ctx ends. It sets the deadline of
+// the connection: with a context that ends, the client would start a goroutine for each statement,
+// which costs as much as the rest of it.
 func (c *conn) until(ctx context.Context, end time.Time, f func(context.Context) error) error {
 	raw := c.Conn.Conn().PgConn().Conn()
 	if err := raw.SetDeadline(end); err != nil {

@@ -49,7 +49,7 @@ const (
 	mostWaiting = 1 << 16
 )
 
-// enter joins the queue; run: nobody does its work, so that the caller has to see to it.
+// enter joins the queue. run reports that the caller must do its work, because no other does.
 func (q *queue) enter(r *request) (run bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -150,7 +150,7 @@ func (b *Backend) lead(ctx context.Context) {
 	go b.run(group)
 }
 
-// run does a group, and others until nobody waits.
+// run does a group, and further ones until the queue is empty.
 func (b *Backend) run(group []*request) {
 	defer b.gate.leave()
 	for ; group != nil; group = b.queue.next() {

@@ -125,7 +125,7 @@ func (c *Config) judge(is *facts) error {
 // lacksChanges reports whether a store is there, and not the table of its changes that is wanted.
 func (c *Config) lacksChanges(is *facts) bool { return c.Changes && is.found == 5 && !is.changes }
 
-// makeChanges creates the table of changes; false: somebody else did.
+// makeChanges creates the table of changes, or returns false if another host did.
 func (c *Config) makeChanges(ctx context.Context, conn *pgx.Conn, now time.Time) (bool, error) {
 	t := tablesOf(c.Table)
 	tx, err := conn.Begin(ctx)
@@ -151,7 +151,7 @@ func (c *Config) makeChanges(ctx context.Context, conn *pgx.Conn, now time.Time)
 	return true, tx.Commit(ctx)
 }
 
-// make creates the tables; false: somebody else did.
+// make creates the tables, or returns false if another host did.
 func (c *Config) make(ctx context.Context, conn *pgx.Conn, now time.Time) (bool, error) {
 	t := tablesOf(c.Table)
 	tx, err := conn.Begin(ctx)

@@ -128,7 +128,7 @@ func (s *views) add(v *view, most int) {
 	s.close(gone)
 }
 
-// close closes views that were dropped, unless somebody reads them, who does it then.
+// close closes dropped views, except those in use: their last reader closes them.
 func (s *views) close(gone []*view) {
 	for _, v := range gone {
 		select {
@@ -153,7 +153,7 @@ func (s *views) tidy(now int64) {
 	s.close(gone)
 }
 
-// closeAll drops all; nobody reads any more.
+// closeAll drops all views. There must be no readers.
 func (s *views) closeAll() { s.tidy(1<<63 - 1) }
 
 // rollback ends the transaction of a connection and gives it back.

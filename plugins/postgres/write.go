@@ -207,8 +207,8 @@ const (
 	commit = "commit"
 )
 
-// puts is the statement of a group of puts, and its arguments. Of two puts of one key the later
-// counts: nobody could see the other.
+// puts returns the statement of a group of puts, and its arguments. Of two puts of one key the
+// later counts, because no reader could see the other.
 func (b *Backend) puts(group []*request) (text string, args []any) {
 	seen := int64(b.seen.Load())
 	if w := group[0].writes; len(group) == 1 && len(w.Ops) == 1 {
@@ -299,8 +299,8 @@ func (b *Backend) gave(had, version uint64) {
 	}
 }
 
-// forgot is told that the server had lost versions that were given here: an older state came
-// back, from a replica that was behind or from a copy. What is cached of it is not to be used.
+// forgot handles the loss of versions that this host has seen: an older state came back, from a
+// replica that was behind or from a copy. Caches of the store must be dropped.
 func (b *Backend) forgot(had, before uint64) {
 	b.log.Error("the server has lost acknowledged writes: its version went back", "from", before, "to", had)
 	info := *b.info.Load()
@@ -315,7 +315,7 @@ func (b *Backend) forgot(had, before uint64) {
 		return
 	}
 	for _, text := range b.tables.fill(`delete from {log} where version < (select max(version) from {log})`, `delete from {changes} where version < (select min(version) from {log})`) {
-		if _, err := b.lanes.pools[0].Exec(ctx, text); err != nil { // nobody is to follow from a version that is lost
+		if _, err := b.lanes.pools[0].Exec(ctx, text); err != nil { // a lost version must not be followed from
 			b.log.Warn("followers of what was lost are not told", "error", failed(err))
 		}
 	}

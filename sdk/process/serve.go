@@ -62,10 +62,10 @@ func (p Plugin) Serve() {
 		fmt.Fprintf(os.Stderr, "%s is a Plinth plugin: a host starts it. Name it in a configuration, as plugins: { NAME: { process: { command: [PATH] } } }, or try \"plinth plugin test PATH\".\n", os.Args[0])
 		os.Exit(1)
 	}
-	// When the host has gone nobody reads what is logged: that is no reason to end before
-	// the backend was closed. What this process starts does not inherit it.
-	// A signal to all processes of a service, as systemd sends, is the host's to follow:
-	// it closes the backend when nothing is in flight any more, and then ends this process.
+	// When the host has gone, its end of the log's pipe is closed: that must not end this
+	// process before the backend was closed. The processes that it starts do not inherit this.
+	// A signal to all processes of a service, as systemd sends, is for the host: it closes
+	// the backend when no call is in flight any more, and then ends this process.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	host := os.Getppid()
 	s := newServer(p)
@@ -82,10 +82,10 @@ func (p Plugin) Serve() {
 		case <-time.After(leaveTime): // it does not hear that its time is over
 		}
 		if dir := os.Getenv(abi.RunDirKey); dir != "" {
-			_ = os.RemoveAll(dir) // nobody is left to be told
+			_ = os.RemoveAll(dir) // there is no host to report an error to
 		}
 		if pid := os.Getpid(); syscall.Getpgrp() == pid && orphaned(host, told) {
-			_ = syscall.Kill(-pid, syscall.SIGKILL) // with all that it has started: nobody else ends it
+			_ = syscall.Kill(-pid, syscall.SIGKILL) // with the processes that it has started, which nothing else ends
 		}
 		os.Exit(code)
 	}()
@@ -101,8 +101,8 @@ func (p Plugin) Serve() {
 	os.Exit(s.flush())
 }
 
-// orphaned reports whether the host has ended. Its pipes end before its children are
-// another's, so that this waits a moment, unless the host has told this process to close.
+// orphaned reports whether the host has ended. The host's pipes end before its children get
+// a new parent, so this waits a moment, unless the host has asked this process to close.
 func orphaned(host int, told bool) bool {
 	for range 20 {
 		if os.Getppid() != host {

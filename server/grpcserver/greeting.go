@@ -8,9 +8,9 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// greetings is a listener that knows which connections have not got as far as
-// calls: gRPC waits for those when it ends, however little time there is, and
-// tells nobody else of the end meanwhile.
+// greetings is a listener that knows the connections that are still in their handshake.
+// When gRPC shuts down, it waits for those, however little time there is, and notifies
+// no other connection meanwhile.
 type greetings struct {
 	net.Listener
 	mu    sync.Mutex

@@ -14,8 +14,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// How long a store may take to say how it is, how often those who watch are told,
-// and how many may watch.
+// The time that a probe of a store may take, the interval of updates to watchers, and the
+// maximum number of watchers.
 const (
 	healthTimeout = 2 * time.Second
 	healthEvery   = time.Second

@@ -176,7 +176,7 @@ func show(changes []storage.Change) string {
 	return strings.Join(all, ", ")
 }
 
-// ownWrites has each write told at the version that it landed at, with all that belongs to it.
+// ownWrites demands each write among the changes, at its version and complete.
 func ownWrites(t *T) {
 	after := t.now()
 	for i, value := range [][]byte{bs("v"), {}, bytes.Repeat([]byte{0, 0xff}, 100)} {
@@ -326,7 +326,7 @@ func expiryIsAChange(t *T) {
 	t.setTTL("deleted", "v", time.Minute)
 	put := t.apply(storage.Put(bs("replaced"), bs("v")))
 	t.del("deleted")
-	t.changes(storage.ChangeQuery{After: put, Start: bs("x"), Wait: 100 * time.Millisecond}) // somebody follows
+	t.changes(storage.ChangeQuery{After: put, Start: bs("x"), Wait: 100 * time.Millisecond}) // so that there is a follower
 	t.clock.Advance(time.Minute)
 	t.wantAbsent("a")
 	gone := func(all []storage.Change) (keys map[string]uint64) {

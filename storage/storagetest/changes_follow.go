@@ -140,7 +140,7 @@ func followersComeToTheState(t *T) {
 	}
 }
 
-// fromScan has a follower begin with the state while somebody writes.
+// fromScan lets a follower begin with the state while there are writes.
 func fromScan(t *T) {
 	for i := range 60 {
 		t.set(fmt.Sprintf("k%02d", i), "before")

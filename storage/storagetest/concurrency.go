@@ -233,8 +233,8 @@ func mixedWork(t *T) {
 	})
 }
 
-// expiryBesideReads moves the clock while others read: a key that one has seen
-// expired nobody sees again.
+// expiryBesideReads moves the clock during concurrent reads: after one reader has seen
+// that a key has expired, no reader sees it again.
 func expiryBesideReads(t *T) {
 	const keys = 50
 	for i := range keys {

@@ -141,8 +141,8 @@ func cancelledAmidCalls(t *T) {
 	}
 }
 
-// textsHoldNoSecrets provokes every error it can with a key and a value that
-// nobody may see in it.
+// textsHoldNoSecrets provokes every error it can with a key and a value that must not
+// appear in its text.
 func textsHoldNoSecrets(t *T) {
 	const key, value = "secret-key-7f3a", "secret-value-9c1b"
 	k, v := bs(key), bs(value)

@@ -57,7 +57,7 @@ func (t *T) setTTL(key, value string, ttl time.Duration) {
 
 func (t *T) del(key string) { t.must(t.s.Delete(t.ctx, bs(key))) }
 
-// setAll puts each of keys with itself as value, for ever.
+// setAll puts each of keys with itself as value, without an expiry.
 func (t *T) setAll(keys ...string) {
 	for _, k := range keys {
 		t.set(k, k)

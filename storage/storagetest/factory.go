@@ -28,8 +28,8 @@ type Factory struct {
 	// Settle, if set, is called before goroutines are counted: it ends what
 	// belongs to the process and not to the backend, such as idle connections.
 	Settle func()
-	// Only, if set, leaves out the checks of which it returns false, in [Report]. Exceptions
-	// that are not needed are not told then.
+	// Only, if set, selects the checks of a [Report] for which it returns true. Unneeded
+	// exceptions are then not reported.
 	Only func(category, check string) bool
 	// Reuse says that opening a backend takes long, as of a process: a check that passes
 	// leaves its backend to the next one, which empties it. Checks that are Fresh get their

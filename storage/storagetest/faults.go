@@ -46,7 +46,7 @@ type Fault struct {
 	Late bool
 }
 
-// Faults is a backend that fails as it is told, and passes on everything else.
+// Faults is a backend that fails where it is set to, and passes on everything else.
 // It is safe for concurrent use.
 type Faults struct {
 	next storage.Backend
@@ -143,7 +143,7 @@ func with[A any](ctx context.Context, f *Faults, c Call, do func() (A, error)) (
 	}
 	if due.Late {
 		if err := due.wait(ctx); err != nil {
-			if c == CallApply { // it was done, and nobody hears how it went
+			if c == CallApply { // it was done, and its outcome is lost
 				e := *storage.AsError(err)
 				e.Unknown = true
 				err = &e

@@ -172,7 +172,7 @@ func (t *T) forget() {
 	t.opened, t.b, t.s = nil, nil, nil
 }
 
-// memory is the live heap and, where it can be told, what the process resides in.
+// memory returns the live heap and, if it can be read, the resident memory of the process.
 func memory() (heap, resident int64) {
 	runtime.GC()
 	runtime.GC()

@@ -46,7 +46,7 @@ type client struct {
 	i int
 }
 
-// value is one that nobody else writes.
+// value returns a value that no other client writes.
 func (c client) value() []byte {
 	*c.n++
 	return fmt.Appendf(nil, "%d.%d", c.i, *c.n)

@@ -24,7 +24,7 @@ type Backend struct {
 
 	mu      sync.Mutex
 	line    line
-	ready   []*entry // of those that can be merged: nobody holds them up
+	ready   []*entry // of those that can be merged: no other holds them up
 	stale   int      // of ready, those whose callers have left
 	waiting int      // entries that are neither sent nor gone
 	flying  bool     // a write that could be merged is under way, or about to be
@@ -148,9 +148,8 @@ func (b *Backend) wait(ctx context.Context, e *entry, w *storage.WriteSet) (uint
 		Msg: "the caller left while the write was under way", Err: ctx.Err()}
 }
 
-// leave is that the caller of e, which waits, does not wait any more. As long as
-// somebody holds it up, it holds up those behind it, for it stands for those before.
-// The lock is held.
+// leave notes that the caller of e has left while it waited. As long as other entries hold
+// e up, it holds up those behind it, in the place of those before. The lock is held.
 func (b *Backend) leave(e *entry) {
 	e.gone, e.w = true, nil
 	b.waiting--
@@ -184,7 +183,7 @@ func (b *Backend) depart(gone ...*entry) {
 	b.stir()
 }
 
-// free is that nobody holds e up any more. The lock is held.
+// free notes that no entry holds e up any more. The lock is held.
 func (b *Backend) free(e *entry) {
 	if !e.alone {
 		b.ready = append(b.ready, e)

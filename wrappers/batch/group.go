@@ -57,8 +57,8 @@ func (b *Backend) send(ctx context.Context, g *group) {
 	b.depart(gone...)
 }
 
-// apply sends a merged write set. A panic below is its callers' error: nobody
-// else could catch it here.
+// apply sends a merged write set. A panic below becomes the error of its callers, who
+// cannot catch it themselves.
 func (b *Backend) apply(ctx context.Context, g *group, w *storage.WriteSet) (version uint64, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -66,7 +66,7 @@ func (l *line) meetsRange(start, end []byte) (met bool) {
 	if _, p, ok := l.parts.Floor(start); ok && !p.owner.departed && (p.open || p.end > string(start)) {
 		return true
 	}
-	left := 0 // parts of those who have gone, which nobody is to look at again
+	left := 0 // parts of entries that have gone, not to be looked at again
 	until := end
 	l.parts.Ascend(start, end, func(at string, p part) bool {
 		if met = !p.owner.departed; met {
@@ -147,8 +147,8 @@ func (l *line) claim(e *entry, start, end []byte, ranged bool) {
 	l.parts.Set(start, own)
 }
 
-// depart takes entries out that are not under way any more, and calls free with
-// each one that nobody holds up now.
+// depart removes entries that are not in flight any more, and calls free with each one
+// that no other holds up now.
 func (l *line) depart(gone []*entry, free func(*entry)) {
 	for len(gone) > 0 {
 		e := gone[len(gone)-1]
@@ -170,9 +170,9 @@ func (l *line) depart(gone []*entry, free func(*entry)) {
 	}
 }
 
-// tidy forgets those who have gone, once they are as many as those who are there:
-// so each is looked at a few times only. Those that nobody holds up then, free is
-// called with.
+// tidy forgets entries that have gone, once they are as many as the others, so that each
+// is looked at only a few times. It calls free with each entry that no other holds up
+// then.
 func (l *line) tidy(free func(*entry)) {
 	switch {
 	case l.live == 0:

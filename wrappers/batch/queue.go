@@ -14,13 +14,13 @@ type entry struct {
 	size  int               // bytes
 	count int               // ops and checks, and itself
 	group *group
-	sent  bool         // it is under way, or its caller has been told to apply it
+	sent  bool         // it is in flight, or its caller applies it
 	gone  bool         // its caller does not wait any more
 	done  chan outcome // of one
 
 	next     []*entry // those that wait for it
 	blocked  int      // how many it waits for
-	departed bool     // it holds up nobody any more
+	departed bool     // it holds up no other any more
 }
 
 // follow has e wait for one that came before.

@@ -118,7 +118,7 @@ func (b *Buffer) try(w *storage.WriteSet, read map[string]storage.Item, begun *i
 			p = pending{it.Value, it.ExpiresAt, it.Key != nil}
 		}
 		if len(missing) > 0 {
-			continue // the first that does not hold is told, once all are known
+			continue // the first that does not hold is reported, once all are known
 		}
 		if !holds(c, p, v.now) {
 			return nil, storage.ConflictAt(i)

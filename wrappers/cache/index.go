@@ -48,7 +48,7 @@ type kept struct {
 	index *index
 }
 
-// set keeps an entry. Nobody else sets one meanwhile.
+// set keeps an entry. No other set may run meanwhile.
 func (k kept) set(key string, e *entry) {
 	k.Compute(key, func(*entry, bool) (*entry, otter.ComputeOp) {
 		k.index.add(key)
@@ -56,7 +56,7 @@ func (k kept) set(key string, e *entry) {
 	})
 }
 
-// dropRange forgets the keys in [start, end). Nobody sets one meanwhile.
+// dropRange forgets the keys in [start, end). No set may run meanwhile.
 func (k kept) dropRange(start, end []byte) {
 	if len(start) == 0 && end == nil {
 		k.index.clear() // at once: else each entry would take its own key out

@@ -15,7 +15,7 @@ type Backend struct {
 	prefix []byte
 	end    []byte // the first key beyond the prefix; nil: there is none
 	layer  string
-	hub    wrappers.Watchable // nil: nobody can watch
+	hub    wrappers.Watchable // nil if the backend cannot be watched
 }
 
 // New wraps next.

@@ -61,7 +61,7 @@ func (b *buckets) of(tenant []byte, now time.Time) (_ *bucket, shared bool) {
 	if own := b.kept(known, now); own != nil {
 		return own, false
 	}
-	// For the next call: what is kept in other shards nobody may ask for any more.
+	// For the next call: other shards may keep buckets that are not used any more.
 	other := &b.shards[b.swept.Add(1)%shardCount]
 	other.mu.Lock()
 	b.sweep(other, now)
@@ -90,8 +90,8 @@ func (b *buckets) kept(tenant name, now time.Time) *bucket {
 	return made
 }
 
-// sweep forgets full buckets that nobody uses, among a few. Where it looks goes round,
-// so that it takes the same time however many buckets there are or have been.
+// sweep forgets full, unused buckets among a few, in turns over all of them, so that it takes
+// the same time however many buckets there are or have been.
 func (b *buckets) sweep(s *shard, now time.Time) {
 	for range min(sweepCount, len(s.names)) {
 		if s.hand >= len(s.names) {

@@ -39,7 +39,7 @@ func (d *Decoder) fail(path string) {
 	d.failed[path] = true
 }
 
-// take reports what somebody else found.
+// take reports errors of another decoder or check.
 func (d *Decoder) take(err error) {
 	var p Problems
 	p.Take(err)
@@ -257,8 +257,8 @@ func SplitList(text string, one func(string) *Value) []*Value {
 	return items
 }
 
-// unmarshalText lets a type read a scalar itself. What it says about a value that
-// may not be shown is not passed on: nobody knows what is in there.
+// unmarshalText lets a type read a scalar itself. If the value must not be shown, its error
+// is not passed on, because it may contain the value.
 func (d *Decoder) unmarshalText(own encoding.TextUnmarshaler, v *Value, path string) {
 	if v.Kind != Scalar {
 		d.Want(v, path, "a single value")

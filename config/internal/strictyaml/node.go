@@ -95,8 +95,8 @@ func (n *Node) Decode(into any) error {
 	return d.Problems.Err()
 }
 
-// redact takes the data of every scalar below v that must not be shown out of a
-// message that somebody else wrote.
+// redact removes the data of every scalar below v that must not be shown from a message
+// of another package.
 func redact(message string, v *Value) string {
 	var hides []hiding
 	seen := map[string]bool{}

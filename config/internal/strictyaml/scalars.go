@@ -123,9 +123,9 @@ func (d *Decoder) anything(rv reflect.Value, v *Value, path string) {
 	rv.Set(into)
 }
 
-// core is the type of v where nobody says what is wanted: a plain scalar's by the
-// core schema, anything else a string. Text from outside the file that the schema
-// is of two minds about (007, an empty value) stays text.
+// core returns the type of v if none is expected: that of the core schema for a plain
+// scalar, else a string. Text from outside the file that is ambiguous in the schema (007, an
+// empty value) stays text.
 func (v *Value) core() core {
 	if !v.Plain {
 		return coreString
