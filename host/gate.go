@@ -60,7 +60,7 @@ func (b *builder) gate(ctx context.Context) error {
 func (h *Host) try(ctx context.Context, g carrier.Gated, own carrier.Config) error {
 	if g.Gate() == carrier.GateFull {
 		if h.settings.Kit == nil {
-			return carrier.Fieldf("gate", "full takes a program that brings the conformance kit: this one has none")
+			return carrier.Fieldf("gate", "full requires a program with the conformance kit, which this one does not contain")
 		}
 		subject, err := g.Subject(own)
 		if err != nil {

@@ -115,7 +115,7 @@ func unknownConfig(ctx context.Context, open opener) error {
 	b, err := open(ctx, json.RawMessage(`{"no such setting": true}`))
 	if err == nil {
 		b.Close(ctx)
-		return errors.New("a setting that it cannot know is taken without a word, so that a slip in a configuration goes unseen")
+		return errors.New("an unknown setting is accepted silently, so that typing errors in a configuration stay unnoticed")
 	}
 	if e := storage.AsError(err); e.Code != storage.InvalidArgument {
 		return fmt.Errorf("a setting that it cannot know is answered with %w, want %s", err, storage.InvalidArgument)

@@ -40,7 +40,7 @@ func (c *postgresInitCmd) Run(ctx context.Context, e env) error {
 	if err != nil {
 		return fmt.Errorf("store %s: %w", c.Store, err)
 	}
-	text := "the tables of the store %s are there\n"
+	text := "the tables of the store %s exist\n"
 	if created {
 		text = "the tables of the store %s were created\n"
 	}

@@ -47,7 +47,7 @@ func TestPostgresInit(t *testing.T) {
 		{"table: sessions", []string{"check", file}, exitDone, "store default: postgres"},
 		{"table: sessions", []string{"serve", "--config", file, "--set", "server.http=127.0.0.1:0", "--set", "server.grpc=127.0.0.1:0"}, exitFailed, "create it with plinth postgres init"},
 		{"table: sessions", []string{"postgres", "init", "--config", file}, exitDone, "were created"},
-		{"table: sessions", []string{"postgres", "init", "--config", file}, exitDone, "are there"},
+		{"table: sessions", []string{"postgres", "init", "--config", file}, exitDone, "exist"},
 		{"table: sessions", []string{"postgres", "init", "--config", file, "--store", "no"}, exitUsage, "no store"},
 		{"table: sessions", []string{"config", "show", "--config", file}, exitDone, "table: sessions"},
 		{"tabel: sessions", []string{"check", file}, exitFailed, `plinth.yaml:8:16: stores.default.backend.config.tabel: plugin postgres: unknown field "tabel"`},

@@ -119,7 +119,7 @@ func (p *parser) object(path string, depth int) (Node, error) {
 // twice is err, or what to say of a name that an object has twice.
 func twice(o *Object, err error) error {
 	if e := (*jsontext.SyntacticError)(nil); errors.As(err, &e) && e.Err == jsontext.ErrDuplicateName {
-		return fmt.Errorf("%s is there twice", o.At(clip(e.JSONPointer.LastToken())))
+		return fmt.Errorf("duplicate field %q", o.At(clip(e.JSONPointer.LastToken())))
 	}
 	return err
 }

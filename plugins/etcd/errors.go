@@ -26,7 +26,7 @@ type fault struct {
 
 // refusals are what the cluster says when it has not done what it was asked.
 var refusals = map[error]fault{
-	rpctypes.ErrNoSpace:                    {code: storage.NoSpace, msg: "the cluster is out of space and takes no puts: compact and defragment it or raise its quota, then disarm the alarm"},
+	rpctypes.ErrNoSpace:                    {code: storage.NoSpace, msg: "the cluster is out of space and refuses puts: compact and defragment it or raise its quota, then disarm the alarm"},
 	rpctypes.ErrTooManyRequests:            {code: storage.RateLimited, msg: "the cluster has too many requests waiting", again: true},
 	rpctypes.ErrRequestTooLarge:            {code: storage.SizeLimit, msg: "the request exceeds the cluster's --max-request-bytes: set max_request to that"},
 	rpctypes.ErrTooManyOps:                 {code: storage.SizeLimit, msg: "the transaction exceeds the cluster's --max-txn-ops: set max_ops to that"},

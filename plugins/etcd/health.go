@@ -36,7 +36,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 		h.Status, h.Reason = storage.Unhealthy, err.Error()
 		return h, nil
 	case len(marker.Kvs) == 0 || string(marker.Kvs[0].Value) != b.identity:
-		h.Status, h.Reason = storage.Unhealthy, fmt.Sprintf("the store at the prefix %q is gone, or another one is there: it must be opened again", b.config.Prefix)
+		h.Status, h.Reason = storage.Unhealthy, fmt.Sprintf("the store at the prefix %q is gone, or was replaced by another: reopen it", b.config.Prefix)
 	}
 	status, err := b.maintenance.Status(look, &pb.StatusRequest{})
 	if err != nil { // of a user who may not ask

@@ -76,7 +76,7 @@ func (b *Backend) propose(w *storage.WriteSet) (*proposal, error) {
 		p.moves = puts(w.Ops, now) && !puts(n.Ops, now)
 	}
 	if most := b.config.MaxOps - ownOps; len(p.ops) > most {
-		return nil, storage.LimitError(storage.SizeLimit, "ops of the transaction that the write set comes to", int64(most), int64(len(p.ops)))
+		return nil, storage.LimitError(storage.SizeLimit, "ops of the transaction for the write set", int64(most), int64(len(p.ops)))
 	}
 	if w.ID != [16]byte{} {
 		p.idKey, p.digest = b.space.idKey(w.ID), durable.Digest(w)

@@ -174,7 +174,7 @@ func (s *setup) region(ctx context.Context, _ *Bootstrapped) error {
 		return err
 	}
 	if !answer.Created {
-		s.o.Tell("the region " + s.o.Region + " is there")
+		s.o.Tell("the region " + s.o.Region + " exists")
 		return nil
 	}
 	s.o.Tell("the region " + s.o.Region + " is provisioned")
@@ -206,7 +206,7 @@ func (s *setup) register(ctx context.Context, done *Bootstrapped) error {
 	if done.Organization == 0 {
 		return storage.Errorf(storage.AlreadyExists, "the server returned no organization: the e-mail address was registered before, or an answer was lost; use another address")
 	}
-	s.o.Tell(fmt.Sprintf("the organization %d is there, with its first user %d", done.Organization, done.User))
+	s.o.Tell(fmt.Sprintf("the organization %d exists, with its first user %d", done.Organization, done.User))
 	return nil
 }
 
@@ -231,7 +231,7 @@ func (s *setup) vault(ctx context.Context, done *Bootstrapped) error {
 	if done.Vault = answer.GetVault().GetSlug(); done.Vault == 0 {
 		done.Vault = s.o.VaultSlug
 	}
-	s.o.Tell(fmt.Sprintf("the vault %d is there", done.Vault))
+	s.o.Tell(fmt.Sprintf("the vault %d exists", done.Vault))
 	return nil
 }
 

@@ -152,7 +152,7 @@ func (r *trial) want(ctx context.Context, name string, value []byte) error {
 	case err != nil:
 		return fmt.Errorf("a get of %s: %w", name, err)
 	case value == nil || string(it.Value) != string(value):
-		return fmt.Errorf("a get of %s answers %d bytes, which are not those that are there", name, len(it.Value))
+		return fmt.Errorf("a get of %s returned %d bytes that differ from the stored value", name, len(it.Value))
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func (r *trial) want(ctx context.Context, name string, value []byte) error {
 // wantCode reports whether an error has a code.
 func wantCode(what string, err error, want storage.Code) error {
 	if got := storage.CodeOf(err); got != want {
-		return fmt.Errorf("%s: %s, %v; it is to be %s", what, got, err, want)
+		return fmt.Errorf("%s: %s, %v; expected %s", what, got, err, want)
 	}
 	return nil
 }

@@ -24,11 +24,11 @@ var trials = []struct {
 	run  func(*trial, context.Context) (note string, err error)
 }{
 	{"reads see what was written", (*trial).roundTrip},
-	{"the largest key and value are taken, larger ones refused", (*trial).largest},
+	{"the largest key and value are accepted, larger ones refused", (*trial).largest},
 	{"values of max_value are stored wherever they come to lie", (*trial).sizes},
 	{"checks are judged, and all of a write set happens or nothing", (*trial).checks},
 	{"ranges are whole and in order", (*trial).ranges},
-	{"items expire, and those beside them stay", (*trial).expiry},
+	{"items expire, and their neighbors stay", (*trial).expiry},
 	{"a range of more than a write takes is cleared in pieces", (*trial).clear},
 	{"a write that is repeated is done once", (*trial).repeats},
 	{"the heights of reads and writes are of one kind", (*trial).heights},
@@ -116,7 +116,7 @@ func (r *trial) checks(ctx context.Context) (string, error) {
 	}
 	err := errors.Join(
 		wantCode("an insert of what is absent", cas(storage.IfAbsent(), "1"), storage.OK),
-		wantCode("an insert of what is there", cas(storage.IfAbsent(), "2"), storage.Conflict),
+		wantCode("an insert of an existing key", cas(storage.IfAbsent(), "2"), storage.Conflict),
 		wantCode("a compare-and-set with another value", cas(storage.IfValue([]byte("2")), "3"), storage.Conflict),
 		wantCode("a compare-and-set", cas(storage.IfValue([]byte("1")), "4"), storage.OK),
 		r.want(ctx, "c", []byte("4")))
@@ -376,7 +376,7 @@ func (r *trial) slugs(ctx context.Context) (string, error) {
 	_, err := r.b.read(ctx, "try", methodRead, unspecified, request, new(ledgerpb.ReadResponse))
 	var server *ServerError
 	if !errors.As(err, &server) || server.Code != codes.NotFound {
-		return "", fmt.Errorf("a read of a vault that does not exist: %v; it is to be NotFound", err)
+		return "", fmt.Errorf("a read of a vault that does not exist: %v; expected NotFound", err)
 	}
 	return "", nil
 }

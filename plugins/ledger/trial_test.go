@@ -87,9 +87,9 @@ func TestTrialFinds(t *testing.T) {
 		}, ledgertest.Options{},
 			"every node answers reads of what was just written", "earlier state"},
 		"a clock that is ahead": {func(*ledgertest.Cluster) {}, ledgertest.Options{Clock: func() time.Time { return time.Now().Add(time.Hour) }},
-			"items expire, and those beside them stay", "clocks"},
+			"items expire, and their neighbors stay", "clocks"},
 		"a clock that is behind": {func(*ledgertest.Cluster) {}, ledgertest.Options{Clock: func() time.Time { return time.Now().Add(-time.Hour) }},
-			"items expire, and those beside them stay", "clocks"},
+			"items expire, and their neighbors stay", "clocks"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

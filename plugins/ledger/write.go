@@ -109,7 +109,7 @@ func (a *attempts) answered(n *node, request *ledgerpb.WriteRequest, answer *led
 		case a.maybe != nil:
 		case strings.Contains(e.Message, pageFull):
 			return nil, &storage.Error{Code: storage.SizeLimit, Layer: layer,
-				Msg: fmt.Sprintf("%s: the server refused the write with %q: an item and its key must fit a page of %d bytes beside others (max_value)", n.name, pageFull, page)}
+				Msg: fmt.Sprintf("%s: the server refused the write with %q: an item and its key must fit into a page of %d bytes together with others (max_value)", n.name, pageFull, page)}
 		default:
 			return nil, &storage.Error{Code: storage.Internal, Layer: layer, Msg: n.name + ": the server could not do the write"}
 		}

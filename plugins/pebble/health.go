@@ -97,7 +97,7 @@ func (b *Backend) Health(_ context.Context, p storage.Probe) (storage.Health, er
 		h.Status, h.Reason = storage.Unhealthy, "a write failed: "+why
 	case p == storage.Liveness:
 	case b.disk.look() < b.disk.reserve:
-		h.Status, h.Reason = storage.Degraded, fmt.Sprintf("the disk is full: %d bytes are free, and %d are left for what is to be written anyway", b.disk.look(), b.disk.reserve)
+		h.Status, h.Reason = storage.Degraded, fmt.Sprintf("the disk is full: %d bytes are free, and %d are reserved for writes that cannot be refused", b.disk.look(), b.disk.reserve)
 	case !since.IsZero():
 		h.Status, h.Reason = storage.Degraded, "writes wait for the engine to write files"
 	case why != "" && recent:

@@ -84,7 +84,7 @@ func (b *Backend) fails(requests []*request, why error) {
 		}
 	}
 	b.wear.failed(why)
-	b.queue.breaks(storage.Errorf(storage.Unavailable, "a write failed, and the store takes no more until it is opened again: %w", why))
+	b.queue.breaks(storage.Errorf(storage.Unavailable, "a write failed, and the store refuses further writes until it is reopened: %w", why))
 }
 
 // group is a batch that one sync makes durable.

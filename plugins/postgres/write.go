@@ -169,7 +169,7 @@ func (b *Backend) put(ctx context.Context, conn *conn, group []*request) error {
 	switch {
 	case errors.Is(err, pgx.ErrNoRows): // how transactions are isolated is not as it has to be
 		if b.explicit.Swap(true) {
-			return storage.Errorf(storage.Internal, "the server does not begin a transaction as it is told")
+			return storage.Errorf(storage.Internal, "the server did not begin the transaction with the requested isolation level")
 		}
 		return b.put(ctx, conn, group)
 	case err != nil && stateOf(err) == stateUnique:

@@ -61,7 +61,7 @@ func whatIsLackingIsRefused(t *T) {
 		if t.has(c.lacks) {
 			continue
 		}
-		t.Logf("the backend lacks %s", c.lacks)
+		t.Logf("the backend does not support %s", c.lacks)
 		if e := storage.AsError(c.err); storage.CodeOf(c.err) != storage.Unsupported || e.Unknown {
 			t.Errorf("without %s its use ends with %v, want %s", c.lacks, c.err, storage.Unsupported)
 		}

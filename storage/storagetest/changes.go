@@ -46,7 +46,7 @@ func changeChecks() []Check {
 			_, err := t.b.Apply(t.ctx, &storage.WriteSet{})
 			t.must(err)
 			if page := t.changes(storage.ChangeQuery{After: now}); len(page.Changes) > 0 {
-				t.Errorf("a refused write set is told as %s", show(page.Changes))
+				t.Errorf("a refused write set is reported as %s", show(page.Changes))
 			}
 		}),
 		is("expiry", storage.CapTTL, expiryIsAChange),
@@ -139,7 +139,7 @@ func (t *T) wantChanges(q storage.ChangeQuery, page storage.ChangePage) {
 		}
 		if c.Kind == storage.ChangePut && c.Value == nil || c.Kind != storage.ChangePut && (c.Value != nil || !c.ExpiresAt.IsZero()) ||
 			c.Kind != storage.ChangeDeleteRange && c.End != nil || c.Kind < storage.ChangePut || c.Kind > storage.ChangeExpired {
-			t.Fatalf("a change of kind %d carries what it should not, or lacks what it should: %+v", c.Kind, c)
+			t.Fatalf("a change of kind %d has a field that it must not have, or misses one: %+v", c.Kind, c)
 		}
 	}
 }
@@ -184,13 +184,13 @@ func ownWrites(t *T) {
 		v := t.apply(storage.Put(key, value))
 		all, _ := t.until(storage.ChangeQuery{After: after}, count(1))
 		if c := all[0]; len(all) != 1 || c.Kind != storage.ChangePut || !bytes.Equal(c.Key, key) || !bytes.Equal(c.Value, value) || c.Version != v || !c.ExpiresAt.IsZero() {
-			t.Errorf("a put at version %d is told as %s, %+v", v, show(all), c)
+			t.Errorf("a put at version %d is reported as %s, %+v", v, show(all), c)
 		}
 		after = v
 	}
 	v := t.apply(storage.Put(nil, nil))
 	if all, _ := t.until(storage.ChangeQuery{After: after}, count(1)); len(all[0].Key) != 0 || all[0].Version != v {
-		t.Errorf("a put of the empty key at version %d is told as %+v", v, all[0])
+		t.Errorf("a put of the empty key at version %d is reported as %+v", v, all[0])
 	}
 	if !t.has(storage.CapTTL) {
 		return
@@ -198,7 +198,7 @@ func ownWrites(t *T) {
 	at := t.clock.Now().Add(time.Hour).Truncate(t.step())
 	w := t.apply(storage.PutUntil(bs("k"), bs("v"), at))
 	if all, _ := t.until(storage.ChangeQuery{After: v}, count(1)); all[0].Version != w || all[0].ExpiresAt.Before(at) || all[0].ExpiresAt.Sub(at) >= t.step() {
-		t.Errorf("a put at version %d that expires at %s is told as %+v", w, at, all[0])
+		t.Errorf("a put at version %d that expires at %s is reported as %+v", w, at, all[0])
 	}
 }
 

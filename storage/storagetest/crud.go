@@ -171,7 +171,7 @@ func manyKeys(t *T) {
 	}
 	items := t.all(storage.Query{})
 	if want := n - (n+2)/3; len(items) != want {
-		t.Fatalf("%d keys are there, want %d", len(items), want)
+		t.Fatalf("%d keys exist, want %d", len(items), want)
 	}
 	for _, it := range items {
 		var i int

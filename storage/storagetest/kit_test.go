@@ -85,7 +85,7 @@ func TestReport(t *testing.T) {
 		{"health/every_probe_passes", storagetest.Excepted, "nobody to ask"},
 		{"health/beside_calls", storagetest.Failed, "unavailable"},
 		{"health/changes_nothing", storagetest.Failed, "unavailable"},
-		{"ttl/key_expires", storagetest.NotApplicable, "lacks the capability ttl"},
+		{"ttl/key_expires", storagetest.NotApplicable, "does not have the capability ttl"},
 		{"ttl/expiry_is_answered", storagetest.NotApplicable, "ttl,expiry_on_read"},
 		{"exceptions/crud", storagetest.Failed, "is not needed"},
 		{"exceptions/health/beside_calls", storagetest.Failed, "has no reason"},

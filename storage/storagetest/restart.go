@@ -122,9 +122,9 @@ func (t *T) wantCrashWrites(writer, acknowledged, tried int) {
 	a, err := number(t.s.Get(t.ctx, fmt.Appendf(nil, "a%d", writer)))
 	t.must(err)
 	if a < acknowledged || a > tried {
-		t.Errorf("writer %d: write %d was acknowledged, %d was the last tried, and %d is there", writer, acknowledged, tried, a)
+		t.Errorf("writer %d: write %d was acknowledged, %d was the last tried, and %d exists", writer, acknowledged, tried, a)
 	}
 	if b, err := number(t.s.Get(t.ctx, fmt.Appendf(nil, "b%d", writer))); t.has(storage.CapAtomic) && (err != nil || a != b) {
-		t.Errorf("writer %d: half of a write set is there: %d and %d, %v", writer, a, b, err)
+		t.Errorf("writer %d: half of a write set exists: %d and %d, %v", writer, a, b, err)
 	}
 }

@@ -228,7 +228,7 @@ func emptied(ctx context.Context, b storage.Backend) bool {
 
 // lacks says why a check does not apply.
 func lacks(missing storage.Caps) string {
-	return "the backend lacks the capability " + missing.String()
+	return "the backend does not have the capability " + missing.String()
 }
 
 // about is the backend, for messages.

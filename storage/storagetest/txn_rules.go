@@ -124,7 +124,7 @@ func largeTransaction(t *T) {
 	t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 	items := t.all(storage.Query{End: bs("g")})
 	if len(items) != n {
-		t.Fatalf("%d keys are there, want %d", len(items), n)
+		t.Fatalf("%d keys exist, want %d", len(items), n)
 	}
 	for _, it := range items {
 		if string(it.Value) != "first" {

@@ -42,7 +42,7 @@ func writeSetChecks() []Check {
 			}
 			t.apply(ops...)
 			if items := t.all(storage.Query{}); len(items) != n {
-				t.Fatalf("%d keys are there, want %d", len(items), n)
+				t.Fatalf("%d keys exist, want %d", len(items), n)
 			}
 		}),
 		is("check_only_set", storage.CapCheckOnly, func(t *T) {

@@ -114,7 +114,7 @@ func git(args ...string) (string, error) {
 // all builds everything into a folder that is new.
 func all(root string, s source, at time.Time, out string) error {
 	if err := os.Mkdir(out, 0o755); err != nil {
-		return fmt.Errorf("the folder of a release has to be a new one: %w", err)
+		return fmt.Errorf("the folder of a release must be new: %w", err)
 	}
 	var archives []string
 	for _, p := range platforms {

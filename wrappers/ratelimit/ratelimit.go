@@ -52,7 +52,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err e
 	if b.overflowed, err = s.Counter("plinth.rate_limit.overflow", "{call}", "Calls of tenants that share a bucket, because there are too many."); err != nil {
 		return nil, err
 	}
-	b.stop, err = s.Gauge("plinth.rate_limit.tenants", "{tenant}", "Tenants with a bucket of their own, beside those that are configured.", b.buckets.count.Load)
+	b.stop, err = s.Gauge("plinth.rate_limit.tenants", "{tenant}", "Tenants with a bucket of their own, not counting configured ones.", b.buckets.count.Load)
 	return b, err
 }
 

@@ -79,7 +79,7 @@ func Run(linked map[string]*carrier.Linked) {
 	}
 	l, ok := linked[name]
 	if !ok {
-		fmt.Fprintf(os.Stderr, "this program has no backend %.100q: what it links in has to be told to its worker too\n", name)
+		fmt.Fprintf(os.Stderr, "this program has no backend %.100q: pass its linked-in backends to RunWorker too\n", name)
 		os.Exit(1)
 	}
 	if l.Serve != nil {

@@ -82,7 +82,7 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 	errs.keep(err)
 	limit, err := m.Int64ObservableUpDownCounter("plinth.instance.memory.limit", metric.WithUnit("By"), metric.WithDescription("Linear memory that plugin instances may take."))
 	errs.keep(err)
-	number, err := m.Int64ObservableUpDownCounter("plinth.instance.count", metric.WithUnit("{instance}"), metric.WithDescription("Plugin instances, by whether they are there or lost."))
+	number, err := m.Int64ObservableUpDownCounter("plinth.instance.count", metric.WithUnit("{instance}"), metric.WithDescription("Plugin instances, running and lost."))
 	errs.keep(err)
 	if errs.error != nil {
 		return errs.error

@@ -18,7 +18,7 @@ type Options struct {
 	Clock  func() time.Time // of all nodes; nil: time.Now. It may go back: what has expired may then return
 	Quirks *Quirks          // nil: Real
 	// Uninitialized starts a cluster that was never set up: it has no organization
-	// and no vault until somebody makes them.
+	// and no vault until they are created.
 	Uninitialized bool
 	// Addresses are where the nodes listen, such as "127.0.0.1:0"; those that are
 	// not named listen there.

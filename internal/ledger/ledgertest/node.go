@@ -73,7 +73,7 @@ func (n *Node) start() error {
 	return nil
 }
 
-// listen listens; where somebody else has come by the port of a node that starts
+// listen listens; where another process has taken the port of a node that starts
 // again, as the near end of a connection may, it waits for that to go.
 func listen(network, address string) (net.Listener, error) {
 	for try := 0; ; try++ {
@@ -85,7 +85,7 @@ func listen(network, address string) (net.Listener, error) {
 	}
 }
 
-// Stop ends the node: connections break, and nobody listens.
+// Stop ends the node: connections break, and it listens no longer.
 func (n *Node) Stop() error {
 	n.Resume()
 	n.mu.Lock()
@@ -155,7 +155,7 @@ func (n *Node) Resume() {
 	}
 }
 
-// Advertise has hints call the node something else, such as an address that nobody
+// Advertise has hints call the node something else, such as an address that no node
 // reaches.
 func (n *Node) Advertise(endpoint string) {
 	n.mu.Lock()
