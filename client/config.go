@@ -18,6 +18,7 @@ import (
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/secret"
+	"github.com/plinthkv/plinth/secret/keypair"
 )
 
 // Config configures the connection to a store. Zero fields have their defaults.
@@ -134,7 +135,7 @@ func (s TLS) Config(host string) (*tls.Config, error) {
 		}
 	}
 	if s.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(s.Cert, s.Key)
+		cert, err := keypair.Load(s.Cert, s.Key)
 		if err != nil {
 			return nil, err
 		}

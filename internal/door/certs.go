@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/plinthkv/plinth/secret/keypair"
 )
 
 // lookEvery is how often the files of certificates are looked at, at most: by those who
@@ -101,7 +103,7 @@ func (c *certificates) current() *tls.Config {
 }
 
 func (c *certificates) load() (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(c.door.Cert, c.door.Key)
+	cert, err := keypair.Load(c.door.Cert, c.door.Key)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/backoff"
 
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/secret/keypair"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -181,7 +182,7 @@ func (c *Config) tls() (*tls.Config, error) {
 		}
 	}
 	if c.TLS.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key)
+		cert, err := keypair.Load(c.TLS.Cert, c.TLS.Key)
 		if err != nil {
 			return nil, sdk.ConfigErrorf("tls.cert", "the client's certificate cannot be read: %w", err)
 		}

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/secret/keypair"
 )
 
 // address is where a node is.
@@ -77,7 +78,7 @@ func (c *Config) transport() (*tls.Config, error) {
 		if err != nil {
 			return nil, sdk.ConfigErrorf("tls.key", "%v", err)
 		}
-		pair, err := tls.X509KeyPair(cert, key)
+		pair, err := keypair.New(cert, key)
 		if err != nil { // which might quote what the files hold
 			return nil, sdk.ConfigErrorf("tls.cert", "the certificate and the key are no pair")
 		}
@@ -92,6 +93,7 @@ func asPEM(file, kind string) ([]byte, error) {
 	if err != nil || len(raw) == 0 || raw[0] != derSequence {
 		return raw, err
 	}
+	defer clear(raw)
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: raw}), nil
 }
 
