@@ -142,6 +142,6 @@ func spawned(t *testing.T, p trace.TracerProvider, plain bool) storage.Backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	process, err := procs.New(procs.Options{Name: "memory", Command: []string{self}, Env: map[string]string{asPlugin: "1"}, Plain: plain, Log: slog.New(slog.DiscardHandler), Tracer: p})
+	process, err := procs.New(procs.Options{Name: "memory", Command: []string{self}, Env: carrier.EnvOf(map[string]string{asPlugin: "1"}), Plain: plain, Log: slog.New(slog.DiscardHandler), Tracer: p})
 	return opened(t, procs.Carry(process, false), err)
 }

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 )
 
@@ -125,7 +126,7 @@ func memoryProcess(ctx context.Context, change func(*procs.Options)) (*procs.Bac
 	if err != nil {
 		return nil, err
 	}
-	opts := procs.Options{Name: "memory", Command: []string{self}, Env: map[string]string{asChild: "memory"}, Log: slog.New(slog.DiscardHandler)}
+	opts := procs.Options{Name: "memory", Command: []string{self}, Env: carrier.EnvOf(map[string]string{asChild: "memory"}), Log: slog.New(slog.DiscardHandler)}
 	change(&opts)
 	p, err := procs.New(opts)
 	if err != nil {

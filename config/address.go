@@ -201,5 +201,7 @@ func (t *settings) set(s setting, at spot) any {
 
 // scalar is text as the setting says it.
 func (s setting) scalar(text string) *strictyaml.Value {
-	return &strictyaml.Value{Kind: strictyaml.Scalar, Key: s.at, Pos: s.at, Text: text, Data: text, Plain: true, Origin: s.origin}
+	v := &strictyaml.Value{Kind: strictyaml.Scalar, Key: s.at, Pos: s.at, Text: text, Plain: true, Origin: s.origin}
+	v.SetData(text)
+	return v
 }

@@ -209,7 +209,8 @@ func noted(v *strictyaml.Value, held any) *strictyaml.Value {
 	out := *v
 	switch held := held.(type) {
 	case string:
-		out.Text, out.Data = held, held
+		out.Text = held
+		out.SetData(held)
 	case []any:
 		out.Items = make([]*strictyaml.Value, len(held))
 		for i, item := range held {

@@ -77,6 +77,7 @@ func Load(o Options) (*Config, error) {
 	hideSecrets(root, o.Secrets)
 
 	cfg := &Config{file: o.File, dir: dir, root: root}
+	strictyaml.Seal(root)
 	d.Decode(cfg, root, "")
 	cfg.checkBackends(builtins, &d)
 	cfg.checkTokens(file, &d)
@@ -102,6 +103,7 @@ func (o *Options) document(p *strictyaml.Problems) *strictyaml.Value {
 			p.Add(Position{File: o.File}, "", err.Error())
 			return nil
 		}
+		defer clear(content)
 	}
 	return strictyaml.Parse(cmp.Or(o.File, "configuration"), content, p)
 }

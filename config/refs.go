@@ -52,7 +52,7 @@ func (r *resolver) tree(v *strictyaml.Value, path string) {
 		}
 		var err error
 		if v.Origin == strictyaml.Environment {
-			err = noReference(v.Data, "the variable")
+			err = noReference(v.Data(), "the variable")
 		} else {
 			err = r.scalar(v)
 		}
@@ -68,7 +68,7 @@ func (r *resolver) scalar(v *strictyaml.Value) error {
 	if err != nil {
 		return err
 	}
-	v.Data = data
+	v.SetData(data)
 	if found {
 		v.Origin = strictyaml.Reference
 	}
@@ -185,6 +185,7 @@ func readRef(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("cannot be read: %w", err)
 	}
+	defer clear(b)
 	if !utf8.Valid(b) {
 		return "", errors.New("names a file that is not UTF-8")
 	}

@@ -42,7 +42,7 @@ func hideSecrets(root *strictyaml.Value, tagged map[string][]string) {
 		for _, e := range stores.Entries {
 			path := strictyaml.Key(strictyaml.Key("stores", e.Name), "backend")
 			if plugin, ok := e.Value.Find("backend.plugin"); ok && plugin.Kind == strictyaml.Scalar {
-				of[strictyaml.Key(path, "config")+"."] = tagged[plugin.Data]
+				of[strictyaml.Key(path, "config")+"."] = tagged[plugin.Data()]
 			}
 		}
 	}
@@ -64,14 +64,14 @@ func hideBelow(v *strictyaml.Value, path string, tagged func(path string) bool) 
 		named := v.Get("name") // as a header, or an attribute, has it
 		for _, e := range v.Entries {
 			hideBelow(e.Value, strictyaml.Key(path, e.Name), tagged)
-			if e.Name == "value" && named != nil && secretName.MatchString(named.Data) {
+			if e.Name == "value" && named != nil && secretName.MatchString(named.Data()) {
 				hideScalar(e.Value, true)
 			}
 		}
 	case strictyaml.List:
 		for i, item := range v.Items {
 			hideBelow(item, strictyaml.Item(path, i), tagged)
-			if i > 0 && secretFlag(v.Items[i-1].Data) {
+			if i > 0 && secretFlag(v.Items[i-1].Data()) {
 				hideScalar(item, true)
 			}
 		}

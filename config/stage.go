@@ -14,7 +14,7 @@ func (s *Stage) UnmarshalNode(n *Node) error {
 	var err error
 	switch {
 	case v.IsString():
-		s.Kind, s.Name = v.Data, v.Data
+		s.Kind, s.Name = v.Data(), v.Data()
 		s.Config = strictyaml.NewNode(&strictyaml.Value{Key: v.Pos, Pos: v.Pos}, strictyaml.Key(n.Path(), s.Kind))
 	case v.Kind != strictyaml.Mapping:
 		return n.Errorf("", "expected a stage, such as instrument or cache: { … }, got %s", v.Describe())

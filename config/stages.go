@@ -45,13 +45,13 @@ func (l *layers) stages(v *strictyaml.Value, path string) map[string]any {
 func stageOf(item *strictyaml.Value) (settings strictyaml.Entry, name string) {
 	switch {
 	case item.Broken:
-	case item.Kind == strictyaml.Scalar && canName(item.Data):
-		return strictyaml.Entry{Name: item.Data, At: item.Pos, Value: &strictyaml.Value{Key: item.Pos, Pos: item.Pos}}, item.Data
+	case item.Kind == strictyaml.Scalar && canName(item.Data()):
+		return strictyaml.Entry{Name: item.Data(), At: item.Pos, Value: &strictyaml.Value{Key: item.Pos, Pos: item.Pos}}, item.Data()
 	case item.Kind == strictyaml.Mapping && len(item.Entries) == 1:
 		e := item.Entries[0]
 		name = e.Name
 		if n := e.Value.Get("name"); n != nil && n.Kind == strictyaml.Scalar {
-			name = n.Data
+			name = n.Data()
 		}
 		if canName(name) {
 			return e, name

@@ -256,7 +256,7 @@ func (c *Config) checkTokens(file *strictyaml.Value, d *strictyaml.Decoder) {
 		if is := at.Describe(); written && at.Pos.Line > 0 && is != "a string" {
 			d.Problems.Add(at.Pos, path, "expected a string, got "+is+": put it in quotes")
 		}
-		empty := written && at.Data == ""
+		empty := written && at.Data() == ""
 		if !ok && file != nil { // a key without a value is left out, elsewhere
 			if at, ok = file.Find(path); ok {
 				empty = at.Kind == strictyaml.Null

@@ -25,7 +25,7 @@ import (
 
 // The test program is its own plugin, and its own worker.
 func TestMain(m *testing.M) {
-	plinth.RunWorker(plinth.WithModule("memory", module.Wasm), own)
+	plinth.RunWorker(plinth.WithModule("memory", module.Wasm), own, keeper)
 	switch os.Getenv("PLINTH_TEST_PLUGIN") {
 	case "":
 	case "dies":

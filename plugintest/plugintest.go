@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
@@ -80,7 +81,7 @@ func Run(ctx context.Context, module []byte, o Options) (_ *Report, err error) {
 		r.CompileBy(isolate.Compiler(o.Worker, isolate.DefaultBounds()))
 	}
 	defer func() { err = errors.Join(err, r.Close(context.WithoutCancel(ctx))) }()
-	m, err := r.Load(ctx, module, wasmhost.Options{Name: o.Name, Memory: o.Memory, Call: o.Call, Env: o.Env, Log: o.Log, Clock: clock.Now})
+	m, err := r.Load(ctx, module, wasmhost.Options{Name: o.Name, Memory: o.Memory, Call: o.Call, Env: carrier.EnvOf(o.Env), Log: o.Log, Clock: clock.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func RunProcess(ctx context.Context, command []string, o Options) (_ *Report, er
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(base)) }()
-	options := procs.Options{Name: o.Name, Command: command, Env: o.Env, Plaintext: o.Plaintext, Plain: o.Plain, Log: o.Log, Clock: clock.Now}
+	options := procs.Options{Name: o.Name, Command: command, Env: carrier.EnvOf(o.Env), Plaintext: o.Plaintext, Plain: o.Plain, Log: o.Log, Clock: clock.Now}
 	report := &Report{}
 	if report.SHA256, report.Size, err = digest(options); err != nil {
 		return nil, err

@@ -3,10 +3,13 @@
 // from swap and from core dumps where the system allows that, and is overwritten when it is
 // released.
 //
-// The tokens of servers, clients and other hosts, and the passwords of the engines of this
-// module, are values from where their configuration is decoded on.
+// A host keeps as values: everything in its configuration that came through a reference or an
+// environment variable or has the name or form of a secret, the configuration of each plugin,
+// the environment that a plugin is granted, tokens of servers, clients and other hosts,
+// passwords of the engines of this module, and private keys of certificates (package keypair).
+// It copies one out for as long as it is used: while a plugin is opened, or a connection signs.
 //
-// Its limits: a Go string from an environment, a YAML file or a flag stays in memory that cannot
-// be overwritten, and the clients of etcd, PostgreSQL and gRPC accept secrets as strings only.
-// crypto/tls keeps the private keys of certificates, in memory of its own.
+// Its limits: memory of a copy that was in use, such as a string, is not overwritten before the
+// garbage collector uses it again; the environment of a process stays readable for its user;
+// and the clients of etcd, PostgreSQL and gRPC accept secrets as strings only.
 package secret

@@ -18,6 +18,7 @@ import (
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/isolate"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
@@ -227,10 +228,11 @@ func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	log := slog.New(slog.NewTextHandler(e.stderr, nil))
 	if t.module == nil {
-		o := procs.Options{Name: filepath.Base(p.File), Command: append([]string{t.path}, p.Args...), Env: p.Env, Plaintext: p.NoTLS, Log: log}
+		o := procs.Options{Name: filepath.Base(p.File), Command: append([]string{t.path}, p.Args...), Env: carrier.EnvOf(p.Env), Plaintext: p.NoTLS, Log: log}
 		if t.env != nil {
-			o.Env = maps.Clone(t.env)
-			maps.Copy(o.Env, p.Env)
+			own := maps.Clone(t.env)
+			maps.Copy(own, p.Env)
+			o.Env = carrier.EnvOf(own)
 		}
 		process, err := procs.New(o)
 		if err != nil {
@@ -263,7 +265,7 @@ func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
 		r.CompileBy(isolate.Compiler([]string{self}, isolate.DefaultBounds()))
 	}
 	defer func() { err = errors.Join(err, r.Close(ctx)) }()
-	m, err := r.Load(ctx, t.module, wasmhost.Options{Name: filepath.Base(p.File), Memory: 1 << 30, Env: p.Env, Log: log})
+	m, err := r.Load(ctx, t.module, wasmhost.Options{Name: filepath.Base(p.File), Memory: 1 << 30, Env: carrier.EnvOf(p.Env), Log: log})
 	if err != nil {
 		return err
 	}

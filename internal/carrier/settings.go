@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/secret"
 )
 
 // Restart configures how a lost plugin is started again, if its capabilities or on_loss
@@ -65,8 +66,26 @@ func CheckIsolation(isolation string) error {
 	return Fieldf("isolation", "must be process or none")
 }
 
-// Env is an environment, as names and values.
-type Env map[string]string
+// Env is an environment, as names and values, which may be secrets.
+type Env map[string]*secret.Value
+
+// EnvOf returns an environment of names and values.
+func EnvOf(values map[string]string) Env {
+	e := make(Env, len(values))
+	for name, value := range values {
+		e[name] = secret.Copy(value)
+	}
+	return e
+}
+
+// Reveal returns the names and values, for who passes them on and keeps nothing.
+func (e Env) Reveal() map[string]string {
+	values := make(map[string]string, len(e))
+	for name, value := range e {
+		values[name] = value.Reveal()
+	}
+	return values
+}
 
 // Check checks the names and values, of the setting at path.
 func (e Env) Check(path string) error {
@@ -75,7 +94,7 @@ func (e Env) Check(path string) error {
 		if strings.ContainsAny(name, "=\x00") {
 			errs = append(errs, Fieldf(path+"."+name, "the name of a variable must not contain ="))
 		}
-		if strings.ContainsRune(e[name], 0) {
+		if strings.ContainsRune(e[name].Reveal(), 0) {
 			errs = append(errs, Fieldf(path+"."+name, "the value of a variable must not contain a zero byte"))
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/internal/ledger/ledgertest"
 	"github.com/plinthkv/plinth/plugins/ledger"
@@ -29,7 +30,7 @@ func asProcess(t *testing.T, o procs.Options) *procs.Plugin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Name, o.Command, o.Env, o.Plaintext = "ledger", []string{self}, map[string]string{asPlugin: "1", "GORACE": "atexit_sleep_ms=0"}, true
+	o.Name, o.Command, o.Env, o.Plaintext = "ledger", []string{self}, carrier.EnvOf(map[string]string{asPlugin: "1", "GORACE": "atexit_sleep_ms=0"}), true
 	o.Log, o.Start = slog.New(slog.DiscardHandler), time.Minute
 	p, err := procs.New(o)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
@@ -31,7 +32,7 @@ func asProcess(t *testing.T, dir string, clock func() time.Time) *procs.Plugin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := procs.New(procs.Options{Name: "pebble", Command: []string{self}, Env: map[string]string{asPlugin: "1", "GORACE": "atexit_sleep_ms=0"},
+	p, err := procs.New(procs.Options{Name: "pebble", Command: []string{self}, Env: carrier.EnvOf(map[string]string{asPlugin: "1", "GORACE": "atexit_sleep_ms=0"}),
 		Plaintext: true, Dir: dir, Start: time.Minute, Clock: clock, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
@@ -30,7 +31,7 @@ func asProcess(t *testing.T, clock func() time.Time) *procs.Plugin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := procs.New(procs.Options{Name: "postgres", Command: []string{self}, Env: map[string]string{asPlugin: "1", "GORACE": "atexit_sleep_ms=0"},
+	p, err := procs.New(procs.Options{Name: "postgres", Command: []string{self}, Env: carrier.EnvOf(map[string]string{asPlugin: "1", "GORACE": "atexit_sleep_ms=0"}),
 		Plaintext: true, Start: time.Minute, Clock: clock, Log: silent})
 	if err != nil {
 		t.Fatal(err)

@@ -224,9 +224,9 @@ func (d *Decoder) slice(rv reflect.Value, v *Value, path string, bytes bool) {
 	items := v.Items
 	switch {
 	case v.Kind == Scalar && v.Pos.Line == 0: // from a variable or flag, where the file has no list
-		items = SplitList(v.Data, func(text string) *Value {
+		items = SplitList(v.Data(), func(text string) *Value {
 			item := *v
-			item.Data = text
+			item.data, item.sealed = text, sealed{}
 			return &item
 		})
 	case v.Kind != List:
@@ -264,7 +264,7 @@ func (d *Decoder) unmarshalText(own encoding.TextUnmarshaler, v *Value, path str
 		d.Want(v, path, "a single value")
 		return
 	}
-	err := own.UnmarshalText([]byte(v.Data))
+	err := own.UnmarshalText([]byte(v.Data()))
 	switch {
 	case err == nil:
 	case v.Origin == Document && v.Masked == "":
@@ -280,7 +280,7 @@ func decodeText[T any](d *Decoder, v *Value, path string, parse func(string) (T,
 		d.Want(v, path, "a single value")
 		return
 	}
-	t, problem := parse(v.Data)
+	t, problem := parse(v.Data())
 	if problem != "" {
 		d.Failf(v.Pos, path, "%s %s", v.Show(), problem)
 		return

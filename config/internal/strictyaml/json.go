@@ -63,11 +63,11 @@ func (e *jsonEncoder) scalar(v *Value, path string) {
 	case coreNull:
 		e.out.WriteString("null")
 	case coreBool:
-		e.out.WriteString(strings.ToLower(v.Data))
+		e.out.WriteString(strings.ToLower(v.Data()))
 	case coreInt:
-		negative, digits, base := splitInt(v.Data)
+		negative, digits, base := splitInt(v.Data())
 		if base != 10 {
-			n, err := parseUint(v.Data, 64)
+			n, err := parseUint(v.Data(), 64)
 			if err != nil {
 				e.problems.Addf(v.Pos, path, "%s is out of range", v.Show())
 				return
@@ -79,7 +79,7 @@ func (e *jsonEncoder) scalar(v *Value, path string) {
 		}
 		e.out.WriteString(digits) // as many digits as written: the reader decides what fits
 	case coreFloat:
-		f, err := strconv.ParseFloat(v.Data, 64)
+		f, err := strconv.ParseFloat(v.Data(), 64)
 		if err != nil {
 			e.problems.Addf(v.Pos, path, "%s is out of range", v.Show())
 			return
@@ -91,7 +91,7 @@ func (e *jsonEncoder) scalar(v *Value, path string) {
 	case coreNotFinite:
 		e.problems.Addf(v.Pos, path, "%s is not a finite number", v.Show())
 	default:
-		e.text(v.Data)
+		e.text(v.Data())
 	}
 }
 

@@ -101,14 +101,14 @@ func redact(message string, v *Value) string {
 	var hides []hiding
 	seen := map[string]bool{}
 	v.Walk(func(s *Value) {
-		if s.Origin == Document && !s.secret() || strings.TrimSpace(s.Data) == "" || seen[s.Data] {
+		if s.Origin == Document && !s.secret() || strings.TrimSpace(s.Data()) == "" || seen[s.Data()] {
 			return
 		}
-		seen[s.Data] = true
-		quoted := strconv.Quote(s.Data)
-		forms := []string{s.Data, quoted[1 : len(quoted)-1]}
+		seen[s.Data()] = true
+		quoted := strconv.Quote(s.Data())
+		forms := []string{s.Data(), quoted[1 : len(quoted)-1]}
 		if s.Pos.Line == 0 { // it may be a list, and a message about one item
-			forms = append(forms, strings.Split(s.Data, ",")...)
+			forms = append(forms, strings.Split(s.Data(), ",")...)
 		}
 		for _, form := range forms {
 			if form = strings.TrimSpace(form); form != "" {
@@ -123,7 +123,7 @@ func redact(message string, v *Value) string {
 // secret reports whether v, of the document, is taken out of messages. Words such as on
 // and true, which they are full of, are no secrets.
 func (v *Value) secret() bool {
-	return v.Masked != "" && !v.Ordinary && len(v.Data) > 3 && coreType(v.Data) != coreBool
+	return v.Masked != "" && !v.Ordinary && len(v.Data()) > 3 && coreType(v.Data()) != coreBool
 }
 
 // hiding is what is shown in the place of a secret.
@@ -188,7 +188,7 @@ func (n *Node) Text(path string) string {
 		return ""
 	}
 	at, _ := n.v.Find(path)
-	return at.Data
+	return at.Data()
 }
 
 // Shown returns the single value at path in a form that may be shown, or "" if there is

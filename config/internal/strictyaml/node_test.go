@@ -25,7 +25,7 @@ func nodeOf(t *testing.T, content string, environ ...string) *Node {
 		root = &Value{}
 	}
 	root.Walk(func(v *Value) {
-		v.Data = os.Expand(v.Text, func(name string) string {
+		v.data = os.Expand(v.Text, func(name string) string {
 			variable, ok := strings.CutPrefix(name, "env:")
 			if !ok {
 				return "$" + strings.TrimPrefix(name, "$")

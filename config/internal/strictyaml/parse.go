@@ -120,7 +120,7 @@ func (t *tree) value(n *yaml.Node, key Position, path string, depth int) *Value 
 		}
 	default:
 		v.Kind = Scalar
-		v.Text, v.Data = n.Value, n.Value
+		v.Text, v.data = n.Value, n.Value
 		v.Plain = n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0
 		if v.Plain && coreType(n.Value) == coreNull {
 			v.Kind = Null

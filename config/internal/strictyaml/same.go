@@ -9,7 +9,7 @@ func same(a, b *Value) bool {
 	if a.empty() || b.empty() {
 		return a.empty() && b.empty()
 	}
-	if a.Kind != b.Kind || a.Data != b.Data || len(a.Entries) != len(b.Entries) || len(a.Items) != len(b.Items) {
+	if a.Kind != b.Kind || a.Data() != b.Data() || len(a.Entries) != len(b.Entries) || len(a.Items) != len(b.Items) {
 		return false
 	}
 	for _, e := range a.Entries {

@@ -36,7 +36,7 @@ func (d *Decoder) scalar(rv reflect.Value, v *Value, path string) {
 		d.Want(v, path, wanted)
 		return
 	}
-	is := coreType(v.Data)
+	is := coreType(v.Data())
 	fromOutside := v.Origin != Document || v.Pos.Line == 0
 	switch {
 	case rv.Kind() == reflect.String:
@@ -44,29 +44,29 @@ func (d *Decoder) scalar(rv reflect.Value, v *Value, path string) {
 			d.Failf(v.Pos, path, "expected a string, got %s: put it in quotes", v.Describe())
 			return
 		}
-		rv.SetString(v.Data)
+		rv.SetString(v.Data())
 	case !v.Plain && !fromOutside:
 		d.Failf(v.Pos, path, "expected %s, got a string: remove the quotes", wanted)
 	case is == coreAmbiguous:
 		d.Failf(v.Pos, path, "%s %s", v.Show(), ambiguousNumber)
 	case rv.Kind() == reflect.Bool && is == coreBool:
-		rv.SetBool(v.Data[0] == 't' || v.Data[0] == 'T')
+		rv.SetBool(v.Data()[0] == 't' || v.Data()[0] == 'T')
 	case rv.CanInt() && is == coreInt:
-		n, err := parseInt(v.Data, rv.Type().Bits())
+		n, err := parseInt(v.Data(), rv.Type().Bits())
 		if err != nil {
 			d.Failf(v.Pos, path, "%s is out of range: must be a whole number from %d to %d", v.Show(), int64(-1)<<(rv.Type().Bits()-1), int64(math.MaxInt64)>>(64-rv.Type().Bits()))
 			return
 		}
 		rv.SetInt(n)
 	case rv.CanUint() && is == coreInt:
-		n, err := parseUint(v.Data, rv.Type().Bits())
+		n, err := parseUint(v.Data(), rv.Type().Bits())
 		if err != nil {
 			d.Failf(v.Pos, path, "%s is out of range: must be a whole number from 0 to %d", v.Show(), uint64(math.MaxUint64)>>(64-rv.Type().Bits()))
 			return
 		}
 		rv.SetUint(n)
 	case rv.CanFloat() && (is == coreInt || is == coreFloat):
-		f, err := parseFloat(v.Data, rv.Type().Bits())
+		f, err := parseFloat(v.Data(), rv.Type().Bits())
 		if err != nil {
 			d.Failf(v.Pos, path, "%s is out of range", v.Show())
 			return
@@ -116,7 +116,7 @@ func (d *Decoder) anything(rv reflect.Value, v *Value, path string) {
 		d.Failf(v.Pos, path, "%s %s", v.Show(), ambiguousNumber)
 		return
 	default:
-		set(v.Data)
+		set(v.Data())
 		return
 	}
 	d.scalar(into, v, path)
@@ -130,8 +130,8 @@ func (v *Value) core() core {
 	if !v.Plain {
 		return coreString
 	}
-	is := coreType(v.Data)
-	if (v.Origin != Document || v.Pos.Line == 0) && (is == coreAmbiguous || is == coreNull && v.Data == "") {
+	is := coreType(v.Data())
+	if (v.Origin != Document || v.Pos.Line == 0) && (is == coreAmbiguous || is == coreNull && v.Data() == "") {
 		return coreString
 	}
 	return is

@@ -124,7 +124,7 @@ func FuzzParse(f *testing.F) {
 		}
 		root.Walk(func(v *Value) {
 			if v.Pos.Line < 1 || v.Pos.Line > lines+1 || v.Key.Line < 1 {
-				t.Errorf("%q stands at %v", v.Data, v.Pos)
+				t.Errorf("%q stands at %v", v.Data(), v.Pos)
 			}
 		})
 	})

@@ -11,11 +11,12 @@ type Value struct {
 	Items   []*Value // of a list
 
 	// Of a scalar:
-	Text   string // as written, with references
-	Data   string // what is decoded: Text with its references resolved
+	Text   string // as written, with references; once it is sealed, without its secret
+	data   string // what is decoded: Text with its references resolved
+	sealed sealed // in place of data
 	Plain  bool   // written without quotes
 	Origin Origin
-	Broken bool // already reported: Data is invalid
+	Broken bool // already reported: its data is invalid
 	// Masked replaces Text, which contains a secret. If empty, Text may be shown.
 	Masked string
 	// Ordinary means that the value is Masked, but may be a word that messages need.
@@ -94,7 +95,7 @@ func (v *Value) Describe() string {
 	case !v.Plain || v.Origin != Document:
 		return "a string"
 	}
-	switch coreType(v.Data) {
+	switch coreType(v.Data()) {
 	case coreBool:
 		return "a boolean"
 	case coreInt, coreFloat, coreAmbiguous:
@@ -106,7 +107,7 @@ func (v *Value) Describe() string {
 // Show returns a scalar as an error may show it.
 func (v *Value) Show() string {
 	if v.Origin == Document && v.Masked == "" {
-		return strconv.Quote(Clip(v.Data))
+		return strconv.Quote(Clip(v.Data()))
 	}
 	return Clip(v.shown())
 }
@@ -121,5 +122,5 @@ func (v *Value) shown() string {
 	case v.Origin == Reference:
 		return v.Text
 	}
-	return v.Data
+	return v.Data()
 }

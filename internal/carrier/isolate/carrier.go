@@ -40,14 +40,14 @@ func carry(_ context.Context, p carrier.Plugin, c wasmhost.Config) (carrier.Carr
 
 // from are the module of a configuration, and the worker that runs it.
 func from(p carrier.Plugin, c *wasmhost.Config) (*Module, procs.Options) {
-	m := &Module{Name: p.Name, SHA256: c.SHA256, Memory: c.Limits.Memory, MaxFrame: c.Limits.MaxFrame, Env: c.Grants.Env, CacheDir: p.CacheDir}
+	m := &Module{Name: p.Name, SHA256: c.SHA256, Memory: c.Limits.Memory, MaxFrame: c.Limits.MaxFrame, env: c.Grants.Env, CacheDir: p.CacheDir}
 	if p.Module == nil {
 		m.File = p.Path(c.Wasm)
 	} else if m.Memory == 0 {
 		m.Memory = wasmhost.BuiltInMemory
 	}
 	o := procs.Options{
-		Name: p.Name, Command: p.Worker, Env: map[string]string{carrier.WorkerVariable: "1"},
+		Name: p.Name, Command: p.Worker, Env: carrier.EnvOf(map[string]string{carrier.WorkerVariable: "1"}),
 		Start: StartTime, Call: c.Limits.Call, MaxFrame: c.Limits.MaxFrame,
 		Memory:  m.Memory, // its runtime takes more, which the module cannot choose
 		Restart: c.Restart.Policy(), RestartEmpty: c.Restarts(),
@@ -107,7 +107,7 @@ func (i *isolated) Gate() string { return i.gate }
 // Subject is the module, which the kit runs in this process.
 func (i *isolated) Subject(config carrier.Config) (carrier.Subject, error) {
 	raw, err := config.JSON()
-	return carrier.Subject{Name: i.module.Name, Module: i.module.File, Env: i.module.Env, Config: raw, Memory: i.module.Memory}, err
+	return carrier.Subject{Name: i.module.Name, Module: i.module.File, Env: i.module.env.Reveal(), Config: raw, Memory: i.module.Memory}, err
 }
 
 // Scratch opens an instance of its own.

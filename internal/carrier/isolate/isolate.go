@@ -33,6 +33,8 @@ type Module struct {
 	Env      map[string]string `json:"env"`
 	CacheDir string            `json:"cache_dir"`
 	Config   json.RawMessage   `json:"config"` // the plugin's own
+
+	env carrier.Env // Env, for as long as a host keeps it
 }
 
 // With is the configuration of a worker whose plugin has the configuration raw. Paths
@@ -49,6 +51,7 @@ func (m *Module) With(raw json.RawMessage) (json.RawMessage, error) {
 		}
 		*path = abs
 	}
+	own.Env = m.env.Reveal()
 	if own.Config = raw; len(raw) == 0 {
 		own.Config = json.RawMessage("null")
 	}
@@ -131,7 +134,7 @@ func open(ctx context.Context, env sdk.Env, builtins map[string][]byte) (_ stora
 	}()
 	b.module, err = r.Load(ctx, binary, wasmhost.Options{
 		// It needs no interruption: who interrupts is the host, by killing this process.
-		Name: m.Name, BuiltIn: true, Trusted: true, Isolated: m.File != "", Memory: m.Memory, MaxFrame: m.MaxFrame, Env: m.Env,
+		Name: m.Name, BuiltIn: true, Trusted: true, Isolated: m.File != "", Memory: m.Memory, MaxFrame: m.MaxFrame, Env: carrier.EnvOf(m.Env),
 		Log: env.Log, Clock: env.Now, TraceContext: sdk.TraceContext,
 		Lost: func(why error) {
 			// The state is gone, and what follows from that is for the host to say.

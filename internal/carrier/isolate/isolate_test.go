@@ -35,7 +35,7 @@ func worker(t *testing.T, o procs.Options, m *isolate.Module) func(ctx context.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Name, o.Command, o.Env, o.Plaintext, o.Start = m.Name, []string{self}, map[string]string{carrier.WorkerVariable: "1", "GORACE": "atexit_sleep_ms=0"}, true, time.Minute
+	o.Name, o.Command, o.Env, o.Plaintext, o.Start = m.Name, []string{self}, carrier.EnvOf(map[string]string{carrier.WorkerVariable: "1", "GORACE": "atexit_sleep_ms=0"}), true, time.Minute
 	o.Log = slog.New(slog.DiscardHandler)
 	if m.CacheDir, err = os.UserCacheDir(); err == nil {
 		m.CacheDir = filepath.Join(m.CacheDir, "plinth-test", "compiled")

@@ -17,6 +17,7 @@ import (
 	"github.com/plinthkv/plinth/internal/drain"
 	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/sdk"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -24,7 +25,7 @@ import (
 // It is safe for concurrent use.
 type Backend struct {
 	n      *native
-	config json.RawMessage
+	config *secret.Value
 	log    *slog.Logger
 	folder *carrier.Folder
 	life   *supervise.Life
@@ -56,7 +57,7 @@ func (n *native) Open(ctx context.Context, store string, config carrier.Config) 
 	if store != "" {
 		log = log.With("store", store)
 	}
-	b := &Backend{n: n, config: raw, log: log, life: supervise.New(n.config.Restart.Policy(), n.plugin.Clock, log),
+	b := &Backend{n: n, config: secret.New(raw), log: log, life: supervise.New(n.config.Restart.Policy(), n.plugin.Clock, log),
 		opening: make(chan struct{}, 1), spans: carrier.NewSpans(n.plugin.Tracer, scope, carrier.Native, n.plugin.Name)}
 	dir := n.config.Grants.Dir
 	if dir != "" {
@@ -92,9 +93,15 @@ func (b *Backend) meter(store string) (err error) {
 	return err
 }
 
+// configuration is a copy, which is the backend's.
+func (b *Backend) configuration() (raw json.RawMessage) {
+	b.config.Use(func(config []byte) { raw = append(raw, config...) })
+	return raw
+}
+
 // env is what the backend is opened with.
 func (b *Backend) env() sdk.Env {
-	e := sdk.Env{Name: b.n.plugin.Name, Config: b.config, Now: b.n.plugin.Clock, Log: b.log}
+	e := sdk.Env{Name: b.n.plugin.Name, Config: b.configuration(), Now: b.n.plugin.Clock, Log: b.log}
 	if b.folder != nil {
 		e.Dir = b.folder.Path
 	}

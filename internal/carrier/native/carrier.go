@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -66,7 +67,7 @@ func (n *native) Try(ctx context.Context, config carrier.Config) (info storage.I
 	}
 	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
-	b := &Backend{n: n, log: n.plugin.Log, config: raw}
+	b := &Backend{n: n, log: n.plugin.Log, config: secret.New(raw)}
 	var panicked error
 	func() {
 		defer caught(&panicked)

@@ -57,10 +57,10 @@ func ProcessFactory() carrier.Factory {
 func (c *ProcessConfig) options(p carrier.Plugin) procs.Options {
 	o := c.Options(p, c.Process)
 	o.Command = p.Worker
-	if o.Env = maps.Clone(o.Env); o.Env == nil {
-		o.Env = map[string]string{}
-	}
-	maps.Copy(o.Env, WorkerEnv(p.Name))
+	own := carrier.EnvOf(WorkerEnv(p.Name))
+	maps.Copy(own, o.Env)
+	maps.Copy(own, carrier.EnvOf(WorkerEnv(p.Name)))
+	o.Env = own
 	return o
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/internal/drain"
 	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -25,7 +26,7 @@ type Backend struct {
 	carrier.Calls
 	p      *Plugin
 	store  string
-	config json.RawMessage
+	config *secret.Value
 	folder *carrier.Folder
 	life   *supervise.Life
 	time   *clock.Clock
@@ -56,7 +57,7 @@ func (p *Plugin) Open(ctx context.Context, store string, config json.RawMessage)
 	if store != "" {
 		log = log.With("store", store)
 	}
-	b := &Backend{p: p, calls: drain.New(), store: store, config: config, ended: make(chan struct{}), closing: make(chan struct{}, 1),
+	b := &Backend{p: p, calls: drain.New(), store: store, config: secret.Copy(config), ended: make(chan struct{}), closing: make(chan struct{}, 1),
 		time: clock.New(p.opts.Clock), life: supervise.New(p.opts.Restart, p.opts.Clock, log)}
 	b.Calls.To, b.Calls.Followers = b, &carrier.Followers{Slice: p.opts.mostWait()}
 	var err error

@@ -210,6 +210,7 @@ func (c *Carried) Open(ctx context.Context, store string, config carrier.Config)
 	if err != nil {
 		return nil, err
 	}
+	defer clear(raw)
 	return c.Plugin.Open(ctx, store, raw)
 }
 
@@ -219,6 +220,7 @@ func (c *Carried) Try(ctx context.Context, config carrier.Config) (storage.Info,
 	if err != nil {
 		return storage.Info{}, err
 	}
+	defer clear(raw)
 	return c.Plugin.Try(ctx, raw)
 }
 
@@ -229,7 +231,7 @@ func (c *Carried) Gate() string { return c.gate }
 func (c *Carried) Subject(config carrier.Config) (carrier.Subject, error) {
 	raw, err := config.JSON()
 	o := c.Plugin.opts
-	return carrier.Subject{Name: o.Name, Command: o.Command, Env: o.Env, Config: raw, Plaintext: o.Plaintext, Plain: o.Plain}, err
+	return carrier.Subject{Name: o.Name, Command: o.Command, Env: o.Env.Reveal(), Config: raw, Plaintext: o.Plaintext, Plain: o.Plain}, err
 }
 
 // Scratch starts a process of its own: see [Plugin.Scratch].

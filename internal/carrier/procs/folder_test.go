@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -111,7 +112,7 @@ func TestTry(t *testing.T) {
 func TestSignalsAreTheHosts(t *testing.T) {
 	closed := filepath.Join(t.TempDir(), "closed")
 	o := options(t, "flushes")
-	o.Env[marker] = closed
+	o.Env[marker] = secret.Copy(closed)
 	b := open(t, o)
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		if err := syscall.Kill(-b.PID(), s); err != nil {

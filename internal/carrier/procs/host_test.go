@@ -16,8 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -78,7 +80,7 @@ func TestForks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log lines
 			o := options(t, name)
-			o.Env["PATH"] = os.Getenv("PATH")
+			o.Env["PATH"] = secret.Copy(os.Getenv("PATH"))
 			o.Log = slog.New(slog.NewTextHandler(&log, nil))
 			b := open(t, o)
 			var child int
@@ -137,7 +139,7 @@ func beHost() {
 	self, err := os.Executable()
 	if err == nil {
 		var p *procs.Plugin
-		if p, err = procs.New(procs.Options{Name: os.Getenv(hosted), Command: []string{self}, Env: map[string]string{asPlugin: os.Getenv(hosted), marker: os.Getenv(marker), "PATH": os.Getenv("PATH")}}); err == nil {
+		if p, err = procs.New(procs.Options{Name: os.Getenv(hosted), Command: []string{self}, Env: carrier.EnvOf(map[string]string{asPlugin: os.Getenv(hosted), marker: os.Getenv(marker), "PATH": os.Getenv("PATH")})}); err == nil {
 			_, err = p.Open(context.Background(), "", nil)
 		}
 	}

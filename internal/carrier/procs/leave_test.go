@@ -24,6 +24,7 @@ import (
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -166,7 +167,7 @@ func TestCloseIsBounded(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/bin/sh\n[ -e "+hangs+" ] && exec sleep 60\nexec "+o.Command[0]+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	o.Command, o.Env["PATH"] = []string{script}, os.Getenv("PATH")
+	o.Command, o.Env["PATH"] = []string{script}, secret.Copy(os.Getenv("PATH"))
 	b = open(t, o)
 	if err := os.WriteFile(hangs, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -231,7 +232,7 @@ func TestChildrenOfPlugins(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := options(t, "spawns")
 			file := filepath.Join(t.TempDir(), "pid")
-			o.Env[marker], o.Env["PATH"] = file, os.Getenv("PATH")
+			o.Env[marker], o.Env["PATH"] = secret.Copy(file), secret.Copy(os.Getenv("PATH"))
 			b := open(t, o)
 			if err := end(b); err != nil {
 				t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -203,7 +204,7 @@ func TestCallersWait(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/bin/sh\nwhile [ -e "+marker+" ]; do sleep 0.05; done\nexec "+self+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	o.Command, o.Env["PATH"] = []string{script}, os.Getenv("PATH")
+	o.Command, o.Env["PATH"] = []string{script}, secret.Copy(os.Getenv("PATH"))
 	o.Restart.Wait = 300 * time.Millisecond
 	b := open(t, o)
 	if err := os.WriteFile(marker, nil, 0o600); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/procs"
 	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/sdk"
@@ -82,7 +83,7 @@ func options(t testing.TB, name string) procs.Options {
 	}
 	// A program with the race detector in it takes a second to exit, otherwise.
 	env := map[string]string{asPlugin: name, "GORACE": "atexit_sleep_ms=0"}
-	return procs.Options{Name: name, Command: []string{self}, Env: env, Plaintext: true,
+	return procs.Options{Name: name, Command: []string{self}, Env: carrier.EnvOf(env), Plaintext: true,
 		Log: slog.New(slog.DiscardHandler), Start: time.Minute}
 }
 

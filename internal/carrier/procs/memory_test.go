@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -65,7 +66,7 @@ func TestLimitOfMemoryIsTooSmall(t *testing.T) {
 			o := options(t, "memory")
 			o.Limit = c.limit
 			if c.script != "" {
-				o.Command, o.Env["PATH"] = []string{"/bin/sh", "-c", c.script}, os.Getenv("PATH")
+				o.Command, o.Env["PATH"] = []string{"/bin/sh", "-c", c.script}, secret.Copy(os.Getenv("PATH"))
 			}
 			_, err := newPlugin(t, o).Open(t.Context(), "", nil)
 			var about *carrier.FieldError

@@ -58,7 +58,7 @@ type Options struct {
 	// Plain asks over gRPC even where the plugin offers frames.
 	Plain bool
 	// Env is the environment of the plugin, in addition to the variables of go-plugin.
-	Env map[string]string
+	Env carrier.Env
 	// Telemetry is OpenTelemetry's declarative configuration for the plugin, passed in a file
 	// that its variable OTEL_CONFIG_FILE names. It is optional.
 	Telemetry []byte

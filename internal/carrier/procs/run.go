@@ -33,6 +33,7 @@ import (
 	"github.com/plinthkv/plinth/internal/abi/answer"
 	"github.com/plinthkv/plinth/internal/abi/frames"
 	"github.com/plinthkv/plinth/internal/carrier"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -66,7 +67,7 @@ func (r *run) ends(why *storage.Error) {
 
 // opening is what a process is started with.
 type opening struct {
-	config []byte
+	config *secret.Value
 	now    int64 // in ms
 	folder *carrier.Folder
 	try    bool // it judges the configuration, and opens nothing
@@ -80,7 +81,7 @@ var errNoTry = storage.Errorf(storage.Unsupported, "the plugin cannot judge its 
 // the plugin's own is passed on with its ConfigPath; one that cannot judge without opening
 // is Unsupported.
 func (p *Plugin) Try(ctx context.Context, config json.RawMessage) (storage.Info, error) {
-	r, err := p.start(ctx, opening{config: config, now: p.opts.Clock().UnixMilli(), folder: &carrier.Folder{}, try: true})
+	r, err := p.start(ctx, opening{config: secret.Copy(config), now: p.opts.Clock().UnixMilli(), folder: &carrier.Folder{}, try: true})
 	if err != nil {
 		return storage.Info{}, p.opts.wrap(err)
 	}
@@ -180,7 +181,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 
 // open opens the backend, and the plane that its calls go by.
 func (r *run) open(ctx context.Context, with opening) error {
-	o := abigrpc.Open{Open: abi.Open{Name: r.p.opts.Name, Config: with.config, Minor: abi.Minor, MaxFrame: uint32(r.p.opts.MaxFrame),
+	o := abigrpc.Open{Open: abi.Open{Name: r.p.opts.Name, Minor: abi.Minor, MaxFrame: uint32(r.p.opts.MaxFrame),
 		Memory: r.p.opts.Memory, Now: with.now}}
 	rand.Read(o.Incarnation[:])
 	method := abigrpc.MethodOpen
@@ -188,7 +189,12 @@ func (r *run) open(ctx context.Context, with opening) error {
 		method = abigrpc.MethodTry
 	}
 	var info abigrpc.Info
-	if err := r.conn.Invoke(ctx, method, &o, &info); err != nil {
+	var err error
+	with.config.Use(func(config []byte) {
+		o.Config = config
+		err = r.conn.Invoke(ctx, method, &o, &info)
+	})
+	if err != nil {
 		if with.try && status.Code(err) == codes.Unimplemented {
 			return errNoTry
 		}

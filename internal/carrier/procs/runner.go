@@ -71,7 +71,7 @@ func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 		r.cmd.Env = append(r.cmd.Env, "OTEL_CONFIG_FILE="+filepath.Join(runDir, telemetryFile))
 	}
 	for name, value := range p.opts.Env {
-		r.cmd.Env = append(r.cmd.Env, name+"="+value)
+		r.cmd.Env = append(r.cmd.Env, name+"="+value.Reveal())
 	}
 	return r
 }
@@ -142,7 +142,7 @@ func (r *process) begin() error {
 	if err := r.cmd.Start(); err != nil {
 		return notStarted(r.cmd.Path, err)
 	}
-	r.began = true
+	r.began, r.cmd.Env = true, nil // it may hold secrets
 	if err := r.limit(r.memory); err != nil {
 		r.killAll()
 		return fmt.Errorf("limits.memory: %w", err)

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -35,7 +36,7 @@ func say(t *testing.T, ctx context.Context, b storage.Backend, key string) strin
 func TestGrants(t *testing.T) {
 	t.Setenv("SECRET", "of the host")
 	o := options(t, "panics")
-	o.Env["GRANTED"] = "yes"
+	o.Env["GRANTED"] = secret.Copy("yes")
 	b := open(t, o)
 	names := []string{}
 	for line := range strings.Lines(say(t, t.Context(), b, "env")) {

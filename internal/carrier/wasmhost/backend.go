@@ -13,6 +13,7 @@ import (
 	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/clock"
 	"github.com/plinthkv/plinth/internal/supervise"
+	"github.com/plinthkv/plinth/secret"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -21,7 +22,7 @@ import (
 type Backend struct {
 	carrier.Calls
 	m      *Module
-	config json.RawMessage
+	config *secret.Value
 	slots  []*slot
 	next   atomic.Uint32 // the slot that is tried first
 	clock  func() time.Time
@@ -45,7 +46,7 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 	if len(config) > m.opts.MaxFrame/2 {
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
 	}
-	b := &Backend{m: m, config: config, clock: m.opts.Clock, time: clock.New(m.opts.Clock)}
+	b := &Backend{m: m, config: secret.Copy(config), clock: m.opts.Clock, time: clock.New(m.opts.Clock)}
 	b.Calls.To, b.Calls.Followers = b, &carrier.Followers{}
 	log := m.opts.Log
 	if store != "" {
@@ -152,6 +153,12 @@ func (b *Backend) soonest() *slot {
 	return best
 }
 
+// reopen makes another instance, with the configuration of the first.
+func (b *Backend) reopen() (in *instance, err error) {
+	b.config.Use(func(config []byte) { in, err = b.m.open(context.Background(), config, b.time.Later()) })
+	return in, err
+}
+
 // ready gives the held slot an instance, if it has lost its own and may have
 // another. It does not release the slot.
 func (b *Backend) ready(s *slot) error {
@@ -164,7 +171,7 @@ func (b *Backend) ready(s *slot) error {
 	if !s.life.Due() {
 		return b.unavailable(s)
 	}
-	in, err := b.m.open(context.Background(), b.config, b.time.Later())
+	in, err := b.reopen()
 	if err == nil {
 		if err = carrier.Admits(b.info.Load().Caps, in.info.Caps); err != nil {
 			in.close()

@@ -134,7 +134,7 @@ type carried struct {
 	m *Module
 	carrier.Files
 	gate string
-	env  map[string]string
+	env  carrier.Env
 }
 
 func (carried) Kind() string                      { return carrier.Wasm }
@@ -147,6 +147,7 @@ func (c carried) Open(ctx context.Context, store string, config carrier.Config) 
 	if err != nil {
 		return nil, err
 	}
+	defer clear(raw)
 	return c.m.OpenFor(ctx, store, raw)
 }
 
@@ -156,7 +157,7 @@ func (c carried) Gate() string { return c.gate }
 // Subject is the module.
 func (c carried) Subject(config carrier.Config) (carrier.Subject, error) {
 	raw, err := config.JSON()
-	s := carrier.Subject{Name: c.m.opts.Name, Env: c.env, Config: raw, Memory: c.m.opts.Memory}
+	s := carrier.Subject{Name: c.m.opts.Name, Env: c.env.Reveal(), Config: raw, Memory: c.m.opts.Memory}
 	if paths := c.Paths(); len(paths) > 0 {
 		s.Module = paths[0]
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -59,7 +60,7 @@ func goGuest(t *testing.T, o wasmhost.Options) (*wasmhost.Module, *logged) {
 }
 
 func TestGoGuest(t *testing.T) {
-	m, log := goGuest(t, wasmhost.Options{Memory: 64 << 20, Env: map[string]string{"GREETING": "hello"}})
+	m, log := goGuest(t, wasmhost.Options{Memory: 64 << 20, Env: carrier.EnvOf(map[string]string{"GREETING": "hello"})})
 	b := openModule(t, m, "")
 	log.take()
 	for _, c := range []struct{ key, want string }{

@@ -69,6 +69,7 @@ func (m *Module) open(ctx context.Context, config []byte, now int64) (_ *instanc
 		Memory: m.opts.Memory, Now: now}
 	rand.Read(o.Incarnation[:])
 	message := abi.AppendOpen(nil, &o)
+	defer clear(message) // the configuration is in it
 	if err := in.put(message); err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (in *instance) instantiate() error {
 		WithRandSource(rand.Reader).WithSysWalltime().WithSysNanotime().
 		WithStdout(&output{ctx: in.ctx, level: slog.LevelInfo}).WithStderr(&output{ctx: in.ctx, level: slog.LevelWarn})
 	for k, v := range m.opts.Env {
-		config = config.WithEnv(k, v)
+		config = config.WithEnv(k, v.Reveal())
 	}
 	guest, err := m.runtime.InstantiateModule(withReservedMemory(ctx, m.opts.Memory), m.compiled, config)
 	if err != nil {

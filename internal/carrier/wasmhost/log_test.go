@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/carrier"
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/internal/supervise"
 	"github.com/plinthkv/plinth/storage"
@@ -79,7 +80,7 @@ func (l *logged) expect(t *testing.T, want ...string) {
 func talking(t *testing.T, env map[string]string) (*logged, func(act string)) {
 	t.Helper()
 	log := &logged{}
-	b := openGuest(t, "hostile", "", wasmhost.Options{Name: "acme", Log: slog.New(log), Env: env})
+	b := openGuest(t, "hostile", "", wasmhost.Options{Name: "acme", Log: slog.New(log), Env: carrier.EnvOf(env)})
 	return log, func(act string) {
 		t.Helper()
 		if _, err := b.Get(context.Background(), []byte("!call:"+act)); !errors.Is(err, storage.ErrNotFound) {

@@ -54,7 +54,7 @@ type Options struct {
 	// abi.DefaultMaxFrame.
 	MaxFrame int
 	// Env is the environment of the guest.
-	Env map[string]string
+	Env carrier.Env
 	// OnLoss decides what happens when the instance of a guest is lost that is neither
 	// durable nor stateless.
 	OnLoss OnLoss
