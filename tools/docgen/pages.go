@@ -124,7 +124,7 @@ func wrappersPage(kinds []wrapper) []byte {
 pipeline:
   - instrument                                # a bare name: all defaults
   - cache: { max_bytes: 64MiB, ttl: 60s }
-  - batch: { name: merge }                    # "name" tells stages of one kind apart
+  - batch: { name: merge }                    # "name" distinguishes stages of one kind
 ` + "```" + `
 
 "plinth check" refuses orders that break something and warns of weak ones; "plinth check --explain" prints the guarantees of the whole pipeline.

@@ -15,9 +15,9 @@ type Config struct {
 	TTL      time.Duration `yaml:"ttl"`             // the longest time that an item is kept
 	// The longest time that an absent key is remembered. If zero, absent keys are not cached.
 	NegativeTTL time.Duration `yaml:"negative_ttl"`
-	// How old an item may be that others have overwritten, if the backend has the capability
-	// changes: the cache follows them, and drops what others write within milliseconds. While
-	// it is further behind, every read goes to the backend. If zero, it does not follow.
+	// The maximum age of an item that others have overwritten, for a backend with the capability
+	// changes: the cache follows the changes, and drops overwritten items within milliseconds.
+	// While it is further behind, every read goes to the backend. If zero, it does not follow.
 	Staleness time.Duration `yaml:"staleness"`
 	// How long the keys of a write are not cached after its outcome was unknown. Set it to
 	// the longest time for which the backend may still be applying the write.
@@ -56,7 +56,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Declare tells how late the writes of others are seen.
+// Declare reports how late the writes of others are seen.
 func (c Config) Declare(b wrappers.Below, d *wrappers.Declaration) {
 	if !b.Shared {
 		return

@@ -8,12 +8,12 @@
 // store they use. GetMany and Scan bypass the cache, so that each of their
 // results stays one view. Weakens: writes that bypass this host may be seen late.
 //
-// Writes of others: the hub asks for the backend's changes, all the time, and every
-// cache over it drops what they name. Four times in staleness it finds out whether it
-// has heard of everything. When that was longer ago than staleness, a cache answers
-// nothing from memory until the hub has caught up; after a gap it begins empty. What
-// it serves is no older than staleness, as long as the backend's own reads are
-// current: one that reads from a replica which lags may be read from before a change.
+// Writes of others: the hub follows the backend's changes, and every cache over it
+// drops the changed keys. Four times within staleness, the hub verifies that it has
+// received all changes. If the last such time is longer ago than staleness, a cache
+// serves nothing from memory until the hub has caught up; after a gap it begins
+// empty. So it serves nothing older than staleness, as long as the backend's own
+// reads are current: a backend that reads from a lagging replica may return older items.
 //
 // How: a write removes its keys from the cache before it begins. Until its
 // outcome is known, reads of these keys go to the backend and are not cached;
