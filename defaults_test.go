@@ -16,7 +16,7 @@ func TestDefaultsOfThePages(t *testing.T) {
 		"plugins.NAME.limits, of a module: memory": fmt.Sprintf("%dMiB, or %dGiB for a built-in module", wasmhost.DefaultMemory>>20, wasmhost.BuiltInMemory>>30),
 		"plugins.NAME.limits, of a module: call":   fmt.Sprintf("%s, or no limit for a trusted or built-in module", wasmhost.DefaultCall),
 	}
-	zero := regexp.MustCompile(`\b0: ([^;|.]*)`)
+	zero := regexp.MustCompile(`\b(?:0:|[Ii]f zero,) ([^;|.]*)`)
 	for _, page := range []string{"docs/config.md", "docs/wrappers.md"} {
 		section := ""
 		for line := range strings.Lines(contents(t, page)) {

@@ -34,8 +34,8 @@ func DefaultConfig() Config {
 
 // Limits bounds the resources of a module.
 type Limits struct {
-	Memory   uint64        `yaml:"memory,bytes"`    // linear memory of an instance; by default 64MiB, or 2GiB for a built-in module
-	Call     time.Duration `yaml:"call"`            // time of one call before it is interrupted; by default 2s, or no limit for a trusted or built-in module; in a separate process: how long it may leave all calls without an answer before it is killed
+	Memory   uint64        `yaml:"memory,bytes"`    // linear memory of an instance; if zero, 64MiB, or 2GiB for a built-in module
+	Call     time.Duration `yaml:"call"`            // time of one call before it is interrupted; if zero, 2s, or no limit for a trusted or built-in module; in a separate process: how long it may leave all calls without an answer before it is killed
 	MaxFrame int           `yaml:"max_frame,bytes"` // size of one message between host and plugin
 }
 
