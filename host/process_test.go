@@ -94,7 +94,7 @@ func TestProcess(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	for name, plugins := range map[string]string{
 		"process":   fmt.Sprintf("acme: { process: { command: [%q], tls: off }, grants: { env: { PLINTH_TEST_PLUGIN: memory, GORACE: atexit_sleep_ms=0 } }, on_loss: restart, restart: { wait: 1m } }", self(t)),
-		"gRPC":      fmt.Sprintf("acme: { process: { command: [%q], plane: grpc }, grants: { env: { PLINTH_TEST_PLUGIN: memory, GORACE: atexit_sleep_ms=0 } }, on_loss: restart, restart: { wait: 1m } }", self(t)),
+		"gRPC":      fmt.Sprintf("acme: { process: { command: [%q], transport: grpc }, grants: { env: { PLINTH_TEST_PLUGIN: memory, GORACE: atexit_sleep_ms=0 } }, on_loss: restart, restart: { wait: 1m } }", self(t)),
 		"isolation": "memory: { isolation: process, on_loss: restart, restart: { wait: 1m } }",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -184,8 +184,8 @@ func (t *trial) run(ctx context.Context, b raw, run func(*guest) error) error {
 		defer b.Close(context.WithoutCancel(ctx)) // it may have ended
 		return do(b)
 	}
-	if asked, ok := b.(interface{ Plane() string }); ok {
-		g.module, g.plain = false, asked.Plane() == "gRPC"
+	if asked, ok := b.(interface{ Transport() string }); ok {
+		g.module, g.plain = false, asked.Transport() == "gRPC"
 	}
 	g.filled = g.store.Set(ctx, known, knownValue) == nil
 	if err := run(g); err != nil {

@@ -223,7 +223,7 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 	}
 	// An entry changes how it is run, and no more than that.
 	well := []string{"check", "--set", "plugins.ledger.restart.wait=9s", "--set", "plugins.ledger.limits.call=10s",
-		"--set", "plugins.ledger.process.plane=grpc", "--set", "plugins.ledger.grants.dir=" + t.TempDir(), file}
+		"--set", "plugins.ledger.process.transport=grpc", "--set", "plugins.ledger.grants.dir=" + t.TempDir(), file}
 	for wrong, says := range map[string]string{
 		"":                                  "",
 		"plugins.ledger.isolation=sideways": "plugins.ledger.isolation: must be process or none",

@@ -31,8 +31,8 @@ type Watched interface {
 	Working() func() bool
 	// Wrong returns what is known to be wrong with a plugin that answers, or "".
 	Wrong() string
-	// Is records what a probe found to be wrong, or "".
-	Is(wrong string)
+	// SetDegraded records what a probe found to be wrong, or "".
+	SetDegraded(wrong string)
 }
 
 // Health returns the health of a backend's plugin and, except for liveness, calls the
@@ -80,7 +80,7 @@ func probe(ctx context.Context, b Watched, ask func(context.Context) (storage.He
 	if h.Status != storage.Healthy {
 		wrong = cmp.Or(h.Reason, h.Status.String())
 	}
-	b.Is(wrong)
+	b.SetDegraded(wrong)
 	return h, nil
 }
 

@@ -134,8 +134,8 @@ func (l *Life) Started() {
 	l.to(Ready, "")
 }
 
-// Is marks a serving plugin degraded because of wrong, or ready if wrong is empty.
-func (l *Life) Is(wrong string) {
+// SetDegraded marks a serving plugin degraded because of wrong, or ready if wrong is empty.
+func (l *Life) SetDegraded(wrong string) {
 	l.mu.Lock()
 	defer l.unlock()
 	switch {

@@ -33,16 +33,16 @@ func TestStates(t *testing.T) {
 			}
 		}
 		expect(supervise.Starting, storage.Unavailable)
-		l.Is("too early to say")
+		l.SetDegraded("too early to say")
 		expect(supervise.Starting, storage.Unavailable)
 		l.Started()
 		expect(supervise.Ready, storage.OK)
-		l.Is("slow")
+		l.SetDegraded("slow")
 		expect(supervise.Degraded, storage.OK)
 		if s := l.Status(); s.Reason != "slow" {
 			t.Errorf("%+v", s)
 		}
-		l.Is("")
+		l.SetDegraded("")
 		expect(supervise.Ready, storage.OK)
 		if again, at := l.Lost(errCrash, "good bye", true); !again || at.After(time.Now()) {
 			t.Errorf("the first loss is made good: %v, at %v", again, at)
@@ -290,7 +290,7 @@ func TestLogMayAsk(t *testing.T) {
 	log := &curious{Handler: slog.DiscardHandler}
 	log.life = supervise.New(supervise.Policy{}, time.Now, slog.New(log))
 	log.life.Started()
-	log.life.Is("slow")
+	log.life.SetDegraded("slow")
 	log.life.Lost(errCrash, "", true)
 	log.life.Stop()
 	if want := []supervise.State{supervise.Ready, supervise.Degraded, supervise.Restarting, supervise.Stopped}; !slices.Equal(log.seen, want) {

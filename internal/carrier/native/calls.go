@@ -221,8 +221,8 @@ func (b *Backend) Working() func() bool { return func() bool { return false } }
 // Wrong returns "": an instance is never degraded on its own.
 func (b *Backend) Wrong() string { return "" }
 
-// Is notes what a probe found.
-func (b *Backend) Is(wrong string) { b.life.Is(wrong) }
+// SetDegraded notes what a probe found.
+func (b *Backend) SetDegraded(wrong string) { b.life.SetDegraded(wrong) }
 
 // Close lets the calls in flight finish and closes the instance. It is idempotent. A ctx
 // that ends first leaves calls in flight behind.

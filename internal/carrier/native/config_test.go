@@ -27,7 +27,7 @@ func TestDefaults(t *testing.T) {
 // Every setting of a worker reaches it, but for isolation, by which the carrier is chosen.
 func TestNoSettingIsForgotten(t *testing.T) {
 	p := carrier.Plugin{Name: "p", Path: func(path string) string { return path }, Settings: carrier.Settings{Telemetry: []byte("otel")}}
-	others := map[string]any{"OnLoss": "restart", "Process.Plane": "grpc"}
+	others := map[string]any{"OnLoss": "restart", "Process.Transport": "grpc"}
 	got := sentinel.Ignored(ProcessConfig{}, others, func(c ProcessConfig) any { return c.options(p) })
 	if want := []string{"Isolation"}; !slices.Equal(got, want) {
 		t.Errorf("%q do nothing, want %q", got, want)

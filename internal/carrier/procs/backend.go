@@ -93,10 +93,10 @@ func (b *Backend) WhenLost(f func()) { b.whenLost.Store(&f) }
 // Status returns the state of the plugin.
 func (b *Backend) Status() supervise.Status { return b.life.Status() }
 
-// Plane returns the transport of calls: "frames" or "gRPC".
-func (b *Backend) Plane() string {
+// Transport returns the transport of calls: "frames" or "gRPC".
+func (b *Backend) Transport() string {
 	if r := b.run.Load(); r != nil {
-		if _, plain := r.plane.(*grpcPlane); !plain {
+		if _, plain := r.transport.(*grpcTransport); !plain {
 			return "frames"
 		}
 	}
@@ -121,7 +121,7 @@ func (b *Backend) serves(r *run) {
 	b.run.Store(r)
 	b.life.Started()
 	if r.wrong != "" {
-		b.life.Is(r.wrong)
+		b.life.SetDegraded(r.wrong)
 	}
 }
 
@@ -210,7 +210,7 @@ func (b *Backend) watch(r *run) chan struct{} {
 				return
 			case <-ticker.C:
 			}
-			answers, inFlight, left := r.plane.progress()
+			answers, inFlight, left := r.transport.progress()
 			if answers == before && left != missed && !asks.Swap(true) {
 				b.tended.Go(func() {
 					defer asks.Store(false)
@@ -236,7 +236,7 @@ func (b *Backend) watch(r *run) chan struct{} {
 func (b *Backend) lives(ctx context.Context, r *run) {
 	c := frames.Begin(abi.OpHealth, &abi.Header{Now: b.time.Millis()})
 	c.Frame = abi.AppendProbe(c.Frame, storage.Liveness)
-	_, _, _, _ = r.plane.ask(ctx, abi.OpHealth, c) // that it comes is what counts
+	_, _, _, _ = r.transport.ask(ctx, abi.OpHealth, c) // that it comes is what counts
 	c.Free()
 }
 

@@ -68,7 +68,7 @@ func (b *Backend) ask(ctx context.Context, c *call) ([]byte, error) {
 		b.meters.calls.Add(1)
 	}
 	for n := 1; ; n++ {
-		message, sent, answered, err := r.plane.ask(ctx, c.op, c.frame)
+		message, sent, answered, err := r.transport.ask(ctx, c.op, c.frame)
 		if err == nil {
 			return message, nil
 		}
@@ -239,13 +239,13 @@ func (b *Backend) Wrong() string {
 	return ""
 }
 
-// Is notes what a probe found.
-func (b *Backend) Is(wrong string) { b.life.Is(wrong) }
+// SetDegraded notes what a probe found.
+func (b *Backend) SetDegraded(wrong string) { b.life.SetDegraded(wrong) }
 
 // progress is that of the process, if there is one.
 func (b *Backend) progress() (answers uint64, inFlight int, left uint64) {
 	if r := b.run.Load(); r != nil {
-		return r.plane.progress()
+		return r.transport.progress()
 	}
 	return 0, 0, 0
 }

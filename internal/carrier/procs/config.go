@@ -44,14 +44,14 @@ func DefaultCommon() Common {
 
 // Running configures how a process is called, and its time limits.
 type Running struct {
-	Plane        string        `yaml:"plane"`         // "auto": by frames if the plugin supports them; "grpc": never
+	Transport    string        `yaml:"transport"`     // "auto": by frames if the plugin supports them; "grpc": never
 	StartTimeout time.Duration `yaml:"start_timeout"` // time to become ready
 	StopTimeout  time.Duration `yaml:"stop_timeout"`  // time to finish calls in flight, flush and end
 }
 
 // DefaultRunning returns the defaults.
 func DefaultRunning() Running {
-	return Running{Plane: "auto", StartTimeout: DefaultStart, StopTimeout: DefaultStop}
+	return Running{Transport: "auto", StartTimeout: DefaultStart, StopTimeout: DefaultStop}
 }
 
 // Executable names the executable of a plugin, and configures its start.
@@ -117,11 +117,11 @@ func (e *Executable) Validate() error {
 
 // Validate checks the choice.
 func (r *Running) Validate() error {
-	switch r.Plane {
+	switch r.Transport {
 	case "", "auto", "grpc":
 		return nil
 	}
-	return carrier.Fieldf("plane", "must be auto or grpc")
+	return carrier.Fieldf("transport", "must be auto or grpc")
 }
 
 // Factory makes the carriers of executables.
@@ -150,7 +150,7 @@ func (c *Config) options(p carrier.Plugin) Options {
 // Options are those of a process that is configured so, without its command.
 func (c *Common) Options(p carrier.Plugin, r Running) Options {
 	o := Options{
-		Name: p.Name, Env: c.Grants.Env, Telemetry: p.Telemetry, Start: r.StartTimeout, Stop: r.StopTimeout, Plain: r.Plane == "grpc", Call: c.Limits.Call,
+		Name: p.Name, Env: c.Grants.Env, Telemetry: p.Telemetry, Start: r.StartTimeout, Stop: r.StopTimeout, Plain: r.Transport == "grpc", Call: c.Limits.Call,
 		MaxFrame: c.Limits.MaxFrame, Memory: c.Limits.Memory, Limit: c.Limits.Memory, Restart: c.Restart.Policy(), RestartEmpty: c.Restarts(),
 		Log: p.Log, Clock: p.Clock, Tracer: p.Tracer, Meter: p.Meter,
 	}

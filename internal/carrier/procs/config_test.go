@@ -19,7 +19,7 @@ import (
 func TestNoSettingIsForgotten(t *testing.T) {
 	p := carrier.Plugin{Name: "p", Path: func(path string) string { return path }, Settings: carrier.Settings{Telemetry: []byte("otel")}}
 	base := Config{Process: Executable{Command: []string{"plugin"}}}
-	others := map[string]any{"OnLoss": "restart", "Process.TLS": "off", "Process.Plane": "grpc"}
+	others := map[string]any{"OnLoss": "restart", "Process.TLS": "off", "Process.Transport": "grpc"}
 	if got := sentinel.Ignored(base, others, func(c Config) any { return c.options(p) }); !slices.Equal(got, []string{"Gate"}) {
 		t.Errorf("%q are forgotten, want only Gate", got)
 	}

@@ -54,7 +54,7 @@ func (b *Backend) incarnated(ctx context.Context, r *run) bool {
 	before := b.info.Load()
 	c := frames.Begin(abi.OpHealth, &abi.Header{Now: b.time.Millis()})
 	c.Frame = abi.AppendProbe(c.Frame, storage.Liveness)
-	message, _, _, err := r.plane.ask(ctx, abi.OpHealth, c)
+	message, _, _, err := r.transport.ask(ctx, abi.OpHealth, c)
 	c.Free()
 	if err != nil {
 		return true

@@ -28,7 +28,7 @@ func (b *Backend) Raw(ctx context.Context, requests []byte) (answers []byte, err
 			c.frame.Free()
 			return nil, err
 		}
-		message, _, answered, err := r.plane.ask(ctx, c.op, c.frame)
+		message, _, answered, err := r.transport.ask(ctx, c.op, c.frame)
 		c.frame.Free()
 		if err != nil && !answered {
 			return nil, b.error(err)

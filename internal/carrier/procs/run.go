@@ -39,18 +39,18 @@ import (
 
 // run is one process from its start to its end, with an open backend in it.
 type run struct {
-	p       *Plugin
-	proc    *process
-	client  *plugin.Client
-	address net.Addr // of its gRPC server
-	conn    *grpc.ClientConn
-	plane   plane
-	info    storage.Info
-	stated  storage.Limits // of the plugin's own Info
-	dir     string         // of its sockets, and its own where it was granted none
-	mark    *os.File       // says that the folder has a host
-	wrong   string         // what is wrong although it serves, or empty
-	wire    wire           // of its gRPC connections
+	p         *Plugin
+	proc      *process
+	client    *plugin.Client
+	address   net.Addr // of its gRPC server
+	conn      *grpc.ClientConn
+	transport transport
+	info      storage.Info
+	stated    storage.Limits // of the plugin's own Info
+	dir       string         // of its sockets, and its own where it was granted none
+	mark      *os.File       // says that the folder has a host
+	wrong     string         // what is wrong although it serves, or empty
+	wire      wire           // of its gRPC connections
 
 	over   chan struct{} // closed when it is of no use any more
 	ending sync.Once
@@ -179,7 +179,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 	return r, r.open(within, o)
 }
 
-// open opens the backend, and the plane that its calls go by.
+// open opens the backend, and the transport of its calls.
 func (r *run) open(ctx context.Context, with opening) error {
 	o := abigrpc.Open{Open: abi.Open{Name: r.p.opts.Name, Minor: abi.Minor, MaxFrame: uint32(r.p.opts.MaxFrame),
 		Memory: r.p.opts.Memory, Now: with.now}}
@@ -217,7 +217,7 @@ func (r *run) open(ctx context.Context, with opening) error {
 		<-r.proc.exited
 		r.ends(&storage.Error{Code: storage.Unavailable, Msg: r.proc.ending()})
 	}()
-	r.plane = &grpcPlane{conn: r.conn, wire: &r.wire}
+	r.transport = &grpcTransport{conn: r.conn, wire: &r.wire}
 	if r.p.opts.Plain {
 		return nil
 	}
@@ -233,7 +233,7 @@ func (r *run) open(ctx context.Context, with opening) error {
 	if err != nil {
 		return storage.Errorf(storage.Unavailable, "its data socket: %v", err)
 	}
-	r.plane = framePlane{client}
+	r.transport = frameTransport{client}
 	return nil
 }
 
@@ -315,8 +315,8 @@ func (r *run) stop(ctx context.Context) {
 		wait = 0
 	default:
 	}
-	if r.plane != nil {
-		r.plane.close()
+	if r.transport != nil {
+		r.transport.close()
 	}
 	if r.proc.runs() {
 		r.proc.end()

@@ -22,8 +22,8 @@ type Backend struct{ carrier.Backend }
 // Raw refuses.
 func (*Backend) Raw(context.Context, []byte) ([]byte, error) { return nil, supported() }
 
-// Plane is none.
-func (*Backend) Plane() string { return "" }
+// Transport returns "".
+func (*Backend) Transport() string { return "" }
 
 // Stated is none.
 func (*Backend) Stated() storage.Limits { return storage.Limits{} }

@@ -148,7 +148,7 @@ func TestCertificateOfTheHost(t *testing.T) {
 	}
 }
 
-// The trace context crosses on every plane, so that what the plugin does is found
+// The trace context crosses over every transport, so that what the plugin does is found
 // under the call; and the metrics tell of calls and of the state.
 func TestTelemetry(t *testing.T) {
 	for _, plain := range []bool{false, true} {

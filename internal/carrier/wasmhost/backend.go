@@ -107,10 +107,10 @@ func (b *Backend) Working() func() bool { return func() bool { return b.Status()
 // Wrong returns "": nothing is wrong with an instance that answers.
 func (b *Backend) Wrong() string { return "" }
 
-// Is records what a probe found to be wrong, for each instance.
-func (b *Backend) Is(wrong string) {
+// SetDegraded records what a probe found to be wrong, for each instance.
+func (b *Backend) SetDegraded(wrong string) {
 	for _, s := range b.slots {
-		s.life.Is(wrong)
+		s.life.SetDegraded(wrong)
 	}
 }
 

@@ -21,8 +21,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// plane is a transport of calls to a plugin: frames, or gRPC.
-type plane interface {
+// transport is a way to send calls of calls to a plugin: frames, or gRPC.
+type transport interface {
 	// ask sends the message of c and returns that of the answer. If it fails, answered
 	// reports whether the error is the plugin's answer, and sent whether the plugin may
 	// have received the request; if false, it certainly has not. c stays the caller's.
@@ -33,20 +33,20 @@ type plane interface {
 	close()
 }
 
-// framePlane asks by frames.
-type framePlane struct{ *frames.Client }
+// frameTransport asks by frames.
+type frameTransport struct{ *frames.Client }
 
-func (p framePlane) ask(ctx context.Context, _ abi.Op, c *frames.Call) ([]byte, bool, bool, error) {
+func (p frameTransport) ask(ctx context.Context, _ abi.Op, c *frames.Call) ([]byte, bool, bool, error) {
 	sent, err := p.Do(ctx, c)
 	return c.Message, sent, err == nil || c.Code != storage.OK, err
 }
 
 // progress counts abandoned calls as in flight until their answers arrive.
-func (p framePlane) progress() (uint64, int, uint64) { return p.Answers(), p.InFlight(), 0 }
-func (p framePlane) close()                          { p.Close() }
+func (p frameTransport) progress() (uint64, int, uint64) { return p.Answers(), p.InFlight(), 0 }
+func (p frameTransport) close()                          { p.Close() }
 
-// grpcPlane asks over gRPC.
-type grpcPlane struct {
+// grpcTransport asks over gRPC.
+type grpcTransport struct {
 	conn     *grpc.ClientConn
 	wire     *wire
 	answers  atomic.Uint64
@@ -57,7 +57,7 @@ type grpcPlane struct {
 var methods = map[abi.Op]string{abi.OpGet: abigrpc.MethodGet, abi.OpGetMany: abigrpc.MethodGetMany, abi.OpScan: abigrpc.MethodScan,
 	abi.OpApply: abigrpc.MethodApply, abi.OpChanges: abigrpc.MethodChanges, abi.OpHealth: abigrpc.MethodHealth}
 
-func (p *grpcPlane) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte, bool, bool, error) {
+func (p *grpcTransport) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]byte, bool, bool, error) {
 	f, err := c.Request()
 	if err != nil {
 		return nil, false, false, err
@@ -125,7 +125,7 @@ var unary = grpc.StreamDesc{}
 
 // invoke is a unary call. If it fails, sent reports whether the plugin may have received
 // the message; if false, it certainly has not.
-func (p *grpcPlane) invoke(ctx context.Context, method string, message []byte, answer *abigrpc.Raw) (sent bool, _ error) {
+func (p *grpcTransport) invoke(ctx context.Context, method string, message []byte, answer *abigrpc.Raw) (sent bool, _ error) {
 	mark := p.wire.mark()
 	stream, err := p.conn.NewStream(ctx, &unary, method)
 	if err != nil { // there is no connection to send it over
@@ -138,7 +138,7 @@ func (p *grpcPlane) invoke(ctx context.Context, method string, message []byte, a
 	return status.Code(err) != codes.Unavailable || p.wire.sentSince(mark), err
 }
 
-func (p *grpcPlane) progress() (uint64, int, uint64) {
+func (p *grpcTransport) progress() (uint64, int, uint64) {
 	return p.answers.Load(), int(p.inFlight.Load()), p.left.Load()
 }
-func (p *grpcPlane) close() {}
+func (p *grpcTransport) close() {}
