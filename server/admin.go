@@ -16,8 +16,8 @@ func (s *Server) administer(w http.ResponseWriter, r *http.Request) error {
 	authorization := r.Header.Get("Authorization")
 	rules := s.now()
 	switch {
-	case rules.admin.Token.Len() > 0 && rules.admin.Opens(authorization):
-	case !s.known(r) || rules.door.Token.Len() == 0 && authorization != "" && rules.admin.Token.Len() > 0:
+	case rules.admin.Token.Len() > 0 && rules.admin.Admits(authorization):
+	case !s.known(r) || rules.gatekeeper.Token.Len() == 0 && authorization != "" && rules.admin.Token.Len() > 0:
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return storage.Errorf(storage.Unauthenticated, "bearer token required")
 	case !nearby(r):

@@ -10,13 +10,13 @@ import (
 	"github.com/plinthkv/plinth/internal/sentinel"
 )
 
-// Every field of a configuration is what the HTTP server, or this one at its doors, is made
+// Every field of a configuration is what the HTTP server, or its gatekeeper, is made
 // with. Those that each request looks up have tests of their own, which are named.
 func TestNoFieldIsForgotten(t *testing.T) {
 	base := Config{Listener: Listener{Address: "127.0.0.1:0"}}
 	base.Listener = base.WithDefaults()
 	got := sentinel.Ignored(base, map[string]any{"Address": "127.0.0.1:1"}, func(c Config) any {
-		d := c.door()
+		d := c.gatekeeper()
 		c.Cert, c.Key, c.ClientCA = "", "", "" // there are no such files
 		s, err := New(c, Settings{Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
@@ -24,7 +24,7 @@ func TestNoFieldIsForgotten(t *testing.T) {
 		}
 		w := s.web()
 		r := s.now()
-		return []any{d, r.door, r.admin, r.hosts, r.maxOps, r.maxKeys, r.body, s.slots, w.ReadHeaderTimeout, w.IdleTimeout, w.MaxHeaderBytes}
+		return []any{d, r.gatekeeper, r.admin, r.hosts, r.maxOps, r.maxKeys, r.body, s.slots, w.ReadHeaderTimeout, w.IdleTimeout, w.MaxHeaderBytes}
 	})
 	want := []string{
 		"BodyTimeout",     // TestSlowBodies

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/plinthkv/plinth/internal/budget"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 	"github.com/plinthkv/plinth/secret"
 )
 
@@ -45,9 +45,9 @@ func defaults[N int | time.Duration](of map[*N]N) {
 	}
 }
 
-// door is the address and who may come in.
-func (l *Listener) door() door.Door {
-	return door.Door{Address: l.Address, Token: l.Token, Cert: l.Cert, Key: l.Key, ClientCA: l.ClientCA}
+// gatekeeper returns the address and the authentication of callers.
+func (l *Listener) gatekeeper() gatekeeper.Gatekeeper {
+	return gatekeeper.Gatekeeper{Address: l.Address, Token: l.Token, Cert: l.Cert, Key: l.Key, ClientCA: l.ClientCA}
 }
 
 // Memory limits the memory of requests and answers in flight, on all servers that share

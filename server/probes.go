@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -28,7 +28,7 @@ func NewProbes(c Config, s Settings) *Server {
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	srv := newServer(c, Settings{Stores: s.Stores, Log: s.Log, Metrics: s.Metrics}, &telemetry{}, &door.Guard{}, nil)
+	srv := newServer(c, Settings{Stores: s.Stores, Log: s.Log, Metrics: s.Metrics}, &telemetry{}, &gatekeeper.Guard{}, nil)
 	srv.onlyProbes = true
 	return srv
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/plinthkv/plinth/internal/budget"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -15,9 +15,9 @@ import (
 type rules struct {
 	stores          map[string]*storage.Store
 	guesses         map[*storage.Store]*budget.Guess
-	door            door.Door
-	admin           door.Door       // the token that lets callers administer from anywhere; empty: none does
-	hosts           map[string]bool // nil: any
+	gatekeeper      gatekeeper.Gatekeeper
+	admin           gatekeeper.Gatekeeper // the token that lets callers administer from anywhere; empty: none does
+	hosts           map[string]bool       // nil: any
 	maxOps, maxKeys int
 	body            int64
 }
@@ -33,7 +33,7 @@ func (s *Server) Update(c Config, stores map[string]*storage.Store) {
 	if now := s.now(); now != nil {
 		before = now.guesses
 	}
-	r := &rules{stores: maps.Clone(stores), guesses: budget.Guesses(before, slices.Collect(maps.Values(stores))), door: door.Door{Token: c.Token}, admin: door.Door{Token: c.AdminToken},
+	r := &rules{stores: maps.Clone(stores), guesses: budget.Guesses(before, slices.Collect(maps.Values(stores))), gatekeeper: gatekeeper.Gatekeeper{Token: c.Token}, admin: gatekeeper.Gatekeeper{Token: c.AdminToken},
 		maxOps: c.MaxOps, maxKeys: c.MaxKeys, body: c.BodyBytes}
 	if s.config.Address != "" || len(c.Hosts) > 0 {
 		r.hosts = map[string]bool{"localhost": true}

@@ -14,8 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/internal/failures"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -23,8 +23,8 @@ import (
 type Server struct {
 	config     Config
 	settings   Settings
-	door       door.Door
-	guard      *door.Guard
+	gatekeeper gatekeeper.Gatekeeper
+	guard      *gatekeeper.Guard
 	tls        *tls.Config
 	rules      atomic.Pointer[rules]
 	slots      chan struct{}   // one per request that runs
@@ -48,7 +48,7 @@ func New(c Config, s Settings) (*Server, error) {
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	d := c.door()
+	d := c.gatekeeper()
 	var t *tls.Config
 	var err error
 	switch {
@@ -62,7 +62,7 @@ func New(c Config, s Settings) (*Server, error) {
 			return nil, err
 		}
 	}
-	guard := &door.Guard{Log: s.Log}
+	guard := &gatekeeper.Guard{Log: s.Log}
 	tells, err := newTelemetry(s, t != nil, guard)
 	if err != nil {
 		return nil, err
@@ -71,8 +71,8 @@ func New(c Config, s Settings) (*Server, error) {
 }
 
 // newServer puts together what is right.
-func newServer(c Config, s Settings, tells *telemetry, guard *door.Guard, t *tls.Config) *Server {
-	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, door: c.door(), guard: guard, tls: t, tells: tells, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
+func newServer(c Config, s Settings, tells *telemetry, guard *gatekeeper.Guard, t *tls.Config) *Server {
+	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, gatekeeper: c.gatekeeper(), guard: guard, tls: t, tells: tells, slots: make(chan struct{}, c.MaxConcurrent), origins: http.NewCrossOriginProtection()}
 	srv.followers = make(chan struct{}, followersPerRequest*c.MaxConcurrent)
 	srv.serving, srv.endServing = context.WithCancel(context.Background())
 	srv.Update(c, s.Stores)
@@ -80,12 +80,12 @@ func newServer(c Config, s Settings, tells *telemetry, guard *door.Guard, t *tls
 }
 
 // scheme is how addresses are written.
-var scheme = door.Scheme{Plain: "http://", TLS: "https://", Unix: "unix:"}
+var scheme = gatekeeper.Scheme{Plain: "http://", TLS: "https://", Unix: "unix:"}
 
 // Listen opens the configured address. A unix socket is accessible only to this user. A stale
 // socket of an earlier server is replaced; a socket in use is an error.
 func (s *Server) Listen() (net.Listener, error) {
-	l, address, err := s.door.Listen(scheme)
+	l, address, err := s.gatekeeper.Listen(scheme)
 	if err == nil {
 		s.address.Store(&address)
 	}
@@ -101,7 +101,7 @@ func (s *Server) Adopt(l net.Listener) error {
 		s.address.Store(&address)
 		return nil
 	}
-	address, err := s.door.Adopt(l, scheme)
+	address, err := s.gatekeeper.Adopt(l, scheme)
 	if err == nil {
 		s.address.Store(&address)
 	}
@@ -172,7 +172,7 @@ func (s *Server) web() *http.Server {
 		IdleTimeout:       s.config.IdleTimeout,
 		MaxHeaderBytes:    s.config.HeaderBytes,
 
-		DisableGeneralOptionsHandler: true, // OPTIONS * comes through the same doors as all else
+		DisableGeneralOptionsHandler: true, // OPTIONS * passes the same checks as other requests
 		ErrorLog:                     log.New(s.failures.Writer(), "", 0),
 	}
 	if s.onlyProbes {
@@ -204,7 +204,7 @@ func (s *Server) patience(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.config.WriteTimeout)) // not every test's writer has one
 }
 
-// dispatch lets a request through the doors, in order: host, origin, who it is,
+// dispatch checks a request, in order: host, origin, who it is,
 // how many there are.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 	if s.onlyProbes {
@@ -253,7 +253,7 @@ func errOtherSite() error {
 // time.
 func (s *Server) known(r *http.Request) bool {
 	authorization := r.Header.Get("Authorization")
-	if s.now().door.Opens(authorization) {
+	if s.now().gatekeeper.Admits(authorization) {
 		return true
 	}
 	if authorization != "" {

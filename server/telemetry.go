@@ -17,7 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/plinthkv/plinth/internal/budget"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 )
 
 // scope is the instrumentation scope of what the server emits.
@@ -47,7 +47,7 @@ type label struct {
 	status        int
 }
 
-func newTelemetry(s Settings, tls bool, guard *door.Guard) (*telemetry, error) {
+func newTelemetry(s Settings, tls bool, guard *gatekeeper.Guard) (*telemetry, error) {
 	t := &telemetry{propagator: s.Propagator, scheme: "http"}
 	if tls {
 		t.scheme = "https"

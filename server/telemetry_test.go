@@ -160,7 +160,7 @@ func TestRequestMetrics(t *testing.T) {
 	}
 }
 
-// The page of metrics is behind the same doors as the stores, but for how many
+// The page of metrics has the same access checks as the stores, except how many
 // may come at once; without one there is nothing there.
 func TestMetricsPage(t *testing.T) {
 	page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "numbers 1\n") })

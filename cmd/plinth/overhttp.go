@@ -19,7 +19,7 @@ import (
 
 	"github.com/plinthkv/plinth/abi"
 	"github.com/plinthkv/plinth/client"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 	"github.com/plinthkv/plinth/internal/strictjson"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -68,7 +68,7 @@ func (e endpoint) http(path string) (*httpStore, error) {
 	case e.tls() != (client.TLS{}):
 		return nil, usagef("--addr %q: certificates require https://", e.Addr)
 	}
-	if token != "" && u.Scheme == "http" && !door.Loopback(u.Hostname()) {
+	if token != "" && u.Scheme == "http" && !gatekeeper.Loopback(u.Hostname()) {
 		return nil, usagef("--addr %q: refusing to send the token to %s in plain text: use https://", e.Addr, u.Host)
 	}
 	c.base = base + path

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// Where the doors ask for client certificates, probes and metrics have a listener of their own.
+// If the listeners require client certificates, probes and metrics have a listener of their own.
 func TestProbesBesideClientCertificates(t *testing.T) {
 	dir := t.TempDir()
 	ca, signer := issue(t, dir, "ca", nil, nil)
@@ -25,7 +25,7 @@ func TestProbesBesideClientCertificates(t *testing.T) {
 	done(t, "check", file)
 	web, _ := serveFile(t, file)
 	if _, err := http.Get(web + "/readyz"); err == nil {
-		t.Fatal("a caller without a certificate is answered at the door")
+		t.Fatal("a caller without a certificate is admitted")
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)

@@ -49,7 +49,7 @@ type call struct {
 // Nothing of a call is kept in the pool but capacity.
 var calls = sync.Pool{New: func() any { return new(call) }}
 
-// method is f behind the doors: who the caller is, how many there are, which
+// method is f after the checks of a call: who the caller is, how many there are, which
 // store is meant. The message is read after them.
 func (s *Server) method(name string, f func(*call) error) grpc.StreamDesc {
 	return grpc.StreamDesc{StreamName: name, Handler: func(_ any, stream grpc.ServerStream) error {
@@ -107,12 +107,12 @@ func (c *call) run(f func(*call) error) error {
 
 // admit refuses callers without the token.
 func (s *Server) admit(ctx context.Context) error {
-	door := s.now().door
-	if door.Token.Len() == 0 {
+	admission := s.now().gatekeeper
+	if admission.Token.Len() == 0 {
 		return nil
 	}
 	authorization, err := one(ctx, abigrpc.MetaAuthorization)
-	if err == nil && !door.Opens(authorization) {
+	if err == nil && !admission.Admits(authorization) {
 		if p, ok := peer.FromContext(ctx); ok && authorization != "" {
 			s.guard.Failed(ctx, p.Addr.String())
 		}

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/plinthkv/plinth/abi"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 	"github.com/plinthkv/plinth/server"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -63,9 +63,9 @@ func (c *Config) defaults() {
 	}
 }
 
-// door is the address and who may come in.
-func (c *Config) door() door.Door {
-	return door.Door{Address: c.Address, Token: c.Token, Cert: c.Cert, Key: c.Key, ClientCA: c.ClientCA}
+// gatekeeper returns the address and the authentication of callers.
+func (c *Config) gatekeeper() gatekeeper.Gatekeeper {
+	return gatekeeper.Gatekeeper{Address: c.Address, Token: c.Token, Cert: c.Cert, Key: c.Key, ClientCA: c.ClientCA}
 }
 
 // limits are what the transport takes, whatever the store would.

@@ -14,7 +14,7 @@ import (
 	"github.com/plinthkv/plinth/server"
 )
 
-// Every field of a configuration reaches gRPC's server, or the doors and limits of this
+// Every field of a configuration reaches gRPC's server, or the gatekeeper and limits of this
 // one. Those that each call looks up have tests of their own, which are named.
 func TestNoFieldIsForgotten(t *testing.T) {
 	base := Config{Listener: server.Listener{Address: "127.0.0.1:0"}}
@@ -27,7 +27,9 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	}{
 		{"gRPC's server", optionsOf, []string{"Address", "Cert", "ClientCA", "Key", "MaxKeys", "MaxOps",
 			"MessageTimeout", "ShutdownDelay", "Token", "WriteTimeout"}}, // MessageTimeout, WriteTimeout: TestCallersThatDoNotMove
-		{"the server", func(s *Server) any { return []any{s.config.door(), s.now().limits, s.slots.free, s.arrivals.free} },
+		{"the server", func(s *Server) any {
+			return []any{s.config.gatekeeper(), s.now().limits, s.slots.free, s.arrivals.free}
+		},
 			[]string{"HeaderBytes", "HeaderTimeout", "IdleTimeout", "MaxAge", "MessageTimeout", "ShutdownDelay", "ShutdownTimeout", "WriteTimeout"}},
 	} {
 		got := sentinel.Ignored(base, others, func(config Config) any {

@@ -5,17 +5,17 @@ import (
 	"slices"
 
 	"github.com/plinthkv/plinth/internal/budget"
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 	"github.com/plinthkv/plinth/storage"
 )
 
 // rules are what may change while a server runs. They do not change themselves.
 type rules struct {
-	stores  map[string]*storage.Store
-	guesses map[*storage.Store]*budget.Guess
-	only    string // the name of the store, where there is one alone
-	door    door.Door
-	limits  storage.Limits
+	stores     map[string]*storage.Store
+	guesses    map[*storage.Store]*budget.Guess
+	only       string // the name of the store, where there is one alone
+	gatekeeper gatekeeper.Gatekeeper
+	limits     storage.Limits
 }
 
 func (s *Server) now() *rules { return s.rules.Load() }
@@ -29,7 +29,7 @@ func (s *Server) Update(c Config, stores map[string]*storage.Store) {
 	if now := s.now(); now != nil {
 		before = now.guesses
 	}
-	r := &rules{stores: maps.Clone(stores), guesses: budget.Guesses(before, slices.Collect(maps.Values(stores))), door: door.Door{Token: c.Token}, limits: c.limits()}
+	r := &rules{stores: maps.Clone(stores), guesses: budget.Guesses(before, slices.Collect(maps.Values(stores))), gatekeeper: gatekeeper.Gatekeeper{Token: c.Token}, limits: c.limits()}
 	if names := slices.Collect(maps.Keys(stores)); len(names) == 1 {
 		r.only = names[0]
 	}

@@ -24,32 +24,32 @@ import (
 	"google.golang.org/grpc/tap"
 
 	"github.com/plinthkv/plinth/internal/abi/abigrpc"
-	"github.com/plinthkv/plinth/internal/door"
 	"github.com/plinthkv/plinth/internal/failures"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 )
 
 // Server serves stores over gRPC. It is safe for concurrent use.
 type Server struct {
-	config    Config
-	settings  Settings
-	door      door.Door
-	tls       *tls.Config
-	rules     atomic.Pointer[rules]
-	slots     *slots          // of calls that run
-	arrivals  *slots          // of calls whose message is still to come
-	followers *slots          // of calls that wait for changes
-	waits     context.Context // ends when the end begins
-	endWaits  context.CancelFunc
-	codec     encoding.CodecV2
-	stats     stats.Handler // nil: none
-	fence     *fence
-	guard     door.Guard
-	failures  failures.Log
-	instance  string        // of this server, random
-	draining  chan struct{} // closed when the end begins
-	drain     sync.Once
-	watchers  atomic.Int64
-	address   atomic.Pointer[string]
+	config     Config
+	settings   Settings
+	gatekeeper gatekeeper.Gatekeeper
+	tls        *tls.Config
+	rules      atomic.Pointer[rules]
+	slots      *slots          // of calls that run
+	arrivals   *slots          // of calls whose message is still to come
+	followers  *slots          // of calls that wait for changes
+	waits      context.Context // ends when the end begins
+	endWaits   context.CancelFunc
+	codec      encoding.CodecV2
+	stats      stats.Handler // nil: none
+	fence      *fence
+	guard      gatekeeper.Guard
+	failures   failures.Log
+	instance   string        // of this server, random
+	draining   chan struct{} // closed when the end begins
+	drain      sync.Once
+	watchers   atomic.Int64
+	address    atomic.Pointer[string]
 }
 
 // New returns a server, or an error if the configuration is invalid. An address beyond
@@ -62,7 +62,7 @@ func New(c Config, s Settings) (*Server, error) {
 	if s.Log == nil {
 		s.Log = slog.Default()
 	}
-	d := c.door()
+	d := c.gatekeeper()
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func New(c Config, s Settings) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, door: d, tls: t, slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent), followers: newSlots(followersPerCall * c.MaxConcurrent),
+	srv := &Server{config: c, settings: s, failures: failures.Log{To: s.Log}, gatekeeper: d, tls: t, slots: newSlots(c.MaxConcurrent), arrivals: newSlots(arrivalsPerCall * c.MaxConcurrent), followers: newSlots(followersPerCall * c.MaxConcurrent),
 		codec: abigrpc.NewCodec(), fence: newFence(), instance: rand.Text(), draining: make(chan struct{})}
 	srv.waits, srv.endWaits = context.WithCancel(context.Background())
 	srv.guard.Log = s.Log
@@ -85,12 +85,12 @@ func New(c Config, s Settings) (*Server, error) {
 }
 
 // scheme is how addresses are written.
-var scheme = door.Scheme{Plain: "grpc://", TLS: "grpcs://", Unix: "grpc+unix:"}
+var scheme = gatekeeper.Scheme{Plain: "grpc://", TLS: "grpcs://", Unix: "grpc+unix:"}
 
 // Listen opens the configured address. A unix socket is accessible only to this user. A
 // stale socket of an earlier server is replaced; a socket in use is an error.
 func (s *Server) Listen() (net.Listener, error) {
-	l, address, err := s.door.Listen(scheme)
+	l, address, err := s.gatekeeper.Listen(scheme)
 	if err == nil {
 		s.address.Store(&address)
 	}
@@ -101,7 +101,7 @@ func (s *Server) Listen() (net.Listener, error) {
 // elsewhere, for example by a service manager, and will be passed to Serve. An address
 // beyond loopback requires TLS, and a token or client certificates.
 func (s *Server) Adopt(l net.Listener) error {
-	address, err := s.door.Adopt(l, scheme)
+	address, err := s.gatekeeper.Adopt(l, scheme)
 	if err == nil {
 		s.address.Store(&address)
 	}

@@ -1,4 +1,4 @@
-package door
+package gatekeeper
 
 import (
 	"bytes"
@@ -70,7 +70,7 @@ func TestCertificatesChange(t *testing.T) {
 	}
 	put(1)
 	var logged bytes.Buffer
-	c, err := newCertificates(Door{Cert: cert, Key: key}, slog.New(slog.NewTextHandler(&logged, nil)), []string{"h2"})
+	c, err := newCertificates(Gatekeeper{Cert: cert, Key: key}, slog.New(slog.NewTextHandler(&logged, nil)), []string{"h2"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestClientCAChanges(t *testing.T) {
 		write(t, filepath.Join(dir, name), content)
 	}
 	at := func(name string) string { return filepath.Join(dir, name) }
-	c, err := newCertificates(Door{Cert: at("cert"), Key: at("key"), ClientCA: at("ca")}, slog.New(slog.DiscardHandler), nil)
+	c, err := newCertificates(Gatekeeper{Cert: at("cert"), Key: at("key"), ClientCA: at("ca")}, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

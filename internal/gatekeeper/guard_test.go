@@ -1,4 +1,4 @@
-package door_test
+package gatekeeper_test
 
 import (
 	"bytes"
@@ -10,22 +10,22 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 	"github.com/plinthkv/plinth/secret"
 )
 
 func TestOpens(t *testing.T) {
-	d := door.Door{Token: secret.Copy("s3cret")}
+	g := gatekeeper.Gatekeeper{Token: secret.Copy("s3cret")}
 	for value, want := range map[string]bool{
 		"Bearer s3cret": true, "bearer s3cret": true, "BEARER s3cret": true, "Bearer  s3cret": true,
 		"": false, "s3cret": false, "Bearer": false, "Bearer ": false, "Basic s3cret": false, "Bearer s3cre": false, "Bearer S3CRET": false, "Bearers3cret": false,
 	} {
-		if d.Opens(value) != want {
+		if g.Admits(value) != want {
 			t.Errorf("%q: %v", value, !want)
 		}
 	}
-	if !(door.Door{}).Opens("") {
-		t.Error("a door without a token is closed")
+	if !(gatekeeper.Gatekeeper{}).Admits("") {
+		t.Error("a gatekeeper without a token admits no one")
 	}
 }
 
@@ -34,7 +34,7 @@ func TestOpens(t *testing.T) {
 func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		g := door.Guard{Log: slog.New(slog.NewTextHandler(&log, nil))}
+		g := gatekeeper.Guard{Log: slog.New(slog.NewTextHandler(&log, nil))}
 		took := func(address string) time.Duration {
 			start := time.Now()
 			g.Failed(context.Background(), address)

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package door
+package gatekeeper
 
 // private does nothing: sockets have the permissions of their folder.
 func private() (end func()) { return func() {} }

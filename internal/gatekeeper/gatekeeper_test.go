@@ -1,4 +1,4 @@
-package door_test
+package gatekeeper_test
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/plinthkv/plinth/internal/door"
+	"github.com/plinthkv/plinth/internal/gatekeeper"
 )
 
 // A server that has no time for those who call is still a server: its socket is
@@ -38,7 +38,7 @@ func TestSocketOfABusyServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l, _, err := (door.Door{Address: "unix:" + path}).Listen(door.Scheme{}); !errors.Is(err, syscall.EADDRINUSE) {
+	if l, _, err := (gatekeeper.Gatekeeper{Address: "unix:" + path}).Listen(gatekeeper.Scheme{}); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("a second server: %v, %v", l, err)
 	}
 	if now, err := os.Lstat(path); err != nil || !os.SameFile(before, now) {

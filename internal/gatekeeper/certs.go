@@ -1,4 +1,4 @@
-package door
+package gatekeeper
 
 import (
 	"crypto/tls"
@@ -19,11 +19,11 @@ const lookEvery = time.Second
 // TLS returns the TLS configuration of the listener, or nil for plain text. The protocols
 // are those of ALPN. When its files change, new connections get the new certificate.
 // Files that do not match, for example half-written ones, are logged and change nothing.
-func (d Door) TLS(log *slog.Logger, protocols ...string) (*tls.Config, error) {
-	if d.Cert == "" {
+func (g Gatekeeper) TLS(log *slog.Logger, protocols ...string) (*tls.Config, error) {
+	if g.Cert == "" {
 		return nil, nil
 	}
-	c, err := newCertificates(d, log, protocols)
+	c, err := newCertificates(g, log, protocols)
 	if err != nil {
 		return nil, err
 	}
@@ -31,8 +31,8 @@ func (d Door) TLS(log *slog.Logger, protocols ...string) (*tls.Config, error) {
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current(), nil }}, nil
 }
 
-func newCertificates(d Door, log *slog.Logger, protocols []string) (c *certificates, err error) {
-	c = &certificates{door: d, log: log, protocols: protocols, every: lookEvery, looked: time.Now()}
+func newCertificates(g Gatekeeper, log *slog.Logger, protocols []string) (c *certificates, err error) {
+	c = &certificates{gatekeeper: g, log: log, protocols: protocols, every: lookEvery, looked: time.Now()}
 	c.files = c.look()
 	c.config, err = c.load()
 	return c, err
@@ -40,10 +40,10 @@ func newCertificates(d Door, log *slog.Logger, protocols []string) (c *certifica
 
 // certificates are what a listener speaks TLS with, as its files are now.
 type certificates struct {
-	door      Door
-	log       *slog.Logger
-	protocols []string
-	every     time.Duration
+	gatekeeper Gatekeeper
+	log        *slog.Logger
+	protocols  []string
+	every      time.Duration
 
 	mu     sync.Mutex
 	config *tls.Config
@@ -67,7 +67,7 @@ func (s stamp) same(o stamp) bool {
 
 // look is how the files are: behind links, which is how some systems swap them.
 func (c *certificates) look() (files [3]stamp) {
-	for i, name := range []string{c.door.Cert, c.door.Key, c.door.ClientCA} {
+	for i, name := range []string{c.gatekeeper.Cert, c.gatekeeper.Key, c.gatekeeper.ClientCA} {
 		if info, err := os.Stat(name); err == nil {
 			files[i] = stamp{info, info.Size(), info.ModTime()}
 		}
@@ -94,28 +94,28 @@ func (c *certificates) current() *tls.Config {
 	c.files = files
 	config, err := c.load()
 	if err != nil {
-		c.log.Error("the changed certificate is invalid: the previous one stays in use", "cert", c.door.Cert, "error", err)
+		c.log.Error("the changed certificate is invalid: the previous one stays in use", "cert", c.gatekeeper.Cert, "error", err)
 		return c.config
 	}
 	c.config = config
-	c.log.Info("certificate changed", "cert", c.door.Cert, "until", config.Certificates[0].Leaf.NotAfter)
+	c.log.Info("certificate changed", "cert", c.gatekeeper.Cert, "until", config.Certificates[0].Leaf.NotAfter)
 	return config
 }
 
 func (c *certificates) load() (*tls.Config, error) {
-	cert, err := keypair.Load(c.door.Cert, c.door.Key)
+	cert, err := keypair.Load(c.gatekeeper.Cert, c.gatekeeper.Key)
 	if err != nil {
 		return nil, err
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: c.protocols}
-	if c.door.ClientCA != "" {
-		pem, err := os.ReadFile(c.door.ClientCA)
+	if c.gatekeeper.ClientCA != "" {
+		pem, err := os.ReadFile(c.gatekeeper.ClientCA)
 		if err != nil {
 			return nil, err
 		}
 		t.ClientCAs = x509.NewCertPool()
 		if !t.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s contains no certificate", c.door.ClientCA)
+			return nil, fmt.Errorf("%s contains no certificate", c.gatekeeper.ClientCA)
 		}
 		t.ClientAuth = tls.RequireAndVerifyClientCert
 	}

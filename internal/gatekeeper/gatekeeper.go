@@ -1,10 +1,10 @@
-// Package door has what every listener of a host has in common: where it listens,
+// Package gatekeeper has what every listener of a host has in common: where it listens,
 // which callers it admits, and which addresses it refuses because others could reach
 // them unasked or overhear them.
 //
 // What belongs here holds for every protocol. What a protocol does with admitted callers
 // belongs to its server.
-package door
+package gatekeeper
 
 import (
 	"errors"
@@ -18,9 +18,9 @@ import (
 	"github.com/plinthkv/plinth/secret"
 )
 
-// Door is the address of a listener and the authentication of its callers. It is
+// Gatekeeper is the address of a listener and the authentication of its callers. It is
 // immutable once used.
-type Door struct {
+type Gatekeeper struct {
 	Address string        // "host:port", or "unix:/path"
 	Token   *secret.Value // bearer token that callers must send; optional
 	// Cert and Key are PEM files; with them the listener serves TLS only. ClientCA, if
@@ -29,27 +29,27 @@ type Door struct {
 }
 
 // UnixPath returns the path of a unix socket's address.
-func (d Door) UnixPath() (string, bool) { return strings.CutPrefix(d.Address, "unix:") }
+func (g Gatekeeper) UnixPath() (string, bool) { return strings.CutPrefix(g.Address, "unix:") }
 
 // Check refuses an address that others can reach without authentication or encryption.
-func (d Door) Check() error {
-	if (d.Cert == "") != (d.Key == "") {
+func (g Gatekeeper) Check() error {
+	if (g.Cert == "") != (g.Key == "") {
 		return errors.New("TLS requires both a certificate and its key")
 	}
-	if d.ClientCA != "" && d.Cert == "" {
+	if g.ClientCA != "" && g.Cert == "" {
 		return errors.New("client certificates require TLS: set a certificate and its key")
 	}
-	if _, ok := d.UnixPath(); ok {
+	if _, ok := g.UnixPath(); ok {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(d.Address)
+	host, _, err := net.SplitHostPort(g.Address)
 	if err != nil {
-		return fmt.Errorf("the address %q is neither host:port nor unix:/path", d.Address)
+		return fmt.Errorf("the address %q is neither host:port nor unix:/path", g.Address)
 	}
-	if Loopback(host) || d.Cert != "" && (d.Token.Len() > 0 || d.ClientCA != "") {
+	if Loopback(host) || g.Cert != "" && (g.Token.Len() > 0 || g.ClientCA != "") {
 		return nil
 	}
-	return fmt.Errorf("the address %s is beyond loopback, which requires TLS (cert, key) and a token or a client_ca", d.Address)
+	return fmt.Errorf("the address %s is beyond loopback, which requires TLS (cert, key) and a token or a client_ca", g.Address)
 }
 
 // Loopback reports whether a host name or address is this machine's own.
@@ -61,26 +61,26 @@ func Loopback(host string) bool {
 	return err == nil && a.Unmap().IsLoopback()
 }
 
-// Opens reports whether the value of an Authorization header has the token.
-func (d Door) Opens(authorization string) bool {
-	if d.Token.Len() == 0 {
+// Admits reports whether the value of an Authorization header has the token.
+func (g Gatekeeper) Admits(authorization string) bool {
+	if g.Token.Len() == 0 {
 		return true
 	}
 	scheme, token, ok := strings.Cut(authorization, " ")
 	token = strings.TrimLeft(token, " ")
-	return ok && strings.EqualFold(scheme, "Bearer") && d.Token.Equal([]byte(token))
+	return ok && strings.EqualFold(scheme, "Bearer") && g.Token.Equal([]byte(token))
 }
 
 // Adopt returns the address of a listener that was opened elsewhere, or an error if it
 // must not be served.
-func (d Door) Adopt(l net.Listener, s Scheme) (address string, err error) {
+func (g Gatekeeper) Adopt(l net.Listener, s Scheme) (address string, err error) {
 	if _, unix := l.Addr().(*net.UnixAddr); !unix {
-		d.Address = l.Addr().String()
-		if err := d.Check(); err != nil {
+		g.Address = l.Addr().String()
+		if err := g.Check(); err != nil {
 			return "", err
 		}
 	}
-	return s.Of(l.Addr(), d.Cert != ""), nil
+	return s.Of(l.Addr(), g.Cert != ""), nil
 }
 
 // Scheme is the prefix of a protocol's addresses.
@@ -100,19 +100,19 @@ func (s Scheme) Of(a net.Addr, tls bool) string {
 // Listen opens the address, and returns it in the form that callers use. A unix socket is
 // private to this user. A stale socket of an earlier server is replaced; a socket in use
 // is an error.
-func (d Door) Listen(s Scheme) (l net.Listener, address string, err error) {
-	path, unix := d.UnixPath()
+func (g Gatekeeper) Listen(s Scheme) (l net.Listener, address string, err error) {
+	path, unix := g.UnixPath()
 	switch {
-	case d.Address == "":
+	case g.Address == "":
 		return nil, "", errors.New("no address to listen on")
 	case unix:
 		l, err = listenUnix(path)
 		return l, s.Unix + path, err
 	}
-	if l, err = net.Listen("tcp", d.Address); err != nil {
+	if l, err = net.Listen("tcp", g.Address); err != nil {
 		return nil, "", err
 	}
-	return l, s.Of(l.Addr(), d.Cert != ""), nil
+	return l, s.Of(l.Addr(), g.Cert != ""), nil
 }
 
 func listenUnix(path string) (net.Listener, error) {
