@@ -79,7 +79,12 @@ type backend struct {
 }
 
 // below is what the innermost stage stands on.
-func (b *backend) below() wrappers.Below { return wrappers.Below{Info: b.Info(), Shared: b.shared} }
+func (b *backend) below() wrappers.Below {
+	return wrappers.Below{Info: b.Info(), Shared: b.shared, Notices: b.notices()}
+}
+
+// notices reports whether it tells when others have written, and not what.
+func (b *backend) notices() bool { return b.Info().Caps.Has(storage.CapChangeNotice) }
 
 // failed reports whether the plugin has failed for good, or cannot be started now: its
 // state is lost.

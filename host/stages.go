@@ -80,7 +80,7 @@ func (b *builder) stage(p, before *pipeline, sc config.Stage, path string, watch
 	if err != nil {
 		return nil, positioned(sc.Config, err)
 	}
-	below := wrappers.Below{Info: p.top.Info(), Shared: p.backend.shared}
+	below := wrappers.Below{Info: p.top.Info(), Shared: p.backend.shared, Notices: p.backend.notices()}
 	s := &stage{Backend: built, Stage: wrappers.Stage{Name: sc.Name, Kind: sc.Kind, Declaration: factory.Declare(sc.Config, below)}, config: sc.Config, below: watch, watch: watch}
 	if w, ok := built.(wrappers.Watchable); ok {
 		if s.watch = w; last != nil && last.below == watch { // it calls the same keys by the same names

@@ -32,6 +32,12 @@ type Backend interface {
 	// store has not come to, is [ErrVersionGone]: the caller scans, and goes on from the
 	// version of that page. A wait that ends without a change is an empty page, no error.
 	// The backend keeps nothing of a follower between two pages.
+	//
+	// A backend with [CapChangeNotice] in its place tells that others have written to it, and
+	// not what. With FromNow it answers the version that it is at. After a version it answers
+	// an empty page, once the wait is over, if nobody else has written since, and otherwise
+	// ErrVersionGone at once. Writes through this backend may count as those of others. Such
+	// versions are of use here only, and all ranges are the whole store.
 	Changes(ctx context.Context, q ChangeQuery) (ChangePage, error)
 
 	// Health returns the result of p. An error means that the check itself failed.

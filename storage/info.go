@@ -35,12 +35,13 @@ const (
 	CapIdempotent                    // a repeat of a write set with an ID is harmless
 	CapStateless                     // the plugin keeps nothing between calls; it may have several instances
 	CapChanges                       // Changes works
+	CapChangeNotice                  // Changes tells that others have written, and not what; see there
 
 	capsEnd
 )
 
 var capNames = [...]string{"versions", "ttl", "expiry_on_read", "atomic", "check_only", "range_check", "ordered",
-	"reverse", "snapshot_scan", "snapshot_get", "durable", "idempotent", "stateless", "changes"}
+	"reverse", "snapshot_scan", "snapshot_get", "durable", "idempotent", "stateless", "changes", "change_notice"}
 
 // Has reports whether c has all of want.
 func (c Caps) Has(want Caps) bool { return c&want == want }

@@ -11,7 +11,7 @@ import (
 // Bits and names are on the wire and in configurations: neither may ever change.
 func TestCapNames(t *testing.T) {
 	want := []string{"versions", "ttl", "expiry_on_read", "atomic", "check_only", "range_check", "ordered", "reverse",
-		"snapshot_scan", "snapshot_get", "durable", "idempotent", "stateless", "changes"}
+		"snapshot_scan", "snapshot_get", "durable", "idempotent", "stateless", "changes", "change_notice"}
 	if got := storage.CapNames(); !slices.Equal(got, want) {
 		t.Fatalf("CapNames() = %q", got)
 	}
@@ -29,7 +29,7 @@ func TestCapNames(t *testing.T) {
 	if got := storage.Caps(0).String(); got != "" {
 		t.Errorf("no capabilities are %q", got)
 	}
-	newer := storage.CapTTL | storage.CapAtomic | 1<<14 | 1<<40
+	newer := storage.CapTTL | storage.CapAtomic | 1<<15 | 1<<40
 	if got := newer.String(); got != "ttl,atomic" {
 		t.Errorf("with bits that are not known: %q", got)
 	}

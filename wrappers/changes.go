@@ -36,6 +36,9 @@ func (h *Hub) changes(ctx context.Context, q storage.ChangeQuery) (storage.Chang
 	h.feed.Followers.Add(1)
 	defer h.feed.Followers.Add(-1)
 	caps := h.next.Info().Caps
+	if caps.Has(storage.CapChangeNotice) && !h.keeps(caps) {
+		return storage.ChangePage{}, &storage.Error{Code: storage.Unsupported, Op: "changes", Msg: "the backend tells that it changed, and not what"}
+	}
 	if !h.keeps(caps) {
 		page, err := h.next.Changes(ctx, q)
 		if err == nil && len(page.Changes) > 0 {

@@ -67,6 +67,9 @@ type Order struct {
 type Below struct {
 	Info   storage.Info
 	Shared bool // the backend has writers besides this host
+	// Notices: the backend tells the host when others have written, and not what
+	// ([storage.CapChangeNotice]).
+	Notices bool
 }
 
 // Stage is a wrapper at its place in a pipeline.

@@ -63,14 +63,19 @@ const (
 	changesTime = 10 * time.Second
 )
 
+// noticesEach is how often at most a follower begins again over a backend that tells that it
+// changed, and not what: each time costs a question, and the caches all that they have.
+const noticesEach = 5 * time.Millisecond
+
 // Share says that others write to the backend, too. Call it before the hub is used.
 func (h *Hub) Share() { h.shared = true }
 
 // Follow has all watchers notified of the writes of others: see [Following]. It asks for the
-// changes of the backend, one call after the other, as long as there is a caller of Follow
-// that has not stopped.
+// changes of the backend, or whether there were any ([storage.CapChangeNotice]), one call after
+// the other, as long as there is a caller of Follow that has not stopped.
 func (h *Hub) Follow(bound time.Duration) (f *Freshness, stop func()) {
-	if !h.shared || !h.next.Info().Caps.Has(storage.CapChanges) {
+	caps := h.next.Info().Caps
+	if !h.shared || caps&(storage.CapChanges|storage.CapChangeNotice) == 0 {
 		return nil, func() {}
 	}
 	o := &h.others
@@ -86,7 +91,7 @@ func (h *Hub) Follow(bound time.Duration) (f *Freshness, stop func()) {
 		done := make(chan struct{})
 		o.fresh = &Freshness{}
 		o.now.Store(o.fresh)
-		s := &stranger{h: h, fresh: o.fresh}
+		s := &stranger{h: h, fresh: o.fresh, notices: !caps.Has(storage.CapChanges)}
 		go func() {
 			defer close(done)
 			s.run(ctx)
@@ -140,8 +145,12 @@ func (o *others) behind() string {
 type stranger struct {
 	h     *Hub
 	fresh *Freshness
-	begun bool
-	after uint64 // watchers were notified up to this version
+	// notices: the backend tells that it changed, and not what. Each time, the watchers
+	// forget what they know, and it begins again.
+	notices bool
+	noticed time.Time // when it did last
+	begun   bool
+	after   uint64 // watchers were notified up to this version
 	// The store was at goal at the time since; 0: it was not asked.
 	goal  uint64
 	since time.Time
@@ -151,20 +160,32 @@ func (s *stranger) run(ctx context.Context) {
 	pause := firstPause
 	for ctx.Err() == nil {
 		err := s.step(ctx)
+		gone := storage.CodeOf(err) == storage.VersionGone
+		if gone { // what came in between is not known
+			s.begun = false
+		}
 		switch {
 		case err == nil:
 			pause = firstPause
 			continue
-		case storage.CodeOf(err) == storage.VersionGone: // what came in between is not known
-			s.begun = false
+		case gone && s.notices:
+			s.h.missed() // and once more when it begins again: what is read until then may be older
+			rest(ctx, min(noticesEach, time.Duration(s.h.others.every.Load())/2)-time.Since(s.noticed))
+			s.noticed, pause = time.Now(), firstPause
+			continue
 		}
 		why := err.Error()
 		s.fresh.problem.Store(&why)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
+		rest(ctx, pause)
 		pause = min(2*pause, mostPause)
+	}
+}
+
+// rest waits for a while, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
 	}
 }
 

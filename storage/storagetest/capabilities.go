@@ -28,6 +28,9 @@ func capabilityChecks() []Check {
 					t.Errorf("%s takes %s, which is missing", c.has, c.takes)
 				}
 			}
+			if t.has(storage.CapChanges) && t.has(storage.CapChangeNotice) {
+				t.Errorf("%s is in place of %s, and both are claimed", storage.CapChangeNotice, storage.CapChanges)
+			}
 		}),
 		is("what_is_lacking_is_refused", 0, whatIsLackingIsRefused),
 	)
@@ -58,7 +61,7 @@ func whatIsLackingIsRefused(t *T) {
 		{storage.CapAtomic, t.try(nil, put, storage.Put(bs("b"), nil))},
 		{storage.CapTTL, t.try(nil, storage.PutUntil(k, bs("changed"), t.clock.Now().Add(time.Hour)))},
 	} {
-		if t.has(c.lacks) {
+		if t.has(c.lacks) || c.lacks == storage.CapChanges && t.has(storage.CapChangeNotice) {
 			continue
 		}
 		t.Logf("the backend does not support %s", c.lacks)

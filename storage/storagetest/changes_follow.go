@@ -33,9 +33,14 @@ func waits(t *T) {
 	if page := <-found; show(page.Changes) != `put "k"` || page.Changes[0].Version != v {
 		t.Errorf("a follower that waits is woken with %s, want the put of k at version %d", show(page.Changes), v)
 	}
+	leavesAWait(t)
+}
+
+// leavesAWait has callers leave while they wait for changes.
+func leavesAWait(t *T) {
 	ctx, cancel := context.WithCancel(t.ctx)
 	ended := make(chan error, 1)
-	after = t.now()
+	after := t.now()
 	go func() {
 		_, err := t.b.Changes(ctx, storage.ChangeQuery{After: after, Wait: storage.MostWait})
 		ended <- err

@@ -226,7 +226,7 @@ func (b *Buffer) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 
 // lost are the capabilities that a buffer takes away: what is buffered has no
 // version yet, and does not survive anything.
-const lost = storage.CapVersions | storage.CapRangeCheck | storage.CapSnapshotScan | storage.CapDurable | storage.CapIdempotent | storage.CapChanges
+const lost = storage.CapVersions | storage.CapRangeCheck | storage.CapSnapshotScan | storage.CapDurable | storage.CapIdempotent | storage.CapChanges | storage.CapChangeNotice
 
 // Info returns the next backend's info, without versions and durability.
 func (b *Buffer) Info() storage.Info {

@@ -17,7 +17,8 @@ type Config struct {
 	NegativeTTL time.Duration `yaml:"negative_ttl"`
 	// The maximum age of an item that others have overwritten, for a backend with the capability
 	// changes: the cache follows the changes, and drops overwritten items within milliseconds.
-	// While it is further behind, every read goes to the backend. If zero, it does not follow.
+	// With change_notice, each write of others empties the cache. While it is further behind,
+	// every read goes to the backend. If zero, it does not follow.
 	Staleness time.Duration `yaml:"staleness"`
 	// How long the keys of a write are not cached after its outcome was unknown. Set it to
 	// the longest time for which the backend may still be applying the write.
@@ -61,8 +62,12 @@ func (c Config) Declare(b wrappers.Below, d *wrappers.Declaration) {
 	if !b.Shared {
 		return
 	}
-	if c.Staleness > 0 && b.Info.Caps.Has(storage.CapChanges) {
+	changes := b.Info.Caps.Has(storage.CapChanges)
+	if c.Staleness > 0 && (changes || b.Notices) {
 		how := fmt.Sprintf("writes of others to the backend are followed, and seen after %s at the latest", c.Staleness)
+		if !changes {
+			how = fmt.Sprintf("writes of others to the backend are noticed, and seen after %s at the latest; each empties the cache", c.Staleness)
+		}
 		d.Changes = append(d.Changes, wrappers.Change{Of: wrappers.ReadAfterWrite, Weaker: true, How: how})
 		return
 	}
@@ -75,7 +80,7 @@ func (c Config) Declare(b wrappers.Below, d *wrappers.Declaration) {
 func Factory() wrappers.Factory {
 	d := wrappers.Declaration{
 		Preserves: "everything, for those who write through this host",
-		Weakens:   "writes of others to the backend may be seen late, by at most staleness if the backend has changes, else by at most ttl",
+		Weakens:   "writes of others to the backend may be seen late, by at most staleness if the backend has changes or change_notice, else by at most ttl",
 	}
 	return wrappers.NewFactory("cache", d, DefaultConfig,
 		func(next storage.Backend, c Config, s wrappers.Settings) (storage.Backend, error) {

@@ -2,10 +2,10 @@
 // read, and remembers absent keys, within a bound of bytes.
 //
 // Needs: that every writer of the backend goes through this host, or that the
-// backend has changes, which the cache then follows. Without either, a write from
-// elsewhere is seen within the entry's time to live. Preserves: every guarantee
-// of the backend, including linearizability, for callers of this host, whichever
-// store they use. GetMany and Scan bypass the cache, so that each of their
+// backend has changes or change_notice, which the cache then follows. Without them,
+// a write from elsewhere is seen within the entry's time to live. Preserves: every
+// guarantee of the backend, including linearizability, for callers of this host,
+// whichever store they use. GetMany and Scan bypass the cache, so that each of their
 // results stays one view. Weakens: writes that bypass this host may be seen late.
 //
 // Writes of others: the hub follows the backend's changes, and every cache over it
@@ -14,6 +14,8 @@
 // serves nothing from memory until the hub has caught up; after a gap it begins
 // empty. So it serves nothing older than staleness, as long as the backend's own
 // reads are current: a backend that reads from a lagging replica may return older items.
+// A backend with change_notice reports that others have written, but not what: each
+// report empties every cache over it.
 //
 // How: a write removes its keys from the cache before it begins. Until its
 // outcome is known, reads of these keys go to the backend and are not cached;
