@@ -29,6 +29,10 @@ type Config struct {
 	ClientID string `json:"client_id"`
 	// ReadConsistency is "linearizable", or "eventual": the state of any node.
 	ReadConsistency string `json:"read_consistency"`
+	// TTL allows writes with a TTL. Reads do not tell the expiry, so a cache keeps only what
+	// was written through it without one. With false, it keeps all that it reads: set it if
+	// nobody writes to the vault with a TTL.
+	TTL bool `json:"ttl"`
 	// MaxValue is the largest value, in bytes. The server stores an entity in a page of
 	// 16 KiB without overflow pages, together with others: above about 12,000 bytes it
 	// refuses some, depending on the rest of the page. Anything above 8 KiB may fail.
@@ -112,7 +116,7 @@ type Duration string
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		ClientID: "plinth", ReadConsistency: Linearizable, MaxValue: 8 << 10, PageSize: 10_000, MaxRangeResults: 100_000, MaxRangeBytes: 32 << 20, MaxAnswer: 64 << 20,
+		ClientID: "plinth", ReadConsistency: Linearizable, TTL: true, MaxValue: 8 << 10, PageSize: 10_000, MaxRangeResults: 100_000, MaxRangeBytes: 32 << 20, MaxAnswer: 64 << 20,
 		ElectionWait: "30s", OnLoss: FailOnLoss,
 		Timeouts: Timeouts{Read: "5s", Write: "10s", List: "30s"}, ConnectTimeout: "5s",
 		DNS: DNS{Port: 50051, Refresh: "30s"}, File: File{Refresh: "60s"},
@@ -135,12 +139,19 @@ func Info(_ context.Context, env sdk.Env) (storage.Info, error) {
 
 // Info returns what a backend with this configuration can do.
 func (c *Config) Info() storage.Info {
-	return storage.Info{
+	info := storage.Info{
 		Name: "ledger", Version: Version, Incarnation: incarnation(c.Organization, c.Vault),
-		Caps: storage.CapTTL | storage.CapAtomic | storage.CapReverse | storage.CapDurable,
+		Caps: storage.CapAtomic | storage.CapReverse | storage.CapDurable,
 		Limits: storage.Limits{Key: maxKey, Value: int(c.MaxValue), Ops: maxOps, WriteBytes: maxWrite, GetKeys: maxKeys,
 			TTLPrecision: ttlStep},
 	}
+	if c.TTL {
+		info.Caps |= storage.CapTTL
+	}
+	if c.ReadConsistency == Linearizable { // else a read after a notice may still be of before
+		info.Caps |= storage.CapChangeNotice
+	}
+	return info
 }
 
 // The values of Config.ReadConsistency.

@@ -59,6 +59,7 @@ type Backend struct {
 	known   known
 	fresh   sync.Once // looks at all nodes when one tells height 0
 	leaders leaders
+	notices notices
 	page    atomic.Int64 // how many entities are asked for at once
 
 	organization *ledgerpb.OrganizationSlug

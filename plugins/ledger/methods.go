@@ -10,6 +10,7 @@ const (
 	methodGetBlock       = "/ledger.v1.ReadService/GetBlock"
 	methodGetBlockRange  = "/ledger.v1.ReadService/GetBlockRange"
 	methodGetTip         = "/ledger.v1.ReadService/GetTip"
+	methodWatchBlocks    = "/ledger.v1.ReadService/WatchBlocks"
 	methodWrite          = "/ledger.v1.WriteService/Write"
 	methodCheck          = "/ledger.v1.HealthService/Check"
 	methodGetVault       = "/ledger.v1.VaultService/GetVault"

@@ -103,6 +103,17 @@ func (p *pool) all() []*node {
 	return configured
 }
 
+// dialed is how often a connection was made to each of the nodes.
+func (p *pool) dialed() map[*node]uint32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make(map[*node]uint32, len(p.nodes))
+	for _, n := range p.nodes {
+		all[n] = n.dials.Load()
+	}
+	return all
+}
+
 // pick is the node to ask next: the leader, else the first in turn that is well,
 // else the one that has been unwell for longest. Those in tried come last. One that
 // was lost is not well until it has answered: see due.
@@ -194,13 +205,13 @@ func (p *pool) notLeader(n *node) {
 	}
 }
 
-// answered notes that a node has answered; wrote, that it took a write, which only
-// the leader does.
-func (p *pool) answered(n *node, wrote bool) {
+// answered notes that a node has answered; leads, that it took a write or a stream of
+// announcements, which only the leader does.
+func (p *pool) answered(n *node, leads bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n.failures, n.notBefore, n.lost, n.probed = 0, time.Time{}, false, false
-	if wrote {
+	if leads {
 		p.leader = n
 	}
 }

@@ -29,6 +29,8 @@ func (b *Backend) write(ctx context.Context, request *ledgerpb.WriteRequest) (re
 	request.ClientId = &ledgerpb.ClientId{Id: lane}
 	request.IdempotencyKey = make([]byte, 16)
 	rand.Read(request.IdempotencyKey)
+	b.notices.writes()
+	defer b.notices.wrote()
 	a := attempts{b: b, ctx: ctx, whole: whole, tries: b.tries()}
 	refused, err = a.run(request)
 	settled = err == nil || !storage.Unknown(err)
@@ -42,6 +44,8 @@ type attempts struct {
 	tries      *tries
 	own        own // what the node had reported, and what was seen, when it was asked
 	seen       mark
+	told       uint64   // the height to which it was known whose they are
+	dials      uint32   // how often the node had been dialed
 	maybe      *failure // an attempt that may have been done; nil: none may
 }
 
@@ -53,6 +57,7 @@ func (a *attempts) run(request *ledgerpb.WriteRequest) (*ledgerpb.WriteError, er
 		}
 		n := a.tries.node(a.whole)
 		a.own, a.seen = a.b.heights.before(n)
+		a.told, a.dials = a.b.notices.height(), n.dials.Load()
 		f := a.b.ask(a.whole, n, a.b.times.write, methodWrite, request, answer)
 		if f == nil {
 			a.b.pool.answered(n, true)
@@ -93,6 +98,7 @@ func (a *attempts) answered(n *node, request *ledgerpb.WriteRequest, answer *led
 		if !fits {
 			return nil, a.unknown(n, fmt.Sprintf("the acknowledgement is of height %d, and the node was at %d before", height, max(a.own.acked, a.own.read)))
 		}
+		a.b.notices.acknowledged(sight{n, height, a.dials, n.dials.Load()}, a.told, a.maybe != nil)
 		return nil, nil
 	}
 	switch e.Code {

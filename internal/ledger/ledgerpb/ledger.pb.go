@@ -2746,6 +2746,158 @@ func (x *GetTipResponse) GetStateRoot() *Hash {
 	return nil
 }
 
+type WatchBlocksRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Organization  *OrganizationSlug      `protobuf:"bytes,1,opt,name=organization,proto3" json:"organization,omitempty"`
+	Vault         *VaultSlug             `protobuf:"bytes,2,opt,name=vault,proto3" json:"vault,omitempty"`
+	StartHeight   uint64                 `protobuf:"varint,3,opt,name=start_height,json=startHeight,proto3" json:"start_height,omitempty"` // at least 1
+	Caller        *UserSlug              `protobuf:"bytes,4,opt,name=caller,proto3" json:"caller,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchBlocksRequest) Reset() {
+	*x = WatchBlocksRequest{}
+	mi := &file_ledger_v1_ledger_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchBlocksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchBlocksRequest) ProtoMessage() {}
+
+func (x *WatchBlocksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ledger_v1_ledger_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchBlocksRequest.ProtoReflect.Descriptor instead.
+func (*WatchBlocksRequest) Descriptor() ([]byte, []int) {
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *WatchBlocksRequest) GetOrganization() *OrganizationSlug {
+	if x != nil {
+		return x.Organization
+	}
+	return nil
+}
+
+func (x *WatchBlocksRequest) GetVault() *VaultSlug {
+	if x != nil {
+		return x.Vault
+	}
+	return nil
+}
+
+func (x *WatchBlocksRequest) GetStartHeight() uint64 {
+	if x != nil {
+		return x.StartHeight
+	}
+	return 0
+}
+
+func (x *WatchBlocksRequest) GetCaller() *UserSlug {
+	if x != nil {
+		return x.Caller
+	}
+	return nil
+}
+
+type BlockAnnouncement struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Organization  *OrganizationSlug      `protobuf:"bytes,1,opt,name=organization,proto3" json:"organization,omitempty"`
+	Vault         *VaultSlug             `protobuf:"bytes,2,opt,name=vault,proto3" json:"vault,omitempty"`
+	Height        uint64                 `protobuf:"varint,3,opt,name=height,proto3" json:"height,omitempty"`
+	BlockHash     *Hash                  `protobuf:"bytes,4,opt,name=block_hash,json=blockHash,proto3" json:"block_hash,omitempty"`
+	StateRoot     *Hash                  `protobuf:"bytes,5,opt,name=state_root,json=stateRoot,proto3" json:"state_root,omitempty"`
+	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockAnnouncement) Reset() {
+	*x = BlockAnnouncement{}
+	mi := &file_ledger_v1_ledger_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockAnnouncement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockAnnouncement) ProtoMessage() {}
+
+func (x *BlockAnnouncement) ProtoReflect() protoreflect.Message {
+	mi := &file_ledger_v1_ledger_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockAnnouncement.ProtoReflect.Descriptor instead.
+func (*BlockAnnouncement) Descriptor() ([]byte, []int) {
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *BlockAnnouncement) GetOrganization() *OrganizationSlug {
+	if x != nil {
+		return x.Organization
+	}
+	return nil
+}
+
+func (x *BlockAnnouncement) GetVault() *VaultSlug {
+	if x != nil {
+		return x.Vault
+	}
+	return nil
+}
+
+func (x *BlockAnnouncement) GetHeight() uint64 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *BlockAnnouncement) GetBlockHash() *Hash {
+	if x != nil {
+		return x.BlockHash
+	}
+	return nil
+}
+
+func (x *BlockAnnouncement) GetStateRoot() *Hash {
+	if x != nil {
+		return x.StateRoot
+	}
+	return nil
+}
+
+func (x *BlockAnnouncement) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
 type WriteRequest struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Organization   *OrganizationSlug      `protobuf:"bytes,1,opt,name=organization,proto3" json:"organization,omitempty"`
@@ -2761,7 +2913,7 @@ type WriteRequest struct {
 
 func (x *WriteRequest) Reset() {
 	*x = WriteRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[38]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2773,7 +2925,7 @@ func (x *WriteRequest) String() string {
 func (*WriteRequest) ProtoMessage() {}
 
 func (x *WriteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[38]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2786,7 +2938,7 @@ func (x *WriteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteRequest.ProtoReflect.Descriptor instead.
 func (*WriteRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{38}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WriteRequest) GetOrganization() *OrganizationSlug {
@@ -2851,7 +3003,7 @@ type WriteResponse struct {
 
 func (x *WriteResponse) Reset() {
 	*x = WriteResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[39]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2863,7 +3015,7 @@ func (x *WriteResponse) String() string {
 func (*WriteResponse) ProtoMessage() {}
 
 func (x *WriteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[39]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2876,7 +3028,7 @@ func (x *WriteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteResponse.ProtoReflect.Descriptor instead.
 func (*WriteResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{39}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WriteResponse) GetResult() isWriteResponse_Result {
@@ -2933,7 +3085,7 @@ type WriteSuccess struct {
 
 func (x *WriteSuccess) Reset() {
 	*x = WriteSuccess{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[40]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2945,7 +3097,7 @@ func (x *WriteSuccess) String() string {
 func (*WriteSuccess) ProtoMessage() {}
 
 func (x *WriteSuccess) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[40]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2958,7 +3110,7 @@ func (x *WriteSuccess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteSuccess.ProtoReflect.Descriptor instead.
 func (*WriteSuccess) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{40}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *WriteSuccess) GetTxId() *TxId {
@@ -3012,7 +3164,7 @@ type WriteError struct {
 
 func (x *WriteError) Reset() {
 	*x = WriteError{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[41]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3024,7 +3176,7 @@ func (x *WriteError) String() string {
 func (*WriteError) ProtoMessage() {}
 
 func (x *WriteError) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[41]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3037,7 +3189,7 @@ func (x *WriteError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WriteError.ProtoReflect.Descriptor instead.
 func (*WriteError) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{41}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WriteError) GetCode() WriteErrorCode {
@@ -3106,7 +3258,7 @@ type HealthCheckRequest struct {
 
 func (x *HealthCheckRequest) Reset() {
 	*x = HealthCheckRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[42]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3118,7 +3270,7 @@ func (x *HealthCheckRequest) String() string {
 func (*HealthCheckRequest) ProtoMessage() {}
 
 func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[42]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3131,7 +3283,7 @@ func (x *HealthCheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckRequest.ProtoReflect.Descriptor instead.
 func (*HealthCheckRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{42}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *HealthCheckRequest) GetOrganization() *OrganizationSlug {
@@ -3159,7 +3311,7 @@ type HealthCheckResponse struct {
 
 func (x *HealthCheckResponse) Reset() {
 	*x = HealthCheckResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[43]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3171,7 +3323,7 @@ func (x *HealthCheckResponse) String() string {
 func (*HealthCheckResponse) ProtoMessage() {}
 
 func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[43]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3184,7 +3336,7 @@ func (x *HealthCheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckResponse.ProtoReflect.Descriptor instead.
 func (*HealthCheckResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{43}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *HealthCheckResponse) GetStatus() HealthStatus {
@@ -3223,7 +3375,7 @@ type ErrorDetails struct {
 
 func (x *ErrorDetails) Reset() {
 	*x = ErrorDetails{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[44]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3235,7 +3387,7 @@ func (x *ErrorDetails) String() string {
 func (*ErrorDetails) ProtoMessage() {}
 
 func (x *ErrorDetails) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[44]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3248,7 +3400,7 @@ func (x *ErrorDetails) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetails.ProtoReflect.Descriptor instead.
 func (*ErrorDetails) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{44}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ErrorDetails) GetErrorCode() string {
@@ -3294,7 +3446,7 @@ type InitClusterRequest struct {
 
 func (x *InitClusterRequest) Reset() {
 	*x = InitClusterRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[45]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3306,7 +3458,7 @@ func (x *InitClusterRequest) String() string {
 func (*InitClusterRequest) ProtoMessage() {}
 
 func (x *InitClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[45]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3319,7 +3471,7 @@ func (x *InitClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitClusterRequest.ProtoReflect.Descriptor instead.
 func (*InitClusterRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{45}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{47}
 }
 
 type InitClusterResponse struct {
@@ -3333,7 +3485,7 @@ type InitClusterResponse struct {
 
 func (x *InitClusterResponse) Reset() {
 	*x = InitClusterResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[46]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3345,7 +3497,7 @@ func (x *InitClusterResponse) String() string {
 func (*InitClusterResponse) ProtoMessage() {}
 
 func (x *InitClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[46]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3358,7 +3510,7 @@ func (x *InitClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitClusterResponse.ProtoReflect.Descriptor instead.
 func (*InitClusterResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{46}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *InitClusterResponse) GetInitialized() bool {
@@ -3390,7 +3542,7 @@ type GetNodeInfoRequest struct {
 
 func (x *GetNodeInfoRequest) Reset() {
 	*x = GetNodeInfoRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[47]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3402,7 +3554,7 @@ func (x *GetNodeInfoRequest) String() string {
 func (*GetNodeInfoRequest) ProtoMessage() {}
 
 func (x *GetNodeInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[47]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3415,7 +3567,7 @@ func (x *GetNodeInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeInfoRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{47}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{49}
 }
 
 type GetNodeInfoResponse struct {
@@ -3432,7 +3584,7 @@ type GetNodeInfoResponse struct {
 
 func (x *GetNodeInfoResponse) Reset() {
 	*x = GetNodeInfoResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[48]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3444,7 +3596,7 @@ func (x *GetNodeInfoResponse) String() string {
 func (*GetNodeInfoResponse) ProtoMessage() {}
 
 func (x *GetNodeInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[48]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3457,7 +3609,7 @@ func (x *GetNodeInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetNodeInfoResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{48}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *GetNodeInfoResponse) GetNodeId() uint64 {
@@ -3510,7 +3662,7 @@ type GetClusterInfoRequest struct {
 
 func (x *GetClusterInfoRequest) Reset() {
 	*x = GetClusterInfoRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[49]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3522,7 +3674,7 @@ func (x *GetClusterInfoRequest) String() string {
 func (*GetClusterInfoRequest) ProtoMessage() {}
 
 func (x *GetClusterInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[49]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3535,7 +3687,7 @@ func (x *GetClusterInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterInfoRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{49}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{51}
 }
 
 type GetClusterInfoResponse struct {
@@ -3549,7 +3701,7 @@ type GetClusterInfoResponse struct {
 
 func (x *GetClusterInfoResponse) Reset() {
 	*x = GetClusterInfoResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[50]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3561,7 +3713,7 @@ func (x *GetClusterInfoResponse) String() string {
 func (*GetClusterInfoResponse) ProtoMessage() {}
 
 func (x *GetClusterInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[50]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3574,7 +3726,7 @@ func (x *GetClusterInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterInfoResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{50}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *GetClusterInfoResponse) GetMembers() []*ClusterMember {
@@ -3610,7 +3762,7 @@ type ClusterMember struct {
 
 func (x *ClusterMember) Reset() {
 	*x = ClusterMember{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[51]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3622,7 +3774,7 @@ func (x *ClusterMember) String() string {
 func (*ClusterMember) ProtoMessage() {}
 
 func (x *ClusterMember) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[51]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3635,7 +3787,7 @@ func (x *ClusterMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterMember.ProtoReflect.Descriptor instead.
 func (*ClusterMember) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{51}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ClusterMember) GetNodeId() uint64 {
@@ -3678,7 +3830,7 @@ type ProvisionRegionRequest struct {
 
 func (x *ProvisionRegionRequest) Reset() {
 	*x = ProvisionRegionRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[52]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3690,7 +3842,7 @@ func (x *ProvisionRegionRequest) String() string {
 func (*ProvisionRegionRequest) ProtoMessage() {}
 
 func (x *ProvisionRegionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[52]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3703,7 +3855,7 @@ func (x *ProvisionRegionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionRegionRequest.ProtoReflect.Descriptor instead.
 func (*ProvisionRegionRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{52}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ProvisionRegionRequest) GetName() string {
@@ -3744,7 +3896,7 @@ type ProvisionRegionResponse struct {
 
 func (x *ProvisionRegionResponse) Reset() {
 	*x = ProvisionRegionResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[53]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3756,7 +3908,7 @@ func (x *ProvisionRegionResponse) String() string {
 func (*ProvisionRegionResponse) ProtoMessage() {}
 
 func (x *ProvisionRegionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[53]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3769,7 +3921,7 @@ func (x *ProvisionRegionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProvisionRegionResponse.ProtoReflect.Descriptor instead.
 func (*ProvisionRegionResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{53}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ProvisionRegionResponse) GetCreated() bool {
@@ -3796,7 +3948,7 @@ type ShowVaultRequest struct {
 
 func (x *ShowVaultRequest) Reset() {
 	*x = ShowVaultRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[54]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3808,7 +3960,7 @@ func (x *ShowVaultRequest) String() string {
 func (*ShowVaultRequest) ProtoMessage() {}
 
 func (x *ShowVaultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[54]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3821,7 +3973,7 @@ func (x *ShowVaultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowVaultRequest.ProtoReflect.Descriptor instead.
 func (*ShowVaultRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{54}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ShowVaultRequest) GetOrganization() *OrganizationSlug {
@@ -3849,7 +4001,7 @@ type VaultInfo struct {
 
 func (x *VaultInfo) Reset() {
 	*x = VaultInfo{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[55]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3861,7 +4013,7 @@ func (x *VaultInfo) String() string {
 func (*VaultInfo) ProtoMessage() {}
 
 func (x *VaultInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[55]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3874,7 +4026,7 @@ func (x *VaultInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultInfo.ProtoReflect.Descriptor instead.
 func (*VaultInfo) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{55}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *VaultInfo) GetSlug() *VaultSlug {
@@ -3910,7 +4062,7 @@ type ShowVaultResponse struct {
 
 func (x *ShowVaultResponse) Reset() {
 	*x = ShowVaultResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[56]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3922,7 +4074,7 @@ func (x *ShowVaultResponse) String() string {
 func (*ShowVaultResponse) ProtoMessage() {}
 
 func (x *ShowVaultResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[56]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3935,7 +4087,7 @@ func (x *ShowVaultResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShowVaultResponse.ProtoReflect.Descriptor instead.
 func (*ShowVaultResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{56}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ShowVaultResponse) GetInfo() *VaultInfo {
@@ -3976,7 +4128,7 @@ type InitiateEmailVerificationRequest struct {
 
 func (x *InitiateEmailVerificationRequest) Reset() {
 	*x = InitiateEmailVerificationRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[57]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3988,7 +4140,7 @@ func (x *InitiateEmailVerificationRequest) String() string {
 func (*InitiateEmailVerificationRequest) ProtoMessage() {}
 
 func (x *InitiateEmailVerificationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[57]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4001,7 +4153,7 @@ func (x *InitiateEmailVerificationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitiateEmailVerificationRequest.ProtoReflect.Descriptor instead.
 func (*InitiateEmailVerificationRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{57}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *InitiateEmailVerificationRequest) GetEmail() string {
@@ -4027,7 +4179,7 @@ type InitiateEmailVerificationResponse struct {
 
 func (x *InitiateEmailVerificationResponse) Reset() {
 	*x = InitiateEmailVerificationResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[58]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4039,7 +4191,7 @@ func (x *InitiateEmailVerificationResponse) String() string {
 func (*InitiateEmailVerificationResponse) ProtoMessage() {}
 
 func (x *InitiateEmailVerificationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[58]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4052,7 +4204,7 @@ func (x *InitiateEmailVerificationResponse) ProtoReflect() protoreflect.Message 
 
 // Deprecated: Use InitiateEmailVerificationResponse.ProtoReflect.Descriptor instead.
 func (*InitiateEmailVerificationResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{58}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *InitiateEmailVerificationResponse) GetCode() string {
@@ -4073,7 +4225,7 @@ type VerifyEmailCodeRequest struct {
 
 func (x *VerifyEmailCodeRequest) Reset() {
 	*x = VerifyEmailCodeRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[59]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4085,7 +4237,7 @@ func (x *VerifyEmailCodeRequest) String() string {
 func (*VerifyEmailCodeRequest) ProtoMessage() {}
 
 func (x *VerifyEmailCodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[59]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4098,7 +4250,7 @@ func (x *VerifyEmailCodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyEmailCodeRequest.ProtoReflect.Descriptor instead.
 func (*VerifyEmailCodeRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{59}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *VerifyEmailCodeRequest) GetEmail() string {
@@ -4136,7 +4288,7 @@ type VerifyEmailCodeResponse struct {
 
 func (x *VerifyEmailCodeResponse) Reset() {
 	*x = VerifyEmailCodeResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[60]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4148,7 +4300,7 @@ func (x *VerifyEmailCodeResponse) String() string {
 func (*VerifyEmailCodeResponse) ProtoMessage() {}
 
 func (x *VerifyEmailCodeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[60]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4161,7 +4313,7 @@ func (x *VerifyEmailCodeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyEmailCodeResponse.ProtoReflect.Descriptor instead.
 func (*VerifyEmailCodeResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{60}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *VerifyEmailCodeResponse) GetResult() isVerifyEmailCodeResponse_Result {
@@ -4229,7 +4381,7 @@ type ExistingUser struct {
 
 func (x *ExistingUser) Reset() {
 	*x = ExistingUser{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[61]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4241,7 +4393,7 @@ func (x *ExistingUser) String() string {
 func (*ExistingUser) ProtoMessage() {}
 
 func (x *ExistingUser) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[61]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4254,7 +4406,7 @@ func (x *ExistingUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExistingUser.ProtoReflect.Descriptor instead.
 func (*ExistingUser) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{61}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ExistingUser) GetUser() *UserSlug {
@@ -4273,7 +4425,7 @@ type NewUser struct {
 
 func (x *NewUser) Reset() {
 	*x = NewUser{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[62]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4285,7 +4437,7 @@ func (x *NewUser) String() string {
 func (*NewUser) ProtoMessage() {}
 
 func (x *NewUser) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[62]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4298,7 +4450,7 @@ func (x *NewUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewUser.ProtoReflect.Descriptor instead.
 func (*NewUser) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{62}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *NewUser) GetOnboardingToken() string {
@@ -4317,7 +4469,7 @@ type TotpRequired struct {
 
 func (x *TotpRequired) Reset() {
 	*x = TotpRequired{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[63]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4329,7 +4481,7 @@ func (x *TotpRequired) String() string {
 func (*TotpRequired) ProtoMessage() {}
 
 func (x *TotpRequired) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[63]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4342,7 +4494,7 @@ func (x *TotpRequired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TotpRequired.ProtoReflect.Descriptor instead.
 func (*TotpRequired) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{63}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *TotpRequired) GetChallengeNonce() []byte {
@@ -4365,7 +4517,7 @@ type CompleteRegistrationRequest struct {
 
 func (x *CompleteRegistrationRequest) Reset() {
 	*x = CompleteRegistrationRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[64]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4377,7 +4529,7 @@ func (x *CompleteRegistrationRequest) String() string {
 func (*CompleteRegistrationRequest) ProtoMessage() {}
 
 func (x *CompleteRegistrationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[64]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4390,7 +4542,7 @@ func (x *CompleteRegistrationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRegistrationRequest.ProtoReflect.Descriptor instead.
 func (*CompleteRegistrationRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{64}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *CompleteRegistrationRequest) GetOnboardingToken() string {
@@ -4438,7 +4590,7 @@ type CompleteRegistrationResponse struct {
 
 func (x *CompleteRegistrationResponse) Reset() {
 	*x = CompleteRegistrationResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[65]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4450,7 +4602,7 @@ func (x *CompleteRegistrationResponse) String() string {
 func (*CompleteRegistrationResponse) ProtoMessage() {}
 
 func (x *CompleteRegistrationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[65]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4463,7 +4615,7 @@ func (x *CompleteRegistrationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRegistrationResponse.ProtoReflect.Descriptor instead.
 func (*CompleteRegistrationResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{65}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *CompleteRegistrationResponse) GetUser() *User {
@@ -4489,7 +4641,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[66]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4501,7 +4653,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[66]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4514,7 +4666,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{66}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *User) GetSlug() *UserSlug {
@@ -4536,7 +4688,7 @@ type CreateVaultRequest struct {
 
 func (x *CreateVaultRequest) Reset() {
 	*x = CreateVaultRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[67]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4548,7 +4700,7 @@ func (x *CreateVaultRequest) String() string {
 func (*CreateVaultRequest) ProtoMessage() {}
 
 func (x *CreateVaultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[67]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4561,7 +4713,7 @@ func (x *CreateVaultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVaultRequest.ProtoReflect.Descriptor instead.
 func (*CreateVaultRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{67}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *CreateVaultRequest) GetOrganization() *OrganizationSlug {
@@ -4602,7 +4754,7 @@ type CreateVaultResponse struct {
 
 func (x *CreateVaultResponse) Reset() {
 	*x = CreateVaultResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[68]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4614,7 +4766,7 @@ func (x *CreateVaultResponse) String() string {
 func (*CreateVaultResponse) ProtoMessage() {}
 
 func (x *CreateVaultResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[68]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4627,7 +4779,7 @@ func (x *CreateVaultResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateVaultResponse.ProtoReflect.Descriptor instead.
 func (*CreateVaultResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{68}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *CreateVaultResponse) GetVault() *VaultSlug {
@@ -4655,7 +4807,7 @@ type GetVaultRequest struct {
 
 func (x *GetVaultRequest) Reset() {
 	*x = GetVaultRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[69]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4667,7 +4819,7 @@ func (x *GetVaultRequest) String() string {
 func (*GetVaultRequest) ProtoMessage() {}
 
 func (x *GetVaultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[69]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4680,7 +4832,7 @@ func (x *GetVaultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVaultRequest.ProtoReflect.Descriptor instead.
 func (*GetVaultRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{69}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *GetVaultRequest) GetOrganization() *OrganizationSlug {
@@ -4715,7 +4867,7 @@ type GetVaultResponse struct {
 
 func (x *GetVaultResponse) Reset() {
 	*x = GetVaultResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[70]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4727,7 +4879,7 @@ func (x *GetVaultResponse) String() string {
 func (*GetVaultResponse) ProtoMessage() {}
 
 func (x *GetVaultResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[70]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4740,7 +4892,7 @@ func (x *GetVaultResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVaultResponse.ProtoReflect.Descriptor instead.
 func (*GetVaultResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{70}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *GetVaultResponse) GetOrganization() *OrganizationSlug {
@@ -4773,7 +4925,7 @@ type ResolveRegionLeaderRequest struct {
 
 func (x *ResolveRegionLeaderRequest) Reset() {
 	*x = ResolveRegionLeaderRequest{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[71]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4785,7 +4937,7 @@ func (x *ResolveRegionLeaderRequest) String() string {
 func (*ResolveRegionLeaderRequest) ProtoMessage() {}
 
 func (x *ResolveRegionLeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[71]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4798,7 +4950,7 @@ func (x *ResolveRegionLeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRegionLeaderRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRegionLeaderRequest) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{71}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ResolveRegionLeaderRequest) GetRegion() string {
@@ -4819,7 +4971,7 @@ type ResolveRegionLeaderResponse struct {
 
 func (x *ResolveRegionLeaderResponse) Reset() {
 	*x = ResolveRegionLeaderResponse{}
-	mi := &file_ledger_v1_ledger_proto_msgTypes[72]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4831,7 +4983,7 @@ func (x *ResolveRegionLeaderResponse) String() string {
 func (*ResolveRegionLeaderResponse) ProtoMessage() {}
 
 func (x *ResolveRegionLeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ledger_v1_ledger_proto_msgTypes[72]
+	mi := &file_ledger_v1_ledger_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4844,7 +4996,7 @@ func (x *ResolveRegionLeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRegionLeaderResponse.ProtoReflect.Descriptor instead.
 func (*ResolveRegionLeaderResponse) Descriptor() ([]byte, []int) {
-	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{72}
+	return file_ledger_v1_ledger_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ResolveRegionLeaderResponse) GetEndpoint() string {
@@ -5079,7 +5231,21 @@ const file_ledger_v1_ledger_proto_rawDesc = "" +
 	"\n" +
 	"block_hash\x18\x02 \x01(\v2\x0f.ledger.v1.HashR\tblockHash\x12.\n" +
 	"\n" +
-	"state_root\x18\x03 \x01(\v2\x0f.ledger.v1.HashR\tstateRoot\"\xf2\x02\n" +
+	"state_root\x18\x03 \x01(\v2\x0f.ledger.v1.HashR\tstateRoot\"\xd1\x01\n" +
+	"\x12WatchBlocksRequest\x12?\n" +
+	"\forganization\x18\x01 \x01(\v2\x1b.ledger.v1.OrganizationSlugR\forganization\x12*\n" +
+	"\x05vault\x18\x02 \x01(\v2\x14.ledger.v1.VaultSlugR\x05vault\x12!\n" +
+	"\fstart_height\x18\x03 \x01(\x04R\vstartHeight\x12+\n" +
+	"\x06caller\x18\x04 \x01(\v2\x13.ledger.v1.UserSlugR\x06caller\"\xb2\x02\n" +
+	"\x11BlockAnnouncement\x12?\n" +
+	"\forganization\x18\x01 \x01(\v2\x1b.ledger.v1.OrganizationSlugR\forganization\x12*\n" +
+	"\x05vault\x18\x02 \x01(\v2\x14.ledger.v1.VaultSlugR\x05vault\x12\x16\n" +
+	"\x06height\x18\x03 \x01(\x04R\x06height\x12.\n" +
+	"\n" +
+	"block_hash\x18\x04 \x01(\v2\x0f.ledger.v1.HashR\tblockHash\x12.\n" +
+	"\n" +
+	"state_root\x18\x05 \x01(\v2\x0f.ledger.v1.HashR\tstateRoot\x128\n" +
+	"\ttimestamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\"\xf2\x02\n" +
 	"\fWriteRequest\x12?\n" +
 	"\forganization\x18\x01 \x01(\v2\x1b.ledger.v1.OrganizationSlugR\forganization\x12/\n" +
 	"\x05vault\x18\x02 \x01(\v2\x14.ledger.v1.VaultSlugH\x00R\x05vault\x88\x01\x01\x120\n" +
@@ -5265,7 +5431,7 @@ const file_ledger_v1_ledger_proto_rawDesc = "" +
 	"\x11ClusterMemberRole\x12#\n" +
 	"\x1fCLUSTER_MEMBER_ROLE_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19CLUSTER_MEMBER_ROLE_VOTER\x10\x01\x12\x1f\n" +
-	"\x1bCLUSTER_MEMBER_ROLE_LEARNER\x10\x022\xdf\x04\n" +
+	"\x1bCLUSTER_MEMBER_ROLE_LEARNER\x10\x022\xad\x05\n" +
 	"\vReadService\x127\n" +
 	"\x04Read\x12\x16.ledger.v1.ReadRequest\x1a\x17.ledger.v1.ReadResponse\x12F\n" +
 	"\tBatchRead\x12\x1b.ledger.v1.BatchReadRequest\x1a\x1c.ledger.v1.BatchReadResponse\x12O\n" +
@@ -5273,7 +5439,8 @@ const file_ledger_v1_ledger_proto_rawDesc = "" +
 	"\x0eHistoricalRead\x12 .ledger.v1.HistoricalReadRequest\x1a!.ledger.v1.HistoricalReadResponse\x12C\n" +
 	"\bGetBlock\x12\x1a.ledger.v1.GetBlockRequest\x1a\x1b.ledger.v1.GetBlockResponse\x12R\n" +
 	"\rGetBlockRange\x12\x1f.ledger.v1.GetBlockRangeRequest\x1a .ledger.v1.GetBlockRangeResponse\x12=\n" +
-	"\x06GetTip\x12\x18.ledger.v1.GetTipRequest\x1a\x19.ledger.v1.GetTipResponse\x12O\n" +
+	"\x06GetTip\x12\x18.ledger.v1.GetTipRequest\x1a\x19.ledger.v1.GetTipResponse\x12L\n" +
+	"\vWatchBlocks\x12\x1d.ledger.v1.WatchBlocksRequest\x1a\x1c.ledger.v1.BlockAnnouncement0\x01\x12O\n" +
 	"\fListEntities\x12\x1e.ledger.v1.ListEntitiesRequest\x1a\x1f.ledger.v1.ListEntitiesResponse2J\n" +
 	"\fWriteService\x12:\n" +
 	"\x05Write\x12\x17.ledger.v1.WriteRequest\x1a\x18.ledger.v1.WriteResponse2W\n" +
@@ -5308,7 +5475,7 @@ func file_ledger_v1_ledger_proto_rawDescGZIP() []byte {
 }
 
 var file_ledger_v1_ledger_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_ledger_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 75)
+var file_ledger_v1_ledger_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
 var file_ledger_v1_ledger_proto_goTypes = []any{
 	(Direction)(0),                            // 0: ledger.v1.Direction
 	(ReadConsistency)(0),                      // 1: ledger.v1.ReadConsistency
@@ -5353,44 +5520,46 @@ var file_ledger_v1_ledger_proto_goTypes = []any{
 	(*GetBlockRangeResponse)(nil),             // 40: ledger.v1.GetBlockRangeResponse
 	(*GetTipRequest)(nil),                     // 41: ledger.v1.GetTipRequest
 	(*GetTipResponse)(nil),                    // 42: ledger.v1.GetTipResponse
-	(*WriteRequest)(nil),                      // 43: ledger.v1.WriteRequest
-	(*WriteResponse)(nil),                     // 44: ledger.v1.WriteResponse
-	(*WriteSuccess)(nil),                      // 45: ledger.v1.WriteSuccess
-	(*WriteError)(nil),                        // 46: ledger.v1.WriteError
-	(*HealthCheckRequest)(nil),                // 47: ledger.v1.HealthCheckRequest
-	(*HealthCheckResponse)(nil),               // 48: ledger.v1.HealthCheckResponse
-	(*ErrorDetails)(nil),                      // 49: ledger.v1.ErrorDetails
-	(*InitClusterRequest)(nil),                // 50: ledger.v1.InitClusterRequest
-	(*InitClusterResponse)(nil),               // 51: ledger.v1.InitClusterResponse
-	(*GetNodeInfoRequest)(nil),                // 52: ledger.v1.GetNodeInfoRequest
-	(*GetNodeInfoResponse)(nil),               // 53: ledger.v1.GetNodeInfoResponse
-	(*GetClusterInfoRequest)(nil),             // 54: ledger.v1.GetClusterInfoRequest
-	(*GetClusterInfoResponse)(nil),            // 55: ledger.v1.GetClusterInfoResponse
-	(*ClusterMember)(nil),                     // 56: ledger.v1.ClusterMember
-	(*ProvisionRegionRequest)(nil),            // 57: ledger.v1.ProvisionRegionRequest
-	(*ProvisionRegionResponse)(nil),           // 58: ledger.v1.ProvisionRegionResponse
-	(*ShowVaultRequest)(nil),                  // 59: ledger.v1.ShowVaultRequest
-	(*VaultInfo)(nil),                         // 60: ledger.v1.VaultInfo
-	(*ShowVaultResponse)(nil),                 // 61: ledger.v1.ShowVaultResponse
-	(*InitiateEmailVerificationRequest)(nil),  // 62: ledger.v1.InitiateEmailVerificationRequest
-	(*InitiateEmailVerificationResponse)(nil), // 63: ledger.v1.InitiateEmailVerificationResponse
-	(*VerifyEmailCodeRequest)(nil),            // 64: ledger.v1.VerifyEmailCodeRequest
-	(*VerifyEmailCodeResponse)(nil),           // 65: ledger.v1.VerifyEmailCodeResponse
-	(*ExistingUser)(nil),                      // 66: ledger.v1.ExistingUser
-	(*NewUser)(nil),                           // 67: ledger.v1.NewUser
-	(*TotpRequired)(nil),                      // 68: ledger.v1.TotpRequired
-	(*CompleteRegistrationRequest)(nil),       // 69: ledger.v1.CompleteRegistrationRequest
-	(*CompleteRegistrationResponse)(nil),      // 70: ledger.v1.CompleteRegistrationResponse
-	(*User)(nil),                              // 71: ledger.v1.User
-	(*CreateVaultRequest)(nil),                // 72: ledger.v1.CreateVaultRequest
-	(*CreateVaultResponse)(nil),               // 73: ledger.v1.CreateVaultResponse
-	(*GetVaultRequest)(nil),                   // 74: ledger.v1.GetVaultRequest
-	(*GetVaultResponse)(nil),                  // 75: ledger.v1.GetVaultResponse
-	(*ResolveRegionLeaderRequest)(nil),        // 76: ledger.v1.ResolveRegionLeaderRequest
-	(*ResolveRegionLeaderResponse)(nil),       // 77: ledger.v1.ResolveRegionLeaderResponse
-	nil,                                       // 78: ledger.v1.HealthCheckResponse.DetailsEntry
-	nil,                                       // 79: ledger.v1.ErrorDetails.ContextEntry
-	(*timestamppb.Timestamp)(nil),             // 80: google.protobuf.Timestamp
+	(*WatchBlocksRequest)(nil),                // 43: ledger.v1.WatchBlocksRequest
+	(*BlockAnnouncement)(nil),                 // 44: ledger.v1.BlockAnnouncement
+	(*WriteRequest)(nil),                      // 45: ledger.v1.WriteRequest
+	(*WriteResponse)(nil),                     // 46: ledger.v1.WriteResponse
+	(*WriteSuccess)(nil),                      // 47: ledger.v1.WriteSuccess
+	(*WriteError)(nil),                        // 48: ledger.v1.WriteError
+	(*HealthCheckRequest)(nil),                // 49: ledger.v1.HealthCheckRequest
+	(*HealthCheckResponse)(nil),               // 50: ledger.v1.HealthCheckResponse
+	(*ErrorDetails)(nil),                      // 51: ledger.v1.ErrorDetails
+	(*InitClusterRequest)(nil),                // 52: ledger.v1.InitClusterRequest
+	(*InitClusterResponse)(nil),               // 53: ledger.v1.InitClusterResponse
+	(*GetNodeInfoRequest)(nil),                // 54: ledger.v1.GetNodeInfoRequest
+	(*GetNodeInfoResponse)(nil),               // 55: ledger.v1.GetNodeInfoResponse
+	(*GetClusterInfoRequest)(nil),             // 56: ledger.v1.GetClusterInfoRequest
+	(*GetClusterInfoResponse)(nil),            // 57: ledger.v1.GetClusterInfoResponse
+	(*ClusterMember)(nil),                     // 58: ledger.v1.ClusterMember
+	(*ProvisionRegionRequest)(nil),            // 59: ledger.v1.ProvisionRegionRequest
+	(*ProvisionRegionResponse)(nil),           // 60: ledger.v1.ProvisionRegionResponse
+	(*ShowVaultRequest)(nil),                  // 61: ledger.v1.ShowVaultRequest
+	(*VaultInfo)(nil),                         // 62: ledger.v1.VaultInfo
+	(*ShowVaultResponse)(nil),                 // 63: ledger.v1.ShowVaultResponse
+	(*InitiateEmailVerificationRequest)(nil),  // 64: ledger.v1.InitiateEmailVerificationRequest
+	(*InitiateEmailVerificationResponse)(nil), // 65: ledger.v1.InitiateEmailVerificationResponse
+	(*VerifyEmailCodeRequest)(nil),            // 66: ledger.v1.VerifyEmailCodeRequest
+	(*VerifyEmailCodeResponse)(nil),           // 67: ledger.v1.VerifyEmailCodeResponse
+	(*ExistingUser)(nil),                      // 68: ledger.v1.ExistingUser
+	(*NewUser)(nil),                           // 69: ledger.v1.NewUser
+	(*TotpRequired)(nil),                      // 70: ledger.v1.TotpRequired
+	(*CompleteRegistrationRequest)(nil),       // 71: ledger.v1.CompleteRegistrationRequest
+	(*CompleteRegistrationResponse)(nil),      // 72: ledger.v1.CompleteRegistrationResponse
+	(*User)(nil),                              // 73: ledger.v1.User
+	(*CreateVaultRequest)(nil),                // 74: ledger.v1.CreateVaultRequest
+	(*CreateVaultResponse)(nil),               // 75: ledger.v1.CreateVaultResponse
+	(*GetVaultRequest)(nil),                   // 76: ledger.v1.GetVaultRequest
+	(*GetVaultResponse)(nil),                  // 77: ledger.v1.GetVaultResponse
+	(*ResolveRegionLeaderRequest)(nil),        // 78: ledger.v1.ResolveRegionLeaderRequest
+	(*ResolveRegionLeaderResponse)(nil),       // 79: ledger.v1.ResolveRegionLeaderResponse
+	nil,                                       // 80: ledger.v1.HealthCheckResponse.DetailsEntry
+	nil,                                       // 81: ledger.v1.ErrorDetails.ContextEntry
+	(*timestamppb.Timestamp)(nil),             // 82: google.protobuf.Timestamp
 }
 var file_ledger_v1_ledger_proto_depIdxs = []int32{
 	6,   // 0: ledger.v1.BlockHeader.organization:type_name -> ledger.v1.OrganizationSlug
@@ -5398,7 +5567,7 @@ var file_ledger_v1_ledger_proto_depIdxs = []int32{
 	5,   // 2: ledger.v1.BlockHeader.previous_hash:type_name -> ledger.v1.Hash
 	5,   // 3: ledger.v1.BlockHeader.tx_merkle_root:type_name -> ledger.v1.Hash
 	5,   // 4: ledger.v1.BlockHeader.state_root:type_name -> ledger.v1.Hash
-	80,  // 5: ledger.v1.BlockHeader.timestamp:type_name -> google.protobuf.Timestamp
+	82,  // 5: ledger.v1.BlockHeader.timestamp:type_name -> google.protobuf.Timestamp
 	9,   // 6: ledger.v1.BlockHeader.leader_id:type_name -> ledger.v1.NodeId
 	5,   // 7: ledger.v1.BlockHeader.block_hash:type_name -> ledger.v1.Hash
 	12,  // 8: ledger.v1.Block.header:type_name -> ledger.v1.BlockHeader
@@ -5406,7 +5575,7 @@ var file_ledger_v1_ledger_proto_depIdxs = []int32{
 	11,  // 10: ledger.v1.Transaction.id:type_name -> ledger.v1.TxId
 	10,  // 11: ledger.v1.Transaction.client_id:type_name -> ledger.v1.ClientId
 	15,  // 12: ledger.v1.Transaction.operations:type_name -> ledger.v1.Operation
-	80,  // 13: ledger.v1.Transaction.timestamp:type_name -> google.protobuf.Timestamp
+	82,  // 13: ledger.v1.Transaction.timestamp:type_name -> google.protobuf.Timestamp
 	16,  // 14: ledger.v1.Operation.create_relationship:type_name -> ledger.v1.CreateRelationship
 	17,  // 15: ledger.v1.Operation.delete_relationship:type_name -> ledger.v1.DeleteRelationship
 	18,  // 16: ledger.v1.Operation.set_entity:type_name -> ledger.v1.SetEntity
@@ -5453,93 +5622,103 @@ var file_ledger_v1_ledger_proto_depIdxs = []int32{
 	7,   // 57: ledger.v1.GetTipRequest.vault:type_name -> ledger.v1.VaultSlug
 	5,   // 58: ledger.v1.GetTipResponse.block_hash:type_name -> ledger.v1.Hash
 	5,   // 59: ledger.v1.GetTipResponse.state_root:type_name -> ledger.v1.Hash
-	6,   // 60: ledger.v1.WriteRequest.organization:type_name -> ledger.v1.OrganizationSlug
-	7,   // 61: ledger.v1.WriteRequest.vault:type_name -> ledger.v1.VaultSlug
-	10,  // 62: ledger.v1.WriteRequest.client_id:type_name -> ledger.v1.ClientId
-	15,  // 63: ledger.v1.WriteRequest.operations:type_name -> ledger.v1.Operation
-	8,   // 64: ledger.v1.WriteRequest.caller:type_name -> ledger.v1.UserSlug
-	45,  // 65: ledger.v1.WriteResponse.success:type_name -> ledger.v1.WriteSuccess
-	46,  // 66: ledger.v1.WriteResponse.error:type_name -> ledger.v1.WriteError
-	11,  // 67: ledger.v1.WriteSuccess.tx_id:type_name -> ledger.v1.TxId
-	12,  // 68: ledger.v1.WriteSuccess.block_header:type_name -> ledger.v1.BlockHeader
-	23,  // 69: ledger.v1.WriteSuccess.tx_proof:type_name -> ledger.v1.MerkleProof
-	2,   // 70: ledger.v1.WriteError.code:type_name -> ledger.v1.WriteErrorCode
-	11,  // 71: ledger.v1.WriteError.committed_tx_id:type_name -> ledger.v1.TxId
-	6,   // 72: ledger.v1.HealthCheckRequest.organization:type_name -> ledger.v1.OrganizationSlug
-	7,   // 73: ledger.v1.HealthCheckRequest.vault:type_name -> ledger.v1.VaultSlug
-	3,   // 74: ledger.v1.HealthCheckResponse.status:type_name -> ledger.v1.HealthStatus
-	78,  // 75: ledger.v1.HealthCheckResponse.details:type_name -> ledger.v1.HealthCheckResponse.DetailsEntry
-	79,  // 76: ledger.v1.ErrorDetails.context:type_name -> ledger.v1.ErrorDetails.ContextEntry
-	56,  // 77: ledger.v1.GetClusterInfoResponse.members:type_name -> ledger.v1.ClusterMember
-	4,   // 78: ledger.v1.ClusterMember.role:type_name -> ledger.v1.ClusterMemberRole
-	6,   // 79: ledger.v1.ShowVaultRequest.organization:type_name -> ledger.v1.OrganizationSlug
-	7,   // 80: ledger.v1.ShowVaultRequest.vault:type_name -> ledger.v1.VaultSlug
-	7,   // 81: ledger.v1.VaultInfo.slug:type_name -> ledger.v1.VaultSlug
-	60,  // 82: ledger.v1.ShowVaultResponse.info:type_name -> ledger.v1.VaultInfo
-	66,  // 83: ledger.v1.VerifyEmailCodeResponse.existing_user:type_name -> ledger.v1.ExistingUser
-	67,  // 84: ledger.v1.VerifyEmailCodeResponse.new_user:type_name -> ledger.v1.NewUser
-	68,  // 85: ledger.v1.VerifyEmailCodeResponse.totp_required:type_name -> ledger.v1.TotpRequired
-	8,   // 86: ledger.v1.ExistingUser.user:type_name -> ledger.v1.UserSlug
-	71,  // 87: ledger.v1.CompleteRegistrationResponse.user:type_name -> ledger.v1.User
-	6,   // 88: ledger.v1.CompleteRegistrationResponse.organization:type_name -> ledger.v1.OrganizationSlug
-	8,   // 89: ledger.v1.User.slug:type_name -> ledger.v1.UserSlug
-	6,   // 90: ledger.v1.CreateVaultRequest.organization:type_name -> ledger.v1.OrganizationSlug
-	8,   // 91: ledger.v1.CreateVaultRequest.caller:type_name -> ledger.v1.UserSlug
-	7,   // 92: ledger.v1.CreateVaultRequest.slug:type_name -> ledger.v1.VaultSlug
-	7,   // 93: ledger.v1.CreateVaultResponse.vault:type_name -> ledger.v1.VaultSlug
-	12,  // 94: ledger.v1.CreateVaultResponse.genesis:type_name -> ledger.v1.BlockHeader
-	6,   // 95: ledger.v1.GetVaultRequest.organization:type_name -> ledger.v1.OrganizationSlug
-	7,   // 96: ledger.v1.GetVaultRequest.vault:type_name -> ledger.v1.VaultSlug
-	8,   // 97: ledger.v1.GetVaultRequest.caller:type_name -> ledger.v1.UserSlug
-	6,   // 98: ledger.v1.GetVaultResponse.organization:type_name -> ledger.v1.OrganizationSlug
-	7,   // 99: ledger.v1.GetVaultResponse.vault:type_name -> ledger.v1.VaultSlug
-	26,  // 100: ledger.v1.ReadService.Read:input_type -> ledger.v1.ReadRequest
-	28,  // 101: ledger.v1.ReadService.BatchRead:input_type -> ledger.v1.BatchReadRequest
-	33,  // 102: ledger.v1.ReadService.VerifiedRead:input_type -> ledger.v1.VerifiedReadRequest
-	35,  // 103: ledger.v1.ReadService.HistoricalRead:input_type -> ledger.v1.HistoricalReadRequest
-	37,  // 104: ledger.v1.ReadService.GetBlock:input_type -> ledger.v1.GetBlockRequest
-	39,  // 105: ledger.v1.ReadService.GetBlockRange:input_type -> ledger.v1.GetBlockRangeRequest
-	41,  // 106: ledger.v1.ReadService.GetTip:input_type -> ledger.v1.GetTipRequest
-	31,  // 107: ledger.v1.ReadService.ListEntities:input_type -> ledger.v1.ListEntitiesRequest
-	43,  // 108: ledger.v1.WriteService.Write:input_type -> ledger.v1.WriteRequest
-	47,  // 109: ledger.v1.HealthService.Check:input_type -> ledger.v1.HealthCheckRequest
-	50,  // 110: ledger.v1.AdminService.InitCluster:input_type -> ledger.v1.InitClusterRequest
-	52,  // 111: ledger.v1.AdminService.GetNodeInfo:input_type -> ledger.v1.GetNodeInfoRequest
-	54,  // 112: ledger.v1.AdminService.GetClusterInfo:input_type -> ledger.v1.GetClusterInfoRequest
-	57,  // 113: ledger.v1.AdminService.ProvisionRegion:input_type -> ledger.v1.ProvisionRegionRequest
-	59,  // 114: ledger.v1.AdminService.ShowVault:input_type -> ledger.v1.ShowVaultRequest
-	62,  // 115: ledger.v1.UserService.InitiateEmailVerification:input_type -> ledger.v1.InitiateEmailVerificationRequest
-	64,  // 116: ledger.v1.UserService.VerifyEmailCode:input_type -> ledger.v1.VerifyEmailCodeRequest
-	69,  // 117: ledger.v1.UserService.CompleteRegistration:input_type -> ledger.v1.CompleteRegistrationRequest
-	72,  // 118: ledger.v1.VaultService.CreateVault:input_type -> ledger.v1.CreateVaultRequest
-	74,  // 119: ledger.v1.VaultService.GetVault:input_type -> ledger.v1.GetVaultRequest
-	76,  // 120: ledger.v1.SystemDiscoveryService.ResolveRegionLeader:input_type -> ledger.v1.ResolveRegionLeaderRequest
-	27,  // 121: ledger.v1.ReadService.Read:output_type -> ledger.v1.ReadResponse
-	29,  // 122: ledger.v1.ReadService.BatchRead:output_type -> ledger.v1.BatchReadResponse
-	34,  // 123: ledger.v1.ReadService.VerifiedRead:output_type -> ledger.v1.VerifiedReadResponse
-	36,  // 124: ledger.v1.ReadService.HistoricalRead:output_type -> ledger.v1.HistoricalReadResponse
-	38,  // 125: ledger.v1.ReadService.GetBlock:output_type -> ledger.v1.GetBlockResponse
-	40,  // 126: ledger.v1.ReadService.GetBlockRange:output_type -> ledger.v1.GetBlockRangeResponse
-	42,  // 127: ledger.v1.ReadService.GetTip:output_type -> ledger.v1.GetTipResponse
-	32,  // 128: ledger.v1.ReadService.ListEntities:output_type -> ledger.v1.ListEntitiesResponse
-	44,  // 129: ledger.v1.WriteService.Write:output_type -> ledger.v1.WriteResponse
-	48,  // 130: ledger.v1.HealthService.Check:output_type -> ledger.v1.HealthCheckResponse
-	51,  // 131: ledger.v1.AdminService.InitCluster:output_type -> ledger.v1.InitClusterResponse
-	53,  // 132: ledger.v1.AdminService.GetNodeInfo:output_type -> ledger.v1.GetNodeInfoResponse
-	55,  // 133: ledger.v1.AdminService.GetClusterInfo:output_type -> ledger.v1.GetClusterInfoResponse
-	58,  // 134: ledger.v1.AdminService.ProvisionRegion:output_type -> ledger.v1.ProvisionRegionResponse
-	61,  // 135: ledger.v1.AdminService.ShowVault:output_type -> ledger.v1.ShowVaultResponse
-	63,  // 136: ledger.v1.UserService.InitiateEmailVerification:output_type -> ledger.v1.InitiateEmailVerificationResponse
-	65,  // 137: ledger.v1.UserService.VerifyEmailCode:output_type -> ledger.v1.VerifyEmailCodeResponse
-	70,  // 138: ledger.v1.UserService.CompleteRegistration:output_type -> ledger.v1.CompleteRegistrationResponse
-	73,  // 139: ledger.v1.VaultService.CreateVault:output_type -> ledger.v1.CreateVaultResponse
-	75,  // 140: ledger.v1.VaultService.GetVault:output_type -> ledger.v1.GetVaultResponse
-	77,  // 141: ledger.v1.SystemDiscoveryService.ResolveRegionLeader:output_type -> ledger.v1.ResolveRegionLeaderResponse
-	121, // [121:142] is the sub-list for method output_type
-	100, // [100:121] is the sub-list for method input_type
-	100, // [100:100] is the sub-list for extension type_name
-	100, // [100:100] is the sub-list for extension extendee
-	0,   // [0:100] is the sub-list for field type_name
+	6,   // 60: ledger.v1.WatchBlocksRequest.organization:type_name -> ledger.v1.OrganizationSlug
+	7,   // 61: ledger.v1.WatchBlocksRequest.vault:type_name -> ledger.v1.VaultSlug
+	8,   // 62: ledger.v1.WatchBlocksRequest.caller:type_name -> ledger.v1.UserSlug
+	6,   // 63: ledger.v1.BlockAnnouncement.organization:type_name -> ledger.v1.OrganizationSlug
+	7,   // 64: ledger.v1.BlockAnnouncement.vault:type_name -> ledger.v1.VaultSlug
+	5,   // 65: ledger.v1.BlockAnnouncement.block_hash:type_name -> ledger.v1.Hash
+	5,   // 66: ledger.v1.BlockAnnouncement.state_root:type_name -> ledger.v1.Hash
+	82,  // 67: ledger.v1.BlockAnnouncement.timestamp:type_name -> google.protobuf.Timestamp
+	6,   // 68: ledger.v1.WriteRequest.organization:type_name -> ledger.v1.OrganizationSlug
+	7,   // 69: ledger.v1.WriteRequest.vault:type_name -> ledger.v1.VaultSlug
+	10,  // 70: ledger.v1.WriteRequest.client_id:type_name -> ledger.v1.ClientId
+	15,  // 71: ledger.v1.WriteRequest.operations:type_name -> ledger.v1.Operation
+	8,   // 72: ledger.v1.WriteRequest.caller:type_name -> ledger.v1.UserSlug
+	47,  // 73: ledger.v1.WriteResponse.success:type_name -> ledger.v1.WriteSuccess
+	48,  // 74: ledger.v1.WriteResponse.error:type_name -> ledger.v1.WriteError
+	11,  // 75: ledger.v1.WriteSuccess.tx_id:type_name -> ledger.v1.TxId
+	12,  // 76: ledger.v1.WriteSuccess.block_header:type_name -> ledger.v1.BlockHeader
+	23,  // 77: ledger.v1.WriteSuccess.tx_proof:type_name -> ledger.v1.MerkleProof
+	2,   // 78: ledger.v1.WriteError.code:type_name -> ledger.v1.WriteErrorCode
+	11,  // 79: ledger.v1.WriteError.committed_tx_id:type_name -> ledger.v1.TxId
+	6,   // 80: ledger.v1.HealthCheckRequest.organization:type_name -> ledger.v1.OrganizationSlug
+	7,   // 81: ledger.v1.HealthCheckRequest.vault:type_name -> ledger.v1.VaultSlug
+	3,   // 82: ledger.v1.HealthCheckResponse.status:type_name -> ledger.v1.HealthStatus
+	80,  // 83: ledger.v1.HealthCheckResponse.details:type_name -> ledger.v1.HealthCheckResponse.DetailsEntry
+	81,  // 84: ledger.v1.ErrorDetails.context:type_name -> ledger.v1.ErrorDetails.ContextEntry
+	58,  // 85: ledger.v1.GetClusterInfoResponse.members:type_name -> ledger.v1.ClusterMember
+	4,   // 86: ledger.v1.ClusterMember.role:type_name -> ledger.v1.ClusterMemberRole
+	6,   // 87: ledger.v1.ShowVaultRequest.organization:type_name -> ledger.v1.OrganizationSlug
+	7,   // 88: ledger.v1.ShowVaultRequest.vault:type_name -> ledger.v1.VaultSlug
+	7,   // 89: ledger.v1.VaultInfo.slug:type_name -> ledger.v1.VaultSlug
+	62,  // 90: ledger.v1.ShowVaultResponse.info:type_name -> ledger.v1.VaultInfo
+	68,  // 91: ledger.v1.VerifyEmailCodeResponse.existing_user:type_name -> ledger.v1.ExistingUser
+	69,  // 92: ledger.v1.VerifyEmailCodeResponse.new_user:type_name -> ledger.v1.NewUser
+	70,  // 93: ledger.v1.VerifyEmailCodeResponse.totp_required:type_name -> ledger.v1.TotpRequired
+	8,   // 94: ledger.v1.ExistingUser.user:type_name -> ledger.v1.UserSlug
+	73,  // 95: ledger.v1.CompleteRegistrationResponse.user:type_name -> ledger.v1.User
+	6,   // 96: ledger.v1.CompleteRegistrationResponse.organization:type_name -> ledger.v1.OrganizationSlug
+	8,   // 97: ledger.v1.User.slug:type_name -> ledger.v1.UserSlug
+	6,   // 98: ledger.v1.CreateVaultRequest.organization:type_name -> ledger.v1.OrganizationSlug
+	8,   // 99: ledger.v1.CreateVaultRequest.caller:type_name -> ledger.v1.UserSlug
+	7,   // 100: ledger.v1.CreateVaultRequest.slug:type_name -> ledger.v1.VaultSlug
+	7,   // 101: ledger.v1.CreateVaultResponse.vault:type_name -> ledger.v1.VaultSlug
+	12,  // 102: ledger.v1.CreateVaultResponse.genesis:type_name -> ledger.v1.BlockHeader
+	6,   // 103: ledger.v1.GetVaultRequest.organization:type_name -> ledger.v1.OrganizationSlug
+	7,   // 104: ledger.v1.GetVaultRequest.vault:type_name -> ledger.v1.VaultSlug
+	8,   // 105: ledger.v1.GetVaultRequest.caller:type_name -> ledger.v1.UserSlug
+	6,   // 106: ledger.v1.GetVaultResponse.organization:type_name -> ledger.v1.OrganizationSlug
+	7,   // 107: ledger.v1.GetVaultResponse.vault:type_name -> ledger.v1.VaultSlug
+	26,  // 108: ledger.v1.ReadService.Read:input_type -> ledger.v1.ReadRequest
+	28,  // 109: ledger.v1.ReadService.BatchRead:input_type -> ledger.v1.BatchReadRequest
+	33,  // 110: ledger.v1.ReadService.VerifiedRead:input_type -> ledger.v1.VerifiedReadRequest
+	35,  // 111: ledger.v1.ReadService.HistoricalRead:input_type -> ledger.v1.HistoricalReadRequest
+	37,  // 112: ledger.v1.ReadService.GetBlock:input_type -> ledger.v1.GetBlockRequest
+	39,  // 113: ledger.v1.ReadService.GetBlockRange:input_type -> ledger.v1.GetBlockRangeRequest
+	41,  // 114: ledger.v1.ReadService.GetTip:input_type -> ledger.v1.GetTipRequest
+	43,  // 115: ledger.v1.ReadService.WatchBlocks:input_type -> ledger.v1.WatchBlocksRequest
+	31,  // 116: ledger.v1.ReadService.ListEntities:input_type -> ledger.v1.ListEntitiesRequest
+	45,  // 117: ledger.v1.WriteService.Write:input_type -> ledger.v1.WriteRequest
+	49,  // 118: ledger.v1.HealthService.Check:input_type -> ledger.v1.HealthCheckRequest
+	52,  // 119: ledger.v1.AdminService.InitCluster:input_type -> ledger.v1.InitClusterRequest
+	54,  // 120: ledger.v1.AdminService.GetNodeInfo:input_type -> ledger.v1.GetNodeInfoRequest
+	56,  // 121: ledger.v1.AdminService.GetClusterInfo:input_type -> ledger.v1.GetClusterInfoRequest
+	59,  // 122: ledger.v1.AdminService.ProvisionRegion:input_type -> ledger.v1.ProvisionRegionRequest
+	61,  // 123: ledger.v1.AdminService.ShowVault:input_type -> ledger.v1.ShowVaultRequest
+	64,  // 124: ledger.v1.UserService.InitiateEmailVerification:input_type -> ledger.v1.InitiateEmailVerificationRequest
+	66,  // 125: ledger.v1.UserService.VerifyEmailCode:input_type -> ledger.v1.VerifyEmailCodeRequest
+	71,  // 126: ledger.v1.UserService.CompleteRegistration:input_type -> ledger.v1.CompleteRegistrationRequest
+	74,  // 127: ledger.v1.VaultService.CreateVault:input_type -> ledger.v1.CreateVaultRequest
+	76,  // 128: ledger.v1.VaultService.GetVault:input_type -> ledger.v1.GetVaultRequest
+	78,  // 129: ledger.v1.SystemDiscoveryService.ResolveRegionLeader:input_type -> ledger.v1.ResolveRegionLeaderRequest
+	27,  // 130: ledger.v1.ReadService.Read:output_type -> ledger.v1.ReadResponse
+	29,  // 131: ledger.v1.ReadService.BatchRead:output_type -> ledger.v1.BatchReadResponse
+	34,  // 132: ledger.v1.ReadService.VerifiedRead:output_type -> ledger.v1.VerifiedReadResponse
+	36,  // 133: ledger.v1.ReadService.HistoricalRead:output_type -> ledger.v1.HistoricalReadResponse
+	38,  // 134: ledger.v1.ReadService.GetBlock:output_type -> ledger.v1.GetBlockResponse
+	40,  // 135: ledger.v1.ReadService.GetBlockRange:output_type -> ledger.v1.GetBlockRangeResponse
+	42,  // 136: ledger.v1.ReadService.GetTip:output_type -> ledger.v1.GetTipResponse
+	44,  // 137: ledger.v1.ReadService.WatchBlocks:output_type -> ledger.v1.BlockAnnouncement
+	32,  // 138: ledger.v1.ReadService.ListEntities:output_type -> ledger.v1.ListEntitiesResponse
+	46,  // 139: ledger.v1.WriteService.Write:output_type -> ledger.v1.WriteResponse
+	50,  // 140: ledger.v1.HealthService.Check:output_type -> ledger.v1.HealthCheckResponse
+	53,  // 141: ledger.v1.AdminService.InitCluster:output_type -> ledger.v1.InitClusterResponse
+	55,  // 142: ledger.v1.AdminService.GetNodeInfo:output_type -> ledger.v1.GetNodeInfoResponse
+	57,  // 143: ledger.v1.AdminService.GetClusterInfo:output_type -> ledger.v1.GetClusterInfoResponse
+	60,  // 144: ledger.v1.AdminService.ProvisionRegion:output_type -> ledger.v1.ProvisionRegionResponse
+	63,  // 145: ledger.v1.AdminService.ShowVault:output_type -> ledger.v1.ShowVaultResponse
+	65,  // 146: ledger.v1.UserService.InitiateEmailVerification:output_type -> ledger.v1.InitiateEmailVerificationResponse
+	67,  // 147: ledger.v1.UserService.VerifyEmailCode:output_type -> ledger.v1.VerifyEmailCodeResponse
+	72,  // 148: ledger.v1.UserService.CompleteRegistration:output_type -> ledger.v1.CompleteRegistrationResponse
+	75,  // 149: ledger.v1.VaultService.CreateVault:output_type -> ledger.v1.CreateVaultResponse
+	77,  // 150: ledger.v1.VaultService.GetVault:output_type -> ledger.v1.GetVaultResponse
+	79,  // 151: ledger.v1.SystemDiscoveryService.ResolveRegionLeader:output_type -> ledger.v1.ResolveRegionLeaderResponse
+	130, // [130:152] is the sub-list for method output_type
+	108, // [108:130] is the sub-list for method input_type
+	108, // [108:108] is the sub-list for extension type_name
+	108, // [108:108] is the sub-list for extension extendee
+	0,   // [0:108] is the sub-list for field type_name
 }
 
 func init() { file_ledger_v1_ledger_proto_init() }
@@ -5571,16 +5750,16 @@ func file_ledger_v1_ledger_proto_init() {
 	file_ledger_v1_ledger_proto_msgTypes[29].OneofWrappers = []any{}
 	file_ledger_v1_ledger_proto_msgTypes[30].OneofWrappers = []any{}
 	file_ledger_v1_ledger_proto_msgTypes[31].OneofWrappers = []any{}
-	file_ledger_v1_ledger_proto_msgTypes[38].OneofWrappers = []any{}
-	file_ledger_v1_ledger_proto_msgTypes[39].OneofWrappers = []any{
+	file_ledger_v1_ledger_proto_msgTypes[40].OneofWrappers = []any{}
+	file_ledger_v1_ledger_proto_msgTypes[41].OneofWrappers = []any{
 		(*WriteResponse_Success)(nil),
 		(*WriteResponse_Error)(nil),
 	}
-	file_ledger_v1_ledger_proto_msgTypes[40].OneofWrappers = []any{}
-	file_ledger_v1_ledger_proto_msgTypes[41].OneofWrappers = []any{}
 	file_ledger_v1_ledger_proto_msgTypes[42].OneofWrappers = []any{}
+	file_ledger_v1_ledger_proto_msgTypes[43].OneofWrappers = []any{}
 	file_ledger_v1_ledger_proto_msgTypes[44].OneofWrappers = []any{}
-	file_ledger_v1_ledger_proto_msgTypes[60].OneofWrappers = []any{
+	file_ledger_v1_ledger_proto_msgTypes[46].OneofWrappers = []any{}
+	file_ledger_v1_ledger_proto_msgTypes[62].OneofWrappers = []any{
 		(*VerifyEmailCodeResponse_ExistingUser)(nil),
 		(*VerifyEmailCodeResponse_NewUser)(nil),
 		(*VerifyEmailCodeResponse_TotpRequired)(nil),
@@ -5591,7 +5770,7 @@ func file_ledger_v1_ledger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ledger_v1_ledger_proto_rawDesc), len(file_ledger_v1_ledger_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   75,
+			NumMessages:   77,
 			NumExtensions: 0,
 			NumServices:   7,
 		},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
@@ -64,6 +65,8 @@ type Cluster struct {
 	bare          bool                  // the last refusal of a follower had no endpoint
 	forgot        bool                  // the one node has lost its organizations
 	checkpoint    map[verify.IDs]*vault // see Checkpoint
+	watches       map[*watch]struct{}
+	writing       atomic.Int64 // writes that are under way
 }
 
 // Hooks are called by handlers, where they are set, without any lock.
@@ -93,7 +96,7 @@ type lastWrite struct {
 func Start(o Options) (*Cluster, error) {
 	c := &Cluster{quirks: Real(), handlers: handlers(), clock: o.Clock, initialized: !o.Uninitialized, term: 1,
 		organizations: map[uint64]int64{}, slugs: map[uint64]verify.IDs{}, vaults: map[verify.IDs]*vault{}, names: map[verify.IDs]uint64{},
-		clients: map[clientName]*lastWrite{}, known: map[knownName]*knownWrite{}, regions: map[string]bool{}, onboarding: map[string]string{}, registered: map[string]bool{}}
+		clients: map[clientName]*lastWrite{}, known: map[knownName]*knownWrite{}, regions: map[string]bool{}, onboarding: map[string]string{}, registered: map[string]bool{}, watches: map[*watch]struct{}{}}
 	if o.Quirks != nil {
 		c.quirks = *o.Quirks
 	}

@@ -18,6 +18,7 @@ type faults struct {
 	skew     uint64 // added to every height
 	ackAt    uint64 // the height of the next acknowledgement; 0: as it is
 	misnamed string // the key that refusals of conditions name; empty: the right one
+	mute     bool   // no block is announced
 }
 
 // Isolate cuts the node off from the others while it takes itself for the leader:
@@ -122,6 +123,8 @@ func (n *Node) distort(answer proto.Message) {
 		if height(&a.BlockHeight); f.empty {
 			a.Entities, a.NextPageToken = nil, ""
 		}
+	case *ledgerpb.BlockAnnouncement:
+		a.Height += f.skew
 	case *ledgerpb.WriteResponse:
 		if ok := a.GetSuccess(); ok != nil {
 			ok.BlockHeight += f.skew

@@ -38,7 +38,9 @@ func plainly(code codes.Code, message string) *Refusal { return &Refusal{code: c
 type handler struct {
 	request func() proto.Message
 	do      func(*Node, context.Context, proto.Message) (proto.Message, error)
-	early   bool // it works before the cluster is set up
+	// stream is in the place of do for a method whose answers have no end.
+	stream func(*Node, context.Context, proto.Message, grpc.ServerStream) error
+	early  bool // it works before the cluster is set up
 }
 
 // on makes a handler of a method of Node.
@@ -48,6 +50,17 @@ func on[Q any, P interface {
 }, A proto.Message](do func(*Node, context.Context, P) (A, error)) handler {
 	return handler{request: func() proto.Message { return P(new(Q)) },
 		do: func(n *Node, ctx context.Context, m proto.Message) (proto.Message, error) { return do(n, ctx, m.(P)) }}
+}
+
+// streams is on for a method that sends its answers itself.
+func streams[Q any, P interface {
+	*Q
+	proto.Message
+}](do func(*Node, context.Context, P, grpc.ServerStream) error) handler {
+	return handler{request: func() proto.Message { return P(new(Q)) },
+		stream: func(n *Node, ctx context.Context, m proto.Message, s grpc.ServerStream) error {
+			return do(n, ctx, m.(P), s)
+		}}
 }
 
 func early(h handler) handler {
@@ -66,6 +79,7 @@ func handlers() map[string]handler {
 		"ReadService/GetBlock":                  on((*Node).getBlock),
 		"ReadService/GetBlockRange":             on((*Node).getBlockRange),
 		"ReadService/GetTip":                    on((*Node).getTip),
+		"ReadService/WatchBlocks":               streams((*Node).watchBlocks),
 		"WriteService/Write":                    on((*Node).write),
 		"HealthService/Check":                   early(on((*Node).check)),
 		"AdminService/InitCluster":              early(on((*Node).initCluster)),
@@ -95,6 +109,11 @@ func (n *Node) serve(_ any, stream grpc.ServerStream) error {
 		return err
 	}
 	answer, err := n.handle(stream.Context(), method, h, request)
+	if err == nil && h.stream != nil {
+		if err = h.stream(n, stream.Context(), request, stream); err == nil {
+			return nil
+		}
+	}
 	if err != nil {
 		return n.refused(stream, err)
 	}
@@ -127,6 +146,9 @@ func (n *Node) handle(ctx context.Context, method string, h handler, request pro
 	}
 	if forgot && strings.HasSuffix(method, "WriteService/Write") {
 		return nil, refuse(codes.Unavailable, "2000", "the organization is not active on this node")
+	}
+	if h.stream != nil {
+		return nil, nil
 	}
 	answer, err := h.do(n, ctx, request)
 	if err != nil {

@@ -19,8 +19,10 @@ type vault struct {
 	buckets [verify.Buckets][]*ledgerpb.Entity // each in the order of keys; entities are never changed
 	roots   []verify.Hash                      // of the buckets
 	height  uint64
-	blocks  map[uint64]*ledgerpb.Block
-	last    verify.Hash // of the last header
+	// announced is the last height that streams were told of.
+	announced uint64
+	blocks    map[uint64]*ledgerpb.Block
+	last      verify.Hash // of the last header
 
 	removed [verify.Buckets]int // bytes that deletes took out of a bucket since it was last put to
 }

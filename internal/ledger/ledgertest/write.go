@@ -45,12 +45,15 @@ func (n *Node) write(ctx context.Context, r *ledgerpb.WriteRequest) (*ledgerpb.W
 		<-ctx.Done()
 		return nil, refuse(codes.DeadlineExceeded, "3204", "proposal timed out")
 	}
+	n.c.writing.Add(1)
+	defer n.c.writing.Add(-1)
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
 	v, err := n.led(r.Organization, r.Vault)
 	if err != nil {
 		return nil, err
 	}
+	defer n.announce(v)
 	payload, err := payloadOf(r)
 	if err != nil {
 		return nil, err
