@@ -149,8 +149,8 @@ func write(ctx context.Context, b storage.Backend) {
 
 func read(ctx context.Context, t *testing.T, b storage.Backend) {
 	for ctx.Err() == nil {
-		_, err := b.Get(ctx, someKey())
-		if err != nil && !errors.Is(err, storage.ErrNotFound) && ctx.Err() == nil {
+		_, err := b.Get(context.WithoutCancel(ctx), someKey()) // its end is no failure
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("a read: %v", err)
 			return
 		}

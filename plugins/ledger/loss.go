@@ -153,7 +153,6 @@ func (b *Backend) tell(s survey) {
 	info := *b.info.Load()
 	rand.Read(info.Incarnation[:]) // caches over it flush
 	b.info.Store(&info)
-	b.notices.lost()
 	l.mu.Lock()
 	l.count++
 	l.text, l.refuses = text, b.config.OnLoss != ContinueOnLoss

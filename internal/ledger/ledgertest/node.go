@@ -29,6 +29,7 @@ type Node struct {
 	conns  map[net.Conn]struct{}
 	secret [16]byte              // of page tokens
 	hangs  chan struct{}         // closed when it goes on; nil: it does not hang
+	holds  chan struct{}         // likewise, of streams
 	old    map[verify.IDs]*vault // what it alone serves; nil: what the cluster has
 	alone  bool                  // it acknowledges writes to old
 	faults faults

@@ -2,6 +2,7 @@ package ledgertest
 
 import (
 	"context"
+	"errors"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -37,7 +38,7 @@ func (n *Node) watchBlocks(ctx context.Context, r *ledgerpb.WatchBlocksRequest, 
 		return err
 	}
 	send := func(a *ledgerpb.BlockAnnouncement) error {
-		if err := n.hang(ctx); err != nil {
+		if err := errors.Join(n.hang(ctx), n.held(ctx)); err != nil {
 			return err
 		}
 		n.distort(a)
@@ -147,6 +148,34 @@ func (n *Node) endOf(w *watch) error {
 		return plainly(codes.Internal, "Stream error")
 	}
 	return nil
+}
+
+// HoldWatches has the streams of the node send nothing, and keep what comes, as far as they can.
+func (n *Node) HoldWatches(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.holds != nil {
+		close(n.holds)
+		n.holds = nil
+	}
+	if on {
+		n.holds = make(chan struct{})
+	}
+}
+
+// held waits while streams are held.
+func (n *Node) held(ctx context.Context) error {
+	n.mu.Lock()
+	holds := n.holds
+	n.mu.Unlock()
+	if holds == nil {
+		return nil
+	}
+	select {
+	case <-holds:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
 }
 
 // EndWatches ends all streams of the node, as if there was nothing more to come.
