@@ -227,9 +227,10 @@ func (s *stranger) told(version uint64) {
 	s.fresh.told.Store(version)
 }
 
-// arrive notes that watchers were notified of all that the store had at some time.
+// arrive notes that watchers were notified of all that the store had at some time. Versions of
+// notices are only compared for equality.
 func (s *stranger) arrive() {
-	if s.goal != 0 && s.after >= s.goal {
+	if s.goal != 0 && (s.after == s.goal || s.after > s.goal && !s.notices) {
 		s.fresh.reached(s.since)
 		s.goal = 0
 	}

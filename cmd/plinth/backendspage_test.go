@@ -49,13 +49,16 @@ func TestBackendsPage(t *testing.T) {
 }
 
 // asHosted is what an engine is in a host, which keeps the changes of those that nobody else
-// writes to.
+// writes to. That an engine notices writes of others is of use to the host only.
 func asHosted(e engine) storage.Info {
-	hub := wrappers.NewHub(told{info: e.byDefault()})
+	own := e.byDefault()
+	hub := wrappers.NewHub(told{info: own})
 	if e.name == config.Memory || e.name == pebblePlugin {
 		hub.KeepChanges(time.Now)
 	}
-	return hub.Backend().Info()
+	info := hub.Backend().Info()
+	info.Caps |= own.Caps & storage.CapChangeNotice
+	return info
 }
 
 // told is a backend that only says what it is.
