@@ -110,8 +110,7 @@ func Actor(ctx context.Context) string {
 	return "unknown"
 }
 
-// maxHanging is how many events a sink may have that it does not return from. Beyond them
-// every event fails at once.
+// maxHanging bounds the events that hang in a sink. Beyond it, every event fails at once.
 const maxHanging = 64
 
 // recorder records events in time.

@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/identity"
 )
 
-// operationID tells operations apart.
+// operationID returns a new ID of an operation.
 func operationID() string {
 	var b [8]byte
 	rand.Read(b[:])

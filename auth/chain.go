@@ -63,7 +63,7 @@ func (e Entry) MarshalJSON() ([]byte, error) {
 	}{form(e.Sequence, &e.Event, e.Previous), e.Hash})
 }
 
-// form is what is stored of an event.
+// form returns the stored form of an event.
 func form(n uint64, e *Event, previous string) stored {
 	return stored{n, e.Time.UTC(), e.Actor, e.Action, uint64(e.Organization), e.Kid, e.Result, e.Reason, e.Operation, e.TraceID, e.Metadata, previous}
 }
@@ -128,7 +128,7 @@ func (c *Chain) add(ctx context.Context, e *Event) error {
 	return err
 }
 
-// head is the last entry, and the bytes that say so; nil: there is none yet.
+// head returns the last entry and its stored bytes, or nil if there is none yet.
 func (c *Chain) head(ctx context.Context) (raw []byte, last head, err error) {
 	raw, err = c.store.Get(ctx, c.headKey())
 	if errors.Is(err, storage.ErrNotFound) {

@@ -57,7 +57,7 @@ type Report struct {
 }
 
 const (
-	maxTold = 100     // how many faults a report tells
+	maxTold = 100     // faults that a report lists, at most
 	maxOpen = 100_000 // how many intents are looked after at once
 )
 
@@ -100,15 +100,15 @@ func (c *Chain) Verify(ctx context.Context, known string) (Report, error) {
 	return v.report, nil
 }
 
-// recent is how many hashes are kept to compare with a head, behind which entries may have
-// come.
+// recent is how many hashes are kept to compare with a known head, after which entries may have
+// been added.
 const recent = 1 << 12
 
 // verifier walks a chain.
 type verifier struct {
 	report   Report
 	next     uint64 // the sequence of the entry before
-	previous string // its hash; empty: not known
+	previous string // its hash, or empty if unknown
 	hashes   [recent]string
 	open     map[string]uint64 // the sequences of intents, by operation
 	known    bool

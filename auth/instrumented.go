@@ -41,7 +41,7 @@ func NewInstrumented(keys Store, tracer trace.TracerProvider, meter metric.Meter
 	return &Instrumented{keys, tracer.Tracer(scope), duration}, err
 }
 
-// outcome is what came of an operation, in a word: that of a storage.Code, or invalid_state.
+// outcome returns the outcome of an operation: the name of a storage.Code, or invalid_state.
 func outcome(err error) string {
 	if errors.Is(err, InvalidState) {
 		return "invalid_state"

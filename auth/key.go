@@ -181,7 +181,7 @@ func parseRecord(raw []byte) (k PublicSigningKey, err error) {
 	return k, r.err
 }
 
-// reader reads fields up to the first that is not as it has to be.
+// reader reads fields up to the first invalid one.
 type reader struct {
 	o   *strictjson.Object
 	err error

@@ -152,7 +152,7 @@ func (s *Keys) Delete(ctx context.Context, org identity.OrganizationSlug, kid st
 	return err
 }
 
-// epitaph is what stands in a grave.
+// epitaph returns the value of a grave.
 func (p place) epitaph() []byte {
 	return []byte(`{"deleted_at":` + strconv.Quote(timeText(p.now())) + `}`)
 }

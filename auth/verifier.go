@@ -40,7 +40,7 @@ type wanted struct {
 	kid string
 }
 
-// known is what is known of a kid.
+// known is a cached key, or its absence.
 type known struct {
 	asked time.Time // when the store was asked
 	there bool

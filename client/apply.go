@@ -25,8 +25,9 @@ const (
 	writesSecond = 50_000
 )
 
-// horizon is how long after its start a write with an ID may be begun: for so long
-// the server remembers the ID, whatever others write. 0: IDs are of no use.
+// horizon returns how long after its start a write with an ID may still begin: the server
+// remembers the ID for that long, whatever others write. It is zero if the server does not
+// remember IDs for long enough.
 func horizon(info *storage.Info) time.Duration {
 	if !info.Caps.Has(storage.CapIdempotent) {
 		return 0
@@ -88,14 +89,14 @@ type write struct {
 	given   *storage.WriteSet
 	expires bool             // an op has an expiry
 	request abigrpc.WriteSet // by the server's clock
-	repeats time.Duration    // how long it may be begun; 0: it is not repeated once it was sent
+	repeats time.Duration    // how long it may be begun; if zero, it is not repeated once sent
 	begun   bool             // an attempt was made
 	start   time.Time        // of the first
-	until   string           // when, by the server's clock, it may not be begun any more; empty: always
-	name    string           // what the server knows all attempts by; empty: the ID
+	until   string           // the time, by the server's clock, after which it must not begin; optional
+	name    string           // identifies all attempts to the server; by default the ID does
 	sure    bool             // the clocks were compared: the server is not asked to
-	maybe   *storage.Error   // what became of an attempt that may have been applied; nil: none may have
-	server  string           // which one all of those were sent to; empty: not one, or not known
+	maybe   *storage.Error   // the error of an attempt that may have been applied, or nil
+	server  string           // the instance to which all of those were sent, or empty if unknown or several
 }
 
 func (a *write) run(ctx context.Context) (uint64, *storage.Error) {
@@ -113,8 +114,8 @@ func (a *write) run(ctx context.Context) (uint64, *storage.Error) {
 	}
 }
 
-// settling is how many attempts are made, in the time that there is, to learn what
-// became of one that may have been applied.
+// settling is how many attempts are made, within the time left, to learn the outcome of
+// one that may have been applied.
 const settling = 16
 
 // enough reports whether n attempts were enough.
@@ -197,7 +198,7 @@ func (a *write) anew() {
 	a.repeats, a.until, a.name, a.request.ID = 0, "", "", a.given.ID
 }
 
-// applyStream is how gRPC knows a call of one message and one answer.
+// applyStream describes a call with one message and one answer to gRPC.
 func applyStream() *grpc.StreamDesc { return &grpc.StreamDesc{StreamName: "Apply"} }
 
 // send sends the write over l and waits for the answer. sent reports whether the message

@@ -176,7 +176,7 @@ func (c *Client) refresh() {
 // is detected within [Config].Refresh. f must not call the client.
 func (c *Client) WhenLost(f func()) { c.whenLost.Store(&f) }
 
-// learned is what the server says of itself now.
+// learned stores the latest Info of the server.
 func (c *Client) learned(info *storage.Info) {
 	before := c.info.Swap(info)
 	if f := c.whenLost.Load(); f != nil && before != nil && before.Incarnation != info.Incarnation {

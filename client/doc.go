@@ -1,27 +1,26 @@
 // Package client is a storage.Backend over a store that another host serves with
 // gRPC: server/grpcserver is the other side, and docs/grpc.md its reference.
 //
-// What belongs here is one connection and what a caller may rely on over it: a
-// server that is gone and comes back, writes whose answer is lost, two clocks, and
-// answers that are not believed. What is true of every backend belongs to
-// wrappers.
+// What belongs here is one connection and its guarantees: a server that disappears and
+// returns, writes whose answers are lost, two clocks, and answers that are not trusted.
+// Features for every backend belong to wrappers.
 //
 // # What a failed call means
 //
-// A read is tried again, a few times, while the server is unavailable. A write that
-// was certainly not sent is too, and is then Unavailable. A write that was sent and
-// not answered may have been applied: where the server remembers the IDs of write
-// sets it is repeated with the same ID, for as long as that is remembered, which
-// settles it; else, and when that comes to nothing, it is OutcomeUnknown.
+// While the server is unavailable, a read is repeated a few times, and so is a write that
+// was certainly not sent; after that they fail as Unavailable. A write that was sent and
+// not answered may have been applied. If the server remembers the IDs of write sets, the
+// write is repeated with the same ID for as long as the server remembers it, which settles
+// it. Otherwise, and if the repeats get no answer, it fails as OutcomeUnknown.
 //
 // # Connections
 //
-// A new connection is not used before the server has said again what it can do. One
-// that can do less than at [Dial] is refused: calls are Unavailable and say so,
-// until one comes that can do as much.
+// A new connection is used only after the server has reported its capabilities again. A
+// server with fewer capabilities than at [Dial] is refused: calls fail as Unavailable
+// with that reason, until a connection has all of them.
 //
 // # Time
 //
-// The caller's clock is the only one: expiries are sent by the server's clock and
-// come back by the caller's, by the difference that was seen on the connection.
+// Callers see only their own clock: expiries are converted to the server's clock and back,
+// by the difference that was measured on the connection.
 package client

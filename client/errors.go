@@ -13,7 +13,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// layer is who the errors of this package come from.
+// layer is the layer of this package's errors.
 const layer = "remote"
 
 // error adds this client as the layer, if the error has none.
@@ -29,8 +29,8 @@ func (c *Client) error(op string, e *storage.Error) *storage.Error {
 	return &named
 }
 
-// failure is what a call's error means, and whether it is the server's own
-// answer. The context is that of the caller.
+// failure returns the meaning of a call's error, and whether it is the server's own answer.
+// ctx is the caller's.
 func (c *Client) failure(ctx context.Context, op string, err error) (e *storage.Error, answered bool) {
 	if e := abigrpc.FromStatus(err); e != nil {
 		if e.Code == storage.ShuttingDown { // the server is, not this
@@ -65,7 +65,7 @@ func (c *Client) failure(ctx context.Context, op string, err error) (e *storage.
 	return c.error(op, &storage.Error{Code: code, Msg: c.config.Address + ": " + abi.Printable(plain(s.Message()))}), answered || code == storage.Unsupported
 }
 
-// plain is what gRPC says, without how it came to know of it.
+// plain returns gRPC's message without its prefixes.
 func plain(message string) string {
 	const dialing, handshake = "Error while dialing: ", "authentication handshake failed: "
 	for _, head := range []string{dialing, handshake} {
@@ -83,7 +83,7 @@ func unsent(err error) bool {
 	return ok && s.Code() == codes.Unavailable && strings.Contains(s.Message(), spent)
 }
 
-// unreachable is why a connection could not be made.
+// unreachable returns why a connection could not be made.
 func (c *Client) unreachable(ctx context.Context, err error) *storage.Error {
 	var own *storage.Error
 	if errors.As(err, &own) {

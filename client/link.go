@@ -29,8 +29,8 @@ type link struct {
 	conn   *grpc.ClientConn
 	dialed atomic.Bool
 	dead   atomic.Bool
-	failed atomic.Pointer[error]  // why there never was a connection; nil: there was, or will be
-	server atomic.Pointer[string] // its instance; empty: it is not alone with the store
+	failed atomic.Pointer[error]  // why no connection was made, or nil
+	server atomic.Pointer[string] // its instance; empty if others may write to the store
 	offset atomic.Int64           // the server's clock minus ours, in ms
 	refs   atomic.Int64           // calls, and one for being current
 }
@@ -44,8 +44,8 @@ var errSpent = errors.New(spent)
 // errUnheard is a connection that was there and of no use.
 var errUnheard = errors.New("connection closed before any response: check that the address serves gRPC and that the TLS settings match")
 
-// witness are credentials that tell the link why the server was not believed, or
-// did not believe, before gRPC tries again.
+// witness are credentials that record in the link why a handshake failed, before gRPC
+// tries again.
 type witness struct {
 	credentials.TransportCredentials
 	l *link
@@ -99,7 +99,7 @@ func (c *Client) newLink() (*link, error) {
 	return l, err
 }
 
-// hold keeps the link from being closed; false: it is too late.
+// hold keeps the link from being closed, or returns false if it is too late.
 func (l *link) hold() bool {
 	for {
 		n := l.refs.Load()
@@ -161,13 +161,13 @@ func (l *link) note(md metadata.MD, before, after time.Time) bool {
 	return true
 }
 
-// drift is how far two looks at the difference of clocks may be apart, in ms,
-// beyond what the way there and back explains, and still be of the same one.
+// drift is the largest change of the measured difference between the clocks, in ms, that
+// counts as no change, beyond what the round trip explains.
 const drift = 5
 
-// clocks notes the difference between the server's clock and ours. What the way
-// explains is none, and a difference that was there stays as it is until the
-// clocks have moved: what was sent comes back as it was.
+// clocks records the difference between the server's clock and ours. A difference that the
+// round trip explains counts as none. A recorded difference stays until a clock was set, so
+// that times that were sent come back unchanged.
 func (l *link) clocks(server, before, after int64) {
 	way := max(after-before, 0)/2 + 1
 	now := server - before - (after-before)/2
@@ -186,7 +186,7 @@ func (l *link) clocks(server, before, after int64) {
 
 func abs(n int64) int64 { return max(n, -n) }
 
-// ahead is how far the server's clock is ahead of ours.
+// ahead returns how far the server's clock is ahead of ours.
 func (l *link) ahead() time.Duration { return time.Duration(l.offset.Load()) * time.Millisecond }
 
 // acquire is a link that works, as far as is known, held for the caller.
@@ -294,7 +294,7 @@ const (
 	mostPause  = time.Second
 )
 
-// pause is how long no attempt is made after so many that failed.
+// pause returns how long to wait after so many failed attempts.
 func pause(failures int) time.Duration {
 	return backoff.Doubling{First: firstPause, Most: mostPause}.Half(failures - 1)
 }

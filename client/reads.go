@@ -151,14 +151,14 @@ func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 	return h.Health, nil
 }
 
-// read asks until there is an answer, or it has been tried often enough. It
-// answers how far the server's clock is ahead.
+// read calls the server until it answers, or until there were enough attempts. It returns
+// how far the server's clock is ahead.
 func (c *Client) read(ctx context.Context, op, method string, request, reply abigrpc.Message) (ahead time.Duration, err error) {
 	return c.readAgain(ctx, op, 0, func() (string, abigrpc.Message, abigrpc.Message) { return method, request, reply })
 }
 
-// readAgain is read of a call that says anew what it asks in each attempt, and that the
-// server may let wait.
+// readAgain is read with a new request for each attempt. The server may wait before it
+// answers.
 func (c *Client) readAgain(ctx context.Context, op string, wait time.Duration, call func() (method string, request, reply abigrpc.Message)) (ahead time.Duration, err error) {
 	if !c.calls.Enter() {
 		return 0, c.error(op, &storage.Error{Code: storage.ShuttingDown})

@@ -10,8 +10,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// manyFrames are what several callers are combined into, with one among them that
-// cannot be read. Those that the plugin leaves are sent again, as a host does.
+// manyFrames combines the frames of several callers, one of them unreadable. It sends those
+// that the plugin leaves again, as a host does.
 func manyFrames(g *guest) error {
 	const n = 100
 	var frames [][]byte

@@ -29,7 +29,7 @@ func said(each func(storagetest.Result)) func(storagetest.Result) {
 	}
 }
 
-// causeOf is the part of a text that failures of one cause share; empty: it has none.
+// causeOf returns the part of a text that failures of one cause share, or "".
 func causeOf(text string) string {
 	for _, sign := range signs {
 		if _, cause, ok := strings.Cut(text, sign); ok {

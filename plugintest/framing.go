@@ -20,7 +20,7 @@ type reply struct {
 
 // exchange sends requests, those that the plugin leaves again, and returns an answer to
 // each. Answers of one call that are longer than budget together are an error, unless the
-// only one is an error or of an apply; 0: there is no budget.
+// only one is an error or of an apply; a budget of 0 is none.
 func (g *guest) exchange(budget int, requests ...[]byte) (replies []reply, err error) {
 	for len(replies) < len(requests) {
 		before := len(replies)
@@ -110,7 +110,7 @@ func answers(g *guest) error {
 	return nil
 }
 
-// readable tells whether an answer is the message of its op, or an Error.
+// readable reports whether an answer is the message of its op, or an Error.
 func readable(op abi.Op, r reply) error {
 	if r.code != storage.OK {
 		if !r.code.Known() {

@@ -41,11 +41,10 @@ type guest struct {
 	room   int64                       // as in trial
 }
 
-// The item that has to be there after whatever a check does, if the plugin
-// can be written to.
+// The item that must exist after every check, if the plugin can be written to.
 var known, knownValue = []byte("known"), []byte("value")
 
-// checks are what every plugin has to stand. The plugin has to answer, and to go on.
+// checks apply to every plugin. The plugin must answer, and continue to work.
 var checks = []struct {
 	name string
 	run  func(*guest) error
@@ -115,7 +114,7 @@ func (t *trial) hostile(ctx context.Context, only func(category, check string) b
 	return true
 }
 
-// result is what came of a check.
+// result returns the result of a check.
 func result(name string, run func() error) storagetest.Result {
 	r := storagetest.Result{Category: category, Name: name}
 	start := time.Now()
@@ -219,7 +218,7 @@ func (g *guest) one(request []byte) (storage.Code, []byte, error) {
 	return replies[0].code, replies[0].message, nil
 }
 
-// refused asks for something that has to be answered with one of the codes.
+// refused sends a request that must fail with one of the codes.
 func (g *guest) refused(what string, op abi.Op, message []byte, want ...storage.Code) error {
 	code, answer, err := g.ask(op, message)
 	if err != nil {

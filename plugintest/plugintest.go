@@ -25,16 +25,16 @@ type Options struct {
 	Name     string          // of the plugin, for messages; by default "plugin"
 	Config   json.RawMessage // its configuration, a JSON object; optional
 	Env      map[string]string
-	Memory   uint64        // linear memory of an instance, in bytes; 0: 1 GiB
-	Call     time.Duration // what a call may take; 0: 10 s, for machines under load
-	CacheDir string        // of compiled modules; empty: none is kept
+	Memory   uint64        // linear memory of an instance, in bytes; by default 1 GiB
+	Call     time.Duration // limit of a call; by default 10 s, for machines under load
+	CacheDir string        // folder for compiled modules; optional
 	// Worker is the command of a program that compiles modules in a separate process: its
 	// main begins with plinth.RunWorker. By default this process compiles.
 	Worker []string
 	// Plaintext and Plain configure a process: without TLS on its control connection, and
 	// called over gRPC even if it supports frames.
 	Plaintext, Plain bool
-	Log              *slog.Logger // what the plugin logs; nil: nowhere
+	Log              *slog.Logger // for records of the plugin; optional
 	// Except has checks that are known to fail, each with its reason.
 	Except []storagetest.Exception
 	// Only, if set, selects the checks for which it returns true. Checks that send what
@@ -130,7 +130,7 @@ func RunProcess(ctx context.Context, command []string, o Options) (_ *Report, er
 		}}, o, open)
 }
 
-// digest is what the executable is.
+// digest returns the digest and the size of the executable.
 func digest(o procs.Options) (sum string, size int, err error) {
 	p, err := procs.New(o)
 	if err != nil {

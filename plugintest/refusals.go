@@ -86,7 +86,7 @@ func (g *guest) refusedNothing(what string) error {
 	return nil
 }
 
-// exempt is what no limit applies to: bounds of ranges, and values that are compared.
+// exempt checks that no limit applies to bounds of ranges, and to values that are compared.
 func exempt(g *guest) error {
 	l := g.stated
 	if !g.filled || (l.Key == 0 || l.Key > 1<<20) && (l.Value == 0 || l.Value > mostTried) {

@@ -39,7 +39,7 @@ func unknownKinds(g *guest) error {
 		g.refused("a check of kind 99", abi.OpApply, check, storage.InvalidArgument, storage.Unsupported))
 }
 
-// unknownFields are what a later version may send: they are skipped.
+// unknownFields checks that unknown fields are skipped, which a later version may send.
 func unknownFields(g *guest) error {
 	if !g.filled {
 		return notWritable(nil)

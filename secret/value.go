@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// redacted is what everything shows in place of a secret.
+// redacted replaces a secret wherever it would be shown.
 const redacted = "[REDACTED]"
 
 // Value is a secret. Its zero value and nil are the empty secret. Copies of the pointer

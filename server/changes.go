@@ -134,7 +134,8 @@ func (c *call) nextChanges(q storage.ChangeQuery) (page storage.ChangePage, err 
 	return page, err
 }
 
-// holds has the account hold a page and as much of the answer, beside what it held.
+// holds reserves memory for a page and as much of the answer, in addition to what the
+// account held.
 func (c *call) holds(held int64, page storage.ChangePage) error {
 	const each = 144
 	var n int64

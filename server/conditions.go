@@ -96,8 +96,8 @@ func (c *call) unconditional() error {
 	return err
 }
 
-// attempts is how often a condition that one check cannot say is tried on what
-// another writer left.
+// attempts is how often a condition that needs more than one check is retried after
+// concurrent writes.
 const attempts = 8
 
 // applyIf applies op to the call's key if the conditions hold. Those that are one

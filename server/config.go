@@ -47,7 +47,7 @@ type Settings struct {
 	Propagator propagation.TextMapPropagator // reads the trace context of requests; if nil, W3C's
 }
 
-// metricsPath is where Prometheus asks.
+// metricsPath is the path of metrics for Prometheus.
 const metricsPath = "/metrics"
 
 func (c *Config) defaults() {

@@ -125,8 +125,7 @@ func problemOf(err error) problem {
 // errAborted is an error after the answer has begun.
 var errAborted = errors.New("answer cut short")
 
-// bodyError is what went wrong while a body was read: too large, too slow, or
-// cut short.
+// bodyError returns why reading a body failed: too large, too slow, or cut short.
 func bodyError(err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {

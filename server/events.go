@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// heartbeat is how often a stream of events says at least how far the store has come.
+// heartbeat is the longest time between two events of a stream, which report the store's progress.
 const heartbeat = 15 * time.Second
 
 // retryAfter is when a browser whose stream was cut comes again, in ms.
@@ -118,7 +118,8 @@ func (e *events) page(p storage.ChangePage, version uint64, resumable, ordered b
 	return e.send()
 }
 
-// failed writes why the stream ends, as an event of its own type; false: the caller is gone.
+// failed writes why the stream ends, as an event of its own type. It returns false if the caller has
+// gone.
 func (e *events) failed(err error) bool {
 	text, wrong := json.Marshal(problemOf(err))
 	if wrong != nil {

@@ -4,15 +4,15 @@ import "net/http"
 
 // What one connection may hold over HTTP/2.
 const (
-	mostStreams  = 100       // requests at once; the server tells its clients
+	mostStreams  = 100       // requests at once, as announced to clients
 	connReceives = 512 << 10 // unread bytes of bodies
 	streamHas    = 256 << 10 // of those, of one request
 )
 
-// http2 has the server speak HTTP/2 beside HTTP/1.1: over TLS by ALPN, and in the clear with
-// clients that know. Requests of one connection are those of one client to the budget of
-// memory, however many there are. A connection whose client takes nothing for as long as it
-// may take a part of an answer is closed: until then it holds up all of its requests.
+// http2 enables HTTP/2 in addition to HTTP/1.1: over TLS by ALPN, and in plain text with prior
+// knowledge. The budget of memory counts all requests of a connection as those of one client. A
+// connection whose client reads nothing for the time allowed for a part of an answer is closed:
+// until then it blocks all of its requests.
 func (s *Server) http2(web *http.Server) {
 	web.Protocols = new(http.Protocols)
 	web.Protocols.SetHTTP1(true)

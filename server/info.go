@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// storeInfo is what a store says of itself, as JSON.
+// storeInfo describes a store, as JSON.
 type storeInfo struct {
 	Backend      string     `json:"backend"`
 	Capabilities []string   `json:"capabilities"`

@@ -19,8 +19,8 @@ type inside struct {
 	runs    bool
 }
 
-// What requests cost beside their bodies and answers, and what is read of a body at
-// once.
+// The memory of a request in addition to its body and answer, and the part of a body that is
+// read at once.
 const (
 	requestBytes = 16 << 10
 	bodyPart     = 64 << 10
@@ -74,7 +74,7 @@ func (in *inside) rest() {
 	in.runs = false
 }
 
-// backAfter is how long a request that has arrived waits for its place.
+// backAfter is how long a complete request waits for a place.
 const backAfter = 2 * time.Second
 
 // goOn takes the place back.
@@ -165,5 +165,5 @@ func (c *call) fetch(items int, read func() (n int64, err error), drop func()) e
 	return budget.Fetch(c.r.Context(), c.in.account, c.guess(), items, read, drop)
 }
 
-// guess is how large items of the store are.
+// guess returns the estimate of the store's item sizes.
 func (c *call) guess() *budget.Guess { return c.server.now().guesses[c.store] }

@@ -61,7 +61,7 @@ func (c *call) unchanged(it storage.Item) storage.Check {
 	return storage.Check{Kind: storage.CheckValue, Key: c.key, Value: it.Value}
 }
 
-// itemHeader says what is known of an item beside its value.
+// itemHeader sets the headers that describe an item.
 func (c *call) itemHeader(it storage.Item) {
 	h := c.w.Header()
 	h.Set("Cache-Control", "no-store")

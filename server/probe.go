@@ -34,9 +34,8 @@ type storeHealth struct {
 	Details map[string]string `json:"details,omitempty"`
 }
 
-// probe answers a probe: 200 where what was asked is healthy or degraded, 503
-// where it is not. Liveness asks no backend: one that hangs is no reason to
-// restart the host.
+// probe answers a probe: 200 if healthy or degraded, otherwise 503. Liveness calls no
+// backend, because a backend that hangs is no reason to restart the host.
 func (s *Server) probe(w http.ResponseWriter, r *http.Request, p storage.Probe) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

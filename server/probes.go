@@ -10,7 +10,7 @@ import (
 )
 
 // mostProbes is how many probes and pages of metrics a server of [NewProbes] answers at
-// once. Liveness is not counted: it costs nothing, and to refuse it is to be restarted.
+// once. Liveness is not counted: it costs nothing, and a refusal would cause a restart.
 const mostProbes = 64
 
 // NewProbes returns a server of /livez, /readyz, /startupz and /metrics alone, in the clear
@@ -33,7 +33,7 @@ func NewProbes(c Config, s Settings) *Server {
 	return srv
 }
 
-// dispatchProbes answers a request to a server of probes alone.
+// dispatchProbes answers a request to a server for probes only.
 func (s *Server) dispatchProbes(w http.ResponseWriter, r *http.Request) error {
 	s.patience(w)
 	p, probe := probes[r.URL.Path]

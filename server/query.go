@@ -73,7 +73,7 @@ func (q query) base64(name string) ([]byte, error) {
 	return b, nil
 }
 
-// bytes is a parameter or its form in base64; nil: neither is there.
+// bytes returns a parameter, or its base64 form decoded, or nil if both are absent.
 func (q query) bytes(name string) ([]byte, error) {
 	switch text, encoded := q.has(name), q.has(name+"64"); {
 	case text && encoded:

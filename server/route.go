@@ -73,8 +73,8 @@ type call struct {
 	took  time.Duration // that the caller took for them
 }
 
-// info is what the store says of itself. It is asked once in a request, down the whole
-// pipeline.
+// info returns the Info of the store, which is fetched through the pipeline once per
+// request.
 func (c *call) info() *storage.Info {
 	if c.known == nil {
 		i := c.store.Info()
@@ -83,7 +83,7 @@ func (c *call) info() *storage.Info {
 	return c.known
 }
 
-// methods runs what answers the request's method.
+// methods calls the function for the request's method.
 func (c *call) methods(by map[string]func() error) error {
 	if f, ok := by[c.r.Method]; ok {
 		return f()
@@ -117,8 +117,8 @@ func (c *call) parseItem(names ...string) (err error) {
 // part is how much of an answer is sent at once.
 const part = 64 << 10
 
-// leastRate is how fast a caller has to take an answer on the whole, in bytes per
-// second: as long as it does not, the answer is kept.
+// leastRate is the minimum speed of reading an answer, in bytes per second: an unread answer
+// occupies memory.
 const leastRate = 64 << 10
 
 // send writes a part of the answer after the other, each within the time that a

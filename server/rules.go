@@ -11,12 +11,12 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// rules are what may change while a server runs. They do not change themselves.
+// rules are the settings that a reload can change. A rules value is immutable.
 type rules struct {
 	stores          map[string]*storage.Store
 	guesses         map[*storage.Store]*budget.Guess
 	gatekeeper      gatekeeper.Gatekeeper
-	admin           gatekeeper.Gatekeeper // the token that lets callers administer from anywhere; empty: none does
+	admin           gatekeeper.Gatekeeper // the token that admits administrators from anywhere; optional
 	hosts           map[string]bool       // nil: any
 	maxOps, maxKeys int
 	body            int64

@@ -79,7 +79,7 @@ func newServer(c Config, s Settings, tells *telemetry, guard *gatekeeper.Guard, 
 	return srv
 }
 
-// scheme is how addresses are written.
+// scheme has the forms of addresses.
 var scheme = gatekeeper.Scheme{Plain: "http://", TLS: "https://", Unix: "unix:"}
 
 // Listen opens the configured address. A unix socket is accessible only to this user. A stale
@@ -227,7 +227,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) error {
 		return storage.Errorf(storage.Unauthenticated, "bearer token required")
 	}
 	if r.URL.Path == metricsPath && s.settings.Metrics != nil {
-		s.settings.Metrics.ServeHTTP(w, r) // not one of those that are counted below: it tells why there are too many
+		s.settings.Metrics.ServeHTTP(w, r) // not counted below, because it shows why there are too many
 		return nil
 	}
 	in, err := s.enter(r)

@@ -10,9 +10,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// nodesOf is how many values JSON may hold that says items things: what is parsed
-// takes far more memory than its text, so that the limit of items alone, which is
-// looked at afterwards, would come too late. No item takes as many values.
+// nodesOf returns the maximum number of JSON values for a request about so many items. Parsed
+// JSON needs far more memory than its text, and the limit of items is checked only after
+// parsing. No item has as many values.
 func nodesOf(items int) int { return 8*items + 64 }
 
 // readJSON reads a body that must be one JSON object, strictly, of at most that

@@ -114,7 +114,7 @@ func observeMemory(meter metric.Meter, b *budget.Budget) error {
 	return err
 }
 
-// observed answers a request with next and tells how that went.
+// observed answers a request with next, and records the outcome.
 func (t *telemetry) observed(next http.HandlerFunc) http.HandlerFunc {
 	if t.tracer == nil && t.duration == nil {
 		return next
@@ -249,7 +249,7 @@ const (
 	routeApply = "/v1/stores/{store}/apply"
 )
 
-// routeOf is the form of an escaped path, of few; empty: it is none of ours.
+// routeOf returns the route of an escaped path, one of few, or "" if it has none.
 func routeOf(path string) string {
 	rest, ok := strings.CutPrefix(path, "/v1/stores/")
 	if !ok {
@@ -282,7 +282,7 @@ func spanName(method, route string) string {
 	return method + " " + route
 }
 
-// pathWithoutKey is a path that does not tell what it is about.
+// pathWithoutKey returns a path without the key in it.
 func pathWithoutKey(path, route string) string {
 	if route != routeItem {
 		return path

@@ -15,7 +15,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// status is what /v1/admin/status answers.
+// status is the answer of /v1/admin/status.
 type status struct {
 	Version    string         `json:"version"`
 	Config     string         `json:"config,omitempty"` // path of the file
@@ -58,7 +58,7 @@ type pluginStatus struct {
 	RetryAt  *time.Time `json:"retry_at,omitempty"`
 }
 
-// changesAnswer is what a reload answers, or one that is only planned.
+// changesAnswer is the answer of a reload, or of a planned one.
 type changesAnswer struct {
 	Generation int          `json:"generation"`
 	Changes    host.Changes `json:"changes"`
@@ -72,7 +72,7 @@ const (
 	planTime   = 10 * time.Second // for a caller to send a configuration
 )
 
-// admin answers what is asked below /v1/admin/.
+// admin returns the handler of the paths below /v1/admin/.
 func (r *reloader) admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/admin/status", func(w http.ResponseWriter, req *http.Request) {
@@ -148,7 +148,7 @@ func problemJSON(w http.ResponseWriter, status int, code, detail string) {
 	_ = json.NewEncoder(w).Encode(problem{Title: http.StatusText(status), Detail: detail, Code: code, Status: status})
 }
 
-// status is how the host is.
+// status returns the status of the host.
 func (r *reloader) status(ctx context.Context) status {
 	s := status{Version: version(), Config: r.host.Config().File(), Stores: []storeStatus{}, Plugins: []pluginStatus{}}
 	s.Generation, s.Since = r.host.Generation()

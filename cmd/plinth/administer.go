@@ -128,7 +128,7 @@ func printChanges(w io.Writer, a changesAnswer, asJSON bool, after string) error
 	return nil
 }
 
-// consequences are what a change means for the callers of a store.
+// consequences returns the effects of a change on the callers of a store.
 func consequences(s host.StoreChange) string {
 	var all []string
 	switch s.Items {

@@ -27,7 +27,7 @@ type auditVerifyCmd struct {
 	Known string   `help:"Hash that the log must contain, such as the head printed by an earlier run." placeholder:"HASH"`
 }
 
-// Help is what "plinth audit verify --help" adds.
+// Help returns the text that "plinth audit verify --help" adds.
 func (*auditVerifyCmd) Help() string {
 	return `Each entry contains the hash of the previous one, so changed, removed, swapped and inserted entries are detected, and so is a
 truncated end. However, a writer with access to the whole store can write a whole new log: keep the head that this

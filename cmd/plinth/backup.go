@@ -16,7 +16,7 @@ type backupCmd struct {
 	File   string   `arg:"" help:"File to write. An existing file is replaced."`
 }
 
-// Help is what "plinth backup --help" adds.
+// Help returns the text that "plinth backup --help" adds.
 func (*backupCmd) Help() string {
 	return `The store must have the capability snapshot_scan. The file contains one state of the store, compressed, with expiries
 and a checksum; docs/backup.md describes the format. The file has mode 0600, and appears under its name only when it is complete:

@@ -36,7 +36,7 @@ type benchCmd struct {
 	Compare []string `help:"Only compare two results: --compare BEFORE,AFTER." placeholder:"FILE,FILE"`
 }
 
-// Help is what "plinth bench --help" adds.
+// Help returns the text that "plinth bench --help" adds.
 func (*benchCmd) Help() string {
 	return `With --rate, a latency counts from the moment when the operation was due, so that the waits of a stalled store are
 included. Without it, each caller waits for its previous operation, which hides the stalls of a store. Use a rate to

@@ -27,7 +27,7 @@ type watchCmd struct {
 	Limit    int     `help:"End after this many changes (0 = no limit)."`
 }
 
-// watchQuery is what is watched, and from where.
+// watchQuery is a range, and the point from which to watch it.
 type watchQuery struct {
 	bounds bounds
 	after  *uint64 // nil: from now
@@ -37,7 +37,7 @@ type watchQuery struct {
 // watched is a change as a line of JSON, or none where only the version is news.
 type watched struct {
 	line    []byte // with its end
-	version uint64 // to continue after; 0: it cannot be yet
+	version uint64 // to continue after; 0 if that is not possible yet
 }
 
 // errLimit is that a limit was reached.
@@ -144,7 +144,7 @@ func (g *grpcStore) watch(ctx context.Context, q watchQuery, each func(watched) 
 	}
 }
 
-// mostSilence is how long a stream may be silent: a server says something more often.
+// mostSilence is how long a stream may be silent: a server sends something more often.
 const mostSilence = time.Minute
 
 func (c *httpStore) watch(ctx context.Context, q watchQuery, each func(watched) error) error {

@@ -109,7 +109,7 @@ func (c *checkCmd) look(ctx context.Context, e env, from source, found *checked)
 	return nil
 }
 
-// checked is what check says of a configuration: as JSON, of format 1.
+// checked is the result of check: as JSON, of format 1.
 type checked struct {
 	File     string         `json:"file"`
 	Version  string         `json:"version"` // of the program

@@ -17,7 +17,7 @@ const mostDifferences = 10
 // comparison walks two stores in order.
 type comparison struct {
 	a, b  *side
-	step  time.Duration // in which expiries are kept; 0: they are not compared
+	step  time.Duration // precision of expiries; 0 if they are not compared
 	print func(format string, args ...any)
 	found int
 }
@@ -120,7 +120,7 @@ func compareKeys(a, b *cursor) int {
 	return bytes.Compare(a.op.Key, b.op.Key)
 }
 
-// expiring is how close to its end an item may be on one side and gone on the other.
+// expiring is the remaining time of an item below which it may be missing on one side.
 const expiring = time.Second
 
 // alone is an item that only one side has. One that expires meanwhile is no difference.

@@ -27,9 +27,9 @@ func (c *completionCmd) Run(k *kong.Context, e env) error {
 	return nil
 }
 
-// place is what may stand after some words of a command.
+// place has the possible next words after some words of a command.
 type place struct {
-	at       string // the words, such as "config show"; empty: the program's name alone
+	at       string // the words, such as "config show"; empty after the program's name
 	words    []word // commands, or the values of an argument that has few
 	contexts bool   // an argument is the name of a context
 	flags    []option

@@ -38,7 +38,7 @@ type contextCmd struct {
 	Show contextShowCmd `cmd:"" help:"Print a context. By default, the one in use."`
 }
 
-// Help is what "plinth context --help" adds.
+// Help returns the text that "plinth context --help" adds.
 func (contextCmd) Help() string { return contextHelp }
 
 type contextListCmd struct {

@@ -23,7 +23,7 @@ type copyCmd struct {
 	VerifyOnly bool     `help:"Only compare the stores." xor:"verify"`
 }
 
-// Help is what "plinth copy --help" adds.
+// Help returns the text that "plinth copy --help" adds.
 func (*copyCmd) Help() string {
 	return `For example: plinth copy --from default --to grpc://kv.example.org:7420/default
 

@@ -74,8 +74,8 @@ func backends() (opts []plinth.Option) {
 	return opts
 }
 
-// builtinBackends are the plugins that a configuration may name without an entry, beside
-// memory, which every configuration may.
+// builtinBackends returns the plugins that a configuration may name without an entry, in
+// addition to memory.
 func builtinBackends() (names []string) {
 	for _, e := range engines() {
 		if e.name != config.Memory {

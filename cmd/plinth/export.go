@@ -18,7 +18,7 @@ type exportCmd struct {
 	File   string `arg:"" default:"-" help:"File to write, compressed if its name ends in .gz. \"-\" is standard output."`
 }
 
-// Help is what "plinth export --help" adds.
+// Help returns the text that "plinth export --help" adds.
 func (*exportCmd) Help() string {
 	return `The file appears under its name only when it is complete. Each page of the scan is consistent; concurrent writes may
 or may not be included.`

@@ -22,7 +22,7 @@ type importCmd struct {
 	File   string `arg:"" help:"File written by export, gzip-compressed or not. \"-\" is standard input."`
 }
 
-// Help is what "plinth import --help" adds.
+// Help returns the text that "plinth import --help" adds.
 func (*importCmd) Help() string {
 	return `Each line, or each item of a JSON array, is an object with "key" and "value", or "key64" and "value64" in base64, and
 optionally "expires_at". An error names its line; items before that line are stored. If a rate limit refuses an item, import waits.
@@ -116,9 +116,8 @@ type inputLine struct {
 	err    error
 }
 
-// readLines reads beside what is stored, and lets go of an input that says
-// nothing when ctx ends. Empty lines are passed over. Of a JSON array, each item counts as a
-// line.
+// readLines reads lines while others are being stored, and abandons a silent input when ctx
+// ends. It skips empty lines. Each item of a JSON array counts as a line.
 func readLines(ctx context.Context, r *bufio.Reader) <-chan inputLine {
 	out := make(chan inputLine, setOps)
 	go func() {

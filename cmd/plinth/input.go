@@ -14,8 +14,8 @@ import (
 // inputBuffer is how much of an input is read at once, in bytes.
 const inputBuffer = 256 << 10
 
-// plainText is what an input says in UTF-8: what gzip has compressed is unpacked, and a byte
-// order mark is passed over.
+// plainText returns the UTF-8 text of an input: it decompresses gzip, and skips a byte order
+// mark.
 func plainText(r io.Reader) (*bufio.Reader, error) {
 	b := bufio.NewReaderSize(r, inputBuffer)
 	if head, _ := b.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {

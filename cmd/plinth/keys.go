@@ -42,7 +42,7 @@ func (o overGRPC) with(ctx context.Context, do func(*storage.Store) error) error
 	return err
 }
 
-// keysOf is what commands about signing keys have in common.
+// keysOf has the common flags of commands about signing keys.
 type keysOf struct {
 	Server overGRPC                  `embed:""`
 	Org    identity.OrganizationSlug `help:"Slug of the organization." required:"" env:"PLINTH_ORG"`
@@ -114,7 +114,7 @@ func (c *keysListCmd) Run(ctx context.Context, e env) error {
 	})
 }
 
-// stateOf is what a key may be used for, in a word.
+// stateOf returns the state of a key, in a word.
 func stateOf(k *auth.PublicSigningKey, now time.Time) string {
 	switch {
 	case !k.RevokedAt.IsZero():
@@ -180,7 +180,7 @@ func (n *newKey) key(kid string, client identity.ClientID, cert identity.CertID,
 	return k, k.Validate()
 }
 
-// maxPublicKey is how much is read for a key.
+// maxPublicKey bounds the file of a key, in bytes.
 const maxPublicKey = 64 << 10
 
 // readPublicKey is the key of an argument, or of standard input.

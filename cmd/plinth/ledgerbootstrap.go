@@ -17,7 +17,7 @@ type ledgerBootstrapCmd struct {
 	VaultSlug        uint64   `help:"Slug of the vault (0 = a new one). The same slug always names the same vault." default:"0"`
 }
 
-// Help is what "plinth ledger bootstrap --help" adds.
+// Help returns the text that "plinth ledger bootstrap --help" adds.
 func (*ledgerBootstrapCmd) Help() string {
 	return `Initialises the cluster if necessary, provisions the region, registers a user with an organization
 and creates a vault. On a cluster that is already set up, it creates another user, organization and vault.

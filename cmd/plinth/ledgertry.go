@@ -15,7 +15,7 @@ type ledgerTryCmd struct {
 	At ledgerVault `embed:""`
 }
 
-// Help is what "plinth ledger try --help" adds.
+// Help returns the text that "plinth ledger try --help" adds.
 func (*ledgerTryCmd) Help() string {
 	return `Verifies on your cluster the assumptions of the backend: a repeated write is applied once, nodes that do not lead
 name the leader, ranges are complete among expired items, and more. It creates a vault of its own in the

@@ -28,7 +28,7 @@ type ledgerVerifyCmd struct {
 	State  bool   `help:"Compare the whole state of the vault, held in memory, with its tip." default:"true" negatable:""`
 }
 
-// Help is what "plinth ledger verify --help" adds.
+// Help returns the text that "plinth ledger verify --help" adds.
 func (*ledgerVerifyCmd) Help() string {
 	return `Verifies that each block contains the transactions that its header commits to, that the headers form a chain
 back from the last one (through --anchor if given), and that all entities of the vault make up the state
@@ -85,7 +85,7 @@ func (c *ledgerVerifyCmd) Run(ctx context.Context, e env) (err error) {
 // mostDiffer is how many keys are printed.
 const mostDiffer = 1000
 
-// nodes compares the nodes, and tells on which keys they differ.
+// nodes compares the nodes, and prints the keys on which they differ.
 func (c *ledgerVerifyCmd) nodes(ctx context.Context, b *ledger.Backend, w io.Writer) error {
 	all, err := b.Compare(ctx)
 	if err != nil {
@@ -142,7 +142,7 @@ func parseAnchor(text string) (*verify.Anchor, error) {
 	return &verify.Anchor{Height: h, Hash: verify.Hash(raw)}, nil
 }
 
-// blocks checks blocks and chain, and tells what came of it.
+// blocks checks blocks and chain, and prints the result.
 func (c *ledgerVerifyCmd) blocks(ctx context.Context, b *ledger.Backend, anchor *verify.Anchor, w io.Writer) (bool, error) {
 	r, err := b.Verify(ctx, c.From, c.To, anchor)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 // line is an item of the import and export form.
 type line struct {
 	key, value []byte
-	expiresAt  string // RFC 3339; empty: never
-	version    uint64 // of what a scan answers; 0: it has none
+	expiresAt  string // RFC 3339; empty for none
+	version    uint64 // of an item of a scan; 0 if it has none
 }
 
 // lineValues is how many values a line has at most, with the object.

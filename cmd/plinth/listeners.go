@@ -93,10 +93,10 @@ func grpcConfig(c config.Server) grpcserver.Config {
 	return grpcserver.Config{Listener: listener(c, c.GRPC), MessageBytes: int(c.Limits.Message)}
 }
 
-// memoryOf is what requests and answers in flight may take, of both.
+// memoryOf returns the budget of requests and answers in flight, for both protocols.
 func memoryOf(c config.Server) *server.Memory { return server.NewMemory(int64(c.Limits.Memory)) }
 
-// listener is what both protocols have in common.
+// listener returns the settings that both protocols have in common.
 func listener(c config.Server, address string) server.Listener {
 	return server.Listener{
 		Address: address, Token: c.Token, Cert: c.TLS.Cert, Key: c.TLS.Key, ClientCA: c.TLS.ClientCA,
@@ -146,8 +146,8 @@ func (l *listeners) listen() (err error) {
 	return nil
 }
 
-// addresses are where the stores can be reached, and probes where only those are answered
-// to; empty: nowhere.
+// addresses returns the addresses of the stores, and that of the listener for probes only, if
+// there is one.
 func (l *listeners) addresses() (stores []string, probes string) {
 	for _, p := range l.protocols {
 		if _, only := p.(probesServer); only {

@@ -38,7 +38,7 @@ func main() {
 	os.Exit(code)
 }
 
-// env is what a command touches beside its arguments.
+// env is the environment of a command, in addition to its arguments.
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -124,11 +124,11 @@ func run(ctx context.Context, args []string, e env) int {
 	return code
 }
 
-// printsBytes are the commands whose output is what it is, and not for people alone.
+// printsBytes are the commands whose output is data, and is not escaped.
 var printsBytes = map[string]bool{"get": true, "scan": true, "export": true, "config": true, "completion": true}
 
-// asItIs takes a text as it was given: keys and values are bytes, and kong's own
-// mapper passes them through JSON, which puts U+FFFD for what is not UTF-8.
+// asItIs decodes a text unchanged: keys and values are bytes, and kong's own mapper passes
+// them through JSON, which replaces invalid UTF-8 by U+FFFD.
 func asItIs(ctx *kong.DecodeContext, target reflect.Value) error {
 	t, err := ctx.Scan.PopValue("string")
 	if err != nil {

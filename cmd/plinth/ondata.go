@@ -18,7 +18,7 @@ const inMemory = `      plugin: memory
     require: [atomic, ttl]       # refuse to start on a backend without these
 `
 
-// onDisk is what stands in its place where there is a folder for it.
+// onDisk replaces it if there is a folder.
 const onDisk = `      plugin: pebble
     require: [atomic, ttl, durable] # refuse to start on a backend without these
 `

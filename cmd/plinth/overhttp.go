@@ -124,8 +124,8 @@ type problem struct {
 	Status int    `json:"status"`
 }
 
-// do sends a request and answers a response of 2xx; its body is the caller's to
-// close. Everything else is an error with the exit code that belongs to it.
+// do sends a request and returns the response if its status is 2xx; the caller must close
+// its body. Any other response is an error with its exit code.
 func (c *httpStore) do(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {

@@ -22,7 +22,7 @@ type pluginListCmd struct {
 	credentials
 }
 
-// Help is what "plinth plugin list --help" adds.
+// Help returns the text that "plinth plugin list --help" adds.
 func (*pluginListCmd) Help() string {
 	return `Capabilities of built-in plugins are listed for their default configuration. "check --explain" prints those of a configured store,
 and "plugin inspect" those of a plugin in a file.
@@ -114,8 +114,8 @@ func pluginStates(ctx context.Context, server target) (map[string]string, error)
 	return states, nil
 }
 
-// described is how a plugin is reached, from which file or address, and how far it
-// is trusted.
+// described returns the carrier of a plugin, its file or address, and how far it is
+// trusted.
 func described(name string, cfg *config.Config) (carrier, file, trust string) {
 	node := cfg.Plugins[name]
 	isolation := node.Text("isolation")

@@ -23,7 +23,7 @@ type pluginNewCmd struct {
 	Source  string `help:"Folder of Plinth's source, for go.mod to use instead of a release." type:"existingdir"`
 }
 
-// Help is what "plinth plugin new --help" adds.
+// Help returns the text that "plinth plugin new --help" adds.
 func (*pluginNewCmd) Help() string {
 	return `Writes a backend that keeps items in a map, its tests, and a configuration that serves it. The result
 passes "plinth plugin test" unchanged; docs/writing-a-plugin.md describes the next steps.`
@@ -87,8 +87,8 @@ func write(path string, t *template.Template, fill any) (err error) {
 	return t.Execute(f, fill)
 }
 
-// builtFrom is the source that this program was built from, where it is still
-// there; empty: it is not.
+// builtFrom returns the source tree that this program was built from, or "" if it does not
+// exist any more.
 func builtFrom() string {
 	_, file, _, ok := runtime.Caller(0)
 	root := filepath.Dir(filepath.Dir(filepath.Dir(file)))

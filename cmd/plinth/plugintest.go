@@ -35,7 +35,7 @@ type pluginTestCmd struct {
 	Verbose bool              `short:"v" help:"Print every check, and the plugin's log."`
 }
 
-// Help is what "plinth plugin test --help" adds.
+// Help returns the text that "plinth plugin test --help" adds.
 func (*pluginTestCmd) Help() string {
 	return `Runs the conformance kit that all of Plinth's own backends pass, including random scripts against a reference model and
 concurrent histories that must be linearizable. It also sends invalid requests: truncated, mutated, unknown and too
@@ -105,11 +105,11 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 	return nil
 }
 
-// pluginFile is what a command is to look at: a module, or an executable.
+// pluginFile is the argument of a command: a module, or an executable.
 type pluginFile struct {
 	module []byte            // nil: an executable
 	path   string            // of that, with a separator in it
-	env    map[string]string // what it takes for the executable to be a plugin; nil: nothing
+	env    map[string]string // makes the executable a plugin; optional
 }
 
 // pluginAt is the plugin that a command's argument names.
@@ -159,7 +159,7 @@ func absolute(args []string) ([]string, error) {
 	return all, nil
 }
 
-// tell prints what is worth a line: failures, exceptions, and with --verbose all.
+// tell prints failures and exceptions, and with --verbose every result.
 func (p *pluginTestCmd) tell(w io.Writer, r storagetest.Result) {
 	if r.Outcome != storagetest.Failed && r.Outcome != storagetest.Excepted && !p.Verbose {
 		return

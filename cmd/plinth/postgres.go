@@ -13,7 +13,7 @@ type postgresInitCmd struct {
 	Store  string `help:"Name of the store whose tables to create." default:"default"`
 }
 
-// Help is what "plinth postgres init --help" adds.
+// Help returns the text that "plinth postgres init --help" adds.
 func (*postgresInitCmd) Help() string {
 	return `Creates the tables of a configured store, as the configured user. Existing tables stay unchanged, except that
 changes: true adds a table to them; a table of that name that is not a store is an error. The user needs the right to create tables; "plinth serve" needs SELECT, INSERT, UPDATE

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// progress tells people how far a long command is: in place on a terminal. Elsewhere only the
-// outcome is shown.
+// progress shows how far a long command is, in place on a terminal. Elsewhere it shows only the
+// outcome.
 type progress struct {
 	w        io.Writer
 	verb     string
-	total    int64 // bytes; 0: not known
+	total    int64 // bytes; 0 if unknown
 	terminal bool
 	begun    bool         // a line on the terminal has no end yet
 	counted  atomic.Int64 // the total, once it is known, where there is none of bytes
@@ -29,8 +29,8 @@ func newProgress(w io.Writer, verb string, total int64) *progress {
 	return &progress{w: w, verb: verb, total: total, terminal: isTerminal(w), start: now, last: now}
 }
 
-// count counts the items of a range beside the work, where progress is shown: only then is
-// there a time that is left. The caller calls stop, which waits.
+// count counts the items of a range concurrently with the work, if progress is shown: the
+// remaining time depends on it. The caller must call stop, which waits.
 func (p *progress) count(ctx context.Context, s served, b bounds) (stop func()) {
 	if !p.terminal {
 		return func() {}

@@ -18,7 +18,7 @@ type restoreCmd struct {
 	Resume string   `help:"Record progress in this file, and resume from it if it exists." placeholder:"FILE"`
 }
 
-// Help is what "plinth restore --help" adds.
+// Help returns the text that "plinth restore --help" adds.
 func (*restoreCmd) Help() string {
 	return `Before anything is written, the whole file is read, and its checksum, its items and the limits of the store are checked.
 Items keep their expiries, and get new versions. They are stored in the order of their keys, so that restoring again

@@ -153,7 +153,7 @@ func (c *call) target() error {
 	return err
 }
 
-// one is the value of a name in the metadata; empty: there is none.
+// one returns the value of a name in the metadata, or "" if there is none.
 func one(ctx context.Context, name string) (string, error) {
 	values := metadata.ValueFromIncomingContext(ctx, name)
 	switch len(values) {
@@ -168,7 +168,7 @@ func one(ctx context.Context, name string) (string, error) {
 // lastMilli is the end of the year 9999, after which there are no times.
 const lastMilli = 253402300799999
 
-// number is a number in the metadata; 0: there is none.
+// number returns a number in the metadata, or 0 if there is none.
 func number(ctx context.Context, name string) (int64, error) {
 	text, err := one(ctx, name)
 	if err != nil || text == "" {
@@ -201,9 +201,9 @@ func (c *call) sameClock() error {
 // so long its refusal is remembered.
 const mostAhead = time.Minute
 
-// until is when, by the store's clock, it is too late to begin a write; 0: never.
-// One that comes too late is refused, so that what was held up on its way cannot
-// land long after it was given up.
+// until returns the time, by the store's clock, after which a write must not begin, or 0 for
+// none. A late write is refused, so that a delayed one cannot be applied long after its
+// caller gave up.
 func (c *call) until() (int64, error) {
 	until, err := number(c.ctx, abigrpc.MetaUntil)
 	if err != nil || until == 0 {
@@ -231,14 +231,14 @@ func (c *call) written() (name [16]byte, err error) {
 	return name, nil
 }
 
-// budget is how large an answer may be, in bytes.
+// budget returns the maximum size of the answer, in bytes.
 func (c *call) budget() (int, error) {
 	n, err := number(c.ctx, abigrpc.MetaBudget)
 	if n == 0 {
 		n = abi.DefaultMaxFrame
 	}
 	n = min(n, int64(c.s.config.MessageBytes), math.MaxInt32)
-	if share := c.s.settings.Memory.Share(); share > 0 { // it takes twice its size, beside the request
+	if share := c.s.settings.Memory.Share(); share > 0 { // it needs twice its size, in addition to the request
 		n = min(n, share*3/8)
 	}
 	return int(n), err
@@ -277,7 +277,7 @@ func (c *call) free() {
 	calls.Put(c)
 }
 
-// log tells of errors that are worth a record.
+// log logs errors that are worth a record.
 func (s *Server) log(ctx context.Context, method string, err error) {
 	var gone *received
 	if errors.As(err, &gone) {

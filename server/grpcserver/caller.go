@@ -27,7 +27,7 @@ func newCaller(conn net.Conn, info credentials.AuthInfo) *caller {
 	return c
 }
 
-// callerOf is the connection of a call; nil: it is not known.
+// callerOf returns the connection of a call, or nil if it is unknown.
 func callerOf(ctx context.Context) *caller {
 	p, ok := peer.FromContext(ctx)
 	if !ok {

@@ -10,8 +10,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// waitedBytes is how much of a page is read at once that was waited for: it counts as memory
-// only once it is there.
+// waitedBytes bounds a page after a wait, whose memory is reserved only when the page is there.
 const waitedBytes = 64 << 10
 
 // followWait is how long a stream of changes waits before it says that there are none.
@@ -154,7 +153,7 @@ func fitChanges(p *storage.ChangePage, most int) error {
 	return nil
 }
 
-// sizeOfChanges is what changes take, with what it takes to keep them.
+// sizeOfChanges returns the memory of changes, including their overhead.
 func sizeOfChanges(changes []storage.Change) (n int64) {
 	const each = 144
 	for i := range changes {

@@ -68,7 +68,7 @@ func (c *Config) gatekeeper() gatekeeper.Gatekeeper {
 	return gatekeeper.Gatekeeper{Address: c.Address, Token: c.Token, Cert: c.Cert, Key: c.Key, ClientCA: c.ClientCA}
 }
 
-// limits are what the transport takes, whatever the store would.
+// limits returns the transport's limits, which apply in addition to the store's.
 func (c *Config) limits() storage.Limits {
 	ops := min(c.MaxOps, abi.MaxElements)
 	const perOp, head = 64, 1 << 10 // what messages add to keys and values

@@ -5,7 +5,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// pageReserve is what a page takes beside its items and the bound to go on from.
+// pageReserve is the size of a page without its items and the bound to continue from.
 const pageReserve = 64
 
 // fit leaves so much of a page as fits the budget, which is at least one item of

@@ -54,7 +54,7 @@ type greeting struct {
 	all *greetings
 }
 
-// SetDeadline is how gRPC bounds a greeting: no deadline means that it is over.
+// SetDeadline is called by gRPC to bound a handshake: no deadline means that it is over.
 func (c *greeting) SetDeadline(t time.Time) error {
 	if t.IsZero() {
 		c.all.mu.Lock()

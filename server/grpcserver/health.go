@@ -158,8 +158,8 @@ func (h health) status(ctx context.Context, service string) healthpb.HealthCheck
 	return healthpb.HealthCheckResponse_SERVING
 }
 
-// streams lets only those with the token use reflection, and ends it with the
-// server: whoever asks would otherwise hold up the end for as long as they like.
+// streams admits only callers with the token to reflection, and ends it with the server:
+// a caller could otherwise delay the shutdown indefinitely.
 func (s *Server) streams(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	if info.FullMethod == healthpb.Health_Watch_FullMethodName {
 		return handler(srv, stream)

@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// rules are what may change while a server runs. They do not change themselves.
+// rules are the settings that a reload can change. A rules value is immutable.
 type rules struct {
 	stores     map[string]*storage.Store
 	guesses    map[*storage.Store]*budget.Guess

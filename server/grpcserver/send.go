@@ -16,9 +16,9 @@ const (
 	mostUnsent = 1 << 20
 )
 
-// send answers. Of large answers it waits until the caller has taken them: so long
-// they take memory. A caller that does not is cut off, with its connection, for
-// nothing else ends what the transport keeps for it.
+// send answers. It waits until the caller has read a large answer, because the answer needs
+// memory until then. A caller that does not read is disconnected, because nothing else
+// releases the buffers of the transport.
 func (c *call) send(m abigrpc.Message) error {
 	size := int64(abigrpc.Size(m))
 	if size < abigrpc.TrackedFrom || c.caller == nil {
@@ -76,10 +76,10 @@ func (c *call) fetch(items int, read func() (n int64, err error), drop func()) e
 	return budget.Fetch(c.ctx, c.account, c.guess(), items, read, drop)
 }
 
-// guess is how large items of the store are.
+// guess returns the estimate of the store's item sizes.
 func (c *call) guess() *budget.Guess { return c.s.now().guesses[c.store] }
 
-// sizeOf is what items take.
+// sizeOf returns the memory of items.
 func sizeOf(items []storage.Item) (n int64) {
 	for i := range items {
 		n += budget.ItemBytes(&items[i])

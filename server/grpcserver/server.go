@@ -84,7 +84,7 @@ func New(c Config, s Settings) (*Server, error) {
 	return srv, nil
 }
 
-// scheme is how addresses are written.
+// scheme has the forms of addresses.
 var scheme = gatekeeper.Scheme{Plain: "grpc://", TLS: "grpcs://", Unix: "grpc+unix:"}
 
 // Listen opens the configured address. A unix socket is accessible only to this user. A
@@ -206,7 +206,7 @@ func (s *Server) grpcServer() *grpc.Server {
 	return srv
 }
 
-// credentials are how callers are greeted: by TLS, or not at all.
+// credentials returns the transport credentials: TLS, or none.
 func (s *Server) credentials() credentials.TransportCredentials {
 	if s.tls != nil {
 		return bare{credentials.NewTLS(s.tls)}
@@ -229,7 +229,7 @@ type endableContext struct {
 
 type endableKey struct{}
 
-// Value finds the context itself, beside what the one below knows.
+// Value returns the context itself for its own key, else the value of the parent.
 func (c *endableContext) Value(key any) any {
 	if key == (endableKey{}) {
 		return c

@@ -16,10 +16,10 @@ type slots struct {
 	step time.Duration
 }
 
-// slot is what one call holds while it runs.
+// slot is held by a call while it runs.
 type slot struct {
 	end   atomic.Pointer[endableContext] // of the call
-	until atomic.Int64                   // the tick after which it is ended; 0: it is not waited for
+	until atomic.Int64                   // the tick after which it is ended, or 0 for none
 }
 
 func newSlots(n int) *slots {
@@ -30,7 +30,7 @@ func newSlots(n int) *slots {
 	return s
 }
 
-// take is a free slot; nil: there is none.
+// take returns a free slot, or nil if there is none.
 func (s *slots) take(ctx context.Context) *slot {
 	select {
 	case at := <-s.free:
