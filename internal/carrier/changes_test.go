@@ -45,7 +45,7 @@ func (a *asked) ask(ctx context.Context, q storage.ChangeQuery) (storage.ChangeP
 		return storage.ChangePage{}, err
 	}
 	page := storage.ChangePage{Next: a.version}
-	if a.version > q.After {
+	if a.version > q.After && !q.FromNow {
 		page.Changes = []storage.Change{{Kind: storage.ChangeDelete, Key: []byte("k"), Version: a.version}}
 	}
 	return page, nil
