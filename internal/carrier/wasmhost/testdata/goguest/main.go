@@ -23,6 +23,9 @@ func open(_ context.Context, env sdk.Env) (storage.Backend, error) {
 	var config struct {
 		Fail  string   `json:"fail"`
 		Bytes sdk.Size `json:"bytes"`
+		// Changes are what calls for changes give: "" (unsupported), "right", "back", or
+		// "unordered".
+		Changes string `json:"changes"`
 	}
 	if err := sdk.DecodeConfig(env.Config, &config); err != nil {
 		return nil, err
@@ -34,7 +37,7 @@ func open(_ context.Context, env sdk.Env) (storage.Backend, error) {
 	default:
 		return nil, sdk.ConfigErrorf("fail", "it was told to: %s", config.Fail)
 	}
-	return &backend{env: env}, nil
+	return &backend{env: env, changes: config.Changes}, nil
 }
 
 type backend struct {
@@ -42,10 +45,17 @@ type backend struct {
 	env   sdk.Env
 	ticks int
 	keep  [][]byte
+
+	changes string
+	log     []storage.Change // of version 1 and up
 }
 
 func (b *backend) Info() storage.Info {
-	return storage.Info{Name: "go", Version: "1", Incarnation: b.env.Incarnation}
+	info := storage.Info{Name: "go", Version: "1", Incarnation: b.env.Incarnation}
+	if b.changes != "" {
+		info.Caps = storage.CapVersions | storage.CapChanges
+	}
+	return info
 }
 
 func (b *backend) Health(context.Context, storage.Probe) (storage.Health, error) {
@@ -55,8 +65,41 @@ func (b *backend) Health(context.Context, storage.Probe) (storage.Health, error)
 func (b *backend) Close(context.Context) error { return nil }
 
 func (b *backend) Apply(_ context.Context, w *storage.WriteSet) (uint64, error) {
+	if b.changes != "" {
+		version := uint64(len(b.log) + 1)
+		b.log = append(b.log, storage.OpChange(&storage.Op{Kind: w.Ops[0].Kind, Key: append([]byte{}, w.Ops[0].Key...)}, version))
+		return version, nil
+	}
 	b.do(string(w.Ops[0].Key))
 	return 1, nil
+}
+
+// Changes answers what came after a version. A module cannot wait: the host does.
+func (b *backend) Changes(_ context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
+	current := uint64(len(b.log))
+	switch {
+	case b.changes == "":
+		return storage.ChangePage{}, storage.ErrUnsupported
+	case q.Wait != 0:
+		return storage.ChangePage{}, storage.Errorf(storage.Internal, "a module is asked to wait for %s", q.Wait)
+	case q.FromNow:
+		return storage.ChangePage{Next: current}, nil
+	case b.changes == "back":
+		return storage.ChangePage{Next: q.After - 1}, nil
+	case b.changes == "unordered":
+		return storage.ChangePage{Next: current, Changes: []storage.Change{b.log[current-1], b.log[current-2]}}, nil
+	}
+	if err := q.CheckAfter(0, current); err != nil {
+		return storage.ChangePage{}, err
+	}
+	c := storage.NewChangeCollector(q)
+	for _, one := range b.log[q.After:] {
+		if !c.Add(one.Version, one) {
+			return c.Page(), nil
+		}
+	}
+	c.Reach(current)
+	return c.Page(), nil
 }
 
 func (b *backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
