@@ -78,8 +78,8 @@ func (c Changes) String() string {
 	return strings.Join(all, ", ")
 }
 
-// Changes returns what a reload with cfg would do, and changes nothing: no backend is
-// opened. The error says all that it can tell to be wrong.
+// Changes returns what a reload with cfg would do, without doing it or opening a backend. The
+// error has every mistake that it can detect.
 func (h *Host) Changes(ctx context.Context, cfg *config.Config) (_ Changes, err error) {
 	done, err := h.change(ctx)
 	if err != nil {

@@ -107,8 +107,8 @@ func (f *front) Scan(ctx context.Context, q storage.Query) (storage.Page, error)
 	return p.top.Scan(ctx, q)
 }
 
-// Changes waits in the pipeline in force: one that is shut meanwhile ends the wait, which
-// goes on in the next.
+// Changes waits in the pipeline in force. If that is shut meanwhile, the wait continues in the
+// next one.
 func (f *front) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
 	end := time.Now().Add(q.Wait)
 	for {
@@ -156,7 +156,7 @@ func (f *front) Health(ctx context.Context, probe storage.Probe) (storage.Health
 	}
 }
 
-// Info is what is true above the pipeline in force.
+// Info returns the Info of the pipeline in force.
 func (f *front) Info() storage.Info { return f.pipeline().top.Info() }
 
 // Close does nothing: the host closes the store.

@@ -2,5 +2,5 @@
 // second time with one field changed: if what is built is the same, the field was
 // forgotten on the way.
 //
-// It is for tests alone.
+// It is for tests only.
 package sentinel

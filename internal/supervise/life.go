@@ -285,8 +285,8 @@ func (l *Life) WaitDue(ctx context.Context) error {
 }
 
 // Wait waits until calls are accepted, within the policy and ctx, or returns why they are
-// not. there reports whether an instance exists: it may be gone already, before the
-// consequences are known.
+// not. there reports whether an instance exists: it may have ended before Lost was
+// called.
 func (l *Life) Wait(ctx context.Context, there func() bool) error {
 	timer := time.NewTimer(max(l.policy.Wait, 0))
 	defer timer.Stop()

@@ -51,10 +51,10 @@ type Telemetry struct {
 	shutdown func(context.Context) error
 }
 
-// Setup starts what the section telemetry says. An empty section means metrics for
-// Prometheus, and what OpenTelemetry's environment variables say, if they name an exporter or
-// an endpoint; a section without meter_provider means metrics for Prometheus beside what it
-// says. OTEL_SDK_DISABLED=true disables everything, unless the section says otherwise. Errors
+// Setup starts the telemetry of the section. Without a section, there are metrics for
+// Prometheus, and the telemetry that OpenTelemetry's environment variables ask for, if they
+// name an exporter or an endpoint. A section without meter_provider has metrics for Prometheus
+// too. OTEL_SDK_DISABLED=true disables everything, unless the section overrides it. Errors
 // have positions.
 func Setup(ctx context.Context, section *config.Node, s Settings) (*Telemetry, error) {
 	p, err := parse(section)

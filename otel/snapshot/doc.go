@@ -1,12 +1,12 @@
-// Package snapshot reads the metrics of stores where they are made: counts,
-// latencies with percentiles, rates of errors and conflicts, for all and by
-// tenant. It is for who embeds a host and wants numbers and not an exporter.
+// Package snapshot reads the metrics of stores within the process: counts, latencies
+// with percentiles, and rates of errors and conflicts, overall and by tenant. It is for
+// programs that embed a host and need figures without an exporter.
 //
-// A [Reader] is one more reader of the embedder's own MeterProvider, and keeps
-// exponential histograms of every operation in full: no sampling, no window that
-// depends on who calls, and two of them can be added. A percentile is at most
-// [Operation.Error] of its value away from the exact one.
+// A [Reader] is an additional reader of the program's MeterProvider. It keeps exponential
+// histograms of all measurements of each operation: there is no sampling, no window that
+// depends on the caller, and histograms can be merged. A percentile differs from the exact
+// one by at most [Operation.Error] of its value.
 //
-// It is a room of its own because it needs OpenTelemetry's SDK, which nothing
-// else that is embedded does.
+// It is a package of its own because it needs OpenTelemetry's SDK, which other embeddable
+// packages do not.
 package snapshot

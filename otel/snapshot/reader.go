@@ -21,7 +21,7 @@ const maxBuckets = 320
 // fewer than a hundred tenants have; how many there can be, the stages bound.
 const maxSeries = 100_000
 
-// Reader collects what the stages of kind instrument measure:
+// Reader collects the measurements of instrument stages:
 //
 //	r := snapshot.New()
 //	meter := sdkmetric.NewMeterProvider(sdkmetric.WithReader(r))

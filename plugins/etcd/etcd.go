@@ -62,8 +62,8 @@ type Backend struct {
 
 var _ storage.Backend = (*Backend)(nil)
 
-// Info is what a backend with a configuration is, whatever is in the cluster, which it does
-// not ask: see Try of sdk/process.
+// Info returns the Info of a backend with a configuration, without calling the cluster: see Try
+// of sdk/process.
 func Info(_ context.Context, env sdk.Env) (storage.Info, error) {
 	c, err := decode(env)
 	if err != nil {
@@ -80,7 +80,7 @@ func decode(env sdk.Env) (Config, error) {
 	return c, c.Validate()
 }
 
-// Info is what a backend with this configuration can do.
+// Info returns the Info of a backend with this configuration.
 func (c *Config) Info() storage.Info {
 	ops := c.MaxOps - ownOps
 	write := int(c.MaxRequest) - ownBytes - ops*(opExtra+len(c.Prefix))

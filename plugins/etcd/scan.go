@@ -28,7 +28,7 @@ const (
 	firstWeight = 8 << 10
 )
 
-// Scan answers one page, of one revision.
+// Scan returns one page, of one revision.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	if err := q.Validate(); err != nil {
 		return storage.Page{}, err

@@ -14,9 +14,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Apply does all of w or nothing: see [storage.Backend]. It is one transaction of the
-// cluster. A check is sent as a compare on what is there if it holds; where that fails
-// though it may hold, as on a key that has expired, what is there is read and compared with.
+// Apply does all of w or nothing, in one transaction of the cluster: see [storage.Backend]. A
+// check is sent as a compare with the stored value. If that fails although the check may hold, as
+// for an expired key, the stored value is read and compared.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	if err := w.Validate(&b.info); err != nil {
 		return 0, err

@@ -14,10 +14,10 @@ import (
 // its checks hold, because of a record that has expired or has just changed.
 const rounds = 6
 
-// Apply does all of w in one Write, or nothing: see [storage.Backend]. It answers 0:
-// there are no versions. What one Write cannot express is refused before anything is
-// sent. A delete of a range lists its keys first: what others, past this backend,
-// add to it meanwhile stays.
+// Apply does all of w in one Write, or nothing: see [storage.Backend]. It returns 0,
+// because there are no versions. A write set that one Write cannot express is refused before
+// anything is sent. A delete of a range lists its keys first: keys that other writers add
+// meanwhile, past this backend, stay.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	if err := storage.ContextError(ctx); err != nil {
 		return 0, named("apply", err)

@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// State is what came of a look at the whole state of the vault.
+// State is the result of checking the whole state of the vault.
 type State uint8
 
 // The outcomes of [Backend.Audit].
@@ -28,7 +28,7 @@ const (
 	StateUnchecked
 )
 
-// String is the outcome in words.
+// String returns the outcome in words.
 func (s State) String() string {
 	switch s {
 	case StateFits:
@@ -45,7 +45,7 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// Audit is a look at the whole state of a vault.
+// Audit is the result of [Backend.Audit].
 type Audit struct {
 	State    State
 	Tip      Tip
@@ -107,7 +107,7 @@ func (b *Backend) everything(ctx context.Context) (all []*ledgerpb.Entity, err e
 	return all, err
 }
 
-// Report is what came of [Backend.Verify].
+// Report is the result of [Backend.Verify].
 type Report struct {
 	IDs      verify.IDs
 	From, To uint64
@@ -125,7 +125,7 @@ type Report struct {
 	Anchor verify.Anchor
 }
 
-// Unarchived is how many of the heights have no block: nothing of them can be checked.
+// Unarchived returns the number of heights without a block, which cannot be checked.
 func (r *Report) Unarchived() uint64 {
 	if r.To < r.From {
 		return 0
@@ -133,13 +133,12 @@ func (r *Report) Unarchived() uint64 {
 	return r.To - r.From + 1 - uint64(r.Blocks)
 }
 
-// OK reports whether nothing was wrong. Where there are no blocks that says nothing: see
-// Unarchived.
+// OK reports whether no check failed. Without blocks that means nothing: see Unarchived.
 func (r *Report) OK() bool { return len(r.Wrong) == 0 && r.Broken == nil }
 
-// Verify looks at the blocks from one height to another, both included; to 0: up to
-// the tip. Each must hold the transactions that its header commits to, and all of
-// them must be a chain, through anchor where one is given.
+// Verify checks the blocks from one height to another, both inclusive; if to is zero, up to
+// the tip. Each must contain the transactions that its header commits to, and they must form
+// a chain, through anchor if that is not nil.
 func (b *Backend) Verify(ctx context.Context, from, to uint64, anchor *verify.Anchor) (*Report, error) {
 	ids, err := b.IDs(ctx)
 	if err != nil {

@@ -78,7 +78,7 @@ func (b *Backend) Blocks(ctx context.Context, from, to uint64, each func(*ledger
 	return nil
 }
 
-// IDs are the server's numbers for the organization and the vault.
+// IDs returns the server's numbers of the organization and the vault.
 func (b *Backend) IDs(ctx context.Context) (verify.IDs, error) {
 	answer := new(ledgerpb.ShowVaultResponse)
 	if err := b.extra(ctx, "ids", methodShowVault, &ledgerpb.ShowVaultRequest{Organization: b.organization, Vault: b.vault}, answer); err != nil {
@@ -109,7 +109,7 @@ func (b *Backend) GetAt(ctx context.Context, key []byte, height uint64) (storage
 	return storage.Item{Value: answer.Value}, answer.BlockHeader, nil
 }
 
-// Verified is the answer to a [Backend.VerifiedGet].
+// Verified is the result of a [Backend.VerifiedGet].
 type Verified struct {
 	Value  []byte // nil: the key is absent; that of an expired key may still be there
 	Height uint64
@@ -122,8 +122,8 @@ type Verified struct {
 	Why    string
 }
 
-// VerifiedGet asks for a key with what the server calls a proof. That is empty: it
-// proves nothing, which the answer says. What can be checked is the header.
+// VerifiedGet reads a key with the server's proof. The server's proofs are empty and prove
+// nothing, which the result says. Only the header can be checked.
 func (b *Backend) VerifiedGet(ctx context.Context, key []byte) (Verified, error) {
 	if err := checkKey(key); err != nil {
 		return Verified{}, named("verified_get", err)

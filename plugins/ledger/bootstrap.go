@@ -18,8 +18,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// BootstrapOptions are what a fresh cluster is given. Zero fields have the defaults
-// that are named.
+// BootstrapOptions configure [Bootstrap]. Zero fields have the defaults named here.
 type BootstrapOptions struct {
 	Endpoints    []string // the nodes; the first is initialised
 	Region       string   // lower-case letters, digits, hyphens; empty: us-east-va
@@ -35,7 +34,7 @@ type BootstrapOptions struct {
 	Pause func(ctx context.Context, d time.Duration) error
 }
 
-// Bootstrapped is what a cluster has then.
+// Bootstrapped is the result of [Bootstrap].
 type Bootstrapped struct {
 	Region                    string
 	User, Organization, Vault uint64 // slugs
@@ -112,8 +111,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// NewSlug is a slug as the server's are: the milliseconds since 2024, then a worker
-// and a sequence, which are random here.
+// NewSlug returns a slug in the form of the server's: the milliseconds since 2024, then a
+// worker and a sequence, which are random here.
 func NewSlug(now time.Time) uint64 {
 	var b [8]byte
 	rand.Read(b[:])

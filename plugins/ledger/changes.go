@@ -8,13 +8,13 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Changes tells whether others have written to the vault, and not what: see
-// [storage.CapChangeNotice]. What cannot be told by blocks: of writes that the server takes
-// together it keeps the last, and of large ones none. With eventual reads it is
-// [storage.ErrUnsupported].
+// Changes reports that others have written to the vault, but not what: see
+// [storage.CapChangeNotice]. Blocks do not have it: if the server combines writes, it keeps
+// only their last block, and it keeps no block of a large write. With eventual reads, Changes
+// is [storage.ErrUnsupported].
 //
-// The version that it is at takes a linearizable read of the vault's height. Beside that, one
-// stream of announcements, for all who ask, has a write noticed when it happens.
+// The current version requires a linearizable read of the vault's height. In addition, one
+// stream of announcements, shared by all callers, reports writes as they happen.
 func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
 	if !b.info.Load().Caps.Has(storage.CapChangeNotice) {
 		return storage.ChangePage{}, &storage.Error{Code: storage.Unsupported, Op: "changes", Layer: layer,

@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// Comparison is what came of [Backend.Compare].
+// Comparison is the result of [Backend.Compare].
 type Comparison struct {
 	Nodes []NodeView
 	// Differ are the entities that the nodes do not all have alike, in order, as reads of
@@ -19,7 +19,7 @@ type Comparison struct {
 	Differ []Difference
 }
 
-// NodeView is the vault as one node has it.
+// NodeView is the vault on one node.
 type NodeView struct {
 	Endpoint string
 	Height   uint64
@@ -29,7 +29,7 @@ type NodeView struct {
 	Err      error // why it could not be asked; nil: it could
 }
 
-// Difference is an entity that nodes have differently.
+// Difference is an entity that differs between nodes.
 type Difference struct {
 	Key string // raw, or the entity's name where it is not one of this backend's
 	// Has is for each node a number: 0 where the entity is absent, and the same for the

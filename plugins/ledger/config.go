@@ -286,16 +286,15 @@ func (c *Config) times() (t times, err error) {
 	return t, nil
 }
 
-// Open makes a backend as env says, and asks the cluster whether the vault is there
-// and is the organization's. It is an [sdk.Opener].
+// Open opens a backend with env's configuration, and checks that the vault exists and belongs
+// to the organization. It is an [sdk.Opener].
 func Open(ctx context.Context, env sdk.Env) (storage.Backend, error) {
 	return Opener(nil)(ctx, env)
 }
 
-// Opener is [Open] with requests to the cluster as spans of tracer, where what they
-// are part of is recorded in another process. In the process where it is, they are
-// spans of the same provider as what they are part of. Nil: there are none of the
-// former.
+// Opener returns [Open] with requests to the cluster as spans of tracer, for calls whose
+// parent span is recorded in another process. If the parent is recorded in this process, the
+// spans belong to its provider. tracer is optional.
 func Opener(tracer trace.TracerProvider) sdk.Opener {
 	return func(ctx context.Context, env sdk.Env) (storage.Backend, error) {
 		config := DefaultConfig()

@@ -7,8 +7,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Get asks for one key: see [storage.Backend]. The answer has neither a version nor
-// an expiry: the protocol has none in it.
+// Get reads one key: see [storage.Backend]. The item has neither a version nor an expiry,
+// because the protocol does not return them.
 func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	if err := checkKey(key); err != nil {
 		return storage.Item{}, named("get", err)

@@ -15,8 +15,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// ServerError is what a node said, as the cause of a storage.Error: errors.As finds
-// it. Its text holds nothing that might be a key; Message may.
+// ServerError is the error of a node, as the cause of a storage.Error, for errors.As. Its
+// text contains nothing that might be a key; Message may.
 type ServerError struct {
 	Endpoint  string
 	Code      codes.Code
@@ -25,7 +25,7 @@ type ServerError struct {
 	RequestID string                 // what the server's log calls the request; empty: not said
 }
 
-// Error is the code, the server's diagnostic number and the endpoint.
+// Error returns the code, the server's diagnostic number and the endpoint.
 func (e *ServerError) Error() string {
 	text := e.Endpoint + ": " + e.Code.String()
 	if n := e.Details.GetErrorCode(); n != "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Verdict is what came of one check of a [Trial].
+// Verdict is the result of one check of a [Trial].
 type Verdict uint8
 
 // The verdicts.
@@ -23,7 +23,7 @@ const (
 	TrialOpen                      // cannot be determined here
 )
 
-// String is the verdict in a word.
+// String returns the verdict in a word.
 func (v Verdict) String() string {
 	switch v {
 	case TrialHolds:
@@ -36,7 +36,7 @@ func (v Verdict) String() string {
 	return "unknown"
 }
 
-// Finding is what came of one check.
+// Finding is the result of one check, with details.
 type Finding struct {
 	Check   string
 	Verdict Verdict
@@ -70,8 +70,8 @@ type trial struct {
 	seen   string // by a check that holds, to be reported with it
 }
 
-// Run does the checks, each on its own, and answers what they found. An error says
-// that nothing could be tried: the cluster cannot be opened, or ctx has ended.
+// Run does the checks, each on its own, and returns their findings. It returns an error if
+// nothing could be tried: the cluster cannot be opened, or ctx has ended.
 func (t Trial) Run(ctx context.Context) (findings []Finding, err error) {
 	if t.ttl == 0 {
 		t.ttl, t.slack = 2*time.Second, 3*time.Second

@@ -30,7 +30,7 @@ const Beside = 128 << 20
 // mostBytes is what can be addressed.
 const mostBytes = 30 << 30
 
-// Validate returns an error unless a backend with c fits into memory bytes; 0: no limit.
+// Validate returns an error unless a backend with c fits into memory bytes, if that is not 0.
 func (c Config) Validate(memory int64) error {
 	switch most := memory - Beside; {
 	case c.MaxBytes < minBytes:

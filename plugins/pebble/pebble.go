@@ -60,8 +60,8 @@ type Backend struct {
 
 var _ storage.Backend = (*Backend)(nil)
 
-// Info is what a backend with a configuration is, whatever is in it. It opens nothing: see
-// Try of sdk/process.
+// Info returns the Info of a backend with a configuration, without opening anything: see Try of
+// sdk/process.
 func Info(_ context.Context, env sdk.Env) (storage.Info, error) {
 	c := DefaultConfig()
 	if err := decode(env, &c); err != nil {
@@ -77,7 +77,7 @@ func decode(env sdk.Env, c *Config) error {
 	return c.Validate()
 }
 
-// Info is what a backend with this configuration can do.
+// Info returns the Info of a backend with this configuration.
 func (c *Config) Info() storage.Info {
 	i := storage.Info{Name: "pebble", Version: "1",
 		Caps: storage.CapVersions | storage.CapTTL | storage.CapExpiryOnRead | storage.CapAtomic | storage.CapCheckOnly | storage.CapRangeCheck |

@@ -12,8 +12,8 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/verify"
 )
 
-// Options are how a cluster is. Its zero value is one node with every quirk, an
-// organization and a vault.
+// Options configure a cluster. The zero value is one node with every quirk, an organization
+// and a vault.
 type Options struct {
 	Nodes  int              // 0: 1
 	Clock  func() time.Time // of all nodes; nil: time.Now. It may go back: what has expired may then return
@@ -40,7 +40,7 @@ const (
 // Region is the region of all vaults.
 const Region = "us-east-va"
 
-// Cluster is nodes with one state. It is safe for concurrent use.
+// Cluster has nodes with a common state. It is safe for concurrent use.
 type Cluster struct {
 	quirks   Quirks
 	clock    func() time.Time
@@ -69,7 +69,7 @@ type Cluster struct {
 	writing       atomic.Int64 // writes that are under way
 }
 
-// Hooks are called by handlers, where they are set, without any lock.
+// Hooks, if set, are called by handlers, without a lock.
 type Hooks struct {
 	// Before is called with each request. An error is the answer.
 	Before func(ctx context.Context, n *Node, method string) error
@@ -146,7 +146,7 @@ func (c *Cluster) Close() error {
 	return errors.Join(errs...)
 }
 
-// Endpoints are where the nodes are.
+// Endpoints returns the endpoints of the nodes.
 func (c *Cluster) Endpoints() []string {
 	var all []string
 	for _, n := range c.nodes {
@@ -155,10 +155,10 @@ func (c *Cluster) Endpoints() []string {
 	return all
 }
 
-// Node is the node with the given index.
+// Node returns the node with the given index.
 func (c *Cluster) Node(i int) *Node { return c.nodes[i] }
 
-// Leader is the index of the node that leads.
+// Leader returns the index of the leader.
 func (c *Cluster) Leader() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -202,8 +202,8 @@ func (c *Cluster) tick() {
 	}
 }
 
-// Stored are the entities of a vault, expired ones and the server's own too, as
-// they are stored.
+// Stored returns the entities of a vault as they are stored, including expired ones and the
+// server's own.
 func (c *Cluster) Stored(slug uint64) []*ledgerpb.Entity {
 	c.mu.Lock()
 	defer c.mu.Unlock()

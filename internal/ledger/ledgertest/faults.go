@@ -21,12 +21,12 @@ type faults struct {
 	mute     bool   // no block is announced
 }
 
-// Isolate cuts the node off from the others while it takes itself for the leader:
-// it goes on to serve what it has, and its writes come to nothing, but too late.
+// Isolate cuts the node off from the others while it takes itself for the leader: it
+// continues to serve its state, and its writes fail late.
 func (n *Node) Isolate() { n.part(false) }
 
-// Alone cuts the node off, which goes on to serve what it has and to acknowledge
-// writes, without a majority: they are lost with Rejoin.
+// Alone cuts the node off from the others. It continues to serve its state and to
+// acknowledge writes without a majority, which Rejoin loses.
 func (n *Node) Alone() { n.part(true) }
 
 func (n *Node) part(alone bool) {
@@ -53,7 +53,7 @@ func (c *Cluster) frozen() map[verify.IDs]*vault {
 	return all
 }
 
-// Checkpoint is the state that [Cluster.Lose] goes back to.
+// Checkpoint saves the state that [Cluster.Lose] restores.
 func (c *Cluster) Checkpoint() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,17 +78,16 @@ func (c *Cluster) Lose(i int) error {
 	return c.Node(i).Restart()
 }
 
-// Empty has the node answer reads with nothing, at height 0, as one that has just
-// started again.
+// Empty makes the node answer reads with nothing, at height 0, as after a restart.
 func (n *Node) Empty(on bool) { n.fault(func(f *faults) { f.empty = on }) }
 
-// Skew has the node tell heights of its own.
+// Skew makes the node report heights of its own.
 func (n *Node) Skew(by uint64) { n.fault(func(f *faults) { f.skew = by }) }
 
-// AckAt is the height that the node's next acknowledgement tells.
+// AckAt sets the height of the node's next acknowledgement.
 func (n *Node) AckAt(height uint64) { n.fault(func(f *faults) { f.ackAt = height }) }
 
-// Misname has refusals of conditions name another key; empty: the right one.
+// Misname makes refusals of conditions name another key; an empty key restores the right one.
 func (n *Node) Misname(key string) { n.fault(func(f *faults) { f.misnamed = key }) }
 
 func (n *Node) fault(change func(*faults)) {

@@ -37,7 +37,7 @@ type Node struct {
 	health ledgerpb.HealthStatus // 0: healthy
 }
 
-// Endpoint is where the node is, as configurations have it.
+// Endpoint returns the address of the node, as in a configuration.
 func (n *Node) Endpoint() string {
 	if strings.HasPrefix(n.address, "/") {
 		return n.address
@@ -121,7 +121,7 @@ func (n *Node) Restart() error {
 	return n.start()
 }
 
-// Cut breaks all connections to the node; new ones are taken.
+// Cut breaks all connections to the node; it accepts new ones.
 func (n *Node) Cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -130,7 +130,7 @@ func (n *Node) Cut() {
 	}
 }
 
-// Connections is how many there are to the node.
+// Connections returns the number of connections to the node.
 func (n *Node) Connections() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -164,7 +164,7 @@ func (n *Node) Advertise(endpoint string) {
 	n.advert = endpoint
 }
 
-// SetHealth is what the node says of itself.
+// SetHealth sets the status that the node reports.
 func (n *Node) SetHealth(s ledgerpb.HealthStatus) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -2,10 +2,10 @@ package ledgertest
 
 import "time"
 
-// Quirks are what a real server does that one would not expect. The zero value is a
-// server that does none of it; [Real] is the one that there is. That expiries are
-// whole seconds is no quirk that could be left out: it is the unit of the field, and
-// by a clock with more digits the same entities have expired.
+// Quirks are unexpected behaviours of the real server. The zero value is a server without
+// them; [Real] has those of the real one. Expiries in whole seconds are not among them,
+// because seconds are the unit of the field: with a more precise clock, the same entities
+// would have expired.
 type Quirks struct {
 	// BucketOrder lists entities by the hash of their key, not by the key.
 	BucketOrder bool
@@ -58,8 +58,8 @@ type Quirks struct {
 	LosesOrganization bool
 }
 
-// Real are the quirks of the real server: all of them but LosesOrganization, over
-// which no test of anything else could run.
+// Real returns the quirks of the real server, except LosesOrganization, with which no other
+// test could run.
 func Real() Quirks {
 	return Quirks{
 		BucketOrder: true, BoundTokens: true, EarlyEnd: true, Audit: true, RawDetails: true, Redirect: true, MaxOps: true,

@@ -23,7 +23,7 @@ type Refusal struct {
 	trailer metadata.MD
 }
 
-// Error is the message.
+// Error returns the message.
 func (r *Refusal) Error() string { return r.message }
 
 func refuse(code codes.Code, number, message string) *Refusal {
@@ -198,23 +198,22 @@ func (n *Node) refused(stream grpc.ServerStream, err error) error {
 	return status.Error(r.code, r.message)
 }
 
-// Refuse is an error for hooks: a status with a diagnostic number, as the server has
-// them.
+// Refuse returns an error for hooks: a status with a diagnostic number, as the server's.
 func Refuse(code codes.Code, number, message string) *Refusal { return refuse(code, number, message) }
 
-// After is r with a time to wait, as the rate limiter has it.
+// After returns r with a time to wait, as the rate limiter's.
 func (r *Refusal) After(d time.Duration) *Refusal {
 	r.trailer = metadata.Pairs("retry-after-ms", strconv.FormatInt(d.Milliseconds(), 10))
 	return r
 }
 
-// Retryable is r, said to be worth another attempt.
+// Retryable returns r, marked as worth another attempt.
 func (r *Refusal) Retryable() *Refusal {
 	r.details.IsRetryable = true
 	return r
 }
 
-// Leader is r with the hint that another node leads.
+// Leader returns r with the hint that another node leads.
 func (r *Refusal) Leader(endpoint string) *Refusal {
 	r.details.Context = map[string]string{"leader_endpoint": endpoint}
 	return r

@@ -190,7 +190,7 @@ func (n *Node) EndWatches() {
 	}
 }
 
-// Watches is how many streams of announcements the node has.
+// Watches returns the number of streams of announcements.
 func (n *Node) Watches() (count int) {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()

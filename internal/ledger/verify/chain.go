@@ -7,11 +7,11 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// ErrMismatch is that something is not what a hash says.
+// ErrMismatch reports content that differs from its hash.
 var ErrMismatch = errors.New("a hash does not match")
 
-// Transactions reports whether the transactions of a block are those that its header
-// commits to. Of a block that was compacted nothing can be told: it has none.
+// Transactions checks that the transactions of a block are those that its header commits to. A
+// compacted block cannot be checked, because it has none.
 func Transactions(b *ledgerpb.Block) error {
 	leaves := make([]Hash, len(b.GetTransactions()))
 	for i, tx := range b.GetTransactions() {
@@ -29,7 +29,7 @@ func same(h Hash, wire *ledgerpb.Hash) bool {
 	return len(v) == len(h) && Hash(v) == h
 }
 
-// Block reports whether a header is what its own block_hash says.
+// Block checks a header against its own block_hash.
 func Block(h *ledgerpb.BlockHeader, ids IDs) error {
 	if !same(Entry(h, ids), h.GetBlockHash()) {
 		return fmt.Errorf("block %d: it is not what its block_hash says: %w", h.GetHeight(), ErrMismatch)
@@ -37,14 +37,14 @@ func Block(h *ledgerpb.BlockHeader, ids IDs) error {
 	return nil
 }
 
-// Anchor is a header that was trusted before: its height, and its hash as [Header]
-// has it.
+// Anchor is a header that was trusted before: its height, and its hash as returned by
+// [Header].
 type Anchor struct {
 	Height uint64
 	Hash   Hash
 }
 
-// Walk is what came of a walk along a chain.
+// Walk is the result of a walk along a chain.
 type Walk struct {
 	Tip      uint64   // the height it began at
 	Verified []uint64 // heights of the headers that the tip commits to, from the tip down

@@ -11,8 +11,8 @@ import (
 // Hash is a SHA-256.
 type Hash = [sha256.Size]byte
 
-// Empty is the hash of nothing: the root of no transactions, and of a bucket
-// without entities.
+// Empty returns the hash of nothing: the root of no transactions, and of a bucket without
+// entities.
 func Empty() Hash { return sha256.Sum256(nil) }
 
 // writer puts fields of fixed width and texts with their length into a hash.
@@ -35,9 +35,9 @@ func (w writer) sum() (h Hash) {
 	return h
 }
 
-// Transaction is the leaf that a transaction is in the tree of its block, with its
-// sequence as it is given. The server computes its roots before it assigns one: by
-// its roots it is 0.
+// Transaction returns the leaf of a transaction in the tree of its block, with the given
+// sequence. The server computes roots before it assigns a sequence: in its roots, the
+// sequence is 0.
 func Transaction(tx *ledgerpb.Transaction, sequence uint64) Hash {
 	w := newWriter()
 	id := make([]byte, 16)
@@ -111,8 +111,8 @@ func (w writer) condition(c *ledgerpb.SetCondition) {
 	}
 }
 
-// Root is the root of a block's tree over its leaves: a parent is the hash of its
-// two children, one that is left over goes up as it is.
+// Root returns the root of a block's tree over its leaves: a parent is the hash of its two
+// children, and an odd leaf moves up unchanged.
 func Root(leaves []Hash) Hash {
 	if len(leaves) == 0 {
 		return Empty()
@@ -131,11 +131,11 @@ func Root(leaves []Hash) Hash {
 	return leaves[0]
 }
 
-// IDs are the numbers that the server has for an organization and a vault, which
-// stand in headers and their hashes in place of the slugs.
+// IDs are the server's numbers of an organization and a vault. Headers and their hashes have
+// them in place of the slugs.
 type IDs struct{ Organization, Vault int64 }
 
-// Header is the hash of a header that its successor has as previous_hash.
+// Header returns the hash of a header that its successor has as previous_hash.
 func Header(h *ledgerpb.BlockHeader, ids IDs) Hash {
 	w := newWriter()
 	w.u64be(h.GetHeight())
@@ -149,7 +149,7 @@ func Header(h *ledgerpb.BlockHeader, ids IDs) Hash {
 	return w.sum()
 }
 
-// Entry is the hash of a header that it has as block_hash itself.
+// Entry returns the hash of a header that the header itself has as block_hash.
 func Entry(h *ledgerpb.BlockHeader, ids IDs) Hash {
 	w := newWriter()
 	w.i64le(ids.Organization)

@@ -2,7 +2,7 @@ package verify
 
 import "encoding/binary"
 
-// Seahash is the hash by which the server spreads entities over buckets.
+// Seahash returns the hash by which the server distributes entities over buckets.
 func Seahash(data []byte) uint64 {
 	a, b, c, d := uint64(0x16f11fe89b0d677c), uint64(0xb480a793d8e6c86c), uint64(0x6fe2e5aaf078ebc9), uint64(0x14f994a4c5259381)
 	length := uint64(len(data))
@@ -21,8 +21,8 @@ func diffuse(x uint64) uint64 {
 	return x * p
 }
 
-// Bucket is the bucket, of 256, that an entity is in.
+// Bucket returns the index of the bucket of an entity, below [Buckets].
 func Bucket(entity string) int { return int(Seahash([]byte(entity)) % Buckets) }
 
-// Buckets is how many there are.
+// Buckets is the number of buckets.
 const Buckets = 256

@@ -7,8 +7,8 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// BucketRoot is the hash of the entities of one bucket, which must be in the order
-// of their keys.
+// BucketRoot returns the hash of the entities of one bucket, which must be in the order of
+// their keys.
 func BucketRoot(entities []*ledgerpb.Entity) Hash {
 	if len(entities) == 0 {
 		return Empty()
@@ -23,7 +23,7 @@ func BucketRoot(entities []*ledgerpb.Entity) Hash {
 	return w.sum()
 }
 
-// RootOf is the state root of 256 bucket roots.
+// RootOf returns the state root of 256 bucket roots.
 func RootOf(buckets []Hash) Hash {
 	w := newWriter()
 	for i := range buckets {
@@ -32,8 +32,8 @@ func RootOf(buckets []Hash) Hash {
 	return w.sum()
 }
 
-// StateRoot is the state root of a vault that holds exactly entities, in any order:
-// those of the server itself, and those that have expired and are still there, too.
+// StateRoot returns the state root of a vault with exactly these entities, in any order. They
+// must include those of the server itself, and expired ones that still exist.
 func StateRoot(entities []*ledgerpb.Entity) Hash {
 	var buckets [Buckets][]*ledgerpb.Entity
 	for _, e := range entities {

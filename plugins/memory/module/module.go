@@ -1,6 +1,6 @@
 // Package module embeds the memory backend as a WebAssembly module, so that a
-// program needs no file beside it. "make generate" rebuilds memory.wasm from
-// plugins/memory/wasm; a test fails when it is not what its source builds.
+// program needs no separate file. "make generate" rebuilds memory.wasm from
+// plugins/memory/wasm; a test fails if it differs from what its source builds.
 package module
 
 import _ "embed"
