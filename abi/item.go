@@ -1,6 +1,7 @@
 package abi
 
 import (
+	"encoding/binary"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -112,6 +113,14 @@ func AppendValue(dst, value []byte, version uint64) []byte {
 
 // putUvarint writes v to b, which has room, and answers how many bytes it took.
 func putUvarint(b []byte, v uint64) (n int) {
+	if v>>56 != 0 && v>>63 == 0 && len(b) >= 9 { // as most versions are: nine bytes, the first eight at once
+		x := v&(1<<28-1) | v>>28&(1<<28-1)<<32
+		x = x&0x00003fff00003fff | x>>14&0x00003fff00003fff<<16
+		x = x&0x007f007f007f007f | x&0x3f803f803f803f80<<1
+		binary.LittleEndian.PutUint64(b, x|0x8080808080808080)
+		b[8] = byte(v >> 56)
+		return 9
+	}
 	for ; v >= 0x80; n++ {
 		b[n] = byte(v) | 0x80
 		v >>= 7

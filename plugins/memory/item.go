@@ -60,9 +60,10 @@ func (h *head) version() uint64 {
 	return uint64(h.versionLow) | uint64(h.versionHigh)<<16
 }
 
-// bytes are n bytes of the slot from an offset on.
+// bytes are n bytes of the slot from an offset on. Not by unsafe.Slice: in a module that calls a
+// function to multiply the length by one.
 func (h *head) bytes(offset, n int) []byte {
-	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(h), offset)), n)
+	return (*[1 << 30]byte)(unsafe.Add(unsafe.Pointer(h), offset))[:n:n]
 }
 
 func (b item) expiring() bool  { return b.head().flags&flagExpires != 0 }
