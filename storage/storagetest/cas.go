@@ -90,6 +90,9 @@ func casChecks() []Check {
 			t.wantAbsent("k")
 		}),
 		is("range_check", storage.CapRangeCheck|storage.CapVersions, rangeCheck),
+		long("range_check_of_many_keys", storage.CapRangeCheck|storage.CapVersions|storage.CapAtomic|storage.CapCheckOnly, largeRangeCheck),
+		is("range_check_and_expiry", storage.CapRangeCheck|storage.CapVersions|storage.CapTTL, rangeCheckAndExpiry),
+		is("the_check_of_a_large_number_is_named", storage.CapCheckOnly, checksBeyond255),
 		is("json", 0, jsonHelpers),
 	)
 }

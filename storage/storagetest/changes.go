@@ -62,6 +62,22 @@ func changeChecks() []Check {
 				t.Errorf("after refusals the version is %d, want %d", page.Next, now)
 			}
 		}),
+		is("max_bytes", 0, func(t *T) {
+			now := t.now()
+			for i := range 10 {
+				t.apply(storage.Put(fmt.Appendf(nil, "k%d", i), make([]byte, 98)))
+			}
+			t.until(storage.ChangeQuery{After: now}, count(10))
+			for _, most := range []int{1, 150, 350, 5000} {
+				page, size := t.changes(storage.ChangeQuery{After: now, MaxBytes: most}), 0
+				for _, c := range page.Changes {
+					size += len(c.Key) + len(c.Value)
+				}
+				if n := len(page.Changes); n > 1 && size > most {
+					t.Errorf("max bytes %d: %d changes with %d bytes", most, n, size)
+				}
+			}
+		}),
 		is("nonsense_is_refused", 0, func(t *T) {
 			now := t.now()
 			for _, q := range []storage.ChangeQuery{{Limit: -1}, {MaxBytes: -1}, {Wait: -1}, {Wait: -time.Hour, FromNow: true}} {

@@ -44,6 +44,7 @@ func clearChecks() []Check {
 			t.clear(bs("d"), nil)
 			t.wantKeys(nil, nil, "b", "c")
 		}),
+		long("of_many_keys", storage.CapAtomic, largeRange),
 		is("under_a_check", storage.CapCheckOnly, func(t *T) {
 			t.setAll("a", "b", "lock")
 			locked := func(by string) []storage.Check {

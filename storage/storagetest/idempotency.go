@@ -3,6 +3,7 @@ package storagetest
 import (
 	"encoding/binary"
 	"flag"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -50,6 +51,7 @@ func idempotencyChecks() []Check {
 			t.repeats(w, first)
 			t.wantValue("k", "v")
 		}),
+		is("every_byte_of_an_id_counts", 0, everyByteOfAnID),
 		is("another_content_is_refused", 0, anotherContent),
 		is("without_an_id_nothing_is_remembered", 0, func(t *T) {
 			w := t.identified(0, storage.Put(bs("k"), bs("v")))
@@ -133,9 +135,14 @@ func anotherContent(t *T) {
 	first, err := t.b.Apply(t.ctx, make())
 	t.must(err)
 	for name, change := range map[string]func(*storage.WriteSet){
-		"key":            func(w *storage.WriteSet) { w.Ops[0].Key, w.Checks[0].Key = bs("l"), bs("l") },
-		"value":          func(w *storage.WriteSet) { w.Ops[0].Value = bs("w") },
-		"boundary":       func(w *storage.WriteSet) { w.Ops[0].Key, w.Ops[0].Value = bs("kv"), nil; w.Checks[0].Key = bs("kv") },
+		"key":      func(w *storage.WriteSet) { w.Ops[0].Key, w.Checks[0].Key = bs("l"), bs("l") },
+		"value":    func(w *storage.WriteSet) { w.Ops[0].Value = bs("w") },
+		"boundary": func(w *storage.WriteSet) { w.Ops[0].Key, w.Ops[0].Value = bs("kv"), nil; w.Checks[0].Key = bs("kv") },
+		"order": func(w *storage.WriteSet) {
+			if slices.Reverse(w.Ops); len(w.Ops) == 1 {
+				w.Ops[0].Value = bs("x")
+			}
+		},
 		"kind":           func(w *storage.WriteSet) { w.Ops[0] = storage.Delete(bs("k")) },
 		"no check":       func(w *storage.WriteSet) { w.Checks = w.Checks[:0] },
 		"kind of check":  func(w *storage.WriteSet) { w.Checks[0].Kind = storage.CheckPresent },

@@ -24,6 +24,8 @@ func limitChecks() []Check {
 			_, err := t.b.Apply(t.ctx, &w)
 			t.must(err)
 		}),
+		is("bytes_that_are_compared_count", 0, countedBytes),
+		is("a_value_that_is_compared_is_exempt", 0, comparedValues),
 		is("get_keys", 0, getKeysLimit),
 		long("large_answers", storage.CapAtomic, largeAnswers),
 		is("size_comes_before_conflict", 0, func(t *T) {

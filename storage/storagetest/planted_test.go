@@ -100,7 +100,7 @@ type fault struct {
 // Each fault must be caught by each of the checks named: the kit is worth what
 // it finds.
 func TestPlantedFaults(t *testing.T) {
-	for _, f := range slices.Concat(readFaults, writeFaults, scanFaults, otherFaults, changeFaults) {
+	for _, f := range slices.Concat(readFaults, writeFaults, scanFaults, otherFaults, changeFaults, authorFaults) {
 		t.Run(f.name, func(t *testing.T) {
 			for _, name := range f.caught {
 				clock := storagetest.NewClock()

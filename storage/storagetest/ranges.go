@@ -118,14 +118,14 @@ func byteOrder(t *T) {
 	t.wantKeys(bs("\x7f"), bs("\x81"), "\x7f", "\x80")
 }
 
-// each applies ops one at a time, or all at once where the backend can.
+// each applies ops one at a time, or as many at once as the backend can.
 func (t *T) each(ops []storage.Op) {
-	if t.has(storage.CapAtomic) && (t.info.Limits.Ops == 0 || len(ops) <= t.info.Limits.Ops) {
-		t.apply(ops...)
-		return
+	most := 1
+	if t.has(storage.CapAtomic) {
+		most = tryable(t.info.Limits.Ops, len(ops))
 	}
-	for _, o := range ops {
-		t.apply(o)
+	for part := range slices.Chunk(ops, max(most, 1)) {
+		t.apply(part...)
 	}
 }
 

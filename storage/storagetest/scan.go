@@ -24,6 +24,7 @@ func scanChecks() []Check {
 			}
 		}),
 		is("max_bytes_is_kept_but_for_one_item", 0, maxBytesIsKept),
+		is("max_bytes_of_every_scan", 0, maxBytesOfEveryScan),
 		is("absurd_limits", 0, func(t *T) {
 			t.setAll("a", "b", "c")
 			for _, q := range []storage.Query{{Limit: 1 << 62}, {MaxBytes: 1 << 62}, {Limit: 1<<63 - 1, MaxBytes: 1<<63 - 1}} {
@@ -80,6 +81,7 @@ func scanChecks() []Check {
 				}
 			}
 		}),
+		is("at_version_after_an_expiry", storage.CapSnapshotScan|storage.CapTTL, pastAndExpiry),
 		is("range_over_pages", 0, rangeOverPages),
 		is("range_of_a_snapshot", storage.CapSnapshotScan, func(t *T) {
 			var want []string

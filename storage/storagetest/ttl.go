@@ -111,6 +111,7 @@ func ttlChecks() []Check {
 			t.clock.Advance(time.Second)
 			t.wantAbsent("k")
 		}),
+		is("never_early_and_less_than_a_step_late", 0, precision),
 		is("negative_is_refused", 0, func(t *T) {
 			t.set("k", "v")
 			t.wantCode(errOf(t.s.Put(t.ctx, bs("k"), bs("x"), storage.WithTTL(-1))), storage.InvalidArgument)

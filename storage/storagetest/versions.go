@@ -36,6 +36,7 @@ func versionChecks() []Check {
 				}
 			}
 		}),
+		is("put_and_delete_at_once_are_a_change", storage.CapAtomic, putThenDelete),
 		is("what_changes_nothing_answers_the_current", 0, func(t *T) {
 			t.set("k", "v")
 			now := t.item("k").Version

@@ -59,6 +59,8 @@ func writeSetChecks() []Check {
 			t.wantAbsent("x")
 		}),
 		is("hostile", 0, hostileWriteSets),
+		is("first_refusal", 0, firstRefusal),
+		is("fields_that_a_check_does_not_use", 0, ignoredFields),
 	)
 }
 
@@ -118,7 +120,7 @@ func permute(ops []storage.Op, each func([]storage.Op)) {
 // hostileWriteSets make no sense, and have to be refused with nothing done.
 func hostileWriteSets(t *T) {
 	t.set("k", "v")
-	put := storage.Put(bs("k"), bs("changed"))
+	put, later := storage.Put(bs("k"), bs("changed")), t.clock.Now().Add(time.Hour)
 	for _, w := range []struct {
 		name string
 		storage.WriteSet
@@ -129,6 +131,11 @@ func hostileWriteSets(t *T) {
 		{"check of an unknown kind", storage.WriteSet{Checks: []storage.Check{{Kind: 200, Key: bs("k")}}, Ops: []storage.Op{put}}},
 		{"check of version 0", storage.WriteSet{Checks: []storage.Check{{Kind: storage.CheckVersion, Key: bs("k")}}, Ops: []storage.Op{put}}},
 		{"put with an end", storage.WriteSet{Ops: []storage.Op{{Kind: storage.OpPut, Key: bs("k"), End: bs("l"), Value: bs("changed")}}}},
+		{"put with an end that is empty", storage.WriteSet{Ops: []storage.Op{{Kind: storage.OpPut, Key: bs("k"), End: []byte{}, Value: bs("changed")}}}},
+		{"delete with an end", storage.WriteSet{Ops: []storage.Op{{Kind: storage.OpDelete, Key: bs("k"), End: bs("l")}}}},
+		{"delete with an expiry", storage.WriteSet{Ops: []storage.Op{{Kind: storage.OpDelete, Key: bs("k"), ExpiresAt: later}}}},
+		{"range delete with a value", storage.WriteSet{Ops: []storage.Op{{Kind: storage.OpDeleteRange, Key: bs("k"), Value: bs("v")}}}},
+		{"range delete with an expiry", storage.WriteSet{Ops: []storage.Op{{Kind: storage.OpDeleteRange, Key: bs("k"), ExpiresAt: later}}}},
 		{"delete with a value", storage.WriteSet{Ops: []storage.Op{{Kind: storage.OpDelete, Key: bs("k"), Value: bs("v")}}}},
 	} {
 		if _, err := t.b.Apply(t.ctx, &w.WriteSet); storage.CodeOf(err) != storage.InvalidArgument {
