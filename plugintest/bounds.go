@@ -92,7 +92,7 @@ func spaceUsedUp(g *guest) error {
 		size = min(size, limit)
 	}
 	value := make([]byte, size)
-	for i := 0; int64(i*size) < g.room; i++ {
+	for i := 0; int64(i*size) < g.of.room; i++ {
 		err := g.store.Set(g.ctx, fmt.Appendf(nil, "fill%09d", i), value)
 		switch {
 		case err == nil:
@@ -107,7 +107,8 @@ func spaceUsedUp(g *guest) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("%w: there is room for more than %d bytes", errNotApplicable, g.room)
+	g.of.endless = true
+	return fmt.Errorf("%w: there is room for more than %d bytes", errNotApplicable, g.of.room)
 }
 
 // unknownConfig opens the plugin with a setting that it cannot have.

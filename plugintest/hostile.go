@@ -38,7 +38,7 @@ type guest struct {
 	filled bool                        // "known" is there
 	plain  bool                        // it is asked over gRPC, which answers by itself what is no message
 	module bool                        // it gets all frames of a call at once
-	room   int64                       // as in trial
+	of     *trial
 }
 
 // The item that must exist after every check, if the plugin can be written to.
@@ -93,6 +93,8 @@ type trial struct {
 	shared bool
 	last   raw
 	room   int64 // bytes that are written at most, to see what happens when there is no space left
+
+	endless bool // there was space for all of room
 }
 
 // hostile runs the checks that only selects. It reports whether the plugin answers frames
@@ -174,7 +176,7 @@ func (t *trial) tried(ctx context.Context, run func(*guest) error) error {
 }
 
 func (t *trial) run(ctx context.Context, b raw, run func(*guest) error) error {
-	g := &guest{ctx: ctx, b: b, store: storage.New(b, storage.Settings{Clock: t.clock}), stated: b.Stated(), clock: t.clock, module: true, room: t.room}
+	g := &guest{ctx: ctx, b: b, store: storage.New(b, storage.Settings{Clock: t.clock}), stated: b.Stated(), clock: t.clock, module: true, of: t}
 	g.again = func(do func(raw) error) error {
 		b, err := t.open(ctx, t.config)
 		if err != nil {

@@ -25,7 +25,7 @@ type Options struct {
 	Name     string          // of the plugin, for messages; by default "plugin"
 	Config   json.RawMessage // its configuration, a JSON object; optional
 	Env      map[string]string
-	Memory   uint64        // linear memory of an instance, in bytes; by default 1 GiB
+	Memory   uint64        // linear memory of an instance, in bytes; by default 64 MiB, as limits.memory
 	Call     time.Duration // limit of a call; by default 10 s, for machines under load
 	CacheDir string        // folder for compiled modules; optional
 	// Worker is the command of a program that compiles modules in a separate process: its
@@ -81,7 +81,7 @@ func Run(ctx context.Context, module []byte, o Options) (_ *Report, err error) {
 		r.CompileBy(isolate.Compiler(o.Worker, isolate.DefaultBounds()))
 	}
 	defer func() { err = errors.Join(err, r.Close(context.WithoutCancel(ctx))) }()
-	m, err := r.Load(ctx, module, wasmhost.Options{Name: o.Name, Memory: o.Memory, Call: o.Call, Env: carrier.EnvOf(o.Env), Log: o.Log, Clock: clock.Now})
+	m, err := r.Load(ctx, module, wasmhost.Options{Name: o.Name, Memory: o.Memory, Call: o.Call, Env: carrier.EnvOf(o.Env), Log: o.Log, Clock: clock.Now, Stacks: true})
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,8 @@ func digest(o procs.Options) (sum string, size int, err error) {
 	return hex.EncodeToString(h.Sum(nil)), int(n), err
 }
 
-// mostFilled is how many bytes are written into a process, to see whether its space ends.
+// mostFilled is how many bytes are written into a plugin, to see whether its space ends. What
+// is to be seen then is not tried of one with more.
 const mostFilled = 256 << 20
 
 // try runs everything, and notes what comes of it. The factory is completed.
@@ -171,13 +172,12 @@ func (r *Report) try(ctx context.Context, f storagetest.Factory, o Options, open
 	f.Only = func(category, check string) bool {
 		return !(o.FailFast && failed) && (o.Only == nil || o.Only(category, check))
 	}
-	room := int64(mostFilled)
-	if !f.Reuse {
-		room = int64(2 * o.Memory)
-	}
-	t := &trial{open: open, config: o.Config, clock: f.Clock.Now, shared: f.Reuse, room: room}
+	t := &trial{open: open, config: o.Config, clock: f.Clock.Now, shared: f.Reuse, room: mostFilled}
 	if !t.hostile(ctx, f.Only, each) {
 		return nil // whatever else is asked has the same cause
+	}
+	if !t.endless {
+		f.Full = func(ctx context.Context) (storage.Backend, error) { return open(ctx, o.Config) }
 	}
 	if !o.FailFast && o.Only == nil {
 		f.Only = nil
@@ -191,7 +191,7 @@ func (o *Options) complete() {
 		o.Name = "plugin"
 	}
 	if o.Memory == 0 {
-		o.Memory = 1 << 30
+		o.Memory = wasmhost.DefaultMemory
 	}
 	if o.Call == 0 {
 		o.Call = 10 * time.Second

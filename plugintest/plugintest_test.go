@@ -37,7 +37,7 @@ func TestMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes under the race detector, where TestSmallGuest runs what applies to it")
 	}
-	passes(t, module.Wasm, "memory", 200)
+	passes(t, module.Wasm, "memory", 250, plugintest.Options{Config: []byte(`{"max_bytes": "32MiB"}`), Memory: 256 << 20})
 }
 
 // A guest of a few kilobytes, without TTLs and snapshots, passes what it is asked.
@@ -46,12 +46,12 @@ func TestSmallGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	passes(t, binary, "kv", 100)
+	passes(t, binary, "kv", 150, plugintest.Options{})
 }
 
-func passes(t *testing.T, binary []byte, name string, least int) {
+func passes(t *testing.T, binary []byte, name string, least int, o plugintest.Options) {
 	t.Helper()
-	r := run(t, binary, plugintest.Options{})
+	r := run(t, binary, o)
 	for _, one := range r.Results {
 		if one.Outcome == storagetest.Failed {
 			t.Errorf("%s/%s: %s", one.Category, one.Name, one.Text)

@@ -41,7 +41,7 @@ func TestStartsOfAProcess(t *testing.T) {
 	if err := os.WriteFile(starts, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, err := plugintest.RunProcess(t.Context(), []string{self}, plugintest.Options{Name: "memory", Env: map[string]string{startsKey: starts}})
+	r, err := plugintest.RunProcess(t.Context(), []string{self}, plugintest.Options{Name: "memory", Config: []byte(`{"max_bytes": "32MiB"}`), Env: map[string]string{startsKey: starts}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestStartsOfAProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const most = 30
+	const most = 32
 	if n, checks := len(made), len(r.Results); n > most || checks < 250 || r.Count(storagetest.Passed) < 200 {
 		t.Errorf("%d starts for %d checks, of which %d passed; want at most %d", n, checks, r.Count(storagetest.Passed), most)
 	} else {

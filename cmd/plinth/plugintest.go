@@ -15,6 +15,7 @@ import (
 
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/internal/carrier/native"
+	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 	"github.com/plinthkv/plinth/plugins/memory/module"
 	"github.com/plinthkv/plinth/plugintest"
 	"github.com/plinthkv/plinth/storage/storagetest"
@@ -30,7 +31,7 @@ type pluginTestCmd struct {
 	Plain   bool              `help:"Call an executable over gRPC, even if it supports frames."`
 	Only    string            `name:"run" help:"Run only the checks whose CATEGORY/CHECK matches." placeholder:"REGEXP"`
 	Fast    bool              `name:"fail-fast" help:"Stop after the first check that fails."`
-	Memory  config.Bytes      `help:"Linear memory of a module, as set by limits.memory (there 64MiB by default)." default:"1GiB" placeholder:"SIZE"`
+	Memory  config.Bytes      `help:"Linear memory of a module, as set by limits.memory; by default as there, 64MiB." placeholder:"SIZE"`
 	JSON    bool              `name:"json" help:"Print the report as one JSON object."`
 	Verbose bool              `short:"v" help:"Print every check, and the plugin's log."`
 }
@@ -77,6 +78,9 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 	var report *plugintest.Report
 	if t.module != nil {
 		o.CacheDir = cacheDir(e)
+		if p.File == config.Memory && o.Memory == 0 {
+			o.Memory = wasmhost.BuiltInMemory
+		}
 		if self, err := os.Executable(); err == nil {
 			o.Worker = []string{self}
 		}

@@ -13,9 +13,16 @@ import (
 
 func TestConformance(t *testing.T) {
 	clock := storagetest.NewClock()
-	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
+	open := func(c memory.Config) (storage.Backend, error) {
 		env := sdk.Env{Now: clock.Now}
 		rand.Read(env.Incarnation[:])
-		return memory.New(memory.DefaultConfig(), env), nil
+		return memory.New(c, env), nil
+	}
+	storagetest.Run(t, storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) {
+		return open(memory.DefaultConfig())
+	}, Full: func(context.Context) (storage.Backend, error) {
+		c := memory.DefaultConfig()
+		c.MaxBytes = 8 << 20
+		return open(c)
 	}})
 }

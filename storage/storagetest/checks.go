@@ -26,7 +26,7 @@ type Check struct {
 func Checks() []Check {
 	return slices.Concat(crudChecks(), writeSetChecks(), rangeChecks(), clearChecks(), scanChecks(), ttlChecks(), casChecks(),
 		transactionChecks(), serializableChecks(), versionChecks(), writeChecks(), limitChecks(), errorChecks(), ownershipChecks(),
-		idempotencyChecks(), fresh(changeChecks()...), noticeChecks(), healthChecks(), fresh(capabilityChecks()...), fresh(restartChecks()...), atomicityChecks(), concurrencyChecks(),
+		idempotencyChecks(), fresh(changeChecks()...), noticeChecks(), spaceChecks(), healthChecks(), fresh(capabilityChecks()...), fresh(restartChecks()...), atomicityChecks(), concurrencyChecks(),
 		modelChecks(), linearizabilityChecks(),
 		fresh(leakChecks()...))
 }

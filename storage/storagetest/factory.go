@@ -22,6 +22,9 @@ type Factory struct {
 	// may be going on, and has the old one not write any more. Nil: durable
 	// backends are tried with Reopen alone.
 	Crash func(ctx context.Context) (storage.Backend, error)
+	// Full answers a backend that is fresh and empty, with room for some MiB alone, at most
+	// 256: for what happens when its space ends. Nil: that is not tried.
+	Full func(ctx context.Context) (storage.Backend, error)
 	// Ops is how many operations the long random script has; 0: 10,000, which is
 	// also the least.
 	Ops int

@@ -71,6 +71,9 @@ type Options struct {
 	// nothing is recorded.
 	Tracer trace.TracerProvider
 	Meter  metric.MeterProvider
+	// Stacks has the errors of traps say where in the guest they happened, one function a
+	// line, for tests of plugins.
+	Stacks bool
 	// TraceContext returns the W3C trace context of a call if it is not OpenTelemetry's.
 	// It is optional.
 	TraceContext func(context.Context) (traceparent, tracestate string)
