@@ -262,27 +262,9 @@ func (in *instance) trapped(what string, times int, err error) error {
 	}
 	reason += in.ctx.lastWords
 	if in.m.opts.Stacks {
-		reason += stackOf(err)
+		reason += in.m.stack(err, in.shim != nil && times == 1)
 	}
 	return &storage.Error{Code: storage.Unavailable, Msg: what + ": " + reason}
-}
-
-// stackOf is the guest's stack in the text of a trap, with the innermost functions; each is
-// on a line of its own.
-func stackOf(err error) string {
-	const most, width = 30, 200
-	_, stack, found := strings.Cut(err.Error(), "wasm stack trace:\n")
-	if !found {
-		return ""
-	}
-	lines := strings.Split(strings.TrimRight(stack, "\n"), "\n")
-	if n := len(lines); n > most {
-		lines = append(lines[:most:most], fmt.Sprintf("\t… and %d more", n-most))
-	}
-	for i, line := range lines {
-		lines[i] = strings.ToValidUTF8(line[:min(len(line), width)], "")
-	}
-	return "\nin the guest:\n" + strings.Join(lines, "\n")
 }
 
 func (in *instance) garbage(format string, args ...any) error {

@@ -71,8 +71,8 @@ type Options struct {
 	// nothing is recorded.
 	Tracer trace.TracerProvider
 	Meter  metric.MeterProvider
-	// Stacks has the errors of traps say where in the guest they happened, one function a
-	// line, for tests of plugins.
+	// Stacks has the errors of traps say where in the guest they happened, for tests of
+	// plugins.
 	Stacks bool
 	// TraceContext returns the W3C trace context of a call if it is not OpenTelemetry's.
 	// It is optional.
@@ -95,6 +95,7 @@ type Module struct {
 	digest string
 	*engine
 	hasGet bool
+	names  map[uint32]string // of functions, by number, if the errors of traps say them
 	logged supervise.LogRate // by all of its instances
 
 	spans      *carrier.Spans
@@ -122,6 +123,9 @@ func (r *Runtime) Load(ctx context.Context, binary []byte, o Options) (_ *Module
 	}
 	if string(binary[4:8]) != "\x01\x00\x00\x00" {
 		return nil, o.wrap(storage.Errorf(storage.InvalidArgument, "WebAssembly components are not supported (version % x): build a core module (for example wasm32-wasip1)", binary[4:8]))
+	}
+	if o.Stacks {
+		m.names = functionNames(binary)
 	}
 	if binary, err = guard(binary, !o.Trusted, o.Isolated); err != nil {
 		return nil, o.wrap(err)
