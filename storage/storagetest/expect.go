@@ -176,16 +176,14 @@ func (t *T) wantKeys(start, end []byte, want ...string) {
 	} {
 		if q.Limit > 0 { // the limit of a page, not of the walk
 			t.wantWalk(q, want)
-		} else if got := keysOf(t.all(q)); got != keyList(want) {
-			t.Fatalf("scan %s = %s, want %s", showQuery(q), got, keyList(want))
+		} else {
+			t.wantItems("scan "+showQuery(q), t.all(q), want)
 		}
 	}
 	if t.has(storage.CapReverse) {
 		slices.Reverse(want)
 		q := storage.Query{Start: start, End: end, Reverse: true}
-		if got := keysOf(t.all(q)); got != keyList(want) {
-			t.Fatalf("scan %s = %s, want %s", showQuery(q), got, keyList(want))
-		}
+		t.wantItems("scan "+showQuery(q), t.all(q), want)
 		q.Limit = 2
 		t.wantWalk(q, want)
 		slices.Reverse(want)
@@ -209,9 +207,31 @@ func (t *T) wantWalk(q storage.Query, want []string) {
 			at.Start = page.Next
 		}
 	}
-	if got := keysOf(items); got != keyList(want) {
-		t.Fatalf("the pages of %s = %s, want %s", showQuery(q), got, keyList(want))
+	t.wantItems("the pages of "+showQuery(q), items, want)
+}
+
+// wantItems demands that items have these keys, and names the first that is wrong.
+func (t *T) wantItems(what string, items []storage.Item, want []string) {
+	for i, it := range items {
+		if i >= len(want) {
+			t.Fatalf("%s = %s, want %s: item %d, %q, is too much", what, keysOf(items), keyList(want), i+1, it.Key)
+		}
+		if string(it.Key) != want[i] {
+			t.Fatalf("%s = %s, want %s: item %d is %q, want %q", what, keysOf(items), keyList(want), i+1, it.Key, want[i])
+		}
 	}
+	if n := len(items); n < len(want) {
+		t.Fatalf("%s = %s, want %s: item %d, %q, is missing", what, keysOf(items), keyList(want), n+1, want[n])
+	}
+}
+
+// numbered are n keys: numbers in that format.
+func numbered(format string, n int) []string {
+	keys := make([]string, n)
+	for i := range keys {
+		keys[i] = fmt.Sprintf(format, i)
+	}
+	return keys
 }
 
 func keysOf(items []storage.Item) string {

@@ -20,18 +20,6 @@ func (t *T) fill(prefix string, n int) {
 	t.each(ops)
 }
 
-// wantRun demands that the keys from prefix and a number on are there, up to n, and in order.
-func (t *T) wantRun(items []storage.Item, prefix string, n int) {
-	for i, it := range items {
-		if want := fmt.Sprintf("%s%05d", prefix, i); i < n && string(it.Key) != want {
-			t.Fatalf("item %d of %d is %q, want %q", i, n, it.Key, want)
-		}
-	}
-	if len(items) != n {
-		t.Fatalf("%d items of %d: after the key %q it goes wrong", len(items), n, lastKey(items))
-	}
-}
-
 func lastKey(items []storage.Item) []byte {
 	if len(items) == 0 {
 		return nil
@@ -43,12 +31,10 @@ func lastKey(items []storage.Item) []byte {
 func largeRange(t *T) {
 	t.setAll("a", "z")
 	t.fill("k", many)
-	t.wantRun(t.all(storage.Query{Start: bs("k"), End: bs("l")}), "k", many)
-	t.wantRun(t.all(storage.Query{Start: bs("k"), End: bs("l"), KeysOnly: true}), "k", many)
+	t.wantItems("a scan", t.all(storage.Query{Start: bs("k"), End: bs("l")}), numbered("k%05d", many))
+	t.wantItems("a scan for keys", t.all(storage.Query{Start: bs("k"), End: bs("l"), KeysOnly: true}), numbered("k%05d", many))
 	t.clear(bs("k"), bs("l"))
-	if left := t.all(storage.Query{KeysOnly: true}); keysOf(left) != keyList([]string{"a", "z"}) {
-		t.Fatalf("a clear of %d keys leaves %s, want \"a\" and \"z\"", many, keysOf(left))
-	}
+	t.wantItems(fmt.Sprintf("what a clear of %d keys leaves", many), t.all(storage.Query{KeysOnly: true}), []string{"a", "z"})
 }
 
 // largeRangeCheck has the last of many keys be newer.

@@ -190,9 +190,7 @@ func opsLimit(t *T) {
 		most = min(most, b/10)
 	}
 	t.fits(t.try(nil, manyOps(most)...))
-	if n := len(t.all(storage.Query{KeysOnly: true})); n != most {
-		t.Fatalf("%d ops left %d keys", most, n)
-	}
+	t.wantItems(fmt.Sprintf("what %d ops leave", most), t.all(storage.Query{KeysOnly: true}), numbered("%07d", most))
 	if t.info.Limits.Ops != most {
 		return
 	}
@@ -280,7 +278,5 @@ func largeAnswers(t *T) {
 	if err != nil || len(items) != len(keys) {
 		t.Fatalf("Store.GetMany: %d items, %v, want %d", len(items), err, len(keys))
 	}
-	if items := t.all(storage.Query{MaxBytes: 1 << 40}); len(items) != n {
-		t.Fatalf("a scan: %d items, want %d", len(items), n)
-	}
+	t.wantItems("a scan", t.all(storage.Query{MaxBytes: 1 << 40}), numbered("%02d", n))
 }

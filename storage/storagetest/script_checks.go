@@ -82,7 +82,30 @@ func showScript(script []step, want, got string) string {
 		fmt.Fprintf(&b, "%4d  %s\n", i+1, s)
 	}
 	fmt.Fprintf(&b, "      the model:   %s\n      the backend: %s", want, got)
+	if w, g, differ := firstDifference(want, got); differ {
+		fmt.Fprintf(&b, "\n      where they differ: the model has %s, the backend %s", w, g)
+	}
 	return b.String()
+}
+
+// firstDifference is the first item that differs of two answers with several.
+func firstDifference(want, got string) (w, g string, differ bool) {
+	wants, gots := strings.Split(want, "; "), strings.Split(got, "; ")
+	if len(wants) < 3 && len(gots) < 3 {
+		return "", "", false
+	}
+	item := func(all []string, i int) string {
+		if i >= len(all) || all[i] == "" {
+			return "nothing"
+		}
+		return all[i]
+	}
+	for i := range max(len(wants), len(gots)) {
+		if w, g := item(wants, i), item(gots, i); w != g {
+			return w, g, true
+		}
+	}
+	return "", "", false
 }
 
 // rapidTB is a T as rapid wants it.

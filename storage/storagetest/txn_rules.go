@@ -123,9 +123,7 @@ func largeTransaction(t *T) {
 	t.must(tx.cas("guard", storage.IfValue(bs("other")), "x")) // fails last
 	t.wantCode(errOf(tx.tx.Commit(t.ctx)), storage.Conflict)
 	items := t.all(storage.Query{End: bs("g")})
-	if len(items) != n {
-		t.Fatalf("%d keys exist, want %d", len(items), n)
-	}
+	t.wantItems("a scan", items, numbered("%04d", n))
 	for _, it := range items {
 		if string(it.Value) != "first" {
 			t.Fatalf("%q is %s after a commit that failed", it.Key, quote(it.Value))

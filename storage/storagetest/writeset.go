@@ -41,9 +41,7 @@ func writeSetChecks() []Check {
 				ops = append(ops, storage.Put(fmt.Appendf(nil, "%04d", i), fmt.Append(nil, i)))
 			}
 			t.apply(ops...)
-			if items := t.all(storage.Query{}); len(items) != n {
-				t.Fatalf("%d keys exist, want %d", len(items), n)
-			}
+			t.wantItems("a scan", t.all(storage.Query{}), numbered("%04d", n))
 		}),
 		is("check_only_set", storage.CapCheckOnly, func(t *T) {
 			t.set("k", "v")
