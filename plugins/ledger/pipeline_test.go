@@ -23,7 +23,7 @@ func TestConformanceUnderTheDefaultPipeline(t *testing.T) {
 	clock := wholeSecond()
 	f := factory(clock)
 	f.Again = true
-	storagetest.Run(t, behind(f, func(b storage.Backend) (storage.Backend, error) { return overAPrefix(b, clock) }))
+	storagetest.Run(t, behind(f, func(b storage.Backend) (storage.Backend, error) { return overAPrefix(b, clock) }), largeRanges)
 }
 
 // overAPrefix is the default pipeline over a prefix of b.

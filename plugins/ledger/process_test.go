@@ -68,7 +68,7 @@ func TestConformanceAsAProcess(t *testing.T) {
 		storagetest.Run(t, f, exceptions()...)
 	})
 	t.Run("under the default pipeline", func(t *testing.T) {
-		storagetest.Run(t, behind(f, func(b storage.Backend) (storage.Backend, error) { return overAPrefix(b, clock) }))
+		storagetest.Run(t, behind(f, func(b storage.Backend) (storage.Backend, error) { return overAPrefix(b, clock) }), largeRanges)
 	})
 }
 
