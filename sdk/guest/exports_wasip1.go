@@ -67,7 +67,7 @@ func packed(r result) int64 {
 func limitMemory(bytes int64) {
 	if bytes > 0 {
 		debug.SetGCPercent(200)
-		debug.SetMemoryLimit(bytes / 8 * 7)
+		debug.SetMemoryLimit(bytes / 4 * 3) // the collector runs beside a burst of allocations, and may be late
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/plinthkv/plinth/abi"
@@ -97,8 +98,22 @@ func (i *instance) doOpen(n int) (r result) {
 		i.pace()
 	}
 	info := b.Info()
+	if i.fixed == nil {
+		i.max = min(i.max, mostAnswer(o.Memory, &info.Limits))
+	}
 	i.out = abi.AppendInfo(i.out[:0], &info)
 	return result{bytes: i.out}
+}
+
+// mostAnswer bounds the answers of one call to a share of the memory, in bytes: what they are
+// made from, and those of the call before, may be there at the same time. An item as large as
+// the backend's limits allow always fits.
+func mostAnswer(memory uint64, l *storage.Limits) int {
+	const share = 8
+	if memory == 0 || l.Value == 0 || l.Key == 0 {
+		return math.MaxInt
+	}
+	return int(max(memory/share, uint64(l.Key+l.Value+sdk.AnswerReserve)))
 }
 
 // limits are what a fixed backend says of its messages, as far as the host goes.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -341,5 +342,23 @@ func TestLog(t *testing.T) {
 	traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	if log.WithGroup("g").Info("traced", "b", 1); fields["span_id"] != "00f067aa0ba902b7" || fields["msg"] != "traced" || fields["g"] == nil {
 		t.Error(fields)
+	}
+}
+
+// The answers of one call have an eighth of the memory, and room for the largest item.
+func TestMostAnswer(t *testing.T) {
+	for _, c := range []struct {
+		memory uint64
+		limits storage.Limits
+		want   int
+	}{
+		{64 << 20, storage.Limits{Key: 1 << 10, Value: 1 << 20}, 8 << 20},
+		{4 << 20, storage.Limits{Key: 1 << 10, Value: 1 << 20}, 1<<20 + 1<<10 + sdk.AnswerReserve},
+		{64 << 20, storage.Limits{Key: 1 << 10}, math.MaxInt}, // values have no limit: nor have answers
+		{0, storage.Limits{Key: 1 << 10, Value: 1 << 20}, math.MaxInt},
+	} {
+		if got := mostAnswer(c.memory, &c.limits); got != c.want {
+			t.Errorf("with %d bytes of memory and %+v: %d, want %d", c.memory, c.limits, got, c.want)
+		}
 	}
 }
