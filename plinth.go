@@ -219,7 +219,7 @@ func Wrappers() []wrappers.Factory {
 		retry.Factory(), timeout.Factory(), circuitbreaker.Factory(), readonly.Factory(), prefix.Factory(), faults.Factory()}
 }
 
-// collect is what opts say, over what every host has: memory, linked in.
+// collect returns what opts say, over what every host has: memory, linked in.
 func collect(opts []Option) options {
 	var o options
 	WithBackend("memory", memory.Open, TriedBy(sdk.TryByOpening(memory.Open)))(&o)

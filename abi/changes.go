@@ -107,10 +107,10 @@ func AppendChangePage(dst []byte, p *storage.ChangePage) []byte {
 	return appendUint(dst, changePageNext, p.Next)
 }
 
-// ChangeSize is how many bytes a change adds to a page.
+// ChangeSize returns how many bytes a change adds to a page.
 func ChangeSize(c *storage.Change) int { return sizeBytes(sizeChange(c)) }
 
-// ChangePageSize is how many bytes [AppendChangePage] appends.
+// ChangePageSize returns how many bytes [AppendChangePage] appends.
 func ChangePageSize(p *storage.ChangePage) int {
 	n := sizeUint(p.Next)
 	for i := range p.Changes {

@@ -90,7 +90,7 @@ func prefix(e *storage.Error, what string) {
 	e.Msg = cutText(what)
 }
 
-// unreadable is the error for an error that could not be decoded.
+// unreadable returns the error for an error that could not be decoded.
 func unreadable(err error) *storage.Error {
 	return storage.Errorf(storage.Internal, "the answer's error could not be read: %v", err)
 }
@@ -180,7 +180,7 @@ func mended(b []byte, i int) (string, int) {
 	return mendCut(string(v[:min(len(v), MaxErrorText+1)])), i
 }
 
-// inside is the error of a message in the field at an offset of another.
+// inside returns the error of a message in the field at an offset of another.
 func inside(message string, at int, err error) error {
 	var e *storage.Error
 	if !errors.As(err, &e) {

@@ -58,7 +58,7 @@ func (h *Header) append(dst []byte) []byte {
 	return dst
 }
 
-// wholeEntries is the part of a tracestate that fits a tag, cut between two
+// wholeEntries returns the part of a tracestate that fits a tag, cut between two
 // entries as W3C Trace Context 3.3.1.5 asks, from the end.
 func wholeEntries(s []byte) []byte {
 	if len(s) <= maxTagValue {

@@ -140,7 +140,7 @@ func AppendInfo(dst []byte, info *storage.Info) []byte {
 	return dst
 }
 
-// limitNumbers are the limits in the order of their fields.
+// limitNumbers returns the limits in the order of their fields.
 func limitNumbers(l *storage.Limits) [10]uint64 {
 	return [10]uint64{
 		fromInt(l.Key), fromInt(l.Value), fromInt(l.Ops), fromInt(l.WriteBytes), fromInt(l.GetKeys),

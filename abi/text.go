@@ -163,7 +163,7 @@ func kind(b []byte, i int) (uint8, int) {
 	return uint8(v), i
 }
 
-// tooMany is the error of a message with more than limit elements.
+// tooMany returns the error of a message with more than limit elements.
 func tooMany(message, kind string, limit, actual int) error {
 	e := storage.LimitError(storage.SizeLimit, kind, int64(limit), int64(actual))
 	e.Msg = message + " holds too many " + kind

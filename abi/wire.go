@@ -108,7 +108,7 @@ func skip(b []byte, i int, tag, known uint64) int {
 	return i
 }
 
-// count is how many fields of b have the tag.
+// count returns how many fields of b have the tag.
 func count(b []byte, message string, tag uint64) (int, error) {
 	n, _, err := countTwo(b, message, tag, tag)
 	return n, err
@@ -142,7 +142,7 @@ func countTwo(b []byte, message string, first, second uint64) (n, m int, err err
 	return n, m, bounded(message, n+m)
 }
 
-// malformed is the error of the field at an offset of a message.
+// malformed returns the error of the field at an offset of a message.
 func malformed(message string, at, fault int) error {
 	code, why := storage.Serialization, "is cut"
 	switch fault {
@@ -172,7 +172,7 @@ func room[T any](s []T, n int) []T {
 	return r
 }
 
-// bounded is the error of a message with more than MaxElements elements.
+// bounded returns the error of a message with more than MaxElements elements.
 func bounded(message string, n int) error {
 	if n > MaxElements {
 		return tooMany(message, "elements", MaxElements, n)
@@ -182,10 +182,10 @@ func bounded(message string, n int) error {
 
 func sizeUvarint(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
 
-// sizeBytes is the size of a field of n bytes with a number below 16.
+// sizeBytes returns the size of a field of n bytes with a number below 16.
 func sizeBytes(n int) int { return 1 + sizeUvarint(uint64(n)) + n }
 
-// sizeUint is the size of a varint field with a number below 16; 0 for 0.
+// sizeUint returns the size of a varint field with a number below 16; 0 for 0.
 func sizeUint(v uint64) int {
 	if v == 0 {
 		return 0

@@ -77,7 +77,7 @@ type head struct {
 func (c *Chain) headKey() []byte          { return []byte(c.prefix + "head") }
 func (c *Chain) entryKey(n uint64) []byte { return fmt.Appendf(nil, "%sentry/%020d", c.prefix, n) }
 
-// entry is the stored form of an event, and its hash.
+// entry returns the stored form of an event, and its hash.
 func entry(n uint64, e *Event, previous string) (raw []byte, hash string, err error) {
 	raw, err = json.Marshal(form(n, e, previous))
 	if err != nil {

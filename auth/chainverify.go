@@ -136,7 +136,7 @@ func (v *verifier) see(e *Entry) {
 	}
 }
 
-// openOnes are the first intents without an outcome.
+// openOnes returns the first intents without an outcome.
 func (v *verifier) openOnes() []uint64 {
 	all := slices.Sorted(maps.Values(v.open))
 	return all[:min(len(all), maxTold)]

@@ -107,7 +107,7 @@ func (k *PublicSigningKey) Usable(at time.Time) bool {
 	return k.Active && k.RevokedAt.IsZero() && !at.Before(k.ValidFrom) && (k.ValidUntil.IsZero() || !at.After(k.ValidUntil))
 }
 
-// timeText is a time of a record: RFC 3339 in UTC with 0, 3, 6 or 9 digits of a second.
+// timeText returns a time of a record: RFC 3339 in UTC with 0, 3, 6 or 9 digits of a second.
 func timeText(at time.Time) string {
 	form := "2006-01-02T15:04:05.000000000Z"
 	switch ns := at.Nanosecond(); {
@@ -121,7 +121,7 @@ func timeText(at time.Time) string {
 	return at.UTC().Format(form)
 }
 
-// record is the key as it is stored. The public key is in it.
+// record returns the key as it is stored. The public key is in it.
 func (k *PublicSigningKey) record() []byte {
 	b := []byte(`{"kid":`)
 	text := func(name, s string) {
@@ -210,7 +210,7 @@ func (r *reader) id(name string) uint64 {
 	return id
 }
 
-// time is a time, or zero: it may be absent or null where that means none.
+// time returns a time, or zero: it may be absent or null where that means none.
 func (r *reader) time(name string) time.Time {
 	if r.o.Fields[name] == nil && name != "created_at" && name != "valid_from" {
 		return time.Time{}
@@ -222,7 +222,7 @@ func (r *reader) time(name string) time.Time {
 	return at.UTC()
 }
 
-// unreadable is the error of a record that is not one.
+// unreadable returns the error of a record that is not one.
 func unreadable(kid string, err error) error {
 	e := storage.AsError(err)
 	text := err.Error()

@@ -114,7 +114,7 @@ func (p place) key(kid string) []byte   { return []byte(p.prefix + Prefix + kid)
 func (p place) kid(key []byte) string   { return string(key[len(p.prefix)+len(Prefix):]) }
 func (p place) grave(kid string) []byte { return []byte(p.prefix + graves + kid) }
 
-// read is the key of a kid, and the bytes that it is stored as.
+// read returns the key of a kid, and the bytes that it is stored as.
 func (p place) read(ctx context.Context, kid string) (k PublicSigningKey, raw []byte, err error) {
 	if err := checkKid(kid); err != nil {
 		return k, nil, err
@@ -126,7 +126,7 @@ func (p place) read(ctx context.Context, kid string) (k PublicSigningKey, raw []
 	return k, raw, err
 }
 
-// parsed is the key of a record that stands at a kid.
+// parsed returns the key of a record that stands at a kid.
 func (p place) parsed(kid string, raw []byte) (PublicSigningKey, error) {
 	k, err := parseRecord(raw)
 	if err == nil && k.Kid != kid {
@@ -138,7 +138,7 @@ func (p place) parsed(kid string, raw []byte) (PublicSigningKey, error) {
 	return k, nil
 }
 
-// fresh are the conditions and the op that create a key. The grave is named by an op that
+// fresh returns the conditions and the op that create a key. The grave is named by an op that
 // changes nothing: backends without check_only judge only what is written.
 func (p place) fresh(k *PublicSigningKey) (checks []storage.Check, ops []storage.Op) {
 	key, grave := p.key(k.Kid), p.grave(k.Kid)

@@ -47,7 +47,7 @@ func ParsePublicKey(text string) (k PublicKey, err error) {
 // Ed25519 returns the key as a value of the standard library.
 func (k PublicKey) Ed25519() ed25519.PublicKey { return ed25519.PublicKey(k[:]) }
 
-// text is the key in base64url.
+// text returns the key in base64url.
 func (k PublicKey) text() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
 
 // String returns a placeholder for the key, as the formats %v, %+v and %#v do: logs name
@@ -57,7 +57,7 @@ func (PublicKey) String() string { return "[REDACTED]" }
 // GoString returns the result of String.
 func (PublicKey) GoString() string { return "[REDACTED]" }
 
-// invalid is an error of what callers gave.
+// invalid returns an error of what callers gave.
 func invalid(format string, args ...any) error {
 	return storage.Errorf(storage.InvalidArgument, format, args...)
 }

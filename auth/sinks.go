@@ -52,7 +52,7 @@ func (s otelSink) Record(ctx context.Context, e Event) error {
 	return nil
 }
 
-// fields are the event's for logs, with the names that the original gave them.
+// fields returns the event's for logs, with the names that the original gave them.
 func (e *Event) fields() [][2]string {
 	result := e.Result
 	if e.Reason != "" {

@@ -108,7 +108,7 @@ func bearer(token *secret.Value) string {
 	return "Bearer " + token.Reveal()
 }
 
-// budget is the metadata for answers of at most n bytes; the usual one is not said.
+// budget returns the metadata for answers of at most n bytes; the usual one is not said.
 func budget(n int) string {
 	if n == abi.DefaultMaxFrame {
 		return ""
@@ -192,7 +192,7 @@ func (c *Client) admits(info *storage.Info) error {
 	return storage.Errorf(storage.Unavailable, "the server returned with fewer capabilities than before, without %s", c.caps&^info.Caps)
 }
 
-// identity is a new ID of a write set.
+// identity returns a new ID of a write set.
 func identity() (id [16]byte) {
 	binary.LittleEndian.PutUint64(id[:8], rand.Uint64())
 	binary.LittleEndian.PutUint64(id[8:], rand.Uint64()|1) // never the zero one

@@ -80,7 +80,7 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// unixPath is the path of a unix socket's address.
+// unixPath returns the path of a unix socket's address.
 func (c *Config) unixPath() (string, bool) { return strings.CutPrefix(c.Address, "unix:") }
 
 // Validate checks the configuration, without reading files.

@@ -101,7 +101,7 @@ func (c *Client) unreachable(ctx context.Context, err error) *storage.Error {
 	return c.error("", &storage.Error{Code: storage.Unavailable, Msg: e.Msg, Err: e.Err})
 }
 
-// unreadable is the error of an answer that cannot be one.
+// unreadable returns the error of an answer that cannot be one.
 func (c *Client) unreadable(op string, err error) error {
 	return c.error(op, &storage.Error{Code: storage.Internal, Msg: "invalid answer of the server: " + err.Error()})
 }

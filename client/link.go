@@ -60,7 +60,7 @@ func (w witness) ClientHandshake(ctx context.Context, authority string, conn net
 	return conn, info, err
 }
 
-// Clone is a copy for the same link.
+// Clone returns a copy for the same link.
 func (w witness) Clone() credentials.TransportCredentials {
 	return witness{w.TransportCredentials.Clone(), w.l}
 }
@@ -189,7 +189,7 @@ func abs(n int64) int64 { return max(n, -n) }
 // ahead returns how far the server's clock is ahead of ours.
 func (l *link) ahead() time.Duration { return time.Duration(l.offset.Load()) * time.Millisecond }
 
-// acquire is a link that works, as far as is known, held for the caller.
+// acquire returns a link that works, as far as is known, held for the caller.
 func (c *Client) acquire(ctx context.Context) (*link, error) {
 	for {
 		l := c.current.Load()

@@ -28,7 +28,7 @@ type spot struct {
 
 func (at spot) held() any { return at.in[at.key] }
 
-// below is the spot of key in the mapping at this one.
+// below returns the spot of key in the mapping at this one.
 func (at spot) below(key, shown string) spot {
 	in, _ := at.held().(map[string]any)
 	return spot{below(at.path, key), shown, in, key}
@@ -114,7 +114,7 @@ func (t *settings) keyNamed(s setting, at spot, i int) (spot, bool) {
 	return at.below(found.key, strictyaml.Key(at.shown, n.Name)), true
 }
 
-// added is the key that a setting adds as its i-th part. It adds no stores, and no
+// added returns the key that a setting adds as its i-th part. It adds no stores, and no
 // plugins but those that need no entry.
 func (t *settings) added(s setting, shown string, i int, known []string) (strictyaml.Entry, bool) {
 	e := strictyaml.Entry{Name: s.parts[i], Spelling: s.spelling, At: s.at, Value: &strictyaml.Value{Key: s.at, Pos: s.at}}

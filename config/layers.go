@@ -148,7 +148,7 @@ type child struct {
 	note      *note
 }
 
-// children are the keys below path in held, in their order.
+// children returns the keys below path in held, in their order.
 func (l *layers) children(path string, held map[string]any) []child {
 	out := make([]child, 0, len(held))
 	for key := range held {
@@ -159,7 +159,7 @@ func (l *layers) children(path string, held map[string]any) []child {
 	return out
 }
 
-// tree is the value at path: what koanf holds, where it was noted.
+// tree returns the value at path: what koanf holds, where it was noted.
 func (l *layers) tree(path string, held any) *strictyaml.Value {
 	v := l.notes[path].Value
 	mapping, ok := held.(map[string]any)

@@ -91,7 +91,7 @@ func Load(o Options) (*Config, error) {
 	return cfg, nil
 }
 
-// document is what the file says, or stands in its place.
+// document returns what the file says, or stands in its place.
 func (o *Options) document(p *strictyaml.Problems) *strictyaml.Value {
 	content := o.Content
 	switch {

@@ -223,7 +223,7 @@ func readFile(path string, most int64) ([]byte, error) {
 	return b, nil
 }
 
-// reason is what went wrong with a file, without the path.
+// reason returns what went wrong with a file, without the path.
 func reason(err error) error {
 	var p *fs.PathError
 	switch {

@@ -66,7 +66,7 @@ func (l *layers) variables(environ environ, flags []setting) error {
 	}), nil)
 }
 
-// ours are the variables with our prefix as NAME=value lines, in the order of names.
+// ours returns the variables with our prefix as NAME=value lines, in the order of names.
 func (env environ) ours() []string {
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(env)) {
@@ -77,7 +77,7 @@ func (env environ) ours() []string {
 	return lines
 }
 
-// variable is what a variable sets, if it addresses the configuration.
+// variable returns what a variable sets, if it addresses the configuration.
 func (t *settings) variable(name, text string) (setting, bool) {
 	at := Position{File: "env " + strictyaml.Clip(name)}
 	address := strings.ToLower(name[len(prefix):])
@@ -92,7 +92,7 @@ func (t *settings) variable(name, text string) (setting, bool) {
 	return s, s.admit(name, t.taken, t.problems)
 }
 
-// flagSettings are what flags set. Their names are dotted paths.
+// flagSettings returns what flags set. Their names are dotted paths.
 func flagSettings(flags map[string]string, p *strictyaml.Problems) []setting {
 	var out []setting
 	taken := map[string]string{}
@@ -120,7 +120,7 @@ func (l *layers) flags(flags []setting) error {
 	return l.ko.Load(confmap.Provider(values, sep), nil)
 }
 
-// address is what a setting sets, in a form to compare.
+// address returns what a setting sets, in a form to compare.
 func (s setting) address() string { return strictyaml.Fold(strings.Join(s.parts, sep)) }
 
 // admit reports whether a setting has an address, and one that is not taken by another
@@ -137,7 +137,7 @@ func (s setting) admit(name string, taken map[string]string, p *strictyaml.Probl
 	return true
 }
 
-// sectionOf is the section that a variable without levels seems to mean.
+// sectionOf returns the section that a variable without levels seems to mean.
 func sectionOf(address string) string {
 	for _, s := range []string{"plugins", "reload", "server", "stores", "telemetry"} {
 		if address == s || strings.HasPrefix(address, s+"_") {

@@ -40,7 +40,7 @@ func (l *layers) stages(v *strictyaml.Value, path string) map[string]any {
 	return out
 }
 
-// stageOf is the kind of a stage with its settings, and the name that it goes by; the
+// stageOf returns the kind of a stage with its settings, and the name that it goes by; the
 // item itself and no name for what is no stage.
 func stageOf(item *strictyaml.Value) (settings strictyaml.Entry, name string) {
 	switch {
@@ -65,7 +65,7 @@ func canName(s string) bool {
 	return s != "" && len(s) <= strictyaml.MaxKey && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
-// pipeline is the list of the stages at path.
+// pipeline returns the list of the stages at path.
 func (l *layers) pipeline(v *strictyaml.Value, path string, held map[string]any) *strictyaml.Value {
 	out := *v
 	out.Items = nil

@@ -34,7 +34,7 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 
 const nameHelp = "must be 1 to 63 letters, digits, - and _, and begin with a letter or digit"
 
-// validName is the form of the names of plugins, stores and stages. They stand in
+// validName returns the form of the names of plugins, stores and stages. They stand in
 // URLs, variables and metrics, and in paths with dots.
 func validName(s string) bool { return nameForm.MatchString(s) }
 

@@ -63,7 +63,7 @@ func (b *builder) carriers(ctx context.Context) error {
 	return config.Join(errs...)
 }
 
-// named are the plugins that the configuration names, those included that no store uses.
+// named returns the plugins that the configuration names, those included that no store uses.
 func (b *builder) named() []string {
 	names := slices.Collect(maps.Keys(b.cfg.Plugins))
 	for store, sc := range b.cfg.Stores {
@@ -101,7 +101,7 @@ func btoi(b bool) int {
 	return 0
 }
 
-// generation is what was built.
+// generation returns what was built.
 func (b *builder) generation() *generation {
 	b.taken = true
 	for _, name := range slices.Sorted(maps.Keys(b.broken)) {
@@ -270,7 +270,7 @@ type would struct {
 
 func (w would) Info() storage.Info { return w.info }
 
-// backend is the one of a store: that of before, if nothing changed, or one that is opened,
+// backend returns the one of a store: that of before, if nothing changed, or one that is opened,
 // or a stand-in for one that is opened later. untried is why it is not known what that would be.
 func (b *builder) backend(ctx context.Context, store string) (_ *backend, untried, err error) {
 	bc := b.cfg.Stores[store].Backend
@@ -303,7 +303,7 @@ func (b *builder) backend(ctx context.Context, store string) (_ *backend, untrie
 	return opened, nil, nil
 }
 
-// failed is why the backend at path was not opened. What is wrong with its plugin's entry is
+// failed returns why the backend at path was not opened. What is wrong with its plugin's entry is
 // reported once.
 func (b *builder) failed(p *plugin, bc config.Backend, path string, err error) error {
 	var about *carrier.FieldError
@@ -330,7 +330,7 @@ func (h *Host) openBackend(ctx context.Context, p *plugin, store string, own *co
 	return b, nil
 }
 
-// keptBackend is the one that the store has, if neither it nor its plugin changed; nil if
+// keptBackend returns the one that the store has, if neither it nor its plugin changed; nil if
 // there is none, or it has failed.
 func (b *builder) keptBackend(store string, p *plugin) *backend {
 	before := b.old.stores[store]

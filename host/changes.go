@@ -97,7 +97,7 @@ func (h *Host) Changes(ctx context.Context, cfg *config.Config) (_ Changes, err 
 	return b.changes(swaps), nil
 }
 
-// changes are what is between the generation in force and the one that was built.
+// changes returns what is between the generation in force and the one that was built.
 func (b *builder) changes(swaps []*swap) (c Changes) {
 	for _, name := range together(b.old.plugins, b.plugins) {
 		before, now := b.old.plugins[name], b.plugins[name]
@@ -151,7 +151,7 @@ func stageAction(before *pipeline, s *stage) Action {
 	return Started
 }
 
-// action is what becomes of a part that was before, and is now; nil: it was, or is, not.
+// action returns what becomes of a part that was before, and is now; nil: it was, or is, not.
 func action[T any](before, now *T) Action {
 	switch {
 	case before == nil:
@@ -164,7 +164,7 @@ func action[T any](before, now *T) Action {
 	return Replaced
 }
 
-// together are the names in both, in order.
+// together returns the names in both, in order.
 func together[T any](a, b map[string]T) []string {
 	names := slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b))
 	slices.Sort(names)

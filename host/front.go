@@ -41,7 +41,7 @@ func (g *gates) drained(ctx context.Context) error {
 	return g.reads.Wait(ctx)
 }
 
-// pipeline is the one in force.
+// pipeline returns the one in force.
 func (f *front) pipeline() *pipeline { return f.h.live.Load().at(f.slot) }
 
 // enter returns the pipeline in force with the gate that a call has entered, and must leave.

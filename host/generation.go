@@ -26,10 +26,10 @@ type generation struct {
 	stores    map[string]*pipeline
 }
 
-// at is the pipeline in a slot.
+// at returns the pipeline in a slot.
 func (g *generation) at(slot int) *pipeline { return g.pipelines[slot] }
 
-// backends are those that are open, each once.
+// backends returns those that are open, each once.
 func (g *generation) backends() []*backend {
 	var all []*backend
 	for _, name := range g.names {
@@ -78,7 +78,7 @@ type backend struct {
 	users  int
 }
 
-// below is what the innermost stage stands on.
+// below returns what the innermost stage stands on.
 func (b *backend) below() wrappers.Below {
 	return wrappers.Below{Info: b.Info(), Shared: b.shared, Notices: b.notices()}
 }
@@ -96,12 +96,12 @@ func (b *backend) failed() bool {
 // durable reports whether its items survive its end.
 func (b *backend) durable() bool { return b.Info().Caps.Has(storage.CapDurable) }
 
-// standIn is a stand-in for a backend of p.
+// standIn returns a stand-in for a backend of p.
 func (h *Host) standIn(b storage.Backend, p *plugin) *backend {
 	return &backend{Backend: b, hub: h.hub(b, p), shared: p.Shared()}
 }
 
-// standIn is a backend in the place of one that is not open.
+// standIn returns a backend in the place of one that is not open.
 func standIn(b storage.Backend, shared bool) *backend {
 	return &backend{Backend: b, hub: wrappers.NewHub(b), shared: shared}
 }

@@ -147,7 +147,7 @@ func (h *Host) Stores() []*Store {
 	return all
 }
 
-// handle is the one of that name, which stays the same as long as the host lives.
+// handle returns the one of that name, which stays the same as long as the host lives.
 func (h *Host) handle(name string) *Store {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -29,7 +29,7 @@ func (b *builder) openLater(name string, why error) {
 	b.later = append(b.later, b.stores[name])
 }
 
-// unopened is the pipeline of a store that is not open.
+// unopened returns the pipeline of a store that is not open.
 func (h *Host) unopened(cfg *config.Config, name string, optional bool, why error) *pipeline {
 	a := newAbsent(optional, "the store is not open: "+why.Error())
 	p := &pipeline{gates: h.newGates(), store: name, plugin: cfg.Stores[name].Backend.Plugin, top: a, absent: a}

@@ -58,7 +58,7 @@ type plugin struct {
 	users int          // generations that name it, and backends
 }
 
-// plugin is the carrier of the plugin of that name: that of before, if nothing changed. Nil
+// plugin returns the carrier of the plugin of that name: that of before, if nothing changed. Nil
 // without an error: it failed before, and has been reported.
 func (b *builder) plugin(ctx context.Context, name string) (*plugin, error) {
 	if p, ok := b.plugins[name]; ok {
@@ -137,7 +137,7 @@ func (p *plugin) at(cfg *config.Config, err error) error {
 	return positioned(p.node, err)
 }
 
-// kindOf is the factory of a plugin's kind, or what is wrong with how it says which.
+// kindOf returns the factory of a plugin's kind, or what is wrong with how it says which.
 func (h *Host) kindOf(name string, node *config.Node) (carrier.Factory, error) {
 	var keys []string
 	for _, f := range h.carriers {
@@ -181,7 +181,7 @@ func (h *Host) kindOf(name string, node *config.Node) (carrier.Factory, error) {
 // planned are settings that are known, and that this version cannot do.
 var planned = []string{"grants.fs", "grants.network"}
 
-// foreign are the settings of a plugin that are another kind's, and that they are wrong.
+// foreign returns the settings of a plugin that are another kind's, and that they are wrong.
 func (h *Host) foreign(node *config.Node, f carrier.Factory) (foreign []string, wrong error) {
 	own := settingsOf(f.Defaults())
 	others := slices.Clone(planned)
@@ -204,7 +204,7 @@ func (h *Host) foreign(node *config.Node, f carrier.Factory) (foreign []string, 
 	return foreign, errors.Join(errs...)
 }
 
-// outside is the first part of a dotted path that leads to none of settings; empty: it
+// outside returns the first part of a dotted path that leads to none of settings; empty: it
 // leads to one, or into one.
 func outside(path string, settings []string) string {
 	for end := 0; end < len(path); end++ {
@@ -224,7 +224,7 @@ func outside(path string, settings []string) string {
 	return ""
 }
 
-// settingsOf are the dotted paths of all settings in v, a struct.
+// settingsOf returns the dotted paths of all settings in v, a struct.
 func settingsOf(v any) []string {
 	var paths []string
 	var walk func(t reflect.Type, path string)

@@ -69,7 +69,7 @@ func (h *Host) Plugins() []PluginState {
 	return all
 }
 
-// idle are the plugins that no store uses.
+// idle returns the plugins that no store uses.
 func (g *generation) idle() (all []PluginState) {
 	used := map[string]bool{}
 	for _, p := range g.stores {
@@ -86,7 +86,7 @@ func (g *generation) idle() (all []PluginState) {
 	return all
 }
 
-// state is how the plugin is.
+// state returns how the plugin is.
 func (p *pipeline) state() PluginState {
 	s := PluginState{Plugin: p.plugin, Carrier: p.carrier, Stores: []string{p.store}}
 	if p.backend.plugin != nil {

@@ -80,7 +80,7 @@ func (h *Host) measure() (stop func() error, err error) {
 	return registered.Unregister, nil
 }
 
-// attributes are what the backend's metrics have in common.
+// attributes returns what the backend's metrics have in common.
 func (b *backend) attributes() metric.MeasurementOption {
 	return metric.WithAttributes(attribute.String("db.namespace", b.store), attribute.String("plinth.plugin", b.plugin.name))
 }
@@ -105,7 +105,7 @@ func (h *Host) measureFeed(b *backend) {
 	b.hub.Feed().Behind = func(d time.Duration) { h.behind.Record(context.Background(), d.Seconds(), with) }
 }
 
-// stats are the numbers of a backend's readiness.
+// stats returns the numbers of a backend's readiness.
 func stats(ctx context.Context, b storage.Backend) map[string]int64 {
 	health, err := b.Health(ctx, storage.Readiness)
 	if err != nil {

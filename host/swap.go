@@ -19,7 +19,7 @@ type swap struct {
 	closes bool // it is closed before the next is opened, for both may be in the same place
 }
 
-// swaps are the backends that are not in the new configuration as they are, and what is
+// swaps returns the backends that are not in the new configuration as they are, and what is
 // wrong with giving them up.
 func (b *builder) swaps(ctx context.Context) (all []*swap, err error) {
 	var errs []error
@@ -94,7 +94,7 @@ func (b *builder) judge(s *swap, p *plugin) error {
 	return nil
 }
 
-// refuse is an error about what becomes of a store.
+// refuse returns an error about what becomes of a store.
 func (b *builder) refuse(s *swap, p *plugin, format string, args ...any) error {
 	path := fmt.Sprintf("stores.%s.backend", s.store)
 	if p == nil {
@@ -103,7 +103,7 @@ func (b *builder) refuse(s *swap, p *plugin, format string, args ...any) error {
 	return b.cfg.Root().Errorf(path, "the store %q %s", s.store, fmt.Sprintf(format, args...))
 }
 
-// over are the pipelines in force that stand on the backends of swaps.
+// over returns the pipelines in force that stand on the backends of swaps.
 func (b *builder) over(swaps []*swap) (all []*pipeline) {
 	for _, name := range b.old.names {
 		p := b.old.stores[name]

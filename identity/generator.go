@@ -74,7 +74,7 @@ func Generate[I ~uint64](g *Generator) (I, error) {
 	}
 }
 
-// untilNext is how long the millisecond still lasts.
+// untilNext returns how long the millisecond still lasts.
 func (g *Generator) untilNext() time.Duration {
 	return time.Millisecond - time.Duration(g.now().UnixNano())%time.Millisecond
 }

@@ -59,7 +59,7 @@ func (l *labels) of(op operation, code storage.Code) []metric.RecordOption {
 	return set
 }
 
-// expiring are the attributes of what is counted of items with a time to live.
+// expiring returns the attributes of what is counted of items with a time to live.
 func (l *labels) expiring() []metric.AddOption {
 	if set := l.ttl.Load(); set != nil {
 		return *set
@@ -97,7 +97,7 @@ func newTenants(common *[operations][]attribute.KeyValue, most int) *tenants {
 	return t
 }
 
-// of are the labels of one tenant. The first that are seen have their own.
+// of returns the labels of one tenant. The first that are seen have their own.
 func (t *tenants) of(name []byte) *labels {
 	known := *t.known.Load()
 	if l, ok := known[string(name)]; ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// within is a request with a budget.
+// within returns a request with a budget.
 func (g *guest) within(id uint32, budget int, op abi.Op, message []byte) []byte {
 	b := abi.BeginFrame(nil, id, uint8(op), &abi.Header{Now: g.clock().UnixMilli(), Budget: uint32(budget)})
 	b, err := abi.EndFrame(append(b, message...), 0)

@@ -66,18 +66,18 @@ func read(answer []byte, requests [][]byte, replies []reply) ([]reply, error) {
 	return replies, nil
 }
 
-// tag is a tag of a header.
+// tag returns a tag of a header.
 func tag(number byte, value []byte) []byte { return append([]byte{number, byte(len(value))}, value...) }
 
 // word is v in 8 bytes, as in a header.
 func word(v int64) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(v)) }
 
-// now is the tag of the clock's time.
+// now returns the tag of the clock's time.
 func (g *guest) now() []byte { return tag(abi.TagNow, word(g.clock().UnixMilli())) }
 
 func budgetTag(n uint32) []byte { return tag(abi.TagBudget, binary.LittleEndian.AppendUint32(nil, n)) }
 
-// headed is a request with any header, and with flags.
+// headed returns a request with any header, and with flags.
 func headed(id uint32, op abi.Op, flags byte, header, message []byte) []byte {
 	b := abi.BeginFrame(nil, id, uint8(op), nil)
 	b[9] = flags
@@ -89,7 +89,7 @@ func headed(id uint32, op abi.Op, flags byte, header, message []byte) []byte {
 	return b
 }
 
-// answers are the plainest requests: a plugin whose answers to these cannot be read is
+// answers returns the plainest requests: a plugin whose answers to these cannot be read is
 // told so once.
 func answers(g *guest) error {
 	for _, id := range []uint32{0, 7, math.MaxUint32} {

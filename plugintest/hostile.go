@@ -202,7 +202,7 @@ func (t *trial) run(ctx context.Context, b raw, run func(*guest) error) error {
 	return nil
 }
 
-// frame is a request.
+// frame returns a request.
 func (g *guest) frame(id uint32, op abi.Op, message []byte) []byte {
 	return g.within(id, abi.DefaultMaxFrame, op, message)
 }

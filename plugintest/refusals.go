@@ -64,7 +64,7 @@ func limits(g *guest) error {
 	return g.refusedNothing("a write set beyond a limit")
 }
 
-// ofBytes is a write set of that many bytes of keys and values.
+// ofBytes returns a write set of that many bytes of keys and values.
 func (g *guest) ofBytes(n int) (w storage.WriteSet) {
 	value := n
 	if g.stated.Value > 0 {

@@ -57,7 +57,7 @@ func unknownFields(g *guest) error {
 	return nil
 }
 
-// requests are a valid one of each op. The write changes nothing that was there.
+// requests returns a valid one of each op. The write changes nothing that was there.
 func requests() map[abi.Op][]byte {
 	version := storage.Absent([]byte("no such key"))
 	until := time.UnixMilli(4102444800000)

@@ -34,12 +34,12 @@ var refusedKey = []byte("refused")
 
 func kindIs[K ~uint8](k K) []byte { return number(partKind, uint64(k)) }
 
-// put is an op that stores something at refusedKey, with more fields.
+// put returns an op that stores something at refusedKey, with more fields.
 func put(more ...[]byte) []byte {
 	return field(setOp, append([][]byte{kindIs(storage.OpPut), field(partKey, refusedKey), field(partValue, []byte("v"))}, more...)...)
 }
 
-// part is an op or a check with a key.
+// part returns an op or a check with a key.
 func part(n int, kind uint64, key []byte, more ...[]byte) []byte {
 	return field(n, append([][]byte{number(partKind, kind), field(partKey, key)}, more...)...)
 }
@@ -211,7 +211,7 @@ func (g *guest) isKnown(code storage.Code, message []byte) error {
 	return nil
 }
 
-// notWritable is the result of a check that writes, for a plugin that does not.
+// notWritable returns the result of a check that writes, for a plugin that does not.
 func notWritable(err error) error {
 	if err == nil {
 		return fmt.Errorf("%w: the plugin cannot be written to", errNotApplicable)

@@ -56,7 +56,7 @@ func configError(err error, config json.RawMessage, v any) error {
 	return ConfigErrorf("", "invalid JSON: %v", err)
 }
 
-// badValue is the path of the first size or duration that cannot be read, in the structs
+// badValue returns the path of the first size or duration that cannot be read, in the structs
 // that t is made of; empty: it is elsewhere, as in a list.
 func badValue(config json.RawMessage, t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
@@ -87,7 +87,7 @@ func unreadable[T any](t reflect.Type, raw json.RawMessage) bool {
 	return t == reflect.TypeFor[T]() && json.Unmarshal(raw, new(T)) != nil
 }
 
-// fields are the names in JSON of a struct's fields, those of structs in it too,
+// fields returns the names in JSON of a struct's fields, those of structs in it too,
 // as deep as depth.
 func fields(t reflect.Type, depth int) (names []string) {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
@@ -105,7 +105,7 @@ func fields(t reflect.Type, depth int) (names []string) {
 	return names
 }
 
-// meant is the end of an error about an unknown name: the nearest known one, else
+// meant returns the end of an error about an unknown name: the nearest known one, else
 // all that there are.
 func meant(name string, known []string) string {
 	best, at := "", max(1, len(name)/3)+1
@@ -120,7 +120,7 @@ func meant(name string, known []string) string {
 	return ": known are " + strings.Join(known, ", ")
 }
 
-// distance is the number of edits between two short names.
+// distance returns the number of edits between two short names.
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return 64

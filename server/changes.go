@@ -61,7 +61,7 @@ func (c *call) changes() (err error) {
 	return c.changesPage(q)
 }
 
-// wait is a duration of at most [storage.MostWait]; 0 where it is absent.
+// wait returns a duration of at most [storage.MostWait]; 0 where it is absent.
 func (q query) wait() (time.Duration, error) {
 	s, ok := q["wait"]
 	if !ok {
@@ -99,7 +99,7 @@ func (c *call) changesPage(q storage.ChangeQuery) error {
 	return out.end()
 }
 
-// nextChanges is the page of q, which is waited for, without a place among the requests that
+// nextChanges returns the page of q, which is waited for, without a place among the requests that
 // run, if there is nothing yet.
 func (c *call) nextChanges(q storage.ChangeQuery) (page storage.ChangePage, err error) {
 	wait := q.Wait
@@ -174,5 +174,5 @@ func (s *Server) drained(ctx, own context.Context, err error) error {
 	return err
 }
 
-// controlled is how the writer's deadlines are set; not every test's has some.
+// controlled returns how the writer's deadlines are set; not every test's has some.
 func (c *call) controlled() *http.ResponseController { return http.NewResponseController(c.w) }

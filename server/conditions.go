@@ -135,7 +135,7 @@ func (c *call) applyIf(cond conditions, op storage.Op) (uint64, error) {
 
 var errPrecondition = storage.ConflictAt(0)
 
-// checks are the conditions as checks of a write set, where they can be.
+// checks returns the conditions as checks of a write set, where they can be.
 func (cond conditions) checks(key []byte) ([]storage.Check, bool) {
 	switch {
 	case !cond.match.given && !cond.noneMatch.given:

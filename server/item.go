@@ -52,7 +52,7 @@ func (c *call) item() (it storage.Item, err error) {
 	return it, err
 }
 
-// unchanged is the check that the call's key still holds what was read: by version, or by
+// unchanged returns the check that the call's key still holds what was read: by version, or by
 // value on a backend without versions.
 func (c *call) unchanged(it storage.Item) storage.Check {
 	if it.Version != 0 {
@@ -72,7 +72,7 @@ func (c *call) itemHeader(it storage.Item) {
 	}
 }
 
-// tag is the ETag of a version; a backend without versions has none.
+// tag returns the ETag of a version; a backend without versions has none.
 func (c *call) tag(version uint64) {
 	if version != 0 {
 		c.w.Header()["ETag"] = []string{strconv.Quote(strconv.FormatUint(version, 10))}

@@ -116,7 +116,7 @@ func parseTTL(s string, now time.Time) (time.Time, error) {
 	return storage.ExpiryAfter(now, d)
 }
 
-// parseTime is a moment of RFC 3339 as an expiry. One before 1970 is as past as
+// parseTime returns a moment of RFC 3339 as an expiry. One before 1970 is as past as
 // any.
 func parseTime(s string) (time.Time, error) {
 	at, err := time.Parse(time.RFC3339, s)
@@ -129,10 +129,10 @@ func parseTime(s string) (time.Time, error) {
 	return storage.ClampExpiry(at.UTC()), nil
 }
 
-// formatTime is an expiry as answers show it.
+// formatTime returns an expiry as answers show it.
 func formatTime(at time.Time) string { return at.UTC().Format(strictjson.TimeForm) }
 
-// bounds are the range of prefix, start and end together, and whether any of
+// bounds returns the range of prefix, start and end together, and whether any of
 // them narrows it.
 func (q query) bounds() (start, end []byte, bounded bool, err error) {
 	prefix, err := q.bytes("prefix")
@@ -155,7 +155,7 @@ func (q query) bounds() (start, end []byte, bounded bool, err error) {
 	return start, end, bounded, nil
 }
 
-// limit is a number of at least 1; 0 where it is absent.
+// limit returns a number of at least 1; 0 where it is absent.
 func (q query) limit() (int, error) {
 	s, ok := q["limit"]
 	if !ok {

@@ -163,7 +163,7 @@ func stillServing(delay time.Duration, failed <-chan error) error {
 	}
 }
 
-// web is the HTTP server.
+// web returns the HTTP server.
 func (s *Server) web() *http.Server {
 	web := &http.Server{
 		Handler:           s.Handler(),
@@ -278,7 +278,7 @@ func (s *Server) knownHost(r *http.Request) bool {
 	return hosts == nil || hosts[host]
 }
 
-// localAddress is the one that a request's connection came to; none for a unix socket.
+// localAddress returns the one that a request's connection came to; none for a unix socket.
 func localAddress(r *http.Request) netip.Addr {
 	if tcp, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
 		return tcp.AddrPort().Addr().Unmap().WithZone("")

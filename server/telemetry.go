@@ -183,7 +183,7 @@ func (t *telemetry) end(ctx context.Context, span trace.Span, start time.Time, l
 	span.End()
 }
 
-// options are the attributes of a duration, made once each.
+// options returns the attributes of a duration, made once each.
 func (t *telemetry) options(l label) []metric.RecordOption {
 	if o, ok := t.sets.Load(l); ok {
 		return o.([]metric.RecordOption)

@@ -261,7 +261,7 @@ func find[E error](err error) (E, bool) {
 	return in, ok
 }
 
-// foreign is the code of an error that knows nothing of codes.
+// foreign returns the code of an error that knows nothing of codes.
 func foreign(err error) Code {
 	switch {
 	case errors.Is(err, context.Canceled):

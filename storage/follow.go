@@ -166,7 +166,7 @@ func (f *Follower) changes(ctx context.Context, end []byte, wait time.Duration) 
 	return page, err
 }
 
-// scanned is a page of the state. Each page of the scan is of its own version: what changed
+// scanned returns a page of the state. Each page of the scan is of its own version: what changed
 // between two of them in the keys before it is given first.
 func (f *Follower) scanned(ctx context.Context) (ChangePage, error) {
 	if !f.full {
@@ -203,7 +203,7 @@ func (f *Follower) scanned(ctx context.Context) (ChangePage, error) {
 	return page, nil
 }
 
-// upTo is the part of a page that is not beyond a version.
+// upTo returns the part of a page that is not beyond a version.
 func upTo(p ChangePage, version uint64) ChangePage {
 	if p.Next <= version {
 		return p

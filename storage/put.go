@@ -18,7 +18,7 @@ type expiry struct {
 
 func (expiry) putOption() {}
 
-// gather is what opts say of a put of key. It looks at them by their types: calls of their
+// gather returns what opts say of a put of key. It looks at them by their types: calls of their
 // methods would have each allocated.
 func gather(key []byte, opts []PutOption) (e expiry, checks []Check) {
 	for _, opt := range opts {
@@ -90,7 +90,7 @@ func ifUnchanged(it Item) Condition {
 	return IfValue(it.Value)
 }
 
-// on is the check of the condition on key.
+// on returns the check of the condition on key.
 func (c Condition) on(key []byte) Check {
 	return Check{Kind: c.kind, Key: key, Value: c.value, Version: c.version}
 }

@@ -101,7 +101,7 @@ func (t *Txn) GetMany(ctx context.Context, keys [][]byte) ([]Item, error) {
 	return all, nil
 }
 
-// read is the item at key, without its key. What others wrote becomes a check.
+// read returns the item at key, without its key. What others wrote becomes a check.
 func (t *Txn) read(ctx context.Context, key []byte) (Item, error) {
 	if t.done {
 		return Item{}, ErrTxnDone

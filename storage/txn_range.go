@@ -90,7 +90,7 @@ func (t *Txn) sawRange(from, to []byte, version uint64) {
 	}
 }
 
-// cloneKey is a copy that keeps nil nil and empty empty.
+// cloneKey returns a copy that keeps nil nil and empty empty.
 func cloneKey(key []byte) []byte {
 	if key == nil {
 		return nil

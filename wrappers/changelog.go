@@ -67,7 +67,7 @@ func (l *changeLog) addPlain(version uint64, made time.Duration, w *storage.Writ
 	l.added(b, version, made, len(w.Ops))
 }
 
-// plain is the size of the changes of w, which can be encoded while others wait: few, small,
+// plain returns the size of the changes of w, which can be encoded while others wait: few, small,
 // none that expires and none of the host's own items. 0: it is not so.
 func plain(w *storage.WriteSet) (size int) {
 	if len(w.Ops) > mostPlainOps {
@@ -92,7 +92,7 @@ func (l *changeLog) added(b *logBlock, version uint64, made time.Duration, count
 	l.count += count
 }
 
-// room is the block that takes a write set of size bytes.
+// room returns the block that takes a write set of size bytes.
 func (l *changeLog) room(size int) *logBlock {
 	next := firstBlock
 	if n := len(l.blocks); n > 0 {
@@ -151,7 +151,7 @@ func (l *changeLog) view() logView {
 	return logView{l.blocks[:n:n], *l.blocks[n]}
 }
 
-// later is how many write sets there are after a version, or more than enough for most pages.
+// later returns how many write sets there are after a version, or more than enough for most pages.
 func (v *logView) later(version uint64) (n int) {
 	for i := len(v.full); i >= 0 && n < enoughSets; i-- {
 		b := &v.last
@@ -250,7 +250,7 @@ func (s *encoded) free() {
 	}
 }
 
-// encode is the changes of a write set. What has expired by now is a delete, and what is the
+// encode returns the changes of a write set. What has expired by now is a delete, and what is the
 // host's own is none.
 func (h *Hub) encode(w *storage.WriteSet) *encoded {
 	s := encodings.Get().(*encoded)

@@ -107,7 +107,7 @@ func (f *follower) page(ctx context.Context) (storage.ChangePage, error) {
 	}
 }
 
-// look is what r has for the follower, and the view that it is of; nil: r is gone, which makes
+// look returns what r has for the follower, and the view that it is of; nil: r is gone, which makes
 // no difference to the follower.
 func (f *follower) look(ctx context.Context, r *ring) (storage.ChangePage, *view, error) {
 	v, ok := f.h.view(r)
@@ -214,7 +214,7 @@ type view struct {
 	begun     time.Time
 }
 
-// view is what r has; false: it is gone.
+// view returns what r has; false: it is gone.
 func (h *Hub) view(r *ring) (view, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -248,7 +248,7 @@ func (h *Hub) await(r *ring, published uint64) <-chan struct{} {
 	return r.changed
 }
 
-// collect is the page of q, whose bytes are the caller's, and when the oldest of its changes
+// collect returns the page of q, whose bytes are the caller's, and when the oldest of its changes
 // was made.
 func (v *view) collect(q storage.ChangeQuery) (storage.ChangePage, time.Time) {
 	c := storage.NewChangeCollector(q)

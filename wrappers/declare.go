@@ -151,7 +151,7 @@ func Promises(pipeline []Stage, b Below) []Promise {
 	return promises
 }
 
-// ofBackend is what a backend without any stage promises.
+// ofBackend returns what a backend without any stage promises.
 func ofBackend(g Guarantee, b Below) string {
 	caps := b.Info.Caps
 	switch g {

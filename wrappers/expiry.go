@@ -128,7 +128,7 @@ func (e *expiries) due(now time.Time) (all []expiring) {
 	return all
 }
 
-// untilDue is how long it is until an item expires; an hour, if none does.
+// untilDue returns how long it is until an item expires; an hour, if none does.
 func (h *Hub) untilDue(r *ring) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -171,7 +171,7 @@ func (h *Hub) expire(ctx context.Context, r *ring) {
 	}
 }
 
-// absent are those of the items that are no longer in the backend, and those that it keeps
+// absent returns those of the items that are no longer in the backend, and those that it keeps
 // longer, or of which it cannot say. What is there and another item is neither.
 func (h *Hub) absent(ctx context.Context, all []expiring) (gone, kept []expiring) {
 	for _, x := range all {

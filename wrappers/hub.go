@@ -266,7 +266,7 @@ func (h *Hub) worries() string {
 	return h.others.behind()
 }
 
-// Info is the backend's, with the changes that the hub keeps. That a backend tells that it
+// Info returns the backend's, with the changes that the hub keeps. That a backend tells that it
 // changed, and not what, is between it and the hub: it tells of others than this host, whose
 // stores may have several users.
 func (b *hubBackend) Info() storage.Info {

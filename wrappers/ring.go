@@ -33,7 +33,7 @@ type ring struct {
 	expiries  expiries
 }
 
-// follow is the ring of those who follow, which the first of them begins.
+// follow returns the ring of those who follow, which the first of them begins.
 func (h *Hub) follow(ctx context.Context) (*ring, error) {
 	for {
 		h.mu.Lock()
@@ -208,7 +208,7 @@ func (r *ring) next(h *Hub, f *flight, version uint64, size int) bool {
 	return true
 }
 
-// now is when what is published now was made, or earlier: the clock is read once between two
+// now returns when what is published now was made, or earlier: the clock is read once between two
 // who look.
 func (r *ring) now() time.Duration {
 	if !r.grown {

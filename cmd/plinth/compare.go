@@ -123,7 +123,7 @@ func compareKeys(a, b *cursor) int {
 // expiring is the remaining time of an item below which it may be missing on one side.
 const expiring = time.Second
 
-// alone is an item that only one side has. One that expires meanwhile is no difference.
+// alone returns an item that only one side has. One that expires meanwhile is no difference.
 func (c *comparison) alone(s *side, op *storage.Op) {
 	if !op.ExpiresAt.IsZero() && time.Until(op.ExpiresAt) < expiring {
 		return

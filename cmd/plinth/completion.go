@@ -45,7 +45,7 @@ type option struct {
 	contexts          bool     // the value is the name of a context
 }
 
-// places are all of the program.
+// places returns all of the program.
 func places(m *kong.Application) (all []place) {
 	var walk func(n *kong.Node, at string)
 	walk = func(n *kong.Node, at string) {
@@ -80,7 +80,7 @@ func places(m *kong.Application) (all []place) {
 	return all
 }
 
-// steps are the words that lead from one place to another, each after the place that it
+// steps returns the words that lead from one place to another, each after the place that it
 // leads from.
 func steps(all []place) []string {
 	var out []string
@@ -97,7 +97,7 @@ func steps(all []place) []string {
 // listContexts is a shell's command for the names of contexts.
 const listContexts = "plinth context list -q 2>/dev/null"
 
-// arms are the places before a value: at a flag whose values are known, at one of a file, at
+// arms returns the places before a value: at a flag whose values are known, at one of a file, at
 // one of a context, and at any other that has a value.
 func arms(all []place) (known map[string][]string, files, contexts, other []string) {
 	known = map[string][]string{}
@@ -126,7 +126,7 @@ func single(s string) string {
 	return "'" + strings.NewReplacer(`'`, `'\''`, "\n", " ").Replace(s) + "'"
 }
 
-// choice is a pattern of a case, one of these strings.
+// choice returns a pattern of a case, one of these strings.
 func choice(of []string) string {
 	quoted := make([]string, len(of))
 	for i, s := range of {

@@ -77,7 +77,7 @@ func (c *copyCmd) Run(ctx context.Context, e env) (err error) {
 	return nil
 }
 
-// target is a store as a flag names it: a name has no slash, an address may have some.
+// target returns a store as a flag names it: a name has no slash, an address may have some.
 func (c *copyCmd) target(flag, named, token string) (target, error) {
 	i := strings.LastIndexByte(named, '/')
 	t := target{Server: c.Server, Store: named[i+1:]}

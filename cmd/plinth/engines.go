@@ -41,7 +41,7 @@ type engine struct {
 	isolated  bool          // it runs in a process of its own where nothing else is said
 }
 
-// engines are all of them, in the order of the pages.
+// engines returns all of them, in the order of the pages.
 func engines() []engine {
 	onPebble, onEtcd, onPostgres, onLedger := pebble.DefaultConfig(), etcd.DefaultConfig(), postgres.DefaultConfig(), ledger.DefaultConfig()
 	openLedger := ledger.Opener(nil) // asks the cluster, and changes nothing
@@ -66,7 +66,7 @@ func serveLedger() {
 	process.Plugin{Open: open, Try: sdk.TryByOpening(open), AtEnd: []func(context.Context) error{stop}}.Serve()
 }
 
-// backends are the options of a host, and of its worker, that has the engines.
+// backends returns the options of a host, and of its worker, that has the engines.
 func backends() (opts []plinth.Option) {
 	for _, e := range engines() {
 		opts = append(opts, e.option)

@@ -52,7 +52,7 @@ func beginsArray(r *bufio.Reader) bool {
 	}
 }
 
-// items are those of the JSON array that r begins with, one after the other.
+// items returns those of the JSON array that r begins with, one after the other.
 func items(r io.Reader) func() ([]byte, error) {
 	d := jsontext.NewDecoder(r)
 	begun := false

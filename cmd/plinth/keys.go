@@ -183,7 +183,7 @@ func (n *newKey) key(kid string, client identity.ClientID, cert identity.CertID,
 // maxPublicKey bounds the file of a key, in bytes.
 const maxPublicKey = 64 << 10
 
-// readPublicKey is the key of an argument, or of standard input.
+// readPublicKey returns the key of an argument, or of standard input.
 func readPublicKey(arg string, stdin io.Reader) (k auth.PublicKey, err error) {
 	if arg != "-" {
 		return auth.ParsePublicKey(arg)

@@ -16,7 +16,7 @@ type ledgerVault struct {
 	Vault        uint64   `help:"Slug of the vault; requires --endpoint."`
 }
 
-// settings are those of the backend: of the flags, or of a store of a configuration.
+// settings returns those of the backend: of the flags, or of a store of a configuration.
 func (v ledgerVault) settings(e env) (ledger.Config, error) {
 	own := ledger.DefaultConfig()
 	if len(v.Endpoint) > 0 {

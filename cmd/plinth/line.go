@@ -50,7 +50,7 @@ func parseLine(raw []byte, keysOnly bool) (l line, err error) {
 	return l, nil
 }
 
-// op is the line as a put. A time before 1970 is as past as any.
+// op returns the line as a put. A time before 1970 is as past as any.
 func (l line) op() (storage.Op, error) {
 	op := storage.Put(l.key, l.value)
 	if l.expiresAt == "" {

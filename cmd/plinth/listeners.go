@@ -57,7 +57,7 @@ type listeners struct {
 	open      []net.Listener
 }
 
-// newListeners are the servers that a configuration asks for, or why one is
+// newListeners returns the servers that a configuration asks for, or why one is
 // refused, with its place.
 func newListeners(cfg *config.Config, web server.Settings, rpc grpcserver.Settings) (*listeners, error) {
 	l := &listeners{}

@@ -23,7 +23,7 @@ const onDisk = `      plugin: pebble
     require: [atomic, ttl, durable] # refuse to start on a backend without these
 `
 
-// onData is the built-in configuration with its store in a folder.
+// onData returns the built-in configuration with its store in a folder.
 func onData(dir string) ([]byte, error) {
 	built := config.Default()
 	if !bytes.Contains(built, []byte(inMemory)) {

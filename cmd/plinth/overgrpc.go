@@ -138,7 +138,7 @@ func (g *grpcStore) version(ctx context.Context) (uint64, error) {
 	return page.Version, exitOf(err)
 }
 
-// span is the range that the bounds are together; a nil end is unbounded.
+// span returns the range that the bounds are together; a nil end is unbounded.
 func (b bounds) span() (start, end []byte) {
 	if b.Start != nil {
 		start = []byte(*b.Start)

@@ -35,7 +35,7 @@ func (t target) overHTTP() (*httpStore, error) {
 	return t.Server.http("/v1/stores/" + url.PathEscape(t.Store))
 }
 
-// http is the server over HTTP, from a path on.
+// http returns the server over HTTP, from a path on.
 func (e endpoint) http(path string) (*httpStore, error) {
 	token, err := e.token()
 	if err != nil {
@@ -79,7 +79,7 @@ func (e endpoint) http(path string) (*httpStore, error) {
 // none, and the request, with its token, is for that server alone.
 func noRedirects(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// keyPath is the path and query of one key. What a proxy or a client might fold
+// keyPath returns the path and query of one key. What a proxy or a client might fold
 // or cannot be written in a path goes as base64.
 func keyPath(key []byte) string {
 	for _, segment := range bytes.Split(key, []byte("/")) {
@@ -101,7 +101,7 @@ func withQuery(path string, q url.Values) string {
 	return path + "?" + q.Encode()
 }
 
-// query are the bounds, in base64 where they are not text.
+// query returns the bounds, in base64 where they are not text.
 func (b bounds) query() url.Values {
 	q := url.Values{}
 	for name, v := range map[string]*string{"prefix": b.Prefix, "start": b.Start, "end": b.End} {
@@ -180,7 +180,7 @@ func failure(res *http.Response) error {
 	return &exitError{code, e}
 }
 
-// codeCalled is the code with the name; Internal where none has it.
+// codeCalled returns the code with the name; Internal where none has it.
 func codeCalled(name string) storage.Code {
 	for c := storage.OK + 1; c.Known(); c++ {
 		if c.Name() == name {

@@ -14,7 +14,7 @@ import (
 // errEnough ends a scan whose page is full.
 var errEnough = errors.New("enough")
 
-// pages are the items of a range beyond a key (nil: all), page by page. Nothing is held on the
+// pages returns the items of a range beyond a key (nil: all), page by page. Nothing is held on the
 // server while the loop's body runs, however long it takes. Each page is one state of the store.
 func pages(ctx context.Context, s served, b bounds, after []byte) iter.Seq2[storage.Op, error] {
 	return func(yield func(storage.Op, error) bool) {

@@ -76,7 +76,7 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	return printEngines(e.stdout)
 }
 
-// pluginStates are the states of the plugins of a served host, by store.
+// pluginStates returns the states of the plugins of a served host, by store.
 func pluginStates(ctx context.Context, server target) (map[string]string, error) {
 	c, err := server.overHTTP()
 	if err != nil {

@@ -116,7 +116,7 @@ type pluginFile struct {
 	env    map[string]string // makes the executable a plugin; optional
 }
 
-// pluginAt is the plugin that a command's argument names.
+// pluginAt returns the plugin that a command's argument names.
 func pluginAt(file string) (pluginFile, error) {
 	if file == config.Memory {
 		return pluginFile{module: module.Wasm}, nil

@@ -47,7 +47,7 @@ func (r *reloader) reload(ctx context.Context) (host.Changes, error) {
 	return changes, err
 }
 
-// plan is what a reload would do with the file, or with content in its place.
+// plan returns what a reload would do with the file, or with content in its place.
 func (r *reloader) plan(ctx context.Context, content []byte) (host.Changes, error) {
 	next, err := r.load(content)
 	if next == nil {
@@ -71,7 +71,7 @@ func (r *reloader) tokens() error {
 	return nil
 }
 
-// stores are those of the host, by name.
+// stores returns those of the host, by name.
 func (r *reloader) stores() map[string]*storage.Store { return storesOf(r.host) }
 
 func storesOf(h *plinth.Host) map[string]*storage.Store {
@@ -82,7 +82,7 @@ func storesOf(h *plinth.Host) map[string]*storage.Store {
 	return all
 }
 
-// fixed are the parts of the configuration that a server has from its start to its end.
+// fixed returns the parts of the configuration that a server has from its start to its end.
 func fixed(c *config.Config) map[string]any {
 	s := c.Server
 	return map[string]any{

@@ -75,7 +75,7 @@ func check(ctx context.Context, f *backup.File, info storage.Info, e env) (id st
 	})
 }
 
-// empty is an error if a store has an item.
+// empty returns an error if a store has an item.
 func empty(ctx context.Context, s served, t target) error {
 	has := false
 	err := s.scan(ctx, scanQuery{limit: 1, keysOnly: true}, func(line) error { has = true; return nil })

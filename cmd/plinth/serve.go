@@ -188,7 +188,7 @@ func (s *serveCmd) onData() error {
 	return err
 }
 
-// readyLine is the one line that says that everything is there.
+// readyLine returns the one line that says that everything is there.
 func readyLine(address string, h *plinth.Host) string {
 	var stores []string
 	for _, s := range h.Stores() {
@@ -197,7 +197,7 @@ func readyLine(address string, h *plinth.Host) string {
 	return fmt.Sprintf("plinth: ready on %s, stores: %s", address, strings.Join(stores, ", "))
 }
 
-// newServer is the server that a configuration asks for, or why it is refused, with
+// newServer returns the server that a configuration asks for, or why it is refused, with
 // its place.
 func newServer(cfg *config.Config, s server.Settings) (*server.Server, error) {
 	srv, err := server.New(serverConfig(cfg.Server), s)

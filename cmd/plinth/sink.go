@@ -77,7 +77,7 @@ func (s sink) once(ctx context.Context, ops []storage.Op) error {
 	return s.to.load(ctx, ops)
 }
 
-// cause is the error of a batch writer as it was said, without the numbers of its ops.
+// cause returns the error of a batch writer as it was said, without the numbers of its ops.
 func cause(err error) error {
 	var failed *storage.BatchError
 	if errors.As(err, &failed) {

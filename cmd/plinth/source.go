@@ -62,7 +62,7 @@ func (s source) options(e env) []plinth.Option {
 	return opts
 }
 
-// reading are the options by which a configuration is read.
+// reading returns the options by which a configuration is read.
 func (s source) reading(e env) []plinth.Option {
 	opts := append(backends(), plinth.WithEnviron(e.environ), plinth.WithOverrides(s.Set))
 	if s.content != nil {
@@ -74,7 +74,7 @@ func (s source) reading(e env) []plinth.Option {
 // load reads the configuration, and opens nothing.
 func (s source) load(e env) (*config.Config, error) { return plinth.Load(s.Config, s.reading(e)...) }
 
-// cacheDir is where compiled plugins are kept: what PLINTH_CACHE_DIR says, else a
+// cacheDir returns where compiled plugins are kept: what PLINTH_CACHE_DIR says, else a
 // folder in the user's cache directory; empty, with a word about it, where there
 // can be none that is safe.
 func cacheDir(e env) string {
@@ -104,7 +104,7 @@ func listed(err error) error {
 	return err
 }
 
-// pipelineOf is a store's way down, such as "instrument → cache → memory".
+// pipelineOf returns a store's way down, such as "instrument → cache → memory".
 func pipelineOf(s *plinth.Store) string {
 	return strings.Join(append(s.Stages(), s.Plugin()), " → ")
 }

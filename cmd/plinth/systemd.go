@@ -57,7 +57,7 @@ func (m manager) watchdog(ctx context.Context, h *plinth.Host) {
 	}
 }
 
-// activated are the sockets that the manager has opened for this program, by their names.
+// activated returns the sockets that the manager has opened for this program, by their names.
 func activated() (map[string]net.Listener, error) {
 	named, err := activation.ListenersWithNames()
 	if err != nil {

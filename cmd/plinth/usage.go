@@ -32,7 +32,7 @@ var (
 	quoted  = regexp.MustCompile(`"([^"]*)"`)
 )
 
-// usage is what is wrong with the arguments, and which help to ask for.
+// usage returns what is wrong with the arguments, and which help to ask for.
 func usage(err error) (what, help string) {
 	what, help = err.Error(), "plinth --help"
 	for _, r := range rephrased {

@@ -33,7 +33,7 @@ func (v *versionCmd) Run(e env) error {
 	return json.NewEncoder(e.stdout).Encode(built)
 }
 
-// versionLine is what the program says of itself.
+// versionLine returns what the program says of itself.
 func versionLine() string {
 	return fmt.Sprintf("plinth %s, ABI %d.%d", version(), abi.Version, abi.Minor)
 }

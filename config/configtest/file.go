@@ -185,7 +185,7 @@ func read(n *config.Node) (s step, err error) {
 	return s, nil
 }
 
-// code is the error code of a name.
+// code returns the error code of a name.
 func code(name string) (storage.Code, bool) {
 	for c := storage.Code(1); c.Known(); c++ {
 		if c.Name() == name {
@@ -195,7 +195,7 @@ func code(name string) (storage.Code, bool) {
 	return 0, false
 }
 
-// codes are the names of all.
+// codes returns the names of all.
 func codes() (names []string) {
 	for c := storage.Code(1); c.Known(); c++ {
 		names = append(names, c.Name())

@@ -111,7 +111,7 @@ func (r *running) open(ctx context.Context, path string, engines map[string]Engi
 	return err
 }
 
-// ableToAll is a backend that can everything, without limits that tests would meet.
+// ableToAll returns a backend that can everything, without limits that tests would meet.
 func ableToAll() storage.Info {
 	i := storagetest.ModelInfo()
 	i.Caps |= storage.CapDurable | storage.CapOrdered
@@ -268,7 +268,7 @@ func (r *running) inject(n *config.Node, s *step) error {
 	return err
 }
 
-// fault is what a step injects.
+// fault returns what a step injects.
 func (s *step) fault(n *config.Node) (f storagetest.Fault, err error) {
 	c, ok := code(*s.Fault)
 	if !ok {
@@ -322,7 +322,7 @@ func (e *expect) differs(got outcome, err error, made counts, now time.Time) str
 	return ""
 }
 
-// shown is what was read, for messages.
+// shown returns what was read, for messages.
 func (o *outcome) shown() string {
 	switch {
 	case o.read:

@@ -104,6 +104,6 @@ func readKey(path string) (ed25519.PrivateKey, error) {
 	return private, nil
 }
 
-// text is a public key as the Control API takes it. It is no secret, though auth.PublicKey
+// text returns a public key as the Control API takes it. It is no secret, though auth.PublicKey
 // keeps it out of logs.
 func text(k auth.PublicKey) string { return base64.RawURLEncoding.EncodeToString(k[:]) }

@@ -28,7 +28,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// backends are the plugins that a configuration may name without an entry. Memory is the
+// backends returns the plugins that a configuration may name without an entry. Memory is the
 // WebAssembly module, the others are linked in.
 func backends() []plinth.Option {
 	return []plinth.Option{

@@ -120,7 +120,7 @@ func (i *Index) change(ctx context.Context, tx *storage.Txn, c storage.Change) e
 	return nil
 }
 
-// indexed is the key in the index of the user with a key.
+// indexed returns the key in the index of the user with a key.
 func indexed(key []byte) []byte {
 	return append(bytes.Clone(byName), bytes.TrimPrefix(key, users)...)
 }

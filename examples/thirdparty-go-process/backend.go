@@ -42,7 +42,7 @@ func configured(env sdk.Env) (config, error) {
 	return c, nil
 }
 
-// info is what every backend of this kind is, but for its incarnation.
+// info returns what every backend of this kind is, but for its incarnation.
 func info() storage.Info {
 	return storage.Info{
 		Name: "journal", Version: "1",
@@ -91,7 +91,7 @@ func (b *backend) Health(context.Context, storage.Probe) (storage.Health, error)
 	return storage.Health{Status: storage.Healthy}, nil
 }
 
-// live is the item at a key, if there is one that has not expired.
+// live returns the item at a key, if there is one that has not expired.
 func (b *backend) live(key []byte) (storage.Item, bool) {
 	it, ok := b.items[string(key)]
 	return it, ok && (it.ExpiresAt.IsZero() || it.ExpiresAt.After(b.env.Now()))
@@ -223,7 +223,7 @@ func (b *backend) past(o storage.Op) bool {
 	return !o.ExpiresAt.IsZero() && !o.ExpiresAt.After(b.env.Now())
 }
 
-// touched are the keys that an op replaces or removes, expired ones too.
+// touched returns the keys that an op replaces or removes, expired ones too.
 func (b *backend) touched(o storage.Op) (keys []string) {
 	if o.Kind != storage.OpDeleteRange {
 		if _, ok := b.items[string(o.Key)]; ok {

@@ -67,7 +67,7 @@ func openJournal(path string, fresh [16]byte, replay func(version uint64, w *sto
 	return j, incarnation, f.Truncate(j.size)
 }
 
-// next is the next record that is whole.
+// next returns the next record that is whole.
 func (j *journal) next(r io.Reader) (version uint64, record []byte, ok bool) {
 	var head [recordHead]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {

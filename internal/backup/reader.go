@@ -64,7 +64,7 @@ func (r *File) begin() error {
 
 func (r *File) failed(err error) error { return fmt.Errorf("%s: %w", r.name, err) }
 
-// Header is the file's header, which is not proven before Check.
+// Header returns the file's header, which is not proven before Check.
 func (r *File) Header() Header { return r.header }
 
 // Close closes the file.
@@ -120,7 +120,7 @@ func drain(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// Items are the items in ascending order of their keys. An error is the last thing that is
+// Items returns the items in ascending order of their keys. An error is the last thing that is
 // yielded. Items belong to the caller.
 func (r *File) Items(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
@@ -145,7 +145,7 @@ type Entry struct {
 	Bytes int64 // of records, up to the end of the item
 }
 
-// records are the records as they are stored.
+// records returns the records as they are stored.
 func (r *File) records() io.Reader {
 	return io.NewSectionReader(r.f, headerBytes, int64(r.header.Stored))
 }

@@ -27,7 +27,7 @@ type Account struct {
 	abandon func()
 }
 
-// Identity is the key of clients with a certificate.
+// Identity returns the key of clients with a certificate.
 func Identity(c *x509.Certificate) any { return sha256.Sum256(c.Raw) }
 
 // Take adds n bytes, and waits for room for a short time. After that it returns

@@ -16,7 +16,7 @@ const (
 	guessAfter = 1024 // items, after which those before are forgotten
 )
 
-// Item is the guess, in bytes.
+// Item returns the guess, in bytes.
 func (g *Guess) Item() int64 {
 	if g == nil {
 		return leastGuess

@@ -132,7 +132,7 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// someKey is one of few. The more calls of one key overlap, and a stale read overlaps with all that
+// someKey returns one of few. The more calls of one key overlap, and a stale read overlaps with all that
 // happened meanwhile, the harder it is to judge a history.
 func someKey() []byte { return fmt.Appendf(nil, "k%d", rand.IntN(8)) }
 

@@ -47,7 +47,7 @@ func note(path string) noted {
 	return noted{path, info, digestOf(path)}
 }
 
-// digestOf is the SHA-256 of a file in hex, empty if it cannot be read.
+// digestOf returns the SHA-256 of a file in hex, empty if it cannot be read.
 func digestOf(path string) string {
 	f, err := os.Open(path)
 	if err != nil {

@@ -73,7 +73,7 @@ func (f *Folder) Release() {
 	}
 }
 
-// Inherited is what a process is handed of the folder.
+// Inherited returns what a process is handed of the folder.
 func (f *Folder) Inherited() []*os.File {
 	if f.lock == nil {
 		return nil

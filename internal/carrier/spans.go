@@ -67,7 +67,7 @@ func (s Span) Tell(h *abi.Header, buf []byte) []byte {
 	return buf
 }
 
-// Context is the span's; of none, one that is not valid.
+// Context returns the span's; of none, one that is not valid.
 func (s Span) Context() trace.SpanContext {
 	if s.span == nil {
 		return trace.SpanContext{}

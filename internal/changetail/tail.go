@@ -174,7 +174,7 @@ func (t *Tail) Add(version uint64, changes []storage.Change) {
 	t.tell()
 }
 
-// page is what the tail has of a query; covers: it has all after q.After, up to published.
+// page returns what the tail has of a query; covers: it has all after q.After, up to published.
 func (t *Tail) page(q storage.ChangeQuery) (page storage.ChangePage, covers bool, published uint64, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -193,7 +193,7 @@ func (t *Tail) page(q storage.ChangeQuery) (page storage.ChangePage, covers bool
 	return c.Page(), true, t.published, t.changed
 }
 
-// search is the first set after a version. The lock is held.
+// search returns the first set after a version. The lock is held.
 func (t *Tail) search(after uint64) int {
 	low, high := 0, len(t.sets)
 	for low < high {

@@ -106,7 +106,7 @@ func (c *Clock) Millis() int64 {
 	return c.advance(r.now)
 }
 
-// gain is how much the source has gained on the monotonic clock since the start.
+// gain returns how much the source has gained on the monotonic clock since the start.
 func (c *Clock) gain(r reading) int64 { return r.now - c.start - r.passed }
 
 // Later returns the time, and later than was ever returned: a plugin that forgets its

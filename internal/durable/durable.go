@@ -23,7 +23,7 @@ func Millis(at time.Time) int64 {
 	return max(at.UnixMilli(), 1)
 }
 
-// Expiry is a time in ms as the contract has it.
+// Expiry returns a time in ms as the contract has it.
 func Expiry(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}
@@ -31,7 +31,7 @@ func Expiry(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// Digest is a hash of all that w says, each part with its length before it.
+// Digest returns a hash of all that w says, each part with its length before it.
 func Digest(w *storage.WriteSet) [16]byte {
 	h := sha256.New()
 	var n [8]byte

@@ -31,7 +31,7 @@ type kind struct {
 	more   int64 // since then
 }
 
-// Level is how grave a code is: faults of the server or a backend are errors, and refusals
+// Level returns how grave a code is: faults of the server or a backend are errors, and refusals
 // that pass are warnings. Callers see the others themselves, which are not worth a record.
 func Level(code storage.Code) (level slog.Level, worth bool) {
 	switch code {
@@ -87,7 +87,7 @@ func (l *Log) turn(of string) (more int64, now bool) {
 	return 0, false
 }
 
-// Writer is where net/http complains of connections: each text is a warning of a kind of its
+// Writer returns where net/http complains of connections: each text is a warning of a kind of its
 // own.
 func (l *Log) Writer() Writer { return Writer{l} }
 

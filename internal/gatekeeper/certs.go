@@ -65,7 +65,7 @@ func (s stamp) same(o stamp) bool {
 	return os.SameFile(s.info, o.info) && s.size == o.size && s.at.Equal(o.at)
 }
 
-// look is how the files are: behind links, which is how some systems swap them.
+// look returns how the files are: behind links, which is how some systems swap them.
 func (c *certificates) look() (files [3]stamp) {
 	for i, name := range []string{c.gatekeeper.Cert, c.gatekeeper.Key, c.gatekeeper.ClientCA} {
 		if info, err := os.Stat(name); err == nil {
@@ -75,7 +75,7 @@ func (c *certificates) look() (files [3]stamp) {
 	return files
 }
 
-// current is the configuration of the files as they are, or the last one that was right.
+// current returns the configuration of the files as they are, or the last one that was right.
 func (c *certificates) current() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()

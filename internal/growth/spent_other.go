@@ -6,5 +6,5 @@ import "time"
 
 var begun = time.Now()
 
-// spent is how long this process has run: there is no better measure here.
+// spent returns how long this process has run: there is no better measure here.
 func spent() time.Duration { return time.Since(begun) }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// spent is how much time of processors this process has used.
+// spent returns how much time of processors this process has used.
 func spent() time.Duration {
 	var u syscall.Rusage
 	must(syscall.Getrusage(syscall.RUSAGE_SELF, &u))

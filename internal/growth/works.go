@@ -19,7 +19,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers/ratelimit"
 )
 
-// Works are all of them.
+// Works returns all of them.
 func Works() []Work {
 	return []Work{
 		{"storage.Normalize, n ranges between n puts", normalize},
@@ -82,7 +82,7 @@ func must(err error) {
 	}
 }
 
-// ranges is a write set that deletes n ranges of one key each.
+// ranges returns a write set that deletes n ranges of one key each.
 func ranges(n int) *storage.WriteSet {
 	w := &storage.WriteSet{}
 	for i := range n {
@@ -142,7 +142,7 @@ func rangesOfTransaction(n int) func() {
 	}
 }
 
-// cacheOf is a cache that has n entries, of which it knows that they are absent.
+// cacheOf returns a cache that has n entries, of which it knows that they are absent.
 func cacheOf(n int, under string, below empty) *cache.Backend {
 	hub := wrappers.NewHub(below)
 	var next storage.Backend = hub.Backend()
@@ -289,7 +289,7 @@ func tenants(n int) func() {
 	}
 }
 
-// rangeChecks is a write set whose checks each cover half of all items.
+// rangeChecks returns a write set whose checks each cover half of all items.
 func rangeChecks(n int) func() {
 	b := memory.New(memory.DefaultConfig(), sdk.Env{})
 	put := func(ops ...storage.Op) uint64 {

@@ -145,7 +145,7 @@ func sorted(m map[string]int64) (names []string) {
 	return names
 }
 
-// short is a latency with three digits.
+// short returns a latency with three digits.
 func short(ns int64) string {
 	switch d := time.Duration(ns); {
 	case d < time.Microsecond:

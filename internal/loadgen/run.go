@@ -69,7 +69,7 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// Key is the nth key: a prefix, 16 digits in an order that has nothing to do with n, and as
+// Key returns the nth key: a prefix, 16 digits in an order that has nothing to do with n, and as
 // many zeros as its size asks for.
 func (o *Options) Key(n uint64) []byte {
 	b := make([]byte, 0, o.KeySize)
@@ -267,7 +267,7 @@ func (c *caller) do(ctx context.Context, op Op) error {
 	return c.target.Modify(ctx, c.key(), c.value)
 }
 
-// key is one of those that are there, by the distribution.
+// key returns one of those that are there, by the distribution.
 func (c *caller) key() []byte {
 	switch c.o.Distribution {
 	case Uniform:

@@ -51,7 +51,7 @@ var YCSB = map[string]Workload{
 	"f": {map[Op]int{Read: 50, Modify: 50}, Zipfian},
 }
 
-// ParseWorkload is the workload of a letter of YCSB, or of a mix such as "read=90,update=10".
+// ParseWorkload returns the workload of a letter of YCSB, or of a mix such as "read=90,update=10".
 func ParseWorkload(text string) (Workload, error) {
 	if w, ok := YCSB[strings.ToLower(text)]; ok {
 		return w, nil
@@ -68,7 +68,7 @@ func ParseWorkload(text string) (Workload, error) {
 	return w, nil
 }
 
-// String is the mix.
+// String returns the mix.
 func (w Workload) String() string {
 	var parts []string
 	for _, op := range ops {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// programs is the folder of PostgreSQL's programs: of the first postgres in PATH, or where
+// programs returns the folder of PostgreSQL's programs: of the first postgres in PATH, or where
 // Debian has them, or of one that is fetched.
 func programs() (string, error) {
 	if path, err := exec.LookPath("postgres"); err == nil {
@@ -37,7 +37,7 @@ func complete(dir string) bool {
 	return true
 }
 
-// fetched is the folder of a PostgreSQL that tools/postgres fetches, or has fetched before.
+// fetched returns the folder of a PostgreSQL that tools/postgres fetches, or has fetched before.
 func fetched() (string, error) {
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/plinthkv/plinth").Output()
 	if err != nil {

@@ -164,7 +164,7 @@ func (s *Server) Remove() {
 	_ = os.RemoveAll(s.dir) // what is left of it is in the system's folder for that
 }
 
-// DSN is how a database of the server is reached, by its owner.
+// DSN returns how a database of the server is reached, by its owner.
 func (s *Server) DSN(database string) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
 }
@@ -202,7 +202,7 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
-// Port is where the server listens, also while it does not run.
+// Port returns where the server listens, also while it does not run.
 func (s *Server) Port() int { return s.port }
 
 // Exec does a statement as the owner of everything.

@@ -53,7 +53,7 @@ func lines(built any) map[string]string {
 	return all
 }
 
-// differ are the paths at which a and b differ.
+// differ returns the paths at which a and b differ.
 func differ(a, b map[string]string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for path := range a {
@@ -75,7 +75,7 @@ type variant struct {
 	value reflect.Value
 }
 
-// variants are those of v, which is at path. Those of others that were used are deleted.
+// variants returns those of v, which is at path. Those of others that were used are deleted.
 func variants(v reflect.Value, path string, others map[string]any) []variant {
 	if other, ok := others[path]; ok {
 		delete(others, path)
@@ -130,7 +130,7 @@ func ofStruct(v reflect.Value, path string, others map[string]any) (all []varian
 	return all
 }
 
-// ofElements are a list or mapping with one more element, or, of structs, with the first
+// ofElements returns a list or mapping with one more element, or, of structs, with the first
 // one changed.
 func ofElements(v reflect.Value, path string, others map[string]any) (all []variant) {
 	element := v.Type().Elem()
@@ -162,7 +162,7 @@ func ofElements(v reflect.Value, path string, others map[string]any) (all []vari
 // clip has an append copy v.
 func clip(v reflect.Value) reflect.Value { return v.Slice3(0, v.Len(), v.Len()) }
 
-// with is a copy of the mapping m with an element set.
+// with returns a copy of the mapping m with an element set.
 func with(m, key, element reflect.Value) reflect.Value {
 	whole := reflect.MakeMap(m.Type())
 	for _, k := range m.MapKeys() {

@@ -69,7 +69,7 @@ func (p *printer) mapping(path string, v reflect.Value) {
 	}
 }
 
-// text is a key as text.
+// text returns a key as text.
 func text(k reflect.Value) string {
 	if k.Kind() == reflect.Pointer || k.Kind() == reflect.Interface {
 		return k.Type().String() // its address says nothing

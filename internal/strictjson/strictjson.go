@@ -124,7 +124,7 @@ func twice(o *Object, err error) error {
 	return err
 }
 
-// said is an error of the decoder, with the byte that it is about.
+// said returns an error of the decoder, with the byte that it is about.
 func said(err error) error {
 	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
 		return io.ErrUnexpectedEOF
@@ -135,7 +135,7 @@ func said(err error) error {
 	return err
 }
 
-// At is the path of a field.
+// At returns the path of a field.
 func (o *Object) At(name string) string {
 	if o.Path == "" {
 		return name
@@ -160,7 +160,7 @@ func (o *Object) Only(known ...string) error {
 	return nil
 }
 
-// Text is a string.
+// Text returns a string.
 func (o *Object) Text(name string) (string, error) {
 	s, ok := o.Fields[name].(string)
 	if !ok {
@@ -169,7 +169,7 @@ func (o *Object) Text(name string) (string, error) {
 	return s, nil
 }
 
-// List is an array of objects; an absent one is empty.
+// List returns an array of objects; an absent one is empty.
 func (o *Object) List(name string) ([]*Object, error) {
 	if !o.Has(name) {
 		return nil, nil

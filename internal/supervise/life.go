@@ -199,7 +199,7 @@ func (l *Life) tries() bool {
 	return l.status.State == Restarting || l.status.State == Failed && !l.status.RetryAt.IsZero()
 }
 
-// pause is how long the next start waits. The lock is held.
+// pause returns how long the next start waits. The lock is held.
 func (l *Life) pause() time.Duration {
 	if l.starts > 0 {
 		// Window/240, then four times as long: five of them take a third to two thirds of
@@ -219,7 +219,7 @@ const (
 	rareMost  = 5 * time.Minute
 )
 
-// rare is how long the next try waits once it has failed. The lock is held.
+// rare returns how long the next try waits once it has failed. The lock is held.
 func (l *Life) rare() time.Duration {
 	return backoff.Doubling{First: rareFirst, Most: rareMost}.Half(max(l.row-l.policy.Budget-1, 0))
 }

@@ -15,7 +15,7 @@ type Config struct {
 // Set reports whether any key has a tenant.
 func (c Config) Set() bool { return c != Config{} }
 
-// Of is the tenant of key: what stands between the prefix and the first Until
+// Of returns the tenant of key: what stands between the prefix and the first Until
 // after it. A key without either, or with nothing between them, has none. The
 // tenant is a part of key, not a copy.
 func (c Config) Of(key []byte) (tenant []byte, ok bool) {
@@ -33,7 +33,7 @@ func (c Config) Of(key []byte) (tenant []byte, ok bool) {
 	return rest, len(rest) > 0
 }
 
-// OfRange is the tenant that all keys of [start, end) belong to, nil end:
+// OfRange returns the tenant that all keys of [start, end) belong to, nil end:
 // unbounded. A range over several has none.
 func (c Config) OfRange(start, end []byte) (tenant []byte, ok bool) {
 	tenant, ok = c.Of(start)

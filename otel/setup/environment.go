@@ -126,7 +126,7 @@ func endpoint(signal string) (bool, error) {
 	return true, nil
 }
 
-// set is the first of these variables that is set, and its value.
+// set returns the first of these variables that is set, and its value.
 func set(names ...string) (name, value string) {
 	for _, name := range names {
 		if value := os.Getenv(name); value != "" {

@@ -36,7 +36,7 @@ var strategies = map[string]otlptranslator.TranslationStrategyOption{
 	"no_translation":                       otlptranslator.NoTranslation,
 }
 
-// newPrometheus is a reader of metrics and the page that shows them, with those
+// newPrometheus returns a reader of metrics and the page that shows them, with those
 // of the process and of Go.
 func newPrometheus(e *prometheusExporter) (sdkmetric.Reader, http.Handler, error) {
 	registry := prometheus.NewRegistry()

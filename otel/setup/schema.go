@@ -89,7 +89,7 @@ func fit(doc map[string]any) {
 
 func inDevelopment(name string, _ any) bool { return strings.HasSuffix(name, development) }
 
-// propertiesOf is what an object may have; nil if def describes none, or none by name.
+// propertiesOf returns what an object may have; nil if def describes none, or none by name.
 func propertiesOf(def any) map[string]any {
 	object, _ := def.(map[string]any)
 	properties, _ := object["properties"].(map[string]any)

@@ -67,7 +67,7 @@ func parse(section *config.Node) (*parsed, error) {
 	return p, nil
 }
 
-// pulls are the readers of root that are pages to ask for, by their paths in order.
+// pulls returns the readers of root that are pages to ask for, by their paths in order.
 // Nothing is known of root.
 func pulls(root map[string]any) (paths []string, readers []map[string]any) {
 	meter, _ := root["meter_provider"].(map[string]any)
@@ -122,5 +122,5 @@ func (p *parsed) takePrometheus(section *config.Node, root map[string]any) error
 	return nil
 }
 
-// oneLine is the text of an error that otelconf has in several.
+// oneLine returns the text of an error that otelconf has in several.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ": ") }

@@ -130,7 +130,7 @@ func (t *Telemetry) Handler(local slog.Handler) slog.Handler {
 	return slog.NewMultiHandler(local, leveled{bridge(t.Logger), local})
 }
 
-// defaultResource is what otelconf makes where nothing is said of it.
+// defaultResource returns what otelconf makes where nothing is said of it.
 func defaultResource(ctx context.Context, s Settings) *resource.Resource {
 	r := resource.DefaultWithContext(ctx) // whose name of the service is unknown_service, unless the environment has one
 	merged, err := resource.Merge(r, resource.NewSchemaless(service(ctx, s)...))
@@ -140,7 +140,7 @@ func defaultResource(ctx context.Context, s Settings) *resource.Resource {
 	return merged
 }
 
-// service is what the program is, or what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say
+// service returns what the program is, or what OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say
 // in its place.
 func service(ctx context.Context, s Settings) []attribute.KeyValue {
 	own := serviceAttributes(s)

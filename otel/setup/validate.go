@@ -104,7 +104,7 @@ func (v *violations) oneOf(e *jsonschema.ValidationError, path string) {
 	v.errorf(path, "must be %s", wanted(types))
 }
 
-// leaves is how many things are wrong.
+// leaves returns how many things are wrong.
 func leaves(e *jsonschema.ValidationError) int {
 	n := 0
 	for _, cause := range e.Causes {
@@ -113,7 +113,7 @@ func leaves(e *jsonschema.ValidationError) int {
 	return max(n, 1)
 }
 
-// known are the keys that the object at a place of the schema may have.
+// known returns the keys that the object at a place of the schema may have.
 func (v *violations) known(place string) []string {
 	_, fragment, _ := strings.Cut(place, "#")
 	var at any = v.schema.doc
@@ -127,7 +127,7 @@ func (v *violations) known(place string) []string {
 	return slices.Sorted(maps.Keys(propertiesOf(at)))
 }
 
-// path is a place in the section as [config.Node.Errorf] has it.
+// path returns a place in the section as [config.Node.Errorf] has it.
 func (v *violations) path(location []string) string {
 	var b strings.Builder
 	at := v.root
@@ -171,7 +171,7 @@ func wanted(types []string) string {
 	return strings.Join(names, " or ")
 }
 
-// words are the values of an enumeration, but for null.
+// words returns the values of an enumeration, but for null.
 func words(values []any) string {
 	var out []string
 	for _, x := range values {

@@ -87,7 +87,7 @@ func (h *histogram) coarsen(scale int32) {
 	h.offset, h.buckets = first, merged
 }
 
-// quantile is the value of nearest rank at p, of 0 to 1: the middle of its bucket
+// quantile returns the value of nearest rank at p, of 0 to 1: the middle of its bucket
 // in ratio, within what was really seen. 0 where there is nothing.
 func (h *histogram) quantile(p float64) float64 {
 	if h.count == 0 {
@@ -107,6 +107,6 @@ func (h *histogram) quantile(p float64) float64 {
 	return h.max
 }
 
-// bound is the most that a quantile is away from the exact one, relative to it:
+// bound returns the most that a quantile is away from the exact one, relative to it:
 // half a bucket, in ratio.
 func (h *histogram) bound() float64 { return math.Exp2(math.Exp2(-float64(h.scale))/2) - 1 }

@@ -201,7 +201,7 @@ func operations(by map[string]*Operation) []Operation {
 	return out
 }
 
-// total is all operations together, but for questions after health.
+// total returns all operations together, but for questions after health.
 func total(ops []Operation) Operation {
 	var t Operation
 	for _, o := range ops {

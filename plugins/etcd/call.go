@@ -43,7 +43,7 @@ func (b *Backend) begin(caller context.Context, limit time.Duration) *tries {
 	return &tries{b: b, caller: caller, until: time.Now().Add(limit)}
 }
 
-// attempt is the context of an attempt; whole: it may take all the time that is left, for
+// attempt returns the context of an attempt; whole: it may take all the time that is left, for
 // it is not made again.
 func (t *tries) attempt(whole bool) (context.Context, context.CancelFunc) {
 	until := t.until

@@ -45,7 +45,7 @@ func (b *Backend) changes(ctx context.Context, q storage.ChangeQuery) (page stor
 	return b.tail.Changes(ctx, q, uint64(answer.Header.Revision))
 }
 
-// newTail is the tail of the store.
+// newTail returns the tail of the store.
 func (b *Backend) newTail() *changetail.Tail {
 	return changetail.New(changetail.Config{Layer: layer, Living: b.living, Go: b.ended.Go, Patience: time.Duration(b.config.Timeouts.Read),
 		Watch: b.hear, Ask: b.askTail, Older: b.older})
@@ -75,7 +75,7 @@ func (b *Backend) askTail() {
 	}
 }
 
-// older is a page of what changed before the tail began, up to a version.
+// older returns a page of what changed before the tail began, up to a version.
 func (b *Backend) older(ctx context.Context, q storage.ChangeQuery, current uint64) (storage.ChangePage, error) {
 	if q.After >= current || storage.EmptyRange(q.Start, q.End) {
 		return storage.ChangePage{Next: max(q.After, current)}, nil

@@ -22,7 +22,7 @@ type state struct {
 // so that no other call is needed to say why: of so many that the answer fits.
 func (c *Config) asked() int { return min(c.mostMessage()/int(c.MaxRequest)-1, 8) }
 
-// request is the transaction at the time of the attempt.
+// request returns the transaction at the time of the attempt.
 func (p *proposal) request() (*pb.TxnRequest, error) {
 	r := &pb.TxnRequest{}
 	if p.idKey != nil {
@@ -190,7 +190,7 @@ func (p *proposal) look() (int64, error) {
 	return p.settle(s)
 }
 
-// failed is the first check that does not hold on a state; -1: all do.
+// failed returns the first check that does not hold on a state; -1: all do.
 func (p *proposal) failed(s *state) (int, error) {
 	for i := range p.w.Checks {
 		c := &p.w.Checks[i]
@@ -253,7 +253,7 @@ func (b *Backend) noneNewer(ctx context.Context, c *storage.Check, at, now int64
 	return true, nil
 }
 
-// newer is how many keys to ask for of those that are newer: mostly one says it all.
+// newer returns how many keys to ask for of those that are newer: mostly one says it all.
 func (p *pager) newer() int64 { return max(stepBytes/p.b.weight.Load(), 1) }
 
 // within refuses ranges that hold more than a write set may look at. What a member has is

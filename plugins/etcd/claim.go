@@ -67,7 +67,7 @@ func (b *Backend) found(ctx context.Context) error {
 	}
 }
 
-// identify is what a marker says.
+// identify returns what a marker says.
 func (b *Backend) identify(marker string) error {
 	var have int
 	var text string

@@ -28,7 +28,7 @@ const oldMajor, oldMinor = 3, 5
 // messageExtra is what a message of gRPC may have beside what is limited.
 const messageExtra = 512 << 10
 
-// mostMessage is the largest answer of a member, in bytes, that is read.
+// mostMessage returns the largest answer of a member, in bytes, that is read.
 func (c *Config) mostMessage() int { return max(16<<20, 2*int(c.MaxRequest)+messageExtra) }
 
 // dial connects to the members. It first asks them what they are, without saying who asks.
@@ -76,7 +76,7 @@ func (b *Backend) connect(secure *tls.Config, user, password string) (*clientv3.
 	})
 }
 
-// unreached is why the cluster cannot be opened.
+// unreached returns why the cluster cannot be opened.
 func (b *Backend) unreached(ctx context.Context, path string, err error) error {
 	f := judge(err, true)
 	e := &storage.Error{Code: f.code, Layer: layer, Op: "open", ConfigPath: path, Err: err, Msg: f.text()}
@@ -165,7 +165,7 @@ func tooOld(version string) bool {
 	return err != nil || err2 != nil || major < oldMajor || major == oldMajor && minor < oldMinor
 }
 
-// tls is the configuration of connections; nil: they are plain.
+// tls returns the configuration of connections; nil: they are plain.
 func (c *Config) tls() (*tls.Config, error) {
 	if !c.secure() {
 		return nil, nil

@@ -102,7 +102,7 @@ func tooLarge(err error) bool {
 	return ok && s.Code() == codes.ResourceExhausted && strings.Contains(s.Message(), "larger than max")
 }
 
-// failed is the fault of a read as an error, or of a write that was not applied.
+// failed returns the fault of a read as an error, or of a write that was not applied.
 func (f *fault) failed() error {
 	if e, ok := f.err.(*storage.Error); ok {
 		return e
@@ -114,7 +114,7 @@ func (f *fault) failed() error {
 	return e
 }
 
-// unknown is the fault of a write that may have been applied, as an error.
+// unknown returns the fault of a write that may have been applied, as an error.
 func (f *fault) unknown() error {
 	return &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, Layer: layer, Msg: "the write may have been applied: " + f.text(), Err: f.err}
 }
@@ -126,7 +126,7 @@ func (f *fault) text() string {
 	return rpctypes.ErrorDesc(f.err)
 }
 
-// ended is the error of a call whose time is over: the caller's own end if that is what it
+// ended returns the error of a call whose time is over: the caller's own end if that is what it
 // was, else what came last of the attempts.
 func ended(caller context.Context, last *fault) error {
 	switch {

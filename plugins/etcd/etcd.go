@@ -120,7 +120,7 @@ func Open(ctx context.Context, env sdk.Env) (storage.Backend, error) {
 	return b, nil
 }
 
-// now is the clock in ms. Should it go back, an item that was seen to be expired stays so.
+// now returns the clock in ms. Should it go back, an item that was seen to be expired stays so.
 func (b *Backend) now() int64 {
 	now := b.clock().UnixMilli()
 	for {

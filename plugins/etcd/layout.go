@@ -40,13 +40,13 @@ func newSpace(prefix string) space {
 	return space{marker: at(spaceMarker), moved: at(spaceMoved), data: at(spaceData), end: at(spaceData + 1), id: at(spaceID)}
 }
 
-// key is where the item of a key is.
+// key returns where the item of a key is.
 func (s *space) key(key []byte) []byte {
 	k := make([]byte, 0, len(s.data)+len(key))
 	return append(append(k, s.data...), key...)
 }
 
-// bounds are those of a range of keys; nil end: unbounded.
+// bounds returns those of a range of keys; nil end: unbounded.
 func (s *space) bounds(start, end []byte) (from, to []byte) {
 	if end == nil {
 		return s.key(start), s.end
@@ -54,7 +54,7 @@ func (s *space) bounds(start, end []byte) (from, to []byte) {
 	return s.key(start), s.key(end)
 }
 
-// own is the key of an item, without what stands before it. It is a view.
+// own returns the key of an item, without what stands before it. It is a view.
 func (s *space) own(key []byte) []byte { return key[len(s.data):] }
 
 func (s *space) idKey(id [16]byte) []byte {
@@ -62,7 +62,7 @@ func (s *space) idKey(id [16]byte) []byte {
 	return append(append(k, s.id...), id[:]...)
 }
 
-// encode is a value as it is stored; at 0: it never expires.
+// encode returns a value as it is stored; at 0: it never expires.
 func encode(value []byte, at int64) []byte {
 	if at == 0 {
 		at = never
@@ -80,7 +80,7 @@ func (r record) at() int64           { return int64(binary.BigEndian.Uint64(r)) 
 func (r record) live(now int64) bool { return r.at() > now }
 func (r record) value() []byte       { return r[header:len(r):len(r)] }
 
-// expiry is when the item expires, as the contract has it.
+// expiry returns when the item expires, as the contract has it.
 func (r record) expiry() time.Time {
 	if r.at() == never {
 		return time.Time{}
@@ -88,7 +88,7 @@ func (r record) expiry() time.Time {
 	return time.UnixMilli(r.at()).UTC()
 }
 
-// read is what the cluster has under a key of items, or why it cannot be.
+// read returns what the cluster has under a key of items, or why it cannot be.
 func read(b []byte) (record, error) {
 	if len(b) < header || b[header-1] != plain {
 		return nil, storage.Errorf(storage.Internal, "a key of the store's prefix holds %d bytes that are no item: another program writes there", len(b))
@@ -96,6 +96,6 @@ func read(b []byte) (record, error) {
 	return b, nil
 }
 
-// after is what every live value is greater than at a time in ms, and every expired one
+// after returns what every live value is greater than at a time in ms, and every expired one
 // less.
 func after(now int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(now+1)) }

@@ -48,7 +48,7 @@ func (l *leases) init(b *Backend) {
 	l.b, l.client, l.known = b, pb.NewLeaseClient(b.client.ActiveConnection()), map[span]*lease{}
 }
 
-// until is a lease for a key whose item expires at a time in ms, from now on.
+// until returns a lease for a key whose item expires at a time in ms, from now on.
 func (l *leases) until(ctx context.Context, at, now int64) (*lease, error) {
 	s := spanOf(at, now)
 	need := l.kept(at - now)
@@ -79,7 +79,7 @@ func (l *leases) until(ctx context.Context, at, now int64) (*lease, error) {
 	}
 }
 
-// spanOf is where a deadline belongs.
+// spanOf returns where a deadline belongs.
 func spanOf(at, now int64) span {
 	width := int64(8 << 10)
 	for width*8 < at-now {
@@ -88,7 +88,7 @@ func spanOf(at, now int64) span {
 	return span{width, (at + width - 1) / width * width}
 }
 
-// kept is how long the cluster keeps what expires in so many ms. A clock that was set back
+// kept returns how long the cluster keeps what expires in so many ms. A clock that was set back
 // goes at 7/8 of its speed until it is right again; others may be behind.
 func (l *leases) kept(ms int64) time.Duration {
 	const most = mostTTL * int64(time.Second/time.Millisecond)
@@ -97,7 +97,7 @@ func (l *leases) kept(ms int64) time.Duration {
 	return time.Duration(min(ms, most)) * time.Millisecond
 }
 
-// left is how long the lease has, at least. The machine may have slept, which only one of
+// left returns how long the lease has, at least. The machine may have slept, which only one of
 // the two clocks knows.
 func (l *lease) left() time.Duration {
 	now := time.Now()

@@ -58,7 +58,7 @@ func (p *proposal) writes(r *pb.TxnRequest) error {
 	return nil
 }
 
-// lease is one for what expires at a time in ms.
+// lease returns one for what expires at a time in ms.
 func (p *proposal) lease(at int64) (*lease, error) {
 	if p.trial {
 		return &lease{id: math.MaxInt64}, nil

@@ -124,7 +124,7 @@ func (g *getter) some(ctx context.Context, keys [][]byte) ([]*mvccpb.KeyValue, e
 	}
 }
 
-// fit is how many of keys, at most so many, fit into a request: at least one.
+// fit returns how many of keys, at most so many, fit into a request: at least one.
 func (b *Backend) fit(keys [][]byte, most int) int {
 	left := int(b.config.MaxRequest) - ownBytes
 	for i, key := range keys[:min(most, len(keys))] {
@@ -135,7 +135,7 @@ func (b *Backend) fit(keys [][]byte, most int) int {
 	return min(most, len(keys))
 }
 
-// cause is what the client said.
+// cause returns what the client said.
 func cause(err error) error {
 	if e, ok := err.(*storage.Error); ok && e.Err != nil {
 		return e.Err

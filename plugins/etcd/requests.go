@@ -56,10 +56,10 @@ func noneAfter(from, to []byte, revision int64) *pb.Compare {
 	return &pb.Compare{Key: from, RangeEnd: to, Target: pb.Compare_MOD, Result: pb.Compare_LESS, TargetUnion: &pb.Compare_ModRevision{ModRevision: revision + 1}}
 }
 
-// revision is a version as the cluster has it; what it cannot have is greater than any.
+// revision returns a version as the cluster has it; what it cannot have is greater than any.
 func revision(version uint64) int64 { return int64(min(version, math.MaxInt64-1)) }
 
-// first is the first key of an answer; nil: there is none.
+// first returns the first key of an answer; nil: there is none.
 func first(r *pb.ResponseOp) *mvccpb.KeyValue {
 	if kvs := r.GetResponseRange().GetKvs(); len(kvs) > 0 {
 		return kvs[0]

@@ -55,7 +55,7 @@ func common(a, b []byte) []byte {
 	return a[:n]
 }
 
-// cells are the bounds between which the keys of a range lie by the byte that follows what
+// cells returns the bounds between which the keys of a range lie by the byte that follows what
 // they share, the range's own among them.
 func cells(shared, from, to []byte) [][]byte {
 	bounds := [][]byte{from}
@@ -68,7 +68,7 @@ func cells(shared, from, to []byte) [][]byte {
 	return append(bounds, to)
 }
 
-// counts are how many keys are between bounds, expired ones too.
+// counts returns how many keys are between bounds, expired ones too.
 func (p *pager) counts(ctx context.Context, bounds [][]byte) (counts []int64, err error) {
 	for at := 0; at < len(bounds)-1; {
 		n := min(p.b.fit(bounds[at+1:], p.b.config.MaxOps/2), len(bounds)-1-at)

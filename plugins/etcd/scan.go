@@ -125,7 +125,7 @@ func (p *pager) goesOn(from, to []byte) {
 	p.page.Next = append([]byte{}, p.b.space.own(from)...)
 }
 
-// size is how many keys to ask for: one more than fits, which is where the next page begins.
+// size returns how many keys to ask for: one more than fits, which is where the next page begins.
 func (p *pager) size() int64 {
 	bytes := stepBytes
 	if !p.q.KeysOnly {

@@ -97,7 +97,7 @@ func (w *watch) whole(h heard) bool {
 	return h.changes(w.at, made)
 }
 
-// change is what an event of an item's key says. A delete of what had expired by now is taken
+// change returns what an event of an item's key says. A delete of what had expired by now is taken
 // for its end: the cluster collects it by its lease.
 func (b *Backend) change(e *mvccpb.Event) (storage.Change, error) {
 	c := storage.Change{Key: bytes.Clone(b.space.own(e.Kv.Key)), Version: uint64(e.Kv.ModRevision), Kind: storage.ChangeDelete}
@@ -117,7 +117,7 @@ func (b *Backend) change(e *mvccpb.Event) (storage.Change, error) {
 	return c, nil
 }
 
-// unwatched is why a watch ended, as a fault.
+// unwatched returns why a watch ended, as a fault.
 func (t *tries) unwatched(err error) fault {
 	if rpctypes.Error(err) == rpctypes.ErrNoLeader {
 		return refused(rpctypes.ErrNoLeader, err)

@@ -119,7 +119,7 @@ func lapses(o *storage.Op, now int64) bool {
 	return o.Kind == storage.OpPut && at != 0 && at <= now
 }
 
-// bytesOf is how much a write set has of keys and values.
+// bytesOf returns how much a write set has of keys and values.
 func bytesOf(w *storage.WriteSet) (n int) {
 	for i := range w.Ops {
 		n += len(w.Ops[i].Key) + len(w.Ops[i].End) + len(w.Ops[i].Value)
@@ -212,7 +212,7 @@ func (b *Backend) commit(ctx context.Context, r *pb.TxnRequest, o grpc.CallOptio
 	return &pb.TxnResponse{Header: answer.Header, Succeeded: true}, nil
 }
 
-// ends is the error of a write set after an attempt that is the last.
+// ends returns the error of a write set after an attempt that is the last.
 func (p *proposal) ends(f *fault) error {
 	if p.doubt != nil {
 		return p.doubt.unknown()

@@ -66,7 +66,7 @@ func (b *Backend) apply(ctx context.Context, w *storage.WriteSet) error {
 	return b.carryOut(ctx, p)
 }
 
-// inRanges are the keys that the ranges of a write set hold. More of them than a
+// inRanges returns the keys that the ranges of a write set hold. More of them than a
 // Write takes are refused, unless the write set is one range alone and the
 // configuration lets that be done piece by piece.
 func (b *Backend) inRanges(ctx context.Context, w, n *storage.WriteSet) ([][]byte, error) {

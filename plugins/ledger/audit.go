@@ -91,7 +91,7 @@ func (b *Backend) Audit(ctx context.Context) (Audit, error) {
 	return a, nil
 }
 
-// everything are all entities of the vault, those of the server too.
+// everything returns all entities of the vault, those of the server too.
 func (b *Backend) everything(ctx context.Context) (all []*ledgerpb.Entity, err error) {
 	if !b.calls.Enter() {
 		return nil, errClosed("audit")

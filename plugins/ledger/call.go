@@ -47,7 +47,7 @@ type tries struct {
 
 func (b *Backend) tries() *tries { return &tries{b: b, tried: map[*node]int{}} }
 
-// node is the one to ask.
+// node returns the one to ask.
 func (t *tries) node(ctx context.Context) *node {
 	n := t.next
 	if t.next = nil; n == nil {
@@ -151,7 +151,7 @@ func (b *Backend) wait(ctx context.Context, n int, least time.Duration) bool {
 // call's time.
 const shares = 3
 
-// share is how long one attempt of a call may take that has all.
+// share returns how long one attempt of a call may take that has all.
 func (t *times) share(all time.Duration) time.Duration {
 	if t.attempt > 0 {
 		return t.attempt
@@ -188,7 +188,7 @@ func (b *Backend) read(ctx context.Context, op, method string, c ledgerpb.ReadCo
 	}
 }
 
-// reasonOf is the failure to report of a call that f ended: a later time-out does not
+// reasonOf returns the failure to report of a call that f ended: a later time-out does not
 // mask what was said before.
 func (t *tries) reasonOf(f *failure) *failure {
 	if f.retryable() && t.reason != nil {
@@ -205,7 +205,7 @@ func (b *Backend) ask(ctx context.Context, n *node, all time.Duration, method st
 	return n.attempt(ctx, method, request, answer)
 }
 
-// ended is the error of a call that ended with f: the caller's context comes first.
+// ended returns the error of a call that ended with f: the caller's context comes first.
 func (b *Backend) ended(ctx, whole context.Context, op string, f *failure) error {
 	switch {
 	case ctx.Err() != nil:

@@ -48,7 +48,7 @@ func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.C
 	return storage.ChangePage{}, named("changes", err)
 }
 
-// current is the version that the vault is at.
+// current returns the version that the vault is at.
 func (b *Backend) current(ctx context.Context) (uint64, error) {
 	begins, least := b.notices.use()
 	if begins {

@@ -103,7 +103,7 @@ func (b *Backend) atEach(nodes []*node, do func(int, *node)) {
 	all.Wait()
 }
 
-// suspected are the entities on which lists differ.
+// suspected returns the entities on which lists differ.
 func suspected(lists []map[string]digest, nodes []NodeView) (names []string) {
 	seen := map[string]bool{}
 	for i := range lists {
@@ -140,7 +140,7 @@ func (b *Backend) listAt(ctx context.Context, n *node) (map[string]digest, uint6
 	return all, l.height, nil
 }
 
-// digestOf is the hash of a value: reads tell no more of an entity.
+// digestOf returns the hash of a value: reads tell no more of an entity.
 func digestOf(value []byte) digest {
 	var size [8]byte
 	binary.BigEndian.PutUint64(size[:], uint64(len(value)))

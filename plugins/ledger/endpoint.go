@@ -56,7 +56,7 @@ func parseEndpoint(s string) (address, error) {
 	return address{name: u.Scheme + "://" + u.Host, network: "tcp", dial: net.JoinHostPort(u.Hostname(), port), host: u.Host, secure: u.Scheme == "https"}, nil
 }
 
-// transport is how connections to secure endpoints are made; nil where none is.
+// transport returns how connections to secure endpoints are made; nil where none is.
 func (c *Config) transport() (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
 	if c.TLS.CA != "" {

@@ -78,7 +78,7 @@ func (b *Backend) nodeHealth(ctx context.Context, n *node) nodeState {
 	return s
 }
 
-// summary is the health of the cluster as a client sees it.
+// summary returns the health of the cluster as a client sees it.
 func summary(states []nodeState) storage.Health {
 	h := storage.Health{Status: storage.Unhealthy, Details: map[string]string{}}
 	var why []string

@@ -49,7 +49,7 @@ func (h *heights) mark() mark {
 	return mark{h.seen, h.resets}
 }
 
-// before is what an acknowledgement of n to a write that is sent now must exceed.
+// before returns what an acknowledgement of n to a write that is sent now must exceed.
 func (h *heights) before(n *node) (o own, m mark) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -160,7 +160,7 @@ func (h *heights) known(nodes []*node) string {
 // heighted is an answer that tells the vault's height.
 type heighted interface{ GetBlockHeight() uint64 }
 
-// stale is the failure of a read that n answered from an earlier state; nil: it did
+// stale returns the failure of a read that n answered from an earlier state; nil: it did
 // not.
 func (b *Backend) stale(ctx context.Context, n *node, c ledgerpb.ReadConsistency, answer any, m mark) *failure {
 	h, ok := answer.(heighted)

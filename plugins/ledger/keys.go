@@ -15,7 +15,7 @@ const maxKey = 512
 // a byte, so that order and prefixes stay.
 func entityKey(key []byte) string { return hex.EncodeToString(key) }
 
-// rawKey is the key that an entity is; false: it is none of ours.
+// rawKey returns the key that an entity is; false: it is none of ours.
 func rawKey(entity string) ([]byte, bool) {
 	key, err := hex.DecodeString(entity)
 	return key, err == nil && len(key) > 0
@@ -35,7 +35,7 @@ type part struct {
 	first  []byte // no key of the part is before it
 }
 
-// cover are the parts, in order, that hold every key of [start, end). A prefix is
+// cover returns the parts, in order, that hold every key of [start, end). A prefix is
 // never empty: the empty one would list what the server keeps for itself too.
 func cover(start, end []byte) (parts []part) {
 	if storage.EmptyRange(start, end) || len(end) == 0 && end != nil {

@@ -53,7 +53,7 @@ func (k *known) wrote(steps []step, done bool) {
 	}
 }
 
-// now is the turn of the last put that was done.
+// now returns the turn of the last put that was done.
 func (k *known) now() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -81,7 +81,7 @@ func (k *known) forget(key []byte, by uint64) {
 	}
 }
 
-// whole is the failure of a list that lacks keys which a read of the same node finds;
+// whole returns the failure of a list that lacks keys which a read of the same node finds;
 // nil: there are none that are known.
 func (l *lister) whole(ctx context.Context, in func(key []byte) bool, listed map[string]bool) *failure {
 	keys := l.b.known.missing(in, l.turn, listed)

@@ -122,7 +122,7 @@ func expired(e *ledgerpb.Entity, now time.Time) bool {
 	return at != 0 && (now.Unix() >= 0 && at <= uint64(now.Unix()))
 }
 
-// live are the keys that are there in ranges, in no order; most is more than which
+// live returns the keys that are there in ranges, in no order; most is more than which
 // is a RangeLimit. l sees the vault at the same moment for all of them if it can.
 func (b *Backend) live(ctx context.Context, op string, ranges []storage.Op, most int) (keys [][]byte, err error) {
 	var over bool

@@ -184,7 +184,7 @@ func (b *Backend) cameBack() {
 	}
 }
 
-// lost is the error of reads while they are refused; nil: they are not.
+// lost returns the error of reads while they are refused; nil: they are not.
 func (b *Backend) lost() error {
 	l := &b.losses
 	l.mu.Lock()

@@ -86,7 +86,7 @@ func (d *dialer) node(a address) (*node, error) {
 	return n, nil
 }
 
-// conn is the connection whose turn it is.
+// conn returns the connection whose turn it is.
 func (n *node) conn() *grpc.ClientConn { return n.conns[int(n.turn.Add(1))%len(n.conns)] }
 
 func (n *node) close() {

@@ -264,7 +264,7 @@ func (s *notices) arm(after time.Duration) {
 	})
 }
 
-// look is the version, and what is closed when anything changes. sure: it is known whose all
+// look returns the version, and what is closed when anything changes. sure: it is known whose all
 // heights up to one are.
 func (s *notices) look(height uint64) (version uint64, changed <-chan struct{}, sure bool) {
 	s.mu.Lock()

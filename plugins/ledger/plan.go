@@ -31,7 +31,7 @@ type step struct {
 	version uint64
 }
 
-// newPlan is the plan of a normalized write set at now, with the keys that its
+// newPlan returns the plan of a normalized write set at now, with the keys that its
 // ranges hold.
 func newPlan(w *storage.WriteSet, inRanges [][]byte, now time.Time) *plan {
 	p := &plan{checks: w.Checks, at: map[string]int{}}
@@ -73,7 +73,7 @@ func stronger(k storage.CheckKind) int {
 	return slices.Index([]storage.CheckKind{storage.CheckPresent, storage.CheckValue, storage.CheckAbsent}, k)
 }
 
-// seconds is an expiry as the server has it: rounded up, so that nothing ends before
+// seconds returns an expiry as the server has it: rounded up, so that nothing ends before
 // its time. 0: never.
 func seconds(at time.Time) uint64 {
 	if at = storage.ClampExpiry(at); at.IsZero() {
@@ -86,7 +86,7 @@ func seconds(at time.Time) uint64 {
 	return uint64(max(s, 1))
 }
 
-// operations are the steps as the server has them. It judges a condition at the op
+// operations returns the steps as the server has them. It judges a condition at the op
 // that it stands on, and sees the ops before that: the condition of a key stands on
 // the first op of the key. A delete has none, and gets a put before it that has.
 func (p *plan) operations() []*ledgerpb.Operation {
@@ -132,7 +132,7 @@ func (s *step) condition() *ledgerpb.SetCondition {
 	return nil
 }
 
-// failing is the first of the checks that does not hold, by what is there; -1: all do.
+// failing returns the first of the checks that does not hold, by what is there; -1: all do.
 func (p *plan) failing(there map[string][]byte) int {
 	return slices.IndexFunc(p.checks, func(c storage.Check) bool {
 		value, ok := there[string(c.Key)]

@@ -90,7 +90,7 @@ func (p *pool) close() {
 	}
 }
 
-// all are the nodes of the configuration.
+// all returns the nodes of the configuration.
 func (p *pool) all() []*node {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,7 +103,7 @@ func (p *pool) all() []*node {
 	return configured
 }
 
-// dialed is how often a connection was made to each of the nodes.
+// dialed returns how often a connection was made to each of the nodes.
 func (p *pool) dialed() map[*node]uint32 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,7 +114,7 @@ func (p *pool) dialed() map[*node]uint32 {
 	return all
 }
 
-// pick is the node to ask next: the leader, else the first in turn that is well,
+// pick returns the node to ask next: the leader, else the first in turn that is well,
 // else the one that has been unwell for longest. Those in tried come last. One that
 // was lost is not well until it has answered: see due.
 func (p *pool) pick(tried map[*node]int) *node {
@@ -148,7 +148,7 @@ func (p *pool) pick(tried map[*node]int) *node {
 
 func (n *node) well(now time.Time) bool { return !n.lost && !now.Before(n.notBefore) }
 
-// due are the nodes that were lost, and that it is time to ask whether they answer
+// due returns the nodes that were lost, and that it is time to ask whether they answer
 // again, beside the node that a call asks. Each must be answered or failed then.
 func (p *pool) due(asked *node) (due []*node) {
 	p.mu.Lock()
@@ -223,7 +223,7 @@ func (p *pool) led() bool {
 	return p.leader != nil
 }
 
-// hint is the node at an endpoint that another says leads, nil where there cannot
+// hint returns the node at an endpoint that another says leads, nil where there cannot
 // be one: one that is no endpoint, or would be in the clear where others are not.
 func (p *pool) hint(endpoint string) *node {
 	a, err := parseEndpoint(endpoint)

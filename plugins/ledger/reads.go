@@ -71,7 +71,7 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 	return items, nil
 }
 
-// many are the values of those of keys that are there.
+// many returns the values of those of keys that are there.
 func (b *Backend) many(ctx context.Context, op string, keys [][]byte, c ledgerpb.ReadConsistency) (map[string][]byte, error) {
 	request := &ledgerpb.BatchReadRequest{Organization: b.organization, Vault: b.vault, Consistency: c, Caller: b.caller}
 	asked := make(map[string]bool, len(keys))

@@ -149,7 +149,7 @@ func (s *sorter) add(key, value []byte) {
 // full reports whether no further item will fit.
 func (s *sorter) full() bool { return len(s.items) >= s.limit || s.bytes >= s.budget }
 
-// page is what was kept, in order.
+// page returns what was kept, in order.
 func (s *sorter) page() storage.Page {
 	items := s.items
 	slices.SortFunc(items, func(a, b storage.Item) int {

@@ -61,7 +61,7 @@ const (
 // the status was.
 const detailsTrailer = "grpc-status-details-bin"
 
-// recovered is the status of a call, with the one that the server meant where gRPC
+// recovered returns the status of a call, with the one that the server meant where gRPC
 // has put Internal in its place.
 func recovered(err error, trailer metadata.MD) (codes.Code, string, *ledgerpb.ErrorDetails) {
 	s, _ := status.FromError(err)
@@ -106,7 +106,7 @@ func mismatch(text string) (code codes.Code, message string, ok bool) {
 	return 0, "", false
 }
 
-// codeOf is the status that a diagnostic number goes with, where gRPC's own words
+// codeOf returns the status that a diagnostic number goes with, where gRPC's own words
 // cannot be read.
 func codeOf(number string) codes.Code {
 	n, _ := strconv.Atoi(number)
@@ -188,7 +188,7 @@ func (f *failure) refused() bool {
 	return false
 }
 
-// leader is the endpoint that the node takes for the leader's; empty: not said.
+// leader returns the endpoint that the node takes for the leader's; empty: not said.
 func (f *failure) leader() string {
 	if f.Code != codes.Unavailable && !f.misrouted() {
 		return ""
@@ -196,7 +196,7 @@ func (f *failure) leader() string {
 	return f.Details.GetContext()["leader_endpoint"]
 }
 
-// storageError is the failure as callers of the backend know errors.
+// storageError returns the failure as callers of the backend know errors.
 func (f *failure) storageError() *storage.Error {
 	e := &storage.Error{Code: storage.Internal, Layer: layer, Err: &f.ServerError, RetryAfter: f.retryAfter}
 	say := func(c storage.Code, format string, args ...any) {

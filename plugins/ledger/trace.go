@@ -73,7 +73,7 @@ func traced(ctx context.Context, n *node, method string) (_ context.Context, end
 // carrier is metadata as OpenTelemetry writes into it.
 type carrier metadata.MD
 
-// Get is the first value of a key.
+// Get returns the first value of a key.
 func (c carrier) Get(key string) string {
 	if v := metadata.MD(c).Get(key); len(v) > 0 {
 		return v[0]
@@ -84,7 +84,7 @@ func (c carrier) Get(key string) string {
 // Set gives a key one value.
 func (c carrier) Set(key, value string) { metadata.MD(c).Set(key, value) }
 
-// Keys are all keys.
+// Keys returns all keys.
 func (c carrier) Keys() []string {
 	keys := make([]string, 0, len(c))
 	for k := range c {

@@ -129,7 +129,7 @@ func (r *trial) checks(ctx context.Context) (string, error) {
 	return "", errors.Join(err, wantCode("a conditional delete", removed, storage.OK), r.want(ctx, "c", nil))
 }
 
-// names are those of a range below the trial's prefix, in pages of a few entities.
+// names returns those of a range below the trial's prefix, in pages of a few entities.
 func (r *trial) names(ctx context.Context, q storage.Query) (names []string, err error) {
 	q.Start, q.End = append([]byte(r.prefix), q.Start...), append([]byte(r.prefix), q.End...)
 	for {

@@ -76,13 +76,13 @@ func (a *attempts) run(request *ledgerpb.WriteRequest) (*ledgerpb.WriteError, er
 	}
 }
 
-// left is how long ctx lasts.
+// left returns how long ctx lasts.
 func left(ctx context.Context) time.Duration {
 	at, _ := ctx.Deadline()
 	return time.Until(at)
 }
 
-// answered is what the leader's own answer means. It has looked the key of the write
+// answered returns what the leader's own answer means. It has looked the key of the write
 // up before: what it refuses was not done by an earlier attempt either.
 func (a *attempts) answered(n *node, request *ledgerpb.WriteRequest, answer *ledgerpb.WriteResponse) (*ledgerpb.WriteError, error) {
 	e := answer.GetError()
@@ -144,7 +144,7 @@ func (a *attempts) unknown(n *node, text string) error {
 	return &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, Layer: layer, Msg: n.name + ": " + text + ": it may have been applied"}
 }
 
-// outcome is the error of a write that f ended, or, where that is nil, its time.
+// outcome returns the error of a write that f ended, or, where that is nil, its time.
 func (a *attempts) outcome(f *failure) error {
 	if a.maybe == nil {
 		if f == nil {
@@ -161,7 +161,7 @@ func (a *attempts) outcome(f *failure) error {
 	return e
 }
 
-// late is the error of a write for which there is no time, and of which nothing was
+// late returns the error of a write for which there is no time, and of which nothing was
 // sent.
 func late(ctx context.Context) error {
 	if err := storage.ContextError(ctx); err != nil {

@@ -93,7 +93,7 @@ func (b *Backend) run(w *storage.WriteSet, now int64) error {
 	return nil
 }
 
-// atMost is what ops can add to the used bytes.
+// atMost returns what ops can add to the used bytes.
 func atMost(ops []storage.Op) (n int64) {
 	for i := range ops {
 		if o := &ops[i]; o.Kind == storage.OpPut {
@@ -103,13 +103,13 @@ func atMost(ops []storage.Op) (n int64) {
 	return n
 }
 
-// chargeOf is the charge of the item that a put makes.
+// chargeOf returns the charge of the item that a put makes.
 func chargeOf(o *storage.Op) int64 {
 	s := shape{len(o.Key), len(o.Value), millis(o.ExpiresAt)}
 	return s.charge()
 }
 
-// chargeAt is the charge of the item at key, live or expired; 0: there is none.
+// chargeAt returns the charge of the item at key, live or expired; 0: there is none.
 func (s *store) chargeAt(key []byte) int64 {
 	r := s.find(key)
 	if r == 0 {
@@ -119,7 +119,7 @@ func (s *store) chargeAt(key []byte) int64 {
 	return have.charge()
 }
 
-// usedAfter is what would be used after w, which it does not do.
+// usedAfter returns what would be used after w, which it does not do.
 func (b *Backend) usedAfter(w *storage.WriteSet, now int64) (int64, error) {
 	if len(w.Ops) > 1 {
 		n, err := storage.Normalize(&storage.WriteSet{Ops: w.Ops}, &b.info)

@@ -87,21 +87,21 @@ func makeClasses() (c []class, of [maxSlot/granule + 1]uint8) {
 	return c, of
 }
 
-// classOf is the class of a slot for n bytes, which are at most maxSlot.
+// classOf returns the class of a slot for n bytes, which are at most maxSlot.
 func classOf(n int) uint8 { return classFor[(n+granule-1)/granule] }
 
-// at is the memory from r on.
+// at returns the memory from r on.
 func (a *arena) at(r ref) []byte { return a.chunks[r>>chunkShift][(r&(1<<chunkShift-1))*granule:] }
 
-// available is how many slabs may be taken.
+// available returns how many slabs may be taken.
 func (a *arena) available() int { return int(a.nUnused) + int(a.most-min(a.most, a.next)) }
 
-// held is the bytes of all chunks, and of what describes them.
+// held returns the bytes of all chunks, and of what describes them.
 func (a *arena) held() int64 {
 	return int64(len(a.chunks))*chunkSize + int64(cap(a.slabs))*24
 }
 
-// alloc is a slot of the class. There has to be one, or a slab: see reserve.
+// alloc returns a slot of the class. There has to be one, or a slab: see reserve.
 func (a *arena) alloc(c uint8) ref {
 	if a.some[c] == 0 {
 		a.add(c)

@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// firstFailed is the index of the first check that does not hold; -1: all hold.
+// firstFailed returns the index of the first check that does not hold; -1: all hold.
 func (s *store) firstFailed(checks []storage.Check, now int64) int {
 	failed := -1
 	for i := range checks {
@@ -38,7 +38,7 @@ func (s *store) meets(c *storage.Check, now int64) bool {
 	}
 }
 
-// firstChanged is the index of the first range check with a live item that is newer than
+// firstChanged returns the index of the first range check with a live item that is newer than
 // its version; -1: there is none. It walks the items of all ranges once, however much
 // these overlap: n checks of a range of n items would otherwise look at their product.
 func (s *store) firstChanged(checks []storage.Check, now int64) int {

@@ -19,7 +19,7 @@ func (s *store) reserve(n int) {
 	}
 }
 
-// emptiest is the class with the most bytes in free slots, of those that would do
+// emptiest returns the class with the most bytes in free slots, of those that would do
 // with a slab less.
 func (s *store) emptiest() (best uint8, ok bool) {
 	most := uint32(0)
@@ -73,7 +73,7 @@ func (s *store) relocate(old ref, c uint8) {
 	}
 }
 
-// link is where an item or a segment has the segment that follows it.
+// link returns where an item or a segment has the segment that follows it.
 func (s *store) link(r ref) []byte {
 	b := s.at(r)
 	if b[0] == kindSegment {

@@ -79,13 +79,13 @@ func (s *ids) forget(at uint32) {
 	*link = 0
 }
 
-// held is the bytes of it.
+// held returns the bytes of it.
 func (s *ids) held() int64 { return int64(len(s.ring))*48 + int64(len(s.first))*4 }
 
 // seeds make digests that callers cannot aim at; they live as long as the IDs.
 var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 
-// digestOf is a hash of all that w says, each part with its length before it.
+// digestOf returns a hash of all that w says, each part with its length before it.
 func digestOf(w *storage.WriteSet) (d [16]byte) {
 	for i, seed := range seeds {
 		var h maphash.Hash

@@ -26,7 +26,7 @@ const (
 	slackBuckets = pageBuckets
 )
 
-// number is the bucket of a hash.
+// number returns the bucket of a hash.
 func (x *index) number(h uint64) int {
 	width := bits.Len(uint(x.n - 1))
 	at := int(h & (1<<width - 1))
@@ -36,7 +36,7 @@ func (x *index) number(h uint64) int {
 	return at
 }
 
-// head is where the first item of a bucket is kept.
+// head returns where the first item of a bucket is kept.
 func (x *index) head(bucket int) *ref {
 	at := x.pages[bucket/pageBuckets]
 	return (*ref)(unsafe.Pointer(&x.a.chunks[at>>chunkShift][int(at&(1<<chunkShift-1))*granule+bucketHead+bucket%pageBuckets*4]))
@@ -64,10 +64,10 @@ func equal(a, b []byte) bool {
 	return word(p, last) == word(q, last)
 }
 
-// word is the eight bytes at an offset, in the machine's order.
+// word returns the eight bytes at an offset, in the machine's order.
 func word(p unsafe.Pointer, at int) uint64 { return *(*uint64)(unsafe.Add(p, at)) }
 
-// find is the item with a key; 0: there is none. It is hot, and in a module every
+// find returns the item with a key; 0: there is none. It is hot, and in a module every
 // call is dear: the usual item, whose key lies behind its head, takes none but those
 // that hash and compare.
 func (x *index) find(key []byte) ref {

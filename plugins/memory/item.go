@@ -46,10 +46,10 @@ const (
 // item is an item in the arena, from its first byte.
 type item []byte
 
-// head is a view: slots are aligned as it has to be.
+// head returns a view: slots are aligned as it has to be.
 func (b item) head() *head { return (*head)(unsafe.Pointer(unsafe.SliceData(b))) }
 
-// headAt is the head of the item at r.
+// headAt returns the head of the item at r.
 func (a *arena) headAt(r ref) *head {
 	return (*head)(unsafe.Pointer(&a.chunks[r>>chunkShift][(r&(1<<chunkShift-1))*granule]))
 }
@@ -99,7 +99,7 @@ func (h *head) renew(value int, version uint64) {
 	h.versionLow, h.versionHigh = uint16(version), uint32(version>>16)
 }
 
-// expires is when it is no more, in ms; 0: never.
+// expires returns when it is no more, in ms; 0: never.
 func (b item) expires() int64 {
 	if !b.expiring() {
 		return 0
@@ -117,7 +117,7 @@ type shape struct {
 	expires    int64 // ms; 0: never
 }
 
-// head is where key and value begin, and large whether they go on in segments.
+// head returns where key and value begin, and large whether they go on in segments.
 func (s *shape) head() (head int, large bool) {
 	head = itemHead
 	if s.expires != 0 {
@@ -137,7 +137,7 @@ const (
 	deadlineCharge = nodeCharge
 )
 
-// charge is what an item counts against the budget, in bytes: all that it may take.
+// charge returns what an item counts against the budget, in bytes: all that it may take.
 func (s *shape) charge() int64 {
 	n := int64(nodeCharge + bucketCharge)
 	if s.expires != 0 {
@@ -198,7 +198,7 @@ func (a *arena) append(dst []byte, b item, first, n int) []byte {
 	return dst
 }
 
-// key is the item's key: a view, but for one that is longer than a slot.
+// key returns the item's key: a view, but for one that is longer than a slot.
 func (a *arena) key(b item) []byte {
 	head := itemHead
 	if b.expiring() {
@@ -272,7 +272,7 @@ func (a *arena) write(key, value []byte, s *shape, version uint64) ref {
 	}
 }
 
-// slabsFor is how many slabs a new item may take, with its part of the indexes.
+// slabsFor returns how many slabs a new item may take, with its part of the indexes.
 func (s *shape) slabsFor() int {
 	const indexes = 8
 	return indexes + (s.key+s.value)/(slabSize-4*segmentHead) + 2
@@ -300,7 +300,7 @@ func expiry(ms int64) time.Time {
 	return time.UnixMilli(ms).UTC()
 }
 
-// copied is the item for a caller, its key and value in one allocation.
+// copied returns the item for a caller, its key and value in one allocation.
 func (s *store) copied(b item, keyOnly bool) storage.Item {
 	it := storage.Item{Version: s.base + b.version(), ExpiresAt: expiry(b.expires())}
 	k, v := b.keyLen(), b.valueLen()
@@ -313,7 +313,7 @@ func (s *store) copied(b item, keyOnly bool) storage.Item {
 	return it
 }
 
-// wire is the item's shape as the ABI has it.
+// wire returns the item's shape as the ABI has it.
 func (s *store) wire(b item) abi.ItemShape {
 	return abi.ItemShape{Key: b.keyLen(), Value: b.valueLen(), Version: s.base + b.version(), Expires: b.expires()}
 }

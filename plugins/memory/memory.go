@@ -38,7 +38,7 @@ func New(config Config, env sdk.Env) *Backend {
 	return b
 }
 
-// now is the clock in ms. A host's never goes back (see sdk.Env); should another, an item
+// now returns the clock in ms. A host's never goes back (see sdk.Env); should another, an item
 // that was seen to be expired stays so.
 func (b *Backend) now() int64 {
 	now := b.clock().UnixMilli()
@@ -69,7 +69,7 @@ func (b *Backend) Get(_ context.Context, key []byte) (storage.Item, error) {
 	}, nil
 }
 
-// look is the live item at key, or ErrNotFound. The lock is held. The clock is not
+// look returns the live item at key, or ErrNotFound. The lock is held. The clock is not
 // looked at for a key that never expires, else, as everywhere here, with the lock
 // held: by a time from before or after, a key that others renew would seem to be
 // absent.

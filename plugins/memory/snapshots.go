@@ -39,7 +39,7 @@ func (s *store) seen(r ref) bool {
 	return n > 0 && s.item(r).version() <= s.snapshots.kept[n-1].version-s.base
 }
 
-// find is which snapshot has a version; -1: none that lives.
+// find returns which snapshot has a version; -1: none that lives.
 func (s *snapshots) find(version uint64, now int64) int {
 	for i, k := range s.kept {
 		if k.version == version && k.until > now {

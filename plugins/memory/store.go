@@ -42,7 +42,7 @@ func (s *store) forget() {
 	s.used, s.dead = 0, 0
 }
 
-// live is the item at key, 0 where there is none or it has expired.
+// live returns the item at key, 0 where there is none or it has expired.
 func (s *store) live(key []byte, now int64) ref {
 	if r := s.find(key); r != 0 && !s.item(r).expiredAt(now) {
 		return r

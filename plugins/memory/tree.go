@@ -62,7 +62,7 @@ func (t *tree) node(r ref) *node { return (*node)(unsafe.Pointer(unsafe.SliceDat
 func (t *tree) leaf(r ref) *leaf   { return (*leaf)(unsafe.Pointer(unsafe.SliceData(t.a.at(r)))) }
 func (t *tree) inner(r ref) *inner { return (*inner)(unsafe.Pointer(unsafe.SliceData(t.a.at(r)))) }
 
-// entries are the node's, and its children; nil: a leaf.
+// entries returns the node's, and its children; nil: a leaf.
 func (t *tree) entries(r ref) (number []uint64, items, children []ref) {
 	if t.node(r).level == 0 {
 		l := t.leaf(r)
@@ -79,7 +79,7 @@ type target struct {
 	version uint64
 }
 
-// prefix is the number of a key.
+// prefix returns the number of a key.
 func prefix(key []byte) uint64 {
 	if len(key) >= 8 {
 		return binary.BigEndian.Uint64(key)
@@ -101,7 +101,7 @@ func (t *tree) compare(number uint64, r ref, to *target) int {
 	return cmp.Compare(b.version(), to.version)
 }
 
-// lower is the first entry of a node that is not before the target; exact: it is at it.
+// lower returns the first entry of a node that is not before the target; exact: it is at it.
 func (t *tree) lower(r ref, to *target) (at int, exact bool) {
 	number, items, _ := t.entries(r)
 	low, high := 0, len(number)
@@ -130,7 +130,7 @@ type step struct {
 	at int
 }
 
-// find is the path to the first entry that is not before the target, which may be
+// find returns the path to the first entry that is not before the target, which may be
 // one beyond the end of its leaf.
 func (t *tree) find(to *target, p *path) (exact bool) {
 	p.depth = t.depth

@@ -68,7 +68,7 @@ func (b *Backend) wait(ctx context.Context, news <-chan struct{}, left time.Dura
 	return nil
 }
 
-// changesAfter is the page of what there is; more: the log goes on behind it.
+// changesAfter returns the page of what there is; more: the log goes on behind it.
 func (b *Backend) changesAfter(ctx context.Context, q storage.ChangeQuery) (page storage.ChangePage, more bool, err error) {
 	v, err := b.views.take()
 	if err != nil {

@@ -56,7 +56,7 @@ func (b *Backend) collect(ctx context.Context) (more bool, err error) {
 	return err == nil && len(due) == collectAtOne, err
 }
 
-// due are the first entries of the index whose time is over.
+// due returns the first entries of the index whose time is over.
 func (b *Backend) due() (entries [][]byte, err error) {
 	v, err := b.views.take()
 	if err != nil {

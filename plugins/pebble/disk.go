@@ -24,7 +24,7 @@ const lookEach = 100 * time.Millisecond
 
 var started = time.Now()
 
-// watch is the file system as the engine is to see it.
+// watch returns the file system as the engine is to see it.
 func (d *disk) watch(fs vfs.FS, dir string, reserve int64) vfs.FS {
 	d.fs, d.dir, d.reserve = fs, dir, reserve
 	return vfs.OnDiskFull(fs, func() { d.full.Store(true) })
@@ -45,7 +45,7 @@ func (d *disk) room(w *storage.WriteSet) error {
 	return e
 }
 
-// look is how many bytes are free.
+// look returns how many bytes are free.
 func (d *disk) look() int64 {
 	now := time.Since(started).Milliseconds() + 1
 	if last := d.looked.Load(); last != 0 && now-last < lookEach.Milliseconds() && !d.full.Swap(false) {

@@ -40,10 +40,10 @@ var (
 // header is what stands before a value: its version, and when it expires in ms, 0: never.
 const header = 16
 
-// dataKey is where the item of a key is, appended to dst.
+// dataKey returns where the item of a key is, appended to dst.
 func dataKey(dst, key []byte) []byte { return append(append(dst, spaceData), key...) }
 
-// dataBounds are those of a range of keys; nil end: unbounded.
+// dataBounds returns those of a range of keys; nil end: unbounded.
 func dataBounds(start, end []byte) (lower, upper []byte) {
 	lower = dataKey(nil, start)
 	if end == nil {
@@ -62,7 +62,7 @@ func (r record) value() []byte   { return r[header:] }
 // live reports whether the item is there at a time in ms.
 func (r record) live(now int64) bool { return r.expires() == 0 || r.expires() > now }
 
-// readRecord is what the engine has under a key of items, or why it cannot be.
+// readRecord returns what the engine has under a key of items, or why it cannot be.
 func readRecord(b []byte) (record, error) {
 	if len(b) < header {
 		return nil, storage.Errorf(storage.Internal, "an item of %d bytes is in the store, where there are at least %d: it is damaged", len(b), header)
@@ -70,7 +70,7 @@ func readRecord(b []byte) (record, error) {
 	return b, nil
 }
 
-// deadlineKey is the entry of an item that expires.
+// deadlineKey returns the entry of an item that expires.
 func deadlineKey(at int64, key []byte) []byte {
 	b := make([]byte, 0, 9+len(key))
 	b = append(b, spaceDeadline)
@@ -78,7 +78,7 @@ func deadlineKey(at int64, key []byte) []byte {
 	return append(b, key...)
 }
 
-// readDeadline is what an entry says.
+// readDeadline returns what an entry says.
 func readDeadline(b []byte) (at int64, key []byte, err error) {
 	if len(b) < 9 || b[0] != spaceDeadline {
 		return 0, nil, storage.Errorf(storage.Internal, "an entry of the index of deadlines is damaged")

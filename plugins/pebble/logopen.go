@@ -117,7 +117,7 @@ func (b *Backend) each(from []byte, visit func(key, value []byte) error) error {
 	return errors.Join(err, iter.Close())
 }
 
-// count is how many keys there are in a space, or most.
+// count returns how many keys there are in a space, or most.
 func (b *Backend) count(space byte, most int) (n int, err error) {
 	enough := errors.New("enough")
 	err = b.each([]byte{space}, func(_, _ []byte) error {
@@ -136,7 +136,7 @@ func changeKey(version uint64) []byte { return append([]byte{spaceChange}, eight
 func partKey(after uint64) []byte     { return append([]byte{spacePart}, eight(after)...) }
 func gapKey(to uint64) []byte         { return append([]byte{spaceGap}, eight(to)...) }
 
-// facts are what is kept of a part that is complete.
+// facts returns what is kept of a part that is complete.
 func (p *part) facts() []byte { return append(eight(uint64(p.until)), eight(uint64(p.bytes))...) }
 
 func readPart(key, value []byte) (part, error) {

@@ -158,12 +158,12 @@ func usable(dir string, fs vfs.FS) error {
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
 }
 
-// refused is why the engine does not open.
+// refused returns why the engine does not open.
 func (b *Backend) refused(err error) error {
 	return storage.Errorf(storage.InvalidArgument, "the store in %s cannot be opened: %w", b.dir, err)
 }
 
-// options are those of the engine.
+// options returns those of the engine.
 func (b *Backend) options() *pebble.Options {
 	listener := b.wear.listener(b.log)
 	o := &pebble.Options{
@@ -248,7 +248,7 @@ const reserve = 1 << 20
 // set puts a fact into a batch, which does not fail.
 func (b *Backend) set(batch *pebble.Batch, key, value []byte) { _ = batch.Set(key, value, nil) }
 
-// now is the clock in ms. Should it go back, an item that was seen to be expired stays so.
+// now returns the clock in ms. Should it go back, an item that was seen to be expired stays so.
 func (b *Backend) now() int64 {
 	now := b.clock().UnixMilli()
 	for {
@@ -301,7 +301,7 @@ func (b *Backend) Close(ctx context.Context) error {
 	return nil
 }
 
-// failed is an error of the engine, of a read.
+// failed returns an error of the engine, of a read.
 func failed(err error) error {
 	if e, ok := err.(*storage.Error); ok {
 		return e // it is one

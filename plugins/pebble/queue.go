@@ -63,7 +63,7 @@ func (q *queue) leave(r *request) bool {
 	return false
 }
 
-// gather is the leader's own request and those that wait, as far as they fit.
+// gather returns the leader's own request and those that wait, as far as they fit.
 func (q *queue) gather(own *request, into []*request) []*request {
 	q.mu.Lock()
 	defer q.mu.Unlock()

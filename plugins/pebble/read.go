@@ -15,7 +15,7 @@ import (
 // keys are buffers for the engine's keys.
 var keys = sync.Pool{New: func() any { return new([]byte) }}
 
-// look is the live record at key, which is the engine's until closed; nil: there is none.
+// look returns the live record at key, which is the engine's until closed; nil: there is none.
 func look(r pebble.Reader, key []byte, now int64) (record, io.Closer, error) {
 	buf := keys.Get().(*[]byte)
 	*buf = dataKey((*buf)[:0], key)
@@ -60,7 +60,7 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return it, nil
 }
 
-// item is a copy of a record, without its key.
+// item returns a copy of a record, without its key.
 func item(r record) storage.Item {
 	value := make([]byte, len(r.value()))
 	copy(value, r.value())

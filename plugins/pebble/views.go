@@ -64,7 +64,7 @@ func (s *views) advance(db *pebble.DB, version uint64) {
 	}
 }
 
-// take is the present, which is to be let go.
+// take returns the present, which is to be let go.
 func (s *views) take() (*view, error) {
 	for {
 		v := s.present.Load()
@@ -77,7 +77,7 @@ func (s *views) take() (*view, error) {
 	}
 }
 
-// at is the view of a version, which is to be let go; nil: it is not kept.
+// at returns the view of a version, which is to be let go; nil: it is not kept.
 func (s *views) at(version uint64, now int64) *view {
 	if v := s.present.Load(); v != nil && v.version == version && v.hold() {
 		return v

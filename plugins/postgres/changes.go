@@ -42,7 +42,7 @@ func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (page stor
 	return b.tail.Changes(ctx, q, current)
 }
 
-// present is the store's version.
+// present returns the store's version.
 func (b *Backend) present(ctx context.Context) (uint64, error) {
 	var version int64
 	err := b.reads(ctx, time.Duration(b.config.Timeouts.Read), func(ctx context.Context, conn *conn) error {
@@ -51,7 +51,7 @@ func (b *Backend) present(ctx context.Context) (uint64, error) {
 	return uint64(version), err
 }
 
-// newTail is the tail of the store.
+// newTail returns the tail of the store.
 func (b *Backend) newTail() *changetail.Tail {
 	return changetail.New(changetail.Config{Layer: layer, Living: b.living, Go: b.ended.Go, Patience: time.Duration(b.config.Timeouts.Read),
 		Watch: b.watch, Ask: b.poke, Older: b.older})
@@ -116,7 +116,7 @@ func (l *logged) take(rows pgx.Rows) error {
 	return nil
 }
 
-// older is a page of what changed before the tail began.
+// older returns a page of what changed before the tail began.
 func (b *Backend) older(ctx context.Context, q storage.ChangeQuery, current uint64) (storage.ChangePage, error) {
 	c := storage.NewChangeCollector(q)
 	for at := q.After; ; at = c.Page().Next {

@@ -40,7 +40,7 @@ var codes = map[string]storage.Code{
 	stateDenied: storage.PermissionDenied, stateNoDatabase: storage.InvalidArgument, stateUndefined: storage.Internal, stateNoSchema: storage.InvalidArgument,
 }
 
-// stateOf is the SQLSTATE of an error of the server; empty: it is none.
+// stateOf returns the SQLSTATE of an error of the server; empty: it is none.
 func stateOf(err error) string {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
@@ -73,7 +73,7 @@ func broken(err error) bool {
 	return err != nil && stateOf(err) == "" && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !pgconn.Timeout(err) && storage.CodeOf(err) == storage.Internal
 }
 
-// failed is an error of the client or the server as the contract has it. It holds no values:
+// failed returns an error of the client or the server as the contract has it. It holds no values:
 // the server's details are left out.
 func failed(err error) error {
 	var own *storage.Error
@@ -117,7 +117,7 @@ func said(pg *pgconn.PgError) string {
 	return pg.Message
 }
 
-// connectText is what is wrong with a connection, from the first host that says something.
+// connectText returns what is wrong with a connection, from the first host that says something.
 func connectText(err *pgconn.ConnectError) string {
 	text := err.Error()
 	if cause := err.Unwrap(); cause != nil {
@@ -135,7 +135,7 @@ func codeOf(state string) storage.Code {
 	return storage.Internal
 }
 
-// advice is what to do about a state.
+// advice returns what to do about a state.
 func advice(state string) string {
 	switch state {
 	case stateReadOnly:
@@ -150,7 +150,7 @@ func advice(state string) string {
 	return ""
 }
 
-// unknown is the error of a write that may have been applied.
+// unknown returns the error of a write that may have been applied.
 func unknown(err error) error {
 	e := &storage.Error{Code: storage.OutcomeUnknown, Unknown: true, Layer: layer, Msg: "the write may have been applied: " + failed(err).Error()}
 	for _, end := range []error{context.DeadlineExceeded, context.Canceled} {

@@ -42,7 +42,7 @@ func (w *wear) recent() string {
 	return w.why
 }
 
-// incarnation is a new one.
+// incarnation returns a new one.
 func incarnation() (i [16]byte) {
 	_, _ = rand.Read(i[:]) // it does not fail
 	return i

@@ -89,7 +89,7 @@ func (b *Backend) judge(ctx context.Context, conn *conn, group []*request) error
 	return nil
 }
 
-// segment is how many of a group are judged together: all up to one with ranges, or that alone.
+// segment returns how many of a group are judged together: all up to one with ranges, or that alone.
 func segment(group []*request) int {
 	for i, r := range group {
 		if r.ranges {
@@ -173,7 +173,7 @@ func (j *judgement) askRange(batch *pgx.Batch, start, end []byte, version uint64
 	batch.Queue(j.b.sql.anyNewer, filled(start), endOf(end), int64(min(version, 1<<63-1)), j.now).QueryRow(func(row pgx.Row) error { return row.Scan(&j.hits[nth]) })
 }
 
-// endOf is the end of a range; nil is behind all keys.
+// endOf returns the end of a range; nil is behind all keys.
 func endOf(end []byte) []byte {
 	if end == nil {
 		return behindAll

@@ -32,7 +32,7 @@ func newLane(pool *pgxpool.Pool, most int, name string) lane {
 	return l
 }
 
-// busy is how many connections are taken.
+// busy returns how many connections are taken.
 func (l *lane) busy() int { return cap(l.free) - len(l.free) }
 
 // conn is a connection of a lane.
@@ -81,7 +81,7 @@ func (c *Config) connections() (l lanes, err error) {
 	return l, nil
 }
 
-// pool is the configuration of one.
+// pool returns the configuration of one.
 func (c *Config) pool(dsn string, most int, readOnly bool) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -116,7 +116,7 @@ func (c *Config) session(params map[string]string) {
 	}
 }
 
-// connection is how one connection is made.
+// connection returns how one connection is made.
 func (c *Config) connection(config *pgconn.Config, readOnly bool) {
 	if c.Password.Len() > 0 {
 		config.Password = c.Password.Reveal()
@@ -136,7 +136,7 @@ func (l *lanes) close() {
 	}
 }
 
-// acquire is a connection of a lane, which is to be released. A new one is made within the time
+// acquire returns a connection of a lane, which is to be released. A new one is made within the time
 // that connections have for that.
 func (b *Backend) acquire(ctx context.Context, l *lane) (*conn, error) {
 	select {

@@ -66,7 +66,7 @@ type Backend struct {
 
 var _ storage.Backend = (*Backend)(nil)
 
-// Info is what a backend with a configuration is, whatever its server says. It asks none: see
+// Info returns what a backend with a configuration is, whatever its server says. It asks none: see
 // Try of sdk/process.
 func Info(_ context.Context, env sdk.Env) (storage.Info, error) {
 	c, err := decode(env)
@@ -84,7 +84,7 @@ func decode(env sdk.Env) (Config, error) {
 	return c, c.Validate()
 }
 
-// Info is what a backend with this configuration can do.
+// Info returns what a backend with this configuration can do.
 func (c *Config) Info() storage.Info {
 	i := storage.Info{Name: layer, Version: "1",
 		Caps: storage.CapVersions | storage.CapTTL | storage.CapExpiryOnRead | storage.CapAtomic | storage.CapCheckOnly | storage.CapRangeCheck |
@@ -154,7 +154,7 @@ func open(ctx context.Context, c Config, env sdk.Env) (_ *Backend, err error) {
 	return b, nil
 }
 
-// now is the clock in ms. Should it go back, an item that was seen to be expired stays so.
+// now returns the clock in ms. Should it go back, an item that was seen to be expired stays so.
 func (b *Backend) now() int64 {
 	now := b.clock().UnixMilli()
 	for {

@@ -73,7 +73,7 @@ func (q *queue) leave(r *request) bool {
 	return true
 }
 
-// next is the next group; empty: there is none, and whoever asked is done.
+// next returns the next group; empty: there is none, and whoever asked is done.
 func (q *queue) next() (group []*request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -158,7 +158,7 @@ func (b *Backend) run(group []*request) {
 	}
 }
 
-// normal is a write set in whose ops no key is twice.
+// normal returns a write set in whose ops no key is twice.
 func normal(w *storage.WriteSet, info *storage.Info) (*storage.WriteSet, error) {
 	if len(w.Ops) > 1 {
 		return storage.Normalize(w, info)

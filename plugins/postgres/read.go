@@ -83,7 +83,7 @@ func (b *Backend) find(ctx context.Context, conn *conn, keys [][]byte, found map
 	return rows.Err()
 }
 
-// inOrder are the items of the keys, as often as they were asked for.
+// inOrder returns the items of the keys, as often as they were asked for.
 func inOrder(keys [][]byte, found map[string]storage.Item) ([]storage.Item, error) {
 	items := make([]storage.Item, 0, len(found))
 	given := make(map[string]bool, len(found))

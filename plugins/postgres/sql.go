@@ -21,7 +21,7 @@ type tables struct {
 	number string
 }
 
-// tablesOf are those of a configured name, which Validate has checked.
+// tablesOf returns those of a configured name, which Validate has checked.
 func tablesOf(name string) tables {
 	quoted := func(suffix string) string {
 		parts := strings.Split(name+suffix, ".")
@@ -35,14 +35,14 @@ func tablesOf(name string) tables {
 // table after it.
 const lockSpace = 0x504C4E54 << 32
 
-// sequence is the quoted name of the sequence.
+// sequence returns the quoted name of the sequence.
 func (t tables) sequence() string { return strings.TrimSuffix(t.number[1:], "'::regclass") }
 
 // schema is the number of this layout, which is in the table: whoever changes any of it counts
 // that up.
 const schema = 1
 
-// create are the statements that make an empty store; $1 is an incarnation, $2 the first
+// create returns the statements that make an empty store; $1 is an incarnation, $2 the first
 // version.
 func (t tables) create() []string {
 	return t.fill(
@@ -56,7 +56,7 @@ func (t tables) create() []string {
 	)
 }
 
-// createChanges are the statements that have a store keep its changes from now on; $1 is the
+// createChanges returns the statements that have a store keep its changes from now on; $1 is the
 // time in ms. They are for a transaction that has the lock.
 func (t tables) createChanges() []string {
 	return t.fill(
@@ -93,7 +93,7 @@ type statements struct {
 	overdue, expired, oldRecords, drop string
 }
 
-// scanKind is which of the statements of scans a query needs.
+// scanKind returns which of the statements of scans a query needs.
 func scanKind(reverse, keysOnly bool) (kind int) {
 	if reverse {
 		kind |= 1
@@ -104,7 +104,7 @@ func scanKind(reverse, keysOnly bool) (kind int) {
 	return kind
 }
 
-// statements are those of a store; logs: it keeps its changes.
+// statements returns those of a store; logs: it keeps its changes.
 func (t tables) statements(logs bool) *statements {
 	one := func(text string) string { return t.fill(text)[0] }
 	logged := func(cte string) string { // a part of a statement that writes a record
@@ -194,7 +194,7 @@ func putText(more, answer string) string {
 		` + answer
 }
 
-// scanText is a page of at most $4 rows of [$1, $2), with what has expired at $3, and the
+// scanText returns a page of at most $4 rows of [$1, $2), with what has expired at $3, and the
 // version of the same state. Rows end with the first that does not fit into $5 bytes, which is
 // there without its value, and not as one that fits.
 func scanText(reverse, keysOnly bool) string {

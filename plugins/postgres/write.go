@@ -17,7 +17,7 @@ type lost struct{ error }
 
 func (l lost) Unwrap() error { return l.error }
 
-// maybeLost is an error of sending a commit: the server says that it is not done, or nothing was
+// maybeLost returns an error of sending a commit: the server says that it is not done, or nothing was
 // sent, or it is lost.
 func maybeLost(err error) error {
 	if refused(err) || pgconn.SafeToRetry(err) || errors.As(err, new(pgx.ErrPreprocessingBatch)) {
@@ -70,7 +70,7 @@ func (b *Backend) work(ctx context.Context, group []*request) {
 	}
 }
 
-// over is why a caller waits no longer; nil: it does. A connection notices a deadline before its
+// over returns why a caller waits no longer; nil: it does. A connection notices a deadline before its
 // context does.
 func over(ctx context.Context) error {
 	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
@@ -246,7 +246,7 @@ func (b *Backend) puts(group []*request) (text string, args []any) {
 	return b.sql.putMany, args
 }
 
-// recordOf is the record of what a write set changes, of which what has expired by now, in ms,
+// recordOf returns the record of what a write set changes, of which what has expired by now, in ms,
 // is a delete.
 func recordOf(w *storage.WriteSet, now int64) []byte {
 	size := 0

@@ -52,7 +52,7 @@ func hostLog(level slog.Level, record []byte) {
 	importLog(int32(level), unsafe.Pointer(unsafe.SliceData(record)), int32(len(record)))
 }
 
-// address is where b is. Go does not move what it has allocated, and self keeps b.
+// address returns where b is. Go does not move what it has allocated, and self keeps b.
 func address(b []byte) uint32 { return uint32(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
 
 func packed(r result) int64 {

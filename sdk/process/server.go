@@ -55,7 +55,7 @@ func (s *server) tell(now int64) {
 	}
 }
 
-// now is the clock that the backend goes by: that of the latest call.
+// now returns the clock that the backend goes by: that of the latest call.
 func (s *server) now() time.Time {
 	if last := s.last.Load(); last > 0 {
 		return time.UnixMilli(last).UTC()
@@ -63,7 +63,7 @@ func (s *server) now() time.Time {
 	return time.Now()
 }
 
-// env is what the backend is made with.
+// env returns what the backend is made with.
 func (s *server) env(o *abigrpc.Open) sdk.Env {
 	// go-plugin has put pipes in their place, which lose what a process says when it
 	// ends. Nothing has been able to print before this.
@@ -111,7 +111,7 @@ func (s *server) start(ctx context.Context, o *abigrpc.Open) (any, error) {
 	return &abigrpc.Info{Info: b.Info()}, nil
 }
 
-// get is the backend, once it is open.
+// get returns the backend, once it is open.
 func (s *server) get() (storage.Backend, error) {
 	if b := s.backend.Load(); b != nil {
 		return *b, nil

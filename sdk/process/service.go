@@ -93,7 +93,7 @@ func (s *server) asking(op abi.Op) func(context.Context, *abigrpc.Raw) (any, err
 	}
 }
 
-// header is what the metadata of a call says.
+// header returns what the metadata of a call says.
 func header(ctx context.Context) (*abi.Header, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	h := &abi.Header{}

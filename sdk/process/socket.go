@@ -48,7 +48,7 @@ func (s *server) offer() (path string, token []byte, err error) {
 	return path, token, nil
 }
 
-// accept is the connection that knows the token. Others are closed.
+// accept returns the connection that knows the token. Others are closed.
 func accept(l *net.UnixListener, token []byte) (*net.UnixConn, error) {
 	end := time.Now().Add(attachTime)
 	if err := l.SetDeadline(end); err != nil {

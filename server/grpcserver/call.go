@@ -219,7 +219,7 @@ func (c *call) until() (int64, error) {
 	return until, nil
 }
 
-// written is the name of a write: its own, or the ID of its write set.
+// written returns the name of a write: its own, or the ID of its write set.
 func (c *call) written() (name [16]byte, err error) {
 	text, err := one(c.ctx, abigrpc.MetaWrite)
 	if err != nil || text == "" {
@@ -255,7 +255,7 @@ func unreadable(err error) error {
 // received is an error that gRPC has answered already.
 type received struct{ error }
 
-// Unwrap is the status.
+// Unwrap returns the status.
 func (r *received) Unwrap() error { return r.error }
 
 // free gives back what the call borrowed. Large slices are not kept.

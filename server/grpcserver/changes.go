@@ -97,7 +97,7 @@ func (c *call) tooManyWait() error {
 	return e
 }
 
-// nextChanges is the page of q, which is waited for if there is nothing yet.
+// nextChanges returns the page of q, which is waited for if there is nothing yet.
 func (c *call) nextChanges(q storage.ChangeQuery, most int) (page storage.ChangePage, err error) {
 	wait := q.Wait
 	q.Wait = 0

@@ -82,7 +82,7 @@ func (b bare) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, er
 	return own, newCaller(conn, info), nil
 }
 
-// Clone is a copy that does the same.
+// Clone returns a copy that does the same.
 func (b bare) Clone() credentials.TransportCredentials {
 	return bare{b.TransportCredentials.Clone()}
 }

@@ -102,7 +102,7 @@ func (c *call) scan() error {
 	return c.send(&c.page)
 }
 
-// unique are the keys, each once, in the order asked.
+// unique returns the keys, each once, in the order asked.
 func unique(keys [][]byte) [][]byte {
 	if len(keys) < 2 {
 		return keys
@@ -118,7 +118,7 @@ func unique(keys [][]byte) [][]byte {
 	return once
 }
 
-// repeated are the items as often as their keys were asked for. The repeats share
+// repeated returns the items as often as their keys were asked for. The repeats share
 // their bytes: they are only encoded.
 func repeated(keys [][]byte, items []storage.Item) []storage.Item {
 	found := make(map[string]storage.Item, len(items))

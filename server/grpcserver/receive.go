@@ -136,7 +136,7 @@ func (c *call) readParts(from parts, size int64) (data mem.BufferSlice, err erro
 	return data, nil
 }
 
-// answered is an error of the transport, with its status.
+// answered returns an error of the transport, with its status.
 func answered(err error) error {
 	if err == nil {
 		return nil

@@ -181,7 +181,7 @@ const window = 64 << 10
 // before; more calls than that have new ones.
 const streamWorkers = 64
 
-// grpcServer is the gRPC server with all that is registered.
+// grpcServer returns the gRPC server with all that is registered.
 func (s *Server) grpcServer() *grpc.Server {
 	c := &s.config
 	opts := []grpc.ServerOption{

@@ -118,7 +118,7 @@ func changeChecks() []Check {
 	return checks
 }
 
-// now is the version to follow from now on.
+// now returns the version to follow from now on.
 func (t *T) now() uint64 {
 	page, err := t.b.Changes(t.ctx, storage.ChangeQuery{FromNow: true, Wait: soon})
 	t.must(err)
@@ -128,7 +128,7 @@ func (t *T) now() uint64 {
 	return page.Next
 }
 
-// changes is a page, which must be one of q. What was acknowledged may come a moment later,
+// changes returns a page, which must be one of q. What was acknowledged may come a moment later,
 // where writes before it are under way: with q.Wait 0 the page is waited for no longer than
 // until there is one.
 func (t *T) changes(q storage.ChangeQuery) storage.ChangePage {

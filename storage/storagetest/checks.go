@@ -21,7 +21,7 @@ type Check struct {
 	run func(t *T)
 }
 
-// Checks are all checks, in the order in which they run: the plain before what
+// Checks returns all checks, in the order in which they run: the plain before what
 // builds on it.
 func Checks() []Check {
 	return slices.Concat(crudChecks(), writeSetChecks(), rangeChecks(), clearChecks(), scanChecks(), ttlChecks(), casChecks(),

@@ -12,12 +12,12 @@ type Clock struct {
 	now time.Time
 }
 
-// NewClock is a clock at a fixed moment, so that runs are repeatable.
+// NewClock returns a clock at a fixed moment, so that runs are repeatable.
 func NewClock() *Clock {
 	return &Clock{now: time.Date(2026, 3, 4, 5, 6, 7, 89_000_000, time.UTC)}
 }
 
-// Now is the clock's time.
+// Now returns the clock's time.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

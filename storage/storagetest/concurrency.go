@@ -140,7 +140,7 @@ func noIncrementIsLost(t *T) {
 	t.wantValue("n", fmt.Sprint(clients*increments))
 }
 
-// number is a stored number; 0 where there is none.
+// number returns a stored number; 0 where there is none.
 func number(v []byte, err error) (int, error) {
 	if storage.CodeOf(err) == storage.NotFound {
 		return 0, nil

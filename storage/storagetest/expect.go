@@ -64,7 +64,7 @@ func (t *T) setAll(keys ...string) {
 	}
 }
 
-// item is the live item at key.
+// item returns the live item at key.
 func (t *T) item(key string) storage.Item {
 	it, err := t.b.Get(t.ctx, bs(key))
 	if err != nil {
@@ -105,7 +105,7 @@ func (t *T) wantAbsent(keys ...string) {
 	}
 }
 
-// all are the items that a walk over the pages of q gives. Each page is held to
+// all returns the items that a walk over the pages of q gives. Each page is held to
 // the rules of pages.
 func (t *T) all(q storage.Query) (items []storage.Item) {
 	left := q.Limit
@@ -275,7 +275,7 @@ func showQuery(q storage.Query) string {
 	return b.String()
 }
 
-// quote is a value as messages show it: not more of it than one can read.
+// quote returns a value as messages show it: not more of it than one can read.
 func quote(v []byte) string {
 	if len(v) > 40 {
 		return fmt.Sprintf("%q… (%d bytes)", v[:24], len(v))

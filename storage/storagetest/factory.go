@@ -63,7 +63,7 @@ type Exception struct {
 	Reason   string
 }
 
-// Except is the exception of those checks of a category that fail. "category/check" names
+// Except returns the exception of those checks of a category that fail. "category/check" names
 // one check alone. A reason must be given.
 func Except(name, reason string) Exception {
 	category, check := cut(name)
@@ -96,7 +96,7 @@ func (e Exception) valid() error {
 	return fmt.Errorf("the exception of %s matches no check that there is", e)
 }
 
-// String is the name of what is excepted.
+// String returns the name of what is excepted.
 func (e Exception) String() string {
 	if e.Check == "" {
 		return e.Category

@@ -73,14 +73,14 @@ func (f *Faults) Set(faults ...Fault) {
 	f.faults, f.met = slices.Clone(faults), make([]int, len(faults))
 }
 
-// Made is how many calls there were, those that failed included.
+// Made returns how many calls there were, those that failed included.
 func (f *Faults) Made(c Call) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.made[c]
 }
 
-// Failed is how many calls answered the Err of a fault.
+// Failed returns how many calls answered the Err of a fault.
 func (f *Faults) Failed(c Call) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -31,7 +31,7 @@ type History struct {
 	clients int
 }
 
-// NewHistory is the history of b from now on.
+// NewHistory returns the history of b from now on.
 func NewHistory(ctx context.Context, b storage.Backend) (*History, error) {
 	h := &History{next: b, caps: b.Info().Caps, start: time.Now()}
 	q := storage.Query{}
@@ -52,11 +52,11 @@ func NewHistory(ctx context.Context, b storage.Backend) (*History, error) {
 	}
 }
 
-// Client is the backend as one client sees it, whose calls are recorded. A
+// Client returns the backend as one client sees it, whose calls are recorded. A
 // client makes one call at a time.
 func (h *History) Client() storage.Backend { return h.Through(h.next, 0) }
 
-// Through is one client's view of the same store through another backend, such as a cache,
+// Through returns one client's view of the same store through another backend, such as a cache,
 // whose Get may answer what was stored up to stale ago.
 func (h *History) Through(b storage.Backend, stale time.Duration) storage.Backend {
 	h.mu.Lock()
@@ -112,7 +112,7 @@ type historian struct {
 	stale  time.Duration
 }
 
-// begin is the moment before a call. Now and then it lets others run between
+// begin returns the moment before a call. Now and then it lets others run between
 // that and the call, as end does after it: calls that take less than a
 // microsecond would hardly ever meet.
 func (c *historian) begin() time.Duration {

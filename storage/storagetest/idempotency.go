@@ -100,7 +100,7 @@ func idempotencyChecks() []Check {
 	return checks
 }
 
-// identified is a write set with an ID that no other check has.
+// identified returns a write set with an ID that no other check has.
 func (t *T) identified(id uint64, ops ...storage.Op) *storage.WriteSet {
 	w := &storage.WriteSet{Ops: ops}
 	if id != 0 {

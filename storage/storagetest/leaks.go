@@ -64,7 +64,7 @@ func (t *T) notReused() {
 	}
 }
 
-// settled is the number of goroutines of this check, once it is at most want or stays the
+// settled returns the number of goroutines of this check, once it is at most want or stays the
 // same, and where they are.
 func (t *T) settled(want int) (n int, profile string) {
 	if t.factory.Settle != nil {

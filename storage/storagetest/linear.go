@@ -50,7 +50,7 @@ func byKey(calls []porcupine.Operation) (parts [][]porcupine.Operation) {
 	return parts
 }
 
-// key is the only key of a call; false: it is of several.
+// key returns the only key of a call; false: it is of several.
 func (c call) key() (key []byte, one bool) {
 	switch {
 	case c.get != nil:
@@ -125,7 +125,7 @@ func changes(s state, ops []storage.Op) bool {
 	return s.apply(ops, time.Time{}, other).version == other
 }
 
-// failing is the first check that does not hold. Against a version that is not
+// failing returns the first check that does not hold. Against a version that is not
 // known a check on versions may hold or not; it counts as holding.
 func (l linear) failing(s state, checks []storage.Check) int {
 	for i, c := range checks {

@@ -37,7 +37,7 @@ type applied struct {
 	version uint64
 }
 
-// ModelInfo is what the model can do at most, with limits that are quickly reached.
+// ModelInfo returns what the model can do at most, with limits that are quickly reached.
 func ModelInfo() storage.Info {
 	return storage.Info{
 		Name: "model", Version: "1",
@@ -47,7 +47,7 @@ func ModelInfo() storage.Info {
 	}
 }
 
-// NewModel is an empty model with the capabilities and limits of info.
+// NewModel returns an empty model with the capabilities and limits of info.
 func NewModel(clock func() time.Time, info storage.Info) *Model {
 	m := &Model{info: info, clock: clock, now: clock(), past: map[uint64]state{}, done: map[[16]byte]applied{}, changed: make(chan struct{})}
 	if info.Caps.Has(storage.CapVersions) {
@@ -69,7 +69,7 @@ func (m *Model) lock() error {
 	return nil
 }
 
-// answer is an item as a caller gets it.
+// answer returns an item as a caller gets it.
 func (m *Model) answer(it storage.Item, keyOnly bool) storage.Item {
 	it.Key, it.Value = copied(it.Key), copied(it.Value)
 	if keyOnly {
@@ -211,7 +211,7 @@ func (m *Model) Health(context.Context, storage.Probe) (storage.Health, error) {
 	return storage.Health{Status: storage.Healthy}, nil
 }
 
-// Info is the info that the model was made with.
+// Info returns the info that the model was made with.
 func (m *Model) Info() storage.Info { return m.info }
 
 // Close drops everything.
@@ -225,7 +225,7 @@ func (m *Model) Close(context.Context) error {
 
 var _ storage.Backend = (*Model)(nil)
 
-// contentOf is a text that tells write sets with different contents apart.
+// contentOf returns a text that tells write sets with different contents apart.
 func contentOf(w *storage.WriteSet) string {
 	var b strings.Builder
 	for _, c := range w.Checks {

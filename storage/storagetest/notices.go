@@ -58,7 +58,7 @@ func noticeChecks() []Check {
 	return checks
 }
 
-// quiet is the version of a backend that nobody writes to. One that has just begun to look may
+// quiet returns the version of a backend that nobody writes to. One that has just begun to look may
 // not be sure at first.
 func (t *T) quiet() (now uint64) {
 	for end := time.Now().Add(soon); time.Now().Before(end); {

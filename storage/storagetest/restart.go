@@ -108,7 +108,7 @@ func survivesACrash(t *T) {
 	}
 }
 
-// crashWrite is the nth write of a writer: one key or two, that say n.
+// crashWrite returns the nth write of a writer: one key or two, that say n.
 func crashWrite(writer, n int, both bool) *storage.WriteSet {
 	w := &storage.WriteSet{Ops: []storage.Op{storage.Put(fmt.Appendf(nil, "a%d", writer), fmt.Append(nil, n))}}
 	if both {

@@ -23,7 +23,7 @@ const (
 	Excepted              // it failed, as an exception says: Result.Text has why
 )
 
-// String is the outcome in words.
+// String returns the outcome in words.
 func (o Outcome) String() string {
 	return [...]string{"passed", "failed", "not applicable", "excepted"}[o]
 }
@@ -231,7 +231,7 @@ func lacks(missing storage.Caps) string {
 	return "the backend does not have the capability " + missing.String()
 }
 
-// about is the backend, for messages.
+// about returns the backend, for messages.
 func (t *T) about() string {
 	return fmt.Sprintf("backend %s %s", t.info.Name, t.info.Version)
 }
@@ -255,7 +255,7 @@ func (k *kit) failed(c Check, text string) (Outcome, string) {
 	return Failed, text
 }
 
-// exceptions are the failures of exceptions that say nothing.
+// exceptions returns the failures of exceptions that say nothing.
 func (k *kit) exceptions() (bad []Result) {
 	for i, e := range k.except {
 		err := e.valid()

@@ -61,7 +61,7 @@ type ttl struct {
 // farUnits stand for a life that ends beyond what can be counted.
 const farUnits = 1 << 40
 
-// until is the expiry of an item that is put at now; zero: never.
+// until returns the expiry of an item that is put at now; zero: never.
 func (l ttl) until(now time.Time, unit time.Duration) time.Time {
 	if !l.set || l.units >= farUnits {
 		return time.Time{}
@@ -224,7 +224,7 @@ func anyStep(info storage.Info) *rapid.Generator[step] {
 	})
 }
 
-// String is the step as a failing script is printed.
+// String returns the step as a failing script is printed.
 func (s step) String() string {
 	slot := fmt.Sprintf("txn %d: ", s.slot)
 	switch s.kind {
@@ -262,7 +262,7 @@ func (s step) String() string {
 	return slot + "rollback"
 }
 
-// GoString is what rapid prints.
+// GoString returns what rapid prints.
 func (s step) GoString() string { return "\n\t" + s.String() }
 
 func (s step) showApply() string {

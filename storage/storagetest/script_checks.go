@@ -55,7 +55,7 @@ func Script(ctx context.Context, f Factory, seed, steps int) error {
 	return nil
 }
 
-// script is the random one of a seed.
+// script returns the random one of a seed.
 func (t *T) script(seed, n int) {
 	steps := make([]step, n)
 	any := anyStep(t.info)

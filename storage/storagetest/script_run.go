@@ -182,7 +182,7 @@ func (r *runner) expected(c scriptCheck) storage.Condition {
 	return storage.IfVersion(r.ago(c.ago))
 }
 
-// ago is the version of n changes ago; 1, which no backend has, beyond the first.
+// ago returns the version of n changes ago; 1, which no backend has, beyond the first.
 func (r *runner) ago(n int) uint64 {
 	if i := len(r.versions) - 1 - n; i >= 0 {
 		return max(r.versions[i], 1)
@@ -190,7 +190,7 @@ func (r *runner) ago(n int) uint64 {
 	return 1
 }
 
-// version is the place of v among those that came up so far.
+// version returns the place of v among those that came up so far.
 func (r *runner) version(v uint64) string {
 	i, known := slices.BinarySearch(r.versions, v)
 	if known {
@@ -219,7 +219,7 @@ func (r *runner) items(items ...storage.Item) string {
 	return b.String()
 }
 
-// error is the kind of err and what belongs to it, without its text.
+// error returns the kind of err and what belongs to it, without its text.
 func (r *runner) error(err error) string {
 	if err == nil {
 		return "ok"
@@ -261,7 +261,7 @@ func (t *T) difference(script []step) (at int, want, got string) {
 	return -1, "", ""
 }
 
-// forScript is an empty backend for a script, and what ends its use.
+// forScript returns an empty backend for a script, and what ends its use.
 func (t *T) forScript() (b storage.Backend, done func()) {
 	if t.scratch != nil && emptied(t.ctx, t.scratch) {
 		return t.scratch, func() {}

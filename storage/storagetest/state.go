@@ -21,7 +21,7 @@ func (s state) get(key []byte, now time.Time) (storage.Item, bool) {
 	return it, ok && !storage.Expired(it.ExpiresAt, now)
 }
 
-// within are the live items of [start, end), in byte order.
+// within returns the live items of [start, end), in byte order.
 func (s state) within(start, end []byte, now time.Time) (items []storage.Item) {
 	for _, it := range s.items {
 		if storage.InRange(it.Key, start, end) && !storage.Expired(it.ExpiresAt, now) {
@@ -54,12 +54,12 @@ func (s state) holds(c storage.Check, now time.Time) bool {
 	return false
 }
 
-// failing is the index of the first check that does not hold; -1: all do.
+// failing returns the index of the first check that does not hold; -1: all do.
 func (s state) failing(checks []storage.Check, now time.Time) int {
 	return slices.IndexFunc(checks, func(c storage.Check) bool { return !s.holds(c, now) })
 }
 
-// apply is the state after ops, at version if they change something.
+// apply returns the state after ops, at version if they change something.
 func (s state) apply(ops []storage.Op, now time.Time, version uint64) state {
 	next := state{items: maps.Clone(s.items), version: s.version}
 	if next.items == nil {

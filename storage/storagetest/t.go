@@ -81,7 +81,7 @@ func (t *T) note(format string, args []any) {
 	}
 }
 
-// place is the file and line of the check that says something: the innermost
+// place returns the file and line of the check that says something: the innermost
 // frame that is neither here nor in what checks share.
 func place() string {
 	var callers [16]uintptr
@@ -133,7 +133,7 @@ func (t *T) close() {
 	}
 }
 
-// text is what was noted.
+// text returns what was noted.
 func (t *T) text() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()

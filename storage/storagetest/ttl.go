@@ -163,7 +163,7 @@ func ttlChecks() []Check {
 	return checks
 }
 
-// step is the unit in which the backend keeps expiries.
+// step returns the unit in which the backend keeps expiries.
 func (t *T) step() time.Duration { return max(t.info.Limits.TTLPrecision, time.Millisecond) }
 
 // farFuture is as far as TTLs go, and further.

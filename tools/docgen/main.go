@@ -81,7 +81,7 @@ func run(check bool) error {
 	return nil
 }
 
-// moduleRoot is the nearest folder upwards with a go.mod.
+// moduleRoot returns the nearest folder upwards with a go.mod.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {

@@ -74,7 +74,7 @@ type carrier struct {
 	config described
 }
 
-// carried are the kinds of plugins; two with the same settings are one.
+// carried returns the kinds of plugins; two with the same settings are one.
 func (m *model) carried() []carrier {
 	var kinds []carrier
 	for _, k := range host.PluginSettings() {
@@ -167,7 +167,7 @@ func (m *model) object(v reflect.Value, tag string) described {
 	return d
 }
 
-// inYAML is a comment of a field of t with the names that YAML has for its fields.
+// inYAML returns a comment of a field of t with the names that YAML has for its fields.
 func inYAML(t reflect.Type, tag, doc string) string {
 	for f := range t.Fields() {
 		if name, _, _ := strings.Cut(f.Tag.Get(tag), ","); name != "" {
@@ -177,7 +177,7 @@ func inYAML(t reflect.Type, tag, doc string) string {
 	return doc
 }
 
-// of are the comments of a package.
+// of returns the comments of a package.
 func (m *model) of(path string) comments {
 	if have, ok := m.comments[path]; ok {
 		return have
@@ -251,7 +251,7 @@ func without(name, doc string) string {
 	return said
 }
 
-// line is a comment as one line.
+// line returns a comment as one line.
 func line(g *ast.CommentGroup) string {
 	if g == nil {
 		return ""

@@ -100,13 +100,13 @@ func sentence(s string) string {
 	return s
 }
 
-// summary is the first sentence of a wrapper's package comment, without its name.
+// summary returns the first sentence of a wrapper's package comment, without its name.
 func (w wrapper) summary() string {
 	first, _, _ := strings.Cut(w.opening(strings.Join(strings.Fields(w.doc), " ")), ". ")
 	return sentence(first)
 }
 
-// opening is the first paragraph of the package comment without its name.
+// opening returns the first paragraph of the package comment without its name.
 func (w wrapper) opening(paragraph string) string {
 	if _, after, ok := strings.Cut(paragraph, "the wrapper "+w.kind); ok {
 		paragraph = strings.TrimPrefix(strings.TrimLeft(after, ":, "), "which ")

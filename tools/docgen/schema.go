@@ -12,7 +12,7 @@ type schema = map[string]any
 // reference is a value that is written elsewhere, which any scalar may be.
 var reference = schema{"type": "string", "pattern": `\$\{(env|file):[^}]+\}`}
 
-// schemaOf is the JSON Schema of a configuration file.
+// schemaOf returns the JSON Schema of a configuration file.
 func schemaOf(c described, carried []carrier, plugins []plugin, kinds []wrapper) ([]byte, error) {
 	stages := []any{}
 	var bare []any
@@ -61,7 +61,7 @@ func schemaOf(c described, carried []carrier, plugins []plugin, kinds []wrapper)
 	return out.Bytes(), err
 }
 
-// schemaFor is the schema of a value.
+// schemaFor returns the schema of a value.
 func schemaFor(d described) schema {
 	either := func(own ...any) schema { return schema{"anyOf": append(own, reference)} }
 	switch d.kind {

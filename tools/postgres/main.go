@@ -21,7 +21,7 @@ func main() {
 	fmt.Println(dir)
 }
 
-// fetch is the folder of the programs. The library starts a server too, which it cannot as
+// fetch returns the folder of the programs. The library starts a server too, which it cannot as
 // root: what counts is that the programs are there afterwards.
 func fetch() (string, error) {
 	parent, err := parent()
@@ -56,7 +56,7 @@ func fetch() (string, error) {
 	return filepath.Join(kept, "bin"), nil
 }
 
-// parent is where what was fetched is kept: the user's folder for that. That of root is closed
+// parent returns where what was fetched is kept: the user's folder for that. That of root is closed
 // to whoever the server runs as then.
 func parent() (string, error) {
 	dir, err := os.UserCacheDir()

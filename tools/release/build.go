@@ -42,7 +42,7 @@ func build(root string, s source, platform, out string) error {
 	return nil
 }
 
-// toolchainOf is the toolchain that a go.mod names.
+// toolchainOf returns the toolchain that a go.mod names.
 func toolchainOf(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -25,7 +25,7 @@ func cutFile(file, version string, at time.Time) error {
 	return os.WriteFile(file, text, 0o644)
 }
 
-// notes is the section of a version.
+// notes returns the section of a version.
 func notes(text []byte, version string) ([]byte, error) {
 	_, after, ok := bytes.Cut(text, []byte("\n"+heading(version)))
 	if !ok {

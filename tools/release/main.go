@@ -69,7 +69,7 @@ func run(cut, of, out, program string) error {
 	return os.WriteFile(filepath.Join(out, "NOTES.md"), news, 0o644)
 }
 
-// platform is what is built for where nothing else is said.
+// platform returns what is built for where nothing else is said.
 func platform() string {
 	goos, arch := runtime.GOOS, runtime.GOARCH
 	if v := os.Getenv("GOOS"); v != "" {
@@ -81,7 +81,7 @@ func platform() string {
 	return goos + "/" + arch
 }
 
-// committed is the source of a release, which is that of a commit and nothing else, and the
+// committed returns the source of a release, which is that of a commit and nothing else, and the
 // time of that commit.
 func committed(of string) (source, time.Time, error) {
 	changed, err := git("status", "--porcelain")

@@ -60,7 +60,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err e
 	return b, err
 }
 
-// limits are those of a merged write set.
+// limits returns those of a merged write set.
 func (b *Backend) limits() (maxOps, maxBytes int) {
 	l := b.next.Info().Limits
 	maxOps, maxBytes = b.config.MaxOps, b.config.MaxBytes

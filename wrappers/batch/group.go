@@ -10,7 +10,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// newGroup is a group with the context that it is applied under: it ends when the
+// newGroup returns a group with the context that it is applied under: it ends when the
 // last of its callers has left, or the latest of their deadlines passes.
 func newGroup(members []*entry) (*group, context.Context) {
 	g := &group{entries: members}

@@ -82,7 +82,7 @@ func (l *line) meetsRange(start, end []byte) (met bool) {
 	return met
 }
 
-// bounds are those of a range, or of a key alone.
+// bounds returns those of a range, or of a key alone.
 func bounds(start, end []byte, ranged bool) (from, to []byte) {
 	if ranged {
 		return start, end

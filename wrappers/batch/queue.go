@@ -72,7 +72,7 @@ func sizeOf(w *storage.WriteSet) (n int) {
 	return n
 }
 
-// merge is one write set of all.
+// merge returns one write set of all.
 func merge(members []*entry) *storage.WriteSet {
 	if len(members) == 1 {
 		return members[0].w

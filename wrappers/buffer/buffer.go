@@ -26,7 +26,7 @@ type Buffer struct {
 	closed bool
 }
 
-// New is an empty buffer over next, which it never closes. source, by which
+// New returns an empty buffer over next, which it never closes. source, by which
 // buffered items expire, is that of next; nil: the clock of package clock.
 func New(next storage.Backend, source func() time.Time) *Buffer {
 	return &Buffer{next: next, clock: clock.New(source), turn: make(chan struct{}, 1), top: &layer{}}

@@ -53,7 +53,7 @@ func (l *layer) copy() *layer {
 	return &layer{keys: *l.keys.Copy(), ranges: *l.ranges.Copy(), checks: *l.checks.Copy(), bytes: l.bytes}
 }
 
-// get is what the layer says of a key; known is false where it says nothing.
+// get returns what the layer says of a key; known is false where it says nothing.
 func (l *layer) get(key []byte) (p pending, known bool) {
 	if p, known = l.keys.Get(string(key)); known {
 		return p, true
@@ -70,7 +70,7 @@ func (l *layer) cleared(key []byte) bool {
 	return covered
 }
 
-// size is the ops and checks of the commit.
+// size returns the ops and checks of the commit.
 func (l *layer) size() int { return l.keys.Len() + l.ranges.Len() + l.checks.Len() }
 
 func (l *layer) empty() bool { return l.size() == 0 }
@@ -168,7 +168,7 @@ func (l *layer) check(c storage.Check) {
 	}
 }
 
-// under is one layer of what l and a later one say.
+// under returns one layer of what l and a later one say.
 func (l *layer) under(later *layer) *layer {
 	own := l.copy()
 	later.ranges.Scan(func(start string, e end) bool {
@@ -186,7 +186,7 @@ func (l *layer) under(later *layer) *layer {
 	return own
 }
 
-// writeSet is all of the layer as one write set: the ranges, then the keys.
+// writeSet returns all of the layer as one write set: the ranges, then the keys.
 func (l *layer) writeSet() *storage.WriteSet {
 	w := &storage.WriteSet{ID: l.id, Checks: l.checks.Values(), Ops: make([]storage.Op, 0, l.ranges.Len()+l.keys.Len())}
 	l.ranges.Scan(func(start string, e end) bool {

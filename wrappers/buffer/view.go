@@ -26,7 +26,7 @@ func (v view) get(key []byte) (p pending, known bool) {
 	return p, known
 }
 
-// item is a pending value as an answer, if it is live.
+// item returns a pending value as an answer, if it is live.
 func (v view) item(key []byte, p pending) (storage.Item, bool) {
 	if !p.live(v.now) {
 		return storage.Item{}, false
@@ -148,7 +148,7 @@ func (b *Buffer) scan(ctx context.Context, v view, q storage.Query) (storage.Pag
 	return cut(storage.Page{Items: items, Next: page.Next}, q, most), nil
 }
 
-// between are the live items of the buffer in [start, end), the first ones of each
+// between returns the live items of the buffer in [start, end), the first ones of each
 // layer in the direction of q: no more of each than most, or a little more than
 // q.MaxBytes, for the page has room for no others.
 func (v view) between(start, end []byte, q storage.Query, most int) (items []storage.Item) {

@@ -144,7 +144,7 @@ func (b *Backend) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return b.miss(ctx, key)
 }
 
-// answer is a copy for a caller.
+// answer returns a copy for a caller.
 func (e *entry) answer() (storage.Item, error) {
 	if !e.present {
 		return storage.Item{}, storage.ErrNotFound
@@ -186,7 +186,7 @@ func (b *Backend) miss(ctx context.Context, key []byte) (storage.Item, error) {
 	return it, err
 }
 
-// entry is what is kept of an item that belongs to a caller.
+// entry returns what is kept of an item that belongs to a caller.
 func (b *memory) entry(it storage.Item, present bool, now int64) *entry {
 	e := &entry{present: present, until: now + b.config.NegativeTTL.Milliseconds()}
 	if present {

@@ -62,7 +62,7 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// codeOf is the code of an error called name; OK: there is none.
+// codeOf returns the code of an error called name; OK: there is none.
 func codeOf(name string) storage.Code {
 	for c := storage.OK + 1; c.Known(); c++ {
 		if c.Name() == name {

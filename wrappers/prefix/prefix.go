@@ -28,7 +28,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	return b, nil
 }
 
-// limits are those above the prefix: whatever keeps to them, keeps to l below. One
+// limits returns those above the prefix: whatever keeps to them, keeps to l below. One
 // that leaves no room any more is the least there is, for 0 would be none.
 func (b *Backend) limits(l storage.Limits) storage.Limits {
 	n := len(b.prefix)
@@ -46,7 +46,7 @@ func (b *Backend) below(key []byte) []byte {
 	return append(append(make([]byte, 0, len(b.prefix)+len(key)), b.prefix...), key...)
 }
 
-// belowEnd is the end of a range as the next knows it.
+// belowEnd returns the end of a range as the next knows it.
 func (b *Backend) belowEnd(end []byte) []byte {
 	if end == nil {
 		return b.end
@@ -180,7 +180,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	return b.next.Health(ctx, p)
 }
 
-// Info is the next's, with the room that the prefix leaves.
+// Info returns the next's, with the room that the prefix leaves.
 func (b *Backend) Info() storage.Info {
 	info := b.next.Info()
 	info.Limits = b.limits(info.Limits)

@@ -68,7 +68,7 @@ func (b *Backend) within(w *storage.WriteSet) *storage.WriteSet {
 	return own
 }
 
-// clip is the part of [start, end) that lies within the prefix.
+// clip returns the part of [start, end) that lies within the prefix.
 func (b *Backend) clip(start, end []byte) (from, to []byte, ok bool) {
 	if bytes.Compare(start, b.prefix) < 0 {
 		start = b.prefix

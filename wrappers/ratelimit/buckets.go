@@ -52,7 +52,7 @@ func newBuckets(c Config) *buckets {
 	return b
 }
 
-// of is the bucket of a tenant. shared tells one that it has with others.
+// of returns the bucket of a tenant. shared tells one that it has with others.
 func (b *buckets) of(tenant []byte, now time.Time) (_ *bucket, shared bool) {
 	if own, ok := b.own[string(tenant)]; ok {
 		return own, false
@@ -69,7 +69,7 @@ func (b *buckets) of(tenant []byte, now time.Time) (_ *bucket, shared bool) {
 	return b.overflow[known[0]/shardCount%overflowCount], true
 }
 
-// kept is the tenant's own bucket, made where there is room; else nil.
+// kept returns the tenant's own bucket, made where there is room; else nil.
 func (b *buckets) kept(tenant name, now time.Time) *bucket {
 	s := &b.shards[tenant[0]%shardCount]
 	s.mu.Lock()

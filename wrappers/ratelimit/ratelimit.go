@@ -56,12 +56,12 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err e
 	return b, err
 }
 
-// bucketOf is the bucket that pays for a key.
+// bucketOf returns the bucket that pays for a key.
 func (b *Backend) bucketOf(key []byte, now time.Time) *bucket {
 	return b.bucket(now)(b.config.Tenant.Of(key))
 }
 
-// bucketOfRange is the bucket that pays for a range.
+// bucketOfRange returns the bucket that pays for a range.
 func (b *Backend) bucketOfRange(start, end []byte, now time.Time) *bucket {
 	return b.bucket(now)(b.config.Tenant.OfRange(start, end))
 }
@@ -88,7 +88,7 @@ func (b *Backend) overflow(now time.Time) {
 	}
 }
 
-// weight is what bytes cost, beyond the op.
+// weight returns what bytes cost, beyond the op.
 func (b *Backend) weight(bytes int) int {
 	if b.config.BytesPerToken == 0 {
 		return 0

@@ -78,7 +78,7 @@ func (b *Backend) wait(ctx context.Context, n int, atLeast time.Duration, until 
 	return b.backoff.Wait(ctx, n, atLeast) == nil && ctx.Err() == nil
 }
 
-// earlier is the earlier of two times; a zero one is none.
+// earlier returns the earlier of two times; a zero one is none.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -160,7 +160,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 // most, which says how long one of so many that it remembers is safe with it.
 const writesPerSecond = 50_000
 
-// window is how long a write of unknown outcome may be repeated; 0: not at all.
+// window returns how long a write of unknown outcome may be repeated; 0: not at all.
 func (b *Backend) window(info *storage.Info) time.Duration {
 	if !b.config.identifies(*info) {
 		return 0

@@ -71,7 +71,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	return b.next.Health(ctx, p)
 }
 
-// Info is the next's, with the stricter limits.
+// Info returns the next's, with the stricter limits.
 func (b *Backend) Info() storage.Info {
 	info := b.next.Info()
 	info.Limits = info.Limits.Tighten(b.limits)

@@ -16,7 +16,7 @@ func Fold(name string) string {
 	return strings.ReplaceAll(strings.ToLower(name), "-", "_")
 }
 
-// nearest is the known name that was probably meant, or "" if none is close.
+// nearest returns the known name that was probably meant, or "" if none is close.
 func nearest(name string, known []string) string {
 	if len(name) > maxGuessLength {
 		return ""

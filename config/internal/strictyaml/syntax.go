@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// syntaxError is where a document stops being YAML, and why. For a quote or a bracket
+// syntaxError returns where a document stops being YAML, and why. For a quote or a bracket
 // that is never closed that is where it was opened.
 func syntaxError(content []byte, err error) (at Position, message string) {
 	var e *yaml.LoadError
@@ -36,7 +36,7 @@ func syntaxError(content []byte, err error) (at Position, message string) {
 	return Position{Line: mark.Line, Column: mark.Column}, message
 }
 
-// line is the n-th line of content, from 1; empty if there is none.
+// line returns the n-th line of content, from 1; empty if there is none.
 func line(content []byte, n int) string {
 	for text := range bytes.Lines(content) {
 		if n--; n == 0 {

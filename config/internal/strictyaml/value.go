@@ -112,7 +112,7 @@ func (v *Value) Show() string {
 	return Clip(v.shown())
 }
 
-// shown is a scalar without what may not be shown of it.
+// shown returns a scalar without what may not be shown of it.
 func (v *Value) shown() string {
 	switch {
 	case v.Origin == Environment:

@@ -49,7 +49,7 @@ type keyRequest struct {
 	PublicKey string `json:"public_key"` // base64url of 32 bytes, without padding
 }
 
-// record is the key that a request asks for.
+// record returns the key that a request asks for.
 func (a *API) record(req keyRequest) (k auth.PublicSigningKey, err error) {
 	public, err := auth.ParsePublicKey(req.PublicKey)
 	if err != nil {

@@ -31,7 +31,7 @@ func atVault(h func(*request, repository.VaultID) (any, error)) handler {
 	}
 }
 
-// showing is the answer of a vault, with its version as the ETag.
+// showing returns the answer of a vault, with its version as the ETag.
 func (r *request) showing(v repository.Vault, err error) (any, error) {
 	if err != nil {
 		return nil, err

@@ -14,7 +14,7 @@ type Limits struct {
 	Reads int // keys, ranges and items read; a store may allow fewer
 }
 
-// DefaultLimits are those of the service.
+// DefaultLimits returns those of the service.
 func DefaultLimits() Limits { return Limits{Depth: 32, Reads: 1000} }
 
 // LimitError is the error of a check that exceeds its limits: neither yes nor no.
@@ -26,7 +26,7 @@ type LimitError struct {
 // Error says what is exceeded.
 func (e *LimitError) Error() string { return "the check is too large: " + e.Err.Error() }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (e *LimitError) Unwrap() error { return e.Err }
 
 // Checker checks whether a subject has a relation. It is safe for concurrent use.

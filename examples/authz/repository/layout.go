@@ -23,7 +23,7 @@ import (
 // Package auth keeps keys at org/SLUG/control/ and org/SLUG/engine/.
 const organizationNames = "organization-names/"
 
-// OrganizationPrefix is what the keys of an organization begin with.
+// OrganizationPrefix returns what the keys of an organization begin with.
 func OrganizationPrefix(org identity.OrganizationSlug) string { return "org/" + org.String() + "/" }
 
 func organizationKey(org identity.OrganizationSlug) []byte {
@@ -59,7 +59,7 @@ const (
 	usersets = "u"
 )
 
-// objectKey is the key of a relationship by its object.
+// objectKey returns the key of a relationship by its object.
 func (v VaultID) objectKey(r *Relationship) []byte {
 	s := r.Subject
 	key := v.byObject() + strings.Join([]string{r.Object.Type, r.Object.ID, r.Relation, ""}, "/")
@@ -69,7 +69,7 @@ func (v VaultID) objectKey(r *Relationship) []byte {
 	return []byte(key + strings.Join([]string{usersets, s.Object.Type, s.Object.ID, s.Relation}, "/"))
 }
 
-// subjectKey is the key of a relationship by its subject.
+// subjectKey returns the key of a relationship by its subject.
 func (v VaultID) subjectKey(r *Relationship) []byte {
 	s := r.Subject
 	return []byte(v.bySubject() + strings.Join([]string{s.Object.Type, s.Object.ID, s.Relation, r.Object.Type, r.Object.ID, r.Relation}, "/"))

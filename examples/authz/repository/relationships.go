@@ -214,7 +214,7 @@ func (r *Relationships) RemoveSubject(ctx context.Context, id VaultID, s Subject
 	}
 }
 
-// step is how many relationships a transaction can find in a range and remove: each is one
+// step returns how many relationships a transaction can find in a range and remove: each is one
 // condition and two deletes, and there are four more conditions.
 func (r *Relationships) step() int {
 	if most := r.store.Info().Limits.Ops; most > 0 {

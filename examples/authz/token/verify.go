@@ -91,7 +91,7 @@ func (v *Verifier) verify(ctx context.Context, signed string) (c Caller, err err
 	return c, nil
 }
 
-// callerOf is what a token claims, before it is verified.
+// callerOf returns what a token claims, before it is verified.
 func callerOf(t *jwt.Token, claims *Claims) (c Caller, err error) {
 	if _, ok := t.Header["crit"]; ok { // whatever it demands is not understood here
 		return c, errors.New("its header has crit")

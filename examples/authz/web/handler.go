@@ -42,7 +42,7 @@ type Router struct {
 	flying chan struct{}
 }
 
-// NewRouter is a router without handlers.
+// NewRouter returns a router without handlers.
 func NewRouter(s Settings) *Router {
 	return &Router{s: s, tracer: s.Tracer.Tracer("example/authz"), flying: make(chan struct{}, s.Flying)}
 }

@@ -44,7 +44,7 @@ func (t *tracked) Put(b *[]byte) {
 	t.done()
 }
 
-// NewCodec is the codec of both sides: the messages of this package as abi
+// NewCodec returns the codec of both sides: the messages of this package as abi
 // writes them, all others, those of health and reflection, as protocol buffers.
 // On the wire it is "proto", because the bytes are.
 func NewCodec() encoding.CodecV2 { return codec{encoding.GetCodecV2(proto.Name)} }

@@ -63,7 +63,7 @@ const (
 // ClockTolerance is how far [MetaClock] may be off.
 const ClockTolerance = time.Second
 
-// File is the file that describes the service, for reflection.
+// File returns the file that describes the service, for reflection.
 func File() string { return abipb.File_plinth_backend_v1_backend_proto.Path() }
 
 // Of reports whether a request's method is one of the service.

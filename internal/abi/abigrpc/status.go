@@ -79,7 +79,7 @@ func ToStatus(err error) error {
 // Read only.
 var notFound = status.Error(codes.NotFound, "key not found")
 
-// FromStatus is the error that the other side sent with a status, exactly as it
+// FromStatus returns the error that the other side sent with a status, exactly as it
 // was there but for its cause. Nil: the status has none of ours in it, so that it
 // comes from gRPC or from something in between.
 func FromStatus(err error) *storage.Error {

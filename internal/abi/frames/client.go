@@ -100,7 +100,7 @@ func (c *Client) Close() {
 	c.done.Wait()
 }
 
-// lost is an error of the connection.
+// lost returns an error of the connection.
 func lost(text string, cause error) *storage.Error {
 	if cause != nil {
 		text = fmt.Sprintf("%s: %v", text, cause)

@@ -54,7 +54,7 @@ func (o *outbox) stop() {
 // takes reports whether n more bytes may be appended. The lock is held.
 func (o *outbox) takes(n int) bool { return len(o.pending) == 0 || len(o.pending)+n <= mostPending }
 
-// wait is a channel that is closed when it is worth to look again. The lock is held.
+// wait returns a channel that is closed when it is worth to look again. The lock is held.
 func (o *outbox) wait() <-chan struct{} {
 	if o.room == nil {
 		o.room = make(chan struct{})

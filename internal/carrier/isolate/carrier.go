@@ -38,7 +38,7 @@ func carry(_ context.Context, p carrier.Plugin, c wasmhost.Config) (carrier.Carr
 	return &isolated{module: m, process: procs.Carry(process, false), Files: files, gate: c.Gate.Gate}, nil
 }
 
-// from are the module of a configuration, and the worker that runs it.
+// from returns the module of a configuration, and the worker that runs it.
 func from(p carrier.Plugin, c *wasmhost.Config) (*Module, procs.Options) {
 	m := &Module{Name: p.Name, SHA256: c.SHA256, Memory: c.Limits.Memory, MaxFrame: c.Limits.MaxFrame, env: c.Grants.Env, CacheDir: p.CacheDir}
 	if p.Module == nil {
@@ -59,7 +59,7 @@ func from(p carrier.Plugin, c *wasmhost.Config) (*Module, procs.Options) {
 	return m, o
 }
 
-// NoWorker is why a program that is no worker isolates nothing.
+// NoWorker returns why a program that is no worker isolates nothing.
 func NoWorker() error {
 	return carrier.Fieldf("isolation", "process requires a worker program: the embedding program must set it")
 }
@@ -101,10 +101,10 @@ func (i *isolated) with(config carrier.Config) ([]byte, error) {
 	return i.module.With(raw)
 }
 
-// Gate is what a new module has to pass.
+// Gate returns what a new module has to pass.
 func (i *isolated) Gate() string { return i.gate }
 
-// Subject is the module, which the kit runs in this process.
+// Subject returns the module, which the kit runs in this process.
 func (i *isolated) Subject(config carrier.Config) (carrier.Subject, error) {
 	raw, err := config.JSON()
 	return carrier.Subject{Name: i.module.Name, Module: i.module.File, Env: i.module.env.Reveal(), Config: raw, Memory: i.module.Memory}, err

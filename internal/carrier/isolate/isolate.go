@@ -37,7 +37,7 @@ type Module struct {
 	env carrier.Env // Env, for as long as a host keeps it
 }
 
-// With is the configuration of a worker whose plugin has the configuration raw. Paths
+// With returns the configuration of a worker whose plugin has the configuration raw. Paths
 // are absolute in it: a worker has another working directory.
 func (m *Module) With(raw json.RawMessage) (json.RawMessage, error) {
 	own := *m

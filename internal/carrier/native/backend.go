@@ -93,13 +93,13 @@ func (b *Backend) meter(store string) (err error) {
 	return err
 }
 
-// configuration is a copy, which is the backend's.
+// configuration returns a copy, which is the backend's.
 func (b *Backend) configuration() (raw json.RawMessage) {
 	b.config.Use(func(config []byte) { raw = append(raw, config...) })
 	return raw
 }
 
-// env is what the backend is opened with.
+// env returns what the backend is opened with.
 func (b *Backend) env() sdk.Env {
 	e := sdk.Env{Name: b.n.plugin.Name, Config: b.configuration(), Now: b.n.plugin.Clock, Log: b.log}
 	if b.folder != nil {
@@ -156,10 +156,10 @@ func panicked(p any) error {
 // not call the backend.
 func (b *Backend) WhenLost(f func()) { b.whenLost.Store(&f) }
 
-// Wrap is an error as the plugin's.
+// Wrap returns an error as the plugin's.
 func (b *Backend) Wrap(err error) error { return carrier.Wrap(b.n.plugin.Name, err) }
 
-// Known is what the backend said of itself when it was opened.
+// Known returns what the backend said of itself when it was opened.
 func (b *Backend) Known() *storage.Info { return b.info.Load() }
 
 // closeTime is how long an instance that was lost may take to close before another is

@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// enter is the instance that takes the call, which is to leave it.
+// enter returns the instance that takes the call, which is to leave it.
 func (b *Backend) enter(ctx context.Context) (*instance, error) {
 	for {
 		in := b.now.Load()
@@ -30,7 +30,7 @@ func (b *Backend) enter(ctx context.Context) (*instance, error) {
 	}
 }
 
-// reach is the instance that takes calls, which is opened anew where it was lost and may
+// reach returns the instance that takes calls, which is opened anew where it was lost and may
 // be by now.
 func (b *Backend) reach(ctx context.Context) (*instance, error) {
 	if b.closed.Load() {
@@ -86,7 +86,7 @@ func (b *Backend) again(ctx context.Context) (*instance, error) {
 	return in, nil
 }
 
-// unavailable is why there is no instance.
+// unavailable returns why there is no instance.
 func (b *Backend) unavailable() error {
 	e := b.life.Error()
 	switch {
@@ -203,10 +203,10 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	})
 }
 
-// Info is what the backend said when it was opened.
+// Info returns what the backend said when it was opened.
 func (b *Backend) Info() storage.Info { return *b.Known() }
 
-// Status is how the backend is.
+// Status returns how the backend is.
 func (b *Backend) Status() supervise.Status { return b.life.Status() }
 
 // Closed reports whether Close was called.

@@ -53,7 +53,7 @@ func ProcessFactory() carrier.Factory {
 	})
 }
 
-// options are those of the worker.
+// options returns those of the worker.
 func (c *ProcessConfig) options(p carrier.Plugin) procs.Options {
 	o := c.Options(p, c.Process)
 	o.Command = p.Worker

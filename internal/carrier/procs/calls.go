@@ -128,7 +128,7 @@ func (c *call) renew(ctx context.Context, b *Backend) error {
 	return nil
 }
 
-// failure is the error of a call.
+// failure returns the error of a call.
 func (b *Backend) failure(ctx context.Context, r *run, write, sent, answered bool, err error) error {
 	e := *storage.AsError(err)
 	switch {
@@ -200,7 +200,7 @@ func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.C
 // longestWait is how long a plugin is asked to wait for changes in one call, at most.
 const longestWait = 10 * time.Second
 
-// mostWait is how long a plugin may wait for changes without seeming to hang.
+// mostWait returns how long a plugin may wait for changes without seeming to hang.
 func (o *Options) mostWait() time.Duration {
 	if o.Call > 0 {
 		return min(longestWait, o.Call/4)
@@ -208,10 +208,10 @@ func (o *Options) mostWait() time.Duration {
 	return longestWait
 }
 
-// Known is what the plugin said of itself last.
+// Known returns what the plugin said of itself last.
 func (b *Backend) Known() *storage.Info { return b.info.Load() }
 
-// Wrap is an error as the plugin's.
+// Wrap returns an error as the plugin's.
 func (b *Backend) Wrap(err error) error { return b.p.opts.wrap(err) }
 
 func (b *Backend) error(err error) error { return b.p.opts.wrap(err) }
@@ -231,7 +231,7 @@ func (b *Backend) Working() func() bool {
 	}
 }
 
-// Wrong is what the process is known to lack though it answers.
+// Wrong returns what the process is known to lack though it answers.
 func (b *Backend) Wrong() string {
 	if r := b.run.Load(); r != nil {
 		return r.wrong

@@ -139,7 +139,7 @@ func Factory() carrier.Factory {
 	})
 }
 
-// options are those of the executable.
+// options returns those of the executable.
 func (c *Config) options(p carrier.Plugin) Options {
 	o := c.Options(p, c.Process.Running)
 	o.Command, o.Files = c.Process.from(p.Path)
@@ -147,7 +147,7 @@ func (c *Config) options(p carrier.Plugin) Options {
 	return o
 }
 
-// Options are those of a process that is configured so, without its command.
+// Options returns those of a process that is configured so, without its command.
 func (c *Common) Options(p carrier.Plugin, r Running) Options {
 	o := Options{
 		Name: p.Name, Env: c.Grants.Env, Telemetry: p.Telemetry, Start: r.StartTimeout, Stop: r.StopTimeout, Plain: r.Transport == "grpc", Call: c.Limits.Call,
@@ -224,10 +224,10 @@ func (c *Carried) Try(ctx context.Context, config carrier.Config) (storage.Info,
 	return c.Plugin.Try(ctx, raw)
 }
 
-// Gate is what a new executable has to pass.
+// Gate returns what a new executable has to pass.
 func (c *Carried) Gate() string { return c.gate }
 
-// Subject is the executable.
+// Subject returns the executable.
 func (c *Carried) Subject(config carrier.Config) (carrier.Subject, error) {
 	raw, err := config.JSON()
 	o := c.Plugin.opts

@@ -137,7 +137,7 @@ func (p *Plugin) Scratch(ctx context.Context, config json.RawMessage) (carrier.B
 	return b, nil
 }
 
-// Path is the executable.
+// Path returns the executable.
 func (p *Plugin) Path() string { return p.path }
 
 func (o *Options) complete() error {
@@ -201,7 +201,7 @@ func executable(name string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// files are what the plugin is made of: the executable, the arguments that are files, and
+// files returns what the plugin is made of: the executable, the arguments that are files, and
 // those with a digest.
 func (o *Options) files() carrier.Files {
 	var paths []string

@@ -59,7 +59,7 @@ func (o *output) lines(r *bufio.Reader, level slog.Level) {
 	}
 }
 
-// readLine is the next line, of which at most n bytes are kept.
+// readLine returns the next line, of which at most n bytes are kept.
 func readLine(r *bufio.Reader, n int) (string, error) {
 	var line []byte
 	for {

@@ -267,7 +267,7 @@ func (r *run) attach(ctx context.Context, at *abipb.AttachResponse) (*frames.Cli
 // may take of a frame.
 const frameReserve = 16 << 10
 
-// cause is why a run is over: how the process has ended, if it was that which cut
+// cause returns why a run is over: how the process has ended, if it was that which cut
 // its connection.
 func (r *run) cause() error {
 	<-r.over
@@ -374,7 +374,7 @@ func firstLine(s string) string {
 // kind is what go-plugin knows the service as.
 type kind struct{ plugin.NetRPCUnsupportedPlugin }
 
-// GRPCClient is the connection itself.
+// GRPCClient returns the connection itself.
 func (kind) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientConn) (any, error) {
 	return c, nil
 }

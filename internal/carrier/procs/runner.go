@@ -60,7 +60,7 @@ const lastWords = 200 * time.Millisecond
 // telemetryFile is in the folder of a run, which goes with the process.
 const telemetryFile = "telemetry.yaml"
 
-// newProcess is a process that is yet to be started, and to be given go-plugin's
+// newProcess returns a process that is yet to be started, and to be given go-plugin's
 // part of its environment.
 func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 	r := &process{out: out, exited: make(chan struct{})}
@@ -76,7 +76,7 @@ func newProcess(p *Plugin, out *output, runDir, dir string) *process {
 	return r
 }
 
-// lowest is the lowest level that is logged.
+// lowest returns the lowest level that is logged.
 func lowest(log *slog.Logger) string {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn} {
 		if log.Enabled(context.Background(), level) {
@@ -215,16 +215,16 @@ func (r *process) Wait(context.Context) error {
 	return r.err
 }
 
-// Stdout is the line by which the process says where it is.
+// Stdout returns the line by which the process says where it is.
 func (r *process) Stdout() io.ReadCloser { return r.greets }
 
 // Stderr is nothing: what the process prints is logged here.
 func (r *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
 
-// Name is the executable.
+// Name returns the executable.
 func (r *process) Name() string { return r.cmd.Path }
 
-// ID is the number of the process.
+// ID returns the number of the process.
 func (r *process) ID() string {
 	if !r.runs() {
 		return ""
@@ -235,7 +235,7 @@ func (r *process) ID() string {
 // Diagnose has nothing to add.
 func (r *process) Diagnose(context.Context) string { return "" }
 
-// PluginToHost is the same address: the process runs here.
+// PluginToHost returns the same address: the process runs here.
 func (r *process) PluginToHost(network, address string) (string, string, error) {
 	if network != "unix" {
 		return "", "", fmt.Errorf("listens on %.20q, expected a unix socket", network)
@@ -243,7 +243,7 @@ func (r *process) PluginToHost(network, address string) (string, string, error) 
 	return network, address, nil
 }
 
-// HostToPlugin is the same address.
+// HostToPlugin returns the same address.
 func (r *process) HostToPlugin(network, address string) (string, string, error) {
 	return network, address, nil
 }
@@ -298,7 +298,7 @@ func (r *process) killedByOthers() bool {
 	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
-// tooLittle is why a process that starved was not started.
+// tooLittle returns why a process that starved was not started.
 func (r *process) tooLittle() error {
 	return &carrier.FieldError{Path: "limits.memory", Err: storage.Errorf(storage.Unavailable,
 		"limits.memory is %d bytes, too little for the plugin to start (%s)", r.memory, r.exit())}

@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// supported is why this system has no plugins as processes.
+// supported returns why this system has no plugins as processes.
 func supported() error {
 	return storage.Errorf(storage.Unsupported, "plugins as processes require Unix")
 }

@@ -2,5 +2,5 @@
 
 package procs
 
-// supported is why this system has no plugins as processes: it has.
+// supported returns why this system has no plugins as processes: it has.
 func supported() error { return nil }

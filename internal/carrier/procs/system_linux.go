@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// attributes are those of a process: a group of its own, and a signal when the host is gone,
+// attributes returns those of a process: a group of its own, and a signal when the host is gone,
 // for those that do not notice by themselves. It comes when the thread ends that started the
 // process: those of a Go program last as long as the program.
 func attributes() *syscall.SysProcAttr {

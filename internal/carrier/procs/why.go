@@ -89,7 +89,7 @@ func kindOf(path string) string {
 	return "it is neither an executable nor a script that begins with #!"
 }
 
-// beginning is the first bytes of a file, or nothing.
+// beginning returns the first bytes of a file, or nothing.
 func beginning(path string) []byte {
 	f, err := os.Open(path)
 	if err != nil {

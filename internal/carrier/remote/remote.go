@@ -98,7 +98,7 @@ func Factory() carrier.Factory {
 	})
 }
 
-// client is the configuration of the connection, but for the store's name.
+// client returns the configuration of the connection, but for the store's name.
 func (c *Config) client(path func(string) string) client.Config {
 	file := func(name string) string {
 		if name == "" || name == client.SystemCA {

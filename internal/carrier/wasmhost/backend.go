@@ -141,7 +141,7 @@ func (b *Backend) slot() (s *slot, held bool) {
 	return s, false
 }
 
-// soonest is the slot that is started again before the others, when all are lost;
+// soonest returns the slot that is started again before the others, when all are lost;
 // the first where none is.
 func (b *Backend) soonest() *slot {
 	best, at := b.slots[0], time.Time{}
@@ -212,7 +212,7 @@ func (b *Backend) discard(s *slot, reason error) {
 	s.life.Lost(reason, "", restarts)
 }
 
-// unavailable is why a slot has no instance.
+// unavailable returns why a slot has no instance.
 func (b *Backend) unavailable(s *slot) error {
 	if e := s.life.Error(); e != nil {
 		return b.error(e)

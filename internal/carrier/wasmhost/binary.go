@@ -89,7 +89,7 @@ func (r *wasmReader) skip(n uint32) []byte {
 	return r.b[r.i-int(n) : r.i]
 }
 
-// sized is the next part of r that has its length before it.
+// sized returns the next part of r that has its length before it.
 func (r *wasmReader) sized() *wasmReader { return &wasmReader{b: r.skip(r.u32())} }
 
 // each passes over a vector, part by part.
@@ -110,7 +110,7 @@ func (r *wasmReader) whole(section string) error {
 	return nil
 }
 
-// unsupported is the error of a part of a module that uses a feature.
+// unsupported returns the error of a part of a module that uses a feature.
 func unsupported(part, feature string) error {
 	return storage.Errorf(storage.InvalidArgument, "%s uses %s, which Plinth does not support", part, feature)
 }
@@ -157,7 +157,7 @@ func (r *wasmReader) section(id byte, c *cost) error {
 	return r.whole(sectionNames[id])
 }
 
-// limits are those of a table or memory; without a maximum, the largest there is.
+// limits returns those of a table or memory; without a maximum, the largest there is.
 func (r *wasmReader) limits() (least, most uint32) {
 	flags := r.byte()
 	least, most = r.u32(), math.MaxUint32

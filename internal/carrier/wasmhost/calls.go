@@ -86,7 +86,7 @@ func (b *Backend) Ask(ctx context.Context, op abi.Op, m carrier.Message) ([]byte
 	return b.send(ctx, op, r)
 }
 
-// copied is a copy of view. The compiler makes one step of make and copy, on
+// copied returns a copy of view. The compiler makes one step of make and copy, on
 // names alone, in which nothing is cleared first.
 func copied(view []byte) []byte {
 	b := make([]byte, len(view))

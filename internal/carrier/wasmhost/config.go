@@ -91,7 +91,7 @@ func (r *Runtime) Factory() carrier.Factory {
 	return carrier.NewFactory("wasm", false, "module", DefaultConfig(), r.carry)
 }
 
-// options are those of a module that is configured so.
+// options returns those of a module that is configured so.
 func (c *Config) options(p carrier.Plugin) Options {
 	o := Options{
 		Name: p.Name, SHA256: c.SHA256, Trusted: c.Trust == "trusted", Memory: c.Limits.Memory, Call: c.Limits.Call, MaxFrame: c.Limits.MaxFrame,
@@ -151,10 +151,10 @@ func (c carried) Open(ctx context.Context, store string, config carrier.Config) 
 	return c.m.OpenFor(ctx, store, raw)
 }
 
-// Gate is what a new module has to pass.
+// Gate returns what a new module has to pass.
 func (c carried) Gate() string { return c.gate }
 
-// Subject is the module.
+// Subject returns the module.
 func (c carried) Subject(config carrier.Config) (carrier.Subject, error) {
 	raw, err := config.JSON()
 	s := carrier.Subject{Name: c.m.opts.Name, Env: c.env.Reveal(), Config: raw, Memory: c.m.opts.Memory}

@@ -54,7 +54,7 @@ func (c *cost) body(bytes int, locals uint64, calls, branches int) {
 	c.work = min(c.work+2000*int64(bytes)+600*values+saturating(b, b)*18+min(variables, 1<<50)*1300, 1<<60)
 }
 
-// saturating is a × b, or a number larger than any limit.
+// saturating returns a × b, or a number larger than any limit.
 func saturating(a, b int64) int64 {
 	if a > 0 && b > (1<<55)/a {
 		return 1 << 55

@@ -146,7 +146,7 @@ func boundTables(r *wasmReader) ([]byte, error) {
 	return out, nil
 }
 
-// checkCode is the section of all functions' bodies with looks, or as it is.
+// checkCode returns the section of all functions' bodies with looks, or as it is.
 func checkCode(r *wasmReader, imported uint32, interruptible, costed bool, c *cost) ([]byte, error) {
 	n := r.u32()
 	out := binary.AppendUvarint(make([]byte, 0, len(r.b)+len(r.b)/32), uint64(n))

@@ -116,7 +116,7 @@ const (
 	spanKey  = "span_id"
 )
 
-// caller is the context of the call that a record was made in: the one whose span
+// caller returns the context of the call that a record was made in: the one whose span
 // the record names, else the only one. Nothing is guessed among several.
 func (c *callContext) caller(span string) context.Context {
 	for _, r := range c.batch {

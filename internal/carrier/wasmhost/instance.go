@@ -153,7 +153,7 @@ func (in *instance) instantiate() error {
 // openBudget is what starting may take, as a multiple of a call.
 const openBudget = 5
 
-// bounded is the context of the calls that happen once: starting and closing.
+// bounded returns the context of the calls that happen once: starting and closing.
 // They are interrupted by the context itself.
 func (in *instance) bounded() (*callContext, context.CancelFunc) {
 	in.ctx.begins()
@@ -182,7 +182,7 @@ func (in *instance) put(request []byte) error {
 	return err
 }
 
-// room is the guest's request buffer, n bytes of it. It is a view of memory that
+// room returns the guest's request buffer, n bytes of it. It is a view of memory that
 // the next call into the guest may move.
 func (in *instance) room(n int) ([]byte, error) {
 	if uint32(n) > in.capacity || in.asked > keptBuffer && n <= keptBuffer || in.capacity == 0 {
@@ -223,7 +223,7 @@ func (in *instance) guarded(f api.Function, slots, frames int) error {
 	return err
 }
 
-// answer is the view that a result points to, or the guest's error.
+// answer returns the view that a result points to, or the guest's error.
 func (in *instance) answer(what string, result uint64) ([]byte, error) {
 	ptr, n, isErr := abi.UnpackResult(result)
 	if isErr && ptr == 0 {

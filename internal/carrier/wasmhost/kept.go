@@ -25,7 +25,7 @@ type kept struct{ dir string }
 // listName is the list's name beyond the folder's.
 const listName = ".sum"
 
-// keptIn is where the compiled code of binary is kept below dir.
+// keptIn returns where the compiled code of binary is kept below dir.
 func keptIn(dir string, binary []byte, trusted bool) kept {
 	h := sha256.New()
 	fmt.Fprintf(h, "plinth 1 %t\n", trusted)
@@ -86,7 +86,7 @@ func (k kept) list() error {
 	return err
 }
 
-// sums are the checksums of the list, by name.
+// sums returns the checksums of the list, by name.
 func (k kept) sums() (map[string]string, error) {
 	f, err := os.Open(k.dir + listName)
 	if errors.Is(err, fs.ErrNotExist) {

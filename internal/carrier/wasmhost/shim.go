@@ -23,7 +23,7 @@ const (
 // The shim imports and exports the functions under their own names.
 const shimImport = "guest"
 
-// shimModule is the shim's binary: the module preamble and five sections.
+// shimModule returns the shim's binary: the module preamble and five sections.
 func shimModule(get bool) []byte {
 	names := []string{"plinth_call", "plinth_buffer"}
 	types := []byte{0, 0} // of each function: 0 is (i32) i64

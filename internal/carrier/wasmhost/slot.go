@@ -253,7 +253,7 @@ func renumber(frame []byte, id uint32) {
 	frame[4], frame[5], frame[6], frame[7] = byte(id), byte(id>>8), byte(id>>16), byte(id>>24)
 }
 
-// lostInFlight is the error of a request that was with the guest when it broke.
+// lostInFlight returns the error of a request that was with the guest when it broke.
 func lostInFlight(broken error, write bool) error {
 	e := *storage.AsError(broken)
 	e.Code, e.Unknown = storage.Unavailable, false

@@ -121,7 +121,7 @@ func (b *Backend) meter(p metric.MeterProvider, store string) (err error) {
 	return nil
 }
 
-// called is how many requests were sent into the instances.
+// called returns how many requests were sent into the instances.
 func (b *Backend) called() (n int64) {
 	for _, s := range b.slots {
 		n += int64(s.counts.calls.Load())

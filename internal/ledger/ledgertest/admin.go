@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// check is the node's health: of a request as clients send it.
+// check returns the node's health: of a request as clients send it.
 func (n *Node) check(context.Context, *ledgerpb.HealthCheckRequest) (*ledgerpb.HealthCheckResponse, error) {
 	n.c.mu.Lock()
 	initialized := n.c.initialized

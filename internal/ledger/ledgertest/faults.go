@@ -136,7 +136,7 @@ func (n *Node) distort(answer proto.Message) {
 	}
 }
 
-// own is what the node alone serves; nil: what the cluster has.
+// own returns what the node alone serves; nil: what the cluster has.
 func (n *Node) own() map[verify.IDs]*vault {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -65,7 +65,7 @@ func (n *Node) listEntities(_ context.Context, r *ledgerpb.ListEntitiesRequest) 
 	return answer, nil
 }
 
-// makeToken is a token for what follows an entity.
+// makeToken returns a token for what follows an entity.
 func (n *Node) makeToken(r *ledgerpb.ListEntitiesRequest, last string) string {
 	body := []byte(last)
 	if n.c.quirks.BoundTokens {

@@ -56,7 +56,7 @@ func (n *Node) led(organization *ledgerpb.OrganizationSlug, slug *ledgerpb.Vault
 	return v, err
 }
 
-// visible is the entity at key as reads have it; nil: there is none.
+// visible returns the entity at key as reads have it; nil: there is none.
 func (n *Node) visible(v *vault, key string) *ledgerpb.Entity {
 	if e := v.get(key); e != nil && !expired(e, n.c.clock()) {
 		return e
@@ -78,7 +78,7 @@ func (n *Node) read(_ context.Context, r *ledgerpb.ReadRequest) (*ledgerpb.ReadR
 	return answer, nil
 }
 
-// present is a value that is there, also if it is empty.
+// present returns a value that is there, also if it is empty.
 func present(value []byte) []byte { return append([]byte{}, value...) }
 
 func (n *Node) batchRead(_ context.Context, r *ledgerpb.BatchReadRequest) (*ledgerpb.BatchReadResponse, error) {

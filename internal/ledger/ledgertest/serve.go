@@ -31,7 +31,7 @@ func refuse(code codes.Code, number, message string) *Refusal {
 	return &Refusal{code: code, message: message, details: &ledgerpb.ErrorDetails{ErrorCode: number, IsRetryable: retry}}
 }
 
-// plainly is a refusal without details, as those of reads are.
+// plainly returns a refusal without details, as those of reads are.
 func plainly(code codes.Code, message string) *Refusal { return &Refusal{code: code, message: message} }
 
 // handler is one method.
@@ -68,7 +68,7 @@ func early(h handler) handler {
 	return h
 }
 
-// handlers are all methods, by the end of their names.
+// handlers returns all methods, by the end of their names.
 func handlers() map[string]handler {
 	return map[string]handler{
 		"ReadService/Read":                      on((*Node).read),

@@ -35,7 +35,7 @@ func newVault(ids verify.IDs) *vault {
 	return v
 }
 
-// frozen is a copy that does not change with v.
+// frozen returns a copy that does not change with v.
 func (v *vault) frozen() *vault {
 	own := *v
 	for i := range own.buckets {
@@ -53,7 +53,7 @@ func find(bucket []*ledgerpb.Entity, key string) (int, bool) {
 	return slices.BinarySearchFunc(bucket, key, func(e *ledgerpb.Entity, key string) int { return strings.Compare(e.Key, key) })
 }
 
-// get is the entity at key, expired or not; nil: none.
+// get returns the entity at key, expired or not; nil: none.
 func (v *vault) get(key string) *ledgerpb.Entity {
 	bucket := v.buckets[verify.Bucket(key)]
 	if i, ok := find(bucket, key); ok {
@@ -96,7 +96,7 @@ func expired(e *ledgerpb.Entity, now time.Time) bool {
 	return e.GetExpiresAt() != 0 && e.GetExpiresAt() <= uint64(max(now.Unix(), 0))
 }
 
-// all are the entities in the order in which the server has them.
+// all returns the entities in the order in which the server has them.
 func (v *vault) all(byBucket bool) []*ledgerpb.Entity {
 	n := 0
 	for _, b := range v.buckets {
@@ -147,7 +147,7 @@ func (v *vault) walk(byBucket bool, after string) iter.Seq[*ledgerpb.Entity] {
 	}
 }
 
-// emptied is where a list ends that goes over pages in the order of buckets: at the
+// emptied returns where a list ends that goes over pages in the order of buckets: at the
 // first page, taken for a bucket here, that deletes have emptied. Without one it is
 // beyond the last bucket.
 func (v *vault) emptied() int {

@@ -140,7 +140,7 @@ func (c *Cluster) endWatch(w *watch) {
 	delete(c.watches, w)
 }
 
-// endOf is how a stream ends that was closed.
+// endOf returns how a stream ends that was closed.
 func (n *Node) endOf(w *watch) error {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()

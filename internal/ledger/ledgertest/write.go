@@ -84,7 +84,7 @@ func failed(e *ledgerpb.WriteError) *ledgerpb.WriteResponse {
 	return &ledgerpb.WriteResponse{Result: &ledgerpb.WriteResponse_Error{Error: e}}
 }
 
-// payloadOf is the hash of the operations.
+// payloadOf returns the hash of the operations.
 func payloadOf(r *ledgerpb.WriteRequest) (verify.Hash, error) {
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(&ledgerpb.WriteRequest{Operations: r.Operations})
 	return sha256.Sum256(raw), err
@@ -135,7 +135,7 @@ func validKey(key string) bool {
 	return true
 }
 
-// repeated is the answer to a write that was done before, by what this node knows;
+// repeated returns the answer to a write that was done before, by what this node knows;
 // nil: it was not.
 func (n *Node) repeated(name clientName, key string, payload verify.Hash) *ledgerpb.WriteResponse {
 	now := n.c.clock()
