@@ -151,7 +151,7 @@ func stageAction(before *pipeline, s *stage) Action {
 	return Started
 }
 
-// action returns what becomes of a part that was before, and is now; nil: it was, or is, not.
+// action returns the action for a part before and after a change; nil means that it does not exist.
 func action[T any](before, now *T) Action {
 	switch {
 	case before == nil:

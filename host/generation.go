@@ -51,7 +51,7 @@ type pipeline struct {
 	backend  *backend
 	top      storage.Backend
 	untried  error   // why a trial cannot tell what it would be
-	absent   *absent // it is not open; nil: it is
+	absent   *absent // stands in for a backend that is not open, or nil
 }
 
 // stage is a wrapper that was built, with how many pipelines it is in.

@@ -65,7 +65,7 @@ func (s *swap) samePlace(store string, p *plugin) bool {
 }
 
 // judge decides what becomes of a backend's items. p is the plugin of the store in the new
-// configuration; nil: it has no backend of its own there.
+// configuration, or nil if it has no backend of its own there.
 func (b *builder) judge(s *swap, p *plugin) error {
 	old := s.old
 	mode := b.cfg.Stores[s.store].Backend.OnSwap

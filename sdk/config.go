@@ -57,7 +57,7 @@ func configError(err error, config json.RawMessage, v any) error {
 }
 
 // badValue returns the path of the first size or duration that cannot be read, in the structs
-// that t is made of; empty: it is elsewhere, as in a list.
+// that t is made of, or "" if it is elsewhere, as in a list.
 func badValue(config json.RawMessage, t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()

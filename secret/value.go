@@ -17,7 +17,7 @@ const redacted = "[REDACTED]"
 // share the secret: one release ends all. It is safe for concurrent use.
 type Value struct {
 	mu    sync.RWMutex
-	bytes []byte // in memory of its own; nil: it is empty or was released
+	bytes []byte // in memory of its own, or nil if it is empty or was released
 }
 
 // New moves a secret into a Value: it copies b and overwrites it.

@@ -59,7 +59,7 @@ type Follower struct {
 	begun       bool
 	incarnation [16]byte
 	after       uint64   // all changes up to it were given
-	scan        *cursor  // what is left of the scan; nil: it is over, or there is none
+	scan        *cursor  // the rest of the scan, or nil
 	seen        bool     // the scan has a page, at version after
 	items       []Item   // of the page of the scan that is next
 	at          uint64   // the version of that page

@@ -58,7 +58,7 @@ type follower struct {
 	h   *Hub
 	q   storage.ChangeQuery
 	end time.Time // of its wait
-	on  *ring     // that it waited on; nil: it did not wait yet
+	on  *ring     // the ring that it waited on, or nil
 	// lingered says that it has looked again after a moment, before it waits.
 	lingered bool
 }
@@ -214,7 +214,7 @@ type view struct {
 	begun     time.Time
 }
 
-// view returns what r has; false: it is gone.
+// view returns what r has, or false if it is gone.
 func (h *Hub) view(r *ring) (view, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -235,7 +235,7 @@ func (h *Hub) viewed(r *ring) {
 	r.log.readers--
 }
 
-// await is closed when more than what was published is, or r is gone; nil: so it is.
+// await returns a channel that is closed when more is published or r is gone, or nil if that is so already.
 func (h *Hub) await(r *ring, published uint64) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -256,7 +256,7 @@ func (b *hubBackend) Health(ctx context.Context, p storage.Probe) (storage.Healt
 	return health, err
 }
 
-// worries returns why a healthy backend is reported as degraded; empty: it is not.
+// worries returns why a healthy backend is reported as degraded, or "" if it is not.
 func (h *Hub) worries() string {
 	if h.worry != nil {
 		if reason := h.worry(); reason != "" {

@@ -24,7 +24,7 @@ type Freshness struct {
 	at      atomic.Pointer[time.Time] // nil: nothing is known
 	told    atomic.Uint64             // the version up to which watchers were notified
 	bound   atomic.Int64              // nanoseconds; the largest that a caller can accept
-	problem atomic.Pointer[string]    // why it does not get on; nil: it does
+	problem atomic.Pointer[string]    // why it makes no progress, or nil
 }
 
 // Age returns how long ago the watchers had been notified of all writes that others had
@@ -151,7 +151,7 @@ type stranger struct {
 	noticed time.Time // when it did last
 	begun   bool
 	after   uint64 // watchers were notified up to this version
-	// The store was at goal at the time since; 0: it was not asked.
+	// The store was at goal at the time since; 0 if it was not asked.
 	goal  uint64
 	since time.Time
 }

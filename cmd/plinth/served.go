@@ -53,7 +53,7 @@ type scanQuery struct {
 	limit    int // 0: all
 	reverse  bool
 	keysOnly bool
-	at       uint64 // the version of the state to read, which requires CapSnapshotScan; 0: each page is of the present
+	at       uint64 // the version of the state to read, which requires CapSnapshotScan; if 0, each page is of the present
 }
 
 // String returns the address and the name.

@@ -18,7 +18,7 @@ type source struct {
 	Config string            `help:"Configuration file, or \"-\" for standard input. By default, the built-in configuration." type:"path" env:"PLINTH_CONFIG" short:"c"`
 	Set    map[string]string `help:"Set one value of the configuration, such as server.http=127.0.0.1:8000; may be repeated." placeholder:"PATH=VALUE"`
 
-	content []byte // instead of a file; nil: there is none
+	content []byte // instead of a file, or nil if there is none
 }
 
 // AfterApply reads a configuration that can be read only once.

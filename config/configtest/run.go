@@ -285,7 +285,7 @@ func (s *step) fault(n *config.Node) (f storagetest.Fault, err error) {
 	return f, nil
 }
 
-// differs says what came in place of what was expected; empty: it was as expected.
+// differs returns how the result differs from the expected one, or "" if it does not.
 func (e *expect) differs(got outcome, err error, made counts, now time.Time) string {
 	wanted := e.Error
 	if e.Absent {

@@ -28,7 +28,7 @@ type backend struct {
 	items   map[string]storage.Item
 	version uint64
 	journal *journal
-	broken  error // the journal is not what the map is; nil: all is well
+	broken  error // why journal and map differ, or nil
 }
 
 func configured(env sdk.Env) (config, error) {

@@ -57,7 +57,7 @@ func (t *tries) attempt(whole bool) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, until)
 }
 
-// wait waits for the next attempt; false: there is no time for one.
+// wait waits for the next attempt. It returns false if there is no time for one.
 func (t *tries) wait() bool {
 	wait := min(firstWait<<min(t.n, 16), mostWait)
 	t.n++

@@ -190,7 +190,7 @@ func (p *proposal) look() (int64, error) {
 	return p.settle(s)
 }
 
-// failed returns the first check that does not hold on a state; -1: all do.
+// failed returns the first check that does not hold on a state, or -1 if all do.
 func (p *proposal) failed(s *state) (int, error) {
 	for i := range p.w.Checks {
 		c := &p.w.Checks[i]

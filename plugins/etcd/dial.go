@@ -165,7 +165,7 @@ func tooOld(version string) bool {
 	return err != nil || err2 != nil || major < oldMajor || major == oldMajor && minor < oldMinor
 }
 
-// tls returns the configuration of connections; nil: they are plain.
+// tls returns the configuration of connections, or nil if they are plain.
 func (c *Config) tls() (*tls.Config, error) {
 	if !c.secure() {
 		return nil, nil

@@ -90,7 +90,7 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 // getter reads keys of one revision, in as many transactions as it takes.
 type getter struct {
 	b        *Backend
-	revision int64 // of the first answer; 0: there was none
+	revision int64 // of the first answer, or 0 if there was none
 	most     int   // keys at once; 0: not known yet
 }
 

@@ -46,7 +46,7 @@ func isValue(key, value []byte) *pb.Compare {
 	return &pb.Compare{Key: key, Target: pb.Compare_VALUE, Result: pb.Compare_EQUAL, TargetUnion: &pb.Compare_Value{Value: value}}
 }
 
-// isAt holds where a key was last put at a revision; 0: it is absent.
+// isAt holds if a key was last put at a revision; at 0, if it is absent.
 func isAt(key []byte, revision int64) *pb.Compare {
 	return &pb.Compare{Key: key, Target: pb.Compare_MOD, Result: pb.Compare_EQUAL, TargetUnion: &pb.Compare_ModRevision{ModRevision: revision}}
 }
@@ -59,7 +59,7 @@ func noneAfter(from, to []byte, revision int64) *pb.Compare {
 // revision returns a version as the cluster has it; what it cannot have is greater than any.
 func revision(version uint64) int64 { return int64(min(version, math.MaxInt64-1)) }
 
-// first returns the first key of an answer; nil: there is none.
+// first returns the first key of an answer, or nil if there is none.
 func first(r *pb.ResponseOp) *mvccpb.KeyValue {
 	if kvs := r.GetResponseRange().GetKvs(); len(kvs) > 0 {
 		return kvs[0]

@@ -49,7 +49,7 @@ type proposal struct {
 
 	trial bool // no lease is asked for: the request is only made for its size
 
-	seen *state // of the checks' keys; nil: none was read
+	seen *state // of the checks' keys, or nil if none was read
 
 	idKey   []byte // nil: w has no ID
 	digest  [16]byte

@@ -119,7 +119,7 @@ type Report struct {
 	// header is not what it says.
 	Wrong []error
 	Walk  verify.Walk
-	// Broken is why the headers are no chain; nil: they are.
+	// Broken is why the headers do not form a chain, or nil if they do.
 	Broken error
 	// Anchor is the newest header of the chain, to be trusted the next time.
 	Anchor verify.Anchor

@@ -113,7 +113,7 @@ func (b *Backend) GetAt(ctx context.Context, key []byte, height uint64) (storage
 type Verified struct {
 	Value  []byte // nil: the key is absent; that of an expired key may still be there
 	Height uint64
-	Header *ledgerpb.BlockHeader // of the block at Height; nil: the server has none
+	Header *ledgerpb.BlockHeader // of the block at Height, or nil if the server has none
 	// Fits: the header is what its own block_hash says.
 	Fits bool
 	// Proven is always false: that the value is part of the state which the header

@@ -30,7 +30,7 @@ type BootstrapOptions struct {
 
 	// Tell, if set, is called with each step, in words.
 	Tell func(string)
-	// Pause waits between attempts; nil: it does, by the clock.
+	// Pause waits between attempts; by default for a time by the clock.
 	Pause func(ctx context.Context, d time.Duration) error
 }
 

@@ -15,7 +15,7 @@ const maxKey = 512
 // a byte, so that order and prefixes stay.
 func entityKey(key []byte) string { return hex.EncodeToString(key) }
 
-// rawKey returns the key that an entity is; false: it is none of ours.
+// rawKey returns the key that an entity is, or false if it is none of ours.
 func rawKey(entity string) ([]byte, bool) {
 	key, err := hex.DecodeString(entity)
 	return key, err == nil && len(key) > 0

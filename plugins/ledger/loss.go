@@ -21,7 +21,7 @@ type losses struct {
 	telling  bool      // a goroutine tells of a height that was acknowledged twice
 	behind   time.Time // since when no node has what was acknowledged; zero: one has
 	count    int
-	text     string    // of the last loss; empty: there was none, or it has come back
+	text     string    // of the last loss, or "" if there was none, or it has come back
 	at       time.Time // of the last that was logged
 	refuses  bool      // reads are refused because of it
 }
@@ -184,7 +184,7 @@ func (b *Backend) cameBack() {
 	}
 }
 
-// lost returns the error of reads while they are refused; nil: they are not.
+// lost returns the error of reads while they are refused, or nil if they are not.
 func (b *Backend) lost() error {
 	l := &b.losses
 	l.mu.Lock()
@@ -219,7 +219,7 @@ func (l *losses) describe(h *storage.Health, incarnation [16]byte) {
 	}
 }
 
-// spawn runs f until the backend is closed, which waits for it; false: it is closed.
+// spawn runs f until the backend is closed; Close waits for it. It returns false if the backend is closed.
 func (b *Backend) spawn(f func()) bool {
 	b.spawning.Lock()
 	defer b.spawning.Unlock()

@@ -36,7 +36,7 @@ type node struct {
 	turn  atomic.Uint32 // of conns
 	dials atomic.Uint32 // how often a connection was made: the node may be another process then
 
-	tracer trace.TracerProvider // of spans whose parents are in another process; nil: there are none
+	tracer trace.TracerProvider // of spans whose parents are in another process, or nil if there are none
 
 	told own // of the lock of heights
 

@@ -74,7 +74,7 @@ func (s *notices) known() bool {
 	return s.at.node != nil
 }
 
-// enter counts a call that waits, which must leave; false: there are too many.
+// enter counts a waiting call, which must call leave. It returns false if there are too many.
 func (s *notices) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -132,7 +132,7 @@ func (s *step) condition() *ledgerpb.SetCondition {
 	return nil
 }
 
-// failing returns the first of the checks that does not hold, by what is there; -1: all do.
+// failing returns the first of the checks that does not hold, by what is there, or -1 if all do.
 func (p *plan) failing(there map[string][]byte) int {
 	return slices.IndexFunc(p.checks, func(c storage.Check) bool {
 		value, ok := there[string(c.Key)]

@@ -109,7 +109,7 @@ func chargeOf(o *storage.Op) int64 {
 	return s.charge()
 }
 
-// chargeAt returns the charge of the item at key, live or expired; 0: there is none.
+// chargeAt returns the charge of the item at key, live or expired, or 0 if there is none.
 func (s *store) chargeAt(key []byte) int64 {
 	r := s.find(key)
 	if r == 0 {

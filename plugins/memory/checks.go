@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// firstFailed returns the index of the first check that does not hold; -1: all hold.
+// firstFailed returns the index of the first check that does not hold, or -1 if all hold.
 func (s *store) firstFailed(checks []storage.Check, now int64) int {
 	failed := -1
 	for i := range checks {

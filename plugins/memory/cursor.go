@@ -16,7 +16,7 @@ func (t *tree) seek(to *target) cursor {
 	return c
 }
 
-// item returns the one that the cursor is at; 0: none is left.
+// item returns the one that the cursor is at, or 0 if none is left.
 func (c *cursor) item() ref {
 	s := c.p.step[0]
 	if s.r == 0 || s.at >= int(c.t.node(s.r).n) {
@@ -84,7 +84,7 @@ func (t *tree) end() cursor {
 	return c
 }
 
-// first returns the first item; 0: there is none.
+// first returns the first item, or 0 if there is none.
 func (t *tree) first() ref {
 	if t.root == 0 {
 		return 0

@@ -55,7 +55,7 @@ func (s *ids) load(r pebble.Reader) error {
 	return iter.Error()
 }
 
-// find returns the version that a write set with that ID was answered with; 0: there was none.
+// find returns the version that a write set with that ID was answered with, or 0 if there was none.
 func (s *ids) find(id, digest [16]byte) (uint64, error) {
 	a, ok := s.known[id]
 	switch {

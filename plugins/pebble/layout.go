@@ -86,7 +86,7 @@ func readDeadline(b []byte) (at int64, key []byte, err error) {
 	return int64(binary.BigEndian.Uint64(b[1:])), b[9:], nil
 }
 
-// number reads a fact that is a number; 0: there is none.
+// number returns a fact that is a number, or 0 if there is none.
 func number(r pebble.Reader, key []byte) (uint64, error) {
 	b, ok, err := fact(r, key)
 	switch {

@@ -25,7 +25,7 @@ type queue struct {
 	mu      sync.Mutex
 	waiting []*request
 	led     bool
-	why     error // why no more are taken; nil: they are
+	why     error // why no more are taken, or nil if they are
 	over    chan struct{}
 }
 

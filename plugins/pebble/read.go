@@ -15,7 +15,7 @@ import (
 // keys are buffers for the engine's keys.
 var keys = sync.Pool{New: func() any { return new([]byte) }}
 
-// look returns the live record at key, which is the engine's until closed; nil: there is none.
+// look returns the live record at key, which is the engine's until closed, or nil if there is none.
 func look(r pebble.Reader, key []byte, now int64) (record, io.Closer, error) {
 	buf := keys.Get().(*[]byte)
 	*buf = dataKey((*buf)[:0], key)

@@ -15,11 +15,11 @@ import (
 type view struct {
 	snap    *pebble.Snapshot
 	version uint64
-	refs    atomic.Int64 // who reads it, and whether it is the present; 0: it is closed
+	refs    atomic.Int64 // readers, and one for being the present; 0 if closed
 	gone    func()       // called when it is closed
 }
 
-// hold has the view stay until let is called; false: it is closed.
+// hold keeps the view until let is called. It returns false if the view is closed.
 func (v *view) hold() bool {
 	for {
 		n := v.refs.Load()
@@ -77,7 +77,7 @@ func (s *views) take() (*view, error) {
 	}
 }
 
-// at returns the view of a version, which is to be let go; nil: it is not kept.
+// at returns the view of a version, which is to be let go, or nil if it is not kept.
 func (s *views) at(version uint64, now int64) *view {
 	if v := s.present.Load(); v != nil && v.version == version && v.hold() {
 		return v

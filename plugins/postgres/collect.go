@@ -97,7 +97,7 @@ func (b *Backend) takeOut(ctx context.Context, conn *conn, text string, args ...
 
 // marks tell which version the store had some time ago.
 type marks struct {
-	old    int64 // the version idsFor ago; 0: it is not known
+	old    int64 // the version idsFor ago, or 0 if it is not known
 	recent []mark
 }
 

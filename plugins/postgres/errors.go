@@ -40,7 +40,7 @@ var codes = map[string]storage.Code{
 	stateDenied: storage.PermissionDenied, stateNoDatabase: storage.InvalidArgument, stateUndefined: storage.Internal, stateNoSchema: storage.InvalidArgument,
 }
 
-// stateOf returns the SQLSTATE of an error of the server; empty: it is none.
+// stateOf returns the SQLSTATE of an error of the server, or "" if it is none.
 func stateOf(err error) string {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {

@@ -62,7 +62,7 @@ func (q *queue) enter(r *request) (run bool, err error) {
 	return run, nil
 }
 
-// leave has a request not be done; false: it is being done already.
+// leave withdraws a request. It returns false if the request is being done already.
 func (q *queue) leave(r *request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -73,7 +73,7 @@ func (q *queue) leave(r *request) bool {
 	return true
 }
 
-// next returns the next group; empty: there is none, and whoever asked is done.
+// next returns the next group. It is empty if there is none, and the caller is done.
 func (q *queue) next() (group []*request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -30,7 +30,7 @@ type views struct {
 	kept []*view
 }
 
-// take returns the view of a version, which is to be put back; nil: there is none.
+// take returns the view of a version, which is to be put back, or nil if there is none.
 func (s *views) take(ctx context.Context, version uint64, now int64) (*view, error) {
 	s.mu.Lock()
 	var found *view

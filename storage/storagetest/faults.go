@@ -32,7 +32,7 @@ type Fault struct {
 	After int
 	// Times is how many it happens to then; 0: all that follow.
 	Times int
-	// Err is what a call answers; nil: what it would have answered.
+	// Err is the error of a call. If nil, the call returns what it would have returned.
 	Err error
 	// Applied has the call be done all the same, so that Err is a lie: what
 	// really happens when an answer is lost on its way.

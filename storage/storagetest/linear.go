@@ -50,7 +50,7 @@ func byKey(calls []porcupine.Operation) (parts [][]porcupine.Operation) {
 	return parts
 }
 
-// key returns the only key of a call; false: it is of several.
+// key returns the only key of a call, or false if it is of several.
 func (c call) key() (key []byte, one bool) {
 	switch {
 	case c.get != nil:

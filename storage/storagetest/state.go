@@ -54,7 +54,7 @@ func (s state) holds(c storage.Check, now time.Time) bool {
 	return false
 }
 
-// failing returns the index of the first check that does not hold; -1: all do.
+// failing returns the index of the first check that does not hold, or -1 if all do.
 func (s state) failing(checks []storage.Check, now time.Time) int {
 	return slices.IndexFunc(checks, func(c storage.Check) bool { return !s.holds(c, now) })
 }

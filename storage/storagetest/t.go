@@ -28,7 +28,7 @@ type T struct {
 	mu      sync.Mutex
 	log     []string
 	failed  bool
-	lacking string // why the check does not apply; empty: it does
+	lacking string // why the check does not apply, or "" if it does
 	opened  []storage.Backend
 	scratch storage.Backend // of scripts, where backends are used again; one of opened
 	scripts uint64          // that ran

@@ -42,7 +42,7 @@ const (
 // described is a value: its kind, and what it is made of.
 type described struct {
 	kind    kind
-	def     string // the default; empty: none that is worth a word
+	def     string // the default, or "" if it is not worth a word
 	name    string // of a struct's type
 	doc     string // of a struct's type
 	fields  []field

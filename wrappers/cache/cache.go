@@ -31,7 +31,7 @@ type memory struct {
 	entries kept
 	guard   *guard
 	stop    func()              // stops watching the hub
-	fresh   *wrappers.Freshness // of what others wrote; nil: they are not followed
+	fresh   *wrappers.Freshness // of what others wrote, or nil if they are not followed
 	meters  []func()            // stop being observed
 
 	hits, misses, evictions atomic.Uint64
@@ -99,7 +99,7 @@ func (b *memory) watch(hub wrappers.Watchable) {
 // current reports whether entries may be believed: what others wrote was heard of.
 func (b *memory) current() bool { return b.fresh == nil || b.fresh.Age() <= b.config.Staleness }
 
-// join counts one more cache; false: the last of them is closed.
+// join counts one more cache. It returns false if the last of them is closed.
 func (b *memory) join() bool {
 	for {
 		n := b.users.Load()

@@ -13,7 +13,7 @@ import (
 type Backend struct {
 	next   storage.Backend
 	prefix []byte
-	end    []byte // the first key beyond the prefix; nil: there is none
+	end    []byte // the first key beyond the prefix, or nil if there is none
 	layer  string
 	hub    wrappers.Watchable // nil if the backend cannot be watched
 }

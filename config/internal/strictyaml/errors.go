@@ -15,7 +15,7 @@ const MaxErrors = 200
 // Position is the place of a piece of configuration. The zero value is unknown.
 type Position struct {
 	File   string // path of the file as it was given; or "env NAME", "flag --set PATH"
-	Line   int    // from 1; 0: the source has no lines
+	Line   int    // from 1, or 0 if the source has no lines
 	Column int    // from 1, in characters; 0: unknown
 }
 

@@ -130,7 +130,7 @@ func (a *API) change(r *http.Request, vault repository.VaultID) (any, error) {
 
 type listResponse struct {
 	Relationships []tuple `json:"relationships"`
-	Next          string  `json:"next,omitempty"` // for after; empty: that was all
+	Next          string  `json:"next,omitempty"` // for after, or "" if that was all
 }
 
 func (a *API) list(r *http.Request, vault repository.VaultID) (any, error) {

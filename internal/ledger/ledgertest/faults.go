@@ -16,7 +16,7 @@ import (
 type faults struct {
 	empty    bool   // reads answer nothing, at height 0
 	skew     uint64 // added to every height
-	ackAt    uint64 // the height of the next acknowledgement; 0: as it is
+	ackAt    uint64 // the height of the next acknowledgement; 0 for the real one
 	misnamed string // the key that refusals of conditions name; empty: the right one
 	mute     bool   // no block is announced
 }
@@ -136,7 +136,7 @@ func (n *Node) distort(answer proto.Message) {
 	}
 }
 
-// own returns what the node alone serves; nil: what the cluster has.
+// own returns the state that only the node serves, or nil if it serves that of the cluster.
 func (n *Node) own() map[verify.IDs]*vault {
 	n.mu.Lock()
 	defer n.mu.Unlock()

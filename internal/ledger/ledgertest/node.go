@@ -28,9 +28,9 @@ type Node struct {
 	server *grpc.Server
 	conns  map[net.Conn]struct{}
 	secret [16]byte              // of page tokens
-	hangs  chan struct{}         // closed when it goes on; nil: it does not hang
+	hangs  chan struct{}         // closed when it goes on, or nil if it does not hang
 	holds  chan struct{}         // likewise, of streams
-	old    map[verify.IDs]*vault // what it alone serves; nil: what the cluster has
+	old    map[verify.IDs]*vault // the state that only it serves; nil for that of the cluster
 	alone  bool                  // it acknowledges writes to old
 	faults faults
 	advert string                // what hints call it; empty: its endpoint

@@ -56,7 +56,7 @@ func (n *Node) led(organization *ledgerpb.OrganizationSlug, slug *ledgerpb.Vault
 	return v, err
 }
 
-// visible returns the entity at key as reads have it; nil: there is none.
+// visible returns the entity at key as reads have it, or nil if there is none.
 func (n *Node) visible(v *vault, key string) *ledgerpb.Entity {
 	if e := v.get(key); e != nil && !expired(e, n.c.clock()) {
 		return e
