@@ -4,11 +4,14 @@ It keeps items in a dict. All that it has to know is in abi/SPEC.md, chapters 4 
 and 8; backend_pb2 is generated from the schema there.
 """
 
+import collections
+import heapq
 import os
 import shutil
 import signal
 import sys
 import threading
+import time
 from concurrent import futures
 
 import grpc
@@ -18,8 +21,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from plinth.backend.v1 import backend_pb2 as pb
 from plinth.backend.v1 import backend_pb2_grpc as rpc
 
-VERSIONS, TTL, EXPIRY_ON_READ, ATOMIC, CHECK_ONLY, REVERSE, SNAPSHOT_GET = (1 << bit for bit in (0, 1, 2, 3, 4, 7, 9))
+VERSIONS, TTL, EXPIRY_ON_READ, ATOMIC, CHECK_ONLY, REVERSE, SNAPSHOT_GET, CHANGES = (1 << bit for bit in (0, 1, 2, 3, 4, 7, 9, 13))
 KEY, VALUE, OPS, WRITE_BYTES, GET_KEYS, PAGE = 1 << 10, 1 << 20, 1000, 4 << 20, 1000, 100
+KEPT, KEPT_BYTES = 10_000, 16 << 20  # changes, and bytes of them
 
 
 class Refused(Exception):
@@ -36,8 +40,11 @@ def over(kind, limit, actual):
 
 class Backend(rpc.BackendServicer):
     def __init__(self):
-        self.lock = threading.Lock()
+        self.lock = threading.Condition()  # notified of each change
         self.items = {}
+        self.expiring = []  # a heap of (expires_at, key)
+        self.log = collections.deque()  # the latest changes, in the order of versions
+        self.log_bytes = 0
         self.now = 0  # the host's clock: it never goes back
 
     # The calls.
@@ -45,6 +52,7 @@ class Backend(rpc.BackendServicer):
     def Open(self, request, context):
         self.now = request.now
         self.version = request.now << 20  # it forgets: no version of an earlier life comes again
+        self.oldest = self.version  # all changes after it are in the log
         return self.Try(request, context)
 
     def Try(self, request, context):
@@ -53,8 +61,8 @@ class Backend(rpc.BackendServicer):
             return self.fail(context, Refused(pb.CODE_INVALID_ARGUMENT, "this plugin has no settings"))
         return pb.Info(
             name="python", version="1", incarnation=request.incarnation,
-            caps=VERSIONS | TTL | EXPIRY_ON_READ | ATOMIC | CHECK_ONLY | REVERSE | SNAPSHOT_GET,
-            limits=pb.Limits(key=KEY, value=VALUE, ops=OPS, write_bytes=WRITE_BYTES, get_keys=GET_KEYS))
+            caps=VERSIONS | TTL | EXPIRY_ON_READ | ATOMIC | CHECK_ONLY | REVERSE | SNAPSHOT_GET | CHANGES,
+            limits=pb.Limits(key=KEY, value=VALUE, ops=OPS, write_bytes=WRITE_BYTES, get_keys=GET_KEYS, changes=KEPT))
 
     def Get(self, request, context):
         return self.answer(context, self.get, request)
@@ -67,6 +75,9 @@ class Backend(rpc.BackendServicer):
 
     def Apply(self, request, context):
         return self.answer(context, self.apply, request)
+
+    def Changes(self, request, context):
+        return self.answer(context, lambda request, budget: self.changes(request, budget, context.is_active), request)
 
     def Health(self, request, context):
         if request.probe not in (pb.PROBE_LIVENESS, pb.PROBE_READINESS, pb.PROBE_STARTUP):
@@ -143,6 +154,77 @@ class Backend(rpc.BackendServicer):
         """The keys of a range, whose end may be absent."""
         return [key for key in self.items if key >= start and (not end.HasField("end") or key < end.end)]
 
+    def changes(self, request, budget, wanted):
+        """What came after a version. It waits for something, if the request says so."""
+        self.expire()
+        if request.from_now:
+            return pb.ChangePage(next=self.version)
+        end = time.monotonic() + request.wait_ms / 1000
+        while True:
+            if not self.oldest <= request.after <= self.version:
+                raise Refused(pb.CODE_VERSION_GONE, f"changes are kept from version {self.oldest} to {self.version}")
+            page = self.changes_page(request, budget)
+            left = end - time.monotonic()
+            if page.changes or left <= 0 or not wanted():
+                return page
+            self.lock.wait(min(left, 0.2))  # others are answered meanwhile
+
+    def changes_page(self, request, budget):
+        page, size, room = pb.ChangePage(next=request.after), 0, budget - 64
+        whole = 0  # changes of the write sets before
+        for change in self.log:
+            if change.version <= request.after:
+                continue
+            if change.version > page.next and page.changes:
+                whole = len(page.changes)
+            change = self.clipped(change, request)
+            if change is None:
+                continue
+            size += len(change.key) + len(change.end) + len(change.value)
+            room -= change.ByteSize() + 8
+            full = len(page.changes) >= (request.limit or 1000) or size > (request.max_bytes or 1 << 20) or room < 0
+            if full and whole:  # a write set is never torn, and one of them always given
+                del page.changes[whole:]
+                page.next = page.changes[-1].version
+                return page
+            page.changes.append(change)
+            page.next = change.version
+        page.next = self.version
+        return page
+
+    def clipped(self, change, request):
+        """What of a change lies in the range of a request: the change, a part of it, or None."""
+        if change.kind != pb.CHANGE_KIND_DELETE_RANGE:
+            inside = change.key >= request.start and (not request.HasField("end") or change.key < request.end)
+            return change if inside else None
+        own = pb.Change()
+        own.CopyFrom(change)
+        own.key = max(change.key, request.start)
+        if request.HasField("end") and (not change.HasField("end") or request.end < change.end):
+            own.end = request.end
+        return None if own.HasField("end") and own.end <= own.key else own
+
+    def keep(self, changes):
+        """Keeps the changes of one version for those who follow, and forgets the oldest of too many."""
+        for change in changes:
+            self.log.append(change)
+            self.log_bytes += change.ByteSize()
+        while len(self.log) > KEPT or self.log_bytes > KEPT_BYTES or self.log and self.log[0].version <= self.oldest:
+            gone = self.log.popleft()
+            self.log_bytes -= gone.ByteSize()
+            self.oldest = gone.version
+        self.lock.notify_all()
+
+    def expire(self):
+        """Drops what has expired: each item is a change with a version of its own."""
+        while self.expiring and self.expiring[0][0] <= self.now:
+            at, key = heapq.heappop(self.expiring)
+            item = self.items.get(key)
+            if item is not None and item.expires_at == at:
+                del self.items[key]
+                self.version += 1
+                self.keep([pb.Change(kind=pb.CHANGE_KIND_EXPIRED, key=key, version=self.version)])
+
     def apply(self, request, budget):
         self.check(request)
         for index, check in enumerate(request.checks):
@@ -152,13 +234,31 @@ class Backend(rpc.BackendServicer):
         for op in request.ops:
             touched = self.within(op.key, op) if op.kind == pb.OP_KIND_DELETE_RANGE else [op.key]
             for key in touched:
-                changed = self.live(key) is not None or changed
-                self.items.pop(key, None)
+                if self.live(key) is not None:  # what has expired is left for those who follow
+                    changed = True
+                    del self.items[key]
             if op.kind == pb.OP_KIND_PUT and (op.expires_at == 0 or op.expires_at > self.now):
                 changed = True
                 self.items[op.key] = pb.Item(key=op.key, value=op.value, version=self.version + 1, expires_at=op.expires_at)
-        self.version += changed
+                if op.expires_at:
+                    heapq.heappush(self.expiring, (op.expires_at, op.key))
+        if changed:
+            self.version += 1
+            self.keep([self.change(op) for op in request.ops])
         return pb.ApplyResponse(version=self.version)
+
+    def change(self, op):
+        """The change that an op has made at the current version."""
+        change = pb.Change(key=op.key, version=self.version)
+        if op.kind == pb.OP_KIND_DELETE_RANGE:
+            change.kind = pb.CHANGE_KIND_DELETE_RANGE
+            if op.HasField("end"):
+                change.end = op.end
+        elif op.kind == pb.OP_KIND_PUT and (op.expires_at == 0 or op.expires_at > self.now):
+            change.kind, change.value, change.expires_at = pb.CHANGE_KIND_PUT, op.value, op.expires_at
+        else:
+            change.kind = pb.CHANGE_KIND_DELETE
+        return change
 
     def holds(self, check):
         item = self.live(check.key)
@@ -218,7 +318,7 @@ def rpc_status(detail):
 def main():
     if os.environ.get("PLINTH_PLUGIN") != "plinth.backend.v1":
         sys.exit("This is a Plinth plugin: a host starts it. See README.md.")
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=16),
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=32),
                          options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)])
     rpc.add_BackendServicer_to_server(Backend(), server)
     alive = health.HealthServicer()
