@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -213,6 +214,22 @@ func TestThirdPartyPython(t *testing.T) {
 		t.Fatal(err)
 	}
 	use(t, filepath.Join(t.TempDir(), "plinth.yaml"), fmt.Sprintf(`process: { command: [%q, %q], tls: "off" }`, filepath.Join(venv, "bin", "python"), script), false)
+	report, err := plugintest.RunProcess(t.Context(), []string{filepath.Join(venv, "bin", "python"), script}, plugintest.Options{
+		Name: "python", Plaintext: true,
+		Only: func(category, _ string) bool { // what takes seconds: the rest is about the language, not the plugin
+			return slices.Contains([]string{"hostile", "crud", "write_set", "scan", "ttl", "cas", "limits", "versions"}, category)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Results {
+		if r.Outcome == storagetest.Failed {
+			t.Errorf("%s/%s: %s", r.Category, r.Name, r.Text)
+		}
+	}
+	if report.Count(storagetest.Passed) < 90 {
+		t.Errorf("%d checks passed", report.Count(storagetest.Passed))
+	}
 }
 
 // storeOf is the store of that name, which has to be there.

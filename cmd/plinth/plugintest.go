@@ -38,9 +38,11 @@ type pluginTestCmd struct {
 
 // Help returns the text that "plinth plugin test --help" adds.
 func (*pluginTestCmd) Help() string {
-	return `Runs the conformance kit that all of Plinth's own backends pass, including random scripts against a reference model and
-concurrent histories that must be linearizable. It also sends invalid requests: truncated, mutated, unknown and too
-large ones. Checks of capabilities that the plugin does not report are skipped. Exits with 1 if a check fails.`
+	return `Sends requests that no host would send: with wrong headers, kinds, lengths and fields, beyond the plugin's limits and budgets,
+truncated and mutated. Then runs the conformance kit that all of Plinth's own backends pass, including random scripts
+against a reference model and concurrent histories that must be linearizable. Fills a plugin whose space ends within
+256 MiB. Checks of capabilities that the plugin does not report are skipped. A module gets the memory that serve gives
+it; an executable is started about 30 times. Exits with 1 if a check fails.`
 }
 
 func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
