@@ -85,7 +85,7 @@ func TestGateFull(t *testing.T) {
 	mustReload(t, h, yaml)
 	bare := mustOpen(t, yaml, quiet)
 	write("\x00\x02\x01y")
-	if _, err := reload(t, bare, yaml); err == nil || !strings.Contains(err.Error(), "this one has none") {
+	if _, err := reload(t, bare, yaml); err == nil || !strings.Contains(err.Error(), "which this one does not contain") {
 		t.Errorf("without a kit: %v", err)
 	}
 }
