@@ -33,11 +33,11 @@ type Backend interface {
 	// version of that page. A wait that ends without a change is an empty page, no error.
 	// The backend keeps nothing of a follower between two pages.
 	//
-	// A backend with [CapChangeNotice] in its place tells that others have written to it, and
-	// not what. With FromNow it answers the version that it is at. After a version it answers
-	// an empty page, once the wait is over, if nobody else has written since, and otherwise
-	// ErrVersionGone at once. Writes through this backend may count as those of others. Such
-	// versions are of use here only, and all ranges are the whole store.
+	// A backend with [CapChangeNotice] instead reports that others have written to it, but not
+	// what. With FromNow it returns its version. After that version it returns an empty page,
+	// at the end of the wait, if nobody else has written since, and otherwise ErrVersionGone at
+	// once. Writes through this backend may count as those of others. Such versions have no
+	// other use, and the range of the query does not matter.
 	Changes(ctx context.Context, q ChangeQuery) (ChangePage, error)
 
 	// Health returns the result of p. An error means that the check itself failed.

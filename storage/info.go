@@ -35,7 +35,7 @@ const (
 	CapIdempotent                    // a repeat of a write set with an ID is harmless
 	CapStateless                     // the plugin keeps nothing between calls; it may have several instances
 	CapChanges                       // Changes works
-	CapChangeNotice                  // Changes tells that others have written, and not what; see there
+	CapChangeNotice                  // Changes reports that others have written, but not what; see there
 
 	capsEnd
 )

@@ -67,7 +67,7 @@ type Order struct {
 type Below struct {
 	Info   storage.Info
 	Shared bool // the backend has writers besides this host
-	// Notices: the backend tells the host when others have written, and not what
+	// Notices reports that the backend tells the host when others have written, but not what
 	// ([storage.CapChangeNotice]).
 	Notices bool
 }

@@ -59,7 +59,7 @@ func (b *Backend) current(ctx context.Context) (uint64, error) {
 	answer := new(ledgerpb.ReadResponse)
 	n, err := b.read(ctx, "changes", methodRead, consistency, request, answer)
 	if err != nil {
-		b.notices.lost() // who answers next may be another process behind the same address
+		b.notices.lost() // the next answer may be from another process behind the same address
 		return 0, err
 	}
 	b.notices.read(sight{n, answer.BlockHeight, nodes[n], n.dials.Load()}, least)
@@ -76,10 +76,10 @@ func (b *Backend) current(ctx context.Context) (uint64, error) {
 	}
 }
 
-// mostWaiting is how many calls may wait for a change at once.
+// mostWaiting bounds the calls that wait for a change at once.
 const mostWaiting = 1024
 
-// unchanged waits, and answers whether nobody else has written since a version.
+// unchanged waits, and returns a VersionGone error if others may have written since a version.
 func (b *Backend) unchanged(ctx context.Context, since uint64, wait time.Duration) error {
 	s := &b.notices
 	if !s.enter() {

@@ -5,55 +5,56 @@ import (
 	"time"
 )
 
-// notices tell whether others have written to the vault, by its height: each write makes it
-// one more. A height that no write of this backend was acknowledged at is one of others, and
-// so is whatever a node may have come to that is another than before, or another process:
-// heights of one node say nothing about those of another. The zero value tells nothing.
+// notices decide whether others have written to the vault, by its height, which each write
+// raises by one. A height at which no write of this backend was acknowledged is a write of
+// others. If another node or another process answers, others may have written anything, because
+// the heights of two nodes are not comparable. The zero value is inactive.
 type notices struct {
 	mu      sync.Mutex
-	version uint64        // goes up whenever others may have written; 0: nobody asks
-	changed chan struct{} // closed by the next change of what is here
-	at      sight         // all up to it is ours, or was told; no node: nothing is known
+	version uint64        // raised whenever others may have written; 0 while inactive
+	changed chan struct{} // closed by the next change of these fields
+	at      sight         // every height up to it is accounted for; without a node if unknown
 	own     map[uint64]struct{}
-	seen    uint64    // the highest height beyond at of which it is not known whose it is; 0: none
-	doubt   time.Time // since when the next height is awaited
+	seen    uint64    // the highest height above at that is not accounted for, or 0
+	doubt   time.Time // since when an acknowledgement of the next height is awaited
 	armed   bool      // a timer looks at the doubt
 	writing int       // writes of ours that are under way
-	used    time.Time // when somebody asked last
+	used    time.Time // time of the last call
 	waiting int       // calls that wait for a change
-	stream  *stream   // nil: there is none
-	last    uint64    // the version before nobody asked any more
+	stream  *stream   // of announcements, or nil
+	last    uint64    // the version when they were last active
 }
 
-// sight is what a node told of the vault's height.
+// sight is a height that a node reported.
 type sight struct {
 	node          *node
 	height        uint64
-	before, after uint32 // how often it had been dialed before it was asked, and when it had answered
+	before, after uint32 // dials of the node before the request and after the answer
 }
 
-// stream is what is known of the stream of announcements.
+// stream is the state of a stream of announcements.
 type stream struct {
 	node   *node
-	height uint64 // that it came to
+	height uint64 // the last announced
 	end    func()
-	owed   uint64    // a height that others know, and it does not; 0: none
-	since  time.Time // when that was noticed
+	owed   uint64    // a height that reads returned and the stream has not announced, or 0
+	since  time.Time // when owed was set
 }
 
 const (
-	// ackWait is how long a height that is announced may be that of a write of ours that is
-	// under way: the acknowledgement comes a moment after the announcement.
+	// ackWait is how long an unknown height may belong to a write of ours in flight: its
+	// acknowledgement arrives shortly after the announcement.
 	ackWait = 20 * time.Millisecond
-	// mostOwn bounds the heights that are known to be ours, and of which an earlier one is not.
+	// mostOwn bounds the acknowledged heights above a gap.
 	mostOwn = 4096
-	// streamWait is how long a stream may not announce what reads know of.
+	// streamWait is how long a stream may lag behind reads before it is replaced.
 	streamWait = time.Second
-	// unusedFor is how long notices are kept up for nobody.
+	// unusedFor is how long notices stay active without calls.
 	unusedFor = time.Minute
 )
 
-// use begins the notices if nobody asked before, and answers the height to which all is known.
+// use activates the notices, and returns whether they were inactive and the height up to which
+// all is accounted for.
 func (s *notices) use() (begins bool, height uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +68,7 @@ func (s *notices) use() (begins bool, height uint64) {
 	return begins, s.at.height
 }
 
-// known tells whether there is a height to which all is known.
+// known reports whether there is a height up to which all is accounted for.
 func (s *notices) known() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +92,7 @@ func (s *notices) leave() {
 	s.waiting--
 }
 
-// over ends the notices if nobody has asked for long, and tells whether it did.
+// over deactivates the notices if they are unused, and reports whether it did.
 func (s *notices) over() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,7 +104,8 @@ func (s *notices) over() bool {
 	return true
 }
 
-// stir wakes all who wait. The lock is held, as in what follows.
+// stir wakes all waiting calls. The lock is held, as in tell, anew, same, reach, settle, advance,
+// arm and check.
 func (s *notices) stir() {
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -114,18 +116,17 @@ func (s *notices) tell() {
 	s.stir()
 }
 
-// anew says that others may have written anything, and goes on from o.
+// anew notes that others may have written anything, and continues from o.
 func (s *notices) anew(o sight) {
 	s.at, s.seen = o, 0
 	clear(s.own)
 	s.tell()
 }
 
-// same tells whether o is of the process that all is known of up to at: the connection to it
-// was made before that.
+// same reports whether o is from the same process as at: the node was not dialed since.
 func (s *notices) same(o sight) bool { return s.at.node == o.node && o.after <= s.at.before }
 
-// lost says that others may have written anything.
+// lost notes that others may have written anything.
 func (s *notices) lost() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +135,7 @@ func (s *notices) lost() {
 	}
 }
 
-// read notes the height of a read that began when all was known up to least.
+// read notes the height of a read, before which all up to least was accounted for.
 func (s *notices) read(o sight, least uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,7 +150,7 @@ func (s *notices) read(o sight, least uint64) {
 	s.reach(o.height)
 }
 
-// announced notes an announcement; again: it is not above the one before.
+// announced notes an announcement; again if it is not above the previous one.
 func (s *notices) announced(o sight, again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,14 +167,14 @@ func (s *notices) announced(o sight, again bool) {
 	s.reach(o.height)
 }
 
-// writes notes that a write of ours begins.
+// writes notes the begin of a write of ours.
 func (s *notices) writes() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.writing++
 }
 
-// wrote notes that a write has ended, whatever came of it.
+// wrote notes the end of a write, whatever its outcome.
 func (s *notices) wrote() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,15 +182,15 @@ func (s *notices) wrote() {
 	s.settle()
 }
 
-// height is that to which all is known.
+// height returns the height up to which all is accounted for.
 func (s *notices) height() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.at.height
 }
 
-// acknowledged notes the height of a write of ours that was sent when all was known up to
-// least. again: it may be that of an earlier attempt.
+// acknowledged notes the height of a write of ours, before which all up to least was accounted
+// for; again if it may be the height of an earlier attempt.
 func (s *notices) acknowledged(o sight, least uint64, again bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,13 +204,13 @@ func (s *notices) acknowledged(o sight, least uint64, again bool) {
 	}
 }
 
-// reach notes that the vault has come to a height.
+// reach notes that the vault has reached a height.
 func (s *notices) reach(height uint64) {
 	s.seen = max(s.seen, height)
 	s.settle()
 }
 
-// settle finds out whose the heights are that were seen, as far as that is known now.
+// settle accounts for the heights seen so far, as far as it is known who wrote them.
 func (s *notices) settle() {
 	if s.version == 0 {
 		return
@@ -236,7 +237,7 @@ func (s *notices) settle() {
 	}
 }
 
-// advance goes on over heights of our own.
+// advance moves at over our own heights.
 func (s *notices) advance() (advanced bool) {
 	for {
 		if _, ours := s.own[s.at.height+1]; !ours {
@@ -248,7 +249,7 @@ func (s *notices) advance() (advanced bool) {
 	}
 }
 
-// arm has the doubt looked at after a while.
+// arm schedules the next settle.
 func (s *notices) arm(after time.Duration) {
 	if s.armed {
 		return
@@ -264,8 +265,8 @@ func (s *notices) arm(after time.Duration) {
 	})
 }
 
-// look returns the version, and what is closed when anything changes. sure: it is known whose all
-// heights up to one are.
+// look returns the version, a channel that is closed by the next change, and whether all up to
+// height is accounted for.
 func (s *notices) look(height uint64) (version uint64, changed <-chan struct{}, sure bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,8 +274,8 @@ func (s *notices) look(height uint64) (version uint64, changed <-chan struct{}, 
 	return s.version, s.changed, s.seen == 0 || s.at.height >= height
 }
 
-// begun notes a stream of n that was accepted, and that tells what comes after a height. ended
-// is to be called when it has.
+// begun notes that n has accepted a stream of announcements above height. The caller calls
+// ended at its end.
 func (s *notices) begun(n *node, height uint64, end func()) (ended func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -289,8 +290,8 @@ func (s *notices) begun(n *node, height uint64, end func()) (ended func()) {
 	}
 }
 
-// check ends a stream that does not announce what reads know of: it is silent, or of a node
-// that does not lead any more.
+// check ends a stream that does not announce what reads return: it is silent, or its node no
+// longer leads.
 func (s *notices) check(o sight) {
 	w := s.stream
 	switch {

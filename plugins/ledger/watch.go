@@ -9,15 +9,15 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// Pauses between two streams of announcements, and how long one lasts that was a good one.
+// Pauses between two streams of announcements, and how long a stream lasts that resets them.
 const (
 	firstRewatch = 20 * time.Millisecond
 	mostRewatch  = time.Second
 	goodWatch    = time.Second
 )
 
-// watchBlocks has the leader announce blocks, for as long as somebody asks for notices. It is
-// a hint: without it, a write of others is noticed when the height is read next.
+// watchBlocks follows the leader's announcements of blocks while notices are in use. They are a
+// hint: without them, a write of others is noticed by the next read of the height.
 func (b *Backend) watchBlocks() {
 	ctx, cancel := context.WithCancel(b.life)
 	defer cancel()
@@ -32,7 +32,7 @@ func (b *Backend) watchBlocks() {
 	var hinted *node
 	tried, hints := map[*node]int{}, 0
 	for ctx.Err() == nil {
-		if !b.notices.known() { // where would it begin
+		if !b.notices.known() { // there is no height to begin at
 			if pause(ctx, firstRewatch) != nil {
 				return
 			}
@@ -67,13 +67,13 @@ func (b *Backend) watchBlocks() {
 	}
 }
 
-// hear has n announce blocks until that ends, and tells whether n took it for a leader's.
+// hear follows the announcements of n until they end, and returns whether n accepted the stream.
 func (b *Backend) hear(ctx context.Context, n *node) (accepted bool, _ *failure) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := func() {}
 	defer func() { ended() }()
-	patience := time.AfterFunc(b.times.share(b.times.read), cancel) // with who does not answer at all
+	patience := time.AfterFunc(b.times.share(b.times.read), cancel) // with a node that does not answer
 	defer patience.Stop()
 	before, last := n.dials.Load(), b.notices.height()
 	request := &ledgerpb.WatchBlocksRequest{Organization: b.organization, Vault: b.vault, StartHeight: last + 1, Caller: b.caller}
@@ -93,8 +93,8 @@ func (b *Backend) hear(ctx context.Context, n *node) (accepted bool, _ *failure)
 	return accepted, f
 }
 
-// listen sends one request, and hands over every answer until an error ends them. accept is
-// called when the request was accepted, and before each answer.
+// listen sends one request and calls each for every answer, until an error ends the stream.
+// accept is called when the request was accepted, and before each answer.
 func (n *node) listen(ctx context.Context, method string, request, answer proto.Message, accept, each func()) *failure {
 	ctx, _ = traced(ctx, n, method)
 	desc := unary(method)
