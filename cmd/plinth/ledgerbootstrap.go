@@ -44,7 +44,7 @@ func printLedgerConfig(w io.Writer, endpoints []string, b ledger.Bootstrapped) {
 		fmt.Fprintf(w, "          - %s\n", endpoint)
 	}
 	fmt.Fprintf(w, "        organization: %d\n        vault: %d\n", b.Organization, b.Vault)
-	fmt.Fprint(w, `    pipeline:                  # no cache: others may write to the vault too
+	fmt.Fprint(w, `    pipeline:                  # no cache: it would show the writes of others up to 1s late
       - instrument
       - size_limits: { key: 512, value: 8KiB }   # the server's pages have 16 KiB
 `)
