@@ -33,7 +33,8 @@ type benchCmd struct {
 
 	JSON    string   `name:"json" help:"Write the result to a file, for --compare." placeholder:"FILE"`
 	SVG     string   `name:"svg" help:"Write a chart of latencies over time to a file." placeholder:"FILE"`
-	Compare []string `help:"Only compare two results: --compare BEFORE,AFTER." placeholder:"FILE,FILE"`
+	Compare []string `help:"Only compare two results: --compare BEFORE AFTER, or BEFORE,AFTER." placeholder:"BEFORE"`
+	After   string   `arg:"" optional:"" help:"Second result of --compare." type:"path"`
 }
 
 // Help returns the text that "plinth bench --help" adds.
@@ -43,12 +44,15 @@ included. Without it, each caller waits for its previous operation, which hides 
 measure latencies, and no rate to measure the maximum throughput.
 
 Compare only results from the same machine, while it is idle: run "plinth bench --json before.json", make your change, run
-"plinth bench --json after.json", then "plinth bench --compare before.json,after.json".`
+"plinth bench --json after.json", then "plinth bench --compare before.json after.json".`
 }
 
 func (c *benchCmd) Run(ctx context.Context, e env) error {
-	if c.Compare != nil {
+	switch {
+	case c.Compare != nil:
 		return c.compare(e.stdout)
+	case c.After != "":
+		return usagef("unexpected argument %s: bench accepts files only after --compare", c.After)
 	}
 	o, err := c.options()
 	if err != nil {
@@ -209,11 +213,15 @@ type writerOf []byte
 func (w *writerOf) Write(p []byte) (int, error) { *w = append(*w, p...); return len(p), nil }
 
 func (c *benchCmd) compare(w io.Writer) error {
-	if len(c.Compare) != 2 {
-		return usagef("--compare expects two files, separated by a comma")
+	files := c.Compare
+	if c.After != "" {
+		files = append(files, c.After)
+	}
+	if len(files) != 2 {
+		return usagef("--compare expects two files, not %d: --compare BEFORE AFTER", len(files))
 	}
 	var results [2]*loadgen.Result
-	for i, name := range c.Compare {
+	for i, name := range files {
 		f, err := os.Open(name)
 		if err != nil {
 			return err
