@@ -9,9 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/storage"
-	"github.com/plinthkv/plinth/wrappers"
 )
 
 var update = flag.Bool("update", false, "write what the tests see into the pages")
@@ -30,7 +28,7 @@ func TestBackendsPage(t *testing.T) {
 	}
 	var infos []storage.Info
 	for _, e := range engines() {
-		infos = append(infos, asHosted(e))
+		infos = append(infos, e.asHosted())
 	}
 	table := backendsTable(infos)
 	if *update {
@@ -47,27 +45,6 @@ func TestBackendsPage(t *testing.T) {
 		}
 	}
 }
-
-// asHosted is what an engine is in a host, which keeps the changes of those that nobody else
-// writes to. That an engine notices writes of others is of use to the host only.
-func asHosted(e engine) storage.Info {
-	own := e.byDefault()
-	hub := wrappers.NewHub(told{info: own})
-	if e.name == config.Memory || e.name == pebblePlugin {
-		hub.KeepChanges(time.Now)
-	}
-	info := hub.Backend().Info()
-	info.Caps |= own.Caps & storage.CapChangeNotice
-	return info
-}
-
-// told is a backend that only says what it is.
-type told struct {
-	storage.UnimplementedBackend
-	info storage.Info
-}
-
-func (t told) Info() storage.Info { return t.info }
 
 // backendsTable has a column for each backend.
 func backendsTable(all []storage.Info) string {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
@@ -20,6 +21,7 @@ import (
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/sdk/process"
 	"github.com/plinthkv/plinth/storage"
+	"github.com/plinthkv/plinth/wrappers"
 )
 
 // The names of the engines that commands know by more than that.
@@ -39,6 +41,7 @@ type engine struct {
 	judge     func(context.Context, sdk.Env) (storage.Info, error)
 	option    plinth.Option // that makes it one
 	isolated  bool          // it runs in a process of its own where nothing else is said
+	shared    bool          // others may write to its stores, past the host
 }
 
 // engines returns all of them, in the order of the pages.
@@ -47,15 +50,15 @@ func engines() []engine {
 	openLedger := ledger.Opener(nil) // asks the cluster, and changes nothing
 	return []engine{
 		{config.Memory, func() storage.Info { return memory.New(memory.DefaultConfig(), sdk.Env{}).Info() }, sdk.TryByOpening(memory.Open),
-			plinth.WithModule(config.Memory, module.Wasm), false},
+			plinth.WithModule(config.Memory, module.Wasm), false, false},
 		{pebblePlugin, onPebble.Info, pebble.Info,
-			plinth.WithBackend(pebblePlugin, pebble.Open, plinth.TriedBy(pebble.Info)), false},
+			plinth.WithBackend(pebblePlugin, pebble.Open, plinth.TriedBy(pebble.Info)), false, false},
 		{"etcd", onEtcd.Info, etcd.Info,
-			plinth.WithBackend("etcd", etcd.Open, plinth.Shared(), plinth.TriedBy(etcd.Info), plinth.Secrets(onEtcd)), false},
+			plinth.WithBackend("etcd", etcd.Open, plinth.Shared(), plinth.TriedBy(etcd.Info), plinth.Secrets(onEtcd)), false, true},
 		{postgresPlugin, onPostgres.Info, postgres.Info,
-			plinth.WithBackend(postgresPlugin, postgres.Open, plinth.Shared(), plinth.TriedBy(postgres.Info), plinth.Secrets(onPostgres)), false},
+			plinth.WithBackend(postgresPlugin, postgres.Open, plinth.Shared(), plinth.TriedBy(postgres.Info), plinth.Secrets(onPostgres)), false, true},
 		{ledgerPlugin, onLedger.Info, ledger.Info,
-			plinth.WithBackend(ledgerPlugin, openLedger, plinth.Shared(), plinth.Isolated(), plinth.TriedBy(sdk.TryByOpening(openLedger)), plinth.ServedBy(serveLedger)), true},
+			plinth.WithBackend(ledgerPlugin, openLedger, plinth.Shared(), plinth.Isolated(), plinth.TriedBy(sdk.TryByOpening(openLedger)), plinth.ServedBy(serveLedger)), true, true},
 	}
 }
 
@@ -105,12 +108,33 @@ func isolatedByDefault(name string) bool {
 	return false
 }
 
+// asHosted returns what an engine can do in a host, which keeps the changes of engines that
+// have no other writers. The capability change_notice is of use to the host only.
+func (e engine) asHosted() storage.Info {
+	own := e.byDefault()
+	hub := wrappers.NewHub(told{info: own})
+	if !e.shared && !e.isolated {
+		hub.KeepChanges(time.Now)
+	}
+	info := hub.Backend().Info()
+	info.Caps |= own.Caps & storage.CapChangeNotice
+	return info
+}
+
+// told is a backend that only says what it is.
+type told struct {
+	storage.UnimplementedBackend
+	info storage.Info
+}
+
+func (t told) Info() storage.Info { return t.info }
+
 // printEngines prints what plugins of the program can do.
 func printEngines(to io.Writer) error {
 	t := tabwriter.NewWriter(to, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(t, "\nBUILT IN\tCAPABILITIES, LIMITS")
 	for _, e := range engines() {
-		i := e.byDefault()
+		i := e.asHosted()
 		fmt.Fprintf(t, "%s\t%s\n\t%s\n", e.name, strings.Join(i.Caps.Names(), ", "), limits(i.Limits))
 	}
 	return t.Flush()
