@@ -60,7 +60,7 @@ type auditListCmd struct {
 	From  *time.Time                `help:"Only entries from this time on (RFC 3339)." placeholder:"TIME"`
 	Until *time.Time                `help:"Only entries before this time (RFC 3339)." placeholder:"TIME"`
 	Actor string                    `help:"Only entries of this actor."`
-	Org   identity.OrganizationSlug `help:"Only entries of this organization."`
+	Org   identity.OrganizationSlug `help:"Only entries of this organization." placeholder:"SLUG"`
 	JSON  bool                      `name:"json" help:"Write each entry as a JSON object."`
 }
 

@@ -45,7 +45,7 @@ func (o overGRPC) with(ctx context.Context, do func(*storage.Store) error) error
 // keysOf has the common flags of commands about signing keys.
 type keysOf struct {
 	Server overGRPC                  `embed:""`
-	Org    identity.OrganizationSlug `help:"Slug of the organization." required:"" env:"PLINTH_ORG"`
+	Org    identity.OrganizationSlug `help:"Slug of the organization." required:"" env:"PLINTH_ORG" placeholder:"SLUG"`
 	Audit  string                    `help:"Prefix of the audit log in the store, which records an intent before each operation and an outcome after it. If empty, nothing is recorded." default:"audit/"`
 	Actor  string                    `help:"Actor for the audit log. By default, user@host." env:"PLINTH_ACTOR"`
 }
@@ -212,8 +212,8 @@ func readPublicKey(arg string, stdin io.Reader) (k auth.PublicKey, err error) {
 
 type keysAddCmd struct {
 	Keys   keysOf            `embed:""`
-	Client identity.ClientID `help:"ID of the API client that signs with the key." required:""`
-	Cert   identity.CertID   `help:"ID of the client's certificate." required:""`
+	Client identity.ClientID `help:"ID of the API client that signs with the key." required:"" placeholder:"ID"`
+	Cert   identity.CertID   `help:"ID of the client's certificate." required:"" placeholder:"ID"`
 	Kid    string            `arg:"" help:"The key's ID, the kid of tokens."`
 	New    newKey            `embed:""`
 }
