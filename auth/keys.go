@@ -56,7 +56,8 @@ type Store interface {
 	// RevokeMany is Revoke of each, and returns an error, or nil, for each.
 	RevokeMany(ctx context.Context, org identity.OrganizationSlug, revocations []Revocation) []error
 	// Rotate revokes a key, or with a grace sets its end to then, and creates the next
-	// one: both or neither. A revoked key stays unchanged.
+	// one: both or neither. A revoked key is [InvalidState], and one that ends before the
+	// grace does a Conflict: a key is rotated once.
 	Rotate(ctx context.Context, org identity.OrganizationSlug, old string, next PublicSigningKey, grace time.Duration) error
 	// Delete removes a key. The kid of a revoked key stays in use.
 	Delete(ctx context.Context, org identity.OrganizationSlug, kid string) error
@@ -80,6 +81,15 @@ type stateError string
 
 func (e stateError) Error() string        { return string(e) }
 func (e stateError) Is(target error) bool { return target == e || target == storage.Conflict }
+
+// As makes it a storage error where one is asked for.
+func (e stateError) As(target any) bool {
+	to, ok := target.(**storage.Error)
+	if ok {
+		*to = &storage.Error{Code: storage.Conflict, Msg: string(e)}
+	}
+	return ok
+}
 
 // Keys is the [Store] over a store of bytes. It is safe for concurrent use, also by
 // several hosts: every change is one write set with conditions.

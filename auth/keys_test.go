@@ -103,9 +103,12 @@ func TestRotation(t *testing.T) {
 		}
 		clock.Time = start
 
-		// What was revoked before keeps its reason.
+		want(t, "rotate again within the grace", keys.Rotate(ctx, org, "2", newKey(t, "9"), time.Hour), storage.Conflict)
+		want(t, "with a shorter grace", keys.Rotate(ctx, org, "2", newKey(t, "9"), time.Minute), nil)
+
+		// What was revoked before keeps its reason, and is not rotated.
 		want(t, "revoke", keys.Revoke(ctx, org, "3", "it leaked"), nil)
-		want(t, "rotate what is revoked", keys.Rotate(ctx, org, "3", newKey(t, "4"), 0), nil)
+		want(t, "rotate what is revoked", keys.Rotate(ctx, org, "3", newKey(t, "4"), 0), auth.InvalidState)
 		if got, err := keys.Get(ctx, org, "3"); err != nil || got.RevocationReason != "it leaked" {
 			t.Errorf("%+v, %v", got, err)
 		}
@@ -120,8 +123,8 @@ func TestRotation(t *testing.T) {
 	})
 }
 
-// Of many that rotate one key at once, one does; the others are told, and nothing is half
-// there.
+// Of many that rotate one key at once, one does, unless it is revoked first; the others get a
+// conflict, and nothing is half there.
 func TestRotationsAtOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, keys *auth.Keys, _ *storage.Store, _ *now) {
 		ctx := t.Context()
@@ -132,25 +135,33 @@ func TestRotationsAtOnce(t *testing.T) {
 			var wg sync.WaitGroup
 			for i := range errs {
 				wg.Go(func() {
+					if i == 0 && round%2 == 0 {
+						return
+					}
 					if i == 0 {
 						errs[i] = keys.Revoke(ctx, org, old, "meanwhile")
 						return
 					}
-					errs[i] = keys.Rotate(ctx, org, old, newKey(t, fmt.Sprintf("new %d %d", round, i)), 0)
+					errs[i] = keys.Rotate(ctx, org, old, newKey(t, fmt.Sprintf("new %d %d", round, i)), time.Duration(round%4/2)*time.Hour)
 				})
 			}
 			wg.Wait()
 			want(t, "revoke", errs[0], nil)
+			won := 0
 			for i, err := range errs[1:] {
 				_, there := keys.Get(ctx, org, fmt.Sprintf("new %d %d", round, i+1))
 				if err == nil {
+					won++
 					want(t, "the next key", there, nil)
 				} else {
 					want(t, "rotate", err, storage.Conflict)
 					want(t, "the next key", there, storage.NotFound)
 				}
 			}
-			if k, err := keys.Get(ctx, org, old); err != nil || k.RevokedAt.IsZero() || k.Active {
+			if won > 1 || won == 0 && round%2 == 0 {
+				t.Errorf("round %d: %d rotations of one key", round, won)
+			}
+			if k, err := keys.Get(ctx, org, old); err != nil || k.RevokedAt.IsZero() && k.ValidUntil.IsZero() || round%2 == 1 && k.RevokedAt.IsZero() {
 				t.Errorf("%+v, %v", k, err)
 			}
 		}

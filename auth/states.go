@@ -90,7 +90,8 @@ func (s *Keys) RevokeMany(ctx context.Context, org identity.OrganizationSlug, re
 const maxGrace = 366 * 24 * time.Hour
 
 // Rotate implements [Store]. If the old key was changed meanwhile, even by another
-// rotation, it is a Conflict and nothing is done: the caller decides again.
+// rotation, it is a Conflict and nothing is done: the caller decides again. So it is if the
+// old key ends before the grace does, as one does that was rotated before.
 func (s *Keys) Rotate(ctx context.Context, org identity.OrganizationSlug, old string, next PublicSigningKey, grace time.Duration) error {
 	p, err := s.of(org)
 	if err != nil {
@@ -109,7 +110,12 @@ func (s *Keys) Rotate(ctx context.Context, org identity.OrganizationSlug, old st
 	if next.Kid == old {
 		return storage.Errorf(storage.AlreadyExists, "the next key has the kid %.40q of the old one", old)
 	}
-	k.end(p.now().UTC(), grace)
+	switch now := p.now().UTC(); {
+	case !k.RevokedAt.IsZero():
+		return InvalidState
+	case !k.end(now, grace):
+		return storage.Errorf(storage.Conflict, "the key %.40q ends at %s, before the grace does: it was rotated before, or needs no rotation; add the next key instead", old, k.ValidUntil.Format(time.RFC3339))
+	}
 	checks, ops := p.fresh(&next)
 	key := p.key(old)
 	err = p.apply(ctx, append(checks, storage.HasValue(key, raw)), append(ops, storage.Put(key, k.record())))
@@ -119,16 +125,18 @@ func (s *Keys) Rotate(ctx context.Context, org identity.OrganizationSlug, old st
 	return err
 }
 
-// end revokes the key, or lets it end after a grace if it does not end before. What would
-// begin only after the grace is revoked.
-func (k *PublicSigningKey) end(now time.Time, grace time.Duration) {
+// end revokes the key, or has it end after a grace. A key that would begin only after the
+// grace is revoked. It returns false if the key ends before by itself.
+func (k *PublicSigningKey) end(now time.Time, grace time.Duration) bool {
 	until := now.Add(grace)
 	switch {
 	case grace == 0 || until.Before(k.ValidFrom):
-		k.revoke(now, rotated)
-	case k.RevokedAt.IsZero() && (k.ValidUntil.IsZero() || until.Before(k.ValidUntil)):
+		return k.revoke(now, rotated)
+	case k.ValidUntil.IsZero() || until.Before(k.ValidUntil):
 		k.ValidUntil = until
+		return true
 	}
+	return false
 }
 
 // Delete implements [Store]. It treats an unreadable record as revoked.

@@ -65,7 +65,7 @@ func exitOf(err error) error {
 	switch storage.CodeOf(err) {
 	case storage.NotFound:
 		code = exitNotFound
-	case storage.Conflict:
+	case storage.Conflict, storage.AlreadyExists:
 		code = exitConflict
 	}
 	return &exitError{code, fmt.Errorf("%w (%s)", err, storage.CodeOf(err).Name())}
