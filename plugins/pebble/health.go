@@ -25,27 +25,52 @@ type wear struct {
 	since   time.Time // when the stall that goes on began; zero: none does
 	why     string    // what failed last
 	when    time.Time
+	first   time.Time // when something failed first
+	logged  time.Time // when that was logged last
 }
 
 // shown is how long a failure of the engine's own work shows in health.
 const shown = time.Minute
 
-func (w *wear) failed(err error) {
+// logEach is how often a failure that goes on is logged.
+const logEach = 10 * time.Second
+
+// failed notes a failure, and reports whether it is to be logged.
+func (w *wear) failed(err error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.why, w.when = err.Error(), time.Now()
+	if w.first.IsZero() {
+		w.first = w.when
+	}
+	if !w.logged.IsZero() && w.when.Sub(w.logged) < logEach {
+		return false
+	}
+	w.logged = w.when
+	return true
+}
+
+// failing returns for how long something has failed, and why.
+func (w *wear) failing() (time.Duration, string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.first.IsZero() {
+		return 0, ""
+	}
+	return time.Since(w.first), w.why
 }
 
 // listener hears what the engine does.
 func (w *wear) listener(log *slog.Logger) pebble.EventListener {
 	return pebble.EventListener{
 		BackgroundError: func(err error) {
-			w.failed(err)
-			log.Warn("the engine could not do its own work, and tries again", "error", err)
+			if w.failed(err) {
+				log.Warn("the engine could not do its own work, and tries again", "error", err.Error())
+			}
 		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			w.failed(i.Details)
-			log.Error("the store is damaged", "file", i.Path, "error", i.Details)
+			log.Error("the store is damaged", "file", i.Path, "error", i.Details.Error())
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
 			w.mu.Lock()

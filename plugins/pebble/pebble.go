@@ -112,11 +112,17 @@ func Open(ctx context.Context, env sdk.Env) (storage.Backend, error) {
 	return b, nil
 }
 
-func open(_ context.Context, c Config, env sdk.Env, fs vfs.FS) (_ *Backend, err error) {
+func open(ctx context.Context, c Config, env sdk.Env, fs vfs.FS) (_ *Backend, err error) {
 	env = env.WithDefaults()
 	b := &Backend{config: c, dir: env.Dir, log: env.Log, clock: env.Now, info: c.Info(), closing: make(chan struct{}, 1)}
 	b.fs = b.disk.watch(fs, env.Dir, int64(c.Reserve))
 	if err := usable(env.Dir, fs); err != nil {
+		return nil, err
+	}
+	if err := b.roomToOpen(); err != nil {
+		return nil, err
+	}
+	if b.db, err = b.engine(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { // the engine gives up on some damage by panicking
@@ -124,17 +130,14 @@ func open(_ context.Context, c Config, env sdk.Env, fs vfs.FS) (_ *Backend, err 
 			err = b.refused(fmt.Errorf("%v", p))
 		}
 	}()
-	if b.db, err = pebble.Open(env.Dir, b.options()); err != nil {
-		return nil, b.refused(err)
-	}
 	if err := b.begin(); err != nil {
 		return nil, errors.Join(err, b.db.Close())
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	b.living, b.end = ctx, cancel
-	b.ended.Go(func() { b.collects(ctx) })
+	living, cancel := context.WithCancel(context.Background())
+	b.living, b.end = living, cancel
+	b.ended.Go(func() { b.collects(living) })
 	if c.Sync == syncInterval {
-		b.ended.Go(func() { b.syncs(ctx) })
+		b.ended.Go(func() { b.syncs(living) })
 	}
 	return b, nil
 }
