@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,23 +13,8 @@ import (
 // As JSON every line is an object, the first and the last too, and a duration is a number
 // whose unit is in its name.
 func TestLogsAsJSON(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	out := &output{}
-	e := env{stdin: strings.NewReader(""), stdout: out, stderr: out, environ: []string{"PLINTH_CACHE_DIR=" + sharedCache(t)}}
-	ended := make(chan int, 1)
-	go func() {
-		ended <- run(ctx, []string{"serve", "--http", "127.0.0.1:0", "--grpc", "", "--log", "json"}, e)
-	}()
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(out.String(), `"msg":"ready"`); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it is not ready: %s", out)
-		}
-	}
-	cancel()
-	if code := <-ended; code != exitDone {
-		t.Errorf("exit code %d", code)
-	}
+	out, end := servedInJSON(t, "--http", "127.0.0.1:0", "--grpc", "")
+	end()
 	var last map[string]any
 	for line := range strings.Lines(out.String()) {
 		last = nil
@@ -37,5 +24,60 @@ func TestLogsAsJSON(t *testing.T) {
 	}
 	if last["msg"] != "shutting down" || last["timeout_seconds"] != 15.0 {
 		t.Errorf("the last record is %v", last)
+	}
+}
+
+// servedInJSON serves with its log in JSON, until end is called.
+func servedInJSON(t *testing.T, args ...string) (out *output, end func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	out = &output{}
+	e := env{stdin: strings.NewReader(""), stdout: out, stderr: out, environ: []string{"PLINTH_CACHE_DIR=" + sharedCache(t)}}
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, append([]string{"serve", "--log", "json"}, args...), e) }()
+	end = func() {
+		t.Helper()
+		cancel()
+		if code := <-ended; code != exitDone {
+			t.Errorf("exit code %d: %s", code, out)
+		}
+	}
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(out.String(), `"msg":"ready"`); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			end()
+			t.Fatalf("it is not ready: %s", out)
+		}
+	}
+	return out, end
+}
+
+// What check warns of in a store is in the log of serve, once, also after a reload.
+func TestWarningsAtStart(t *testing.T) {
+	dir := t.TempDir()
+	socket, file := filepath.Join(dir, "s"), filepath.Join(dir, "plinth.yaml")
+	_, end := servedInJSON(t, "--http", "", "--grpc", "unix:"+socket)
+	defer end()
+	config := `plugins: { other: { remote: "unix:` + socket + `" } }
+stores:
+  a: { backend: { plugin: other, config: { store: default } }, pipeline: [cache: { ttl: 7s, staleness: 0s }] }
+`
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	admin := "unix:" + filepath.Join(dir, "h")
+	out, endToo := servedInJSON(t, "--config", file, "--http", admin, "--grpc", "")
+	defer endToo()
+	const warning = `"store":"a","warning":"cache: others may write to this backend: writes of others to the backend are seen after 7s at the latest"`
+	if n := strings.Count(out.String(), warning); n != 1 {
+		t.Errorf("the warning is logged %d times at start: %s", n, out)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(config, "pipeline: [", "pipeline: [instrument, ", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := plinthCommand("reload", "--addr", admin); code != exitDone {
+		t.Fatalf("reload: %s", errs)
+	}
+	if n := strings.Count(out.String(), warning); n != 1 {
+		t.Errorf("the warning is logged %d times after a reload: %s", n, out)
 	}
 }

@@ -21,8 +21,9 @@ type reloader struct {
 	listeners *listeners
 	log       *slog.Logger
 	manager   manager
-	inForce   func(*config.Config) // called with the configuration that a reload has put in force
-	told      sync.Mutex           // held while servers learn what is in force
+	inForce   func(*config.Config)  // called with the configuration that a reload has put in force
+	told      sync.Mutex            // held while servers learn what is in force
+	warned    map[storeWarning]bool // of the configuration in force; told guards it
 }
 
 // reload reads the configuration again and puts it in force.
@@ -43,8 +44,28 @@ func (r *reloader) reload(ctx context.Context) (host.Changes, error) {
 		now := r.host.Config() // which another reload may have put in force by now
 		r.listeners.update(now, r.stores())
 		r.inForce(now)
+		r.warn()
 	}
 	return changes, err
+}
+
+// storeWarning is a warning about the pipeline of a store.
+type storeWarning struct{ store, text string }
+
+// warn logs what check warns of in the stores in force. A reload does not repeat a warning that
+// still applies.
+func (r *reloader) warn() {
+	now := map[storeWarning]bool{}
+	for _, s := range r.host.Stores() {
+		for _, text := range s.Warnings() {
+			w := storeWarning{s.Name(), text}
+			if !r.warned[w] && !now[w] {
+				r.log.Warn("pipeline", "store", w.store, "warning", w.text)
+			}
+			now[w] = true
+		}
+	}
+	r.warned = now
 }
 
 // plan returns what a reload would do with the file, or with content in its place.

@@ -94,6 +94,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	// The signal that ends serving must not cut short what it leaves to do.
 	defer func() { err = errors.Join(err, h.Close(context.WithoutCancel(ctx))) }()
 	r := &reloader{host: h, log: log, load: s.loader(e), manager: manager{log}, inForce: s.logFrom}
+	r.warn()
 	web := serverSettings(h, log, tel)
 	web.Memory, web.Admin = memoryOf(cfg.Server), r.admin()
 	l, err := newListeners(cfg, web, grpcserver.Settings{Stores: web.Stores, Shared: shared(h),
