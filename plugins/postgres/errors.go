@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -117,13 +118,21 @@ func said(pg *pgconn.PgError) string {
 	return pg.Message
 }
 
-// connectText returns what is wrong with a connection, from the first host that says something.
+// connectText returns what is wrong with a connection. The driver tries each address with and
+// without TLS: an attempt that failed like one before it is left out.
 func connectText(err *pgconn.ConnectError) string {
 	text := err.Error()
 	if cause := err.Unwrap(); cause != nil {
 		text = cause.Error()
 	}
-	return strings.Join(strings.Fields(text), " ")
+	var attempts []string
+	for line := range strings.Lines(text) {
+		line = strings.Join(strings.Fields(line), " ")
+		if line != "" && !slices.Contains(attempts, line) {
+			attempts = append(attempts, line)
+		}
+	}
+	return strings.Join(attempts, "; ")
 }
 
 func codeOf(state string) storage.Code {
