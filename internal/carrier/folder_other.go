@@ -25,7 +25,7 @@ func Claim(_ context.Context, dir, store string, log *slog.Logger) (*Folder, err
 	}
 	f := &Folder{Path: filepath.Join(dir, store)}
 	if err := os.Mkdir(f.Path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: the folder of the store: %w", err)
+		return nil, notMade(dir, err)
 	}
 	log.Warn("this system cannot lock folders: make sure that no other host uses it", "folder", f.Path)
 	return f, nil

@@ -35,12 +35,12 @@ func Claim(ctx context.Context, dir, store string, log *slog.Logger) (*Folder, e
 	f := &Folder{Path: filepath.Join(dir, store)}
 	if store != "" {
 		if err := os.Mkdir(f.Path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-			return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: the folder of the store: %w", err)
+			return nil, notMade(dir, err)
 		}
 	}
 	lock, err := os.Open(f.Path)
 	if err != nil {
-		return nil, storage.Errorf(storage.InvalidArgument, "grants.dir: %w", err)
+		return nil, notMade(dir, err)
 	}
 	f.lock = lock
 	for deadline := time.Now().Add(survivor); ; {
