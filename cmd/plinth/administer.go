@@ -25,7 +25,7 @@ type adminServer struct {
 // ask sends a request and decodes the answer into v.
 func (a adminServer) ask(ctx context.Context, method, path string, body []byte, v any) error {
 	if strings.HasPrefix(a.Addr, "grpc") {
-		return usagef("--addr %q: this command works over HTTP: http://HOST:PORT, https://… or unix:PATH", a.Addr)
+		return usagef("--addr %q: this command requires HTTP: set it to http://HOST:PORT, https://HOST:PORT or unix:PATH", a.Addr)
 	}
 	c, err := endpoint(a).http("/v1/admin")
 	if err != nil {

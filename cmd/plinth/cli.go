@@ -19,8 +19,9 @@ Keys and values are bytes, taken literally from the arguments; the value "-" rea
 Environment variables can set every configuration value that flags can:
 PLINTH_SERVER__HTTP=127.0.0.1:8000, PLINTH_STORES__DEFAULT__PIPELINE__CACHE__TTL=30s.
 
-Commands that call a server use http://127.0.0.1:7421 by default. "plinth context --help" shows how to name servers with their
-credentials in a file, and how to choose one.
+Commands that call a server use http://127.0.0.1:7421 by default, and PLINTH_ADDR sets another address. The commands keys and audit
+require gRPC: they use grpc://127.0.0.1:7420, PLINTH_GRPC_ADDR, or PLINTH_ADDR if it is an address of gRPC. "plinth context --help"
+shows how to name servers with their credentials in a file, and how to choose one.
 
 Exit codes: 0 success, 1 failure, 2 usage error, 3 not found, 4 conflict.`
 

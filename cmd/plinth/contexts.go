@@ -30,7 +30,7 @@ Only addr is required. Paths start from the folder of the file; ~/ is your home 
 
 A command uses the context of --context, else that of PLINTH_CONTEXT, else the one that "plinth context use" has selected. A flag overrides
 the same setting of the context, and so does a variable such as PLINTH_TOKEN, unless the context was named by --context, which is a flag itself.
-With --addr or PLINTH_ADDR, a command uses no context but that of --context, so that your token is sent to no other server.`
+With --addr or PLINTH_ADDR (for keys and audit also PLINTH_GRPC_ADDR), a command uses no context but that of --context, so that your token is sent to no other server.`
 
 type contextCmd struct {
 	List contextListCmd `cmd:"" help:"List the contexts of the file."`
@@ -110,7 +110,7 @@ func (u *contextUseCmd) Run(e env) error {
 		return err
 	}
 	fmt.Fprintf(e.stdout, "commands now use %s\n", c.Addr)
-	for _, name := range []string{"PLINTH_ADDR", "PLINTH_CONTEXT"} {
+	for _, name := range []string{"PLINTH_ADDR", "PLINTH_GRPC_ADDR", "PLINTH_CONTEXT"} {
 		if v := os.Getenv(name); v != "" && v != u.Name {
 			fmt.Fprintf(e.stderr, "plinth: %s is set, and comes before the selected context\n", name)
 		}
@@ -208,6 +208,12 @@ func choose(k *kong.Context) (*chosenContext, error) {
 	}
 	c.explicit = c.given["name"]
 	_, elsewhere := os.LookupEnv("PLINTH_ADDR")
+	for _, flag := range k.Flags() {
+		if flag.Tag.Get("context") == "grpc" {
+			_, over := os.LookupEnv("PLINTH_GRPC_ADDR")
+			elsewhere = elsewhere || over
+		}
+	}
 	elsewhere = elsewhere || c.given["addr"] || c.given["http"] || c.given["grpc"]
 	if elsewhere && !c.explicit {
 		return c, nil

@@ -21,7 +21,7 @@ import (
 
 // overGRPC is the store of commands that read and write whole records with conditions.
 type overGRPC struct {
-	Addr string `help:"Address of the server: grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"grpc://127.0.0.1:7420" env:"PLINTH_ADDR" context:"grpc"`
+	Addr string `help:"Address of the server: grpc://HOST:PORT, grpcs://…, grpc+unix:PATH." default:"grpc://127.0.0.1:7420" env:"PLINTH_GRPC_ADDR,PLINTH_ADDR" context:"grpc"`
 	credentials
 	Store string `help:"Name of the store." default:"default" env:"PLINTH_STORE" context:"store"`
 }
@@ -29,7 +29,7 @@ type overGRPC struct {
 // with opens the store for one command.
 func (o overGRPC) with(ctx context.Context, do func(*storage.Store) error) error {
 	if !strings.HasPrefix(o.Addr, "grpc") {
-		return usagef("--addr %q: this command works over gRPC: grpc://HOST:PORT, grpcs://… or grpc+unix:PATH", o.Addr)
+		return usagef("--addr %q: this command requires gRPC: set --addr or PLINTH_GRPC_ADDR to grpc://HOST:PORT, grpcs://HOST:PORT or grpc+unix:PATH", o.Addr)
 	}
 	g, err := target{Server: endpoint{o.Addr, o.credentials}, Store: o.Store}.overGRPC(ctx)
 	if err != nil {
