@@ -36,12 +36,20 @@ func compare(ctx context.Context, a, b *side, in bounds, withoutTTL bool, e env)
 	case err != nil:
 		return err
 	case c.found >= mostDifferences:
-		return fmt.Errorf("at least %d differences in the first %d items", c.found, n)
+		return fmt.Errorf("at least %s in the first %s", counted(c.found, "difference"), counted(n, "item"))
 	case c.found > 0:
-		return fmt.Errorf("%d differences in %d items", c.found, n)
+		return fmt.Errorf("%s in %s", counted(c.found, "difference"), counted(n, "item"))
 	}
 	p.end(n, n)
 	return nil
+}
+
+// counted returns a number with its noun: "1 item", "2 items".
+func counted[N int | int64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // reader is a range to read.

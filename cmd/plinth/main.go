@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"reflect"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -43,6 +44,7 @@ type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
+	uncached       *sync.Once // to say that compiled plugins are not cached; run sets it
 }
 
 // exitError ends the program with a code.
@@ -66,6 +68,7 @@ func usagef(format string, args ...any) error {
 
 // run is the program, for tests too.
 func run(ctx context.Context, args []string, e env) int {
+	e.uncached = new(sync.Once)
 	var c cli
 	var contexts contextResolver
 	left := -1

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -61,12 +62,19 @@ func exitOf(err error) error {
 	if err == nil {
 		return nil
 	}
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return err
+	}
 	code := exitFailed
 	switch storage.CodeOf(err) {
 	case storage.NotFound:
 		code = exitNotFound
 	case storage.Conflict, storage.AlreadyExists:
 		code = exitConflict
+	}
+	if storage.CodeOf(err) == storage.Internal && !errors.Is(err, storage.ErrInternal) { // not of a store
+		return &exitError{code, err}
 	}
 	return &exitError{code, fmt.Errorf("%w (%s)", err, storage.CodeOf(err).Name())}
 }

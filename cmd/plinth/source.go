@@ -76,7 +76,7 @@ func (s source) load(e env) (*config.Config, error) { return plinth.Load(s.Confi
 
 // cacheDir returns where compiled plugins are kept: what PLINTH_CACHE_DIR says, else a
 // folder in the user's cache directory; empty, with a word about it, where there
-// can be none that is safe.
+// can be none that is safe. A command says it once.
 func cacheDir(e env) string {
 	for _, v := range e.environ {
 		if dir, ok := strings.CutPrefix(v, "PLINTH_CACHE_DIR="); ok {
@@ -89,7 +89,9 @@ func cacheDir(e env) string {
 		err = wasmhost.CheckCacheDir(dir)
 	}
 	if err != nil {
-		fmt.Fprintln(e.stderr, "plinth: compiled plugins are not cached, so every start compiles them:", err)
+		e.uncached.Do(func() {
+			fmt.Fprintln(e.stderr, "plinth: compiled plugins are not cached, so every start compiles them:", err)
+		})
 		return ""
 	}
 	return dir
