@@ -206,7 +206,7 @@ func TestChangesAtTheEnd(t *testing.T) {
 }
 
 // Many who wait take no places of those who run, and may all hang up at once.
-func TestManyFollowersHangUp(t *testing.T) {
+func TestFollowersHangUp(t *testing.T) {
 	s, store := serveChanges(t, func(c *server.Config) { c.MaxConcurrent = 8 })
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
