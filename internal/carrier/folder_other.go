@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-
-	"github.com/plinthkv/plinth/storage"
 )
 
 // Folder is where one backend keeps its files. Nothing locks it on this system.
