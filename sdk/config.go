@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +53,8 @@ func configError(err error, config json.RawMessage, v any) error {
 	}
 	if _, field, ok := strings.Cut(err.Error(), "unknown field "); ok {
 		name, _ := strconv.Unquote(field)
-		return ConfigErrorf(name, "unknown field %s%s", field, meant(name, fields(reflect.TypeOf(v), 4)))
+		path, known := unknownField(config, reflect.TypeOf(v), name)
+		return ConfigErrorf(path, "unknown field %s%s", field, meant(name, known))
 	}
 	return ConfigErrorf("", "invalid JSON: %v", err)
 }
@@ -87,22 +90,81 @@ func unreadable[T any](t reflect.Type, raw json.RawMessage) bool {
 	return t == reflect.TypeFor[T]() && json.Unmarshal(raw, new(T)) != nil
 }
 
-// fields returns the names in JSON of a struct's fields, those of structs in it too,
-// as deep as depth.
-func fields(t reflect.Type, depth int) (names []string) {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+// unknownField returns the path of the first field called name that config has and t does not,
+// and the names of the fields that are known there.
+func unknownField(config json.RawMessage, t reflect.Type, name string) (path string, known []string) {
+	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct || depth == 0 {
-		return nil
-	}
-	for f := range t.Fields() {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
-			names = append(names, name)
+	var list []json.RawMessage
+	var object map[string]json.RawMessage
+	switch {
+	case t.Kind() == reflect.Slice && json.Unmarshal(config, &list) == nil:
+		for i, element := range list {
+			if path, known := unknownField(element, t.Elem(), name); known != nil {
+				return join("["+strconv.Itoa(i)+"]", path), known
+			}
 		}
-		names = append(names, fields(f.Type, depth-1)...)
+	case json.Unmarshal(config, &object) != nil:
+	case t.Kind() == reflect.Map:
+		for _, key := range slices.Sorted(maps.Keys(object)) {
+			if path, known := unknownField(object[key], t.Elem(), name); known != nil {
+				return join(key, path), known
+			}
+		}
+	case t.Kind() == reflect.Struct:
+		return unknownIn(object, t, name)
 	}
-	return names
+	return name, nil
+}
+
+// unknownIn is [unknownField] of a struct.
+func unknownIn(object map[string]json.RawMessage, t reflect.Type, name string) (path string, known []string) {
+	own := fields(t)
+	for _, field := range own {
+		known = append(known, field.name)
+	}
+	if _, has := object[name]; has && !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, name) }) {
+		return name, known
+	}
+	for _, field := range own {
+		if raw, has := object[field.name]; has {
+			if path, known := unknownField(raw, field.of, name); known != nil {
+				return join(field.name, path), known
+			}
+		}
+	}
+	return name, nil
+}
+
+// join returns the path of what is at path in of.
+func join(of, path string) string {
+	if strings.HasPrefix(path, "[") {
+		return of + path
+	}
+	return of + "." + path
+}
+
+// field is a field of a struct, by its name in JSON.
+type field struct {
+	name string
+	of   reflect.Type
+}
+
+// fields returns the fields of a struct, with those of structs embedded in it.
+func fields(t reflect.Type) (all []field) {
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case name != "" && name != "-":
+			all = append(all, field{name, f.Type})
+		case name == "" && f.Anonymous && f.Type.Kind() == reflect.Struct:
+			all = append(all, fields(f.Type)...)
+		case name == "" && f.IsExported():
+			all = append(all, field{f.Name, f.Type})
+		}
+	}
+	return all
 }
 
 // meant returns the end of an error about an unknown name: the nearest known one, else
@@ -116,6 +178,9 @@ func meant(name string, known []string) string {
 	}
 	if best != "" {
 		return fmt.Sprintf(": did you mean %q?", best)
+	}
+	if len(known) == 0 {
+		return ""
 	}
 	return ": known are " + strings.Join(known, ", ")
 }

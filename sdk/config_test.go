@@ -16,6 +16,13 @@ type settings struct {
 	Peers    []struct {
 		Addr string `json:"addr"`
 	} `json:"peers"`
+	Timeouts *struct {
+		Connect string `json:"connect"`
+		Attempt string `json:"attempt"`
+	} `json:"timeouts"`
+	Labels map[string]struct {
+		Addr string `json:"addr"`
+	} `json:"labels"`
 }
 
 func TestDecodeConfig(t *testing.T) {
@@ -27,7 +34,13 @@ func TestDecodeConfig(t *testing.T) {
 	}
 	for _, c := range []struct{ config, path, text string }{
 		{`{"max_byts":1}`, "max_byts", `unknown field "max_byts": did you mean "max_bytes"?`},
-		{`{"quite_another":1}`, "quite_another", `known are max_bytes, name, peers, addr`},
+		{`{"quite_another":1}`, "quite_another", `: known are max_bytes, name, peers, timeouts, labels`},
+		{`{"timeouts":{"max_bytes":1}}`, "timeouts.max_bytes", `unknown field "max_bytes": known are connect, attempt`},
+		{`{"timeouts":{"conect":1}}`, "timeouts.conect", `unknown field "conect": did you mean "connect"?`},
+		{`{"connect":1}`, "connect", `unknown field "connect": known are max_bytes, name, peers, timeouts, labels`},
+		{`{"peers":[{"addr":"a"},{"adr":"a"}]}`, "peers[1].adr", `unknown field "adr": did you mean "addr"?`},
+		{`{"labels":{"b":{"addr":""},"a":{"x":1}}}`, "labels.a.x", `unknown field "x": known are addr`},
+		{`{"Peers":[{"quite_another":1}]}`, "quite_another", `unknown field "quite_another"`},
 		{`{"name":5}`, "name", "a number is not a string"},
 		{`{"peers":[{"addr":5}]}`, "peers.addr", "a number is not a string"},
 		{`{"max_bytes":"many"}`, "max_bytes", `"many" is not a size`},
