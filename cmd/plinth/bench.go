@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/plinthkv/plinth"
@@ -31,10 +32,10 @@ type benchCmd struct {
 	Prefix       string        `help:"Prefix of the keys. All keys with it are removed before and after the run." default:"bench/"`
 	Keep         bool          `help:"Keep the items after the run."`
 
-	JSON    string   `name:"json" help:"Write the result to a file, for --compare." placeholder:"FILE"`
-	SVG     string   `name:"svg" help:"Write a chart of latencies over time to a file." placeholder:"FILE"`
-	Compare []string `help:"Only compare two results: --compare BEFORE AFTER, or BEFORE,AFTER." placeholder:"BEFORE"`
-	After   string   `arg:"" optional:"" help:"Second result of --compare." type:"path"`
+	JSON    string  `name:"json" help:"Write the result to a file, for --compare." placeholder:"FILE"`
+	SVG     string  `name:"svg" help:"Write a chart of latencies over time to a file." placeholder:"FILE"`
+	Compare *string `help:"Only compare two results: --compare BEFORE AFTER, or BEFORE,AFTER." placeholder:"BEFORE"`
+	After   string  `arg:"" optional:"" help:"Second result of --compare."`
 }
 
 // Help returns the text that "plinth bench --help" adds.
@@ -213,9 +214,9 @@ type writerOf []byte
 func (w *writerOf) Write(p []byte) (int, error) { *w = append(*w, p...); return len(p), nil }
 
 func (c *benchCmd) compare(w io.Writer) error {
-	files := c.Compare
-	if c.After != "" {
-		files = append(files, c.After)
+	files := []string{*c.Compare, c.After}
+	if c.After == "" {
+		files = strings.Split(*c.Compare, ",")
 	}
 	if len(files) != 2 {
 		return usagef("--compare expects two files, not %d: --compare BEFORE AFTER", len(files))
