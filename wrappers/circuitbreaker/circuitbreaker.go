@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"go.opentelemetry.io/otel/attribute"
@@ -22,12 +23,15 @@ type Backend struct {
 	refused wrappers.Counter
 	changes map[circuitbreaker.State]wrappers.Counter
 	vacant  *atomic.Int64 // places of trials whose callers left
+	clock   func() time.Time
+	delay   time.Duration
+	opened  *atomic.Int64 // when it opened, by the clock, in ns; 0: it is not open
 	stop    func()        // stops the gauge
 }
 
 // New wraps next.
 func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err error) {
-	b := &Backend{next: next, hub: s.Hub, layer: s.Stage, vacant: &atomic.Int64{}, changes: map[circuitbreaker.State]wrappers.Counter{}}
+	b := &Backend{next: next, hub: s.Hub, layer: s.Stage, vacant: &atomic.Int64{}, clock: s.Clock, delay: c.Delay, opened: &atomic.Int64{}, changes: map[circuitbreaker.State]wrappers.Counter{}}
 	if b.refused, err = s.Counter("plinth.circuit_breaker.refused", "{call}", "Calls that were refused by an open circuit."); err != nil {
 		return nil, err
 	}
@@ -36,6 +40,9 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err e
 			attribute.String("plinth.circuit_breaker.state", state.String())); err != nil {
 			return nil, err
 		}
+	}
+	if b.clock == nil {
+		b.clock = time.Now
 	}
 	builder := circuitbreaker.NewBuilder[any]()
 	if c.FailureRate > 0 {
@@ -50,11 +57,14 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err e
 	b.circuit = builder.WithSuccessThreshold(uint(c.Trials)).WithDelay(c.Delay).WithJitterFactor(0.1).
 		OnStateChanged(func(e circuitbreaker.StateChangedEvent) {
 			b.vacant.Store(0)
+			if b.opened.Store(0); e.NewState == circuitbreaker.OpenState {
+				b.opened.Store(b.clock().UnixNano())
+			}
 			b.changes[e.NewState].Add(1)
 			log.Warn("the circuit breaker changes its state", "from", e.OldState.String(), "to", e.NewState.String())
 		}).Build()
 	if before, ok := s.Before.(*Backend); ok && before.hub == s.Hub { // what is known of the same backend
-		b.circuit, b.vacant = before.circuit, before.vacant
+		b.circuit, b.vacant, b.opened = before.circuit, before.vacant, before.opened
 	}
 	b.stop, err = s.Gauge("plinth.circuit_breaker.open", "{circuit}", "1 while calls are refused, 0 while they are passed on.", func() int64 {
 		if b.circuit.IsOpen() {
@@ -67,7 +77,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (_ *Backend, err e
 
 // through makes a call if the circuit lets it through.
 func through[A any](ctx context.Context, b *Backend, op string, call func() (A, error)) (answer A, err error) {
-	if !b.circuit.TryAcquirePermit() && !b.takeOver() {
+	if !b.circuit.TryAcquirePermit() && !b.takeOver() && !b.due() {
 		b.refused.Add(1)
 		return answer, &storage.Error{Code: storage.CircuitOpen, Op: op, Layer: b.layer, RetryAfter: b.circuit.RemainingDelay()}
 	}
@@ -98,6 +108,17 @@ func (b *Backend) record(trial, left, answered bool, err error) {
 	default:
 		b.circuit.RecordSuccess()
 	}
+}
+
+// due half-opens a circuit whose delay is over by the host's clock, which a test may move, and
+// asks for the first trial.
+func (b *Backend) due() bool {
+	at := b.opened.Load()
+	if at == 0 || b.clock().UnixNano()-at < int64(b.delay+b.delay/10) || !b.opened.CompareAndSwap(at, 0) {
+		return false
+	}
+	b.circuit.HalfOpen()
+	return b.circuit.TryAcquirePermit()
 }
 
 // takeOver takes the place of a trial whose caller left.
