@@ -166,14 +166,34 @@ func closeAll(ctx context.Context, all []func(context.Context) error) error {
 	return errors.Join(errs...)
 }
 
+// leave notes that pipelines are no longer in force, until left: calls may still be in them.
+func (h *Host) leave(all []*pipeline) {
+	h.counts.Lock()
+	defer h.counts.Unlock()
+	if h.leaving == nil {
+		h.leaving = map[*pipeline]bool{}
+	}
+	for _, p := range all {
+		h.leaving[p] = true
+	}
+}
+
+func (h *Host) left(p *pipeline) {
+	h.counts.Lock()
+	defer h.counts.Unlock()
+	delete(h.leaving, p)
+}
+
 // retireAll waits, beside whoever calls it, for the calls in pipelines that are no longer in
 // force, and then releases them and the plugins of their generation.
 func (h *Host) retireAll(over []*pipeline, old *generation) {
+	h.leave(over)
 	h.background.Go(func() {
 		ctx := context.Background()
 		var errs []error
 		for _, p := range over {
 			_ = p.drained(h.running) // at the end of the host, backends wait for their calls themselves
+			h.left(p)
 			errs = append(errs, h.release(ctx, p))
 		}
 		for _, p := range old.plugins {

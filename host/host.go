@@ -76,9 +76,10 @@ type Host struct {
 	carriers []carrier.Factory
 
 	live     atomic.Pointer[generation]
-	changing chan struct{} // holds one token: who has it may change what is in force
-	held     atomic.Int64  // calls that wait for a backend that is being replaced
-	counts   sync.Mutex    // guards users
+	changing chan struct{}      // holds one token: who has it may change what is in force
+	held     atomic.Int64       // calls that wait for a backend that is being replaced
+	counts   sync.Mutex         // guards users and leaving
+	leaving  map[*pipeline]bool // no longer in force, with calls that began before
 
 	mu      sync.Mutex
 	handles map[string]*Store // all that there ever were, by name

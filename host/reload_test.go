@@ -16,6 +16,7 @@ import (
 
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/host"
+	"github.com/plinthkv/plinth/plugins/memory"
 	"github.com/plinthkv/plinth/plugins/pebble"
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
@@ -193,6 +194,39 @@ func TestReloadGoesBack(t *testing.T) {
 	has(t, b, "k", "3")
 	mustReload(t, h, yaml("2MiB"))
 	has(t, a, "k", "3")
+}
+
+// A write that began in a pipeline which was replaced before is waited for, too: it moves with
+// the other items.
+func TestReloadWaitsForOldPipelines(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	for how, between := range map[string]string{
+		"its pipeline was replaced": "stores: { a: { backend: { plugin: own }, pipeline: [instrument] } }",
+		"a swap was given up":       "reload: { hold: 50ms }\nstores: { a: { backend: { plugin: memory, on_swap: transfer } } }",
+	} {
+		t.Run(how, func(t *testing.T) {
+			h, a, w := openWatched(t, "stores: { a: { backend: { plugin: own } } }")
+			hold := make(chan struct{})
+			w.holds.Store(&hold)
+			wrote := make(chan error, 1)
+			go func() { wrote <- a.Set(ctx, []byte("k"), []byte("v")) }()
+			for w.waits.Load() == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			if _, err := reloadWith(t, h, between, plinth.WithBackend("own", memory.Open)); (err != nil) != strings.Contains(between, "hold") {
+				t.Fatal(err)
+			}
+			go func() {
+				time.Sleep(100 * time.Millisecond)
+				close(hold)
+			}()
+			reloadOwn(t, h, "stores: { a: { backend: { plugin: memory, on_swap: transfer } } }")
+			if err := <-wrote; err != nil {
+				t.Error(err)
+			}
+			has(t, a, "k", "v")
+		})
+	}
 }
 
 // Calls that go on while everything changes neither fail nor see anything else than what

@@ -94,6 +94,19 @@ func (b *builder) judge(s *swap, p *plugin) error {
 	return nil
 }
 
+// before returns the pipelines that stand on the backends of swaps, and were replaced by an
+// earlier reload while calls were in them.
+func (b *builder) before(swaps []*swap) (all []*pipeline) {
+	b.h.counts.Lock()
+	defer b.h.counts.Unlock()
+	for p := range b.h.leaving {
+		if slices.ContainsFunc(swaps, func(s *swap) bool { return s.old == p.backend }) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // refuse returns an error about what becomes of a store.
 func (b *builder) refuse(s *swap, p *plugin, format string, args ...any) error {
 	path := fmt.Sprintf("stores.%s.backend", s.store)
@@ -143,7 +156,8 @@ func (b *builder) exchange(ctx context.Context, swaps []*swap, held []*pipeline,
 	for _, p := range held {
 		p.writes.Shut()
 	}
-	for _, p := range held {
+	over := slices.Concat(held, b.before(swaps))
+	for _, p := range over {
 		if err := p.writes.Wait(ctx); err != nil {
 			return fmt.Errorf("writes to the store %q did not end: %w", p.store, err)
 		}
@@ -160,7 +174,7 @@ func (b *builder) exchange(ctx context.Context, swaps []*swap, held []*pipeline,
 	for _, p := range held {
 		p.reads.Shut()
 	}
-	for _, p := range held {
+	for _, p := range over {
 		if err := p.reads.Wait(ctx); err != nil {
 			return fmt.Errorf("reads of the store %q did not end: %w", p.store, err)
 		}
@@ -215,7 +229,14 @@ func (h *Host) resume(held []*pipeline) {
 		stores[name] = p
 	}
 	g.stores = stores
-	h.publish(&g) // what was in force is released with what is
+	over := h.publish(&g) // what was in force is released with what is
+	h.leave(over)
+	h.background.Go(func() {
+		for _, p := range over {
+			_ = p.drained(h.running)
+			h.left(p)
+		}
+	})
 }
 
 // reopen opens backends again that were closed for others which could not take their place.
