@@ -264,7 +264,7 @@ func TestBadConfigurations(t *testing.T) {
 		"half a certificate":      {map[string]any{"endpoints": []string{"https://a:1"}, "tls": map[string]any{"cert": "x.pem"}}, "tls", "belong together"},
 		"a CA that is not there":  {map[string]any{"endpoints": []string{"https://a:1"}, "tls": map[string]any{"ca": "/nonexistent"}}, "tls.ca", "no such file"},
 		"a misspelt name":         {map[string]any{"organisation": 1}, "organisation", "did you mean \"organization\""},
-		"a misspelt name further": {map[string]any{"timeouts": map[string]any{"writ": "1s"}}, "writ", "did you mean \"write\""},
+		"a misspelt name further": {map[string]any{"timeouts": map[string]any{"writ": "1s"}}, "timeouts.writ", "did you mean \"write\""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := map[string]any{"endpoints": []string{"http://127.0.0.1:1"}, "organization": 1, "vault": 1}
