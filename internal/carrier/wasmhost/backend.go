@@ -46,7 +46,7 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 	if len(config) > m.opts.MaxFrame/2 {
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))
 	}
-	b := &Backend{m: m, config: secret.Copy(config), clock: m.opts.Clock, time: clock.New(m.opts.Clock)}
+	b := &Backend{m: m, clock: m.opts.Clock, time: clock.New(m.opts.Clock)}
 	b.Calls.To, b.Calls.Followers = b, &carrier.Followers{}
 	log := m.opts.Log
 	if store != "" {
@@ -66,6 +66,7 @@ func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessa
 		}
 		b.info.Store(&in.info)
 	}
+	b.config = secret.Copy(config) // of one that opened: each is in memory of its own
 	if err := b.meter(m.opts.Meter, store); err != nil {
 		b.Close(context.WithoutCancel(ctx))
 		return nil, m.opts.wrap(err)
