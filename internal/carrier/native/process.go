@@ -57,7 +57,7 @@ func ProcessFactory() carrier.Factory {
 func (c *ProcessConfig) options(p carrier.Plugin) procs.Options {
 	o := c.Options(p, c.Process)
 	o.Command = p.Worker
-	own := carrier.EnvOf(WorkerEnv(p.Name))
+	own := carrier.Env{}
 	maps.Copy(own, o.Env)
 	maps.Copy(own, carrier.EnvOf(WorkerEnv(p.Name)))
 	o.Env = own
