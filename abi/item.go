@@ -1,7 +1,6 @@
 package abi
 
 import (
-	"encoding/binary"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -92,42 +91,6 @@ func AppendItemHead(dst []byte, s *ItemShape) []byte {
 // AppendItemValue appends what is between the key and the value. In the answer to a
 // Get it comes first.
 func AppendItemValue(dst []byte, s *ItemShape) []byte { return appendLen(dst, itemValue, s.Value) }
-
-// AppendValue appends the answer to a Get of an item that never expires. It is hot
-// in modules, where every append is dear: with room in dst there is none.
-func AppendValue(dst, value []byte, version uint64) []byte {
-	const most = 2 * 11 // tags and varints
-	start := len(dst)
-	if b := dst[start:cap(dst)]; len(b) >= len(value)+most {
-		b[0] = itemValue
-		i := putUvarint(b[1:], uint64(len(value))) + 1
-		i += copy(b[i:], value)
-		if version != 0 {
-			b[i] = itemVersion
-			i += putUvarint(b[i+1:], version) + 1
-		}
-		return dst[:start+i]
-	}
-	return appendUint(append(appendLen(dst, itemValue, len(value)), value...), itemVersion, version)
-}
-
-// putUvarint writes v to b, which has room, and answers how many bytes it took.
-func putUvarint(b []byte, v uint64) (n int) {
-	if v>>56 != 0 && v>>63 == 0 && len(b) >= 9 { // as most versions are: nine bytes, the first eight at once
-		x := v&(1<<28-1) | v>>28&(1<<28-1)<<32
-		x = x&0x00003fff00003fff | x>>14&0x00003fff00003fff<<16
-		x = x&0x007f007f007f007f | x&0x3f803f803f803f80<<1
-		binary.LittleEndian.PutUint64(b, x|0x8080808080808080)
-		b[8] = byte(v >> 56)
-		return 9
-	}
-	for ; v >= 0x80; n++ {
-		b[n] = byte(v) | 0x80
-		v >>= 7
-	}
-	b[n] = byte(v)
-	return n + 1
-}
 
 // AppendItemTail appends what is after the value.
 func AppendItemTail(dst []byte, s *ItemShape) []byte {

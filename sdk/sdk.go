@@ -79,6 +79,14 @@ type Encoded interface {
 	AppendScan(ctx context.Context, dst []byte, q storage.Query, budget int) ([]byte, error)
 }
 
+// Putter is a backend with a shorter way to write one item. In a WebAssembly module, the
+// carrier uses it if the backend is Fixed as well.
+type Putter interface {
+	// Put is Apply of one put of an item that never expires, without checks and ID. If ok
+	// is false, it has changed nothing, and the carrier calls Apply.
+	Put(key, value []byte) (version uint64, ok bool)
+}
+
 // Fixed is a backend that uses a fixed amount of memory, which it holds without pointers
 // and never gives back. In a WebAssembly module, the carrier then does the same: it keeps
 // one buffer each for requests and answers, and its garbage collector allows a few MiB of

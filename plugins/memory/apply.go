@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"encoding/binary"
 	"time"
 
 	"github.com/plinthkv/plinth/storage"
@@ -18,24 +19,15 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	if err := ctx.Err(); err != nil {
 		return 0, storage.ContextError(ctx)
 	}
+	if one {
+		if version, ok := b.Put(w.Ops[0].Key, w.Ops[0].Value); ok {
+			return version, nil
+		}
+	}
 	b.mu.Lock()
-	version, err := b.locked(w, one)
-	b.mu.Unlock()
-	return version, err
-}
-
-// locked is Apply with the lock held.
-func (b *Backend) locked(w *storage.WriteSet, one bool) (uint64, error) {
+	defer b.mu.Unlock()
 	if b.closed {
 		return 0, errClosed()
-	}
-	if one && b.deadlines.root == 0 && len(b.snapshots.kept) == 0 && b.dead == 0 {
-		o := &w.Ops[0]
-		if b.used+most(len(o.Key)+len(o.Value)) <= b.max {
-			b.version++
-			b.put(o.Key, o.Value, 0, b.version)
-			return b.version, nil
-		}
 	}
 	now := b.now()
 	b.reap(now, reapPerApply+len(w.Ops))
@@ -43,17 +35,30 @@ func (b *Backend) locked(w *storage.WriteSet, one bool) (uint64, error) {
 	return b.apply(w, now)
 }
 
+// Put is Apply for one put of an item that never expires, if there is nothing else to
+// look at: see [sdk.Putter].
+func (b *Backend) Put(key, value []byte) (version uint64, ok bool) {
+	b.mu.Lock()
+	if ok = len(key) <= mostKey && len(value) <= mostValue && !b.closed && b.deadlines.root == 0 &&
+		len(b.snapshots.kept) == 0 && b.dead == 0 && b.used+most(len(key)+len(value)) <= b.max; ok {
+		b.version++
+		version = b.version
+		b.put(key, value, 0, version)
+	}
+	b.mu.Unlock()
+	return version, ok
+}
+
 // most is more than the charge of an item with so many bytes of key and value.
 func most(n int) int64 { return 2*int64(n) + 256 }
 
-// onePut reports whether w is one put of an item that never expires, within the limits,
-// and nothing else: the usual one, of which there is nothing else to look at.
+// onePut reports whether w is valid, one put of an item that never expires, and nothing else.
 func (b *Backend) onePut(w *storage.WriteSet) bool {
 	if len(w.Ops) != 1 || len(w.Checks) != 0 {
 		return false
 	}
 	o := &w.Ops[0]
-	return o.Kind == storage.OpPut && o.End == nil && len(o.Key) <= mostKey && len(o.Value) <= mostValue && w.ID == [16]byte{} && o.ExpiresAt.IsZero()
+	return o.Kind == storage.OpPut && o.End == nil && len(o.Key) <= mostKey && len(o.Value) <= mostValue && noID(&w.ID) && o.ExpiresAt.IsZero()
 }
 
 // apply is the rest of Apply, for all that there may be to a write set.
@@ -192,4 +197,9 @@ func millis(at time.Time) int64 {
 		return 0
 	}
 	return max(at.UnixMilli(), 1)
+}
+
+// noID reports whether there is no ID. A module calls a function to compare arrays.
+func noID(id *[16]byte) bool {
+	return binary.LittleEndian.Uint64(id[:8])|binary.LittleEndian.Uint64(id[8:]) == 0
 }

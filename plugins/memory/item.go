@@ -320,6 +320,11 @@ func (s *store) wire(b item) abi.ItemShape {
 
 // encode appends the item to a page.
 func (s *store) encode(dst []byte, b item, w *abi.ItemShape) []byte {
+	if n := w.Key + w.Value; w.Expires == 0 && w.Value >= 0 && itemHead+n <= maxSlot {
+		if out := abi.AppendListed(dst, w, b[itemHead:itemHead+n]); out != nil {
+			return out
+		}
+	}
 	dst = abi.AppendItemHead(dst, w)
 	dst = s.append(dst, b, 0, w.Key)
 	if w.Value >= 0 {

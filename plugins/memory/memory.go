@@ -188,6 +188,7 @@ func errClosed() error { return &storage.Error{Code: storage.ShuttingDown, Layer
 var (
 	_ storage.Backend = (*Backend)(nil)
 	_ sdk.Encoded     = (*Backend)(nil)
+	_ sdk.Putter      = (*Backend)(nil)
 	_ sdk.Fixed       = (*Backend)(nil)
 	_ sdk.Opener      = Open
 )
