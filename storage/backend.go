@@ -51,7 +51,7 @@ type Backend interface {
 	Close(ctx context.Context) error
 }
 
-// Item is a key's live value.
+// Item holds a key's live value.
 type Item struct {
 	Key   []byte
 	Value []byte // nil only in scans with KeysOnly
@@ -65,11 +65,10 @@ type Item struct {
 type Query struct {
 	Start []byte // first key; nil and empty: from the first
 	End   []byte // first key after the range; nil: unbounded; empty: no key
-	// Limit is the maximum number of items. If zero, the backend decides. A page may hold
-	// fewer.
+	// Limit limits the number of items. If zero, the backend decides. A page may hold fewer.
 	Limit int
-	// MaxBytes is the maximum bytes of keys and values. If zero, the backend decides. The
-	// first item is returned however large it is.
+	// MaxBytes limits the bytes of keys and values. If zero, the backend decides. The first
+	// item is returned however large it is.
 	MaxBytes int
 	Reverse  bool // from the end; requires [CapReverse]
 	KeysOnly bool // omit values
@@ -87,7 +86,7 @@ func (q *Query) Validate() error {
 	return nil
 }
 
-// Page is one view of a part of a range.
+// Page holds one view of a part of a range.
 type Page struct {
 	Items []Item // in byte order, or its reverse
 	// Next is the bound to continue from: the Start of the next page, or its End in a
@@ -98,7 +97,7 @@ type Page struct {
 	Version uint64
 }
 
-// Probe is the kind of a health check.
+// Probe selects the kind of a health check.
 type Probe uint8
 
 // The probes, with the meaning that Kubernetes gives them. Liveness never
@@ -122,7 +121,7 @@ func (p Probe) String() string {
 	return "unknown"
 }
 
-// Status is the outcome of a health check.
+// Status grades the outcome of a health check.
 type Status uint8
 
 // The statuses. Degraded still serves: it passes a probe.
@@ -145,12 +144,12 @@ func (s Status) String() string {
 	return "unknown"
 }
 
-// Health is the result of a [Probe].
+// Health holds the result of a [Probe].
 type Health struct {
 	Status Status
 	// Reason says why it is not [Healthy]. It is empty otherwise.
 	Reason string
-	// Details are facts for people, such as "entries".
+	// Details holds facts for people, such as "entries".
 	Details map[string]string
 }
 

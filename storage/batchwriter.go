@@ -30,8 +30,7 @@ type BatchStats struct {
 	Took                            time.Duration // time spent sending
 }
 
-// BatchError is the error of the write set that stopped a batch
-// writer.
+// BatchError reports the failure of the write set that stopped a batch writer.
 type BatchError struct {
 	First, Last int64 // the ops of that write set, counted from 0
 	Err         error
@@ -155,9 +154,9 @@ func (w *BatchWriter) Delete(ctx context.Context, key []byte) error { return w.A
 // stay pending, and a later Flush continues with them.
 func (w *BatchWriter) Flush(ctx context.Context) error { return w.flush(ctx, false) }
 
-// Retry is Flush on a writer that has stopped: it sends the failed write set again. If
-// the outcome of that is unknown, it may be applied twice. The same ops in the same order
-// make that harmless only if there are no other writers.
+// Retry restarts a writer that has stopped: it flushes, and sends the failed write set
+// again. If the outcome of that is unknown, it may be applied twice. The same ops in the
+// same order make that harmless only if there are no other writers.
 func (w *BatchWriter) Retry(ctx context.Context) error { return w.flush(ctx, true) }
 
 func (w *BatchWriter) flush(ctx context.Context, again bool) error {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// MostWait is the longest that a call of Changes waits: a longer [ChangeQuery].Wait is cut
-// to it.
+// MostWait limits how long a call of Changes waits: a longer [ChangeQuery].Wait is cut to
+// it.
 const MostWait = 5 * time.Minute
 
 // ChangeQuery asks for the changes in the half-open range [Start, End) that came after a
@@ -21,14 +21,14 @@ type ChangeQuery struct {
 	// FromNow asks for no changes, but where to begin: the answer comes at once, is
 	// empty, and its Next is the store's current version. After is not looked at.
 	FromNow bool
-	// Limit is the most changes wanted; 0: the backend's page size. A page holds whole
+	// Limit limits the number of changes. If zero, the backend decides. A page holds whole
 	// write sets, and one of them however large it is, so it may have more.
 	Limit int
-	// MaxBytes is the most bytes of keys and values wanted; 0: the backend's page size.
-	// One write set is given however large it is.
+	// MaxBytes limits the bytes of keys and values. If zero, the backend decides. One write
+	// set is given however large it is.
 	MaxBytes int
-	// Wait is how long to wait for a change in the range if there is none yet; 0: not at
-	// all. More than [MostWait] counts as MostWait.
+	// Wait says how long to wait for a change in the range if there is none yet. If zero, the
+	// call does not wait. More than [MostWait] counts as MostWait.
 	Wait time.Duration
 }
 
@@ -101,17 +101,17 @@ func (q *ChangeQuery) Resume(p *ChangePage) {
 	}
 }
 
-// ChangePage is the answer to a [ChangeQuery].
+// ChangePage holds the result of a [ChangeQuery].
 type ChangePage struct {
-	// Changes are all changes of the range with After < Version <= Next: in the order of
-	// versions, and within a version in the order of the write set's ops. A write set is
-	// never torn.
+	// Changes holds all changes of the range with After < Version <= Next: in the order of
+	// versions, and within a version in the order of the write set's ops. A write set is never
+	// torn.
 	Changes []Change
 	// Next is the After of the next query. It advances past what was not in the range.
 	Next uint64
 }
 
-// ChangeKind is what a [Change] was. Its numbers are wire-stable.
+// ChangeKind names what a [Change] did. Its numbers are wire-stable.
 type ChangeKind uint8
 
 // The kinds of changes.
@@ -137,8 +137,8 @@ func (k ChangeKind) String() string {
 	return "unknown"
 }
 
-// Change is one change of a store. Applied in order to a state of the store at a version,
-// the changes after it give every later state.
+// Change describes one change of a store. Applied in order to a state of the store at a
+// version, the changes after it give every later state.
 //
 // A delete of an absent key, a range without keys and an op that a later one of its write
 // set overrides may be given or left out. A put that had expired when it was applied may be
@@ -151,7 +151,7 @@ type Change struct {
 	Kind ChangeKind
 	// Version is that of the write set, or the expiry's own.
 	Version uint64
-	// Value is what a put stored; nil of the other kinds.
+	// Value holds what a put stored; nil for the other kinds.
 	Value []byte
 	// ExpiresAt is when a put's item stops to exist; zero: never, and of the other kinds.
 	ExpiresAt time.Time

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Code is the kind of an error. It is also an error itself: a backend may return a Code
-// if it has nothing to add. Its numbers are the same in every carrier and protocol, and
-// are only ever added to.
+// Code classifies an error. It is also an error itself: a backend may return a Code if it
+// has nothing to add. Its numbers are the same in every carrier and protocol, and are only
+// ever added to.
 type Code uint8
 
 // The codes. All but OutcomeUnknown mean that nothing was written, unless
@@ -89,14 +89,13 @@ const (
 	ErrVersionGone      = VersionGone
 )
 
-// Error is an error of a storage call with its details. Its text never contains a value
-// or a whole key.
+// Error describes a failed storage call. Its text never contains a value or a whole key.
 type Error struct {
 	Code  Code
 	Op    string // the operation, such as "get" or "apply"; optional
 	Layer string // the origin: a backend's or wrapper's name; optional
 	Msg   string // for people; if empty, the code is enough
-	// RetryAfter is how long to wait before the next attempt. If zero, it is unknown.
+	// RetryAfter says how long to wait before the next attempt. If zero, it is unknown.
 	RetryAfter time.Duration
 	// Unknown means that the write may have been applied all the same. It is always set
 	// with OutcomeUnknown.
@@ -104,15 +103,15 @@ type Error struct {
 	// Check is 1 + the index in WriteSet.Checks of the first check that failed, or 0. See
 	// [Error.FailedCheck].
 	Check int
-	// Limit is the limit that was exceeded. It is optional.
+	// Limit names the limit that was exceeded. It is optional.
 	Limit Limit
-	// ConfigPath is the place in a plugin's or wrapper's configuration that the error is
-	// about, such as "max_bytes". It is optional.
+	// ConfigPath names the setting of a plugin or wrapper that the error is about, such as
+	// "max_bytes". It is optional.
 	ConfigPath string
 	Err        error // the cause; optional
 }
 
-// Limit is a limit that was exceeded.
+// Limit names a limit and its value.
 type Limit struct {
 	Kind        string // what is limited: "key", "value", "ops", …
 	Max, Actual int64

@@ -16,7 +16,7 @@ type ChangesOptions struct {
 	// FromScan begins with the state of the range, as puts, and continues with what changed
 	// since: without a gap, and nothing twice. It ignores After and FromNow.
 	FromScan bool
-	// Wait is the longest that one call waits for a change; 0: 30 s.
+	// Wait limits how long one call waits for a change. If zero, 30 s.
 	Wait time.Duration
 	// PageChanges and PageBytes are how many changes, and bytes of keys and values, one call
 	// requests; 0: the backend's page size. A page holds whole write sets, so it may have

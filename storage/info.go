@@ -16,7 +16,7 @@ type Info struct {
 	Limits      Limits
 }
 
-// Caps are the abilities of a layer, as bits. Their values are wire-stable.
+// Caps holds the abilities of a layer, as bits. Their values are wire-stable.
 type Caps uint64
 
 // The capabilities.
@@ -72,23 +72,21 @@ func ParseCap(name string) (Caps, bool) {
 // CapNames returns the names of all capabilities, in bit order.
 func CapNames() []string { return append([]string(nil), capNames[:]...) }
 
-// Limits are what a layer refuses beyond. Zero: no limit.
+// Limits holds the limits of a layer. Zero means no limit.
 type Limits struct {
 	Key        int // bytes of a key
 	Value      int // bytes of a value
 	Ops        int // ops and checks, together, of a write set
 	WriteBytes int // bytes of all keys and values of a write set
 	GetKeys    int // keys of a GetMany
-	// TTLPrecision is the step in which expiries are kept. If zero, a millisecond.
+	// TTLPrecision gives the step to which expiries are rounded. If zero, a millisecond.
 	TTLPrecision time.Duration
-	// IDWindow is how long the ID of a write set is remembered, IDCount how many
-	// of the latest are; a repeat is recognised while both hold. Zero: not
-	// limited by it.
+	// IDWindow says how long the ID of a write set is remembered, IDCount how many of the
+	// latest are; a repeat is recognised while both hold. Zero: not limited by it.
 	IDWindow time.Duration
 	IDCount  int
-	// Changes is how many of the latest changes a backend keeps at most, ChangesAge for how
-	// long it keeps one at most: a follower that is further behind is VersionGone. Zero: not
-	// limited by it.
+	// Changes limits how many of the latest changes a backend keeps, ChangesAge how long it
+	// keeps each: a follower that is further behind is VersionGone. Zero: not limited by it.
 	Changes    int
 	ChangesAge time.Duration
 }

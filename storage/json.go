@@ -25,9 +25,9 @@ func SetJSON[T any](ctx context.Context, kv KV, key []byte, v T) error {
 	return err
 }
 
-// PutJSON is Put with v as JSON. Compare with [IfVersion], or with the bytes that were
-// read, never with a value that was encoded again: another program's encoder may order
-// and escape it otherwise.
+// PutJSON stores v as JSON, like Put. Compare with [IfVersion], or with the bytes that were
+// read, never with a value that was encoded again: another program's encoder may order and
+// escape it otherwise.
 func PutJSON[T any](ctx context.Context, kv KV, key []byte, v T, opts ...PutOption) (version uint64, err error) {
 	raw, err := EncodeJSON(v)
 	if err != nil {

@@ -56,9 +56,8 @@ func WithTTL(ttl time.Duration) PutOption { return expiry{ttl: ttl, relative: tr
 // expiry. If at has passed, the put removes the key.
 func Until(at time.Time) PutOption { return expiry{at: at} }
 
-// Condition is a requirement on the item at the written key. If it does not hold,
-// nothing is written, and the error is [ErrConflict]. The zero Condition is
-// InvalidArgument.
+// Condition restricts a write by the item at the written key. If it does not hold, nothing
+// is written, and the error is [ErrConflict]. The zero Condition is InvalidArgument.
 type Condition struct {
 	kind    CheckKind
 	value   []byte

@@ -14,10 +14,10 @@ type RangeOptions struct {
 	// After, if not nil, resumes a scan: it is the last key seen, and only keys beyond
 	// it, in the direction of the scan, follow.
 	After []byte
-	// PageItems is the maximum number of items per page. If zero, the backend decides.
+	// PageItems limits the number of items per page. If zero, the backend decides.
 	PageItems int
-	// PageBytes is the maximum bytes of keys and values per page; the first item of a
-	// page may be larger. If zero, the backend decides.
+	// PageBytes limits the bytes of keys and values per page; the first item of a page may be
+	// larger. If zero, the backend decides.
 	PageBytes int
 	// Snapshot reads all pages at the version of the first. It requires
 	// [CapSnapshotScan], and fails once the backend no longer keeps that version.

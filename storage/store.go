@@ -9,8 +9,8 @@ import (
 	"github.com/plinthkv/plinth/internal/clock"
 )
 
-// Store is an application's view of a backend: all verbs, over [Backend]. It has no state
-// except its backend and is safe for concurrent use.
+// Store gives applications all verbs over a [Backend]. It has no state except its backend
+// and is safe for concurrent use.
 //
 // Errors match the sentinels by errors.Is, and [AsError] returns their details. A write
 // whose error is Unknown may have been applied; any other error means that it was not.
@@ -21,7 +21,7 @@ type Store struct {
 	retry    Backoff
 }
 
-// Settings are what code hands to [New].
+// Settings configures [New].
 type Settings struct {
 	// Clock turns TTLs into expiries. It must be the one that the backend judges them
 	// by, and must not go back: see package clock. If nil, it is [clock.System], which
@@ -147,9 +147,9 @@ func (s *Store) Touch(ctx context.Context, key []byte, ttl time.Duration) (versi
 	return s.TouchUntil(ctx, key, at)
 }
 
-// TouchUntil is Touch with a time; the zero time means no expiry. Each attempt is one
-// conditional Apply. If another writer wins, TouchUntil repeats it on the item which that
-// writer left.
+// TouchUntil sets the expiry of a key like Touch, to a time; the zero time means no expiry.
+// Each attempt is one conditional Apply. If another writer wins, TouchUntil repeats it on
+// the item which that writer left.
 func (s *Store) TouchUntil(ctx context.Context, key []byte, at time.Time) (version uint64, err error) {
 	at = ClampExpiry(at)
 	return RetryOnConflict(ctx, s.retry, func(ctx context.Context) (uint64, error) {

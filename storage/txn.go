@@ -19,11 +19,10 @@ const (
 	Serializable
 )
 
-// Txn is a transaction: an ordered log of writes in memory, until Commit makes one
-// Apply of it. It locks and reserves nothing. Its reads see its own writes. It is not
-// safe for concurrent use. A transaction may be dropped without Rollback, but a
-// deferred Rollback makes that clear. After Commit or Rollback every method returns
-// [ErrTxnDone].
+// Txn collects the writes of a transaction in memory, in order, until Commit makes one
+// Apply of it. It locks and reserves nothing. Its reads see its own writes. It is not safe
+// for concurrent use. A transaction may be dropped without Rollback, but a deferred
+// Rollback makes that clear. After Commit or Rollback every method returns [ErrTxnDone].
 type Txn struct {
 	s     *Store
 	level Isolation
@@ -173,7 +172,7 @@ func (t *Txn) Touch(ctx context.Context, key []byte, ttl time.Duration) (version
 	return 0, t.touch(ctx, key, expiry{ttl: ttl, relative: true})
 }
 
-// TouchUntil is Touch with a time; the zero time means no expiry.
+// TouchUntil sets the expiry of a key like Touch, to a time; the zero time means no expiry.
 func (t *Txn) TouchUntil(ctx context.Context, key []byte, at time.Time) (version uint64, err error) {
 	return 0, t.touch(ctx, key, expiry{at: at})
 }

@@ -12,7 +12,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Txn) error) error {
 	return err
 }
 
-// UpdateIn is Update with the given isolation, and returns the version of the
+// UpdateIn runs fn like Update, with the given isolation, and returns the version of the
 // transaction, as [Txn.Commit] does.
 func (s *Store) UpdateIn(ctx context.Context, level Isolation, fn func(*Txn) error) (version uint64, err error) {
 	return RetryOnConflict(ctx, s.retry, func(ctx context.Context) (uint64, error) {

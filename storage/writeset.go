@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// WriteSet is the argument of Apply. Its checks see the state before, then its ops run in
-// order, and all of them get one version, or nothing is applied.
+// WriteSet holds the checks and ops of an Apply. Its checks see the state before, then its
+// ops run in order, and all of them get one version, or nothing is applied.
 type WriteSet struct {
 	// ID, if not zero, makes a repeat harmless on a backend with [CapIdempotent]: the
 	// repeat returns what the first one did. The outermost layer that may repeat creates
@@ -18,7 +18,7 @@ type WriteSet struct {
 	Ops    []Op
 }
 
-// CheckKind is the kind of a [Check]. Its numbers are wire-stable.
+// CheckKind selects the kind of a [Check]. Its numbers are wire-stable.
 type CheckKind uint8
 
 // The kinds of checks.
@@ -30,7 +30,7 @@ const (
 	CheckRange   CheckKind = 5 // no live item in [Key, End) is newer than Version
 )
 
-// Check is a condition on the state before a write set.
+// Check restricts the state before a write set.
 //
 // A range check, combined with a version check for each key that was read in the range,
 // proves that the range is unchanged: no key was inserted, replaced or deleted.
@@ -64,7 +64,7 @@ func NoneNewer(start, end []byte, version uint64) Check {
 	return Check{Kind: CheckRange, Key: start, End: end, Version: version}
 }
 
-// OpKind is the kind of an [Op]. Its numbers are wire-stable.
+// OpKind selects the kind of an [Op]. Its numbers are wire-stable.
 type OpKind uint8
 
 // The kinds of ops.
@@ -74,12 +74,12 @@ const (
 	OpDeleteRange OpKind = 3 // remove every key in [Key, End)
 )
 
-// Op is one write.
+// Op describes one write.
 type Op struct {
 	Kind OpKind
 	Key  []byte
 	End  []byte // of a range delete; nil: unbounded
-	// Value is the value of a put; nil is the empty value.
+	// Value holds the value of a put; nil is the empty value.
 	Value []byte
 	// ExpiresAt is the expiry of a put. The zero time means never. If it is in the past,
 	// the put removes the key.

@@ -6,10 +6,10 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Check is one thing that must hold.
+// Check tests one thing that must hold.
 type Check struct {
 	Category, Name string
-	// Needs are the capabilities without which the check does not apply.
+	// Needs lists the capabilities without which the check does not apply.
 	Needs storage.Caps
 	// Long says that it takes long, and makes one call at a time: a run for the race
 	// detector learns little from it. [Run] leaves it out with -short.

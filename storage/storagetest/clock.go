@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// Clock is a clock that stands still until it is moved. It is safe for
-// concurrent use.
+// Clock stands still until it is moved. It is safe for concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time

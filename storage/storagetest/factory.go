@@ -7,9 +7,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Factory is how the kit comes by backends. Clock and Open must be set.
+// Factory opens backends for the kit. Clock and Open must be set.
 type Factory struct {
-	// Clock is the clock that the backends go by. The kit moves it.
+	// Clock gives the backends their time. The kit moves it.
 	Clock *Clock
 	// Open answers a backend that is fresh and empty. The kit closes it, so that
 	// a stack whose outermost layer does not own what is below it needs [WithClose].
@@ -25,8 +25,8 @@ type Factory struct {
 	// Full answers a backend that is fresh and empty, with room for some MiB alone, at most
 	// 256: for what happens when its space ends. Nil: that is not tried.
 	Full func(ctx context.Context) (storage.Backend, error)
-	// Ops is how many operations the long random script has; 0: 10,000, which is
-	// also the least.
+	// Ops sets the number of operations of the long random script. The default and minimum is
+	// 10,000.
 	Ops int
 	// Settle, if set, is called before goroutines are counted: it ends what
 	// belongs to the process and not to the backend, such as idle connections.

@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Call is a method of a backend that can fail.
+// Call names a method of a backend that can fail.
 type Call uint8
 
 // The calls.
@@ -24,15 +24,15 @@ const (
 	calls
 )
 
-// Fault is something that goes wrong, for tests of the layers above.
+// Fault describes something that goes wrong, for tests of the layers above.
 type Fault struct {
-	// Calls are what it happens to; none: every call.
+	// Calls lists the calls that it happens to. If empty, every call.
 	Calls []Call
-	// After is how many of these calls go well first.
+	// After counts the calls that succeed first.
 	After int
-	// Times is how many it happens to then; 0: all that follow.
+	// Times counts the calls that it happens to then. If zero, all that follow.
 	Times int
-	// Err is the error of a call. If nil, the call returns what it would have returned.
+	// Err holds the error of a call. If nil, the call returns what it would have returned.
 	Err error
 	// Applied has the call be done all the same, so that Err is a lie: what
 	// really happens when an answer is lost on its way.
@@ -46,8 +46,8 @@ type Fault struct {
 	Late bool
 }
 
-// Faults is a backend that fails where it is set to, and passes on everything else.
-// It is safe for concurrent use.
+// Faults fails the calls that it is set to fail, and passes on everything else. It is safe
+// for concurrent use.
 type Faults struct {
 	next storage.Backend
 
@@ -58,7 +58,7 @@ type Faults struct {
 	failed [calls]int
 }
 
-// NewFaults is next with the faults given.
+// NewFaults returns next with the faults given.
 func NewFaults(next storage.Backend, faults ...Fault) *Faults {
 	f := &Faults{next: next}
 	f.Set(faults...)
@@ -157,37 +157,37 @@ func with[A any](ctx context.Context, f *Faults, c Call, do func() (A, error)) (
 	return answer, err
 }
 
-// Get is next's, under the faults.
+// Get calls next's Get, under the faults.
 func (f *Faults) Get(ctx context.Context, key []byte) (storage.Item, error) {
 	return with(ctx, f, CallGet, func() (storage.Item, error) { return f.next.Get(ctx, key) })
 }
 
-// GetMany is next's, under the faults.
+// GetMany calls next's GetMany, under the faults.
 func (f *Faults) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, error) {
 	return with(ctx, f, CallGetMany, func() ([]storage.Item, error) { return f.next.GetMany(ctx, keys) })
 }
 
-// Scan is next's, under the faults.
+// Scan calls next's Scan, under the faults.
 func (f *Faults) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	return with(ctx, f, CallScan, func() (storage.Page, error) { return f.next.Scan(ctx, q) })
 }
 
-// Changes is next's, under the faults.
+// Changes calls next's Changes, under the faults.
 func (f *Faults) Changes(ctx context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
 	return with(ctx, f, CallChanges, func() (storage.ChangePage, error) { return f.next.Changes(ctx, q) })
 }
 
-// Apply is next's, under the faults.
+// Apply calls next's Apply, under the faults.
 func (f *Faults) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	return with(ctx, f, CallApply, func() (uint64, error) { return f.next.Apply(ctx, w) })
 }
 
-// Health is next's, under the faults.
+// Health calls next's Health, under the faults.
 func (f *Faults) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return with(ctx, f, CallHealth, func() (storage.Health, error) { return f.next.Health(ctx, p) })
 }
 
-// Info is next's.
+// Info returns next's Info.
 func (f *Faults) Info() storage.Info { return f.next.Info() }
 
 // Close closes next.

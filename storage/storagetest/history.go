@@ -218,7 +218,7 @@ func copiedWriteSet(w *storage.WriteSet) *storage.WriteSet {
 	return own
 }
 
-// ErrHistoryInvalid is that a history says nothing: too little happened in it.
+// ErrHistoryInvalid reports that too little happened in a history for it to prove anything.
 var ErrHistoryInvalid = errors.New("the history is invalid")
 
 // Check reports whether the history is linearizable. One of fewer than atLeast

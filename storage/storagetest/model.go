@@ -11,10 +11,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Model is the contract as code: a backend that is slow, plain and obviously
-// right. It does what its Info says and no more, so that it can stand for any
-// backend. It is safe for concurrent use, and keeps every state that a page was
-// cut from.
+// Model implements the contract as a backend that is slow, plain and obviously right. It
+// does what its Info says and no more, so that it can stand for any backend. It is safe for
+// concurrent use, and keeps every state that a page was cut from.
 type Model struct {
 	info  storage.Info
 	clock func() time.Time
@@ -202,7 +201,7 @@ func (m *Model) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) 
 	return m.state.version, nil
 }
 
-// Health is always healthy.
+// Health always reports healthy.
 func (m *Model) Health(context.Context, storage.Probe) (storage.Health, error) {
 	defer m.mu.Unlock()
 	if err := m.lock(); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Outcome is what came of a check.
+// Outcome tells what came of a check.
 type Outcome uint8
 
 // The outcomes.
@@ -28,7 +28,7 @@ func (o Outcome) String() string {
 	return [...]string{"passed", "failed", "not applicable", "excepted"}[o]
 }
 
-// Result is what came of one check.
+// Result holds the outcome of one check.
 type Result struct {
 	Category, Name string
 	Outcome        Outcome

@@ -12,9 +12,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// T is what a check works with: its backend, and where it says what is wrong.
-// Its methods may be called from several goroutines at once, but for Fatalf,
-// which ends the check's own.
+// T gives a check its backend, and collects its failures. Its methods may be called from
+// several goroutines at once, but for Fatalf, which ends the check's own.
 type T struct {
 	ctx     context.Context
 	number  uint64 // of the check, among those of the process

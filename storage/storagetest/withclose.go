@@ -6,9 +6,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// WithClose is b with another Close: for a pipeline, whose outermost stage does
-// not own what is below it, a function that closes all of it. It may be called
-// several times.
+// WithClose returns b with another Close: for a pipeline, whose outermost stage does not
+// own what is below it, a function that closes all of it. It may be called several times.
 func WithClose(b storage.Backend, close func(context.Context) error) storage.Backend {
 	return &withClose{b, close}
 }
