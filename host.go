@@ -49,7 +49,7 @@ func (h *Host) Reload(ctx context.Context, cfg *config.Config) (host.Changes, er
 	return h.host.Reload(ctx, cfg)
 }
 
-// ReloadFunc is Reload with the configuration that load returns: see
+// ReloadFunc reloads like Reload, with the configuration that load returns: see
 // [host.Host.ReloadFunc].
 func (h *Host) ReloadFunc(ctx context.Context, load func(inForce *config.Config) (*config.Config, error)) (host.Changes, error) {
 	return h.host.ReloadFunc(ctx, load)
@@ -85,9 +85,9 @@ func (h *Host) Generation() (number int, since time.Time) { return h.host.Genera
 // first, Close leaves the rest open and returns an error.
 func (h *Host) Close(ctx context.Context) error { return h.host.Close(ctx) }
 
-// Store is a store of a [Host]: the methods of [storage.Store] over a pipeline and a
-// backend, and facts from the configuration. Its host closes it: its own Close does
-// nothing.
+// Store gives access to a store of a [Host]: it has the methods of [storage.Store] over a
+// pipeline and a backend, and facts from the configuration. Its host closes it: its own
+// Close does nothing.
 type Store struct {
 	*storage.Store
 	of *host.Store

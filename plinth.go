@@ -194,8 +194,8 @@ func Load(path string, opts ...Option) (*config.Config, error) {
 	return config.Load(o.config)
 }
 
-// OpenConfig is Open with a configuration from [Load] or [config.Load]. It ignores
-// options about the source of a configuration.
+// OpenConfig opens a host like Open, with a configuration from [Load] or [config.Load]. It
+// ignores options about the source of a configuration.
 func OpenConfig(ctx context.Context, cfg *config.Config, opts ...Option) (*Host, error) {
 	o := collect(opts)
 	var err error

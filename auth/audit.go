@@ -14,7 +14,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Action is an operation on keys or on their records.
+// Action names an operation on keys or on their records.
 type Action string
 
 // The actions. InvalidateCache and ClearCache are for applications that have caches of

@@ -14,9 +14,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Chain is an audit log in a store, a [Sink]: entries that are only added, each with the
-// hash of the previous one, so that [Chain.Verify] detects changed, removed and inserted
-// entries. Several hosts may write to one.
+// Chain keeps an audit log in a store, as a [Sink]: entries that are only added, each with
+// the hash of the previous one, so that [Chain.Verify] detects changed, removed and
+// inserted entries. Several hosts may write to one.
 //
 // A writer with access to the whole store can write a whole new chain. To detect that,
 // keep the hash of the head elsewhere, and pass it to Verify.
@@ -31,7 +31,7 @@ func NewChain(s *storage.Store, prefix string) *Chain {
 	return &Chain{store: s, prefix: prefix, turn: make(chan struct{}, 1)}
 }
 
-// Entry is an event in a chain.
+// Entry holds an event in a chain.
 type Entry struct {
 	Sequence uint64 // from 1 on
 	Event

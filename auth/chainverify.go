@@ -44,15 +44,15 @@ func (d *damaged) Error() string {
 	return fmt.Sprintf("%q is not an entry of an audit log: %v", d.key, d.err)
 }
 
-// Report is the result of [Chain.Verify].
+// Report holds the result of [Chain.Verify].
 type Report struct {
 	Entries uint64
 	Head    string // hash of the last entry; empty if there is none
-	// Faults are the faults of the chain: changed, removed or inserted entries, and a
-	// head that does not match. At most 100 are listed.
+	// Faults lists the faults of the chain: changed, removed or inserted entries, and a head
+	// that does not match. At most 100 are listed.
 	Faults []string
-	// Open are the sequences of intents without an outcome: the operation is still
-	// running, its host died, or its sink failed. At most 100 are listed.
+	// Open lists the sequences of intents without an outcome: the operation is still running,
+	// its host died, or its sink failed. At most 100 are listed.
 	Open []uint64
 }
 

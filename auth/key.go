@@ -16,7 +16,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// PublicSigningKey is a key for verifying tokens, with its record.
+// PublicSigningKey holds a key for verifying tokens, with its record.
 type PublicSigningKey struct {
 	Kid       string            // its name in the header of a token
 	PublicKey PublicKey         // never shown
@@ -29,7 +29,7 @@ type PublicSigningKey struct {
 	ValidUntil time.Time
 	Active     bool      // may be switched off and on
 	RevokedAt  time.Time // zero if it is not revoked. A revocation is final.
-	// RevocationReason is the reason of the revocation. It is optional.
+	// RevocationReason says why the key was revoked. It is optional.
 	RevocationReason string
 }
 

@@ -63,7 +63,7 @@ type Store interface {
 	Delete(ctx context.Context, org identity.OrganizationSlug, kid string) error
 }
 
-// Revocation is an argument of RevokeMany.
+// Revocation names a key to revoke, for RevokeMany.
 type Revocation struct {
 	Kid    string
 	Reason string // optional
@@ -72,8 +72,8 @@ type Revocation struct {
 // rotated is the reason of a key that was revoked by a rotation.
 const rotated = "key rotation"
 
-// InvalidState is the error of an operation that the state of a key does not allow, such
-// as activating a revoked key. It is also a storage.Conflict, which repeating does not
+// InvalidState rejects an operation that the state of a key does not allow, such as
+// activating a revoked key. It is also a storage.Conflict, which repeating does not
 // resolve.
 const InvalidState stateError = "the key is revoked, which is final"
 
@@ -91,7 +91,7 @@ func (e stateError) As(target any) bool {
 	return ok
 }
 
-// Keys is the [Store] over a store of bytes. It is safe for concurrent use, also by
+// Keys implements [Store] over a store of bytes. It is safe for concurrent use, also by
 // several hosts: every change is one write set with conditions.
 type Keys struct {
 	space Space

@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// PublicKey is a public key of Ed25519. Its text form is base64url without padding.
+// PublicKey holds a public key of Ed25519. Its text form is base64url without padding.
 type PublicKey [ed25519.PublicKeySize]byte
 
 // keyText is how many characters the text of a key has.

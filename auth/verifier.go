@@ -14,16 +14,16 @@ import (
 
 // VerifierOptions configure a [Verifier].
 type VerifierOptions struct {
-	// Bound is the maximum age of an answer, and so how long a key may still be accepted
-	// after it was revoked elsewhere. By default 10 s.
+	// Bound limits the age of an answer, and so how long a key may still be accepted after it
+	// was revoked elsewhere. By default 10 s.
 	Bound time.Duration
-	// Refresh is the age from which a call reads an answer again in the background. By
+	// Refresh sets the age from which a call reads an answer again in the background. By
 	// default a third of the bound.
 	Refresh time.Duration
-	// Keys is the number of remembered kids, including those without a key; the least
-	// used are dropped first. By default 10,000, which take about 10 MB.
+	// Keys limits the number of remembered kids, including those without a key; the least used
+	// are dropped first. By default 10,000, which take about 10 MB.
 	Keys int
-	// Now is the clock that decides which keys are usable. If nil, time.Now.
+	// Now returns the time that decides which keys are usable. If nil, time.Now.
 	Now func() time.Time
 }
 

@@ -27,7 +27,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Client is a store of another host. It is safe for concurrent use.
+// Client reaches a store of another host. It is safe for concurrent use.
 type Client struct {
 	config    Config
 	settings  Settings

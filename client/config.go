@@ -51,11 +51,11 @@ type Settings struct {
 
 	Tracer trace.TracerProvider // provider for spans; if nil, no spans are recorded
 	Meter  metric.MeterProvider // provider for metrics; if nil, no metrics are recorded
-	// Options are additional options of the gRPC connection.
+	// Options adds options to the gRPC connection.
 	Options []grpc.DialOption
 }
 
-// SystemCA is the value of [TLS].CA for the certificates that the system trusts.
+// SystemCA selects, as [TLS].CA, the certificates that the system trusts.
 const SystemCA = "system"
 
 // pingTimeout is how long the answer to a ping may take.

@@ -17,11 +17,11 @@ var defaultYAML string
 // layer of every [Load].
 func Default() []byte { return []byte(defaultYAML) }
 
-// Options are the sources of a configuration. The zero value is the built-in defaults
+// Options names the sources of a configuration. The zero value is the built-in defaults
 // only.
 type Options struct {
-	// File is the path of the YAML file. It is optional. Errors use it as the name, and
-	// relative paths in the file start from its folder.
+	// File names the YAML file. It is optional. Errors use it as the name, and relative paths
+	// in the file start from its folder.
 	File string
 	// Content, unless nil, is the content of the file, which is then not read. File still
 	// is its name; without File, errors use "configuration".
@@ -32,17 +32,17 @@ type Options struct {
 	// references. File and Content are then not read; relative paths still start from
 	// File's folder.
 	Values map[string]any
-	// Environ is the environment as NAME=value lines, usually os.Environ(). It is used
-	// for the PLINTH_ variables and for ${env:NAME}. If nil, the environment is empty.
+	// Environ holds the environment as NAME=value lines, usually os.Environ(). It is used for
+	// the PLINTH_ variables and for ${env:NAME}. If nil, the environment is empty.
 	Environ []string
-	// Flags are values by dotted path: "server.http", "stores.default.pipeline.cache.ttl".
+	// Flags holds values by dotted path: "server.http", "stores.default.pipeline.cache.ttl".
 	Flags map[string]string
-	// BuiltIn are the program's own plugins, which stores may name without an entry in
-	// the configuration. [Memory] needs no entry either.
+	// BuiltIn lists the program's own plugins, which stores may name without an entry in the
+	// configuration. [Memory] needs no entry either.
 	BuiltIn []string
-	// Secrets are the paths of secrets in the configurations of plugins, by plugin, such
-	// as "tls.key" or "peers[].password". Neither [Config.YAML] nor errors show those
-	// values. Other secrets are recognized by their names or their form.
+	// Secrets lists the paths of secrets in the configurations of plugins, by plugin, such as
+	// "tls.key" or "peers[].password". Neither [Config.YAML] nor errors show those values.
+	// Other secrets are recognized by their names or their form.
 	Secrets map[string][]string
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/plinthkv/plinth/secret"
 )
 
-// Config is the whole configuration, decoded and valid. It is immutable after Load.
+// Config holds the whole configuration, decoded and valid. It is immutable after Load.
 type Config struct {
 	Plugins   map[string]*Node `yaml:"plugins"`   // by name; without the built-in ones, unless they are configured
 	Stores    map[string]Store `yaml:"stores"`    // by name; at least one
@@ -24,7 +24,7 @@ type Config struct {
 	problems Errors
 }
 
-// Store is a pipeline over a backend.
+// Store configures a pipeline over a backend.
 type Store struct {
 	Backend  Backend  `yaml:"backend"`  // below the pipeline
 	Require  []string `yaml:"require"`  // capabilities that the backend must have
@@ -55,8 +55,8 @@ type Reload struct {
 	Transfer Bytes    `yaml:"transfer"` // maximum size of keys and values that on_swap: transfer copies
 }
 
-// Stage is one wrapper of a pipeline. In the file it is a bare kind, or a kind with its
-// settings as a mapping with one key. The setting "name" is the stage's name:
+// Stage configures one wrapper of a pipeline. In the file it is a bare kind, or a kind with
+// its settings as a mapping with one key. The setting "name" is the stage's name:
 //
 //   - instrument
 //   - cache: { max_bytes: 64MiB }

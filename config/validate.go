@@ -27,7 +27,7 @@ const (
 	SwapTransfer = "transfer"
 )
 
-// Memory is the name of the built-in plugin.
+// Memory names the built-in plugin.
 const Memory = "memory"
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)

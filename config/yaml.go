@@ -8,17 +8,17 @@ import "github.com/plinthkv/plinth/config/internal/strictyaml"
 // immutable; a nil *Node is a part that is not written.
 type Node = strictyaml.Node
 
-// Position is a file, line and column. The zero value is unknown.
+// Position locates something by file, line and column. The zero value is unknown.
 type Position = strictyaml.Position
 
-// Error is one problem with its position and path. Its message contains no value from the
-// environment or from a reference, and no secret.
+// Error reports one problem with its position and path. Its message contains no value from
+// the environment or from a reference, and no secret.
 type Error = strictyaml.Error
 
-// Errors are all problems of a [Load] or of a Decode, in the order of the file.
+// Errors collects all problems of a [Load] or of a Decode, in the order of the file.
 type Errors = strictyaml.Errors
 
-// FieldError is the error of a Validate method about one field; join several with
+// FieldError reports a Validate method's error about one field; join several with
 // [errors.Join]. Decoding adds the position.
 type FieldError = strictyaml.FieldError
 

@@ -211,7 +211,7 @@ func (a *absent) Health(_ context.Context, p storage.Probe) (storage.Health, err
 	return h, nil
 }
 
-// Info is empty.
+// Info returns an empty Info.
 func (a *absent) Info() storage.Info { return storage.Info{} }
 
 // Close does nothing.

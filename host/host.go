@@ -33,11 +33,11 @@ type Settings struct {
 	Backends map[string]*Linked
 	// CacheDir keeps compiled modules between runs. If empty, they are kept only in memory.
 	CacheDir string
-	// Worker is the command of a program that runs plugins in a separate process: it must
+	// Worker names the command of a program that runs plugins in a separate process: it must
 	// call plinth.RunWorker first. Optional.
 	Worker []string
-	// Clock is the source of the host's clock, by which items expire. It may jump; the
-	// host's clock never goes back. If nil, the host's clock is [clock.System].
+	// Clock drives the host's clock, by which items expire. It may jump; the host's clock
+	// never goes back. If nil, the host's clock is [clock.System].
 	Clock func() time.Time
 	Log   *slog.Logger // if nil, slog.Default()
 
@@ -49,7 +49,7 @@ type Settings struct {
 	// Kit tests a plugin with gate: full. If nil, gate: full is refused.
 	Kit func(context.Context, Subject) error
 
-	// PluginTelemetry is OpenTelemetry's declarative configuration for processes with
+	// PluginTelemetry holds OpenTelemetry's declarative configuration for processes with
 	// grants.telemetry. Optional.
 	PluginTelemetry []byte
 
@@ -57,10 +57,10 @@ type Settings struct {
 	Meter  metric.MeterProvider // provider for metrics; if nil, no metrics are recorded
 }
 
-// Subject is a plugin for the conformance kit to test.
+// Subject gives the conformance kit a plugin to test.
 type Subject = carrier.Subject
 
-// Linked is a plugin in Go that is linked into the program.
+// Linked describes a plugin in Go that is linked into the program.
 type Linked = carrier.Linked
 
 // Host owns the plugins, the backends and the stores of a configuration, which may change

@@ -5,8 +5,9 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Store is a store of the host: a pipeline over a backend, which a reload may replace. Its
-// methods describe the pipeline in force. The host closes it: its own Close does nothing.
+// Store gives access to a store of the host: a pipeline over a backend, which a reload may
+// replace. Its methods describe the pipeline in force. The host closes it: its own Close
+// does nothing.
 type Store struct {
 	*storage.Store
 	front *front

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// MaxWorker is the highest worker number.
+// MaxWorker limits the worker number.
 const MaxWorker = 1<<workerBits - 1
 
 // Generator makes IDs, each greater than the one before, up to 1024 in a millisecond. It

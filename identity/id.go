@@ -30,7 +30,7 @@ type (
 	cert         struct{}
 )
 
-// ID is an ID of any kind. Any number converts to it.
+// ID identifies a thing of some kind. Any number converts to it.
 type ID[kind any] uint64
 
 // The layout of an ID.

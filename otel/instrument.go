@@ -172,7 +172,8 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (page storage.Page,
 	return b.next.Scan(ctx, q)
 }
 
-// Changes is recorded as changes, with the number of changes. Its duration includes the wait.
+// Changes records the call as changes, with the number of changes. Its duration includes the
+// wait.
 func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (page storage.ChangePage, err error) {
 	if b.idle(ctx) {
 		return b.next.Changes(ctx, q)

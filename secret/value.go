@@ -13,7 +13,7 @@ import (
 // redacted replaces a secret wherever it would be shown.
 const redacted = "[REDACTED]"
 
-// Value is a secret. Its zero value and nil are the empty secret. Copies of the pointer
+// Value holds a secret. Its zero value and nil are the empty secret. Copies of the pointer
 // share the secret: one release ends all. It is safe for concurrent use.
 type Value struct {
 	mu    sync.RWMutex

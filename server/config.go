@@ -16,12 +16,12 @@ import (
 // Config configures the listener and the limits of a server. Zero fields have their defaults.
 type Config struct {
 	Listener
-	// Hosts are the names that a request's Host may have, in addition to those of the address
-	// and of loopback. Without an Address and without Hosts, any Host is accepted: the server
-	// that uses the handler decides.
+	// Hosts lists the names that a request's Host may have, in addition to those of the
+	// address and of loopback. Without an Address and without Hosts, any Host is accepted: the
+	// server that uses the handler decides.
 	Hosts []string
 
-	// AdminToken is the bearer token that lets a caller administer the host from anywhere. If
+	// AdminToken lets a caller with this bearer token administer the host from anywhere. If
 	// empty, only callers on this machine may.
 	AdminToken *secret.Value
 

@@ -20,7 +20,7 @@ func (h *Hub) keeps(caps storage.Caps) bool {
 	return h.clock != nil && caps.Has(storage.CapVersions) && !caps.Has(storage.CapChanges)
 }
 
-// Feed is what is known of those who follow the changes of a backend.
+// Feed describes those who follow the changes of a backend.
 type Feed struct {
 	Followers atomic.Int64 // calls for changes that are under way, most of which wait
 	// Behind, if set, is called for each page of changes that the hub keeps, with the age of

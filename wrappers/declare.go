@@ -72,7 +72,7 @@ type Below struct {
 	Notices bool
 }
 
-// Stage is a wrapper at its place in a pipeline.
+// Stage describes a wrapper at its place in a pipeline.
 type Stage struct {
 	Name, Kind string
 	Declaration
@@ -130,7 +130,7 @@ type Promise struct {
 	Changes []StageChange
 }
 
-// StageChange is a Change, with the stage that makes it.
+// StageChange holds a Change, with the stage that makes it.
 type StageChange struct {
 	Stage string
 	Change

@@ -250,10 +250,10 @@ func (q expiryQueue) Len() int           { return len(q) }
 func (q expiryQueue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
 func (q expiryQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
 
-// Push is for package heap alone.
+// Push adds x, for package heap alone.
 func (q *expiryQueue) Push(x any) { *q = append(*q, x.(expiring)) }
 
-// Pop is for package heap alone.
+// Pop removes the last item, for package heap alone.
 func (q *expiryQueue) Pop() any {
 	last := (*q)[len(*q)-1]
 	(*q)[len(*q)-1] = expiring{}

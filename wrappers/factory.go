@@ -14,9 +14,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Decoder is a part of a configuration that decodes itself strictly over the
-// defaults in v, a pointer to a struct: unknown and repeated keys, wrong types
-// and bad values are errors. config.Node is one.
+// Decoder decodes a part of a configuration strictly over the defaults in v, a pointer to a
+// struct: unknown and repeated keys, wrong types and bad values are errors. config.Node is
+// one.
 type Decoder interface {
 	Decode(v any) error
 }
@@ -29,7 +29,7 @@ type Settings struct {
 	Log   *slog.Logger
 	Hub   Watchable // the writes to the backend at the bottom, as this stage names their keys
 
-	// Before is the wrapper of the same kind, name and configuration that this one replaces
+	// Before holds the wrapper of the same kind, name and configuration that this one replaces
 	// in a running host, or nil. It may still serve calls. The new wrapper takes over its
 	// knowledge of callers and of the backend, such as the counts of a rate limit.
 	Before storage.Backend

@@ -10,17 +10,17 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// TransferMark is the key that a durable backend holds while a host transfers items into it.
-// If the key exists when the backend is opened, the transfer was incomplete. A hub refuses
-// any other item under this key.
+// TransferMark marks a durable backend while a host transfers items into it. If the key
+// exists when the backend is opened, the transfer was incomplete. A hub refuses any other
+// item under this key.
 var TransferMark = []byte("\x00plinth/transfer")
 
 // ExpiryMark is the key that a hub puts and deletes in one write set, so that the expiry of
 // other items has a version. No reader ever sees an item under it.
 var ExpiryMark = []byte("\x00plinth/expiry")
 
-// Watcher is notified of every write to a backend, from whichever store. Its
-// methods are called one at a time and must not call the backend or the hub.
+// Watcher hears of every write to a backend, from whichever store. Its methods are called
+// one at a time and must not call the backend or the hub.
 type Watcher interface {
 	// Begin is called before w is applied, End after it, with the outcome. A watcher
 	// that is added while w is being applied gets both calls.
@@ -40,9 +40,9 @@ type Watchable interface {
 	Watch(w Watcher) (stop func())
 }
 
-// Hub is at the bottom of every pipeline over one backend, and notifies watchers of
-// writes: a cache must drop keys that were written through any pipeline of its backend.
-// The host keeps one hub per backend, for the lifetime of the backend.
+// Hub sits at the bottom of every pipeline over one backend, and notifies watchers of
+// writes: a cache must drop keys that were written through any pipeline of its backend. The
+// host keeps one hub per backend, for the lifetime of the backend.
 type Hub struct {
 	next      storage.Backend
 	watched   atomic.Bool

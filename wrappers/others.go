@@ -19,7 +19,7 @@ type Following interface {
 	Follow(bound time.Duration) (f *Freshness, stop func())
 }
 
-// Freshness is how far the watchers of a hub have been notified of the writes of others.
+// Freshness tells how far the watchers of a hub have been notified of the writes of others.
 type Freshness struct {
 	at      atomic.Pointer[time.Time] // nil: nothing is known
 	told    atomic.Uint64             // the version up to which watchers were notified

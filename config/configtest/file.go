@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// File is a file of tests.
+// File holds a file of tests.
 type File struct {
 	Config string `yaml:"config"` // the configuration, from the folder of the file
 	Tests  []Test `yaml:"tests"`

@@ -9,7 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// ConfigFile is OpenTelemetry's environment variable for the path of the configuration.
+// ConfigFile names OpenTelemetry's environment variable for the path of the configuration.
 const ConfigFile = "OTEL_CONFIG_FILE"
 
 // Traces returns the provider for the spans of this process, according to the

@@ -20,7 +20,7 @@ type Stage struct {
 	System      string // the backend: db.system.name
 	Operations  []Operation
 	Total       Operation // all operations together, but health
-	// TTLOperations is the number of write sets that gave an item a time to live.
+	// TTLOperations counts the write sets that gave an item a time to live.
 	TTLOperations uint64
 	// Tenants has the tenants, the busiest first. "_other" combines those beyond the
 	// maximum, "_many" calls over several tenants.

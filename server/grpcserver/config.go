@@ -38,7 +38,7 @@ type Settings struct {
 
 	Tracer trace.TracerProvider // provider for spans; if nil, no spans are recorded
 	Meter  metric.MeterProvider // provider for metrics; if nil, no metrics are recorded
-	// Options are additional options of the gRPC server.
+	// Options adds options to the gRPC server.
 	Options []grpc.ServerOption
 }
 

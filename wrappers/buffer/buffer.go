@@ -13,7 +13,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Buffer is a unit of work. It is safe for concurrent use.
+// Buffer holds a unit of work. It is safe for concurrent use.
 type Buffer struct {
 	next  storage.Backend
 	clock *clock.Clock

@@ -17,7 +17,7 @@ type Config struct {
 	Rules []Rule `yaml:"rules"` // for each call, the first rule that strikes applies
 }
 
-// Rule is a fault and what it happens to.
+// Rule describes a fault and what it happens to.
 type Rule struct {
 	Calls   []string      `yaml:"calls"`   // get, get_many, scan, changes, apply or health; by default all
 	Prefix  string        `yaml:"prefix"`  // only calls that touch a key beginning with this; by default all

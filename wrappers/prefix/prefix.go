@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Backend is the part of the next whose keys begin with a prefix. It is safe for
+// Backend exposes the part of the next whose keys begin with a prefix. It is safe for
 // concurrent use.
 type Backend struct {
 	next   storage.Backend

@@ -24,7 +24,7 @@ type Config struct {
 	MaxTenants int              `yaml:"max_tenants"` // maximum of tenants with a bucket of their own; further tenants share buckets
 }
 
-// Quota is what one tenant may do.
+// Quota limits what one tenant may do.
 type Quota struct {
 	Rate  float64 `yaml:"rate"`  // tokens per second
 	Burst int     `yaml:"burst"` // capacity of its bucket in tokens; if zero, the tokens of one second

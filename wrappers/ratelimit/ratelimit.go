@@ -278,7 +278,7 @@ func (b *Backend) enterAll(all bill, now time.Time, op string) error {
 	return nil
 }
 
-// Health is free.
+// Health calls next's Health without charging for it.
 func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, error) {
 	return b.next.Health(ctx, p)
 }

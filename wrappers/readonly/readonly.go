@@ -45,7 +45,7 @@ func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, erro
 	return b.next.Scan(ctx, q)
 }
 
-// Apply is PermissionDenied for all that writes.
+// Apply returns PermissionDenied for all that writes.
 func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	if len(w.Ops) > 0 {
 		return 0, b.refusal

@@ -15,8 +15,8 @@ type Decoder struct {
 	failed   map[string]bool // paths with an error, so that a Validate does not repeat it
 }
 
-// Unmarshaler is a type that decodes its node itself. Its errors are [*Error]s, [Errors]
-// or joined ones; the decoder does not look at what they are about.
+// Unmarshaler decodes its node itself. Its errors are [*Error]s, [Errors] or joined ones;
+// the decoder does not look at what they are about.
 type Unmarshaler interface {
 	UnmarshalNode(n *Node) error
 }

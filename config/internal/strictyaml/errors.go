@@ -12,7 +12,7 @@ import (
 // hundred thousand, more than anyone reads.
 const MaxErrors = 200
 
-// Position is the place of a piece of configuration. The zero value is unknown.
+// Position locates a piece of configuration. The zero value is unknown.
 type Position struct {
 	File   string // path of the file as it was given; or "env NAME", "flag --set PATH"
 	Line   int    // from 1, or 0 if the source has no lines
@@ -30,8 +30,8 @@ func (p Position) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
-// Error is one problem in the configuration. Its message never contains a value from the
-// environment or from a reference, nor a secret.
+// Error reports one problem in the configuration. Its message never contains a value from
+// the environment or from a reference, nor a secret.
 type Error struct {
 	Pos     Position
 	Path    string // such as stores.default.pipeline[3].cache.ttl; empty: the whole file
@@ -49,8 +49,8 @@ func (e *Error) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// Errors are all problems of one load or one decode, in the order of the file, then those
-// of the environment, then those of the flags.
+// Errors collects all problems of one load or one decode, in the order of the file, then
+// those of the environment, then those of the flags.
 type Errors []*Error
 
 // Error returns one line per problem.
@@ -71,7 +71,7 @@ func (e Errors) Unwrap() []error {
 	return out
 }
 
-// FieldError is the error of a Validate method about one field; join several with
+// FieldError reports a Validate method's error about one field; join several with
 // [errors.Join]. [Node.Decode] adds the position.
 //
 // A package that may not import this one returns an error of its own with a method
@@ -128,7 +128,7 @@ func (p *Problems) Len() int { return len(p.list) }
 
 func (p *Problems) full() bool { return len(p.list) >= MaxErrors }
 
-// Addf is Add with a message formatted as by fmt.Sprintf.
+// Addf adds a problem like Add, with a message formatted as by fmt.Sprintf.
 func (p *Problems) Addf(pos Position, path, format string, args ...any) {
 	p.Add(pos, path, fmt.Sprintf(format, args...))
 }

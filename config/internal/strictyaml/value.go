@@ -2,7 +2,7 @@ package strictyaml
 
 import "strconv"
 
-// Value is one value of a document, without YAML's variety, with its position.
+// Value holds one value of a document, without YAML's variety, with its position.
 type Value struct {
 	Kind    Kind
 	Key     Position // of its key or its place in a list
@@ -23,7 +23,7 @@ type Value struct {
 	Ordinary bool
 }
 
-// Entry is a key of a mapping with its value.
+// Entry holds a key of a mapping with its value.
 type Entry struct {
 	Name     string
 	Spelling Spelling
