@@ -19,7 +19,7 @@ const (
 	headerAt   = 10
 )
 
-// Frame is one request or answer. Header and Message are views.
+// Frame holds one request or answer. Header and Message are views.
 type Frame struct {
 	ID      uint32 // chosen by the host; the answer carries the same
 	Kind    uint8  // an [Op] in requests, a [storage.Code] in answers

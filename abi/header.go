@@ -23,8 +23,8 @@ const maxTagValue = 255
 // header. Decoded slices are views.
 type Header struct {
 	Now int64 // the host's clock, unix ms; 0 and below: not sent
-	// Deadline is the time that the call has left, in ms; 0: no deadline. A negative one
-	// has passed, and is sent as 1.
+	// Deadline holds the time that the call has left, in ms. Zero means no deadline. A
+	// negative one has passed, and is sent as 1.
 	Deadline int64
 	Budget   uint32 // largest answer wanted, in bytes with the frame's head; 0: the max frame
 	// Traceparent and Tracestate are the W3C trace context, as text. A

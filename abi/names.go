@@ -6,7 +6,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Op is the operation of a request frame. Its numbers are wire-stable and are only ever
+// Op names the operation of a request frame. Its numbers are wire-stable and are only ever
 // added to; a backend answers unknown ones with Unsupported.
 type Op uint8
 
@@ -73,18 +73,17 @@ const (
 	// it as a plugin. It is no secret.
 	CookieKey   = "PLINTH_PLUGIN"
 	CookieValue = "plinth.backend.v1"
-	// RunDirKey is the variable with the folder that the host made for this process, with
-	// its sockets in it. The host removes it; if the host is gone first, the process
-	// must.
+	// RunDirKey names the variable with the folder that the host made for this process, with
+	// its sockets in it. The host removes it; if the host is gone first, the process must.
 	RunDirKey = "PLINTH_RUN_DIR"
-	// DirKey is the variable with the folder for the files of this process: its working
+	// DirKey names the variable with the folder for the files of this process: its working
 	// directory, which no other backend uses. If unset, there is none, and the working
 	// directory is empty and removed with the process.
 	DirKey = "PLINTH_DIR"
-	// LevelKey is the variable with the lowest level that the host logs: debug, info,
-	// warn or error. A process need not print lower ones. If unset, all are logged.
+	// LevelKey names the variable with the lowest level that the host logs: debug, info, warn
+	// or error. A process need not print lower ones. If unset, all are logged.
 	LevelKey = "PLINTH_LOG_LEVEL"
-	// PluginKind is the name of the only service that a subprocess offers.
+	// PluginKind names the only service that a subprocess offers.
 	PluginKind = "backend"
 	// TokenSize is the number of bytes that the host sends first on a data socket.
 	TokenSize = 32
@@ -106,7 +105,7 @@ const MaxDetails = 1 << 10
 // MaxErrorText bounds a text of an error, in bytes; the rest is cut.
 const MaxErrorText = 4 << 10
 
-// ErrorBit is the bit of a result that marks a failed call.
+// ErrorBit marks the result of a failed call.
 const ErrorBit = 1 << 31
 
 // CodeUseCall is a bare code of plinth_get only: the host sends the same request through

@@ -47,7 +47,7 @@ const (
 	limitFields     = 1<<1 | 1<<2 | 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<9 | 1<<10
 )
 
-// Open is the first message to a plugin. The plugin returns its Info.
+// Open carries the first message to a plugin. The plugin returns its Info.
 type Open struct {
 	Name   string // what the operator calls the plugin
 	Config []byte // JSON; empty: none
@@ -58,7 +58,7 @@ type Open struct {
 	MaxFrame uint32 // bytes, the most that a frame may have; 0: [DefaultMaxFrame]
 	Memory   uint64 // bytes of linear memory that the guest may grow to; 0: not limited, or not a guest
 	Now      int64  // unix ms; 0 and below: not sent
-	// Incarnation is 16 random bytes, made for this start. A backend that lost its state,
+	// Incarnation holds 16 random bytes, made for this start. A backend that lost its state,
 	// or never keeps any, uses it as its own.
 	Incarnation [16]byte
 }

@@ -28,7 +28,7 @@ type Options struct {
 	Memory   uint64        // linear memory of an instance, in bytes; by default 64 MiB, as limits.memory
 	Call     time.Duration // limit of a call; by default 10 s, for machines under load
 	CacheDir string        // folder for compiled modules; optional
-	// Worker is the command of a program that compiles modules in a separate process: its
+	// Worker names the command of a program that compiles modules in a separate process: its
 	// main begins with plinth.RunWorker. By default this process compiles.
 	Worker []string
 	// Plaintext and Plain configure a process: without TLS on its control connection, and
@@ -41,11 +41,11 @@ type Options struct {
 	// no host would have the category "hostile".
 	Only     func(category, check string) bool
 	FailFast bool // end after the first check that fails
-	// Each is called with each result as it arrives. It is optional.
+	// Each receives each result as it arrives. It is optional.
 	Each func(storagetest.Result)
 }
 
-// Report is the result of a test.
+// Report holds the result of a test.
 type Report struct {
 	Name, Version string // as the plugin says
 	SHA256        string // of the module or executable, in hex
@@ -90,8 +90,8 @@ func Run(ctx context.Context, module []byte, o Options) (_ *Report, err error) {
 	return report, report.try(ctx, storagetest.Factory{Clock: clock}, o, func(ctx context.Context, config json.RawMessage) (raw, error) { return m.Open(ctx, config) })
 }
 
-// RunProcess is Run for an executable, with its arguments. It uses frames if the plugin
-// supports them, and gRPC otherwise. Each process has its own working directory; a
+// RunProcess tests an executable, with its arguments, like Run. It uses frames if the
+// plugin supports them, and gRPC otherwise. Each process has its own working directory; a
 // durable one is started again in the same directory, also after it was killed.
 func RunProcess(ctx context.Context, command []string, o Options) (_ *Report, err error) {
 	o.complete()

@@ -41,8 +41,8 @@ func (a *Answerer) Answer(dst []byte, f abi.Frame, budget int) []byte {
 	return a.AnswerIn(context.Background(), dst, f, budget)
 }
 
-// AnswerIn is Answer for a carrier that can end a call: the backend's context ends with
-// ctx. The deadline comes from the request.
+// AnswerIn answers a request like Answer, for a carrier that can end a call: the backend's
+// context ends with ctx. The deadline comes from the request.
 func (a *Answerer) AnswerIn(ctx context.Context, dst []byte, f abi.Frame, budget int) []byte {
 	a.ctx.Context = ctx
 	var h abi.Header
@@ -51,8 +51,8 @@ func (a *Answerer) AnswerIn(ctx context.Context, dst []byte, f abi.Frame, budget
 	return dst
 }
 
-// AnswerRead is Answer for a carrier that has already decoded the header into h; err is
-// the error of that.
+// AnswerRead answers a request like Answer, for a carrier that has already decoded the
+// header into h with the error err.
 func (a *Answerer) AnswerRead(dst []byte, f abi.Frame, h *abi.Header, err error, budget int) []byte {
 	start := len(dst)
 	if abi.Op(f.Kind) == abi.OpApply && err == nil { // hot, and the shortest way to it

@@ -208,8 +208,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// Size is a number of bytes. In JSON it is a number, or a string with a unit: "64MiB",
-// "1kB", "512".
+// Size is a number of bytes. In JSON it is a number, or a string with a unit: "64MiB", "1kB",
+// "512".
 type Size int64
 
 // valueError is that a value cannot be read.

@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/secret"
 )
 
-// Config is the configuration of a store on etcd.
+// Config configures a store on etcd.
 type Config struct {
 	// Endpoints are the members: http://HOST:PORT, or https://HOST:PORT with TLS. If one
 	// fails, the others are used. Required.
@@ -21,15 +21,15 @@ type Config struct {
 	// identifies the store: clients with the same prefix share its data. Required; must
 	// not contain ":".
 	Prefix string `json:"prefix"`
-	// Username is the name of a user of the cluster, if it has authentication enabled.
-	// The user needs readwrite on all keys with the prefix.
+	// Username is the name of a user of the cluster, if it has authentication enabled. The user needs
+	// readwrite on all keys with the prefix.
 	Username string `json:"username"`
 	// Password should be a reference: ${env:NAME} or ${file:PATH}.
 	Password *secret.Value `json:"password" secret:"true"`
 	TLS      TLS           `json:"tls"` // for https endpoints
 
 	Timeouts Timeouts `json:"timeouts"` // time limits of calls
-	// Keepalive is how long a connection may be silent while calls wait on it, before it
+	// Keepalive limits how long a connection may be silent while calls wait on it, before it
 	// is pinged; the member must then answer within 5s.
 	Keepalive sdk.Duration `json:"keepalive"`
 

@@ -31,7 +31,7 @@ const (
 	ownBytes = 4 << 10
 )
 
-// Backend is a store below a prefix of a cluster. It is safe for concurrent use.
+// Backend stores items below a prefix of a cluster. It is safe for concurrent use.
 type Backend struct {
 	config Config
 	log    *slog.Logger

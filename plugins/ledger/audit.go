@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// State is the result of checking the whole state of the vault.
+// State holds the result of checking the whole state of the vault.
 type State uint8
 
 // The outcomes of [Backend.Audit].
@@ -45,7 +45,7 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// Audit is the result of [Backend.Audit].
+// Audit holds the result of [Backend.Audit].
 type Audit struct {
 	State    State
 	Tip      Tip
@@ -107,21 +107,21 @@ func (b *Backend) everything(ctx context.Context) (all []*ledgerpb.Entity, err e
 	return all, err
 }
 
-// Report is the result of [Backend.Verify].
+// Report holds the result of [Backend.Verify].
 type Report struct {
 	IDs      verify.IDs
 	From, To uint64
 	Blocks   int // that the server has
-	// Compacted are heights whose blocks have no transactions any more, so that they cannot
-	// be checked.
+	// Compacted lists heights whose blocks no longer have their transactions, so that they
+	// cannot be checked.
 	Compacted []uint64
-	// Wrong are blocks whose transactions are not those of their header, or whose
-	// header is not what it says.
+	// Wrong lists blocks whose transactions are not those of their header, or whose header is
+	// not what it says.
 	Wrong []error
 	Walk  verify.Walk
-	// Broken is why the headers do not form a chain, or nil if they do.
+	// Broken says why the headers do not form a chain, or is nil if they do.
 	Broken error
-	// Anchor is the newest header of the chain, to be trusted the next time.
+	// Anchor holds the newest header of the chain, to be trusted the next time.
 	Anchor verify.Anchor
 }
 

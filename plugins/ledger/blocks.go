@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Tip is the newest block of the vault.
+// Tip describes the newest block of the vault.
 type Tip struct {
 	Height    uint64      // 0: there is no block yet
 	BlockHash verify.Hash // as [verify.Entry] has it
@@ -109,7 +109,7 @@ func (b *Backend) GetAt(ctx context.Context, key []byte, height uint64) (storage
 	return storage.Item{Value: answer.Value}, answer.BlockHeader, nil
 }
 
-// Verified is the result of a [Backend.VerifiedGet].
+// Verified holds the result of a [Backend.VerifiedGet].
 type Verified struct {
 	Value  []byte // nil: the key is absent; that of an expired key may still be there
 	Height uint64

@@ -34,7 +34,7 @@ type BootstrapOptions struct {
 	Pause func(ctx context.Context, d time.Duration) error
 }
 
-// Bootstrapped is the result of [Bootstrap].
+// Bootstrapped holds the result of [Bootstrap].
 type Bootstrapped struct {
 	Region                    string
 	User, Organization, Vault uint64 // slugs

@@ -11,28 +11,28 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// Comparison is the result of [Backend.Compare].
+// Comparison holds the result of [Backend.Compare].
 type Comparison struct {
 	Nodes []NodeView
-	// Differ are the entities that the nodes do not all have alike, in order, as reads of
+	// Differ lists the entities that the nodes do not all have alike, in order, as reads of
 	// each node answered after the lists.
 	Differ []Difference
 }
 
-// NodeView is the vault on one node.
+// NodeView describes the vault on one node.
 type NodeView struct {
 	Endpoint string
 	Height   uint64
 	Listed   int // entities
-	// Unlisted is how many entities the node answers reads of and leaves out of its list.
+	// Unlisted counts the entities that the node returns to reads and leaves out of its list.
 	Unlisted int
 	Err      error // why it could not be asked; nil: it could
 }
 
-// Difference is an entity that differs between nodes.
+// Difference describes an entity that differs between nodes.
 type Difference struct {
 	Key string // raw, or the entity's name where it is not one of this backend's
-	// Has is for each node a number: 0 where the entity is absent, and the same for the
+	// Has holds a number for each node: 0 where the entity is absent, and the same for the
 	// same value. It is -1 where the node did not answer.
 	Has []int
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Config is the configuration of a store on a Ledger cluster.
+// Config configures a store on a Ledger cluster.
 type Config struct {
 	// Endpoints are the nodes: http://HOST:PORT, https://HOST:PORT behind a proxy, or the
 	// absolute path of a unix socket. If one fails, the others are used.
@@ -33,9 +33,9 @@ type Config struct {
 	// was written through it without one. With false, it keeps all that it reads: set it if
 	// nobody writes to the vault with a TTL.
 	TTL bool `json:"ttl"`
-	// MaxValue is the largest value, in bytes. The server stores an entity in a page of
-	// 16 KiB without overflow pages, together with others: above about 12,000 bytes it
-	// refuses some, depending on the rest of the page. Anything above 8 KiB may fail.
+	// MaxValue limits values, in bytes. The server stores an entity in a page of 16 KiB
+	// without overflow pages, together with others: above about 12,000 bytes it refuses some,
+	// depending on the rest of the page. Anything above 8 KiB may fail.
 	MaxValue sdk.Size `json:"max_value"`
 	// PageSize is the number of entities per request; it shrinks automatically if they do
 	// not fit into a message.
@@ -45,8 +45,8 @@ type Config struct {
 	MaxRangeResults int `json:"max_range_results"`
 	// MaxRangeBytes bounds the bytes of items that a page holds at once.
 	MaxRangeBytes sdk.Size `json:"max_range_bytes"`
-	// MaxAnswer is the largest answer of a node, in bytes. Larger pages of ranges are
-	// requested again in smaller parts.
+	// MaxAnswer limits the answer of a node, in bytes. Larger pages of ranges are requested
+	// again in smaller parts.
 	MaxAnswer sdk.Size `json:"max_answer"`
 	// ChunkedClear allows a range delete that is the only op of its write set to use
 	// several writes if one is not enough. It is not atomic then: a failure after the
@@ -110,7 +110,7 @@ type TLS struct {
 	ServerName string `json:"server_name"` // name in the proxy's certificate; by default the host of the endpoint
 }
 
-// Duration is a time with a unit, such as "5s".
+// Duration holds a time with a unit, such as "5s".
 type Duration string
 
 // DefaultConfig returns the defaults.

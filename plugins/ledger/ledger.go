@@ -42,7 +42,7 @@ const (
 	unspecified = ledgerpb.ReadConsistency_READ_CONSISTENCY_UNSPECIFIED // of what is no read of the vault
 )
 
-// Backend is a vault of a Ledger cluster. It is safe for concurrent use.
+// Backend stores items in a vault of a Ledger cluster. It is safe for concurrent use.
 type Backend struct {
 	storage.UnimplementedBackend
 	config  Config

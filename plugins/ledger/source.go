@@ -22,8 +22,8 @@ type DNS struct {
 	TLS     bool     `json:"tls"`     // https instead of http
 }
 
-// File is a file that lists the nodes:
-// {"servers": [{"address": "host:port", "tls": false}]}.
+// File is a file that lists the nodes: {"servers": [{"address": "host:port", "tls":
+// false}]}.
 type File struct {
 	Path    string   `json:"path"`    // path of the file
 	Refresh Duration `json:"refresh"` // time between reads

@@ -15,8 +15,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// ServerError is the error of a node, as the cause of a storage.Error, for errors.As. Its
-// text contains nothing that might be a key; Message may.
+// ServerError carries the error of a node, as the cause of a storage.Error, for errors.As.
+// Its text contains nothing that might be a key; Message may.
 type ServerError struct {
 	Endpoint  string
 	Code      codes.Code

@@ -13,7 +13,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Verdict is the result of one check of a [Trial].
+// Verdict grades one check of a [Trial].
 type Verdict uint8
 
 // The verdicts.
@@ -36,7 +36,7 @@ func (v Verdict) String() string {
 	return "unknown"
 }
 
-// Finding is the result of one check, with details.
+// Finding holds the result of one check, with details.
 type Finding struct {
 	Check   string
 	Verdict Verdict

@@ -6,7 +6,7 @@ import (
 	"github.com/plinthkv/plinth/sdk"
 )
 
-// Config is the configuration of a store on disk.
+// Config configures a store on disk.
 type Config struct {
 	// Sync says when a write is on the disk. "always": before it is acknowledged and
 	// before others can read it. "interval": within SyncInterval, so that a crash of the
@@ -20,9 +20,9 @@ type Config struct {
 	// WriteBuffer is the size of the writes kept in memory until they become a file, in
 	// bytes; up to four buffers exist while files are written.
 	WriteBuffer sdk.Size `json:"write_buffer"`
-	// Reserve is how many bytes of the disk stay free. With less free space, writes that
-	// add data are refused with NoSpace; with less than a quarter of it, writes that only
-	// delete are refused too.
+	// Reserve keeps this many bytes of the disk free. With less free space, writes that add
+	// data are refused with NoSpace; with less than a quarter of it, writes that only delete
+	// are refused too.
 	Reserve sdk.Size `json:"reserve"`
 	// SnapshotLife is how long the state of a page is kept for later pages.
 	SnapshotLife sdk.Duration `json:"snapshot_life"`

@@ -27,7 +27,7 @@ const (
 	mostGets   = 10_000
 )
 
-// Backend is a store in a folder. It is safe for concurrent use.
+// Backend stores items in a folder. It is safe for concurrent use.
 type Backend struct {
 	config Config
 	dir    string

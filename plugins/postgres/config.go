@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/secret"
 )
 
-// Config is the configuration of a store in PostgreSQL.
+// Config configures a store in PostgreSQL.
 type Config struct {
 	// DSN names the database: "postgres://USER@HOST:PORT/DATABASE?sslmode=verify-full",
 	// or the same as "host=… dbname=…". If it names several hosts, the one that
@@ -21,9 +21,9 @@ type Config struct {
 	// Password is the user's password, for example "${env:PGPASSWORD}" or
 	// "${file:/run/secrets/pg}". By default that of the DSN.
 	Password *secret.Value `json:"password" secret:"true"`
-	// Table is the name of the store's table, or SCHEMA.TABLE: lower-case letters, digits
-	// and underscores. The store also uses TABLE_lock, TABLE_log, TABLE_ids and the
-	// sequence TABLE_number. Required.
+	// Table is the name of the store's table, or SCHEMA.TABLE: lower-case letters, digits and
+	// underscores. The store also uses TABLE_lock, TABLE_log, TABLE_ids and the sequence
+	// TABLE_number. Required.
 	Table string `json:"table"`
 	// Create creates the tables at the start if they are missing, as "plinth postgres init" does.
 	Create bool `json:"create"`

@@ -29,7 +29,7 @@ const (
 	idsFor  = time.Minute
 )
 
-// Backend is a store in a table. It is safe for concurrent use.
+// Backend stores items in a table. It is safe for concurrent use.
 type Backend struct {
 	config Config
 	sql    *statements
