@@ -125,7 +125,7 @@ func (p *bareGRPC) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.C
 // bareRPC is one call of net/rpc.
 type bareRPC struct{ held map[string][]byte }
 
-// Get is the call.
+// Get answers the call.
 func (p *bareRPC) Get(key []byte, answer *[]byte) error {
 	*answer = p.held[string(key)]
 	return nil

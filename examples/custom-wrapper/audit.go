@@ -10,8 +10,8 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Config is what YAML holds under "audit". Unknown names and wrong types are
-// errors with their place in the file, without a word here.
+// Config holds the YAML under "audit". Unknown names and wrong types are errors with their
+// place in the file, without a word here.
 type Config struct {
 	Reads  bool   `yaml:"reads"`  // also gets
 	Prefix string `yaml:"prefix"` // of the keys that matter; empty: all

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Doubling is a bound that doubles from First to Most.
+// Doubling yields bounds that double from First to Most.
 type Doubling struct{ First, Most time.Duration }
 
 // Bound returns the longest wait before retry n (from 0).

@@ -18,7 +18,7 @@ const (
 	sumBytes    = 32
 )
 
-// Header is the beginning of a file.
+// Header holds the beginning of a file.
 type Header struct {
 	Items   uint64    // how many items follow
 	Newest  uint64    // highest version of an item; 0 if the store has no versions

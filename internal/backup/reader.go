@@ -21,7 +21,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// File is a file that is read. It is not safe for concurrent use.
+// File reads a file. It is not safe for concurrent use.
 type File struct {
 	f      *os.File
 	name   string
@@ -139,7 +139,7 @@ func (r *File) Items(ctx context.Context) iter.Seq2[Entry, error] {
 // errStop ends a walk.
 var errStop = errors.New("enough")
 
-// Entry is an item that was read.
+// Entry holds an item that was read.
 type Entry struct {
 	storage.Item
 	Bytes int64 // of records, up to the end of the item

@@ -76,7 +76,7 @@ func (b *Budget) Share() int64 {
 	return b.share
 }
 
-// Stats are the counters of a budget.
+// Stats holds the counters of a budget.
 type Stats struct {
 	Max, Used int64 // bytes
 	Waiting   int   // for room

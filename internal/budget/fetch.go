@@ -49,8 +49,8 @@ func Page(a *Account, g *Guess, bytes, copies int64) int64 {
 	return max(bytes, item)
 }
 
-// FetchPage is Fetch for a page of a scan, which was asked for with so many bytes, and may
-// hold one item that is larger.
+// FetchPage fetches like Fetch, for a page of a scan of that many bytes, which may hold one
+// item that is larger.
 func FetchPage(ctx context.Context, a *Account, g *Guess, bytes int64, read func() (n int64, err error), drop func()) error {
 	return fetch(ctx, a, Page(a, g, bytes, 1), func() (n int64, err error) {
 		if n, err = read(); n > bytes && err == nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/plinthkv/plinth/wrappers/cache"
 )
 
-// Host is what a host has over a backend that others write to as well: a hub, and a cache
-// over it.
+// Host holds what a host has over a backend that others write to as well: a hub, and a
+// cache over it.
 type Host struct {
 	Cache *cache.Backend
 	Hub   *wrappers.Hub

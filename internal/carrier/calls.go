@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Message is the argument of a call. Only the field of its op is set.
+// Message holds the argument of a call. Only the field of its op is set.
 type Message struct {
 	Keys    [][]byte            // of get_many
 	Query   storage.Query       // of scan

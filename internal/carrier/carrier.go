@@ -37,8 +37,7 @@ type Carrier interface {
 	Close(ctx context.Context) error
 }
 
-// Trier is a carrier that can judge a configuration without opening anything that
-// another host may have open.
+// Trier judges a configuration without opening anything that another host may have open.
 type Trier interface {
 	// Try returns what a backend with the configuration would be. If the error is
 	// Unsupported, the plugin cannot tell.
@@ -59,13 +58,13 @@ type Backend interface {
 	WhenLost(f func())
 }
 
-// Supervised is a backend whose plugin has a state.
+// Supervised reports the state of a backend's plugin.
 type Supervised interface {
 	Status() supervise.Status
 }
 
-// Decoder is a part of a configuration that decodes itself strictly over the
-// defaults in v, a pointer to a struct.
+// Decoder decodes a part of a configuration strictly over the defaults in v, a pointer to a
+// struct.
 type Decoder interface {
 	Decode(v any) error
 }
@@ -76,7 +75,7 @@ type Config interface {
 	JSON() (json.RawMessage, error)
 }
 
-// Plugin is the argument of a carrier.
+// Plugin holds the argument of a carrier.
 type Plugin struct {
 	Name   string
 	Config Decoder             // its entry in the configuration
@@ -87,7 +86,7 @@ type Plugin struct {
 	Settings
 }
 
-// Linked is a linked-in backend in Go.
+// Linked describes a linked-in backend in Go.
 type Linked struct {
 	Open sdk.Opener
 	// Try judges a configuration without opening anything. It is optional.
@@ -100,11 +99,11 @@ type Linked struct {
 	// Serve serves it in its process to the host that started that. By default Open and
 	// Try are served.
 	Serve func()
-	// Secrets are the paths of secrets in its configuration.
+	// Secrets lists the paths of secrets in its configuration.
 	Secrets []string
 }
 
-// Settings are a host's settings for all of its carriers.
+// Settings holds a host's settings for all of its carriers.
 type Settings struct {
 	CacheDir  string   // where compiled modules are kept, or empty
 	Worker    []string // the command of a worker program, or empty
@@ -116,7 +115,7 @@ type Settings struct {
 	Meter  metric.MeterProvider // nil: no metrics
 }
 
-// WorkerVariable is the variable that makes a program a worker, and names which.
+// WorkerVariable names the variable that makes a program a worker, and says which.
 const WorkerVariable = "PLINTH_WORKER"
 
 // Factory makes the carriers of one kind.
@@ -162,7 +161,7 @@ func (f *factory[C]) New(ctx context.Context, p Plugin) (Carrier, error) {
 	return f.build(ctx, p, c)
 }
 
-// FieldError is an error about a setting of a plugin.
+// FieldError reports an error about a setting of a plugin.
 type FieldError struct {
 	Path string // of the setting, in the plugin's entry; empty for the entry itself
 	Err  error

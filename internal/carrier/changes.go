@@ -9,12 +9,12 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Followers are the calls for changes that wait for a plugin, in place of the plugin: it is
-// asked again when this host has written, and now and then. Its zero value has the plugin
-// never wait itself. It is safe for concurrent use.
+// Followers holds the calls for changes that wait for a plugin, in place of the plugin: it
+// is asked again when this host has written, and now and then. Its zero value has the
+// plugin never wait itself. It is safe for concurrent use.
 type Followers struct {
-	// Slice is the longest wait that the plugin is asked for in one call. It is zero for a
-	// module, which answers no other call meanwhile.
+	// Slice limits the wait that the plugin is asked for in one call. It is zero for a module,
+	// which answers no other call meanwhile.
 	Slice time.Duration
 
 	waiting atomic.Int64 // calls

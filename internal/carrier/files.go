@@ -19,7 +19,7 @@ type Filed interface {
 	Digest() string
 }
 
-// Files are the files of a plugin in the state at the time of [NoteFiles]. The zero value
+// Files records the state of a plugin's files at the time of [NoteFiles]. The zero value
 // has none.
 type Files struct{ noted []noted }
 

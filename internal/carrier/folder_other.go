@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 )
 
-// Folder is where one backend keeps its files. Nothing locks it on this system.
+// Folder holds one backend's files. Nothing locks it on this system.
 type Folder struct {
 	Path string // empty: none was granted
 }
@@ -32,5 +32,5 @@ func Claim(_ context.Context, dir, store string, log *slog.Logger) (*Folder, err
 // Release has nothing to end.
 func (*Folder) Release() {}
 
-// Inherited is nothing.
+// Inherited returns nil.
 func (*Folder) Inherited() []*os.File { return nil }

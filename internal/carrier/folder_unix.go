@@ -14,9 +14,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Folder is the folder of one backend's files. While it is open, no other backend can use
-// it: it is locked for this host and its processes, which inherit the lock. If the host
-// is killed, the lock lasts until the last of them has ended.
+// Folder holds one backend's files. While it is open, no other backend can use it: it is
+// locked for this host and its processes, which inherit the lock. If the host is killed,
+// the lock lasts until the last of them has ended.
 type Folder struct {
 	Path string   // empty: none was granted
 	lock *os.File // nil: there is nothing to lock

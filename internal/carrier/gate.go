@@ -40,7 +40,7 @@ type Gated interface {
 	Scratch(ctx context.Context, config Config) (Backend, error)
 }
 
-// Subject is a plugin for the conformance kit: a module, or a command.
+// Subject gives the conformance kit a plugin: a module, or a command.
 type Subject struct {
 	Name      string
 	Module    string   // path of the module; empty for a process

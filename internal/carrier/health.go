@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// BusyAfter is how long a probe waits for a plugin that answers other calls: after that
+// BusyAfter limits how long a probe waits for a plugin that answers other calls: after that
 // the plugin counts as healthy, without details.
 const BusyAfter = time.Second
 

@@ -66,7 +66,7 @@ func CheckIsolation(isolation string) error {
 	return Fieldf("isolation", "must be process or none")
 }
 
-// Env is an environment, as names and values, which may be secrets.
+// Env holds an environment, as names and values, which may be secrets.
 type Env map[string]*secret.Value
 
 // EnvOf returns an environment of names and values.

@@ -36,7 +36,7 @@ func (s *Spans) On(ctx context.Context) bool {
 	return s != nil && trace.SpanFromContext(ctx).IsRecording()
 }
 
-// Span is the span of a call; the zero value is none.
+// Span holds the span of a call; the zero value is none.
 type Span struct{ span trace.Span }
 
 // Begin begins the span of a call, if it has one.

@@ -10,7 +10,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Config is what a tail needs of its backend.
+// Config holds what a tail needs of its backend.
 type Config struct {
 	Layer    string          // the name of the backend, for errors
 	Living   context.Context // until the backend is closed
@@ -26,7 +26,7 @@ type Config struct {
 	Older func(ctx context.Context, q storage.ChangeQuery, current uint64) (storage.ChangePage, error)
 }
 
-// Gone is the error of a Watch whose version is no longer kept.
+// Gone rejects a Watch whose version is no longer kept.
 type Gone struct{ Oldest uint64 } // the version to go on from
 
 // Error says so.
@@ -45,7 +45,7 @@ const (
 	mostFollowers = 4096                   // calls that wait at once
 )
 
-// Tail is the latest changes of a store. It is safe for concurrent use.
+// Tail keeps the latest changes of a store. It is safe for concurrent use.
 type Tail struct {
 	c Config
 

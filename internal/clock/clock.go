@@ -44,7 +44,7 @@ type reading struct {
 	passed int64 // since the start, monotonic
 }
 
-// Step is a change of the source that is not the passing of time.
+// Step describes a jump of the source.
 type Step struct {
 	At time.Time     // by the clock, after the step
 	By time.Duration // negative: the source was set back

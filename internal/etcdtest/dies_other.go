@@ -4,5 +4,5 @@ package etcdtest
 
 import "syscall"
 
-// Dies is nothing special on this system.
+// Dies returns nil on this system.
 func Dies() *syscall.SysProcAttr { return nil }

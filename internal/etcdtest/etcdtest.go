@@ -59,7 +59,7 @@ var Path = sync.OnceValues(func() (string, error) {
 	return path, os.Rename(built, path)
 })
 
-// Server is a cluster of one member.
+// Server runs a cluster of one member.
 type Server struct {
 	Endpoint string // where clients reach it
 

@@ -18,8 +18,8 @@ import (
 	"github.com/plinthkv/plinth/secret"
 )
 
-// Gatekeeper is the address of a listener and the authentication of its callers. It is
-// immutable once used.
+// Gatekeeper holds the address of a listener and authenticates its callers. It is immutable
+// once used.
 type Gatekeeper struct {
 	Address string        // "host:port", or "unix:/path"
 	Token   *secret.Value // bearer token that callers must send; optional
@@ -83,7 +83,7 @@ func (g Gatekeeper) Adopt(l net.Listener, s Scheme) (address string, err error) 
 	return s.Of(l.Addr(), g.Cert != ""), nil
 }
 
-// Scheme is the prefix of a protocol's addresses.
+// Scheme holds the prefixes of a protocol's addresses.
 type Scheme struct{ Plain, TLS, Unix string }
 
 // Of returns an address in the form that callers use.

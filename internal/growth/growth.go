@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Work is a piece of work of a size that callers choose.
+// Work does a piece of work of a size that callers choose.
 type Work struct {
 	Name string
 	// Prepare makes what the work of size n needs. The function that it returns is measured.
 	Prepare func(n int) (work func())
 }
 
-// Base is the least size that is measured, and the sizes are 1, 4 and 16 times that.
+// Base sets the smallest size that is measured; the sizes are 1, 4 and 16 times that.
 const Base = 1000
 
 // Sizes are those that are measured.

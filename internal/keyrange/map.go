@@ -118,7 +118,7 @@ func (m *Map[V]) Get(key []byte) (value V, ok bool) {
 	return value, false
 }
 
-// GetString is Get with a string.
+// GetString returns what Get returns, for a string.
 func (m *Map[V]) GetString(key string) (value V, ok bool) {
 	if n := find(m.root, key); n != nil {
 		return n.value, true
@@ -135,7 +135,7 @@ func (m *Map[V]) Set(key []byte, value V) {
 	m.add(string(key), value, 0)
 }
 
-// SetString is Set with a key that it does not copy.
+// SetString stores value like Set, with a key that it does not copy.
 func (m *Map[V]) SetString(key string, value V) {
 	if n := find(m.root, key); n != nil {
 		n.value = value
@@ -144,7 +144,7 @@ func (m *Map[V]) SetString(key string, value V) {
 	m.add(key, value, 0)
 }
 
-// DeleteString is Delete with a string.
+// DeleteString deletes a key like Delete, given a string.
 func (m *Map[V]) DeleteString(key string) bool { return drop(m, key) }
 
 // Delete removes key and reports whether it was present.

@@ -1,6 +1,6 @@
 package keyrange
 
-// Set is a union of ranges.
+// Set holds a union of ranges.
 type Set struct {
 	ends Map[end] // by start; disjoint, and none touches the next
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Second is what ended in one second of a run.
+// Second counts what ended in one second of a run.
 type Second struct {
 	At     int   `json:"at"` // seconds since the measurement began
 	Count  int64 `json:"count"`
@@ -38,9 +38,9 @@ type OpResult struct {
 	Errors map[string]int64 `json:"errors,omitempty"` // by their codes
 	Mean   float64          `json:"mean_ns"`
 	Max    int64            `json:"max_ns"`
-	// Percentiles are latencies in ns, of the percentiles of percentiles, in their order.
+	// Percentiles lists latencies in ns, of the percentiles of percentiles, in their order.
 	Percentiles []int64 `json:"percentiles_ns"`
-	// Histogram is the whole, as HdrHistogram encodes it (V2, compressed, base64).
+	// Histogram holds all latencies, as HdrHistogram encodes them (V2, compressed, base64).
 	Histogram []byte `json:"histogram"`
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Target is a connection to the store under load. Each caller has one of its own.
+// Target connects to the store under load. Each caller has one of its own.
 type Target interface {
 	Get(ctx context.Context, key []byte) error
 	Put(ctx context.Context, key, value []byte) error

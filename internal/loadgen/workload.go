@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Op is a kind of operation.
+// Op names a kind of operation.
 type Op string
 
 // The operations, as YCSB has them.
@@ -25,7 +25,7 @@ const (
 // ops are all, in the order of reports.
 var ops = []Op{Read, Update, Insert, Scan, Modify}
 
-// Distribution is how keys are chosen of those that are there.
+// Distribution says how existing keys are chosen.
 type Distribution string
 
 // The distributions.
@@ -35,13 +35,13 @@ const (
 	Latest  Distribution = "latest"  // those that were inserted last, most
 )
 
-// Workload is a mix of operations and a choice of keys.
+// Workload describes a mix of operations and a choice of keys.
 type Workload struct {
 	Mix          map[Op]int   `json:"mix"` // the share of each operation; any sum
 	Distribution Distribution `json:"distribution"`
 }
 
-// YCSB are the core workloads of the Yahoo! Cloud Serving Benchmark, by their letters.
+// YCSB holds the core workloads of the Yahoo! Cloud Serving Benchmark, by their letters.
 var YCSB = map[string]Workload{
 	"a": {map[Op]int{Read: 50, Update: 50}, Zipfian},
 	"b": {map[Op]int{Read: 95, Update: 5}, Zipfian},

@@ -21,8 +21,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Server is a PostgreSQL on a loopback port, with files of its own. Start, Stop and Crash may be
-// called by one goroutine at a time.
+// Server runs a PostgreSQL on a loopback port, with files of its own. Start, Stop and Crash
+// may be called by one goroutine at a time.
 type Server struct {
 	bin, dir string
 	port     int

@@ -22,11 +22,10 @@ import (
 // maxDepth is how deep JSON may nest.
 const maxDepth = 16
 
-// Node is a value of strict JSON: nil, bool, string, json.Number, []Node or
-// *Object.
+// Node holds a value of strict JSON: nil, bool, string, json.Number, []Node or *Object.
 type Node any
 
-// Object is a JSON object whose names are all different.
+// Object holds a JSON object whose names are all different.
 type Object struct {
 	Path   string // of the object; empty for the outermost
 	Fields map[string]Node
@@ -210,7 +209,7 @@ func (o *Object) Bytes(name string) ([]byte, error) {
 	return nil, nil
 }
 
-// Need is Bytes of a field that must be there.
+// Need returns Bytes of a required field.
 func (o *Object) Need(name string) ([]byte, error) {
 	b, err := o.Bytes(name)
 	if err == nil && b == nil {
@@ -219,8 +218,8 @@ func (o *Object) Need(name string) ([]byte, error) {
 	return b, err
 }
 
-// Decode64 is strict: no line ends, no bits left over. The result is not nil, so that
-// an empty text stays apart from an absent one.
+// Decode64 decodes base64 strictly: no line ends, no bits left over. The result is not nil,
+// so that an empty text stays apart from an absent one.
 func Decode64(s string) ([]byte, error) {
 	if i := strings.IndexAny(s, "\r\n"); i >= 0 {
 		return nil, base64.CorruptInputError(i)

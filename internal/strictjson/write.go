@@ -24,14 +24,14 @@ type Writer struct {
 // NewWriter writes to w: an object at once, and those with large values in pieces.
 func NewWriter(w io.Writer) *Writer { return &Writer{to: w} }
 
-// TimeForm is how times are written: RFC 3339 in UTC, to the millisecond.
+// TimeForm formats times: RFC 3339 in UTC, to the millisecond.
 const TimeForm = "2006-01-02T15:04:05.000Z07:00"
 
 // pieceBytes is how much of a value is encoded at once: a multiple of 3, for base64.
 const pieceBytes = 48 << 10
 
-// Bytes is a field of text or, with 64 behind its name, of bytes in base64 where they are no
-// text. It is encoded piece by piece: a value may be large, and is larger as text.
+// Bytes writes a field of text or, with 64 behind its name, of bytes in base64 where they
+// are no text. It is encoded piece by piece: a value may be large, and is larger as text.
 func (w *Writer) Bytes(name string, value []byte) {
 	if utf8.Valid(value) {
 		w.open(name, "")
@@ -72,16 +72,16 @@ func appendText(b, text []byte) []byte {
 	return b[:len(b)-1]
 }
 
-// Text is a field of text.
+// Text writes a field of text.
 func (w *Writer) Text(name, text string) { w.Bytes(name, []byte(text)) }
 
-// Uint is a field with a number as text: JavaScript would round it.
+// Uint writes a field with a number as text: JavaScript would round it.
 func (w *Writer) Uint(name string, n uint64) {
 	w.open(name, "")
 	w.buf = append(strconv.AppendUint(w.buf, n, 10), '"')
 }
 
-// Time is a field with a time.
+// Time writes a field with a time.
 func (w *Writer) Time(name string, at time.Time) {
 	w.open(name, "")
 	w.buf = append(at.UTC().AppendFormat(w.buf, TimeForm), '"')

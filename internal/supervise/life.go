@@ -43,7 +43,7 @@ func (p Policy) WithDefaults() Policy {
 
 func ptr[T any](v T) *T { return &v }
 
-// Life is the state of one plugin, or of one of its instances. It is safe for
+// Life tracks the state of one plugin, or of one of its instances. It is safe for
 // concurrent use.
 type Life struct {
 	policy Policy

@@ -7,7 +7,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// State is the state of a plugin.
+// State names the state of a plugin.
 type State uint8
 
 // The states. Starting leads to Ready, or to the end of the plugin; Ready and
@@ -35,7 +35,7 @@ func States() []State { return []State{Starting, Ready, Degraded, Restarting, Fa
 // Serves reports whether calls are accepted.
 func (s State) Serves() bool { return s == Ready || s == Degraded }
 
-// Status is the state of a plugin with its history.
+// Status holds the state of a plugin with its history.
 type Status struct {
 	State    State
 	Since    time.Time // when the state began

@@ -5,8 +5,8 @@ package tenant
 
 import "bytes"
 
-// Config is where in a key its tenant stands, as YAML holds it. The zero value
-// finds none.
+// Config says where in a key its tenant stands, as YAML holds it. The zero value finds
+// none.
 type Config struct {
 	Prefix string `yaml:"prefix"` // prefix of the keys of tenants
 	Until  string `yaml:"until"`  // text that ends the tenant; by default the rest of the key is the tenant

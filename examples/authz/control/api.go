@@ -12,17 +12,17 @@ import (
 	"github.com/plinthkv/plinth/identity"
 )
 
-// System is the organization of operators. It has keys and nothing else; no generator makes
-// its slug.
+// System identifies the organization of operators. It has keys and nothing else; no
+// generator makes its slug.
 const System = identity.OrganizationSlug(1)
 
-// KeySpace is the keys that tokens for an API are verified with.
+// KeySpace holds the keys that verify tokens for an API.
 type KeySpace struct {
 	Keys     auth.Store     // by which they are changed and shown
 	Verifier *auth.Verifier // forgets what was changed here
 }
 
-// API is the Control API.
+// API serves the Control API.
 type API struct {
 	Tokens        *token.Verifier
 	Organizations *repository.Organizations

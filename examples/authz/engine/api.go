@@ -11,8 +11,8 @@ import (
 	"github.com/plinthkv/plinth/identity"
 )
 
-// API is the Engine API. A caller is an organization's service, whose token says which: it
-// sees the vaults of that organization and no other.
+// API serves the Engine API. A caller is an organization's service, whose token says which:
+// it sees the vaults of that organization and no other.
 type API struct {
 	Tokens        *token.Verifier
 	Relationships *repository.Relationships

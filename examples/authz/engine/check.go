@@ -17,7 +17,7 @@ type Limits struct {
 // DefaultLimits returns those of the service.
 func DefaultLimits() Limits { return Limits{Depth: 32, Reads: 1000} }
 
-// LimitError is the error of a check that exceeds its limits: neither yes nor no.
+// LimitError reports a check that exceeds its limits: neither yes nor no.
 type LimitError struct {
 	Kind string // depth or reads
 	Err  error
@@ -38,7 +38,7 @@ type Checker struct {
 // NewChecker returns a checker over a repository.
 func NewChecker(r *repository.Relationships, l Limits) *Checker { return &Checker{r, l} }
 
-// Answer is the outcome of a check.
+// Answer holds the outcome of a check.
 type Answer struct {
 	Allowed bool
 	Depth   int // levels of indirection that were searched

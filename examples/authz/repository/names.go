@@ -13,7 +13,7 @@ const (
 	MaxName = 64  // of an organization or vault
 )
 
-// Object is something that relationships are about, such as doc:readme or user:ada.
+// Object names something that relationships are about, such as doc:readme or user:ada.
 type Object struct{ Type, ID string }
 
 // ParseObject reads TYPE:ID. A type is a lower-case word; an ID is letters, digits and
@@ -29,13 +29,13 @@ func ParseObject(text string) (Object, error) {
 // String returns TYPE:ID.
 func (o Object) String() string { return o.Type + ":" + o.ID }
 
-// Userset is all subjects that have a relation to an object, such as group:eng#member.
+// Userset names all subjects that have a relation to an object, such as group:eng#member.
 type Userset struct {
 	Object   Object
 	Relation string
 }
 
-// Subject is an object, or with a relation the userset of it.
+// Subject names an object, or with a relation the userset of it.
 type Subject Userset
 
 // ParseSubject reads TYPE:ID or TYPE:ID#RELATION.

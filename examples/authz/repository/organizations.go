@@ -25,7 +25,7 @@ type Organization struct {
 	Version   uint64                    `json:"-"` // of the record; it changes with every change
 }
 
-// Organizations is the repository of organizations. It is safe for concurrent use.
+// Organizations stores organizations. It is safe for concurrent use.
 type Organizations struct {
 	store *storage.Store
 	ids   *identity.Generator

@@ -11,17 +11,17 @@ import (
 
 // Errors beyond those of storage.
 var (
-	// ErrStale is the error of a change that names another version than the current one.
+	// ErrStale rejects a change that names another version than the current one.
 	ErrStale = errors.New("the version is not the current one: read it again")
-	// ErrSuspended is the error of any call in a suspended organization.
+	// ErrSuspended rejects any call in a suspended organization.
 	ErrSuspended = errors.New("the organization is suspended")
-	// ErrNotEmpty is the error of deleting an organization that has vaults.
+	// ErrNotEmpty rejects deleting an organization that has vaults.
 	ErrNotEmpty = errors.New("the organization has vaults: delete them first")
-	// ErrQuota is the error of creating more than an organization may have.
+	// ErrQuota rejects creating more than an organization may have.
 	ErrQuota = errors.New("the organization has as many as it may have")
-	// ErrReads is the error of a view that reads more than it may.
+	// ErrReads ends a view that reads more than it may.
 	ErrReads = errors.New("it reads too much")
-	// ErrPrecondition is the error of a change whose own conditions do not hold.
+	// ErrPrecondition rejects a change whose own conditions do not hold.
 	ErrPrecondition = errors.New("a condition of the change does not hold")
 )
 

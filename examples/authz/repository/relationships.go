@@ -9,18 +9,18 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// MaxChange is how many relationships a change may have, conditions included. A store may
-// accept fewer.
+// MaxChange limits the relationships of a change, conditions included. A store may accept
+// fewer.
 const MaxChange = 500
 
-// Relationships is the repository of relationships. It stores each by its object and by its
-// subject, in one write set. It is safe for concurrent use.
+// Relationships stores relationships, each by its object and by its subject, in one write
+// set. It is safe for concurrent use.
 type Relationships struct{ store *storage.Store }
 
 // NewRelationships keeps relationships in a store that [CheckStore] accepts.
 func NewRelationships(store *storage.Store) *Relationships { return &Relationships{store} }
 
-// Change is what one write set does. Its conditions are about the state before it.
+// Change describes what one write set does. Its conditions are about the state before it.
 type Change struct {
 	Write  []Relationship // a relationship that is there stays
 	Delete []Relationship // one that is absent is no error
@@ -140,7 +140,7 @@ func (c *Change) holds(ctx context.Context, tx *storage.Txn, id VaultID) error {
 	return nil
 }
 
-// Filter is which relationships a list has.
+// Filter selects the relationships of a list.
 type Filter struct {
 	Object   Object // of this object; zero: see Subject
 	Relation string // of this relation to the object; empty: of all

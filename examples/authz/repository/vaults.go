@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// MaxVaults is how many vaults an organization may have.
+// MaxVaults limits the vaults of an organization.
 const MaxVaults = 100
 
 // Vault holds relationships, apart from those of other vaults.
@@ -21,7 +21,7 @@ type Vault struct {
 	Version   uint64             `json:"-"` // of the record; it changes with every change of it
 }
 
-// Vaults is the repository of vaults. It is safe for concurrent use.
+// Vaults stores vaults. It is safe for concurrent use.
 type Vaults struct {
 	store *storage.Store
 	ids   *identity.Generator

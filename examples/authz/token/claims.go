@@ -15,14 +15,14 @@ const (
 	Engine  = "engine"
 )
 
-// MaxLife is the longest time between a token's issue and its expiry.
+// MaxLife limits the time between a token's issue and its expiry.
 const MaxLife = time.Hour
 
-// Claims are what a token says. Its header has the kid of the key that it is signed with.
+// Claims holds what a token says. Its header has the kid of the key that it is signed with.
 type Claims struct {
 	jwt.RegisteredClaims
-	// Org is the organization whose keys the token is verified with. Only its own keys can
-	// sign for it, so that it is true once the signature is.
+	// Org names the organization whose keys verify the token. Only its own keys can sign for
+	// it, so that it is true once the signature is.
 	Org string `json:"org"`
 }
 

@@ -25,7 +25,7 @@ const (
 // leeway is by how much the clocks of those who sign and those who verify may differ.
 const leeway = 10 * time.Second
 
-// Caller is who a verified token says is calling.
+// Caller identifies the caller, as a verified token says.
 type Caller struct {
 	Org     identity.OrganizationSlug
 	Kid     string

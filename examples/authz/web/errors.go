@@ -12,17 +12,17 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Error is an error with a status of its own.
+// Error gives an error a status of its own.
 type Error struct {
 	Status int
 	Code   string // for programs
 	Err    error  // for people
 }
 
-// Error is that of Err.
+// Error returns the text of Err.
 func (e *Error) Error() string { return e.Err.Error() }
 
-// Unwrap is Err.
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Errorf returns an error that has a status.

@@ -26,7 +26,7 @@ const (
 	maxQuery = 4 << 10   // bytes of a path and query
 )
 
-// Settings are those of a [Router].
+// Settings configures a [Router].
 type Settings struct {
 	Tracer  trace.TracerProvider
 	Log     *slog.Logger

@@ -6,8 +6,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// Message is what the codec carries without reflection. The types are those of
-// this package.
+// Message can be encoded by the codec without reflection. The types are those of this
+// package.
 type Message interface {
 	// size is at least the length of the encoded message, in most cases.
 	size() int
@@ -22,12 +22,12 @@ type borrower interface {
 	failed(error)
 }
 
-// Tracked is m with a function that is called when its encoded bytes are no longer
+// Tracked returns m with a function that is called when its encoded bytes are no longer
 // needed: they were sent, or never will be. It is not called for messages of less than
 // TrackedFrom bytes.
 func Tracked(m Message, done func()) Message { return &tracked{m, done} }
 
-// TrackedFrom is the smallest size of a message, by Size, that Tracked reports.
+// TrackedFrom sets the smallest size of a message, by Size, that Tracked reports.
 const TrackedFrom = 4 << 10
 
 type tracked struct {

@@ -36,14 +36,14 @@ func (h *held) Free() {
 // perField is what a tag, a length and the numbers of a message take, roughly.
 const perField = 48
 
-// Open is the first request to a subprocess.
+// Open carries the first request to a subprocess.
 type Open struct{ abi.Open }
 
 func (m *Open) size() int                { return 3*perField + len(m.Name) + len(m.Config) }
 func (m *Open) append(dst []byte) []byte { return abi.AppendOpen(dst, &m.Open) }
 func (m *Open) decode(b []byte) error    { return abi.DecodeOpen(b, &m.Open) }
 
-// Raw is a message as it is on the wire, for who hands it on.
+// Raw holds a message as it is on the wire, to be passed on.
 type Raw struct{ Bytes []byte }
 
 func (m *Raw) size() int                { return len(m.Bytes) }
@@ -68,7 +68,7 @@ func (m *GetRequest) decode(b []byte) (err error) {
 	return err
 }
 
-// Item is the answer of a Get.
+// Item carries the answer of a Get.
 type Item struct{ storage.Item }
 
 func (m *Item) size() int                { return perField + len(m.Key) + len(m.Value) }
@@ -96,7 +96,7 @@ func (m *GetManyRequest) decode(b []byte) (err error) {
 	return err
 }
 
-// Items are the answer of a GetMany.
+// Items carries the answer of a GetMany.
 type Items struct{ Items []storage.Item }
 
 func (m *Items) size() int                { return sizeItems(m.Items) }
@@ -125,14 +125,14 @@ func (m *ScanRequest) size() int                { return 2*perField + len(m.Quer
 func (m *ScanRequest) append(dst []byte) []byte { return abi.AppendQuery(dst, &m.Query) }
 func (m *ScanRequest) decode(b []byte) error    { return abi.DecodeQuery(b, &m.Query) }
 
-// Page is the answer of a Scan.
+// Page carries the answer of a Scan.
 type Page struct{ storage.Page }
 
 func (m *Page) size() int                { return sizeItems(m.Items) + len(m.Next) }
 func (m *Page) append(dst []byte) []byte { return abi.AppendPage(dst, &m.Page) }
 func (m *Page) decode(b []byte) error    { return abi.DecodePage(b, &m.Page) }
 
-// WriteSet is the request of an Apply.
+// WriteSet carries the request of an Apply.
 type WriteSet struct {
 	held
 	storage.WriteSet
@@ -165,14 +165,14 @@ func (m *ChangesRequest) append(dst []byte) []byte { return abi.AppendChangeQuer
 
 func (m *ChangesRequest) decode(b []byte) error { return abi.DecodeChangeQuery(b, &m.Query) }
 
-// ChangePage is the answer of Changes.
+// ChangePage carries the answer of Changes.
 type ChangePage struct{ storage.ChangePage }
 
 func (m *ChangePage) size() int                { return abi.ChangePageSize(&m.ChangePage) }
 func (m *ChangePage) append(dst []byte) []byte { return abi.AppendChangePage(dst, &m.ChangePage) }
 func (m *ChangePage) decode(b []byte) error    { return abi.DecodeChangePage(b, &m.ChangePage) }
 
-// ApplyResponse is the answer of an Apply.
+// ApplyResponse carries the answer of an Apply.
 type ApplyResponse struct{ Version uint64 }
 
 func (m *ApplyResponse) size() int                { return 11 }
@@ -197,14 +197,14 @@ func (m *HealthRequest) decode(b []byte) (err error) {
 	return err
 }
 
-// Health is the answer of a health check.
+// Health carries the answer of a health check.
 type Health struct{ storage.Health }
 
 func (m *Health) size() int                { return 1 << 10 }
 func (m *Health) append(dst []byte) []byte { return abi.AppendHealth(dst, &m.Health) }
 func (m *Health) decode(b []byte) error    { return abi.DecodeHealth(b, &m.Health) }
 
-// Info is the answer of an Info.
+// Info carries the answer of an Info.
 type Info struct{ storage.Info }
 
 func (m *Info) size() int                { return 2*perField + len(m.Name) + len(m.Version) }
@@ -219,5 +219,5 @@ func (*Empty) size() int                { return 0 }
 func (*Empty) append(dst []byte) []byte { return dst }
 func (*Empty) decode([]byte) error      { return nil }
 
-// Size is about how many bytes a message has on the wire, and not fewer.
+// Size estimates how many bytes a message has on the wire, never too few.
 func Size(m Message) int { return m.size() }

@@ -7,7 +7,7 @@ import (
 	"github.com/plinthkv/plinth/internal/abi/abipb"
 )
 
-// Service is the name of the service.
+// Service names the service.
 const Service = "plinth.backend.v1.Backend"
 
 // The methods, as requests name them.
@@ -32,8 +32,7 @@ const (
 	// call by it. Without it times are by the server's own clock, which is what
 	// the same name in the header of an answer to Info says.
 	MetaNow = "plinth-now"
-	// MetaBudget is the largest answer wanted, in bytes; without it
-	// [abi.DefaultMaxFrame].
+	// MetaBudget limits the answer, in bytes; without it, [abi.DefaultMaxFrame] does.
 	MetaBudget = "plinth-budget"
 	// MetaUntil is when, in ms, by the same clock as the times of the call, a write
 	// is too late to be begun: it is then refused. A caller who repeats a write with
@@ -47,20 +46,20 @@ const (
 	// MetaWrite names a write, as 32 hex digits, in all of its attempts; without it
 	// the ID of its write set does. It counts together with [MetaUntil].
 	MetaWrite = "plinth-write"
-	// MetaInstance is, in the header of an answer to Info, the server as long as it
-	// runs, if no other one writes to the store: a refusal by which it settles a write
-	// (see [Settles]) holds for all attempts of it that were sent to this one.
+	// MetaInstance identifies, in the header of an answer to Info, the server as long as it
+	// runs, if no other one writes to the store: a refusal by which it settles a write (see
+	// [Settles]) holds for all attempts of it that were sent to this one.
 	MetaInstance = "plinth-instance"
-	// MetaStore is which store is meant; without it the only one that there is.
+	// MetaStore names the store. It is optional if the server has one only.
 	MetaStore = "plinth-store"
 	// MetaTraceparent and MetaTracestate are the W3C trace context.
 	MetaTraceparent = "traceparent"
 	MetaTracestate  = "tracestate"
-	// MetaAuthorization is "Bearer " and a token.
+	// MetaAuthorization carries "Bearer " and a token.
 	MetaAuthorization = "authorization"
 )
 
-// ClockTolerance is how far [MetaClock] may be off.
+// ClockTolerance limits how far [MetaClock] may be off.
 const ClockTolerance = time.Second
 
 // File returns the file that describes the service, for reflection.

@@ -55,9 +55,9 @@ func StatusCode(c storage.Code, unknown bool) codes.Code {
 	return codes.Internal // Internal, Serialization, and codes added later
 }
 
-// ToStatus is err as the status of an answer: its code, its text, and an Error
-// in the details. A plain NotFound, the one error that belongs to the day, has
-// no details, because the code says it all.
+// ToStatus returns err as the status of an answer: its code, its text, and an Error in the
+// details. A plain NotFound, the one error that belongs to the day, has no details, because
+// the code says it all.
 func ToStatus(err error) error {
 	if err == nil {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// MaxInfoText is how long the name and the version of a backend may be, in bytes: they
-// are labels of metrics and fields of logs.
+// MaxInfoText limits the name and the version of a backend, in bytes each: they are labels
+// of metrics and fields of logs.
 const MaxInfoText = 128
 
 // Info reports whether what a backend says of itself can be used: its texts are short and
@@ -30,8 +30,8 @@ func Info(i *storage.Info) error {
 // longestRetryAfter is the longest time to wait that is believed.
 const longestRetryAfter = time.Hour
 
-// Refused is err, of a call that sent w, or nil for one that sent none, as far as it can
-// be true: see Failure.
+// Refused returns the error err of a call that sent w, or nil if it sent none, as far as it
+// can be true: see Failure.
 func Refused(err error, w *storage.WriteSet) error {
 	e, ok := err.(*storage.Error)
 	if !ok {

@@ -9,11 +9,11 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Call is a request and its answer. Calls are pooled: see [Begin] and [Call.Free].
+// Call holds a request and its answer. Calls are pooled: see [Begin] and [Call.Free].
 type Call struct {
-	// Frame is the request: Begin begins it, the caller appends the message.
+	// Frame holds the request: Begin begins it, the caller appends the message.
 	Frame []byte
-	// Header is the header in the frame, for callers that send the message another way.
+	// Header holds the header in the frame, for callers that send the message another way.
 	Header abi.Header
 	// Code and Message are the answer; the caller owns the message.
 	Code    storage.Code

@@ -23,8 +23,8 @@ type ClientConfig struct {
 	Calls    int           // the most calls in flight, abandoned ones included; more wait. By default 1024, at most 65536
 	Patience time.Duration // the longest wait for the peer to read something; by default 10 s, if negative indefinite
 	Cancels  bool          // whether abandoned calls are cancelled at the peer
-	// Ended is called once, with the reason, when the connection has become unusable. It
-	// must not wait for calls. It is optional.
+	// Ended receives the reason, once, when the connection has become unusable. It must not
+	// wait for calls. It is optional.
 	Ended func(error)
 }
 

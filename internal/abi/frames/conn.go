@@ -22,8 +22,7 @@ const (
 	mostSkip  = 255
 )
 
-// Conn is a unix socket that one goroutine at a time reads, by polling while that
-// pays.
+// Conn wraps a unix socket that one goroutine at a time reads, by polling while that pays.
 type Conn struct {
 	unix *net.UnixConn
 	raw  syscall.RawConn

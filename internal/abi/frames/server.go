@@ -20,18 +20,18 @@ type Answerer interface {
 	Refuse(dst []byte, id uint32, err error) []byte
 }
 
-// ServerConfig is how a [Server] answers.
+// ServerConfig configures a [Server].
 type ServerConfig struct {
 	// New makes an answerer, one for each goroutine that answers.
 	New func() Answerer
-	// Workers are how many requests may be answered at once. 0: they are answered
-	// by the goroutine that reads them, one after the other, which is fastest for
-	// a backend that never waits; then a call's context has no end.
+	// Workers limits how many requests are answered at once. If zero, the goroutine that reads
+	// them answers them one after the other, which is fastest for a backend that never waits;
+	// then a call's context has no end.
 	Workers int
 	// MaxFrame bounds requests and answers, in bytes; by default 64 MiB.
 	MaxFrame int
-	// Told is called with the host's clock, in ms, before a request that has it in its
-	// header is answered. It is optional.
+	// Told receives the host's clock, in ms, before a request that has it in its header is
+	// answered. It is optional.
 	Told func(now int64)
 }
 

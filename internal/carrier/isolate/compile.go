@@ -19,14 +19,14 @@ import (
 // compiles is the value of [carrier.WorkerVariable] for a worker that compiles a module and ends.
 const compiles = "compile"
 
-// Bounds are what compiling a module may take.
+// Bounds limits what compiling a module may take.
 type Bounds struct {
 	Memory int64 // bytes
 	Time   time.Duration
 }
 
-// DefaultBounds are far above what the largest modules take that compilers make, and far
-// below what a module of 80 KB can demand.
+// DefaultBounds returns bounds far above what the largest modules of compilers need, and
+// far below what a module of 80 KB can demand.
 func DefaultBounds() Bounds { return Bounds{Memory: 1 << 30, Time: time.Minute} }
 
 // order is the task of a worker that compiles.

@@ -20,10 +20,10 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// StartTime is how long a worker may take to start: it may have to compile.
+// StartTime limits how long a worker may take to start: it may have to compile.
 const StartTime = time.Minute
 
-// Module is what a worker runs.
+// Module describes what a worker runs.
 type Module struct {
 	Name     string            `json:"name"`
 	File     string            `json:"file"`   // path; empty for the built-in module Name
@@ -96,7 +96,7 @@ func (m *Module) read(builtins map[string][]byte) ([]byte, error) {
 	return binary, nil
 }
 
-// Run is the worker, if this process was started as one: then it does not return.
+// Run runs the worker, if this process was started as one: then it does not return.
 // builtins are the modules that need no file, by name. A main calls it first of all.
 func Run(builtins map[string][]byte) {
 	switch os.Getenv(carrier.WorkerVariable) {
@@ -163,7 +163,7 @@ type backend struct {
 	runtime *wasmhost.Runtime
 }
 
-// Quick is true but for a module of several instances: an instance answers one call
+// Quick reports true unless the module has several instances: an instance answers one call
 // at a time.
 func (b *backend) Quick() bool { return !b.Info().Caps.Has(storage.CapStateless) }
 

@@ -21,8 +21,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Backend is an opened backend of this process, which is opened anew when it is lost.
-// It is safe for concurrent use.
+// Backend wraps an opened backend of this process, which is opened anew when it is lost. It
+// is safe for concurrent use.
 type Backend struct {
 	n      *native
 	config *secret.Value

@@ -70,7 +70,7 @@ func WorkerEnv(name string) map[string]string {
 	return map[string]string{carrier.WorkerVariable: prefix + name}
 }
 
-// Run is the worker of a backend that is linked in, if this process was started as one:
+// Run runs the worker of a backend that is linked in, if this process was started as one:
 // then it does not return.
 func Run(linked map[string]*carrier.Linked) {
 	name, is := strings.CutPrefix(os.Getenv(carrier.WorkerVariable), prefix)

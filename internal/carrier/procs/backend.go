@@ -20,7 +20,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Backend is an opened plugin: a storage.Backend whose state is in a process of
+// Backend implements storage.Backend by an opened plugin, whose state is in a process of
 // its own. It is safe for concurrent use.
 type Backend struct {
 	carrier.Calls

@@ -181,7 +181,7 @@ func (e *Executable) from(path func(string) string) (command []string, files map
 	return command, files
 }
 
-// Carried is an executable as a carrier.
+// Carried makes a carrier of an executable.
 type Carried struct {
 	Plugin *Plugin
 	carrier.Files
@@ -189,10 +189,10 @@ type Carried struct {
 	gate   string
 }
 
-// Carry is p as a carrier. shared says that others may write to its backends.
+// Carry returns p as a carrier. shared says that others may write to its backends.
 func Carry(p *Plugin, shared bool) *Carried { return &Carried{Plugin: p, shared: shared} }
 
-// Kind is [carrier.Process].
+// Kind returns [carrier.Process].
 func (*Carried) Kind() string { return carrier.Process }
 
 // Shared reports whether others may write to its backends.

@@ -39,32 +39,32 @@ const (
 // this name.
 const scope = "github.com/plinthkv/plinth/host/procs"
 
-// Options are how a plugin is run.
+// Options says how to run a plugin.
 type Options struct {
 	// Name is the plugin's name, for errors and logs.
 	Name string
-	// Command is the executable and its arguments. One without a slash is looked up
-	// in the host's PATH, once.
+	// Command holds the executable and its arguments. One without a slash is looked up in the
+	// host's PATH, once.
 	Command []string
-	// SHA256 is the expected digest of the executable, in hex. It is optional. With it, every
-	// argument that is the path of a file needs a digest in Files, because the digest of an
-	// interpreter says nothing about its scripts.
+	// SHA256 holds the expected digest of the executable, in hex. It is optional. With it,
+	// every argument that is the path of a file needs a digest in Files, because the digest of
+	// an interpreter says nothing about its scripts.
 	SHA256 string
-	// Files are digests of other files that it runs, by path.
+	// Files holds the digests of other files that it runs, by path.
 	Files map[string]string
 	// Plaintext leaves the control connection without TLS, for plugins that do not
 	// know go-plugin's. The socket is this user's alone either way.
 	Plaintext bool
 	// Plain asks over gRPC even where the plugin offers frames.
 	Plain bool
-	// Env is the environment of the plugin, in addition to the variables of go-plugin.
+	// Env holds the environment of the plugin, in addition to the variables of go-plugin.
 	Env carrier.Env
-	// Telemetry is OpenTelemetry's declarative configuration for the plugin, passed in a file
-	// that its variable OTEL_CONFIG_FILE names. It is optional.
+	// Telemetry holds OpenTelemetry's declarative configuration for the plugin, passed in a
+	// file that its variable OTEL_CONFIG_FILE names. It is optional.
 	Telemetry []byte
-	// Dir is where its processes keep their files: each store has a folder of its own in
-	// it, which is their working directory, and which no other host can open meanwhile. If
-	// empty, the working directory is an empty one, removed afterwards.
+	// Dir names the folder where its processes keep their files: each store has a folder of
+	// its own in it, which is their working directory, and which no other host can open
+	// meanwhile. If empty, the working directory is an empty one, removed afterwards.
 	Dir string
 	// Start bounds its start, Stop its flush and end, and Call the time without any answer
 	// while calls are in flight, after which it counts as hanging. If zero, they have their
@@ -74,10 +74,10 @@ type Options struct {
 	MaxFrame int
 	// Memory is the amount that the plugin is asked to use at most, in bytes. It is optional.
 	Memory uint64
-	// Limit is how many bytes of memory of its own it may use: the system refuses it more.
-	// 0: no limit. On Linux alone.
+	// Limit limits the process's own memory, in bytes: the system refuses more. Zero means no
+	// limit. It has an effect on Linux only.
 	Limit uint64
-	// Restart is what follows when it is lost. RestartEmpty starts one again whose
+	// Restart says what follows when the process is lost. RestartEmpty starts one again whose
 	// state was lost with it.
 	Restart      supervise.Policy
 	RestartEmpty bool
@@ -88,7 +88,7 @@ type Options struct {
 	Meter  metric.MeterProvider
 }
 
-// Plugin is an executable that can be started. It is safe for concurrent use.
+// Plugin starts an executable. It is safe for concurrent use.
 type Plugin struct {
 	logged supervise.LogRate // by all of its processes
 	opts   Options

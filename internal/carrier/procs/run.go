@@ -379,7 +379,7 @@ func (kind) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientCo
 	return c, nil
 }
 
-// GRPCServer is the plugin's side, which is not here.
+// GRPCServer fails: the plugin's side is not here.
 func (kind) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
 	return errors.New("a host serves no plugins")
 }

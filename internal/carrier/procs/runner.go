@@ -218,7 +218,7 @@ func (r *process) Wait(context.Context) error {
 // Stdout returns the line by which the process says where it is.
 func (r *process) Stdout() io.ReadCloser { return r.greets }
 
-// Stderr is nothing: what the process prints is logged here.
+// Stderr returns an empty reader: what the process prints is logged here.
 func (r *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
 
 // Name returns the executable.

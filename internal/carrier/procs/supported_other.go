@@ -25,7 +25,7 @@ func (*Backend) Raw(context.Context, []byte) ([]byte, error) { return nil, suppo
 // Transport returns "".
 func (*Backend) Transport() string { return "" }
 
-// Stated is none.
+// Stated returns no limits.
 func (*Backend) Stated() storage.Limits { return storage.Limits{} }
 
 // Kill has nothing to end.

@@ -17,8 +17,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Backend is an opened plugin: a storage.Backend with its state in a guest. It has one
-// instance, or several if the guest claims to be stateless.
+// Backend implements storage.Backend by an opened plugin, with its state in a guest. It has
+// one instance, or several if the guest claims to be stateless.
 type Backend struct {
 	carrier.Calls
 	m      *Module
@@ -41,7 +41,8 @@ func (m *Module) Open(ctx context.Context, config json.RawMessage) (*Backend, er
 	return m.OpenFor(ctx, "", config)
 }
 
-// OpenFor is Open for a store of that name, which distinguishes its metrics.
+// OpenFor opens a backend like Open, for a store of that name, which distinguishes its
+// metrics.
 func (m *Module) OpenFor(ctx context.Context, store string, config json.RawMessage) (*Backend, error) {
 	if len(config) > m.opts.MaxFrame/2 {
 		return nil, m.opts.wrap(storage.LimitError(storage.SizeLimit, "configuration bytes", int64(m.opts.MaxFrame/2), int64(len(config))))

@@ -14,7 +14,7 @@ import (
 // means that nothing could be compiled there.
 type Compiler func(ctx context.Context, job CompileJob) error
 
-// CompileJob is a module that is to be compiled into a folder, where a process that loads
+// CompileJob describes a module to be compiled into a folder, where a process that loads
 // the same module finds it.
 type CompileJob struct {
 	File    string `json:"file"` // of the module, as it is compiled

@@ -25,7 +25,7 @@ import (
 const (
 	DefaultMemory = 64 << 20
 	DefaultCall   = 2 * time.Second
-	// MaxModule is the largest module that is compiled, in bytes.
+	// MaxModule limits the size of a module, in bytes.
 	MaxModule = 64 << 20
 	// maxMemory is what a 32-bit module can address. The last page of it is never
 	// given: wazero takes the size of a full memory for 0.
@@ -37,7 +37,7 @@ const (
 type Options struct {
 	// Name is the plugin's name, for errors and logs.
 	Name string
-	// SHA256 is the digest that the module must have, in hex. It is optional.
+	// SHA256 holds the digest that the module must have, in hex. It is optional.
 	SHA256 string
 	// Trusted runs the guest without interruption checks: loops are faster, but one that
 	// does not end hangs the whole process. It requires SHA256, unless the module is
@@ -50,18 +50,17 @@ type Options struct {
 	Memory uint64
 	// Call bounds the time of one request. By default DefaultCall. Not with Trusted.
 	Call time.Duration
-	// MaxFrame is the largest request and answer, in bytes. By default
-	// abi.DefaultMaxFrame.
+	// MaxFrame limits requests and answers, in bytes. By default abi.DefaultMaxFrame.
 	MaxFrame int
-	// Env is the environment of the guest.
+	// Env holds the environment of the guest.
 	Env carrier.Env
 	// OnLoss decides what happens when the instance of a guest is lost that is neither
 	// durable nor stateless.
 	OnLoss OnLoss
 	// Restart configures how it is started again.
 	Restart supervise.Policy
-	// Lost is called with the reason when an instance is lost, before anything else
-	// happens. It is optional.
+	// Lost receives the reason when an instance is lost, before anything else happens. It is
+	// optional.
 	Lost func(why error)
 	// Log gets the guest's log and output. If nil, slog.Default().
 	Log *slog.Logger
@@ -89,7 +88,7 @@ const (
 	RestartOnLoss
 )
 
-// Module is a compiled and checked plugin. It is safe for concurrent use.
+// Module holds a compiled and checked plugin. It is safe for concurrent use.
 type Module struct {
 	opts   Options
 	digest string

@@ -14,7 +14,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Runtime is shared by modules: it keeps their compiled code. It is safe for concurrent
+// Runtime keeps the compiled code of modules, which share it. It is safe for concurrent
 // use.
 type Runtime struct {
 	dir    string // empty: nothing is kept

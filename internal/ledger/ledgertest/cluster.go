@@ -21,8 +21,8 @@ type Options struct {
 	// Uninitialized starts a cluster that was never set up: it has no organization
 	// and no vault until they are created.
 	Uninitialized bool
-	// Addresses are where the nodes listen, such as "127.0.0.1:0"; those that are
-	// not named listen there.
+	// Addresses lists where the nodes listen. Those that it does not name listen on
+	// "127.0.0.1:0".
 	Addresses []string
 }
 
@@ -37,7 +37,7 @@ const (
 	User              uint64 = 270_000_000_000_000_006
 )
 
-// Region is the region of all vaults.
+// Region names the region of all vaults.
 const Region = "us-east-va"
 
 // Cluster has nodes with a common state. It is safe for concurrent use.
@@ -71,9 +71,9 @@ type Cluster struct {
 
 // Hooks, if set, are called by handlers, without a lock.
 type Hooks struct {
-	// Before is called with each request. An error is the answer.
+	// Before receives each request. Its error becomes the response.
 	Before func(ctx context.Context, n *Node, method string) error
-	// After is called after a request was done and before its answer is sent.
+	// After runs after a request was executed and before its response is sent.
 	After func(ctx context.Context, n *Node, method string) error
 }
 

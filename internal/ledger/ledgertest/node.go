@@ -18,7 +18,7 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/verify"
 )
 
-// Node is one server of a cluster.
+// Node runs one server of a cluster.
 type Node struct {
 	c       *Cluster
 	id      uint64

@@ -2,10 +2,10 @@ package ledgertest
 
 import "time"
 
-// Quirks are unexpected behaviours of the real server. The zero value is a server without
-// them; [Real] has those of the real one. Expiries in whole seconds are not among them,
-// because seconds are the unit of the field: with a more precise clock, the same entities
-// would have expired.
+// Quirks selects unexpected behaviours of the real server. The zero value is a server
+// without them; [Real] has those of the real one. Expiries in whole seconds are not among
+// them, because seconds are the unit of the field: with a more precise clock, the same
+// entities would have expired.
 type Quirks struct {
 	// BucketOrder lists entities by the hash of their key, not by the key.
 	BucketOrder bool

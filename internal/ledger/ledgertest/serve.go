@@ -15,7 +15,7 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// Refusal is a status with the details that the server gives: see [Refuse].
+// Refusal carries a status with the details that the server gives: see [Refuse].
 type Refusal struct {
 	code    codes.Code
 	message string

@@ -37,21 +37,21 @@ func Block(h *ledgerpb.BlockHeader, ids IDs) error {
 	return nil
 }
 
-// Anchor is a header that was trusted before: its height, and its hash as returned by
+// Anchor holds a header that was trusted before: its height, and its hash as returned by
 // [Header].
 type Anchor struct {
 	Height uint64
 	Hash   Hash
 }
 
-// Walk is the result of a walk along a chain.
+// Walk holds the result of a walk along a chain.
 type Walk struct {
 	Tip      uint64   // the height it began at
 	Verified []uint64 // heights of the headers that the tip commits to, from the tip down
-	// Missing are heights between those that the server gave no header for. Of
-	// writes that it took together it keeps the last: that is no sign of tampering.
+	// Missing lists heights in between for which the server returned no header. Of writes that
+	// it combined it keeps the last: that is no sign of tampering.
 	Missing []uint64
-	// Aside are heights of headers that the tip does not commit to.
+	// Aside lists heights of headers that the tip does not commit to.
 	Aside []uint64
 	// Anchored: the walk reached the anchor. Begun: it reached the first block.
 	Anchored, Begun bool

@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// Hash is a SHA-256.
+// Hash holds a SHA-256.
 type Hash = [sha256.Size]byte
 
 // Empty returns the hash of nothing: the root of no transactions, and of a bucket without
@@ -131,8 +131,8 @@ func Root(leaves []Hash) Hash {
 	return leaves[0]
 }
 
-// IDs are the server's numbers of an organization and a vault. Headers and their hashes have
-// them in place of the slugs.
+// IDs holds the server's numbers of an organization and a vault. Headers and their hashes
+// have them in place of the slugs.
 type IDs struct{ Organization, Vault int64 }
 
 // Header returns the hash of a header that its successor has as previous_hash.
