@@ -16,7 +16,7 @@ const (
 	TagBudget      = 5 // u32, bytes
 )
 
-// maxTagValue is what the length byte of a tag can say.
+// maxTagValue limits what the length byte of a tag can say.
 const maxTagValue = 255
 
 // Header carries the data of a call outside its message. The zero value is an empty

@@ -149,8 +149,8 @@ func limitNumbers(l *storage.Limits) [10]uint64 {
 	}
 }
 
-// window is d in ms, rounded down, because it is a promise, but not to 0, which
-// would be an endless one.
+// window returns d in ms, rounded down, because it is a promise, but not to 0, which would
+// be an endless one.
 func window(d time.Duration) uint64 {
 	if d <= 0 {
 		return 0

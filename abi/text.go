@@ -20,7 +20,7 @@ func mend(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-// mendCut is mend, of at most MaxErrorText bytes.
+// mendCut mends s, and cuts it to MaxErrorText bytes.
 func mendCut(s string) string { return cutText(mend(cutText(s))) }
 
 // Printable returns a text from outside in a form that may be logged and shown: valid
@@ -100,9 +100,8 @@ const (
 	maxMillis  = maxSeconds*1000 + 999
 )
 
-// fromTime is t in ms since the epoch: 0, which is never, for the zero time and
-// beyond the year 9999; 1 at or before the epoch; rounded up, so that nothing
-// expires early.
+// fromTime returns t in ms since the epoch: 0, which is never, for the zero time and beyond
+// the year 9999; 1 at or before the epoch; rounded up, so that nothing expires early.
 func fromTime(t time.Time) uint64 {
 	if t.IsZero() {
 		return 0
@@ -133,7 +132,7 @@ func expiry(b []byte, i int) (time.Time, int) {
 	return time.UnixMilli(int64(v)).UTC(), i
 }
 
-// fromDuration is d in ms, rounded up; 0 where it is negative.
+// fromDuration returns d in ms, rounded up; 0 where it is negative.
 func fromDuration(d time.Duration) uint64 {
 	if d <= 0 {
 		return 0
@@ -145,7 +144,7 @@ func fromDuration(d time.Duration) uint64 {
 	return ms
 }
 
-// toDuration is v ms, or the longest duration.
+// toDuration returns v ms, or the longest duration.
 func toDuration(v uint64) time.Duration {
 	if v > uint64(math.MaxInt64/time.Millisecond) {
 		return math.MaxInt64

@@ -68,7 +68,7 @@ func field(b []byte, i int) ([]byte, int) {
 	return b[i:end:end], end
 }
 
-// plain is field for bytes where absent and empty are the same: nil.
+// plain reads a field of bytes where absent and empty are the same: nil.
 func plain(b []byte, i int) ([]byte, int) {
 	v, i := field(b, i)
 	if len(v) == 0 {
@@ -193,7 +193,7 @@ func sizeUint(v uint64) int {
 	return 1 + sizeUvarint(v)
 }
 
-// sizePlain is sizeBytes, 0 for 0.
+// sizePlain returns sizeBytes, 0 for 0.
 func sizePlain(n int) int {
 	if n == 0 {
 		return 0
@@ -201,7 +201,7 @@ func sizePlain(n int) int {
 	return sizeBytes(n)
 }
 
-// sizeOptional is sizeBytes, 0 for nil.
+// sizeOptional returns sizeBytes, 0 for nil.
 func sizeOptional(v []byte) int {
 	if v == nil {
 		return 0
@@ -259,8 +259,8 @@ func appendOptional(dst []byte, tag byte, v []byte) []byte {
 	return append(appendLen(dst, tag, len(v)), v...)
 }
 
-// toInt is v as an int, the largest one where it is larger.
+// toInt returns v as an int, the largest one where it is larger.
 func toInt(v uint64) int { return int(min(v, math.MaxInt)) }
 
-// fromInt is v, 0 where it is negative.
+// fromInt returns v, 0 where it is negative.
 func fromInt(v int) uint64 { return uint64(max(v, 0)) }

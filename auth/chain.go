@@ -68,7 +68,7 @@ func form(n uint64, e *Event, previous string) stored {
 	return stored{n, e.Time.UTC(), e.Actor, e.Action, uint64(e.Organization), e.Kid, e.Result, e.Reason, e.Operation, e.TraceID, e.Metadata, previous}
 }
 
-// head is the last entry, as the chain remembers it.
+// head holds the last entry, as the chain remembers it.
 type head struct {
 	Sequence uint64 `json:"sequence"`
 	Hash     string `json:"hash"`

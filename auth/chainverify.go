@@ -100,8 +100,8 @@ func (c *Chain) Verify(ctx context.Context, known string) (Report, error) {
 	return v.report, nil
 }
 
-// recent is how many hashes are kept to compare with a known head, after which entries may have
-// been added.
+// recent limits how many hashes are kept to compare with a known head, after which entries may
+// have been added.
 const recent = 1 << 12
 
 // verifier walks a chain.

@@ -14,7 +14,7 @@ import (
 // Prefix begins the keys of an organization in its part of a store.
 const Prefix = "signing-keys/"
 
-// graves is the prefix of kids that were revoked and then deleted. They stay taken.
+// graves begins the keys of kids that were revoked and then deleted. They stay taken.
 const graves = "revoked-signing-keys/"
 
 // Space returns the part of a store that belongs to an organization: the store, and the
@@ -102,7 +102,7 @@ type Keys struct {
 // keys are usable and dates revocations; if nil, that of the organization's store.
 func NewKeys(space Space, now func() time.Time) *Keys { return &Keys{space, now} }
 
-// place is the part of a store with the keys of an organization.
+// place gives access to the part of a store with the keys of an organization.
 type place struct {
 	*storage.Store
 	prefix string

@@ -68,7 +68,7 @@ func (e *Event) fields() [][2]string {
 	return all
 }
 
-// metadata is k=v, k=v by the names.
+// metadata returns k=v, k=v, sorted by name.
 func (e *Event) metadata() string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(e.Metadata)) {

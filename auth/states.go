@@ -86,7 +86,7 @@ func (s *Keys) RevokeMany(ctx context.Context, org identity.OrganizationSlug, re
 	return errs
 }
 
-// maxGrace is the longest grace of a rotation.
+// maxGrace limits the grace of a rotation.
 const maxGrace = 366 * 24 * time.Hour
 
 // Rotate implements [Store]. If the old key was changed meanwhile, even by another

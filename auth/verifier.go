@@ -40,7 +40,7 @@ type wanted struct {
 	kid string
 }
 
-// known is a cached key, or its absence.
+// known caches a key, or its absence.
 type known struct {
 	asked time.Time // when the store was asked
 	there bool

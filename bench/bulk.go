@@ -16,7 +16,7 @@ import (
 // bulkOps is how many records one write set of a bulk import holds.
 const bulkOps = 1000
 
-// apply is whatever takes a write set.
+// apply takes a write set.
 type apply func(context.Context, *storage.WriteSet) (uint64, error)
 
 // imports puts records through a batch writer; one operation is one record.
@@ -35,7 +35,7 @@ func imports(to apply) func(*testing.B) {
 	}
 }
 
-// post is the apply of a store served over HTTP, as "plinth import" asks for it.
+// post applies to a store served over HTTP, as "plinth import" asks for it.
 func (w *web) post(ctx context.Context, set *storage.WriteSet) (uint64, error) {
 	type op struct {
 		Op    string `json:"op"`
@@ -69,8 +69,8 @@ func (w *web) post(ctx context.Context, set *storage.WriteSet) (uint64, error) {
 	return 0, err
 }
 
-// bulkRows are a bulk import by every way in, beside the same write sets applied
-// to the memory backend linked in.
+// bulkRows returns a bulk import by every way in, next to the same write sets applied to
+// the memory backend linked in.
 func bulkRows(native, module storage.Backend, w *web, r *rpc) []*row {
 	const work, floor = "bulk import, per record", "memory, native"
 	return []*row{

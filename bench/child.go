@@ -23,8 +23,8 @@ import (
 // asChild says to this program what it is in a process of its own.
 const asChild = "PLINTH_BENCH_CHILD"
 
-// child is the other side of a row, if this process was started as one: then it
-// does not return.
+// child runs the other side of a row, if this process was started as one: then it does not
+// return.
 func child() {
 	var err error
 	switch os.Getenv(asChild) {
@@ -48,7 +48,7 @@ func child() {
 	os.Exit(0)
 }
 
-// items are what bare children hold.
+// items returns what bare children hold.
 func items() map[string][]byte {
 	m := make(map[string][]byte, keyCount)
 	for _, k := range keys {
@@ -88,7 +88,7 @@ func rawChild() error {
 
 var bareHandshake = plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "PLINTH_BENCH", MagicCookieValue: "bare"}
 
-// bareChild is go-plugin and nothing else.
+// bareChild runs go-plugin and nothing else.
 func bareChild(overGRPC bool) {
 	c := &plugin.ServeConfig{HandshakeConfig: bareHandshake, Logger: hclog.NewNullLogger(), Plugins: plugin.PluginSet{"kv": &bareRPC{held: items()}}}
 	if overGRPC {

@@ -42,7 +42,7 @@ func durableValue(n uint64) []byte {
 	return v
 }
 
-// durable is what a durable store can do. What it cannot is nil.
+// durable holds what a durable store can do. What it cannot is nil.
 type durable struct {
 	load func(from, to uint64) error // a batch that need not be synced
 	set  func(n uint64) error        // synced
@@ -58,8 +58,8 @@ type closer func() error
 
 func (c closer) Close() error { return c() }
 
-// durableRows are the rows of durable stores, which are opened and filled when one of them
-// is measured.
+// durableRows returns the rows of durable stores, which are opened and filled when one of
+// them is measured.
 func durableRows() (rows []*row, closeAll func() error) {
 	dir, err := os.MkdirTemp("", "plinth-bench-")
 	if err != nil {
@@ -119,7 +119,7 @@ func ordered(rows []*row) (out []*row) {
 	return out
 }
 
-// lazily is a store that is opened when it is asked for.
+// lazily opens a store when it is asked for.
 type lazily struct {
 	open func() (*durable, error)
 	fill bool
@@ -190,7 +190,7 @@ func together(b *testing.B, writers int, set func(uint64) error) {
 	}
 }
 
-// openEngine is the engine alone, with the options that matter as the backend has them.
+// openEngine opens the engine alone, with the options that matter as the backend has them.
 func openEngine(dir string) (*durable, error) {
 	o := &engine.Options{CacheSize: 64 << 20, MemTableSize: 32 << 20, MemTableStopWritesThreshold: 4, FormatMajorVersion: engine.FormatNewest,
 		L0CompactionThreshold: 2, L0StopWritesThreshold: 1000, CompactionConcurrencyRange: func() (int, int) { return 1, 2 }}
@@ -253,7 +253,7 @@ func openEngine(dir string) (*durable, error) {
 // durableBackend is the plugin, in this process and in one of its own.
 var durableBackend = plinth.WithBackend("pebble", pebble.Open, plinth.TriedBy(pebble.Info))
 
-// openOurs is a store of a host over it, without a pipeline.
+// openOurs opens a store of a host over it, without a pipeline.
 func openOurs(isolation string) func(dir string) (*durable, error) {
 	return func(dir string) (*durable, error) {
 		if err := os.Mkdir(dir, 0o700); err != nil {

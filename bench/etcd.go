@@ -27,8 +27,8 @@ const etcdItems = 100_000
 // etcdBackend is the plugin, in this process and in one of its own.
 var etcdBackend = plinth.WithBackend("etcd", etcd.Open, plinth.TriedBy(etcd.Info))
 
-// etcdRows are the rows of stores on one member of etcd, which is built and started when one
-// of them is measured: the backend beside the client alone. The member syncs.
+// etcdRows returns the rows of stores on one member of etcd, which is built and started when
+// one of them is measured: the backend next to the client alone. The member syncs.
 func etcdRows() (rows []*row, closeAll func() error) {
 	m := &etcdMember{}
 	stores := map[string]*lazily{}
@@ -68,7 +68,7 @@ func etcdRows() (rows []*row, closeAll func() error) {
 	}
 }
 
-// etcdMember is a cluster of one.
+// etcdMember runs a cluster of one.
 type etcdMember struct {
 	once   sync.Once
 	err    error
@@ -133,7 +133,7 @@ func (m *etcdMember) stop() error {
 	return os.RemoveAll(m.dir)
 }
 
-// openClient is the client alone, with keys and values as the backend's are long.
+// openClient opens the client alone, with keys and values as the backend's are long.
 func openClient(m *etcdMember) (*durable, error) {
 	client, err := m.dial()
 	if err != nil {
@@ -161,7 +161,7 @@ func openClient(m *etcdMember) (*durable, error) {
 	}, nil
 }
 
-// openOnEtcd is a store of a host over it, without a pipeline.
+// openOnEtcd opens a store of a host over it, without a pipeline.
 func openOnEtcd(isolation string) func(*etcdMember) (*durable, error) {
 	return func(m *etcdMember) (*durable, error) {
 		self, err := os.Executable()

@@ -27,7 +27,7 @@ type followed struct {
 	close func() error
 }
 
-// inMemory is a memory backend whose changes its hub keeps.
+// inMemory returns a memory backend whose changes its hub keeps.
 func inMemory() followed {
 	b := memory.New(memory.DefaultConfig(), sdk.Env{})
 	hub := wrappers.NewHub(b)
@@ -35,7 +35,7 @@ func inMemory() followed {
 	return followed{"memory", hub.Backend(), func() error { return b.Close(context.Background()) }}
 }
 
-// onDisk is pebble with its own log of changes.
+// onDisk returns pebble with its own log of changes.
 func onDisk(ctx context.Context) (followed, error) {
 	dir, err := os.MkdirTemp("", "plinth-bench-")
 	if err != nil {
@@ -143,7 +143,8 @@ func follow(ctx context.Context, b storage.Backend, n int, each func(storage.Cha
 	}, nil
 }
 
-// writesWith is how many writes a second one writer does while n follow: the most of 3 runs.
+// writesWith returns how many writes a second one writer does while n follow: the most of 3
+// runs.
 func writesWith(ctx context.Context, s followed, n int, each time.Duration) (most float64, err error) {
 	stop, err := follow(ctx, s, n, func(storage.ChangePage) {})
 	if err != nil {
@@ -161,7 +162,7 @@ func writesWith(ctx context.Context, s followed, n int, each time.Duration) (mos
 	return most, stop()
 }
 
-// delays are how long after its answer a write is in a follower's hands.
+// delays returns how long after its answer a write is in a follower's hands.
 func delays(ctx context.Context, s followed) (p50, p99 time.Duration, err error) {
 	got := make(chan time.Time, 1)
 	stop, err := follow(ctx, s, 1, func(p storage.ChangePage) {
@@ -185,8 +186,8 @@ func delays(ctx context.Context, s followed) (p50, p99 time.Duration, err error)
 	return all[len(all)/2], all[len(all)*99/100], stop()
 }
 
-// idle is what n followers cost for whom there is nothing: bytes of memory each, and a share
-// of one processor for all of them.
+// idle returns what n idle followers cost: bytes of memory each, and a share of one
+// processor for all of them.
 func idle(ctx context.Context, s followed, n int) (bytes uint64, cpu float64, err error) {
 	before := inUse()
 	stop, err := follow(ctx, s, n, func(storage.ChangePage) {})
@@ -202,7 +203,7 @@ func idle(ctx context.Context, s followed, n int) (bytes uint64, cpu float64, er
 	return bytes, cpu, stop()
 }
 
-// inUse is the memory of heap and stacks.
+// inUse returns the memory of heap and stacks.
 func inUse() uint64 {
 	runtime.GC()
 	var m runtime.MemStats

@@ -25,8 +25,8 @@ const postgresItems = 100_000
 // postgresBackend is the plugin, in this process and in one of its own.
 var postgresBackend = plinth.WithBackend("postgres", postgres.Open, plinth.Shared(), plinth.TriedBy(postgres.Info))
 
-// postgresRows are the rows of stores on PostgreSQL beside its bare client, on one server that
-// is started when one of them is measured.
+// postgresRows returns the rows of stores on PostgreSQL next to its bare client, on one server
+// that is started when one of them is measured.
 func postgresRows() (rows []*row, closeAll func() error) {
 	var server *pgtest.Server
 	start := sync.OnceFunc(func() {
@@ -82,7 +82,7 @@ func postgresRows() (rows []*row, closeAll func() error) {
 	}
 }
 
-// openPgx is the client alone, which does the same work as one who writes it by hand: each put
+// openPgx opens the client alone, which does the same work as code written by hand: each put
 // has a version, from a counter that commits with it, and what has expired is not read.
 func openPgx(dsn string) (*durable, error) {
 	ctx := context.Background()
@@ -141,7 +141,7 @@ func openPgx(dsn string) (*durable, error) {
 
 func postgresKey(n uint64) []byte { return durableKey(n % postgresItems) }
 
-// openPostgres is a store of a host, without a pipeline.
+// openPostgres opens a store of a host, without a pipeline.
 func openPostgres(isolation string) func(dsn string) (*durable, error) {
 	return func(dsn string) (*durable, error) {
 		ctx := context.Background()

@@ -36,7 +36,7 @@ type other struct {
 	many func(ctx context.Context, keys [][]byte) (int, error) // nil: it cannot
 }
 
-// others are all of them; end stops them.
+// others holds all of them; end stops them.
 type others struct {
 	list []*other
 	ends []func() error
@@ -82,7 +82,7 @@ func startOthers(ctx context.Context, dir string) (o *others, err error) {
 	return o, nil
 }
 
-// raw is a connection for each caller, and a key and a value on it.
+// raw starts a connection for each caller, and a key and a value on it.
 func (o *others) raw(ctx context.Context, dir string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -157,7 +157,7 @@ func (o *others) ours(ctx context.Context, plain bool) error {
 	return nil
 }
 
-// bare is go-plugin alone.
+// bare starts go-plugin alone.
 func (o *others) bare(kind string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -202,7 +202,7 @@ func (o *others) bare(kind string) error {
 	return nil
 }
 
-// redis is a server over its unix socket, asked by two clients.
+// redis starts a server over its unix socket, with two clients.
 func (o *others) redis(ctx context.Context, dir string) error {
 	path := filepath.Join(dir, "redis")
 	cmd := exec.CommandContext(ctx, "redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", dir)

@@ -21,7 +21,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// measured is what one subject took for one work.
+// measured holds what one subject took for one work.
 type measured struct {
 	ns, hostCPU, otherCPU, allocs float64 // for each call
 	p99                           time.Duration
@@ -200,7 +200,7 @@ func ask(ctx context.Context, s *other, caller, at int, many bool) error {
 	return err
 }
 
-// cpuHere is the processor time that this process has taken.
+// cpuHere returns the processor time that this process has taken.
 func cpuHere() time.Duration {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
@@ -209,7 +209,7 @@ func cpuHere() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// cpuOf is that of another, in steps of a clock tick.
+// cpuOf returns that of another, in steps of a clock tick.
 func cpuOf(pid int) time.Duration {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -226,8 +226,8 @@ func cpuOf(pid int) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// lifeTimes are how long a process plugin takes to start, how long its end takes to
-// be heard of, and to be made good: the least and the median of some.
+// lifeTimes measures how long a process plugin takes to start, how long its end takes to be
+// heard of, and to be made good: the least and the median of some.
 func lifeTimes(ctx context.Context) error {
 	const times = 9
 	var first, firstPlain, heard, again []time.Duration

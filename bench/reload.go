@@ -17,7 +17,7 @@ import (
 // second, beside that without.
 const reloadGoal = 1.2
 
-// reloadTime is how long gets are measured, each way.
+// reloadTime says how long gets are measured, each way.
 const reloadTime = 8 * time.Second
 
 // reloadTable measures how long a reload takes, and what callers notice of it.

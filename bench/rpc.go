@@ -119,7 +119,7 @@ func (r *rpc) value(ctx context.Context, key []byte) error {
 	return r.plain.Invoke(ctx, valueCall, wrapperspb.Bytes(key), &answer)
 }
 
-// getFrom is a get that has to find its value.
+// getFrom returns a get that has to find its value.
 func getFrom(b storage.Backend) func(context.Context, []byte) error {
 	return func(ctx context.Context, key []byte) error {
 		it, err := b.Get(ctx, key)
@@ -154,7 +154,7 @@ func shared(callers int, call func(context.Context, []byte) error) func(*testing
 	}
 }
 
-// rows are those of gRPC.
+// rows returns the rows of gRPC.
 func (r *rpc) rows() []*row {
 	const floor = "empty call"
 	var all []*row

@@ -35,7 +35,7 @@ func (noop) Info() storage.Info {
 	return storage.Info{Name: "noop", Caps: storage.CapVersions | storage.CapAtomic | storage.CapIdempotent}
 }
 
-// stage is a wrapper over noop.
+// stage measures a wrapper over noop.
 type stage struct {
 	name           string
 	make           func(wrappers.Settings) (storage.Backend, error)
@@ -82,7 +82,7 @@ func manyTokens() ratelimit.Config {
 	return c
 }
 
-// stageRows are each wrapper alone beside the backend that does nothing.
+// stageRows returns a row for each wrapper alone, next to the backend that does nothing.
 func stageRows() ([]*row, error) {
 	const floor = "no-op backend"
 	const get, set, together = "get, one wrapper", "set, one wrapper", "set, one wrapper, 64 callers"

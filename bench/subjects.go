@@ -40,7 +40,7 @@ func guest(ctx context.Context, r *wasmhost.Runtime, name string, binary []byte,
 	return m.Open(ctx, nil)
 }
 
-// pipeline is the built-in default over b: instrument, size_limits, cache, batch.
+// pipeline builds the built-in default over b: instrument, size_limits, cache, batch.
 func pipeline(b storage.Backend, meter metric.MeterProvider) (storage.Backend, error) {
 	hub := wrappers.NewHub(b)
 	s := wrappers.Settings{Store: "default", Hub: hub, Meter: meter}

@@ -35,7 +35,7 @@ type point interface {
 	set(ctx context.Context, key, value []byte) error
 }
 
-// backend is a storage.Backend as a point.
+// backend makes a point of a storage.Backend.
 type backend struct{ storage.Backend }
 
 func (b backend) get(ctx context.Context, key []byte) (int, error) {
@@ -130,8 +130,8 @@ func getsMany(s storage.Backend) func(*testing.B) {
 	}
 }
 
-// getsEach is the floor of getsMany: as many single gets, which is what the goal
-// is set against.
+// getsEach measures the floor of getsMany: as many single gets, which is what the goal is
+// set against.
 func getsEach(p point) func(*testing.B) {
 	return func(b *testing.B) {
 		ctx := context.Background()
@@ -160,8 +160,8 @@ func scans(s storage.Backend) func(*testing.B) {
 	}
 }
 
-// floor is what a native backend does at least: a map under a lock that answers
-// items which the caller owns.
+// floor does what a native backend does at least: a map under a lock that answers items
+// which the caller owns.
 type floor struct {
 	storage.UnimplementedBackend
 	mu    sync.RWMutex

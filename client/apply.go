@@ -45,8 +45,8 @@ func horizon(info *storage.Info) time.Duration {
 	return d
 }
 
-// repeatBytes is the largest write that is sent with a time after which it may not
-// be begun: a larger one may take longer than that on its way.
+// repeatBytes limits the writes that are sent with a time after which they may not be
+// begun: a larger one may take longer than that on its way.
 const repeatBytes = 2 << 20
 
 // Apply calls the server, after checks that need no server. A write that was sent and not
@@ -114,7 +114,7 @@ func (a *write) run(ctx context.Context) (uint64, *storage.Error) {
 	}
 }
 
-// settling is how many attempts are made, within the time left, to learn the outcome of
+// settling limits how many attempts are made, within the time left, to learn the outcome of
 // one that may have been applied.
 const settling = 16
 
@@ -142,8 +142,8 @@ func (a *write) outcome(err *storage.Error) *storage.Error {
 	return e
 }
 
-// once is one attempt, or more if the first only learns that the connection is gone,
-// or that a clock was set.
+// once makes one attempt, or more if the first only learns that the connection is gone, or
+// that a clock was set.
 func (a *write) once(ctx context.Context) (version uint64, again bool, _ *storage.Error) {
 	if ctx.Err() != nil {
 		return 0, false, storage.AsError(ctx.Err())
@@ -192,8 +192,8 @@ func (a *write) once(ctx context.Context) (version uint64, again bool, _ *storag
 	return 0, true, &storage.Error{Code: storage.Unavailable, Msg: a.c.config.Address + ": connection lost repeatedly"}
 }
 
-// anew is after a write that came too late to be begun, and was the only one: it
-// goes without a time by which it is too late, and then is not repeated.
+// anew prepares a write again that came too late to be begun, and was the only one: it goes
+// without a time by which it is too late, and then is not repeated.
 func (a *write) anew() {
 	a.repeats, a.until, a.name, a.request.ID = 0, "", "", a.given.ID
 }

@@ -58,7 +58,7 @@ type Settings struct {
 // SystemCA selects, as [TLS].CA, the certificates that the system trusts.
 const SystemCA = "system"
 
-// pingTimeout is how long the answer to a ping may take.
+// pingTimeout limits how long the answer to a ping may take.
 const pingTimeout = 10 * time.Second
 
 // WithDefaults returns c with all defaults set.
@@ -109,7 +109,7 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// tls is nil for plain text.
+// tls returns the TLS settings, nil for plain text.
 func (c *Config) tls() (*tls.Config, error) {
 	if c.TLS == (TLS{}) {
 		return nil, nil

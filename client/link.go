@@ -44,7 +44,7 @@ var errSpent = errors.New(spent)
 // errUnheard is a connection that was there and of no use.
 var errUnheard = errors.New("connection closed before any response: check that the address serves gRPC and that the TLS settings match")
 
-// witness are credentials that record in the link why a handshake failed, before gRPC
+// witness provides credentials that record in the link why a handshake failed, before gRPC
 // tries again.
 type witness struct {
 	credentials.TransportCredentials
@@ -161,8 +161,8 @@ func (l *link) note(md metadata.MD, before, after time.Time) bool {
 	return true
 }
 
-// drift is the largest change of the measured difference between the clocks, in ms, that
-// counts as no change, beyond what the round trip explains.
+// drift limits the change of the measured difference between the clocks, in ms, that counts
+// as no change, beyond what the round trip explains.
 const drift = 5
 
 // clocks records the difference between the server's clock and ours. A difference that the

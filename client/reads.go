@@ -157,7 +157,7 @@ func (c *Client) read(ctx context.Context, op, method string, request, reply abi
 	return c.readAgain(ctx, op, 0, func() (string, abigrpc.Message, abigrpc.Message) { return method, request, reply })
 }
 
-// readAgain is read with a new request for each attempt. The server may wait before it
+// readAgain reads with a new request for each attempt. The server may wait before it
 // answers.
 func (c *Client) readAgain(ctx context.Context, op string, wait time.Duration, call func() (method string, request, reply abigrpc.Message)) (ahead time.Duration, err error) {
 	if !c.calls.Enter() {

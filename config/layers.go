@@ -19,9 +19,9 @@ const sep = "\x00"
 // times.
 const maxPaths = 16 << 20 // bytes
 
-// layers are the values of a configuration, by their paths in koanf, which decides
-// whose value stands. A pipeline is a mapping there, from the names of its stages to
-// their settings.
+// layers holds the values of a configuration, by their paths in koanf, which decides whose
+// value stands. A pipeline is a mapping there, from the names of its stages to their
+// settings.
 //
 // Beside them, by the same paths, is what koanf does not know: where each value was
 // written and how, and in which order.
@@ -63,8 +63,8 @@ func merge(defaults, file *strictyaml.Value, environ environ, flags map[string]s
 	return l.mapping(&strictyaml.Value{Kind: strictyaml.Mapping}, "", l.ko.Raw()), nil
 }
 
-// overDefaults is how a file is laid over the defaults: its stores replace the built-in
-// ones as a whole.
+// overDefaults lays a file over the defaults: its stores replace the built-in ones as a
+// whole.
 func overDefaults(file, defaults map[string]any) error {
 	if _, named := file["stores"]; named {
 		delete(defaults, "stores")
@@ -183,7 +183,7 @@ func (l *layers) mapping(v *strictyaml.Value, path string, held map[string]any) 
 	return &out
 }
 
-// plain is v without its positions, as koanf holds what it does not merge.
+// plain returns v without its positions, as koanf holds what it does not merge.
 func plain(v *strictyaml.Value) any {
 	switch v.Kind {
 	case strictyaml.Scalar:
@@ -204,7 +204,7 @@ func plain(v *strictyaml.Value) any {
 	return nil
 }
 
-// noted is the other way: held, with the positions of v.
+// noted does the opposite: it returns held with the positions of v.
 func noted(v *strictyaml.Value, held any) *strictyaml.Value {
 	out := *v
 	switch held := held.(type) {

@@ -112,7 +112,7 @@ func expand(text string, lookup func(scheme, arg string) (string, error)) (out s
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// lookup is the value of one reference. Its error is the rest of a sentence that
+// lookup returns the value of one reference. Its error is the rest of a sentence that
 // begins with the reference.
 func (r *resolver) lookup(scheme, arg string) (text string, err error) {
 	switch scheme {

@@ -8,10 +8,10 @@ import (
 	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
-// hidden is shown in place of a secret that stands in the file itself.
+// hidden stands in place of a secret that stands in the file itself.
 const hidden = "(hidden)"
 
-// secretWord is a name that speaks of a secret, or a part of one.
+// secretWord matches a name that suggests a secret, or a part of one.
 const secretWord = `(?:token|passw|pass\b|pwd|passphrase|secret|cred|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|encryption[_-]?key|signing|hmac|jwt|bearer|cookie|auth\b|authorization|signature|\bsig\b)`
 
 var (
@@ -57,7 +57,7 @@ func hideSecrets(root *strictyaml.Value, tagged map[string][]string) {
 	})
 }
 
-// hideBelow is hideSecrets for v, which stands at path.
+// hideBelow hides the secrets in v, which stands at path.
 func hideBelow(v *strictyaml.Value, path string, tagged func(path string) bool) {
 	switch v.Kind {
 	case strictyaml.Mapping:

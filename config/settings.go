@@ -23,7 +23,7 @@ type setting struct {
 	origin   strictyaml.Origin
 }
 
-// environ is the environment as a map.
+// environ holds the environment as a map.
 type environ map[string]string
 
 // newEnviron reads NAME=value lines. Of a name that stands twice the first
@@ -39,8 +39,8 @@ func newEnviron(lines []string) environ {
 	return env
 }
 
-// kubernetes is what a cluster sets in every pod for a service named plinth-server
-// and the like: it is not addressed to us.
+// kubernetes matches the variables that a cluster sets in every pod for a service named
+// plinth-server and the like: they are not addressed to us.
 var kubernetes = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
 
 // variables loads the environment into koanf, except variables that flags override: an

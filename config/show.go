@@ -26,7 +26,7 @@ func (c *Config) YAML() ([]byte, error) {
 	return out.Bytes(), e.Close()
 }
 
-// shown is v as YAML, without its secrets.
+// shown returns v as YAML, without its secrets.
 func shown(v *strictyaml.Value) *yaml.Node {
 	switch v.Kind {
 	case strictyaml.Mapping:

@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
-// stage is what is known of a stage beside its settings.
+// stage holds what is known of a stage in addition to its settings.
 type stage struct {
 	index int
 	item  *strictyaml.Value // as written: a bare kind, a mapping of one key, or neither

@@ -7,7 +7,7 @@ import (
 	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
 
-// parseValues is parse for a configuration that was made in Go. YAML reads JSON.
+// parseValues parses a configuration that was made in Go. YAML reads JSON.
 func parseValues(values map[string]any, p *strictyaml.Problems) *strictyaml.Value {
 	content, err := json.Marshal(values)
 	if err != nil {

@@ -84,8 +84,8 @@ func (b *builder) pipelines(ctx context.Context) error {
 	return config.Join(errs...)
 }
 
-// order is that in which stores are built: those that name another store's backend come
-// after it.
+// order returns the order in which stores are built: those that name another store's
+// backend come after it.
 func (b *builder) order() []string {
 	names := slices.Sorted(maps.Keys(b.cfg.Stores))
 	slices.SortStableFunc(names, func(x, y string) int {

@@ -10,9 +10,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// front is what a store that was handed out stands on: the pipeline of that name in the
-// generation that is in force. A call stays in the pipeline in which it began, and one that
-// finds its pipeline shut goes to the next. It is safe for concurrent use.
+// front backs a store that was handed out: the pipeline of that name in the generation that
+// is in force. A call stays in the pipeline in which it began, and one that finds its
+// pipeline shut goes to the next. It is safe for concurrent use.
 type front struct {
 	h    *Host
 	slot int // in [generation.pipelines]
@@ -219,5 +219,5 @@ func (a *absent) Close(context.Context) error { return nil }
 
 var errRemoved = errors.New("the store is no longer in the configuration")
 
-// retryHeld is when a call that was not let wait may come again.
+// retryHeld says when a call that was not let wait may come again.
 const retryHeld = 100 * time.Millisecond

@@ -123,7 +123,7 @@ func smoke(ctx context.Context, b storage.Backend, now func() time.Time) error {
 	return nil
 }
 
-// probeTime is how long a backend that was just opened may take to say how it is.
+// probeTime limits how long a backend that was just opened may take to say how it is.
 const probeTime = 5 * time.Second
 
 // probe refuses backends that were opened and are not ready.

@@ -13,8 +13,8 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// generation is what one configuration made. It does not change once it is in force; what
-// did not change between two is in both, and counts its users.
+// generation holds what one configuration made. It does not change once it is in force;
+// what did not change between two is in both, and counts its users.
 type generation struct {
 	cfg       *config.Config
 	number    int

@@ -80,7 +80,7 @@ func (b *builder) plugin(ctx context.Context, name string) (*plugin, error) {
 	return p, nil
 }
 
-// digest is that of the plugin's module or executable; empty if it has none.
+// digest returns the digest of the plugin's module or executable; empty if it has none.
 func (p *plugin) digest() string {
 	if f, ok := p.Carrier.(carrier.Filed); ok {
 		return f.Digest()
@@ -178,7 +178,7 @@ func (h *Host) kindOf(name string, node *config.Node) (carrier.Factory, error) {
 	return h.carriers[i], nil
 }
 
-// planned are settings that are known, and that this version cannot do.
+// planned lists settings that are known, and that this version does not support.
 var planned = []string{"grants.fs", "grants.network"}
 
 // foreign returns the settings of a plugin that are another kind's, and that they are wrong.

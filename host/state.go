@@ -18,7 +18,7 @@ type Health struct {
 	Stores map[string]storage.Health // by name
 }
 
-// healthTimeout is how long stores may take to say how they are.
+// healthTimeout limits how long stores may take to say how they are.
 const healthTimeout = 2 * time.Second
 
 // Health checks all stores at once. A store that fails, or does not respond before ctx ends

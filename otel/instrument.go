@@ -79,7 +79,7 @@ func expected(c storage.Code) bool {
 	return c == storage.OK || c == storage.NotFound || c == storage.Conflict
 }
 
-// call is one that is going on.
+// call holds a call that is under way.
 type call struct {
 	op     operation
 	start  time.Time

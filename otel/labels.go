@@ -18,15 +18,15 @@ const (
 	manyTenants  = "_many"  // calls that concern several
 )
 
-// maxTenantName is the longest name that becomes a label, in bytes. A longer one
-// is among the others.
+// maxTenantName limits the names that become a label, in bytes. A longer one is counted
+// among the others.
 const maxTenantName = 64
 
 // outcomes is one more than the highest code that has attributes of its own.
 const outcomes = int(storage.VersionGone) + 1
 
-// labels are the attributes of one tenant's calls: each set is made when it is
-// first needed, and once.
+// labels holds the attributes of one tenant's calls: each set is made when it is first
+// needed, and once.
 type labels struct {
 	tenant string // empty: none
 	common *[operations][]attribute.KeyValue
@@ -38,7 +38,7 @@ func newLabels(common *[operations][]attribute.KeyValue, tenant string) *labels 
 	return &labels{tenant: tenant, common: common}
 }
 
-// of is for a call that came out as code.
+// of returns the options for a call that ended with code.
 func (l *labels) of(op operation, code storage.Code) []metric.RecordOption {
 	if int(code) >= outcomes {
 		code = storage.Internal
@@ -78,8 +78,8 @@ func (l *labels) expiring() []metric.AddOption {
 	return set
 }
 
-// tenants are the labels of tenants, at most so many. Looking one up neither locks nor
-// allocates.
+// tenants holds the labels of tenants, up to a maximum number. Looking one up neither locks
+// nor allocates.
 type tenants struct {
 	common      *[operations][]attribute.KeyValue
 	none        *labels // of keys without a tenant

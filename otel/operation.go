@@ -2,7 +2,7 @@ package otel
 
 import "github.com/plinthkv/plinth/storage"
 
-// operation is what a call is called: db.operation.name.
+// operation names a call: db.operation.name.
 type operation uint8
 
 const (

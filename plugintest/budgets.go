@@ -100,8 +100,8 @@ func (g *guest) applyBehind(key []byte) error {
 	return err
 }
 
-// budgetOfAnApply is too small for any answer: a first apply runs all the same, and what is
-// refused can be read.
+// budgetOfAnApply gives an apply a budget too small for any answer: a first apply runs all
+// the same, and what is refused can be read.
 func budgetOfAnApply(g *guest) error {
 	if !g.filled {
 		return notWritable(nil)

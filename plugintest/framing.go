@@ -69,7 +69,7 @@ func read(answer []byte, requests [][]byte, replies []reply) ([]reply, error) {
 // tag returns a tag of a header.
 func tag(number byte, value []byte) []byte { return append([]byte{number, byte(len(value))}, value...) }
 
-// word is v in 8 bytes, as in a header.
+// word returns v in 8 bytes, as in a header.
 func word(v int64) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(v)) }
 
 // now returns the tag of the clock's time.
@@ -146,7 +146,7 @@ func readable(op abi.Op, r reply) error {
 	return nil
 }
 
-// noFrames is the result for a plugin that is called over gRPC.
+// noFrames returns the result for a plugin that is called over gRPC.
 func noFrames() error {
 	return fmt.Errorf("%w: the plugin is called over gRPC, without frames", errNotApplicable)
 }
@@ -171,7 +171,7 @@ func unknownFlags(g *guest) error {
 	return nil
 }
 
-// headers are of every form that is right, and of some that are not.
+// headers tries headers of every right form, and of some wrong ones.
 func headers(g *guest) error {
 	if g.plain {
 		return noFrames()
@@ -217,7 +217,7 @@ func headers(g *guest) error {
 	return nil
 }
 
-// unreadable are frames after which the next one cannot be found. They end the instance,
+// unreadable sends frames after which the next one cannot be found. They end the instance,
 // with a result that has the error bit. Each gets one of its own.
 func unreadable(g *guest) error {
 	if !g.module {

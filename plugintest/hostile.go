@@ -13,10 +13,10 @@ import (
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
 
-// errNotApplicable is that a check says nothing about a plugin.
+// errNotApplicable reports that a check does not apply to a plugin.
 var errNotApplicable = errors.New("not applicable")
 
-// raw is a backend that takes requests as frames, and answers frames, as they are.
+// raw calls a backend with requests as frames, and returns frames, as they are.
 type raw interface {
 	storage.Backend
 	Raw(ctx context.Context, frames []byte) (answer []byte, err error)

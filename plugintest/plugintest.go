@@ -146,8 +146,8 @@ func digest(o procs.Options) (sum string, size int, err error) {
 	return hex.EncodeToString(h.Sum(nil)), int(n), err
 }
 
-// mostFilled is how many bytes are written into a plugin, to see whether its space ends. What
-// is to be seen then is not tried of one with more.
+// mostFilled limits how many bytes are written into a plugin, to see whether its space ends.
+// What is to be seen then is not tried of one with more.
 const mostFilled = 256 << 20
 
 // try runs everything, and notes what comes of it. The factory is completed.

@@ -13,7 +13,7 @@ import (
 // The host refuses by itself what a plugin's Info excludes, and so do checks over a
 // backend never reach the plugin with it. There are other hosts: here it is asked.
 
-// mostTried is the largest limit whose end is tried, in bytes.
+// mostTried bounds the limits whose end is tried, in bytes.
 const mostTried = 8 << 20
 
 // limits asks for one more than each limit that the plugin states.
@@ -164,8 +164,8 @@ func firstRefusal(g *guest) error {
 	return nil
 }
 
-// lacking is something that the plugin does not claim, added to a write set of one op;
-// an empty text: it claims all of it.
+// lacking returns what adds something that the plugin does not claim to a write set of one
+// op. The text is empty if it claims all of it.
 func (g *guest) lacking() (add func(*storage.WriteSet), what string) {
 	caps := g.b.Info().Caps
 	switch {

@@ -79,7 +79,7 @@ func (g *guest) refusedValues(all []badValue) error {
 	return nil
 }
 
-// largeKinds are kinds above 255, which are another's in 8 bits.
+// largeKinds sends kinds above 255, which are another's in 8 bits.
 func largeKinds(g *guest) error {
 	return g.refusedValues([]badValue{
 		{"probe 257", abi.OpHealth, number(1, 257)},
@@ -93,7 +93,7 @@ func largeKinds(g *guest) error {
 	})
 }
 
-// negatives are times before 1970 and ids of a length that none has.
+// negatives sends times before 1970 and ids of an invalid length.
 func negatives(g *guest) error {
 	id := func(n int) []byte { return slices.Concat(field(setID, make([]byte, n)), put()) }
 	all := []badValue{
@@ -106,7 +106,7 @@ func negatives(g *guest) error {
 	return g.refusedValues(all)
 }
 
-// meaningless are ops with fields that their kind does not use, and checks of what no
+// meaningless sends ops with fields that their kind does not use, and checks of what no
 // item has.
 func meaningless(g *guest) error {
 	hour := number(partExpiry, uint64(g.clock().Add(time.Hour).UnixMilli()))
@@ -126,7 +126,7 @@ func meaningless(g *guest) error {
 	})
 }
 
-// forms are of requests that are right, as this host does not write them.
+// forms sends valid requests in forms that this host does not write.
 func forms(g *guest) error {
 	if !g.filled {
 		return notWritable(nil)

@@ -236,7 +236,7 @@ func unique(distinct, keys [][]byte, at map[string]int) [][]byte {
 	return distinct
 }
 
-// repeated is items, of distinct keys, for all keys. Repeats share their bytes.
+// repeated returns items, of distinct keys, for all keys. Repeats share their bytes.
 func repeated(items []storage.Item, keys, distinct [][]byte, at map[string]int) []storage.Item {
 	found := make([]*storage.Item, len(distinct))
 	for i, key := range distinct {

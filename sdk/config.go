@@ -212,7 +212,7 @@ func distance(a, b string) int {
 // "512".
 type Size int64
 
-// valueError is that a value cannot be read.
+// valueError reports that a value cannot be read.
 type valueError struct{ text string }
 
 func (e *valueError) Error() string { return e.text }

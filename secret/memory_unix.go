@@ -4,8 +4,8 @@ package secret
 
 import "golang.org/x/sys/unix"
 
-// allocate is memory of its own, apart from Go's heap, which copies what it moves and is
-// written to swap. Where it cannot be had or locked, what there is has to do.
+// allocate returns memory apart from Go's heap, which copies what it moves and is written
+// to swap. If none can be had or locked, it returns ordinary memory.
 func allocate(n int) []byte {
 	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {

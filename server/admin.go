@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// adminPath is the prefix of requests about the host.
+// adminPath begins the path of requests about the host.
 const adminPath = "/v1/admin/"
 
 // administer hands a request to Settings.Admin, if its caller may.

@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// followersPerRequest is how many requests may wait for changes for each that may run.
+// followersPerRequest limits how many requests may wait for changes, for each that may run.
 const followersPerRequest = 16
 
 // Sizes of what is read of the changes at once, in bytes: of what is there already, and of
@@ -21,7 +21,8 @@ const (
 	waitedBytes  = 64 << 10
 )
 
-// changesNames are the parameters of changes; from says where to begin in place of a version.
+// changesNames lists the parameters of changes; from says where to begin in place of a
+// version.
 var changesNames = append([]string{"after", "from", "limit", "wait"}, rangeNames...)
 
 // changes answers GET of changes: a page, or an endless stream of events for who accepts one.
@@ -159,14 +160,14 @@ func (c *call) waits() (leave func(), err error) {
 	return func() { <-c.server.followers }, nil
 }
 
-// untilDraining is ctx, which ends also when the server is to end.
+// untilDraining returns ctx, ending also when the server is to end.
 func (s *Server) untilDraining(ctx context.Context) (_ context.Context, done func()) {
 	own, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.serving, cancel)
 	return own, func() { stop(); cancel() }
 }
 
-// drained is err, of a call with own, or that the server is to end.
+// drained returns err, or ShuttingDown if own has ended and ctx has not.
 func (s *Server) drained(ctx, own context.Context, err error) error {
 	if err != nil && own.Err() != nil && ctx.Err() == nil {
 		return &storage.Error{Code: storage.ShuttingDown, RetryAfter: time.Second}

@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// tags are the values of If-Match or If-None-Match: any, or versions.
+// tags holds the values of If-Match or If-None-Match: any, or versions.
 type tags struct {
 	given    bool
 	any      bool
@@ -56,7 +56,7 @@ func (t tags) matches(version uint64, present bool) bool {
 	return present && (t.any || slices.Contains(t.versions, version))
 }
 
-// conditions are those of one request.
+// conditions holds the conditions of one request.
 type conditions struct{ match, noneMatch tags }
 
 // conditions reads the request's. Tags need a backend that has versions.
@@ -74,7 +74,7 @@ func (c *call) conditions() (cond conditions, err error) {
 	return cond, nil
 }
 
-// writeConditions are conditions, without the dates that a store does not keep.
+// writeConditions returns the conditions, without the dates that a store does not keep.
 func (c *call) writeConditions() (conditions, error) {
 	for _, name := range []string{"If-Modified-Since", "If-Unmodified-Since"} {
 		if len(c.r.Header.Values(name)) > 0 {
@@ -96,7 +96,7 @@ func (c *call) unconditional() error {
 	return err
 }
 
-// attempts is how often a condition that needs more than one check is retried after
+// attempts limits how often a condition that needs more than one check is retried after
 // concurrent writes.
 const attempts = 8
 

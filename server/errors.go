@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// webError is an error that only HTTP knows.
+// webError describes an error that only HTTP knows.
 type webError struct {
 	status int
 	code   string
@@ -27,8 +27,8 @@ func badRequest(format string, args ...any) error {
 	return storage.Errorf(storage.InvalidArgument, format, args...)
 }
 
-// statuses are the answers to each code. Every 503 means that nothing was
-// applied: proxies repeat those.
+// statuses maps each code to the answer's status. Every 503 means that nothing was applied:
+// proxies repeat those.
 var statuses = map[storage.Code]int{
 	storage.NotFound:         http.StatusNotFound,
 	storage.Conflict:         http.StatusPreconditionFailed,

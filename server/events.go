@@ -11,10 +11,11 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// heartbeat is the longest time between two events of a stream, which report the store's progress.
+// heartbeat limits the time between two events of a stream, which report the store's
+// progress.
 const heartbeat = 15 * time.Second
 
-// retryAfter is when a browser whose stream was cut comes again, in ms.
+// retryAfter says when a browser whose stream was cut reconnects, in ms.
 const retryAfter = 1000
 
 // stream answers with server-sent events until the caller leaves, or the server is to end: an

@@ -15,7 +15,7 @@ type storeInfo struct {
 	Limits       infoLimits `json:"limits"`
 }
 
-// infoLimits are the limits of a store. If zero, a field is left out: there is no limit.
+// infoLimits holds the limits of a store. If zero, a field is left out: there is no limit.
 type infoLimits struct {
 	Key            int   `json:"key,omitempty"`
 	Value          int   `json:"value,omitempty"`

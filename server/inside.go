@@ -33,7 +33,7 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// clientOf is whom a request's memory is counted for: who its certificate says it is,
+// clientOf returns whom a request's memory is counted for: the name in its certificate,
 // else its connection.
 func clientOf(r *http.Request) any {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
@@ -74,7 +74,7 @@ func (in *inside) rest() {
 	in.runs = false
 }
 
-// backAfter is how long a complete request waits for a place.
+// backAfter limits how long a complete request waits for a place.
 const backAfter = 2 * time.Second
 
 // goOn takes the place back.

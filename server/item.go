@@ -115,7 +115,7 @@ func (c *call) put() error {
 	return nil
 }
 
-// unlimitedBody is the largest body where neither store nor configuration says one.
+// unlimitedBody limits a body where neither store nor configuration does.
 const unlimitedBody = 64 << 20
 
 func (c *call) valueLimit(l storage.Limits) int64 {

@@ -257,7 +257,7 @@ func (l *lines) item(it storage.Item, keysOnly bool) error {
 	return nil
 }
 
-// failed is err, or the end of the connection where an answer has begun.
+// failed returns err, or ends the connection where an answer has begun.
 func (l *lines) failed(err error) error {
 	if !l.begun {
 		return err

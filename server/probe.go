@@ -10,15 +10,14 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// probes are the paths of the probes. They need no token; without one the answer is
-// short.
+// probes maps paths to probes. They need no token; without one the answer is short.
 var probes = map[string]storage.Probe{
 	"/livez":    storage.Liveness,
 	"/readyz":   storage.Readiness,
 	"/startupz": storage.Startup,
 }
 
-// probeTimeout is how long stores may take to say how they are.
+// probeTimeout limits how long stores may take to say how they are.
 const probeTimeout = 2 * time.Second
 
 // probeAnswer is the body of a probe.

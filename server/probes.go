@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// mostProbes is how many probes and pages of metrics a server of [NewProbes] answers at
+// mostProbes limits the probes and pages of metrics that a server of [NewProbes] answers at
 // once. Liveness is not counted: it costs nothing, and a refusal would cause a restart.
 const mostProbes = 64
 

@@ -12,8 +12,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// query are a request's parameters, each known and there once. The standard
-// parser drops what it does not understand, which would widen a DELETE.
+// query holds a request's parameters, each known and there once. The standard parser drops
+// what it does not understand, which would widen a DELETE.
 type query map[string]string
 
 func parseQuery(raw string, known ...string) (query, error) {
@@ -54,7 +54,7 @@ func clip(s string) string {
 
 func (q query) has(name string) bool { _, ok := q[name]; return ok }
 
-// bool is false where it is absent.
+// bool returns the parameter name, false if it is absent.
 func (q query) bool(name string) (bool, error) {
 	switch v, ok := q[name]; {
 	case !ok, v == "false":
@@ -86,7 +86,7 @@ func (q query) bytes(name string) ([]byte, error) {
 	return nil, nil
 }
 
-// expiry is ttl or expires_at; given reports whether one is there.
+// expiry returns the time of ttl or expires_at; given reports whether one is there.
 func (q query) expiry(now time.Time) (at time.Time, given bool, err error) {
 	ttl, hasTTL := q["ttl"]
 	expires, hasAt := q["expires_at"]

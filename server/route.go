@@ -58,7 +58,7 @@ func unescape(key string) ([]byte, error) {
 	return []byte(plain), err
 }
 
-// call is one request to one store.
+// call holds one request to one store.
 type call struct {
 	server *Server
 	in     *inside
@@ -117,8 +117,8 @@ func (c *call) parseItem(names ...string) (err error) {
 // part is how much of an answer is sent at once.
 const part = 64 << 10
 
-// leastRate is the minimum speed of reading an answer, in bytes per second: an unread answer
-// occupies memory.
+// leastRate sets the minimum speed of reading an answer, in bytes per second: an unread
+// answer occupies memory.
 const leastRate = 64 << 10
 
 // send writes a part of the answer after the other, each within the time that a

@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// rules are the settings that a reload can change. A rules value is immutable.
+// rules holds the settings that a reload can change. A rules value is immutable.
 type rules struct {
 	stores          map[string]*storage.Store
 	guesses         map[*storage.Store]*budget.Guess

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// silent are the connections that have not asked for anything yet: net/http waits
-// for those when it ends, as for requests.
+// silent tracks the connections that have not asked for anything yet: net/http waits for
+// those when it ends, as for requests.
 type silent struct {
 	mu    sync.Mutex
 	open  map[net.Conn]struct{}

@@ -201,7 +201,7 @@ func (t *telemetry) options(l label) []metric.RecordOption {
 	return o
 }
 
-// observation is a response that notes its status.
+// observation notes the status of a response.
 type observation struct {
 	http.ResponseWriter
 	status int
@@ -274,7 +274,7 @@ func routeOf(path string) string {
 	return ""
 }
 
-// spanName is low in what it can be.
+// spanName returns a name of low cardinality.
 func spanName(method, route string) string {
 	if method == other {
 		method = "HTTP"

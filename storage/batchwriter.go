@@ -176,7 +176,7 @@ func (w *BatchWriter) flush(ctx context.Context, again bool) error {
 	return err
 }
 
-// sendAll is send for Flush and Close. It first returns a failure that no call has returned.
+// sendAll sends for Flush and Close. It first returns a failure that no call has returned.
 func (w *BatchWriter) sendAll(ctx context.Context) error {
 	err := w.send(ctx)
 	if w.untold != nil {

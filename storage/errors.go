@@ -245,8 +245,8 @@ func Unknown(err error) bool {
 	return ok && c == OutcomeUnknown
 }
 
-// find is errors.As, which allocates, after a look at err itself: nearly always that is
-// what it looks for, or a Code, which wraps nothing.
+// find does what errors.As does, which allocates, after a look at err itself: nearly always
+// that is what it looks for, or a Code, which wraps nothing.
 func find[E error](err error) (E, bool) {
 	e, ok := err.(E)
 	if ok || err == nil {

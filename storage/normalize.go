@@ -69,8 +69,8 @@ func lastOps(ops []Op) (single []Op, ranges keyrange.Set) {
 	return single, ranges
 }
 
-// cutRange is r without the keys that are put after it. Deletes inside are left
-// to the range.
+// cutRange returns r without the keys that are put after it. Deletes inside are left to the
+// range.
 func cutRange(r Op, single []Op) []Op {
 	var parts []Op
 	start := r.Key

@@ -8,21 +8,21 @@ import (
 	"github.com/plinthkv/plinth/internal/keyrange"
 )
 
-// overlay is what a transaction has written so far: the state that its own
-// reads see on top of the backend's.
+// overlay holds what a transaction has written so far: the state that its own reads see on
+// top of the backend's.
 type overlay struct {
 	keys   keyrange.Map[pending]
 	ranges keyrange.Set // deleted; they hide the backend's keys only
 }
 
-// pending is the last word on a key: a value, or its removal.
+// pending holds the last word on a key: a value, or its removal.
 type pending struct {
 	value     []byte
 	present   bool
 	expiresAt time.Time // as if it were committed now; zero: never
 }
 
-// item is p at key, without a version. The value is a copy.
+// item returns p at key, without a version. The value is a copy.
 func (p pending) item(key []byte) Item {
 	return Item{Key: key, Value: append([]byte{}, p.value...), ExpiresAt: p.expiresAt}
 }
@@ -42,8 +42,8 @@ func (o *overlay) deleteRange(start, end []byte) {
 	o.ranges.Add(start, end)
 }
 
-// merge is items, which are all that the backend has in [from, to), as the
-// transaction sees them.
+// merge returns items, which are all that the backend has in [from, to), as the transaction
+// sees them.
 func (o *overlay) merge(items []Item, from, to []byte, reverse, keysOnly bool) []Item {
 	if o.keys.Len() == 0 && o.ranges.Len() == 0 {
 		return items

@@ -9,7 +9,7 @@ import (
 // [Condition]. All conditions must hold; of several expiries the last one counts.
 type PutOption interface{ putOption() }
 
-// expiry is when a put's item stops to exist.
+// expiry says when a put's item ceases to exist.
 type expiry struct {
 	at       time.Time // zero: never
 	ttl      time.Duration
@@ -94,7 +94,7 @@ func (c Condition) on(key []byte) Check {
 	return Check{Kind: c.kind, Key: key, Value: c.value, Version: c.version}
 }
 
-// checks are conditions on key; nil for none.
+// checks returns the checks for conditions on key; nil for none.
 func checks(key []byte, conditions []Condition) []Check {
 	if len(conditions) == 0 {
 		return nil

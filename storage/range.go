@@ -80,9 +80,8 @@ type cursor struct {
 	empty    int // pages without items, in a row
 }
 
-// mostEmpty is how many pages in a row may be without items. A backend that passes over
-// more must do so in longer steps: one that continues indefinitely would block the
-// reader.
+// mostEmpty limits how many pages in a row may be without items. A backend that passes over
+// more must do so in longer steps: one that continues indefinitely would block the reader.
 const mostEmpty = 4096
 
 func newCursor(info Info, start, end []byte, o RangeOptions) (cursor, error) {

@@ -210,7 +210,7 @@ type written struct {
 	keys  map[string]struct{}
 }
 
-// askedEach is how many keys are looked for one by one.
+// askedEach limits how many keys are looked for one by one.
 const askedEach = 4
 
 func (w *written) has(key []byte) bool {

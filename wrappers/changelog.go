@@ -24,7 +24,7 @@ const (
 	mostPlainBytes   = 4 << 10
 )
 
-// changeLog is the latest changes of a store, in the order of their versions. They are
+// changeLog keeps the latest changes of a store, in the order of their versions. They are
 // encoded, in blocks without pointers: keeping a change allocates nothing, and the garbage
 // collector has nothing to follow. What has been added never changes.
 type changeLog struct {
@@ -199,8 +199,8 @@ type encoded struct {
 	gone    []expiring // what expires at the version, if it still is then as it was
 }
 
-// changeHead is the size of an encoded change beside its bytes: kind, whether it has an end,
-// the expiry in milliseconds or 0, and the lengths of key, end and value.
+// changeHead counts the bytes of an encoded change without key, end and value: kind, whether
+// it has an end, the expiry in milliseconds or 0, and the lengths of key, end and value.
 const changeHead = 2 + 8 + 3*4
 
 // appendChange appends a change without its version.

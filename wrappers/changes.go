@@ -204,7 +204,7 @@ func (f *follower) wait(ctx context.Context, r *ring, changed <-chan struct{}, l
 	return nil
 }
 
-// view is what a ring has at one moment.
+// view shows what a ring has at one moment.
 type view struct {
 	log       logView
 	base      uint64 // the oldest version that can be followed

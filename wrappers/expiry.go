@@ -33,7 +33,7 @@ type expiring struct {
 	at      time.Time
 }
 
-// expiries are the items that expire, as far as a ring knows. The hub's lock guards them.
+// expiries holds the items that expire, as far as a ring knows. The hub's lock guards them.
 type expiries struct {
 	step    time.Duration // in which the backend keeps expiries
 	known   map[string]expiring

@@ -187,7 +187,7 @@ func (h *Hub) end(f *flight, version uint64, err error) {
 	}
 }
 
-// hubBackend is the hub as a backend.
+// hubBackend makes a backend of the hub.
 type hubBackend Hub
 
 func (b *hubBackend) hub() *Hub { return (*Hub)(b) }

@@ -46,7 +46,7 @@ func (f *Freshness) reached(at time.Time) {
 	f.problem.Store(nil)
 }
 
-// others is what a hub has to follow the writes of others.
+// others holds what a hub needs to follow the writes of others.
 type others struct {
 	mu    sync.Mutex
 	users int
@@ -63,7 +63,7 @@ const (
 	changesTime = 10 * time.Second
 )
 
-// noticesEach is how often at most a follower begins again over a backend that tells that it
+// noticesEach limits how often a follower begins again over a backend that reports that it
 // changed, and not what: each time costs a question, and the caches all that they have.
 const noticesEach = 5 * time.Millisecond
 

@@ -8,11 +8,11 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// unusedFor is how long an unused ring is kept.
+// unusedFor limits how long an unused ring is kept.
 const unusedFor = 5 * time.Minute
 
-// ring is the latest changes of a backend, since the first follower came. The hub's lock guards
-// it.
+// ring keeps the latest changes of a backend, since the first follower came. The hub's lock
+// guards it.
 type ring struct {
 	ready     chan struct{} // closed once base is known, or the ring is given up
 	begun     time.Time     // other times are counted from it

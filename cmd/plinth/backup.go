@@ -93,7 +93,7 @@ func all(ctx context.Context, from served, w *backup.Writer, p *progress, e env)
 	}
 }
 
-// mostBroken is how often in a row a scan may break off without an item.
+// mostBroken limits how often in a row a scan may break off without an item.
 const mostBroken = 8
 
 // tellsExpiries reports whether what is read of a store has the expiries that it has there.

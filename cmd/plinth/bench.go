@@ -186,7 +186,7 @@ func (c *benchCmd) fill(ctx context.Context, e env, o loadgen.Options, s served)
 	return nil
 }
 
-// driven is a served store as a load asks it.
+// driven adapts a served store to a load.
 type driven struct{ served }
 
 func (d driven) Get(ctx context.Context, key []byte) error { return d.get(ctx, key, io.Discard) }

@@ -34,13 +34,13 @@ type watchQuery struct {
 	scan   bool    // from the state
 }
 
-// watched is a change as a line of JSON, or none where only the version is news.
+// watched holds a change as a line of JSON, or none where only the version is news.
 type watched struct {
 	line    []byte // with its end
 	version uint64 // to continue after; 0 if that is not possible yet
 }
 
-// errLimit is that a limit was reached.
+// errLimit reports that a limit was reached.
 var errLimit = errors.New("enough")
 
 // Run watches until it is interrupted. A connection that breaks is made again, and what
@@ -144,7 +144,7 @@ func (g *grpcStore) watch(ctx context.Context, q watchQuery, each func(watched) 
 	}
 }
 
-// mostSilence is how long a stream may be silent: a server sends something more often.
+// mostSilence limits how long a stream may be silent: a server sends something more often.
 const mostSilence = time.Minute
 
 func (c *httpStore) watch(ctx context.Context, q watchQuery, each func(watched) error) error {

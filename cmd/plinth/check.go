@@ -251,7 +251,7 @@ func (f *checked) print(w io.Writer, wrong error) error {
 	return &exitError{code: exitFailed}
 }
 
-// visible is JSON with escapes for what cannot be seen, or moves what is around it.
+// visible returns JSON with escapes for what cannot be seen, or moves what is around it.
 func visible(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for _, r := range string(text) {

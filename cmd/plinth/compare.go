@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// mostDifferences is how many are printed.
+// mostDifferences limits how many differences are printed.
 const mostDifferences = 10
 
 // comparison walks two stores in order.
@@ -165,7 +165,7 @@ func when(t time.Time) string {
 	return t.UTC().Format(strictjson.TimeForm)
 }
 
-// shownBytes is how much of a key is printed.
+// shownBytes limits how much of a key is printed.
 const shownBytes = 200
 
 func shown(key []byte) string {

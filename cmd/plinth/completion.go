@@ -121,7 +121,7 @@ func arms(all []place) (known map[string][]string, files, contexts, other []stri
 	return known, files, contexts, other
 }
 
-// single is s in single quotes, for all three shells.
+// single returns s in single quotes, for all three shells.
 func single(s string) string {
 	return "'" + strings.NewReplacer(`'`, `'\''`, "\n", " ").Replace(s) + "'"
 }

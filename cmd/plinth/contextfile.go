@@ -18,7 +18,7 @@ import (
 // contextFileVariable names another file of contexts.
 const contextFileVariable = "PLINTH_CONTEXT_FILE"
 
-// contextFile is the content of a file of contexts.
+// contextFile holds the content of a file of contexts.
 type contextFile struct {
 	Contexts map[string]serverContext `yaml:"contexts"`
 
@@ -36,7 +36,7 @@ type serverContext struct {
 	ClientKey  string `yaml:"client_key"`  // as --client-key
 }
 
-// contextName is the form of names: shells complete them unquoted.
+// contextName matches names: shells complete them unquoted.
 var contextName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // Validate checks the names.

@@ -62,7 +62,7 @@ func engines() []engine {
 	}
 }
 
-// serveLedger is the worker of that backend, with traces of its own.
+// serveLedger runs the worker of that backend, with traces of its own.
 func serveLedger() {
 	tracer, stop := plugin.Traces()
 	open := ledger.Opener(tracer)

@@ -14,7 +14,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// maxLine is how long a line may be, in bytes.
+// maxLine limits a line, in bytes.
 const maxLine = 128 << 20
 
 type importCmd struct {
@@ -109,7 +109,7 @@ func (i *importer) interrupted() error {
 	return fmt.Errorf("%s: interrupted after %d items were stored", i.file, i.stored)
 }
 
-// inputLine is a line of the input, or why it could not be read.
+// inputLine holds a line of the input, or why it could not be read.
 type inputLine struct {
 	op     storage.Op
 	number int

@@ -37,5 +37,5 @@ func (s *serveCmd) kit(e env) func(context.Context, host.Subject) error {
 	}
 }
 
-// mostFailed is how many failed checks a refusal names.
+// mostFailed limits how many failed checks a refusal names.
 const mostFailed = 10

@@ -82,7 +82,7 @@ func (c *ledgerVerifyCmd) Run(ctx context.Context, e env) (err error) {
 	return nil
 }
 
-// mostDiffer is how many keys are printed.
+// mostDiffer limits how many keys are printed.
 const mostDiffer = 1000
 
 // nodes compares the nodes, and prints the keys on which they differ.

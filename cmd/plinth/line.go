@@ -16,7 +16,7 @@ type line struct {
 	version    uint64 // of an item of a scan; 0 if it has none
 }
 
-// lineValues is how many values a line has at most, with the object.
+// lineValues limits the values of a line, with the object.
 const lineValues = 8
 
 // parseLine reads a line as strictly as a server reads it. keysOnly is for scans that leave

@@ -15,7 +15,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// protocol is one of the ways in which stores are served.
+// protocol serves stores in one of several ways.
 type protocol interface {
 	name() string // that its socket has with a service manager
 	Listen() (net.Listener, error)
@@ -51,7 +51,7 @@ func (s grpcServer) update(cfg *config.Config, stores map[string]*storage.Store)
 	s.Update(grpcConfig(cfg.Server), stores)
 }
 
-// listeners are the protocols that are served, each on an address of its own.
+// listeners holds the protocols that are served, each on an address of its own.
 type listeners struct {
 	protocols []protocol
 	open      []net.Listener

@@ -66,7 +66,7 @@ func usagef(format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
-// run is the program, for tests too.
+// run runs the program, for tests too.
 func run(ctx context.Context, args []string, e env) int {
 	e.uncached = new(sync.Once)
 	var c cli
@@ -127,7 +127,7 @@ func run(ctx context.Context, args []string, e env) int {
 	return code
 }
 
-// printsBytes are the commands whose output is data, and is not escaped.
+// printsBytes lists the commands whose output is data, and is not escaped.
 var printsBytes = map[string]bool{"get": true, "scan": true, "export": true, "config": true, "completion": true}
 
 // asItIs decodes a text unchanged: keys and values are bytes, and kong's own mapper passes

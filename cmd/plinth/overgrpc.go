@@ -16,13 +16,13 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// grpcStore is a served store over gRPC.
+// grpcStore reaches a served store over gRPC.
 type grpcStore struct {
 	client *client.Client
 	store  *storage.Store
 }
 
-// dialTimeout is how long a server may take to be reached.
+// dialTimeout limits how long a server may take to be reached.
 const dialTimeout = 10 * time.Second
 
 func (t target) overGRPC(ctx context.Context) (*grpcStore, error) {

@@ -24,7 +24,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// httpStore is a served store over HTTP.
+// httpStore reaches a served store over HTTP.
 type httpStore struct {
 	http  *http.Client
 	base  string // …/v1/stores/NAME
@@ -190,7 +190,7 @@ func codeCalled(name string) storage.Code {
 	return storage.Internal
 }
 
-// call is do for answers without a body that matters.
+// call sends a request like do, for answers without a body that matters.
 func (c *httpStore) call(ctx context.Context, method, path string, header http.Header, body io.Reader) error {
 	res, err := c.do(ctx, method, path, header, body)
 	if err != nil {
@@ -205,7 +205,7 @@ func (c *httpStore) close() error {
 	return nil
 }
 
-// mostInfo is how long the server's answer may be.
+// mostInfo limits the server's answer.
 const mostInfo = 64 << 10
 
 func (c *httpStore) info(ctx context.Context) (i storage.Info, err error) {
@@ -246,8 +246,8 @@ func (c *httpStore) get(ctx context.Context, key []byte, w io.Writer) error {
 	return err
 }
 
-// put is a PUT with a condition; a value that is expected takes an apply, because
-// HTTP's conditions know versions only.
+// put sends a PUT with a condition; an expected value requires an apply, because HTTP's
+// conditions know versions only.
 func (c *httpStore) put(ctx context.Context, p newItem, e expected) error {
 	header := http.Header{}
 	switch e.kind {
@@ -271,7 +271,7 @@ func (c *httpStore) delete(ctx context.Context, key []byte) error {
 	return c.call(ctx, http.MethodDelete, keyPath(key), nil, nil)
 }
 
-// putIfValue is an apply of one put with a check of the key's value.
+// putIfValue sends an apply of one put with a check of the key's value.
 func (c *httpStore) putIfValue(ctx context.Context, p newItem, value []byte) error {
 	var body bytes.Buffer
 	w := strictjson.NewWriter(&body)

@@ -44,7 +44,7 @@ func pages(ctx context.Context, s served, b bounds, after []byte) iter.Seq2[stor
 	}
 }
 
-// rest is b without the keys up to after.
+// rest returns b without the keys up to after.
 func rest(b bounds, after []byte) bounds {
 	if after != nil {
 		start := string(storage.After(after))
@@ -73,10 +73,10 @@ func onePage(ctx context.Context, s served, b bounds) (page []storage.Op, more b
 	return page, len(page) >= setOps, err
 }
 
-// scanSilence is how long a server may take for the next item of a scan.
+// scanSilence limits how long a server may take for the next item of a scan.
 const scanSilence = 2 * time.Minute
 
-// scanWithin is a scan that ends where the server takes too long for an item.
+// scanWithin runs a scan that ends where the server takes too long for an item.
 func scanWithin(ctx context.Context, silence time.Duration, s served, q scanQuery, each func(line) error) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)

@@ -113,7 +113,7 @@ func fixed(c *config.Config) map[string]any {
 	}
 }
 
-// errFixed is what is wrong with a change of what cannot change.
+// errFixed rejects a change of a setting that cannot change.
 var errFixed = errors.New("cannot change while the program runs: restart it to apply the change")
 
 // unchanging names what differs between two configurations and can only change by a start.

@@ -21,7 +21,7 @@ type job struct {
 	Prefix  string `json:"-"` // see resumed
 }
 
-// resume is how far a command has come, kept in a file if there is a name for one. Keys are
+// resume records how far a command has come, in a file if there is a name for one. Keys are
 // stored in their order, so that the last one says it all.
 type resume struct {
 	file  string // empty: it is kept nowhere
@@ -132,7 +132,7 @@ func (r *resume) end(err error, otherwise string) error {
 
 var errInterrupted = errors.New("interrupted")
 
-// ended is err, or a plain word for it where a signal is behind it.
+// ended returns err, or a plain word for it where a signal is behind it.
 func ended(done <-chan struct{}, err error) error {
 	select {
 	case <-done:

@@ -19,7 +19,7 @@ func (s screen) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// escaped is p with escapes. The ends of lines and tabs stay.
+// escaped returns p with escapes. The ends of lines and tabs stay.
 func escaped(p []byte) []byte {
 	out := make([]byte, 0, len(p))
 	for len(p) > 0 {
@@ -40,7 +40,7 @@ func escaped(p []byte) []byte {
 	return out
 }
 
-// forPeople is w, with escapes where it is a terminal: what is piped stays as it is.
+// forPeople returns w, with escapes where it is a terminal: what is piped stays as it is.
 func forPeople(w io.Writer) io.Writer {
 	if isTerminal(w) {
 		return screen{w}

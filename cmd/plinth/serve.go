@@ -212,7 +212,7 @@ func serverConfig(c config.Server) server.Config {
 	return server.Config{Listener: listener(c, c.HTTP), Hosts: c.Hosts, AdminToken: c.AdminToken, BodyBytes: int64(c.Limits.Body)}
 }
 
-// telemetryFlush is how long what was not sent yet may take to be sent at the end.
+// telemetryFlush limits how long unsent telemetry may take to be sent at the end.
 const telemetryFlush = 5 * time.Second
 
 // telemetry starts what the configuration says of telemetry, before the host, so

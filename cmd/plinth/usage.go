@@ -8,8 +8,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// rephrased are the parser's messages in the words of the rest of the program: what a user
-// wrote stands in quotes, and nothing else does.
+// rephrased lists the parser's messages in the words of the rest of the program: what a
+// user wrote stands in quotes, and nothing else does.
 var rephrased = []struct {
 	theirs *regexp.Regexp
 	ours   string

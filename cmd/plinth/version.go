@@ -41,7 +41,8 @@ func versionLine() string {
 // What tools/release builds says of itself; empty otherwise.
 var released, revision string
 
-// version is that of a release, or of the module that the program was built from.
+// version returns the version of the release, or of the module that the program was built
+// from.
 func version() string {
 	if released != "" {
 		return released

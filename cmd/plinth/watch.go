@@ -67,7 +67,7 @@ func (r *reloader) watchTokens(ctx context.Context) {
 	})
 }
 
-// contents are digests of files, which are small.
+// contents returns digests of files, which are small.
 func contents(paths []string) string {
 	var b strings.Builder
 	slices.Sort(paths)
@@ -99,7 +99,7 @@ func digest(path string) string {
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// states are size and time of files, which may be large.
+// states returns size and time of files, which may be large.
 func states(paths []string) string {
 	var b strings.Builder
 	for _, path := range paths {

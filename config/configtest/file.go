@@ -28,14 +28,14 @@ type Test struct {
 	start time.Time
 }
 
-// given is an item that is there when a test begins.
+// given describes an item that exists when a test begins.
 type given struct {
 	Key   string          `yaml:"key"`
 	Value string          `yaml:"value"`
 	TTL   config.Duration `yaml:"ttl"`
 }
 
-// step is one thing that is done: exactly one of its first group.
+// step describes one thing that is done: exactly one of its first group.
 type step struct {
 	Get     *string          `yaml:"get"`     // a key
 	Backend *string          `yaml:"backend"` // a key, read below the pipeline
@@ -71,14 +71,14 @@ type write struct {
 	If     condition       `yaml:"if"`
 }
 
-// condition is what a key has to be for a write.
+// condition says what a key must hold for a write.
 type condition struct {
 	Absent  bool    `yaml:"absent"`
 	Present bool    `yaml:"present"`
 	Value   *string `yaml:"value"`
 }
 
-// expect is what is to come of a step. Where it is not said, it is that it succeeds.
+// expect says how a step must end. By default it must succeed.
 type expect struct {
 	Value     *string          `yaml:"value"`
 	Absent    bool             `yaml:"absent"`

@@ -63,7 +63,7 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// running is a test that is being run.
+// running holds a test while it runs.
 type running struct {
 	test  *Test
 	clock *clock
@@ -154,7 +154,7 @@ func (r *running) run(ctx context.Context) error {
 	return nil
 }
 
-// counts are how often each call of the backend was made.
+// counts counts how often each call of the backend was made.
 type counts map[string]int
 
 func (r *running) made() counts {
@@ -173,7 +173,7 @@ func (c counts) since(before counts) counts {
 	return d
 }
 
-// outcome is what a step answered.
+// outcome holds what a step answered.
 type outcome struct {
 	item storage.Item
 	read bool // there is an item

@@ -19,7 +19,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// operatorKid is the kid of the first operator's key.
+// operatorKid names the first operator's key.
 const operatorKid = "operator"
 
 // firstOperator stores the public key of the first operator, which nothing can be created

@@ -39,7 +39,7 @@ func backends() []plinth.Option {
 	}
 }
 
-// settings are what code hands to a service.
+// settings configures a service.
 type settings struct {
 	log    *slog.Logger
 	tracer trace.TracerProvider // nil: no spans
@@ -50,7 +50,7 @@ type settings struct {
 	flying int // requests at once; 0: 256
 }
 
-// service is both APIs over the stores of a configuration.
+// service holds both APIs over the stores of a configuration.
 type service struct {
 	host      *plinth.Host
 	store     *storage.Store

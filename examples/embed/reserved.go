@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// reservedNames are names that no link may have, a line each.
+// reservedNames lists names that no link may have, a line each.
 //
 //go:embed reserved.txt
 var reservedNames string

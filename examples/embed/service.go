@@ -17,7 +17,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// configuration is the service's stores. It could as well be a file.
+// configuration declares the service's stores. It could as well be a file.
 const configuration = `
 stores:
   links:

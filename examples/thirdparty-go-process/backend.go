@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// config is what stands under "config" in the host's YAML.
+// config holds the "config" of the host's YAML.
 type config struct {
 	Path string `json:"path"` // of the journal, from the working directory
 }
@@ -130,7 +130,7 @@ func (b *backend) GetMany(_ context.Context, keys [][]byte) (items []storage.Ite
 	return items, nil
 }
 
-// pageItems is how long a page is where the query does not say.
+// pageItems limits a page where the query does not.
 const pageItems = 100
 
 func (b *backend) Scan(_ context.Context, q storage.Query) (page storage.Page, err error) {

@@ -21,7 +21,7 @@ type config struct {
 	Words map[string]string `json:"words"`
 }
 
-// open is the sdk.Opener.
+// open implements sdk.Opener.
 func open(_ context.Context, env sdk.Env) (storage.Backend, error) {
 	var c config
 	if err := sdk.DecodeConfig(env.Config, &c); err != nil {

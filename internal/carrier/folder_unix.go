@@ -22,8 +22,8 @@ type Folder struct {
 	lock *os.File // nil: there is nothing to lock
 }
 
-// survivor is how long to wait for a folder in use: a process whose host was killed needs
-// a moment to close its files.
+// survivor limits how long to wait for a folder in use: a process whose host was killed
+// needs a moment to close its files.
 const survivor = 5 * time.Second
 
 // Claim makes the folder of a store below dir if there is none, and locks it. An empty dir

@@ -8,8 +8,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// askEach is how often a call asks the watch for progress, until the changes from before the
-// call have arrived.
+// askEach says how often a call asks the watch for progress, until the changes from before
+// the call have arrived.
 const askEach = 50 * time.Millisecond
 
 // Changes returns a page of q, which is valid. Current is the version that the store was at

@@ -13,7 +13,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// patience is how long a backend may be unavailable.
+// patience limits how long a backend may be unavailable.
 const patience = 30 * time.Second
 
 // Apply applies ops as one write set with an ID, and repeats it while the backend is

@@ -21,7 +21,7 @@ type Gate struct {
 	end   context.CancelFunc
 }
 
-// shut is the bit of n that says that no more may enter.
+// shut marks, in n, that no more may enter.
 const shut = math.MinInt64
 
 // New returns an open gate.

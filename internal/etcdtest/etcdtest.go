@@ -103,7 +103,7 @@ func (s *Server) Stop() {
 	_ = s.cmd.Wait()         // with what it was ended by
 }
 
-// twoPorts are addresses of loopback that were free a moment ago.
+// twoPorts returns addresses of loopback that were free a moment ago.
 func twoPorts() (a, b string, err error) {
 	one, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

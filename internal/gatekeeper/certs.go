@@ -12,8 +12,7 @@ import (
 	"github.com/plinthkv/plinth/secret/keypair"
 )
 
-// lookEvery is how often the files of certificates are looked at, at most: by those who
-// connect.
+// lookEvery limits how often the files of certificates are looked at, by those who connect.
 const lookEvery = time.Second
 
 // TLS returns the TLS configuration of the listener, or nil for plain text. The protocols
@@ -38,7 +37,7 @@ func newCertificates(g Gatekeeper, log *slog.Logger, protocols []string) (c *cer
 	return c, err
 }
 
-// certificates are what a listener speaks TLS with, as its files are now.
+// certificates holds what a listener speaks TLS with, as its files are now.
 type certificates struct {
 	gatekeeper Gatekeeper
 	log        *slog.Logger

@@ -22,7 +22,7 @@ type Guard struct {
 	untold   int       // since then
 }
 
-// tries are those of one address.
+// tries counts the tries of one address.
 type tries struct {
 	n    int
 	last time.Time

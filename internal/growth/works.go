@@ -75,7 +75,7 @@ const everything = storage.CapAtomic | storage.CapCheckOnly | storage.CapVersion
 
 var ctx = context.Background()
 
-// must is for what cannot fail here.
+// must panics on an error that cannot happen here.
 func must(err error) {
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		panic(err)

@@ -68,7 +68,7 @@ func (r *Result) WriteSVG(w io.Writer) error {
 	return err
 }
 
-// ticks are at most eleven places of n.
+// ticks returns at most eleven places of n.
 func ticks(n int) (at []int) {
 	step := max(1, (n+9)/10)
 	for i := 0; i < n; i += step {

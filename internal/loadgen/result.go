@@ -73,7 +73,7 @@ func (r *run) result(took time.Duration) *Result {
 	return res
 }
 
-// maxResult is how large a result may be that is read.
+// maxResult limits the results that are read.
 const maxResult = 256 << 20
 
 // ReadResult reads a result that was written as JSON.

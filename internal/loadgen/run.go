@@ -145,7 +145,7 @@ func (r *run) watch(ctx context.Context) {
 	}
 }
 
-// measured is what came of the operations of a kind.
+// measured holds what came of the operations of a kind.
 type measured struct {
 	mu     sync.Mutex
 	all    *hdrhistogram.Histogram
@@ -224,7 +224,7 @@ func (r *run) caller(i int, t Target) *caller {
 	return c
 }
 
-// patience is how long operations may still take that go on when a run ends.
+// patience limits how long operations may still take that go on when a run ends.
 const patience = 10 * time.Second
 
 // work does operations until ctx ends; calls is their context. With a rate each counts from

@@ -102,7 +102,7 @@ func (c *chooser) next() Op {
 	return c.op[i]
 }
 
-// theta is how uneven a zipfian distribution is, as YCSB has it.
+// theta says how uneven a zipfian distribution is, as YCSB has it.
 const theta = 0.99
 
 // zipf chooses numbers below n, small ones most (Gray et al., "Quickly generating

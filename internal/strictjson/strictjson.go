@@ -19,7 +19,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// maxDepth is how deep JSON may nest.
+// maxDepth limits how deep JSON may nest.
 const maxDepth = 16
 
 // Node holds a value of strict JSON: nil, bool, string, json.Number, []Node or *Object.
@@ -115,7 +115,7 @@ func (p *parser) object(path string, depth int) (Node, error) {
 	return o, err
 }
 
-// twice is err, or what to say of a name that an object has twice.
+// twice returns err, or what to say of a name that an object has twice.
 func twice(o *Object, err error) error {
 	if e := (*jsontext.SyntacticError)(nil); errors.As(err, &e) && e.Err == jsontext.ErrDuplicateName {
 		return fmt.Errorf("duplicate field %q", o.At(clip(e.JSONPointer.LastToken())))

@@ -311,7 +311,7 @@ func (l *Life) Wait(ctx context.Context, there func() bool) error {
 	}
 }
 
-// unless is Error as an error.
+// unless returns Error as an error.
 func (l *Life) unless() error {
 	if e := l.Error(); e != nil {
 		return e

@@ -45,7 +45,7 @@ type Status struct {
 	RetryAt  time.Time // when it is started again, if Restarting or Failed; zero: never
 }
 
-// worst are states by how little they serve.
+// worst ranks states by how little they serve.
 var worst = [...]int{Starting: 3, Ready: 0, Degraded: 1, Restarting: 2, Failed: 4, Stopped: 5}
 
 // Together returns the status of a plugin with several instances: that of the best one,

@@ -34,8 +34,8 @@ const (
 	logs    = "LOGS"
 )
 
-// unsupported are variables of OpenTelemetry's specification that neither the SDK for Go nor
-// this program reads, and what to use instead.
+// unsupported lists variables of OpenTelemetry's specification that neither the SDK for Go
+// nor this program reads, and what to use instead.
 var unsupported = map[string]string{
 	"OTEL_CONFIG_FILE":              "put its content into the section telemetry",
 	"OTEL_EXPERIMENTAL_CONFIG_FILE": "put its content into the section telemetry",
@@ -48,11 +48,12 @@ var unsupported = map[string]string{
 	"OTEL_ENTITIES":                 "use OTEL_RESOURCE_ATTRIBUTES",
 }
 
-// onlyWithout are variables that have no effect on a configuration with a section telemetry.
+// onlyWithout lists variables that have no effect on a configuration with a section
+// telemetry.
 var onlyWithout = []string{"OTEL_LOGS_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_PROPAGATORS", "OTEL_TRACES_EXPORTER", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"}
 
-// environmentWarnings are about variables that have no effect, or not the one that whoever
-// set them expects.
+// environmentWarnings returns warnings about variables that have no effect, or an
+// unexpected one.
 func environmentWarnings(section bool) (all []string) {
 	for _, line := range slices.Sorted(slices.Values(os.Environ())) {
 		name, value, _ := strings.Cut(line, "=")

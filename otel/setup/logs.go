@@ -20,7 +20,7 @@ func bridge(p otellog.LoggerProvider) slog.Handler {
 	return otelslog.NewHandler(scope, otelslog.WithLoggerProvider(p))
 }
 
-// leveled is a handler that gets records of debug only where another gets them.
+// leveled passes records of debug to a handler only where another handler gets them.
 type leveled struct {
 	slog.Handler
 	as slog.Handler

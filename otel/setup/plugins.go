@@ -73,5 +73,5 @@ func fromHere(value any) error {
 	return nil
 }
 
-// files are the settings that are paths of files.
+// files lists the settings that are paths of files.
 var files = []string{"ca_file", "cert_file", "key_file"}

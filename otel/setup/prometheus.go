@@ -12,7 +12,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 )
 
-// pullReader is what OpenTelemetry's schema has for a page that is asked for.
+// pullReader decodes what OpenTelemetry's schema has for a page that is asked for.
 type pullReader struct {
 	Exporter struct {
 		Prometheus prometheusExporter `json:"prometheus/development"`

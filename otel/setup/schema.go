@@ -11,9 +11,9 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// published is OpenTelemetry's schema of its configuration, as released with version
-// 1.0.0 of https://github.com/open-telemetry/opentelemetry-configuration, the version
-// that otelconf reads. It is theirs, under the Apache License 2.0.
+// published holds OpenTelemetry's schema of its configuration, as released with version
+// 1.0.0 of https://github.com/open-telemetry/opentelemetry-configuration, the version that
+// otelconf reads. It is theirs, under the Apache License 2.0.
 //
 //go:embed schema/opentelemetry_configuration.json
 var published []byte

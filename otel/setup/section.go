@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/config"
 )
 
-// parsed is the section, taken apart into what otelconf does and what is ours.
+// parsed holds the section, split into what otelconf does and what is ours.
 type parsed struct {
 	config         otelconf.OpenTelemetryConfiguration
 	prometheus     *prometheusExporter // nil: no page

@@ -29,10 +29,9 @@ type Settings struct {
 	Service, Version string
 }
 
-// maxSeries is how many sets of attributes a metric has at most, where its reader
-// does not say. The SDK's own 2,000 are fewer than a hundred tenants have, and
-// what is beyond loses all of its attributes. How many there can be is bounded by
-// the stages that emit them.
+// maxSeries limits the sets of attributes of a metric, where its reader does not. The SDK's
+// own 2,000 are fewer than a hundred tenants have, and what is beyond loses all of its
+// attributes. How many there can be is bounded by the stages that emit them.
 const maxSeries = 100_000
 
 // Telemetry has the providers that Setup started. If Tracer, Meter or Logger is nil, that
@@ -171,7 +170,7 @@ func nameService(ctx context.Context, c *otelconf.OpenTelemetryConfiguration, s 
 	c.Resource = &r
 }
 
-// decodeInto is how otelconf reads a part of its configuration.
+// decodeInto decodes a part of the configuration as otelconf does.
 func decodeInto(part any, into any) error {
 	raw, err := json.Marshal(part)
 	if err != nil {

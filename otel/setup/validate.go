@@ -32,8 +32,8 @@ func (s *schema) validate(section *config.Node, root map[string]any) error {
 	return config.Join(v.errs...)
 }
 
-// violations are what is wrong with a section by the schema, in the terms of who
-// writes YAML.
+// violations lists what is wrong with a section by the schema, in the terms of the YAML's
+// author.
 type violations struct {
 	schema  *schema
 	section *config.Node

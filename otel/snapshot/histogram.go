@@ -7,8 +7,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
-// histogram is an exponential histogram that others can be added to. Bucket i
-// holds what is above base^i and not above base^(i+1), with base = 2^(2^-scale).
+// histogram holds an exponential histogram that others can be added to. Bucket i holds what
+// is above base^i and not above base^(i+1), with base = 2^(2^-scale).
 type histogram struct {
 	count    uint64
 	sum      float64

@@ -13,12 +13,12 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
-// maxBuckets is how many buckets a histogram has at most. Latencies from 1 µs to
-// 10 s, in one histogram, take a bucket of 9 %, and an error of 4.4 %.
+// maxBuckets limits the buckets of a histogram. Latencies from 1 µs to 10 s, in one
+// histogram, take a bucket of 9 %, and an error of 4.4 %.
 const maxBuckets = 320
 
-// maxSeries is how many histograms there are at most. The SDK's own 2,000 are
-// fewer than a hundred tenants have; how many there can be, the stages bound.
+// maxSeries limits the number of histograms. The SDK's own 2,000 are fewer than a hundred
+// tenants have; how many there can be, the stages bound.
 const maxSeries = 100_000
 
 // Reader collects the measurements of instrument stages:
@@ -54,7 +54,7 @@ func newReader(t metricdata.Temporality) *Reader {
 		}))}
 }
 
-// errForeign is a reader whose histograms are not ours: a view changed them.
+// errForeign reports a reader whose histograms are not ours: a view changed them.
 var errForeign = errors.New("snapshot: a duration is not an exponential histogram here: a view of the MeterProvider overrides it")
 
 // Snapshot collects the measurements. It omits stages without calls.

@@ -38,7 +38,7 @@ type tries struct {
 	said   *fault // by the cluster, in the last attempt that it answered; nil: none
 }
 
-// begin is a call that may take so long.
+// begin starts a call that may take until limit.
 func (b *Backend) begin(caller context.Context, limit time.Duration) *tries {
 	return &tries{b: b, caller: caller, until: time.Now().Add(limit)}
 }

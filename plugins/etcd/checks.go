@@ -275,7 +275,7 @@ func (b *Backend) within(ctx context.Context, p *proposal) error {
 	return nil
 }
 
-// ranges are requests that count what is in the ranges of a write set.
+// ranges returns requests that count what is in the ranges of a write set.
 func (p *proposal) ranges() (counts []*pb.RequestOp) {
 	count := func(start, end []byte) {
 		if from, to := p.b.space.bounds(start, end); !storage.EmptyRange(from, to) {

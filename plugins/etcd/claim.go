@@ -88,7 +88,7 @@ func (b *Backend) identify(marker string) error {
 	return nil
 }
 
-// atConfig is err with the place in the configuration that it is about.
+// atConfig returns err with the place in the configuration that it is about.
 func atConfig(err error) error {
 	e := storage.AsError(err)
 	path := map[storage.Code]string{storage.Unauthenticated: "username", storage.PermissionDenied: "prefix", storage.Unavailable: "endpoints", storage.InvalidArgument: "endpoints"}[e.Code]

@@ -78,7 +78,7 @@ func DefaultConfig() Config {
 	}
 }
 
-// mostPrefix is the longest prefix, in bytes.
+// mostPrefix limits the prefix, in bytes.
 const mostPrefix = 512
 
 // Validate checks the values, without a look at files or at the cluster.

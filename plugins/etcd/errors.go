@@ -13,7 +13,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// fault is what an error of the client or of the cluster means.
+// fault says what an error of the client or of the cluster means.
 type fault struct {
 	code storage.Code
 	msg  string // for people; empty: what the error says
@@ -24,7 +24,7 @@ type fault struct {
 	err   error
 }
 
-// refusals are what the cluster says when it has not done what it was asked.
+// refusals maps what the cluster says when it has not done what it was asked.
 var refusals = map[error]fault{
 	rpctypes.ErrNoSpace:                    {code: storage.NoSpace, msg: "the cluster is out of space and refuses puts: compact and defragment it or raise its quota, then disarm the alarm"},
 	rpctypes.ErrTooManyRequests:            {code: storage.RateLimited, msg: "the cluster has too many requests waiting", again: true},
@@ -138,7 +138,7 @@ func ended(caller context.Context, last *fault) error {
 	return last.failed()
 }
 
-// named is err with what was tried.
+// named returns err with what was tried.
 func named(op string, err error) error {
 	var e *storage.Error
 	if !errors.As(err, &e) || e.Op != "" {

@@ -15,7 +15,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// layer is who the errors of this package come from.
+// layer names the origin of this package's errors.
 const layer = "etcd"
 
 // What is kept of a cluster's transaction for the store's own use: the ID, and the level

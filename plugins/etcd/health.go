@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// healthTime is what a look at the cluster may take.
+// healthTime limits how long a look at the cluster may take.
 const healthTime = 3 * time.Second
 
 // Health asks the cluster whether it serves the store. Liveness does not; readiness includes

@@ -18,12 +18,12 @@ const (
 	leaseKeys  = 10_000
 )
 
-// mostTTL is the longest TTL of a lease, in seconds.
+// mostTTL limits the TTL of a lease, in seconds.
 const mostTTL = 9_000_000_000
 
-// leases are those that keys are put under which expire: one for all whose deadlines lie
-// in the same span, an eighth of the time until then. They only collect: none ends before
-// the items under it have expired by the host's clock, as far as that is to be trusted.
+// leases holds the leases of keys that expire: one for all whose deadlines lie in the same
+// span, an eighth of the time until then. They only collect: none ends before the items
+// under it have expired by the host's clock, as far as that is to be trusted.
 type leases struct {
 	b      *Backend
 	client pb.LeaseClient

@@ -45,7 +45,7 @@ func item(kv *mvccpb.KeyValue, now int64) (it storage.Item, live bool, err error
 	return storage.Item{Value: r.value(), Version: uint64(kv.ModRevision), ExpiresAt: r.expiry()}, true, nil
 }
 
-// mostAnswer is the most bytes of keys and values that a GetMany answers.
+// mostAnswer limits the bytes of keys and values that a GetMany returns.
 const mostAnswer = 64 << 20
 
 // GetMany returns the live items among keys, all of one revision.

@@ -26,8 +26,8 @@ type watch struct {
 	made []storage.Change // of a revision of which more may come
 }
 
-// heard is what a watch hears: the changes of a whole revision, or that there are none up to
-// one.
+// heard holds what a watch hears: the changes of a whole revision, or that there are none up
+// to one.
 type heard struct {
 	changes  func(version int64, changes []storage.Change) (more bool)
 	progress func(version int64) (more bool)

@@ -59,7 +59,7 @@ type proposal struct {
 	doubt *fault
 }
 
-// mostMoves is how often a write set is tried again because what its checks look at has
+// mostMoves limits how often a write set is tried again because what its checks look at has
 // changed meanwhile.
 const mostMoves = 32
 
@@ -91,8 +91,8 @@ func (b *Backend) propose(w *storage.WriteSet) (*proposal, error) {
 	return p, nil
 }
 
-// lapsed is ops with deletes in place of those puts that expire at once. It is ops itself
-// where there are none.
+// lapsed returns ops with deletes in place of those puts that expire at once. It is ops
+// itself where there are none.
 func lapsed(ops []storage.Op, now int64) []storage.Op {
 	for i := range ops {
 		if !lapses(&ops[i], now) {
@@ -220,7 +220,7 @@ func (p *proposal) ends(f *fault) error {
 	return ended(p.t.caller, f)
 }
 
-// fails is err, or that the outcome is unknown where an attempt is.
+// fails returns err, or that the outcome is unknown if that of an attempt is.
 func (p *proposal) fails(err error) error {
 	if p.doubt != nil {
 		return p.doubt.unknown()

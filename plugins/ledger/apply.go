@@ -10,8 +10,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// rounds is how often a conditional write is sent that the server refuses although
-// its checks hold, because of a record that has expired or has just changed.
+// rounds limits how often a conditional write is sent that the server refuses although its
+// checks hold, because of a record that has expired or has just changed.
 const rounds = 6
 
 // Apply does all of w in one Write, or nothing: see [storage.Backend]. It returns 0,
@@ -173,7 +173,7 @@ func (b *Backend) look(ctx context.Context, p *plan) (int, error) {
 	return p.failing(there), nil
 }
 
-// lookup is many for any number of bytes.
+// lookup does what many does, for any number of bytes.
 func (b *Backend) lookup(ctx context.Context, keys [][]byte) (map[string][]byte, error) {
 	there, err := b.many(ctx, "apply", keys, consistency)
 	if err == nil || len(keys) < 2 || !errors.Is(err, storage.ErrRangeLimit) {

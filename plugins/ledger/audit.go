@@ -52,7 +52,7 @@ type Audit struct {
 	Entities int // that were looked at, those of the server itself and expired ones too
 }
 
-// auditTries is how often a vault that is written to is looked at.
+// auditTries limits how often a vault that is written to is looked at.
 const auditTries = 3
 
 // Audit lists every entity of the vault, computes the state root and compares it

@@ -149,7 +149,7 @@ func (b *Backend) VerifiedGet(ctx context.Context, key []byte) (Verified, error)
 	return v, nil
 }
 
-// extra is a call beyond those of a storage.Backend.
+// extra makes a call beyond those of a storage.Backend.
 func (b *Backend) extra(ctx context.Context, op, method string, request, answer proto.Message) error {
 	if !b.calls.Enter() {
 		return errClosed(op)

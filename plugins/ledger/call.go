@@ -32,8 +32,8 @@ func named(op string, err error) error {
 	return &own
 }
 
-// tries are the attempts of one call: which node is asked next, and how long after
-// the last.
+// tries tracks the attempts of one call: which node is asked next, and how long after the
+// last.
 type tries struct {
 	b      *Backend
 	tried  map[*node]int
@@ -130,8 +130,8 @@ func (f *failure) telling() int {
 	return 1
 }
 
-// mostFree is how many attempts of a call do not count: those after a hint, and
-// those on a node that is not there while others may be.
+// mostFree limits how many attempts of a call do not count: those after a hint, and those
+// on a node that is not there while others may be.
 const mostFree = 2 * maxHinted
 
 func (t *tries) costless() bool {
@@ -197,7 +197,7 @@ func (t *tries) reasonOf(f *failure) *failure {
 	return f
 }
 
-// ask is one attempt with its share of a call's time.
+// ask makes one attempt with its share of a call's time.
 func (b *Backend) ask(ctx context.Context, n *node, all time.Duration, method string, request, answer proto.Message) *failure {
 	ctx, cancel := context.WithTimeout(ctx, b.times.share(all))
 	defer cancel()

@@ -166,13 +166,13 @@ const (
 	ContinueOnLoss = "continue"
 )
 
-// region is the form of a region's name.
+// region matches a region's name.
 var region = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // maxClientID leaves room for what is added to it, of 256 characters.
 const maxClientID = 200
 
-// times are the durations of a configuration.
+// times holds the durations of a configuration.
 type times struct {
 	read, write, list, connect time.Duration
 	election                   time.Duration

@@ -40,7 +40,7 @@ func newVisit(w *storage.WriteSet) *visit {
 
 func (v *visit) ranged() bool { return v.deleted.Len() > 0 }
 
-// index is starts, made when it is asked for first. The gate's lock is held.
+// index returns starts, made when it is asked for first. The gate's lock is held.
 func (v *visit) index() *keyrange.Map[struct{}] {
 	if v.starts == nil {
 		v.starts = &keyrange.Map[struct{}]{}

@@ -48,7 +48,7 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 	return h, nil
 }
 
-// nodeState is how one node is.
+// nodeState describes how one node is.
 type nodeState struct {
 	name   string
 	status storage.Status

@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// heights are the vault's heights in the nodes' answers. The height only grows as long as
+// heights tracks the vault's heights in the nodes' answers. The height only grows as long as
 // the cluster loses nothing, so a node that reports less than was seen before is behind. A
 // node that wrongly takes itself for the leader may be behind without knowing it. No node
 // counts as behind before reads have once reported the same heights as writes, nor does the
@@ -157,7 +157,7 @@ func (h *heights) known(nodes []*node) string {
 	return fmt.Sprintf("height %d was acknowledged, the nodes last told: %s", h.seen, strings.Join(each, ", "))
 }
 
-// heighted is an answer that tells the vault's height.
+// heighted has the vault's height.
 type heighted interface{ GetBlockHeight() uint64 }
 
 // stale returns the failure of a read that n answered from an earlier state; nil: it did

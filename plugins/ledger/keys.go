@@ -7,12 +7,12 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// maxKey is the longest key in bytes: the server takes 1024 of its own, which are
-// the hexadecimal digits of ours.
+// maxKey limits a key, in bytes: the server accepts 1024 of its own, which are the
+// hexadecimal digits of ours.
 const maxKey = 512
 
-// entityKey is how a key is called on the server: two lower-case hexadecimal digits
-// a byte, so that order and prefixes stay.
+// entityKey returns the name of a key on the server: two lower-case hexadecimal digits a
+// byte, so that order and prefixes stay.
 func entityKey(key []byte) string { return hex.EncodeToString(key) }
 
 // rawKey returns the key that an entity is, or false if it is none of ours.

@@ -10,12 +10,12 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// maxKnown is how many keys are remembered: with those of 512 bytes some 3 MB.
+// maxKnown limits how many keys are remembered: with those of 512 bytes some 3 MB.
 const maxKnown = 4096
 
-// known are keys that this backend has put last, without an expiry, and has not deleted
-// since. The server's lists end at a page that deletes have emptied: a list that lacks
-// one of these, which a read then finds, is not whole. The zero value is ready for use.
+// known holds keys that this backend has put last, without an expiry, and has not deleted
+// since. The server's lists end at a page that deletes have emptied: a list that lacks one
+// of these, which a read then finds, is not whole. The zero value is ready for use.
 type known struct {
 	mu   sync.Mutex
 	turn uint64 // of the last put
@@ -60,7 +60,7 @@ func (k *known) now() uint64 {
 	return k.turn
 }
 
-// missing are keys of a range that were put by a turn, and that listed lacks.
+// missing returns keys of a range that were put by a turn, and are missing in listed.
 func (k *known) missing(in func(key []byte) bool, by uint64, listed map[string]bool) (keys [][]byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -6,12 +6,12 @@ import (
 	"sync"
 )
 
-// maxLanes is how many writes are on their way at once.
+// maxLanes limits how many writes are on their way at once.
 const maxLanes = 256
 
-// lanes are names of clients, each of which has one write on its way at a time. A
-// new leader remembers of each client the last write only: that one has to be the
-// one that is repeated.
+// lanes holds names of clients, each of which has one write on its way at a time. A new
+// leader remembers of each client the last write only: that one has to be the one that is
+// repeated.
 type lanes struct {
 	prefix string
 	turns  chan struct{}

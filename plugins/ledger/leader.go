@@ -10,7 +10,7 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/ledgerpb"
 )
 
-// leaders is when the cluster is asked who leads the preferred region.
+// leaders decides when the cluster is asked who leads the preferred region.
 type leaders struct {
 	mu        sync.Mutex // held by the call that asks; others do without
 	fresh     time.Time  // until then the last answer counts

@@ -26,7 +26,7 @@ import (
 // Version is that of this package's code.
 const Version = "1"
 
-// layer is who the errors of this package come from.
+// layer names the origin of this package's errors.
 const layer = "ledger"
 
 // What the server takes, and what is left of it for keys and values.
@@ -144,7 +144,8 @@ func newBackend(ctx context.Context, config Config, env sdk.Env, tracer trace.Tr
 	return b, nil
 }
 
-// incarnation is the same for as long as the cluster loses nothing: see Backend.tell.
+// incarnation returns the same ID for as long as the cluster loses nothing: see
+// Backend.tell.
 func incarnation(organization, vault uint64) (id [16]byte) {
 	h := sha256.New()
 	h.Write([]byte("plinth ledger vault"))

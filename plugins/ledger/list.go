@@ -26,11 +26,11 @@ type lister struct {
 	torn    bool   // a later answer had another height: the vault has changed in between
 }
 
-// restarts is how often a scan begins again, at another node where one has failed.
+// restarts limits how often a scan begins again, at another node where one has failed.
 const restarts = 5
 
-// views is how often a scan is done again to see the vault at one moment. A vault
-// that changes all the time gives a scan of several requests none.
+// views limits how often a scan is done again to see the vault at one moment. A vault that
+// changes all the time gives a scan of several requests none.
 const views = 3
 
 // listed runs do, which goes through whatever it needs with the lister, until it

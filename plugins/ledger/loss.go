@@ -14,7 +14,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// losses are what is known of acknowledged writes that the cluster has lost.
+// losses holds what is known of acknowledged writes that the cluster has lost.
 type losses struct {
 	mu       sync.Mutex
 	watching bool      // a goroutine asks the nodes for their heights
@@ -88,7 +88,7 @@ func (b *Backend) lookForLoss() {
 	}
 }
 
-// survey is what the nodes of the configuration say of the vault's height.
+// survey holds what the nodes of the configuration say of the vault's height.
 type survey struct {
 	of       []string // node and height, in words
 	highest  uint64

@@ -95,7 +95,7 @@ func (n *node) close() {
 	}
 }
 
-// unary is how gRPC knows a call of one message and one answer.
+// unary describes to gRPC a call of one message and one answer.
 func unary(method string) *grpc.StreamDesc {
 	return &grpc.StreamDesc{StreamName: method[strings.LastIndexByte(method, '/')+1:]}
 }

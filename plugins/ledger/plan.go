@@ -11,15 +11,15 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// plan is what one Write does, before it is put into a message: at most one step
-// for each key, and so in any order.
+// plan describes what one Write does, before it is put into a message: at most one step for
+// each key, and so in any order.
 type plan struct {
 	checks []storage.Check
 	steps  []step
 	at     map[string]int // of steps, by key
 }
 
-// step is what becomes of a key.
+// step says what becomes of a key.
 type step struct {
 	key     []byte
 	value   []byte

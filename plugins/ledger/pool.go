@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// pool are the nodes of the cluster as far as they are known, and what is known of
-// them. It is safe for concurrent use.
+// pool holds the nodes of the cluster as far as they are known, and what is known of them.
+// It is safe for concurrent use.
 type pool struct {
 	dial dialer
 
@@ -19,7 +19,7 @@ type pool struct {
 	closed bool
 }
 
-// maxHinted is how many nodes are known that the configuration does not name.
+// maxHinted limits how many nodes are known that the configuration does not name.
 const maxHinted = 16
 
 // newPool makes a node of each endpoint, and connects to none.

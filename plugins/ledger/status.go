@@ -34,7 +34,7 @@ func (e *ServerError) Error() string {
 	return text
 }
 
-// failure is how an attempt ended that has no answer.
+// failure says how an attempt ended that has no answer.
 type failure struct {
 	ServerError
 	// sent: the request may have reached the server. answered: the server itself

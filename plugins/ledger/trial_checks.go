@@ -17,8 +17,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// trials are the checks, in their order. One answers what it could not tell, or an
-// error where the cluster is not as it is counted on.
+// trials lists the checks, in their order. One answers what it could not tell, or an error
+// where the cluster is not as it is counted on.
 var trials = []struct {
 	name string
 	run  func(*trial, context.Context) (note string, err error)
@@ -245,8 +245,7 @@ func (r *trial) clear(ctx context.Context) (string, error) {
 	return "", err
 }
 
-// sent is one Write as it is, sent to whoever leads.
-// nil id: a new one.
+// sent sends one Write as it is to the leader. nil id: a new one.
 func (r *trial) sent(ctx context.Context, key, id []byte, value string) (*ledgerpb.WriteResponse, error) {
 	if id == nil {
 		id = make([]byte, 16)
@@ -302,7 +301,7 @@ func (r *trial) heights(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// asked is one attempt at one node.
+// asked makes one attempt at one node.
 func (r *trial) asked(ctx context.Context, n *node, method string, request, answer proto.Message) *failure {
 	return r.b.ask(ctx, n, r.b.times.write, method, request, answer)
 }

@@ -37,7 +37,7 @@ func (b *Backend) write(ctx context.Context, request *ledgerpb.WriteRequest) (re
 	return refused, err
 }
 
-// attempts are those of one Write.
+// attempts holds the attempts of one Write.
 type attempts struct {
 	b          *Backend
 	ctx, whole context.Context

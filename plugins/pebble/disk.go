@@ -19,7 +19,7 @@ type disk struct {
 	full    atomic.Bool  // the system has said so since
 }
 
-// lookEach is how long what was seen of the disk is good for.
+// lookEach limits how long what was seen of the disk is good for.
 const lookEach = 100 * time.Millisecond
 
 var started = time.Now()

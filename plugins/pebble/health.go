@@ -32,7 +32,7 @@ type wear struct {
 // shown is how long a failure of the engine's own work shows in health.
 const shown = time.Minute
 
-// logEach is how often a failure that goes on is logged.
+// logEach limits how often a failure that goes on is logged.
 const logEach = 10 * time.Second
 
 // failed notes a failure, and reports whether it is to be logged.

@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// idsKept is how many of the latest IDs are remembered, also over a restart.
+// idsKept limits how many of the latest IDs are remembered, also over a restart.
 const idsKept = 65536
 
 // ids remembers what the latest write sets with an ID were, and what they were answered.

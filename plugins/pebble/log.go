@@ -11,8 +11,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// changeLog is what is kept of the changes of a store, if the configuration wants it: a record
-// for each version, in the same batch as what it did. It belongs to who leads the queue.
+// changeLog holds what is kept of the changes of a store, if the configuration wants it: a
+// record for each version, in the same batch as what it did. It belongs to who leads the
+// queue.
 //
 // Records are counted in parts, of which the oldest is dropped as a whole when the log is too
 // large or the part too old.

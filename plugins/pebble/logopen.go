@@ -8,7 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// mostGaps is how many gaps a log has at most: with more it begins anew.
+// mostGaps limits the gaps of a log: with more it begins anew.
 const mostGaps = 1000
 
 // openLog reads what the log is, or begins it at the present version; anew: whatever is

@@ -35,7 +35,7 @@ func (b *Backend) roomToOpen() error {
 	return nil
 }
 
-// opened is what became of opening the engine.
+// opened says what became of opening the engine.
 type opened struct {
 	db  *pebble.DB
 	err error

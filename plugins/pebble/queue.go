@@ -19,8 +19,9 @@ type request struct {
 	err     error
 }
 
-// queue is the waiting writers. A writer that finds none becomes the leader: it does its own
-// write and those that have come meanwhile as one group, then hands the lead to the next.
+// queue holds the waiting writers. A writer that finds none becomes the leader: it does its
+// own write and those that have come meanwhile as one group, then hands the lead to the
+// next.
 type queue struct {
 	mu      sync.Mutex
 	waiting []*request

@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// keys are buffers for the engine's keys.
+// keys holds buffers for the engine's keys.
 var keys = sync.Pool{New: func() any { return new([]byte) }}
 
 // look returns the live record at key, which is the engine's until closed, or nil if there is none.
@@ -108,7 +108,7 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 	return items, nil
 }
 
-// mostAnswer is the most bytes of keys and values that a call answers.
+// mostAnswer limits the bytes of keys and values that a call returns.
 const mostAnswer = 64 << 20
 
 // A page has at most maxItems items and looks at no more than maxLooks entries.

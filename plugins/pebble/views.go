@@ -39,7 +39,7 @@ func (v *view) let() {
 	}
 }
 
-// views are the present, and former states that scans go on in.
+// views holds the present, and former states that scans go on in.
 type views struct {
 	present atomic.Pointer[view] // nil: the store is closed
 	open    sync.WaitGroup       // views that are not closed

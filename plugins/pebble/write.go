@@ -96,8 +96,8 @@ type group struct {
 	looks   int    // that the write set has left for items of ranges
 }
 
-// mostLooks is how many items of ranges a write set may have looked at, for its checks and
-// deletes together: others wait meanwhile.
+// mostLooks limits how many items of ranges are looked at for a write set, for its checks
+// and deletes together: others wait meanwhile.
 const mostLooks = 1 << 20
 
 // commit does the requests, one after the other, each on the state that those before it

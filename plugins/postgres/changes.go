@@ -57,7 +57,7 @@ func (b *Backend) newTail() *changetail.Tail {
 		Watch: b.watch, Ask: b.poke, Older: b.older})
 }
 
-// logged is some of the changes that the table has.
+// logged holds some of the changes that the table has.
 type logged struct {
 	oldest, current uint64 // the version before the first that is kept, and the store's
 	sets            []loggedSet

@@ -73,8 +73,8 @@ func DefaultConfig() Config {
 		SnapshotLife: sdk.Duration(time.Minute), Snapshots: 8, ChangesAge: sdk.Duration(24 * time.Hour)}
 }
 
-// identifier is a name that needs no quotes, and is quoted all the same. It leaves room for
-// what is added to it, of 63 bytes.
+// identifier matches a name that needs no quotes, and is quoted all the same. It leaves
+// room for what is added to it, of 63 bytes.
 var identifier = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,49}$`)
 
 // Validate checks the values, without asking a server.

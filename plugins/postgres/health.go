@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// wear is what was seen of the server.
+// wear holds what was seen of the server.
 type wear struct {
 	version   atomic.Uint64 // that of the last write, as the server had it
 	collected atomic.Int64  // rows that were taken out

@@ -36,7 +36,7 @@ type known struct {
 	version uint64
 }
 
-// judgement is a group that is judged, and what of it is to be written.
+// judgement holds a group that is judged, and what of it is to be written.
 type judgement struct {
 	b       *Backend
 	now     int64

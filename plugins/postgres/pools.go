@@ -47,7 +47,7 @@ func (c *conn) Release() {
 	c.lane.free <- struct{}{}
 }
 
-// lanes are the connections of a backend, by what they are for.
+// lanes holds the connections of a backend, by what they are for.
 type lanes struct {
 	pools             []*pgxpool.Pool // of the primary, and of the replica
 	write, read, snap lane
@@ -154,7 +154,7 @@ func (b *Backend) acquire(ctx context.Context, l *lane) (*conn, error) {
 	return &conn{c, l}, nil
 }
 
-// wait is for a connection of a lane to be free.
+// wait waits until a connection of a lane is free.
 func (b *Backend) wait(ctx context.Context, l *lane) error {
 	timer := time.NewTimer(time.Duration(b.config.Timeouts.Connect))
 	defer timer.Stop()
@@ -169,7 +169,7 @@ func (b *Backend) wait(ctx context.Context, l *lane) error {
 	}
 }
 
-// mostReads is how often a read is tried, on connections that turn out to be broken.
+// mostReads limits how often a read is tried, on connections that turn out to be broken.
 const mostReads = 3
 
 // reads does f with a connection of the pool. What breaks a connection is tried again on

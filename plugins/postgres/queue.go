@@ -33,8 +33,8 @@ func (r *request) answer(version uint64, err error) {
 	close(r.done)
 }
 
-// queue is who waits for a transaction. One group at a time is done: another host's waits for
-// the same lock, and so would ours.
+// queue holds the writers that wait for a transaction. One group at a time is done: another
+// host's waits for the same lock, and so would ours.
 type queue struct {
 	mu      sync.Mutex
 	waiting []*request

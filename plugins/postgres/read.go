@@ -40,7 +40,7 @@ func (b *Backend) Get(ctx context.Context, key []byte) (it storage.Item, err err
 	return it, nil
 }
 
-// mostAnswer is the most bytes of keys and values that a call answers.
+// mostAnswer limits the bytes of keys and values that a call returns.
 const mostAnswer = 64 << 20
 
 // GetMany returns the live items among keys, all of one state.

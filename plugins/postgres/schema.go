@@ -21,7 +21,7 @@ const (
 	page   = 8192
 )
 
-// facts are what a server says of itself and of a store's tables.
+// facts holds what a server says of itself and of a store's tables.
 type facts struct {
 	number      int // 140005 is 14.5
 	block       int
@@ -37,7 +37,7 @@ type facts struct {
 	changes     bool // there is a table of them
 }
 
-// columns are those of the items of schema 1, with their types.
+// columns lists the columns of the items of schema 1, with their types.
 var columns = []string{"key bytea", "value bytea", "version bigint", "expires bigint"}
 
 // inspect reads what the tables are, creates them where that is allowed, and reports why they

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// tables are the quoted names of a store's tables.
+// tables holds the quoted names of a store's tables.
 type tables struct {
 	items string // key → value, version, expiry
 	lock  string // one row: the schema version and the incarnation; every writer locks its name
@@ -75,7 +75,7 @@ func (t tables) fill(texts ...string) []string {
 	return texts
 }
 
-// statements are the texts of what a backend asks, each prepared once on a connection.
+// statements holds the texts of what a backend asks, each prepared once on a connection.
 type statements struct {
 	get, many, version     string
 	scan                   [4]string // by scanKind

@@ -11,10 +11,10 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// errNotKept is that no transaction of a version is kept.
+// errNotKept reports that no transaction of a version is kept.
 var errNotKept = errors.New("not kept")
 
-// view is a transaction that sees the state of a version.
+// view holds a transaction that sees the state of a version.
 type view struct {
 	version uint64
 	conn    *conn
@@ -24,7 +24,7 @@ type view struct {
 	dropped bool          // it is in no list: whoever reads last closes it
 }
 
-// views are the transactions that scans go on in, least recently used first.
+// views holds the transactions that scans go on in, least recently used first.
 type views struct {
 	mu   sync.Mutex
 	kept []*view

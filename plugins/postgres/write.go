@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// lost is that a transaction's answer did not come: it may have been committed.
+// lost reports that a transaction's answer did not come: it may have been committed.
 type lost struct{ error }
 
 func (l lost) Unwrap() error { return l.error }
@@ -26,10 +26,11 @@ func maybeLost(err error) error {
 	return lost{err}
 }
 
-// errRepeated is that an ID of a group was used before, so that the group has to be judged.
+// errRepeated reports that an ID of a group was used before, so that the group has to be
+// judged.
 var errRepeated = errors.New("an ID is known")
 
-// mostAttempts is how often a group is tried of which nothing was done.
+// mostAttempts limits how often a group is tried of which nothing was done.
 const mostAttempts = 8
 
 // work does a group and answers it, within the time that the configuration gives, and ctx.
@@ -260,7 +261,7 @@ func recordOf(w *storage.WriteSet, now int64) []byte {
 	return record
 }
 
-// rows are items to be put, column by column.
+// rows holds items to be put, column by column.
 type rows struct {
 	keys, values      [][]byte
 	expires, versions []int64
@@ -278,7 +279,7 @@ func (r *rows) put(at map[string]int, key, value []byte, expires, version int64)
 	r.values[i], r.expires[i], r.versions[i] = filled(value), expires, version
 }
 
-// filled is b, and not nil, which would be SQL's null.
+// filled returns b, and never nil, which would be SQL's null.
 func filled(b []byte) []byte {
 	if b == nil {
 		return []byte{}

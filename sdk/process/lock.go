@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// lockWait is how long Lock waits for a process that is on its way out.
+// lockWait limits how long Lock waits for a process that is ending.
 const lockWait = 5 * time.Second
 
 // Lock takes an exclusive lock on f, which other processes see if they call Lock or

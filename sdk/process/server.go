@@ -45,7 +45,7 @@ func newServer(p Plugin) *server {
 	return s
 }
 
-// tell is what time it is, by the host's clock.
+// tell sets what time it is, by the host's clock.
 func (s *server) tell(now int64) {
 	for {
 		last := s.last.Load()

@@ -42,7 +42,7 @@ func (s *server) service() *grpc.ServiceDesc {
 	return d
 }
 
-// method is f as gRPC calls it.
+// method returns f as gRPC calls it.
 func method[T any](name string, f func(context.Context, *T) (any, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, read func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 		request := new(T)

@@ -17,7 +17,7 @@ import (
 	"github.com/plinthkv/plinth/internal/abi/frames"
 )
 
-// attachTime is how long a data socket waits for the host.
+// attachTime limits how long a data socket waits for the host.
 const attachTime = 10 * time.Second
 
 // offer opens a data socket, which one connection with the token may use.
@@ -87,6 +87,6 @@ func (s *server) answer(unix *net.UnixConn) error {
 	return frames.Serve(conn, c)
 }
 
-// workersPerCore is how many calls of a backend that waits may be under way: far
-// more than there are cores, for most of them do nothing but wait.
+// workersPerCore limits how many calls of a backend that waits may be under way: far more
+// than there are cores, for most of them do nothing but wait.
 const workersPerCore = 32

@@ -49,7 +49,7 @@ func New(cert, key []byte) (tls.Certificate, error) {
 	return pair, nil
 }
 
-// signer is a private key that is decoded for each signature.
+// signer signs with a private key that is decoded for each signature.
 type signer struct {
 	key    *secret.Value // PKCS #8
 	public crypto.PublicKey

@@ -21,7 +21,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// call is one call to one store. Calls are used again, with the memory of their
+// call holds one call to one store. Calls are used again, with the memory of their
 // messages.
 type call struct {
 	s       *Server
@@ -49,7 +49,7 @@ type call struct {
 // Nothing of a call is kept in the pool but capacity.
 var calls = sync.Pool{New: func() any { return new(call) }}
 
-// method is f after the checks of a call: who the caller is, how many there are, which
+// method runs f after the checks of a call: who the caller is, how many there are, which
 // store is meant. The message is read after them.
 func (s *Server) method(name string, f func(*call) error) grpc.StreamDesc {
 	return grpc.StreamDesc{StreamName: name, Handler: func(_ any, stream grpc.ServerStream) error {
@@ -197,8 +197,8 @@ func (c *call) sameClock() error {
 	return storage.Errorf(storage.Unavailable, "%s differs from the server's clock by %s: one of the clocks was set; nothing was applied", abigrpc.MetaClock, -off.Round(time.Millisecond))
 }
 
-// mostAhead is how far ahead the time may be until which a write may be begun: for
-// so long its refusal is remembered.
+// mostAhead limits how far ahead the time may be until which a write may be begun: for so
+// long its refusal is remembered.
 const mostAhead = time.Minute
 
 // until returns the time, by the store's clock, after which a write must not begin, or 0 for

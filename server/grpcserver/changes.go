@@ -13,7 +13,7 @@ import (
 // waitedBytes bounds a page after a wait, whose memory is reserved only when the page is there.
 const waitedBytes = 64 << 10
 
-// followWait is how long a stream of changes waits before it says that there are none.
+// followWait limits how long a stream of changes waits before it says that there are none.
 const followWait = 15 * time.Second
 
 // changes answers one page, and waits for it as the request says.

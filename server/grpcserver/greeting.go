@@ -8,9 +8,9 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// greetings is a listener that knows the connections that are still in their handshake.
-// When gRPC shuts down, it waits for those, however little time there is, and notifies
-// no other connection meanwhile.
+// greetings wraps a listener, and knows the connections that are still in their handshake.
+// When gRPC shuts down, it waits for those, however little time there is, and notifies no
+// other connection meanwhile.
 type greetings struct {
 	net.Listener
 	mu    sync.Mutex
@@ -64,8 +64,8 @@ func (c *greeting) SetDeadline(t time.Time) error {
 	return c.Conn.SetDeadline(t)
 }
 
-// bare are credentials that hand the connection itself to the transport, which
-// keeps no buffer of a silent one if it knows its type.
+// bare provides credentials that hand the connection itself to the transport, which keeps
+// no buffer of a silent one if it knows its type.
 type bare struct {
 	credentials.TransportCredentials
 }

@@ -167,14 +167,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// arrivalsPerCall is how many calls may be sending their message for each that may
-// run. What they have sent counts as memory.
+// arrivalsPerCall limits how many calls may be sending their message for each that may run.
+// What they have sent counts as memory.
 const arrivalsPerCall = 8
 
-// followersPerCall is how many calls may wait for changes for each that may run.
+// followersPerCall limits how many calls may wait for changes, for each that may run.
 const followersPerCall = 16
 
-// window is how much of a message a caller may send before it is read.
+// window limits how much of a message a caller may send before it is read.
 const window = 64 << 10
 
 // streamWorkers is how many calls find a goroutine that has grown its stack

@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// soon is how long a check waits for what comes at once, unless something is wrong.
+// soon limits how long a check waits for what comes at once, unless something is wrong.
 const soon = 10 * time.Second
 
 func changeChecks() []Check {
@@ -177,7 +177,7 @@ func count(n int) func([]storage.Change) bool {
 	return func(all []storage.Change) bool { return len(all) >= n }
 }
 
-// show is changes in short.
+// show returns changes in short.
 func show(changes []storage.Change) string {
 	var all []string
 	for _, c := range changes {

@@ -202,7 +202,7 @@ func transfersKeepTheSum(t *T) {
 	sum()
 }
 
-// mixedWork is a bit of everything at once; nothing may fail.
+// mixedWork does a bit of everything at once; nothing may fail.
 func mixedWork(t *T) {
 	t.parallel(8, func(i int) {
 		for n := range 100 {

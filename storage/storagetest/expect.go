@@ -225,7 +225,7 @@ func (t *T) wantItems(what string, items []storage.Item, want []string) {
 	}
 }
 
-// numbered are n keys: numbers in that format.
+// numbered returns n keys: numbers in that format.
 func numbered(format string, n int) []string {
 	keys := make([]string, n)
 	for i := range keys {

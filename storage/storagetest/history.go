@@ -104,7 +104,7 @@ func (h *History) record(client int, c call, r result, begin time.Duration, err 
 	h.calls = append(h.calls, porcupine.Operation{ClientId: client, Input: c, Call: int64(begin), Output: r, Return: end})
 }
 
-// historian is one client of a history.
+// historian records one client of a history.
 type historian struct {
 	h      *History
 	next   storage.Backend

@@ -47,8 +47,8 @@ func largeRangeCheck(t *T) {
 	t.wantConflict(0, checks, storage.Put(bs("z"), nil))
 }
 
-// countedBytes are those of keys that are only compared: ends of ranges and values of
-// checks count as bytes of a write set.
+// countedBytes checks that what is only compared, ends of ranges and values of checks,
+// counts as bytes of a write set.
 func countedBytes(t *T) {
 	most := t.info.Limits.WriteBytes
 	if most == 0 || most > saneLimit {

@@ -79,7 +79,7 @@ func (t *T) fits(err error) {
 	t.must(err)
 }
 
-// tryable is a limit as it is, or what is tried where there is none to speak of.
+// tryable returns a limit as it is, or what is tried where there is none to speak of.
 func tryable(limit, otherwise int) int {
 	if limit == 0 || limit > saneLimit {
 		return otherwise
@@ -159,7 +159,7 @@ func valueLimit(t *T) {
 	}
 }
 
-// manyOps are n ops on as many small keys, with no values.
+// manyOps returns n ops on as many small keys, with no values.
 func manyOps(n int) []storage.Op {
 	ops := make([]storage.Op, n)
 	for i := range ops {

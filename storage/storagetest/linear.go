@@ -191,7 +191,7 @@ func (l linear) same(a, b state) bool {
 	return true
 }
 
-// describe is a call in words, with the times at which it began and ended.
+// describe returns a call in words, with the times at which it began and ended.
 func describe(o porcupine.Operation) string {
 	c, r := o.Input.(call), o.Output.(result)
 	text := fmt.Sprintf("client %d, %d–%d µs: ", o.ClientId, o.Call/1000, o.Return/1000)

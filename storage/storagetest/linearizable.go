@@ -75,8 +75,7 @@ func (t *T) linearizable(clients, calls int, do func(*rand.Rand, client)) {
 	}
 }
 
-// anything is one call of any kind on a few keys, several at once where the
-// backend can.
+// anything makes one call of any kind on a few keys, several at once where the backend can.
 func (t *T) anything(r *rand.Rand, c client) {
 	key := func() []byte { return []byte{byte('a' + r.IntN(5))} }
 	switch r.IntN(8) {

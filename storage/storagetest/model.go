@@ -141,7 +141,7 @@ func (m *Model) Scan(_ context.Context, q storage.Query) (storage.Page, error) {
 	return page, nil
 }
 
-// page is as many of items as q wants.
+// page returns as many of items as q wants.
 func (m *Model) page(items []storage.Item, q storage.Query) (page storage.Page) {
 	if q.Reverse {
 		slices.Reverse(items)

@@ -6,8 +6,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// noticeChecks are about a backend that tells that others have written, and not what. The
-// others are not here: that their writes are noticed is for the backend's own tests.
+// noticeChecks returns the checks of a backend that reports that others have written, and
+// not what. The others are not here: that their writes are noticed is for the backend's own
+// tests.
 func noticeChecks() []Check {
 	checks := in("change_notice",
 		is("nobody_else_writes", 0, func(t *T) {

@@ -2,5 +2,5 @@ package storagetest
 
 import "math/rand/v2"
 
-// newRand is the same numbers in every run: what fails once fails again.
+// newRand returns the same numbers in every run: what fails once fails again.
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) }

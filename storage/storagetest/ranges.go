@@ -65,7 +65,7 @@ func rangeChecks() []Check {
 	)
 }
 
-// rangeBounds are all kinds of bounds, on and between keys.
+// rangeBounds tries all kinds of bounds, on and between keys.
 func rangeBounds(t *T) {
 	after := storage.After
 	t.setAll("a", "b", "c", "d", "e")

@@ -52,7 +52,7 @@ func firstRefusal(t *T) {
 	}
 }
 
-// ignoredFields are of checks whose kind does not use them.
+// ignoredFields sets fields of checks whose kind does not use them.
 func ignoredFields(t *T) {
 	t.set("k", "v")
 	put := storage.Put(bs("k"), bs("v"))

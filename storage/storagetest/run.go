@@ -122,7 +122,7 @@ func Report(ctx context.Context, f Factory, each func(Result), exceptions ...Exc
 	return nil
 }
 
-// kit is one run over one factory.
+// kit holds one run over one factory.
 type kit struct {
 	f      Factory
 	except []Exception
@@ -139,7 +139,7 @@ func newKit(f Factory, exceptions []Exception) *kit {
 	return &kit{f: f, except: exceptions, used: make([]bool, len(exceptions))}
 }
 
-// patience is how long a check may take before it counts as hanging.
+// patience limits how long a check may take before it counts as hanging.
 const patience = 2 * time.Minute
 
 // run runs one check on a backend of its own.

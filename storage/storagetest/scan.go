@@ -195,7 +195,7 @@ func scanAtVersion(t *T) {
 	}
 }
 
-// rangeOverPages is Store.Range with limit, resume, reverse and a page size.
+// rangeOverPages tries Store.Range with limit, resume, reverse and a page size.
 func rangeOverPages(t *T) {
 	var keys []string
 	for i := range 25 {

@@ -99,7 +99,7 @@ var (
 
 func anyKey() *rapid.Generator[string] { return rapid.SampledFrom(scriptKeys) }
 
-// anyBound is nil, empty, a key, or what is next to one.
+// anyBound generates nil, empty, a key, or what is next to one.
 func anyBound() *rapid.Generator[[]byte] {
 	return rapid.Custom(func(t *rapid.T) []byte {
 		key := []byte(anyKey().Draw(t, "key"))
@@ -173,7 +173,7 @@ func anyQuery(info storage.Info) *rapid.Generator[storage.Query] {
 var weights = [...]int{stepGet: 12, stepGetMany: 5, stepScan: 12, stepApply: 32, stepTouch: 3, stepAdvance: 6, stepBegin: 4,
 	stepTxnGet: 3, stepTxnSet: 6, stepTxnDelete: 2, stepTxnCAS: 4, stepTxnCompareDelete: 1, stepTxnClear: 1, stepTxnRange: 3, stepCommit: 5, stepRollback: 1}
 
-// slots is how many transactions may be open at a time.
+// slots limits how many transactions may be open at a time.
 const slots = 3
 
 // anyStep makes the steps that make sense on a backend with info.

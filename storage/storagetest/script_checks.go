@@ -40,7 +40,7 @@ func shortScripts(t *T) {
 	})
 }
 
-// longScript is one of as many steps as the factory wants, at least 10,000.
+// longScript runs one script of as many steps as the factory wants, at least 10,000.
 func longScript(t *T) { t.script(0, t.factory.ops()) }
 
 // Script runs one random script of so many steps on a fresh backend and on the
@@ -88,7 +88,7 @@ func showScript(script []step, want, got string) string {
 	return b.String()
 }
 
-// firstDifference is the first item that differs of two answers with several.
+// firstDifference returns the first item that differs of two answers with several.
 func firstDifference(want, got string) (w, g string, differ bool) {
 	wants, gots := strings.Split(want, "; "), strings.Split(got, "; ")
 	if len(wants) < 3 && len(gots) < 3 {
@@ -108,7 +108,7 @@ func firstDifference(want, got string) (w, g string, differ bool) {
 	return "", "", false
 }
 
-// rapidTB is a T as rapid wants it.
+// rapidTB adapts a T to rapid.
 type rapidTB struct{ *T }
 
 func (rapidTB) Helper()                    {}

@@ -7,7 +7,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// showItems is items with their values and expiries, and without versions.
+// showItems returns items as text, with their values and expiries, and without versions.
 func showItems(items []storage.Item) string {
 	var b strings.Builder
 	for _, it := range items {

@@ -42,7 +42,7 @@ func shrink(script []step, patience time.Duration, fails func([]step) bool) []st
 	return script
 }
 
-// simpler are steps that do a little less than s.
+// simpler returns steps that do a little less than s.
 func (s step) simpler() (all []step) {
 	add := func(change func(*step)) {
 		c := s

@@ -7,7 +7,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// spaceChecks are of a backend whose space ends: [Factory.Full].
+// spaceChecks returns the checks of a backend whose space ends: [Factory.Full].
 func spaceChecks() []Check {
 	return in("space",
 		is("nothing_of_a_refused_write_set_stays", storage.CapAtomic, noHalfWriteSet),

@@ -9,8 +9,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// state is a store at one moment, in the plainest form there is. It is never
-// changed: apply makes another.
+// state holds a store at one moment, in the plainest form there is. It is never changed:
+// apply makes another.
 type state struct {
 	items   map[string]storage.Item // expired ones too, until something is put over them
 	version uint64
@@ -96,5 +96,5 @@ func (s state) do(o storage.Op, now time.Time, version uint64) (changed bool) {
 	return true
 }
 
-// copied is b as bytes of one's own; never nil.
+// copied returns a copy of b; never nil.
 func copied(b []byte) []byte { return append([]byte{}, b...) }

@@ -166,7 +166,7 @@ func ttlChecks() []Check {
 // step returns the unit in which the backend keeps expiries.
 func (t *T) step() time.Duration { return max(t.info.Limits.TTLPrecision, time.Millisecond) }
 
-// farFuture is as far as TTLs go, and further.
+// farFuture tries TTLs as long as they get, and longer.
 func farFuture(t *T) {
 	century := 100 * 365 * 24 * time.Hour
 	t.setTTL("century", "v", century)

@@ -6,8 +6,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// writeChecks are of what Store and Txn offer beyond the narrow waist: options of a put,
-// versions of writes, and all reads inside a transaction.
+// writeChecks returns the checks of what Store and Txn offer beyond the narrow waist:
+// options of a put, versions of writes, and all reads inside a transaction.
 func writeChecks() []Check {
 	return append(in("writes",
 		is("all_conditions_of_a_put_must_hold", 0, func(t *T) {

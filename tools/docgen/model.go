@@ -86,7 +86,7 @@ func (m *model) carried() []carrier {
 	return kinds
 }
 
-// comments are those of one package: "Type" and "Type.Field"; "" is its own.
+// comments maps the comments of one package: "Type" and "Type.Field"; "" is its own.
 type comments map[string]string
 
 // model describes Go values with their comments.
@@ -101,7 +101,7 @@ func (m *model) wrapper(f wrappers.Factory) wrapper {
 	return wrapper{kind: f.Kind(), doc: m.of(v.Type().PkgPath())[""], declaration: f.Declaration(), config: m.describe(v, "yaml")}
 }
 
-// describe is v, whose fields go by the names in the tag.
+// describe describes v, whose fields go by the names in the tag.
 func (m *model) describe(v reflect.Value, tag string) described {
 	t := v.Type()
 	switch t {

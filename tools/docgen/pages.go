@@ -8,7 +8,7 @@ import (
 
 const generated = "<!-- Written by tools/docgen from the source: change that, and run make generate. -->\n\n"
 
-// configPage is docs/config.md.
+// configPage writes docs/config.md.
 func configPage(c described, carried []carrier, plugins []plugin) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Configuration: every setting\n\n" + generated)
@@ -35,8 +35,8 @@ the last column says what that means.
 	return b.Bytes()
 }
 
-// section is a struct, whose path is empty for the whole file, and then those within it,
-// with whose they are in their titles.
+// section writes a struct, whose path is empty for the whole file, and then those within
+// it, with whose they are in their titles.
 func section(b *bytes.Buffer, title, path, whose string, d described) {
 	fmt.Fprintf(b, "## %s\n\n", title)
 	if d.doc != "" {
@@ -114,7 +114,7 @@ func (w wrapper) opening(paragraph string) string {
 	return paragraph
 }
 
-// wrappersPage is docs/wrappers.md.
+// wrappersPage writes docs/wrappers.md.
 func wrappersPage(kinds []wrapper) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Wrappers\n\n" + generated)

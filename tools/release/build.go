@@ -56,7 +56,8 @@ func toolchainOf(file string) (string, error) {
 	return "", errors.New(file + " names no toolchain")
 }
 
-// beside is what an archive has beside the program, from the root of the source.
+// beside lists what an archive contains in addition to the program, from the root of the
+// source.
 var beside = []string{"LICENSE", "README.md", "CHANGELOG.md", "deploy/plinth.yaml", "deploy/systemd/plinth.service"}
 
 // pack writes an archive of the program and what is beside it, with nothing of this machine

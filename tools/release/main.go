@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// platforms are what a release is built for, as GOOS/GOARCH.
+// platforms lists what a release is built for, as GOOS/GOARCH.
 var platforms = []string{"linux/amd64", "linux/arm64", "darwin/amd64", "darwin/arm64"}
 
 // version is the form of a version.

@@ -114,7 +114,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	return b.wait(ctx, e, w)
 }
 
-// wait is what comes of a write that waits.
+// wait returns what comes of a write that waits.
 func (b *Backend) wait(ctx context.Context, e *entry, w *storage.WriteSet) (uint64, error) {
 	select {
 	case o := <-e.done:

@@ -5,10 +5,10 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// line is the writes that wait or are under way, and which of them wait for which.
-// It knows for each key who touched it last: whoever comes next waits for that one
-// alone, which waits for those before it. So a write costs its own keys and ranges,
-// whatever else is in the line.
+// line holds the writes that wait or are under way, and which of them wait for which. It
+// knows for each key who touched it last: whoever comes next waits for that one alone,
+// which waits for those before it. So a write costs its own keys and ranges, whatever else
+// is in the line.
 type line struct {
 	all   []*entry          // in the order of arrival
 	last  map[string]*entry // by key, as long as nothing touches a range

@@ -31,8 +31,7 @@ func (e *entry) follow(before *entry) {
 	}
 }
 
-// outcome is what a waiting caller hears: what came of its write, or that it is
-// to apply it itself.
+// outcome tells a waiting caller what came of its write, or that it is to apply it itself.
 type outcome struct {
 	version uint64
 	err     error
@@ -46,7 +45,7 @@ type group struct {
 	left    int // callers who do not wait any more
 }
 
-// copied is w in memory of its own, for a caller may leave while it is applied.
+// copied returns w in memory of its own, because a caller may leave while it is applied.
 func copied(w *storage.WriteSet, size int) *storage.WriteSet {
 	own := &storage.WriteSet{Ops: make([]storage.Op, len(w.Ops))}
 	room := make([]byte, 0, size)

@@ -38,7 +38,7 @@ func (b *Buffer) view() view {
 	return b.viewed()
 }
 
-// viewed is view with the lock held. Its now never goes back: what has expired
+// viewed returns a view, with the lock held. Its now never goes back: what has expired
 // stays so.
 func (b *Buffer) viewed() view {
 	return view{b.top, b.frozen, b.begun, b.clock.Now()}

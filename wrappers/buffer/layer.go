@@ -10,9 +10,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// layer is what was written and is not applied: the last word on each key, over
-// ranges that were cleared. A layer that others may read does not change any
-// more: a write makes another, which shares what it leaves alone.
+// layer holds what was written and is not applied: the last word on each key, over ranges
+// that were cleared. A layer that others may read does not change any more: a write makes
+// another, which shares what it leaves alone.
 type layer struct {
 	keys   btree.Map[string, pending]
 	ranges btree.Map[string, end]           // cleared, by start, disjoint; keys are over them
@@ -30,7 +30,7 @@ type end struct {
 // before reports whether e lies before other.
 func (e end) before(other end) bool { return !e.open && (other.open || e.key < other.key) }
 
-// bytes is e as the end of an op.
+// bytes returns e as the end of an op.
 func (e end) bytes() []byte {
 	if e.open {
 		return nil
@@ -38,7 +38,7 @@ func (e end) bytes() []byte {
 	return []byte(e.key)
 }
 
-// pending is the last word on a key: a value, or its removal.
+// pending holds the last word on a key: a value, or its removal.
 type pending struct {
 	value     []byte
 	expiresAt time.Time

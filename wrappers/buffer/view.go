@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// view is the buffer at one moment. Its layers do not change.
+// view shows the buffer at one moment. Its layers do not change.
 type view struct {
 	top, frozen *layer // frozen is nil where nothing is being committed
 	begun       int    // commits, before it
@@ -224,8 +224,8 @@ func (b *Buffer) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 	return b.next.Health(ctx, p)
 }
 
-// lost are the capabilities that a buffer takes away: what is buffered has no
-// version yet, and does not survive anything.
+// lost lists the capabilities that a buffer takes away: what is buffered has no version
+// yet, and does not survive anything.
 const lost = storage.CapVersions | storage.CapRangeCheck | storage.CapSnapshotScan | storage.CapDurable | storage.CapIdempotent | storage.CapChanges | storage.CapChangeNotice
 
 // Info returns the next backend's info, without versions and durability.

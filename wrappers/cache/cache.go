@@ -21,8 +21,8 @@ type Backend struct {
 	closed atomic.Bool
 }
 
-// memory is what a cache keeps. Those that follow each other over the same items have one
-// together.
+// memory holds what a cache keeps. Caches that follow each other over the same items share
+// one.
 type memory struct {
 	hub     wrappers.Watchable
 	users   atomic.Int64 // caches that are not closed
@@ -37,7 +37,7 @@ type memory struct {
 	hits, misses, evictions atomic.Uint64
 }
 
-// entry is what is known of a key. It never changes.
+// entry holds what is known of a key. It never changes.
 type entry struct {
 	item    storage.Item // without its key
 	present bool
@@ -131,7 +131,7 @@ func (b *memory) unmeasure() {
 	}
 }
 
-// borrow is key as a string for a lookup, which does not keep it.
+// borrow returns key as a string for a lookup, which does not keep it.
 func borrow(key []byte) string { return unsafe.String(unsafe.SliceData(key), len(key)) }
 
 // Get returns an item from memory, or else from the next backend. A hit allocates only the value.

@@ -37,7 +37,7 @@ type flight struct {
 	until int64  // likewise; ms since 1970: whoever asks later reads itself
 }
 
-// held are the keys and ranges of a write that may still be going on.
+// held holds the keys and ranges of a write that may still be going on.
 type held struct {
 	keys   []string
 	ranges []storage.Op
@@ -199,7 +199,7 @@ func (g *guard) settle(key string) {
 	}
 }
 
-// forget is that nothing is known any more of the expiry of keys in [start, end).
+// forget drops what is known of the expiry of keys in [start, end).
 func (g *guard) forget(start, end []byte) {
 	if g.permanent != nil {
 		g.permanent.Cut(start, end, nil)

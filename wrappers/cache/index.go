@@ -42,7 +42,7 @@ func (x *index) clear() {
 	x.keys = keyrange.Map[struct{}]{}
 }
 
-// kept is the entries and their index.
+// kept holds the entries and their index.
 type kept struct {
 	*otter.Cache[string, *entry]
 	index *index

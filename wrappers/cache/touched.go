@@ -2,8 +2,8 @@ package cache
 
 import "github.com/plinthkv/plinth/internal/keyrange"
 
-// touched are the keys and ranges that writes in flight touch, each as often as
-// there are writes that do.
+// touched counts the keys and ranges that writes in flight touch, each as often as there
+// are writes that do.
 type touched struct {
 	keys       map[string]int
 	ranges     keyrange.Counts

@@ -41,7 +41,7 @@ func (b *Backend) limits(l storage.Limits) storage.Limits {
 	return l
 }
 
-// below is key as the next knows it.
+// below returns key as the next knows it.
 func (b *Backend) below(key []byte) []byte {
 	return append(append(make([]byte, 0, len(b.prefix)+len(key)), b.prefix...), key...)
 }

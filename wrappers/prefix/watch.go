@@ -39,8 +39,8 @@ func (w watcher) Others(set *storage.WriteSet) { w.next.Others(w.b.within(set)) 
 
 func (w watcher) Lost() { w.next.Lost() }
 
-// within is the part of a write set that touches the prefix, as it is called
-// above it.
+// within returns the part of a write set that touches the prefix, with its keys as they are
+// called above it.
 func (b *Backend) within(w *storage.WriteSet) *storage.WriteSet {
 	own := &storage.WriteSet{ID: w.ID}
 	for _, o := range w.Ops {

@@ -37,7 +37,7 @@ func (b *bucket) fill(now time.Time) {
 	}
 }
 
-// rounding is what calculating with fractions of tokens may lose.
+// rounding bounds what calculating with fractions of tokens may lose.
 const rounding = 1e-6
 
 // take takes n tokens if the bucket has them. What is more than it can ever hold

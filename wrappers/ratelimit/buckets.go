@@ -15,7 +15,7 @@ const (
 	unused        = time.Second // for so long, so that no call is about to take from it
 )
 
-// buckets are those of the tenants. No lock of a shard is held while another is
+// buckets holds the buckets of the tenants. No lock of a shard is held while another is
 // taken: the number of all is counted by itself.
 type buckets struct {
 	quota    Quota

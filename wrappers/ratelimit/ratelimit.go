@@ -217,7 +217,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 	return b.next.Apply(ctx, w)
 }
 
-// bill is what a call costs each of several buckets, each of them once.
+// bill lists what a call costs each of several buckets, each of them once.
 type bill struct {
 	due []due
 	at  map[*bucket]int // where in due, once there are more than a few
@@ -228,7 +228,7 @@ type due struct {
 	n    int
 }
 
-// few is how many buckets a bill looks through one by one.
+// few limits how many buckets a bill looks through one by one.
 const few = 16
 
 func (d *bill) add(from *bucket, n int) {

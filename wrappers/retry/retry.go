@@ -175,7 +175,7 @@ func (b *Backend) window(info *storage.Info) time.Duration {
 	return w
 }
 
-// newID is random, from the runtime's own generator, which is seeded for each
+// newID returns a random ID, from the runtime's own generator, which is seeded for each
 // process and not to be guessed from outside.
 func newID() (id [16]byte) {
 	binary.LittleEndian.PutUint64(id[:8], rand.Uint64())

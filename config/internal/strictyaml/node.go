@@ -126,7 +126,7 @@ func (v *Value) secret() bool {
 	return v.Masked != "" && !v.Ordinary && len(v.Data()) > 3 && coreType(v.Data()) != coreBool
 }
 
-// hiding is what is shown in the place of a secret.
+// hiding says what is shown in the place of a secret.
 type hiding struct{ secret, shown string }
 
 // hide replaces each secret, the first of them that stands at a place, but not

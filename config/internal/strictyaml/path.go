@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// plainName is a name that needs no quotes in a path.
+// plainName matches a name that needs no quotes in a path.
 var plainName = regexp.MustCompile(`^[^\s."'\[\]\x00-\x1f]+$`)
 
 // Key appends the name of a key to a path.

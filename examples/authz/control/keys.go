@@ -10,11 +10,10 @@ import (
 	"github.com/plinthkv/plinth/identity"
 )
 
-// maxKeys is how many keys an organization may have for an API. Concurrent creations may exceed
-// it.
+// maxKeys limits the keys of an organization for an API. Concurrent creations may exceed it.
 const maxKeys = 100
 
-// maxGrace is how long a key may stay usable after a rotation.
+// maxGrace limits how long a key may stay usable after a rotation.
 const maxGrace = 30 * 24 * time.Hour
 
 type key struct {

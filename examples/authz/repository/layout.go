@@ -75,7 +75,7 @@ func (v VaultID) subjectKey(r *Relationship) []byte {
 	return []byte(v.bySubject() + strings.Join([]string{s.Object.Type, s.Object.ID, s.Relation, r.Object.Type, r.Object.ID, r.Relation}, "/"))
 }
 
-// parseObjectKey is the inverse of objectKey.
+// parseObjectKey reads what objectKey wrote.
 func (v VaultID) parseObjectKey(key []byte) (r Relationship, err error) {
 	p := strings.Split(strings.TrimPrefix(string(key), v.byObject()), "/")
 	switch {
@@ -89,7 +89,7 @@ func (v VaultID) parseObjectKey(key []byte) (r Relationship, err error) {
 	return r, nil
 }
 
-// parseSubjectKey is the inverse of subjectKey.
+// parseSubjectKey reads what subjectKey wrote.
 func (v VaultID) parseSubjectKey(key []byte) (r Relationship, err error) {
 	p := strings.Split(strings.TrimPrefix(string(key), v.bySubject()), "/")
 	if len(p) != 6 {

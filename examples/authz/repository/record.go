@@ -25,7 +25,7 @@ var (
 	ErrPrecondition = errors.New("a condition of the change does not hold")
 )
 
-// needed are the capabilities that repositories require.
+// needed lists the capabilities that repositories require.
 const needed = storage.CapVersions | storage.CapAtomic | storage.CapCheckOnly | storage.CapRangeCheck | storage.CapOrdered | storage.CapSnapshotGet
 
 // CheckStore returns an error that names the capabilities that a store lacks.

@@ -22,7 +22,7 @@ const (
 	maxSubject = 128
 )
 
-// leeway is by how much the clocks of those who sign and those who verify may differ.
+// leeway limits how much the clocks of signers and verifiers may differ.
 const leeway = 10 * time.Second
 
 // Caller identifies the caller, as a verified token says.

@@ -30,7 +30,7 @@ func Errorf(status int, code, text string) *Error {
 	return &Error{status, code, errors.New(text)}
 }
 
-// statuses are those of storage's codes. Any other code is an internal error.
+// statuses maps storage's codes to statuses. Any other code is an internal error.
 var statuses = map[storage.Code]int{
 	storage.NotFound:         http.StatusNotFound,
 	storage.AlreadyExists:    http.StatusConflict,

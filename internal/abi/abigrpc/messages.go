@@ -33,7 +33,7 @@ func (h *held) Free() {
 	}
 }
 
-// perField is what a tag, a length and the numbers of a message take, roughly.
+// perField estimates what a tag, a length and the numbers of a message take.
 const perField = 48
 
 // Open carries the first request to a subprocess.

@@ -27,7 +27,7 @@ func Info(i *storage.Info) error {
 	return nil
 }
 
-// longestRetryAfter is the longest time to wait that is believed.
+// longestRetryAfter limits the time to wait that is believed.
 const longestRetryAfter = time.Hour
 
 // Refused returns the error err of a call that sent w, or nil if it sent none, as far as it

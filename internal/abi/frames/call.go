@@ -65,7 +65,7 @@ func (c *Call) answered(f *abi.Frame) {
 	c.Message = m
 }
 
-// list is the waiting calls, in order of arrival.
+// list holds the waiting calls, in order of arrival.
 type list struct{ first, last *Call }
 
 func (l *list) add(c *Call) {

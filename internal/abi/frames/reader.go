@@ -101,8 +101,8 @@ func (c *Client) read(ctx context.Context, call *Call) error {
 	}
 }
 
-// beforeSleep is called by the reader before it sleeps. It has the reader woken when its
-// context ends.
+// beforeSleep has the reader woken when its context ends. The reader calls it before it
+// sleeps.
 func (c *Client) beforeSleep() {
 	if ctx := c.readerCtx; ctx != nil && ctx.Done() != nil && c.watch == nil {
 		c.watch = context.AfterFunc(ctx, c.interrupt)

@@ -130,7 +130,7 @@ func (s *Server) told(f *abi.Frame) (budget int, left time.Duration) {
 // maxDeadline counts as no deadline, in ms.
 const maxDeadline = int64(365 * 24 * time.Hour / time.Millisecond)
 
-// mostAnswers is how many bytes of answers are collected before they are sent.
+// mostAnswers limits how many bytes of answers are collected before they are sent.
 const mostAnswers = 256 << 10
 
 // inline answers all requests of one read with one write.

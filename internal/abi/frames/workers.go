@@ -21,7 +21,7 @@ const (
 	mostQueuedBytes = 16 << 20 // but for one alone
 )
 
-// pool is the requests that wait for a worker, and those that are with one.
+// pool holds the requests that wait for a worker, and those that are with one.
 type pool struct {
 	mu         sync.Mutex
 	some, room sync.Cond // of those who wait for a job, and of the reader

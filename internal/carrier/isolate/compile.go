@@ -78,7 +78,7 @@ func Compiler(command []string, b Bounds) wasmhost.Compiler {
 	}
 }
 
-// runCompiler is the worker. It does not return.
+// runCompiler runs the worker. It does not return.
 func runCompiler() {
 	var o order
 	err := json.NewDecoder(os.Stdin).Decode(&o)

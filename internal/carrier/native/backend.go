@@ -162,7 +162,7 @@ func (b *Backend) Wrap(err error) error { return carrier.Wrap(b.n.plugin.Name, e
 // Known returns what the backend said of itself when it was opened.
 func (b *Backend) Known() *storage.Info { return b.info.Load() }
 
-// closeTime is how long an instance that was lost may take to close before another is
+// closeTime limits how long an instance that was lost may take to close before another is
 // opened.
 const closeTime = 10 * time.Second
 

@@ -127,7 +127,7 @@ func call[T any](ctx context.Context, b *Backend, op abi.Op, ask func(context.Co
 	return answer, b.Wrap(err)
 }
 
-// guarded is ask, whose panic is an error.
+// guarded calls ask, and returns its panic as an error.
 func guarded[T any](ctx context.Context, in *instance, ask func(context.Context, *instance) (T, error)) (answer T, err error) {
 	defer caught(&err)
 	return ask(ctx, in)

@@ -53,7 +53,7 @@ func (*native) Close(context.Context) error { return nil }
 // HasFolder reports whether the backends keep files.
 func (n *native) HasFolder() bool { return n.config.Grants.Dir != "" }
 
-// tryTime is how long a judgement of a configuration may take.
+// tryTime limits how long a judgement of a configuration may take.
 const tryTime = 30 * time.Second
 
 // Try returns the Info that the backend would have with a configuration.

@@ -49,7 +49,7 @@ func (b *Backend) send(ctx context.Context, c *call) ([]byte, error) {
 	return message, err
 }
 
-// mostRuns is how many processes one call is sent to, at most.
+// mostRuns limits how many processes one call is sent to.
 const mostRuns = 3
 
 // ask sends the call, and sends it again to the next process if the first was lost and
@@ -197,7 +197,7 @@ func (b *Backend) Changes(ctx context.Context, q storage.ChangeQuery) (storage.C
 	return page, err
 }
 
-// longestWait is how long a plugin is asked to wait for changes in one call, at most.
+// longestWait limits how long a plugin is asked to wait for changes in one call.
 const longestWait = 10 * time.Second
 
 // mostWait returns how long a plugin may wait for changes without seeming to hang.
@@ -242,7 +242,7 @@ func (b *Backend) Wrong() string {
 // SetDegraded notes what a probe found.
 func (b *Backend) SetDegraded(wrong string) { b.life.SetDegraded(wrong) }
 
-// progress is that of the process, if there is one.
+// progress returns the progress of the process, if there is one.
 func (b *Backend) progress() (answers uint64, inFlight int, left uint64) {
 	if r := b.run.Load(); r != nil {
 		return r.transport.progress()

@@ -35,8 +35,8 @@ const (
 	mostKept = 500
 )
 
-// output is what a process prints: lines that go into the host's log, the last of
-// which are kept.
+// output passes what a process prints to the host's log, line by line, and keeps the last
+// lines.
 type output struct {
 	log  *slog.Logger
 	rate *supervise.LogRate // of the plugin
@@ -162,7 +162,7 @@ func parseLevel(s string, level slog.Level) slog.Level {
 	return level
 }
 
-// withTrace is ctx as part of the trace that a traceparent names, if it does.
+// withTrace returns ctx as part of the trace that a traceparent names, if it does.
 func withTrace(ctx context.Context, traceparent string) context.Context {
 	part := strings.Split(traceparent, "-")
 	if len(part) != 4 {
@@ -227,5 +227,5 @@ func (s *sink) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// atMost is at most n bytes of a text.
+// atMost returns at most n bytes of a text.
 func atMost(s string, n int) string { return s[:min(len(s), n)] }

@@ -73,7 +73,7 @@ type opening struct {
 	try    bool // it judges the configuration, and opens nothing
 }
 
-// errNoTry is that a plugin cannot judge a configuration without opening its backend.
+// errNoTry reports that a plugin cannot judge a configuration without opening its backend.
 var errNoTry = storage.Errorf(storage.Unsupported, "the plugin cannot judge its configuration without opening the backend (it does not implement Try)")
 
 // Try starts a process that judges the configuration, in an empty folder, and says what
@@ -336,7 +336,7 @@ func (r *run) stop(ctx context.Context) {
 	r.p.leave(r.dir, r.mark)
 }
 
-// goneWithin is how long a process may take to end after it was asked to.
+// goneWithin limits how long a process may take to end after it was asked to.
 const goneWithin = 2 * time.Second
 
 // explain says of a start that failed what a person wants to know.

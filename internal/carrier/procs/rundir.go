@@ -82,7 +82,7 @@ func (p *Plugin) sweep() {
 	p.left = slices.DeleteFunc(p.left, func(dir string) bool { return os.RemoveAll(dir) == nil })
 }
 
-// runName is how folders of runs are called.
+// runName matches the names of folders of runs.
 var runName = regexp.MustCompile(`^plinth[0-9]+$`)
 
 // sweepAbandoned removes the folders of runs whose host was killed together with the process,

@@ -54,7 +54,7 @@ type process struct {
 
 var _ runner.Runner = (*process)(nil)
 
-// lastWords is how long the output of a process that has ended is waited for.
+// lastWords limits how long the output of a process that has ended is waited for.
 const lastWords = 200 * time.Millisecond
 
 // telemetryFile is in the folder of a run, which goes with the process.

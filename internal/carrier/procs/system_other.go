@@ -16,5 +16,5 @@ func canLimit() *storage.Error {
 	return storage.Errorf(storage.Unsupported, "limits.memory of a process is supported on Linux only")
 }
 
-// noexec is not known here.
+// noexec returns false: the flag is not known here.
 func noexec(string) bool { return false }

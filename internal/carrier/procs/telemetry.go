@@ -13,7 +13,7 @@ import (
 	"github.com/plinthkv/plinth/internal/carrier"
 )
 
-// meters are what a backend counts.
+// meters holds what a backend counts.
 type meters struct {
 	calls atomic.Int64
 	stop  func() error

@@ -21,7 +21,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// transport is a way to send calls of calls to a plugin: frames, or gRPC.
+// transport sends calls to a plugin: as frames, or over gRPC.
 type transport interface {
 	// ask sends the message of c and returns that of the answer. If it fails, answered
 	// reports whether the error is the plugin's answer, and sent whether the plugin may
@@ -123,7 +123,7 @@ func (p *grpcTransport) ask(ctx context.Context, op abi.Op, c *frames.Call) ([]b
 // unary describes the stream of a call with one message and one answer.
 var unary = grpc.StreamDesc{}
 
-// invoke is a unary call. If it fails, sent reports whether the plugin may have received
+// invoke makes a unary call. If it fails, sent reports whether the plugin may have received
 // the message; if false, it certainly has not.
 func (p *grpcTransport) invoke(ctx context.Context, method string, message []byte, answer *abigrpc.Raw) (sent bool, _ error) {
 	mark := p.wire.mark()

@@ -35,7 +35,7 @@ func (w *wire) sentSince(mark uint64) bool {
 	return w.begun.Load()-failed != mark
 }
 
-// wireConn is a connection whose writes are counted.
+// wireConn counts the writes of a connection.
 type wireConn struct {
 	net.Conn
 	w *wire

@@ -58,7 +58,7 @@ func (r *wasmReader) byte() byte {
 	return r.b[r.i-1]
 }
 
-// u32 is a LEB128 of at most 5 bytes.
+// u32 reads a LEB128 of at most 5 bytes.
 func (r *wasmReader) u32() uint32 {
 	v, n := binary.Uvarint(r.b[r.i:min(r.i+5, len(r.b))])
 	if n <= 0 || v > math.MaxUint32 {

@@ -35,7 +35,7 @@ func (m *Module) provideImports(ctx context.Context) error {
 	return err
 }
 
-// guestLog is plinth.log(level, pointer, length).
+// guestLog implements plinth.log(level, pointer, length).
 func guestLog(ctx context.Context, guest api.Module, stack []uint64) {
 	sink, ok := ctx.(*callContext)
 	if !ok {
@@ -131,7 +131,7 @@ func (c *callContext) caller(span string) context.Context {
 	return context.Background()
 }
 
-// output is a guest's standard output or error, line by line into the log.
+// output writes a guest's standard output or error into the log, line by line.
 type output struct {
 	ctx   *callContext
 	level slog.Level
@@ -158,7 +158,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// last are the last words of Go and of Rust.
+// last matches the last words of Go and of Rust.
 var last = regexp.MustCompile(`^(panic|fatal error): |^thread '.*' panicked at `)
 
 var errFlood = errors.New("too much output in one call")

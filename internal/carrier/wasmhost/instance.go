@@ -150,7 +150,7 @@ func (in *instance) instantiate() error {
 	return nil
 }
 
-// openBudget is what starting may take, as a multiple of a call.
+// openBudget limits what starting may take, as a multiple of a call.
 const openBudget = 5
 
 // bounded returns the context of the calls that happen once: starting and closing.

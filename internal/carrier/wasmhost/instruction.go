@@ -89,7 +89,7 @@ func proposal(op byte) string {
 
 const atomics = "atomics (the threads proposal)"
 
-// bulk is the rest of an instruction that begins with 0xFC.
+// bulk reads the rest of an instruction that begins with 0xFC.
 func (r *wasmReader) bulk() instructionKind {
 	switch op := r.u32(); {
 	case op <= 7: // conversions
@@ -109,7 +109,7 @@ func (r *wasmReader) bulk() instructionKind {
 	return opBulk
 }
 
-// vector is the rest of an instruction that begins with 0xFD.
+// vector reads the rest of an instruction that begins with 0xFD.
 func (r *wasmReader) vector() {
 	switch op := r.u32(); {
 	case op <= 11, op == 92, op == 93: // loads, store
@@ -128,7 +128,7 @@ func (r *wasmReader) vector() {
 	}
 }
 
-// instructionKind is what an instruction means for how long a guest may run.
+// instructionKind says what an instruction means for how long a guest may run.
 type instructionKind uint8
 
 const (

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// kept is the compiled code of one module on the disk: a folder that wazero reads and
+// kept holds the compiled code of one module on the disk: a folder that wazero reads and
 // writes, and next to it a list of its files with their checksums. wazero runs what it
 // finds, and a damaged file may crash it, so files that are not in the list are removed.
 type kept struct{ dir string }
@@ -143,10 +143,10 @@ func checksum(path string) (string, error) {
 	return fmt.Sprintf("%d-%08x", n, h.Sum32()), err
 }
 
-// unused is how long unused compiled code is kept.
+// unused limits how long unused compiled code is kept.
 const unused = 30 * 24 * time.Hour
 
-// ours is the form of the names that this file gives: the directory may hold more.
+// ours matches the names that this file gives: the directory may hold more.
 var ours = regexp.MustCompile(`^[0-9a-f]{32}(\.sum)?(\.[0-9]+\.tmp)?$`)
 
 // forget removes code that has not been used for long.

@@ -35,7 +35,7 @@ func functionNames(module []byte) map[uint32]string {
 	return names
 }
 
-// nameReader is what is left to read. It is empty after whatever cannot be read.
+// nameReader holds what is left to read. It is empty after whatever cannot be read.
 type nameReader []byte
 
 func (r *nameReader) byte() (c byte) {
@@ -108,7 +108,7 @@ func (m *Module) stack(err error, shim bool) string {
 	return "; in the guest: " + strings.Join(frames, " < ")
 }
 
-// function is the name of what a line of a stack shows, such as ".$31(i32) i64".
+// function returns the name of what a line of a stack shows, such as ".$31(i32) i64".
 func (m *Module) function(line string) string {
 	const longest = 120
 	shown, _, _ := strings.Cut(line, "(")

@@ -12,7 +12,7 @@ import (
 // What nodes of a real cluster do when some of them are killed, each switched on for
 // one node.
 
-// faults are what is wrong with a node's answers.
+// faults says what is wrong with a node's answers.
 type faults struct {
 	empty    bool   // reads answer nothing, at height 0
 	skew     uint64 // added to every height
@@ -44,7 +44,7 @@ func (n *Node) Rejoin() {
 	n.old, n.alone = nil, false
 }
 
-// frozen are copies of all vaults; the cluster must be locked.
+// frozen returns copies of all vaults; the cluster must be locked.
 func (c *Cluster) frozen() map[verify.IDs]*vault {
 	all := map[verify.IDs]*vault{}
 	for ids, v := range c.vaults {

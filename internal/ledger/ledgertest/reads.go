@@ -47,7 +47,7 @@ func (n *Node) vault(organization *ledgerpb.OrganizationSlug, slug *ledgerpb.Vau
 	return v, nil
 }
 
-// led is vault for what only the leader answers.
+// led returns vault for what only the leader answers.
 func (n *Node) led(organization *ledgerpb.OrganizationSlug, slug *ledgerpb.VaultSlug) (*vault, error) {
 	v, err := n.vault(organization, slug)
 	if err == nil {

@@ -52,7 +52,7 @@ func on[Q any, P interface {
 		do: func(n *Node, ctx context.Context, m proto.Message) (proto.Message, error) { return do(n, ctx, m.(P)) }}
 }
 
-// streams is on for a method that sends its answers itself.
+// streams returns the handler of a method that sends its answers itself.
 func streams[Q any, P interface {
 	*Q
 	proto.Message
@@ -179,8 +179,8 @@ func checkVersion(ctx context.Context, method string) error {
 	return nil
 }
 
-// refused is err as it goes over the wire: with the details in a trailer that is
-// not theirs.
+// refused returns err as it goes over the wire: with the details in a trailer that is not
+// theirs.
 func (n *Node) refused(stream grpc.ServerStream, err error) error {
 	r, ok := err.(*Refusal)
 	if !ok {

@@ -98,7 +98,8 @@ func (n *Node) beginWatch(r *ledgerpb.WatchBlocksRequest) (w *watch, replayed []
 	return w, replayed, nil
 }
 
-// announcement is that of a block, whose hashes are left out where it was not archived.
+// announcement returns the announcement of a block, whose hashes are left out where it was
+// not archived.
 func announcement(v *vault, height, slug uint64) *ledgerpb.BlockAnnouncement {
 	a := &ledgerpb.BlockAnnouncement{Organization: &ledgerpb.OrganizationSlug{Slug: uint64(v.ids.Organization)}, Vault: &ledgerpb.VaultSlug{Slug: slug}, Height: height}
 	if b := v.blocks[height]; b != nil {

@@ -90,7 +90,7 @@ func payloadOf(r *ledgerpb.WriteRequest) (verify.Hash, error) {
 	return sha256.Sum256(raw), err
 }
 
-// validate is what the server demands of any write.
+// validate checks what the server demands of any write.
 func (n *Node) validate(r *ledgerpb.WriteRequest) error {
 	bad := func(format string, args ...any) error {
 		return refuse(codes.InvalidArgument, "3203", fmt.Sprintf(format, args...))
