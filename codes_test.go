@@ -141,7 +141,7 @@ func contents(t *testing.T, file string) string {
 	return string(b)
 }
 
-// failing answers one call after the other with the next of errs, and the last for ever.
+// failing answers one call after the other with the next of errs, and then always with the last.
 type failing struct {
 	storage.UnimplementedBackend
 	errs  []error

@@ -52,7 +52,7 @@ var hostMay = slices.Concat([]string{self + "/storage", self + "/abi", self + "/
 	self + "/secret", "golang.org/x/sys", self + "/internal/health", self + "/internal/private", self + "/internal/supervise", "github.com/tetratelabs/wazero", "github.com/knadh/koanf", "github.com/go-viper/mapstructure",
 	"github.com/mitchellh", "go.yaml.in/yaml"}, grpcRuntime, goPlugin, otelAPI)
 
-// wrapper is what a wrapper may know, beside a library of its own.
+// wrapper is what a wrapper may import, in addition to a library of its own.
 func wrapper(own ...string) []string {
 	return slices.Concat([]string{self + "/storage", self + "/wrappers"}, otelAPI, own)
 }
@@ -60,7 +60,7 @@ func wrapper(own ...string) []string {
 type wall struct {
 	room    string   // a package, by its path in the module; empty: the module's own
 	goos    string   // empty: this system
-	allowed []string // prefixes of import paths, beside the standard library
+	allowed []string // prefixes of import paths, in addition to the standard library
 	never   []string // prefixes that even an allowed one must not bring in
 	why     string
 }

@@ -183,7 +183,7 @@ func TestRandomStacks(t *testing.T) {
 	t.Fatalf("only %d legal stacks", legal)
 }
 
-// Whatever legal pipeline stands over a backend, callers beside each other see
+// Whatever legal pipeline stands over a backend, concurrent callers see
 // one order of all calls: also where calls fail, are said to have failed although
 // they were applied, or are left by their callers.
 func TestRandomStacksConcurrently(t *testing.T) {
@@ -219,7 +219,7 @@ func TestRandomStacksConcurrently(t *testing.T) {
 	t.Fatalf("only %d legal stacks", legal)
 }
 
-// beside has clients make calls beside each other, and checks what they saw.
+// beside has clients make concurrent calls, and checks what they saw.
 func beside(ctx context.Context, b storage.Backend, seed uint64) error {
 	const clients, calls = 6, 60
 	h, err := storagetest.NewHistory(ctx, b)

@@ -108,7 +108,7 @@ func TestSchemaEnums(t *testing.T) {
 		}
 	}
 	if storage.Code(len(pb.Code_name)).Known() {
-		t.Errorf("the schema lacks the code %d", len(pb.Code_name))
+		t.Errorf("the schema does not have the code %d", len(pb.Code_name))
 	}
 	for want, got := range map[int32]int32{
 		int32(pb.CheckKind_CHECK_KIND_ABSENT): int32(storage.CheckAbsent), int32(pb.CheckKind_CHECK_KIND_PRESENT): int32(storage.CheckPresent),

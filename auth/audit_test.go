@@ -97,7 +97,7 @@ func TestEveryOperationIsAudited(t *testing.T) {
 	})
 }
 
-// What an event says beside: the same operation, the trace, reasons, and nothing of the key.
+// What else an event says: the same operation, the trace, reasons, and nothing of the key.
 func TestEvents(t *testing.T) {
 	onEach(t, func(t *testing.T, keys *auth.Keys, _ *storage.Store, clock *now) {
 		sink := &recorded{}

@@ -33,7 +33,7 @@ func child() {
 	case "memory":
 		process.Serve(memory.Open)
 	case "burn":
-		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); { // should nobody end it
+		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); { // if no one ends it
 		}
 	case "raw":
 		err = rawChild()

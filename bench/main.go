@@ -107,7 +107,7 @@ func main() {
 	}
 }
 
-// print writes the table: every row beside the floor of its work.
+// print writes the table: every row next to the floor of its work.
 func print(rows []*row) {
 	byName := map[string]*row{}
 	for _, r := range rows {

@@ -27,7 +27,7 @@ type measured struct {
 	p99                           time.Duration
 }
 
-// processTable measures calls to other processes, and prints them beside the floor:
+// processTable measures calls to other processes, and prints them next to the floor:
 // for this, what both processes did counts, and how long the slowest took.
 func processTable(ctx context.Context, filter *regexp.Regexp, rounds int, each time.Duration) (err error) {
 	dir, err := os.MkdirTemp("", "plinth-bench-")

@@ -14,7 +14,7 @@ import (
 )
 
 // The goal for the 99th percentile of gets while the configuration is reloaded once a
-// second, beside that without.
+// second, next to that without.
 const reloadGoal = 1.2
 
 // reloadTime says how long gets are measured, each way.

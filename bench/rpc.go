@@ -165,7 +165,7 @@ func (r *rpc) rows() []*row {
 	}{{"gRPC get, 1 caller", 1, 0}, {"gRPC get, 64 callers", rpcCallers, 1.15}} {
 		all = append(all,
 			&row{work: c.work, subject: floor, floor: floor, run: shared(c.callers, r.empty)},
-			&row{work: c.work, subject: "call that answers a value", floor: floor, run: shared(c.callers, r.value)},
+			&row{work: c.work, subject: "call that returns a value", floor: floor, run: shared(c.callers, r.value)},
 			&row{work: c.work, subject: "memory, native", floor: floor, goal: c.goal, run: shared(c.callers, getFrom(r.store))},
 			&row{work: c.work, subject: "remote of remote", floor: floor, run: shared(c.callers, getFrom(r.remote))})
 	}

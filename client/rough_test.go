@@ -165,7 +165,7 @@ func writesThroughAProxy(t *testing.T, without storage.Caps, seed uint64) {
 	t.Logf("%d acknowledged, %d unknown, %d refused, %d cuts, %d late", len(acked), len(unknown), len(refused), p.cuts.Load(), p.lates.Load())
 }
 
-// increment makes the counter one byte longer, if nobody else does meanwhile.
+// increment makes the counter one byte longer, unless another does meanwhile.
 func increment(ctx context.Context, c *client.Client) (done, unsure int) {
 	key := []byte("counter")
 	it, err := c.Get(ctx, key)

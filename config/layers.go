@@ -23,7 +23,7 @@ const maxPaths = 16 << 20 // bytes
 // value stands. A pipeline is a mapping there, from the names of its stages to their
 // settings.
 //
-// Beside them, by the same paths, is what koanf does not know: where each value was
+// Next to them, by the same paths, is what koanf does not know: where each value was
 // written and how, and in which order.
 type layers struct {
 	ko       *koanf.Koanf
@@ -34,9 +34,9 @@ type layers struct {
 	problems *strictyaml.Problems
 }
 
-// note is what is known of a path beside its value. The entry's value has the kind and
-// the positions, but for a scalar or a list not what koanf holds, and for a mapping no
-// entries.
+// note holds what is known of a path in addition to its value. The entry's value has the
+// kind and the positions, but for a scalar or a list not what koanf holds, and for a
+// mapping no entries.
 type note struct {
 	strictyaml.Entry
 	order int

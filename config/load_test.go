@@ -184,7 +184,7 @@ stores:
 func TestBuiltIn(t *testing.T) {
 	const content = "stores: { a: { backend: { plugin: own } } }"
 	if _, err := Load(Options{File: "a.yaml", Content: []byte(content)}); err == nil {
-		t.Error("a plugin that nobody has was accepted")
+		t.Error("a plugin that does not exist was accepted")
 	}
 	load(t, Options{BuiltIn: []string{"own"}}, content)
 }

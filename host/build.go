@@ -13,7 +13,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// builder makes a generation beside the one in force. What did not change it takes over;
+// builder makes a generation next to the one in force. What did not change it takes over;
 // what it makes anew is closed again by done, unless the generation came into force.
 type builder struct {
 	h        *Host

@@ -35,7 +35,7 @@ func flatten(err error) []error {
 	return []error{err}
 }
 
-// require refuses a store that lacks what its configuration demands.
+// require refuses a store without the capabilities that its configuration demands.
 func require(cfg *config.Config, path string, names []string, have storage.Caps) error {
 	var errs []error
 	for i, name := range names {

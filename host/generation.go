@@ -184,7 +184,7 @@ func (h *Host) left(p *pipeline) {
 	delete(h.leaving, p)
 }
 
-// retireAll waits, beside whoever calls it, for the calls in pipelines that are no longer in
+// retireAll waits, in the background, for the calls in pipelines that are no longer in
 // force, and then releases them and the plugins of their generation.
 func (h *Host) retireAll(over []*pipeline, old *generation) {
 	h.leave(over)

@@ -87,7 +87,7 @@ type Host struct {
 
 	running    context.Context // until Close
 	end        context.CancelFunc
-	background sync.WaitGroup // what goes on beside calls
+	background sync.WaitGroup // what runs apart from calls
 	phase      func(string)   // called with the phase of a reload, in tests; may be nil
 }
 

@@ -157,7 +157,7 @@ func TestRemoteOfRemote(t *testing.T) {
 		t.Errorf("carriers %q and %q", c, s)
 	}
 	if !storeOf(t, edge, "a").Shared() || storeOf(t, hq, "kept").Shared() {
-		t.Error("others write to a remote, and to a module nobody does")
+		t.Error("others write to a remote, and no other writes to a module")
 	}
 	for _, h := range []*plinth.Host{edge, middle} {
 		if err := h.Close(ctx); err != nil {

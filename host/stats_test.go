@@ -19,7 +19,7 @@ func (t talkative) Health(context.Context, storage.Probe) (storage.Health, error
 }
 
 // What a backend says is a metric where it is a number under a name that can be a label, and
-// not more of them than anybody wants.
+// not more of them than are needed.
 func TestStats(t *testing.T) {
 	got := stats(t.Context(), talkative{details: map[string]string{
 		"used_bytes": "7", "state": "ready", "restarts": "3", "Not a name": "1", "": "1", "float": "1.5", "negative": "-1"}})

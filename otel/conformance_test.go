@@ -16,7 +16,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Once with nobody listening, once with everything recorded.
+// Once with nothing recorded, once with everything.
 func TestConformance(t *testing.T) {
 	meter := metric.NewMeterProvider(metric.WithReader(metric.NewManualReader()))
 	tracer := trace.NewTracerProvider()

@@ -205,7 +205,7 @@ func TestSwitches(t *testing.T) {
 	}
 }
 
-// A call that nobody samples allocates nothing here, measured or not.
+// A call that is not sampled allocates nothing here, measured or not.
 func TestAllocations(t *testing.T) {
 	absent := []byte("absent") // memory answers it without an allocation
 	ctx := context.Background()

@@ -124,7 +124,7 @@ func TestNoPlugin(t *testing.T) {
 		"no module":                       {[]byte("hello"), "", "not a WebAssembly module"},
 		"a module that is no plugin":      {[]byte("\x00asm\x01\x00\x00\x00"), "", "does not export plinth_abi_v1"},
 		"a configuration that is refused": {module.Wasm, `{"max_bytes": 1}`, "max_bytes"},
-		// As a module of somebody else's, it has the memory that serve gives it.
+		// As a third-party module, it has the memory that serve gives it.
 		"more memory than there is": {module.Wasm, "", "limits.memory is 67108864"},
 	} {
 		_, err := plugintest.Run(context.Background(), c.binary, plugintest.Options{CacheDir: compiled(t), Config: []byte(c.config)})

@@ -254,7 +254,7 @@ func repeated(items []storage.Item, keys, distinct [][]byte, at map[string]int) 
 }
 
 // What a page has, in bytes and items, where the query does not say; and what an
-// item may take of an answer beside its key and value.
+// item may take of an answer in addition to its key and value.
 const (
 	usualBytes = 1 << 20
 	usualItems = 1000

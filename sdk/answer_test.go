@@ -38,7 +38,7 @@ func answer(t testing.TB, raw []byte) abi.Frame {
 	return f
 }
 
-// plain hides what a backend can do beside the interface.
+// plain hides what a backend can do in addition to the interface.
 type plain struct{ storage.Backend }
 
 const budget = 1 << 20

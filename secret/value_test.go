@@ -161,7 +161,7 @@ func TestForgottenOnesAreFreed(t *testing.T) {
 		if runtime.GC(); mapped() < before+50 {
 			return
 		}
-		time.Sleep(10 * time.Millisecond) // cleanups run beside
+		time.Sleep(10 * time.Millisecond) // cleanups run in the background
 	}
 	t.Errorf("%d mappings before, %d after", before, mapped())
 }

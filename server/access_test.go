@@ -95,7 +95,7 @@ func TestToken(t *testing.T) {
 	s.must(s.raw("GET /livez", ""), 200)
 }
 
-// Beyond loopback nobody is served without TLS and a proof of who they are.
+// Beyond loopback no caller is served without TLS and authentication.
 func TestListenerBeyondLoopback(t *testing.T) {
 	cert, key := selfSigned(t)
 	for _, c := range []struct {

@@ -78,7 +78,7 @@ func (q query) wait() (time.Duration, error) {
 	return d, nil
 }
 
-// changesPage answers a page of changes, a line each, and in the last line, as in the header,
+// changesPage sends a page of changes, a line each, and in the last line, as in the header,
 // the version to continue from.
 func (c *call) changesPage(q storage.ChangeQuery) error {
 	page, err := c.nextChanges(q)

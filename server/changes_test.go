@@ -235,7 +235,7 @@ func TestFollowersHangUp(t *testing.T) {
 	}
 }
 
-// Who does not read its stream is cut off, and holds up nobody.
+// A client that does not read its stream is cut off, and delays no other.
 func TestFollowerThatDoesNotRead(t *testing.T) {
 	s, store := serveChanges(t, func(c *server.Config) { c.WriteTimeout = 100 * time.Millisecond })
 	conn, err := net.Dial("tcp", s.addr)

@@ -28,7 +28,7 @@ func speaking(t *testing.T, protocols func(*http.Protocols)) *http.Client {
 	return &http.Client{Transport: tr}
 }
 
-// HTTP/2 is spoken over TLS by ALPN and in the clear with those who know, beside HTTP/1.1.
+// HTTP/2 is spoken over TLS by ALPN and in the clear with prior knowledge, next to HTTP/1.1.
 func TestHTTP2(t *testing.T) {
 	cert, key := selfSigned(t)
 	clear := serve(t, nil)
@@ -157,7 +157,7 @@ func (f *frames) answered(stream uint32) (status string, reset http2.ErrCode) {
 }
 
 // What one connection may have is bounded, and the server says so: requests at once, the size
-// of a header, and what is sent before anybody reads it.
+// of a header, and what is sent before it is read.
 func TestHTTP2Bounds(t *testing.T) {
 	gate, entered := make(chan struct{}), make(chan struct{}, 1000)
 	s := serve(t, func(c *server.Config, set *server.Settings) {

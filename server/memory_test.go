@@ -132,7 +132,7 @@ func (s *served) uploaded(t *testing.T, within time.Duration) (status int) {
 	}
 }
 
-// Uploads that are never finished keep nobody out: neither by their number nor by what
+// Uploads that are never finished keep no other caller out: neither by their number nor by what
 // they have sent.
 func TestHalfSentUploads(t *testing.T) {
 	for name, c := range map[string]struct{ n, bytes int }{"many": {300, 1000}, "large": {100, 900 << 10}} {

@@ -13,7 +13,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// mux is a server of somebody's own, with the stores below /kv.
+// mux is an application's own server, with the stores below /kv.
 func mux(t *testing.T, c server.Config) *httptest.Server {
 	store := storage.New(memory.New(memory.DefaultConfig(), sdk.Env{}), storage.Settings{})
 	srv, err := server.New(c, server.Settings{Stores: map[string]*storage.Store{"links": store}})

@@ -114,7 +114,7 @@ func TestShutdownTimeout(t *testing.T) {
 	}
 }
 
-// A connection over which nothing was asked yet holds up nobody's end.
+// A connection without a request so far does not delay the end.
 func TestShutdownAmidSilence(t *testing.T) {
 	s := serve(t, nil)
 	s.fill("k")
@@ -150,6 +150,6 @@ func TestHangUp(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Error("the call goes on for nobody")
+		t.Error("the call goes on without a caller")
 	}
 }

@@ -27,7 +27,7 @@ type Backend interface {
 	// index of the first failing check in Error.Check.
 	Apply(ctx context.Context, w *WriteSet) (version uint64, err error)
 
-	// Changes answers a page of what changed after a version, and waits for something to
+	// Changes returns a page of what changed after a version, and waits for something to
 	// change if q says so; needs [CapChanges]. A version that is no longer kept, or that the
 	// store has not come to, is [ErrVersionGone]: the caller scans, and goes on from the
 	// version of that page. A wait that ends without a change is an empty page, no error.
@@ -35,9 +35,9 @@ type Backend interface {
 	//
 	// A backend with [CapChangeNotice] instead reports that others have written to it, but not
 	// what. With FromNow it returns its version. After that version it returns an empty page,
-	// at the end of the wait, if nobody else has written since, and otherwise ErrVersionGone at
-	// once. Writes through this backend may count as those of others. Such versions have no
-	// other use, and the range of the query does not matter.
+	// at the end of the wait, if no other writer has written since, and otherwise
+	// ErrVersionGone at once. Writes through this backend may count as those of others. Such
+	// versions have no other use, and the range of the query does not matter.
 	Changes(ctx context.Context, q ChangeQuery) (ChangePage, error)
 
 	// Health returns the result of p. An error means that the check itself failed.

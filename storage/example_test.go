@@ -45,7 +45,7 @@ func ExampleStore_Put() {
 	_, err = store.Put(ctx, key, []byte("bob"), storage.IfAbsent())
 	fmt.Println("bob has it:", err == nil, errors.Is(err, storage.ErrConflict))
 
-	// Ada prolongs it, unless somebody else has taken it since.
+	// Ada prolongs it, unless another client has taken it since.
 	version, err = store.Put(ctx, key, []byte("ada"), storage.IfVersion(version), storage.WithTTL(time.Minute))
 	fmt.Println("ada still has it:", err == nil)
 

@@ -195,14 +195,14 @@ func TestRangeEndsWithTheError(t *testing.T) {
 	}
 }
 
-// A backend whose pages are empty and go on for ever ends the loop with an error, in
+// A backend with endless empty pages ends the loop with an error, in
 // every place that reads pages.
 func TestRangeOverEmptyPagesWithoutEnd(t *testing.T) {
 	for _, reverse := range []bool{false, true} {
 		pages := 0
 		b := &stub{info: *able(), scan: func(q storage.Query) (storage.Page, error) {
 			if pages++; pages > 1_000_000 {
-				t.Fatal("it goes on for ever")
+				t.Fatal("it goes on indefinitely")
 			}
 			if !reverse {
 				return storage.Page{Next: fmt.Appendf(nil, "a%08d", pages)}, nil

@@ -49,7 +49,7 @@ func (p *program) clear(start, end string) {
 	p.touched = append(p.touched, in)
 }
 
-// A transaction, with writers beside it, against the rules: program order, own
+// A transaction, with concurrent writers, against the rules: program order, own
 // writes seen by reads and ranges, a conditional write judged at once where the
 // key was written before, else at the commit, and all or nothing.
 func TestTxnRules(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// The blocks of a log are used again once nobody reads them: followers that are ahead, behind
+// The blocks of a log are used again once they have no readers: followers that are ahead, behind
 // and far behind find in every change what was written at its version.
 func TestBlocksAreUsedAgain(t *testing.T) {
 	_, store := followed(t, time.Now, nil)

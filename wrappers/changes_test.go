@@ -82,7 +82,7 @@ func TestChangesAreInOrder(t *testing.T) {
 	}
 }
 
-// What nobody can say the outcome of is a gap, and so is a lost state.
+// A write of unknown outcome is a gap, and so is a lost state.
 func TestChangesAfterGaps(t *testing.T) {
 	below := &during{}
 	hub, s := followed(t, time.Now, func(b storage.Backend) storage.Backend { below.Backend = b; return below })
@@ -135,7 +135,7 @@ func TestChangesOfFailedWrites(t *testing.T) {
 	}
 }
 
-// Items that were there before anybody followed expire too, and each expiry has a version of
+// Items from before the first follower expire too, and each expiry has a version of
 // its own.
 func TestExpiriesAreTold(t *testing.T) {
 	clock := storagetest.NewClock()

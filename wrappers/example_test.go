@@ -12,7 +12,7 @@ import (
 
 // Reserved is what YAML holds for the wrapper reserved.
 type Reserved struct {
-	Prefix string `yaml:"prefix"` // of keys that nobody writes
+	Prefix string `yaml:"prefix"` // of keys that must not be written
 }
 
 func (c *Reserved) Validate() error {

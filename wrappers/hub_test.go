@@ -74,7 +74,7 @@ func TestHub(t *testing.T) {
 	first, second := &diary{}, &diary{}
 	key := []byte("k")
 
-	store.Set(ctx, key, nil) // nobody listens
+	store.Set(ctx, key, nil) // no watcher listens
 	stop := hub.Watch(first)
 	store.Set(ctx, key, nil)
 	first.reads(t, "begin k, end k ok")

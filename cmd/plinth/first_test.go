@@ -10,7 +10,7 @@ import (
 	"github.com/plinthkv/plinth/internal/carrier/wasmhost"
 )
 
-// The first runtimes of a process may be made beside each other, which the race
+// The first runtimes of a process may be made concurrently, which the race
 // detector has to look at: wazero notes its version for all of them, where the program
 // has one of it.
 func TestFirstRuntimesAtOnce(t *testing.T) {

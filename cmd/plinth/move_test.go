@@ -126,7 +126,7 @@ stores:
 	done(t, "copy", "--from", rpc+"/table", "--to", web+"/cluster", "--verify")
 	lost := []string{"copy", "--from", web + "/cluster", "--to", rpc + "/last"}
 	if _, errs, code := program(t, lost...); code != exitFailed || !strings.Contains(errs, "does not return expiries (no expiry_on_read); use --without-ttl") {
-		t.Errorf("expiries that nobody tells are lost in silence: %d, %s", code, errs)
+		t.Errorf("expiries that are not reported are lost in silence: %d, %s", code, errs)
 	}
 	done(t, append(lost, "--without-ttl", "--verify")...)
 	done(t, "copy", "--from", web+"/first", "--to", rpc+"/last", "--verify-only")

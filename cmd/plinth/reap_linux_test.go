@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// As process 1 of a container, the host reaps what nobody else waits for.
+// As process 1 of a container, the host reaps what no other process waits for.
 func TestReapsAsProcess1(t *testing.T) {
 	if out, err := exec.Command("unshare", "--pid", "--fork", "--mount-proc", "true").CombinedOutput(); err != nil {
 		t.Skipf("a namespace of processes takes rights that this user does not have: %v: %s", err, out)

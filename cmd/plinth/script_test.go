@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"plinth": main})
 }
 
-// The scripts run the program as a person does. Beside testscript's commands:
+// The scripts run the program as a person does. In addition to testscript's commands:
 //
 //	serve [arg…]        starts "plinth serve" on free ports; data commands find it
 //	halt                ends it as SIGTERM does, and waits

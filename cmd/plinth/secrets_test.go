@@ -72,7 +72,7 @@ func TestAnswerWithoutEnd(t *testing.T) {
 	}
 }
 
-// What is written on a user's behalf can be read by as many as before, and by nobody else
+// What is written on a user's behalf can be read by as many as before, and by no one else
 // if it is new.
 func TestModesOfExports(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -118,7 +118,7 @@ func TestSlowArrivals(t *testing.T) {
 		time.Sleep(time.Minute)
 		select {
 		case <-gone:
-			t.Fatal("it is given up although nobody waits")
+			t.Fatal("it is given up although no call waits")
 		default:
 		}
 		done := make(chan error)
@@ -168,7 +168,7 @@ func TestAnswersThatNobodyTakes(t *testing.T) {
 	})
 }
 
-// Whatever happens beside each other, nobody has more than the share, all together no
+// Whatever happens concurrently, no client has more than the share, all together no
 // more than the budget, and in the end nothing is left.
 func TestSums(t *testing.T) {
 	b := budget.New(size)

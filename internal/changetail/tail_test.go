@@ -98,8 +98,9 @@ func TestTailHasRoomForSoMany(t *testing.T) {
 	})
 }
 
-// A tail ends when nobody has followed for long, and begins anew with the next; one whose watch
-// has lost its place begins anew as well, and has those who follow asked for what is between.
+// A tail ends when it has had no followers for long, and begins anew with the next; one
+// whose watch has lost its place begins anew as well, and has those who follow asked for
+// what is between.
 func TestTailBeginsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFed()
@@ -115,7 +116,7 @@ func TestTailBeginsAnew(t *testing.T) {
 		time.Sleep(2 * unusedFor)
 		synctest.Wait()
 		if f.runs || f.sets != nil {
-			t.Error("it runs for nobody")
+			t.Error("it runs without a follower")
 		}
 		f.err = Gone{Oldest: 20}
 		now(10)

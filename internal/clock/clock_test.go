@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// wall is a source that can be set. With mono it has a monotonic clock beside it, as the
+// wall is a source that can be set. With mono it has a monotonic clock in addition, as the
 // system has; without one it is like the clocks of tests.
 type wall struct {
 	mu        sync.Mutex

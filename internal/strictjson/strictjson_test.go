@@ -34,7 +34,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Bytes are text, or base64 beside it, and an empty text is not an absent one.
+// Bytes are text, or else base64, and an empty text is not an absent one.
 func TestBytes(t *testing.T) {
 	o, err := Parse([]byte(`{"text": "\u00fc\\ud800", "b64": "/wA=", "empty": "", "none64": "", "bad64": "/w", "both": "", "both64": "", "n": 1}`), 20)
 	if err != nil {

@@ -218,7 +218,7 @@ logger_provider: { processors: [ { batch: { exporter: { `+to("logs")+` } } } ] }
 				t.Errorf("spans %q, logs %q, metrics %q of %s", got.spans, got.logs, got.metrics, got.service)
 			}
 			if tel.Metrics != nil {
-				t.Error("there is a page for Prometheus that nobody asked for")
+				t.Error("there is a page for Prometheus that is not configured")
 			}
 			if !strings.Contains(local.String(), "a=1 trace_id="+trace+" span_id=") {
 				t.Errorf("the local log has %s", local.String())
@@ -257,13 +257,13 @@ func TestPrometheus(t *testing.T) {
 			defer func() {
 				ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 				defer cancel()
-				_ = tel.Shutdown(ctx) // one of them has nobody to send to
+				_ = tel.Shutdown(ctx) // one of them has no collector
 			}()
 			if (tel.Metrics == nil) != (c.metric == "") {
 				t.Fatalf("a page: %v", tel.Metrics != nil)
 			}
 			if tel.Tracer != nil || tel.Logger != nil {
-				t.Error("there are traces or logs that nobody asked for")
+				t.Error("there are traces or logs that are not configured")
 			}
 			if c.metric == "" {
 				return
@@ -333,7 +333,7 @@ logger_provider: { processors: [ { simple: { exporter: { console: } } } ] }`), s
 	}
 }
 
-// A collector that takes and never answers keeps nobody from ending.
+// A collector that accepts and never answers keeps no program from ending.
 func TestShutdownIsBounded(t *testing.T) {
 	release := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-release }))

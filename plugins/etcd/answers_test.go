@@ -139,8 +139,8 @@ func TestNoQuorum(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	// An attempt on its way to a member that is gone may take all the time there is, and of
-	// a write nobody knows what became of it then.
+	// An attempt on its way to a member that is gone may take all the time there is; the
+	// outcome of a write is unknown then.
 	done := "1"
 	for what, call := range map[string]func() error{
 		"a read":  func() error { _, err := b.Get(t.Context(), []byte("k")); return err },

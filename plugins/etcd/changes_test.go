@@ -21,7 +21,7 @@ import (
 )
 
 // The changes after any version that a scan has seen, done to what it saw, are what there is
-// now: whether they are recent, or from before anybody followed.
+// now: whether they are recent, or from before the first follower.
 func TestChangesLeadToTheState(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)

@@ -25,7 +25,7 @@ import (
 // The oldest version of a server.
 const oldMajor, oldMinor = 3, 5
 
-// messageExtra is what a message of gRPC may have beside what is limited.
+// messageExtra is what a message of gRPC may have in addition to what is limited.
 const messageExtra = 512 << 10
 
 // mostMessage returns the largest answer of a member, in bytes, that is read.

@@ -25,7 +25,7 @@ const ownOps = 2
 const (
 	mostKey  = 16 << 10 // bytes
 	mostGets = 10_000
-	// opExtra is what an op takes of a request beside its key and value, and prefix; and
+	// opExtra is what an op takes of a request in addition to its key and value, and prefix; and
 	// ownBytes what the rest takes.
 	opExtra  = 64
 	ownBytes = 4 << 10
@@ -57,7 +57,7 @@ type Backend struct {
 	living  context.Context // until it is closed
 	end     context.CancelFunc
 	closing sync.Once
-	ended   sync.WaitGroup // what runs beside the calls
+	ended   sync.WaitGroup // what runs apart from calls
 }
 
 var _ storage.Backend = (*Backend)(nil)

@@ -114,7 +114,7 @@ func (c *cluster) cutOff(t *testing.T, b *Backend, between []*proxy, m *member) 
 	defer sever(false)
 	time.Sleep(2 * time.Second)
 	for until := time.Now().Add(20 * time.Second); c.leader(t, b) == m; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(until) { // it knows soon that it leads nobody any more
+		if time.Now().After(until) { // it knows soon that it no longer leads
 			t.Fatal("the member that was cut off leads")
 		}
 	}

@@ -22,8 +22,9 @@ func TestMain(m *testing.M) {
 
 const runsAlone = "PLINTH_TEST_ALONE"
 
-// alone runs a test in a process of its own, beside the others, and reports whether this is
-// that process: the kit counts the goroutines of its process, and measures its memory.
+// alone runs a test in a process of its own, in parallel to the others, and reports whether
+// this is that process: the kit counts the goroutines of its process, and measures its
+// memory.
 func alone(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(runsAlone) == t.Name() {

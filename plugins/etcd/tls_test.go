@@ -26,7 +26,8 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// issue writes NAME.pem and NAME.key, and answers their paths; of nobody it is its own.
+// issue writes NAME.pem and NAME.key, and answers their paths; without an issuer it is
+// self-signed.
 func (a *authority) issue(t *testing.T, name string) (cert, key string) {
 	t.Helper()
 	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

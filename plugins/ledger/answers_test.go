@@ -25,7 +25,7 @@ func once(method string, f func(n *ledgertest.Node) error) func(context.Context,
 	}
 }
 
-// errCut is what nobody hears: the connection is gone.
+// errCut is an error that does not arrive: the connection is gone.
 var errCut = errors.New("cut")
 
 func TestAnswerThatIsLost(t *testing.T) {
@@ -82,7 +82,7 @@ func TestUnknownOutcome(t *testing.T) {
 		c.Timeouts = ledger.Timeouts{Read: "5s", Write: "2s", List: "5s", Attempt: "1s"}
 	})
 	c.Hook(ledgertest.Hooks{After: func(_ context.Context, n *ledgertest.Node, m string) error {
-		n.Cut() // nobody ever hears of it
+		n.Cut() // its answer never arrives
 		return errCut
 	}})
 	_, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), bs("v"))}})
@@ -97,11 +97,11 @@ func TestUnknownOutcome(t *testing.T) {
 		}
 	}
 	if _, err := b.Get(t.Context(), bs("k")); storage.CodeOf(err) != storage.Unavailable { // connections are known to be gone
-		t.Errorf("nobody is there, and a read ends with %v", err)
+		t.Errorf("no node is there, and a read ends with %v", err)
 	}
 	_, err = b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put(bs("k"), bs("w"))}})
 	if e := storage.AsError(err); e == nil || e.Unknown || e.Code != storage.Unavailable && e.Code != storage.Timeout {
-		t.Errorf("nobody is there, and the write ends with %v", err)
+		t.Errorf("no node is there, and the write ends with %v", err)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// What the backend adds to a call of gRPC: a Get beside the bare request that it makes.
+// What the backend adds to a call of gRPC: a Get next to the bare request that it makes.
 func BenchmarkGet(b *testing.B) {
 	c, err := ledgertest.Start(ledgertest.Options{})
 	if err != nil {

@@ -243,7 +243,7 @@ func (s *setup) reachable(ctx context.Context, done *Bootstrapped) error {
 }
 
 // ask asks node after node, and those that they hint at, until one answers; also is
-// what is worth another attempt beside what is always.
+// what is worth another attempt here, in addition to what always is.
 func (s *setup) ask(ctx context.Context, nodes []*node, patience, each time.Duration, method string, request, answer proto.Message, also ...codes.Code) error {
 	for waited := time.Duration(0); ; waited += betweenTries {
 		var last *failure

@@ -18,7 +18,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// version is what b is at once it says twice in a row that nobody else has written.
+// version returns b's version, once it reports twice in a row that there were no other writes.
 func version(t *testing.T, b storage.Backend) uint64 {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
@@ -112,7 +112,7 @@ func watchedSoon(t *testing.T, b storage.Backend, n *ledgertest.Node) {
 	}
 }
 
-// A stream that is silent is told from a vault that nobody writes to by the height of reads,
+// A silent stream is told from a vault without writes by the height of reads,
 // and is begun again.
 func TestNoticesOfASilentStream(t *testing.T) {
 	t.Parallel()
@@ -195,7 +195,7 @@ func TestNoticesEnd(t *testing.T) {
 	}
 }
 
-// While nobody answers nothing is known; a loss is told as a write of others.
+// While no node answers nothing is known; a loss is reported as a write of others.
 func TestNoticesWithoutACluster(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, ledgertest.Options{Nodes: 3})

@@ -31,7 +31,7 @@ type Config struct {
 	ReadConsistency string `json:"read_consistency"`
 	// TTL allows writes with a TTL. Reads do not tell the expiry, so a cache keeps only what
 	// was written through it without one. With false, it keeps all that it reads: set it if
-	// nobody writes to the vault with a TTL.
+	// no client writes to the vault with a TTL.
 	TTL bool `json:"ttl"`
 	// MaxValue limits values, in bytes. The server stores an entity in a page of 16 KiB
 	// without overflow pages, together with others: above about 12,000 bytes it refuses some,

@@ -45,7 +45,7 @@ func TestHealth(t *testing.T) {
 }
 
 // A node that is gone, or hangs, makes the store degraded, and all of them unhealthy;
-// liveness asks nobody.
+// liveness asks no node.
 func TestHealthOfWhatIsGone(t *testing.T) {
 	c := cluster(t, ledgertest.Options{Nodes: 2})
 	b := open(t, c, func(c *ledger.Config) { c.Timeouts.Attempt = "1s" })

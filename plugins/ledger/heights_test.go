@@ -37,7 +37,7 @@ func TestHeights(t *testing.T) {
 			t.Errorf("%s: behind %t", step.what, got)
 		}
 	}
-	var never heights // reads tell other numbers: nothing is held against anybody
+	var never heights // reads report other numbers: no node counts as behind
 	never.acknowledged(leader, 10, own{}, mark{}, false)
 	for range 3 {
 		if never.behind(other, 1, mark{height: 10}, true) {

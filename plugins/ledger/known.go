@@ -14,7 +14,7 @@ import (
 const maxKnown = 4096
 
 // known holds keys that this backend has put last, without an expiry, and has not deleted
-// since. The server's lists end at a page that deletes have emptied: a list that lacks one
+// since. The server's lists end at a page that deletes have emptied: a list without one
 // of these, which a read then finds, is not whole. The zero value is ready for use.
 type known struct {
 	mu   sync.Mutex
@@ -81,7 +81,7 @@ func (k *known) forget(key []byte, by uint64) {
 	}
 }
 
-// whole returns the failure of a list that lacks keys which a read of the same node finds;
+// whole returns the failure of a list without keys that a read of the same node finds;
 // nil: there are none that are known.
 func (l *lister) whole(ctx context.Context, in func(key []byte) bool, listed map[string]bool) *failure {
 	keys := l.b.known.missing(in, l.turn, listed)

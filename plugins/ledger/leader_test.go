@@ -66,7 +66,7 @@ func TestPreferredRegion(t *testing.T) {
 	}
 }
 
-// Where nobody says who leads, calls find it out as without a region.
+// Where no node names the leader, calls find it as without a region.
 func TestPreferredRegionThatIsNotTold(t *testing.T) {
 	for name, refusal := range map[string]error{
 		"an older server":  ledgertest.Refuse(codes.Unimplemented, "3209", "unknown method"),

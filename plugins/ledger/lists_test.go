@@ -40,7 +40,7 @@ func emptied(t *testing.T, b storage.Backend, between func()) (left []string) {
 	return left
 }
 
-// A list that lacks keys which are known to be there is an error, and clears nothing.
+// A list without keys that are known to exist is an error, and clears nothing.
 func TestListsThatEndAtAnEmptiedPage(t *testing.T) {
 	both(t, func(q *ledgertest.Quirks) { q.EmptiedPages = false }, func(t *testing.T, q *ledgertest.Quirks, on bool) {
 		if q == nil {

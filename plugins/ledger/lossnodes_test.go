@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// One node of three is not the cluster: what it lacks may be with the others, and reads
+// One node of three is not the cluster: what it does not have may be with the others, and reads
 // do not go on without them.
 func TestMinorityIsNotTheCluster(t *testing.T) {
 	t.Parallel()
@@ -145,7 +145,7 @@ func TestHeightsThatDiverge(t *testing.T) {
 	}
 }
 
-// A node that hung and was killed is asked beside the others until it answers.
+// A node that hung and was killed is asked along with the others until it answers.
 func TestLostNodeIsTriedBeside(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, ledgertest.Options{Nodes: 3})

@@ -28,7 +28,7 @@ const (
 	redialAtMost  = time.Second
 )
 
-// node is one server of the cluster. What is beside its address and connections is
+// node is one server of the cluster. All but its address and connections is
 // the pool's.
 type node struct {
 	address

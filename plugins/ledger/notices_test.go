@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// looking are notices that somebody has asked for, and which know all up to height 10 of n.
+// looking are notices that were asked for, and which know all up to height 10 of n.
 func looking(n *node) *notices {
 	s := &notices{}
 	s.use()
@@ -133,7 +133,8 @@ func TestNoticesEndASilentStream(t *testing.T) {
 	})
 }
 
-// When nobody asks any more they end, and begin later with a version that was never theirs.
+// When they are no longer asked for, they end, and begin later with a version that was
+// never theirs.
 func TestNoticesEndWhenNobodyAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := looking(&node{})
@@ -143,7 +144,7 @@ func TestNoticesEndWhenNobodyAsks(t *testing.T) {
 		}
 		time.Sleep(2 * unusedFor)
 		if s.over() {
-			t.Error("they end although somebody waits")
+			t.Error("they end although a caller waits")
 		}
 		s.leave()
 		if !s.over() {

@@ -149,7 +149,7 @@ func (p *pool) pick(tried map[*node]int) *node {
 func (n *node) well(now time.Time) bool { return !n.lost && !now.Before(n.notBefore) }
 
 // due returns the nodes that were lost, and that it is time to ask whether they answer
-// again, beside the node that a call asks. Each must be answered or failed then.
+// again, in addition to the node that a call asks. Each must be answered or failed then.
 func (p *pool) due(asked *node) (due []*node) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -35,7 +35,7 @@ func TestLostNodes(t *testing.T) {
 	}
 	p.failed(a)
 	if p.failed(b); p.pick(nil) == nil || p.pick(map[*node]int{b: 1}) != a {
-		t.Error("nobody is asked where all are lost")
+		t.Error("no node is asked where all are lost")
 	}
 	p.answered(b, false)
 	p.answered(a, false)

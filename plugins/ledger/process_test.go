@@ -137,7 +137,7 @@ func TestLossReachesTheHost(t *testing.T) {
 		select {
 		case <-lost:
 		case <-time.After(20 * time.Second):
-			t.Fatal("nobody was told")
+			t.Fatal("no one was notified")
 		}
 		if b.Info().Incarnation == before {
 			t.Error("the incarnation is the same")

@@ -75,7 +75,7 @@ func TestConditionsSeeTheExpired(t *testing.T) {
 	})
 }
 
-// An insert over an expired record that somebody else gets in front of.
+// An insert over an expired record that another writer gets in front of.
 func TestInsertThatLosesToAnother(t *testing.T) {
 	clock := storagetest.NewClock()
 	c := cluster(t, ledgertest.Options{Clock: clock.Now})

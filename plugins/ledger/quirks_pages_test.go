@@ -93,7 +93,7 @@ func TestPageTokens(t *testing.T) {
 	})
 }
 
-// A node that starts again for ever gives no page, and the scan ends.
+// A node that always starts again returns no page, and the scan ends.
 func TestPageTokensThatNeverHold(t *testing.T) {
 	c := cluster(t, ledgertest.Options{})
 	b := open(t, c, func(c *ledger.Config) { c.PageSize = 3 })
@@ -147,7 +147,7 @@ func TestAuditRecords(t *testing.T) {
 		if (own >= 0) != on {
 			t.Errorf("entities of the server's own: %t", own >= 0)
 		}
-		// Somebody else's are there too, one of them with the digits of a key's.
+		// Those of another program are there too, one of them with the digits of a key's.
 		for _, key := range []string{"user:alice", "abc", "6g", "signing-keys/1"} {
 			put := &ledgerpb.WriteRequest{Organization: orgSlug(), Vault: vaultSlug(), ClientId: &ledgerpb.ClientId{Id: "other"}, IdempotencyKey: []byte(fmt.Sprintf("%16s", key)),
 				Operations: []*ledgerpb.Operation{{Op: &ledgerpb.Operation_SetEntity{SetEntity: &ledgerpb.SetEntity{Key: key, Value: bs("v")}}}}}

@@ -159,7 +159,7 @@ func TestLongWaits(t *testing.T) {
 	}
 }
 
-// A server that names ever new leaders is not followed for ever.
+// A server that always names new leaders is not followed indefinitely.
 func TestHintsWithoutEnd(t *testing.T) {
 	c := cluster(t, ledgertest.Options{Nodes: 2})
 	b := open(t, c, func(c *ledger.Config) { c.Retry.Attempts = 3 })

@@ -128,7 +128,7 @@ func TestTooManyToBeSorted(t *testing.T) {
 }
 
 // A page that takes several requests is of one moment, if there is one in which
-// nobody writes.
+// there are no writes.
 func TestPagesOfOneMoment(t *testing.T) {
 	c := cluster(t, ledgertest.Options{})
 	b, other := open(t, c), open(t, c)

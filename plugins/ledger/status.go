@@ -43,7 +43,7 @@ type failure struct {
 	// stale: it answered, with less than was there before.
 	stale      bool
 	heights    string // of each node, where stale
-	cutShort   bool   // a list that lacks keys which the node has
+	cutShort   bool   // a list without keys that the node has
 	retryAfter time.Duration
 }
 

@@ -109,7 +109,7 @@ func TestTransactionsWithoutVersions(t *testing.T) {
 	}
 }
 
-// The cache keeps what it knows not to expire: what was written for ever through it.
+// The cache keeps what it knows not to expire: what was written through it without an expiry.
 // Others write to the vault past it, so that it is asked for no longer than told.
 func TestCacheWithoutExpiries(t *testing.T) {
 	clock := wholeSecond()

@@ -62,7 +62,7 @@ func TestTrialFindsTheLargestValue(t *testing.T) {
 	}
 }
 
-// One node has nobody to be sent on by, which is no fault.
+// A single node has no other to forward requests to, which is no fault.
 func TestTrialOfOneNode(t *testing.T) {
 	t.Parallel()
 	other := tried(t, cluster(t, ledgertest.Options{}))

@@ -176,7 +176,7 @@ func TestIDsAreBounded(t *testing.T) {
 	}
 }
 
-// A read that nobody waits for costs the value and nothing else.
+// A read without a waiting caller costs the value and nothing else.
 func TestAllocations(t *testing.T) {
 	b, _ := clocked(64 << 20)
 	apply(t, b, storage.Put([]byte("k"), []byte("value")))

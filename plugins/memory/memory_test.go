@@ -156,7 +156,7 @@ func (t *tree) nodes(r ref) uint32 {
 	return n
 }
 
-// Expired items make room, as many as it takes: nobody has to read them first.
+// Expired items make room, as many as needed: they need not be read first.
 func TestExpiredItemsMakeRoom(t *testing.T) {
 	b, now := clocked(1 << 20)
 	for i := range 100 {
@@ -292,7 +292,7 @@ func TestConfig(t *testing.T) {
 }
 
 // Whatever is judged by the time is judged by a time at which it was there: while
-// nobody has the lock, others renew an item and its old end passes.
+// no call has the lock, others renew an item and its old end passes.
 func TestRenewedItemsAreNeverAbsent(t *testing.T) {
 	key, renewed := []byte("k"), 0
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -336,7 +336,7 @@ func TestRenewedItemsAreNeverAbsent(t *testing.T) {
 	}
 }
 
-// Expired items do not count until somebody writes: who asks how full the store is has them
+// Expired items do not count until the next write: who asks how full the store is has them
 // taken out, a bounded number each time, and those that are alive stay.
 func TestExpiredItemsAreCollectedWithoutWrites(t *testing.T) {
 	b, now := clocked(64 << 20)

@@ -179,7 +179,7 @@ func TestManyRanges(t *testing.T) {
 	}
 }
 
-// A write set that meets damage is refused as a whole, and those beside it are not.
+// A write set that meets damage is refused as a whole, and the others of its group are not.
 func TestDamageUnderAWrite(t *testing.T) {
 	b, err := open(t.Context(), DefaultConfig(), env(t.TempDir(), ""), vfs.Default)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 var ctx = context.Background()
 
-// The backend beside the engine alone, with the same options.
+// The backend next to the engine alone, with the same options.
 func BenchmarkBesideTheEngine(b *testing.B) {
 	start := func(b *testing.B, changes ...bool) *Backend {
 		c := DefaultConfig()

@@ -237,7 +237,7 @@ func TestChangesOfEachKind(t *testing.T) {
 	f.gone(fifth + 1)
 }
 
-// The log is bounded in size and in age, whether somebody writes or not, and followers that
+// The log is bounded in size and in age, whether there are writes or not, and followers that
 // are further behind are told.
 func TestChangesAreBounded(t *testing.T) {
 	f := followed(t, func(c *Config) { c.ChangesSize, c.ChangesAge = 1<<20, sdk.Duration(time.Hour) })
@@ -275,7 +275,7 @@ func TestChangesAreBounded(t *testing.T) {
 	f.clock.Advance(2 * time.Hour)
 	for end := time.Now().Add(20 * time.Second); kept() > 0; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d records are kept for ever", kept())
+			t.Fatalf("%d records are kept indefinitely", kept())
 		}
 	}
 	f.gone(last - 1)

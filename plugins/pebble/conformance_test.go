@@ -49,7 +49,7 @@ func TestConformance(t *testing.T) {
 					crashed := fs.CrashClone(vfs.CrashCloneCfg{})
 					old := last
 					b, err := start(crashed)
-					go old.Close(context.Background()) // it writes where nobody looks any more
+					go old.Close(context.Background()) // it writes to a folder that is no longer used
 					return b, err
 				}
 			}

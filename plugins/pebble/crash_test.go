@@ -285,7 +285,7 @@ func TestPowerLost(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
-		if err := b.Close(t.Context()); err != nil { // to where nobody looks any more
+		if err := b.Close(t.Context()); err != nil { // to a folder that is no longer used
 			t.Fatal(err)
 		}
 		fs, last, by = crashed, before, during

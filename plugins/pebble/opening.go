@@ -18,7 +18,7 @@ const openRoom = 8 << 20
 // openPatience is for how long the engine may fail at what it does while it opens.
 var openPatience = 10 * time.Second
 
-// roomToOpen refuses to open on a full disk, where the engine would try for ever.
+// roomToOpen refuses to open on a full disk, where the engine would retry indefinitely.
 func (b *Backend) roomToOpen() error {
 	need := int64(openRoom)
 	names, _ := b.fs.List(b.dir) // if that fails, the engine says why

@@ -55,7 +55,7 @@ type Backend struct {
 	closing chan struct{} // of one: of who closes, and of db then
 	end     context.CancelFunc
 	living  context.Context // until end
-	ended   sync.WaitGroup  // what runs beside the calls
+	ended   sync.WaitGroup  // what runs apart from calls
 }
 
 var _ storage.Backend = (*Backend)(nil)

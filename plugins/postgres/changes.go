@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// One question for changes reads at most so many versions, and bytes of them beside the first.
+// One query for changes reads at most so many versions, and bytes of those after the first.
 const (
 	recordRows  = 2000
 	recordBytes = 4 << 20

@@ -179,7 +179,7 @@ func trigger(t *testing.T, s *pgtest.Server, table, key, state string, times int
 		create trigger fail before insert or update on %[1]s for each row execute function %[1]s_fail()`, table, key, state, times))
 }
 
-// What the server refuses has the right code and is not written; those beside it are. What
+// What the server refuses has the right code and is not written; the rest of its group is. What
 // passes is repeated inside.
 func TestStates(t *testing.T) {
 	t.Parallel()

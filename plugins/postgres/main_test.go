@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// server is the one that tests share: nobody restarts it.
+// server is the one that tests share: none restarts it.
 func server(t testing.TB) *pgtest.Server {
 	t.Helper()
 	shared.once.Do(func() {

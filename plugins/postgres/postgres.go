@@ -13,7 +13,7 @@ import (
 )
 
 // What a write set may hold: as the memory backend's, but for keys. An entry of an index has at
-// most a third of a page, 2,704 bytes of 8 KiB with what is beside the key.
+// most a third of a page, 2,704 bytes of 8 KiB with what is stored along with the key.
 const (
 	mostKey    = 2560
 	mostValue  = 8 << 20
@@ -61,7 +61,7 @@ type Backend struct {
 	end     context.CancelFunc
 	living  context.Context // until it closes: of who follows
 	leave   context.CancelFunc
-	ended   sync.WaitGroup // what runs beside the calls
+	ended   sync.WaitGroup // what runs apart from calls
 }
 
 var _ storage.Backend = (*Backend)(nil)

@@ -135,7 +135,7 @@ func (s *server) close(ctx context.Context) error {
 	return b.Close(ctx)
 }
 
-// newAnswerer answers with the backend, beside others where shared: what a backend
+// newAnswerer answers with the backend, along with others where shared: what a backend
 // has encoded is then not taken, for that is one caller's at a time.
 func (s *server) newAnswerer(shared bool) *sdk.Answerer {
 	b, err := s.get()
@@ -148,7 +148,7 @@ func (s *server) newAnswerer(shared bool) *sdk.Answerer {
 	return sdk.NewAnswerer(b)
 }
 
-// plain hides what a backend is beside the interface.
+// plain hides what a backend has in addition to the interface.
 type plain struct{ storage.Backend }
 
 // framed is an Answerer as package frames wants one.

@@ -32,7 +32,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Beyond loopback nobody is served without TLS and a proof of who they are.
+// Beyond loopback no caller is served without TLS and authentication.
 func TestListenerBeyondLoopback(t *testing.T) {
 	cert, key := selfSigned(t)
 	for _, c := range []struct {

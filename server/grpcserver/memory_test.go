@@ -98,7 +98,7 @@ func endless(t *testing.T, s *served, says, sends int) {
 	})
 }
 
-// Uploads that never end hold what they have sent, within the budget, and keep nobody
+// Uploads that never end hold what they have sent, within the budget, and keep no one
 // out.
 func TestEndlessUploads(t *testing.T) {
 	var memory *budget.Budget

@@ -24,7 +24,7 @@ type parts interface {
 	Read(n int) (mem.BufferSlice, error)
 }
 
-// What a call costs beside its messages, how much of a message is read at first, and
+// What a call costs in addition to its messages, how much of a message is read at first, and
 // at most, at once.
 const (
 	callBytes = 4 << 10

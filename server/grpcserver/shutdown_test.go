@@ -58,7 +58,7 @@ func TestConcurrency(t *testing.T) {
 }
 
 // A caller that begins a call and never sends its message, and one that does not
-// take its answer, are left, so that they keep nobody out.
+// take its answer, are left, so that they keep no caller out.
 func TestCallersThatDoNotMove(t *testing.T) {
 	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) {
 		c.MaxConcurrent, c.MessageTimeout, c.WriteTimeout = 1, 100*time.Millisecond, 100*time.Millisecond
@@ -160,7 +160,7 @@ func TestShutdownTimeout(t *testing.T) {
 	}
 }
 
-// A caller that has not said yet what it wants holds up nobody's end.
+// A caller that has not sent its request does not delay the end.
 func TestShutdownAmidGreetings(t *testing.T) {
 	s := serve(t, func(c *grpcserver.Config, _ *grpcserver.Settings) { c.HeaderTimeout = time.Minute })
 	s.fill("k")

@@ -16,7 +16,7 @@
 //
 // Every check gets a backend of its own, fresh and empty, whose clock only the
 // check moves: nothing sleeps. What a check needs is in its capabilities; one
-// that needs what the backend lacks is listed as not applicable, and for each
+// that needs what the backend does not support is not applicable, and for each
 // capability that is lacking the category "capabilities" asks that its use is
 // refused. A check that is known to fail is excepted by name, with its reason:
 //

@@ -11,7 +11,7 @@ import (
 type Factory struct {
 	// Clock gives the backends their time. The kit moves it.
 	Clock *Clock
-	// Open answers a backend that is fresh and empty. The kit closes it, so that
+	// Open returns a backend that is fresh and empty. The kit closes it, so that
 	// a stack whose outermost layer does not own what is below it needs [WithClose].
 	Open func(ctx context.Context) (storage.Backend, error)
 	// Reopen answers, after its Close, the last backend that was opened, as it is
@@ -22,7 +22,7 @@ type Factory struct {
 	// may be going on, and has the old one not write any more. Nil: durable
 	// backends are tried with Reopen alone.
 	Crash func(ctx context.Context) (storage.Backend, error)
-	// Full answers a backend that is fresh and empty, with room for some MiB alone, at most
+	// Full returns a backend that is fresh and empty, with room for some MiB alone, at most
 	// 256: for what happens when its space ends. Nil: that is not tried.
 	Full func(ctx context.Context) (storage.Backend, error)
 	// Ops sets the number of operations of the long random script. The default and minimum is

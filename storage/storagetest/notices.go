@@ -18,7 +18,7 @@ func noticeChecks() []Check {
 				page, err := t.b.Changes(t.ctx, storage.ChangeQuery{Start: bs("a"), End: bs("b"), After: after, Wait: 50 * time.Millisecond})
 				t.must(err)
 				if took := time.Since(begin); len(page.Changes) > 0 || page.Next != now || took < 50*time.Millisecond || took > soon {
-					t.Errorf("nobody has written, and after %s it is %s up to %d, want nothing up to %d", took, show(page.Changes), page.Next, now)
+					t.Errorf("no other writer has written, and after %s it is %s up to %d, want nothing up to %d", took, show(page.Changes), page.Next, now)
 				}
 			}
 		}),
@@ -59,7 +59,7 @@ func noticeChecks() []Check {
 	return checks
 }
 
-// quiet returns the version of a backend that nobody writes to. One that has just begun to look may
+// quiet returns the version of a backend without writers. One that has just begun to look may
 // not be sure at first.
 func (t *T) quiet() (now uint64) {
 	for end := time.Now().Add(soon); time.Now().Before(end); {
@@ -70,6 +70,6 @@ func (t *T) quiet() (now uint64) {
 			return now
 		}
 	}
-	t.Fatalf("for %s others are said to write, and nobody does", soon)
+	t.Fatalf("for %s others are reported to write, and none does", soon)
 	return 0
 }

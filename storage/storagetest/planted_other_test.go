@@ -67,7 +67,7 @@ var otherFaults = []fault{
 		info.Limits = storage.Limits{Key: info.Limits.Key - 1, Value: info.Limits.Value - 1, Ops: info.Limits.Ops - 1, WriteBytes: info.Limits.WriteBytes - 1, GetKeys: info.Limits.GetKeys - 1}
 		p.info = func() storage.Info { return info }
 	}},
-	{"an ability that Info lacks", []string{"capabilities/what_is_lacking_is_refused"}, func(p *planted, _ *storagetest.Clock) {
+	{"an ability that is missing in Info", []string{"capabilities/what_is_lacking_is_refused"}, func(p *planted, _ *storagetest.Clock) {
 		p.info = func() storage.Info {
 			info := p.Backend.Info()
 			info.Caps &^= storage.CapReverse

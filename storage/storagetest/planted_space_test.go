@@ -44,7 +44,7 @@ func (r *roomy) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) 
 	return b.Apply(ctx, w)
 }
 
-// fits tells whether there is room for the puts of w beside what is there.
+// fits reports whether there is room for the puts of w next to what is stored.
 func (r *roomy) fits(b storage.Backend, w *storage.WriteSet) bool {
 	size, puts := r.used, 0
 	page, _ := b.Scan(context.Background(), storage.Query{})

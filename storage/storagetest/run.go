@@ -226,7 +226,7 @@ func emptied(ctx context.Context, b storage.Backend) bool {
 	return false
 }
 
-// lacks says why a check does not apply.
+// lacks returns why a check does not apply.
 func lacks(missing storage.Caps) string {
 	return "the backend does not have the capability " + missing.String()
 }

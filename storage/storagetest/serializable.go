@@ -152,7 +152,7 @@ func serializableChecks() []Check {
 	)
 }
 
-// phantoms: each way to change a range after it was read, in it and beside it.
+// phantoms: each way to change a range after it was read, in it and next to it.
 func phantoms(t *T) {
 	changes := []struct {
 		name     string

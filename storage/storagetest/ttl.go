@@ -213,7 +213,7 @@ func touch(t *T) {
 func expiryIsAnswered(t *T) {
 	t.set("for ever", "v")
 	if at := t.item("for ever").ExpiresAt; !at.IsZero() {
-		t.Errorf("an item for ever expires at %s", at)
+		t.Errorf("an item without an expiry expires at %s", at)
 	}
 	for _, ttl := range []time.Duration{time.Millisecond, 1500 * time.Microsecond, time.Minute, 1000 * time.Hour} {
 		t.setTTL("k", "v", ttl)

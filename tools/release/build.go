@@ -60,8 +60,8 @@ func toolchainOf(file string) (string, error) {
 // source.
 var beside = []string{"LICENSE", "README.md", "CHANGELOG.md", "deploy/plinth.yaml", "deploy/systemd/plinth.service"}
 
-// pack writes an archive of the program and what is beside it, with nothing of this machine
-// in it.
+// pack writes an archive of the program and the files that belong to it, with nothing of
+// this machine in it.
 func pack(root, archive, folder, program string, at time.Time) (err error) {
 	f, err := os.Create(archive)
 	if err != nil {

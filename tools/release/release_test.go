@@ -96,7 +96,8 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
-// An archive is the same whenever it is written, and has the program and what is beside it.
+// An archive is the same whenever it is written, and has the program and the files that
+// belong to it.
 func TestPack(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "program")
@@ -146,7 +147,7 @@ func TestPack(t *testing.T) {
 	}
 }
 
-// tree is the source without what git and builds keep beside it.
+// tree is the source without what git and builds keep next to it.
 type tree struct{ fs.FS }
 
 func (t tree) ReadDir(name string) ([]fs.DirEntry, error) {

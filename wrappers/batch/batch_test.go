@@ -64,7 +64,7 @@ func (s *slow) got(t *testing.T, want ...string) {
 	}
 }
 
-// scene is a batch over a slow backend, with calls that run beside each other.
+// scene is a batch over a slow backend, with calls that run concurrently.
 type scene struct {
 	*slow
 	t     *testing.T

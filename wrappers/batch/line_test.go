@@ -119,7 +119,7 @@ func TestLine(t *testing.T) {
 			depart()
 		}
 		if len(waiting) > 0 || l.live != 0 || len(l.all) != 0 {
-			t.Fatalf("seed %d: %d wait for ever, %d are counted", seed, len(waiting), l.live)
+			t.Fatalf("seed %d: %d wait indefinitely, %d are counted", seed, len(waiting), l.live)
 		}
 	}
 }

@@ -112,7 +112,7 @@ func callsIn(w *storage.WriteSet) int {
 	return len(from)
 }
 
-// Whatever clients do beside each other, there is an order of their calls, one
+// Whatever clients do concurrently, there is an order of their calls, one
 // after the other and without this stage, that has the same answers.
 func TestEquivalentOrder(t *testing.T) {
 	mix := anyMix()

@@ -163,7 +163,7 @@ func TestUnknown(t *testing.T) {
 	}
 }
 
-// Nobody waits for a commit that is under way: what is being committed is read,
+// No call waits for a commit that is under way: what is being committed is read,
 // and what is written comes with the next one.
 func TestWhileCommitting(t *testing.T) {
 	for _, fails := range []error{nil, storage.ErrUnavailable} {

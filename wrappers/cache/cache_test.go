@@ -270,7 +270,7 @@ func TestBytesAndOwnership(t *testing.T) {
 		b.Get(ctx, k)
 	}
 	deadline := time.Now().Add(10 * time.Second)
-	for b.cache.Stats().Bytes > 1<<20 { // evictions run beside
+	for b.cache.Stats().Bytes > 1<<20 { // evictions run in the background
 		if time.Now().After(deadline) {
 			t.Fatalf("%d bytes are kept", b.cache.Stats().Bytes)
 		}

@@ -1,6 +1,6 @@
 package cache
 
-// Settle does the upkeep that is due, as a busy cache does beside its calls.
+// Settle does the upkeep that is due, as a busy cache does in addition to its calls.
 func (b *Backend) Settle() { b.entries.CleanUp() }
 
 // Held are how many keys and ranges are held after unknown outcomes.

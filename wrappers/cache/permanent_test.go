@@ -22,7 +22,7 @@ func TestOnlyWhatIsKnownToStayIsKept(t *testing.T) {
 		name  string
 		write func(t *testing.T, b storage.Backend, below *storagetest.Faults, clock *storagetest.Clock)
 	}{
-		{"put for ever, then for a minute", func(t *testing.T, b storage.Backend, _ *storagetest.Faults, clock *storagetest.Clock) {
+		{"put without an expiry, then for a minute", func(t *testing.T, b storage.Backend, _ *storagetest.Faults, clock *storagetest.Clock) {
 			put(t, b, storage.Put(key, nil))
 			put(t, b, minute(clock))
 		}},

@@ -22,7 +22,7 @@ func TestConflictInUpdate(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if attempts++; attempts == 1 { // somebody else, past this host
+		if attempts++; attempts == 1 { // another writer, past this host
 			if _, err := b.below.Backend.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put(key, []byte("5"))}}); err != nil {
 				return err
 			}

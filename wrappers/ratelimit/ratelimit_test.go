@@ -272,7 +272,7 @@ func TestLateCharges(t *testing.T) {
 	}
 }
 
-// A clock that is set back stops nobody for longer than that.
+// A clock that is set back stops no caller for longer than that.
 func TestClockSetBack(t *testing.T) {
 	l := open(t, nil)
 	l.clock.Advance(time.Hour)

@@ -110,7 +110,7 @@ func TestForgetting(t *testing.T) {
 	}
 }
 
-// However few buckets there are, one that nobody uses any more goes to the tenant
+// However few buckets there are, one that is no longer used goes to the tenant
 // that comes, wherever it is kept.
 func TestForgettingForAnyone(t *testing.T) {
 	l := open(t, func(c *ratelimit.Config) { c.MaxTenants = 1 })

@@ -318,7 +318,7 @@ func TestErrorf(t *testing.T) {
 }
 
 // TestRedaction proves that a value from a reference is in no error, also where
-// somebody else wrote the message.
+// another package wrote the message.
 func TestRedaction(t *testing.T) {
 	const secret = `hun"ter2`
 	n := nodeOf(t, "token: ${env:S}\nlevel: ${env:S}\nn: ${env:S}\nsize: ${env:S}\nttl: x-${env:S}\nport: ${env:P}\n", "S="+secret, "P=5")

@@ -64,7 +64,7 @@ func TestForeignKeys(t *testing.T) {
 	}
 }
 
-// A store that cannot keep what is promised is refused at the start, with what it lacks.
+// A store that cannot keep what is promised is refused at the start, with what is missing.
 func TestCheckStore(t *testing.T) {
 	whole := storage.New(memory.New(memory.DefaultConfig(), sdk.Env{}), storage.Settings{})
 	defer whole.Close(t.Context())

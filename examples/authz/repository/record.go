@@ -28,10 +28,10 @@ var (
 // needed lists the capabilities that repositories require.
 const needed = storage.CapVersions | storage.CapAtomic | storage.CapCheckOnly | storage.CapRangeCheck | storage.CapOrdered | storage.CapSnapshotGet
 
-// CheckStore returns an error that names the capabilities that a store lacks.
+// CheckStore returns an error that names the capabilities that are missing in a store.
 func CheckStore(s *storage.Store) error {
 	if missing := needed &^ s.Info().Caps; missing != 0 {
-		return storage.Errorf(storage.Unsupported, "the store lacks %s", strings.Join(missing.Names(), ", "))
+		return storage.Errorf(storage.Unsupported, "the store does not support %s", strings.Join(missing.Names(), ", "))
 	}
 	return nil
 }

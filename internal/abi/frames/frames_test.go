@@ -227,7 +227,7 @@ func TestCancelWhenAllAreBusy(t *testing.T) {
 	wg.Wait()
 	eventually(t, "all were answered", func() bool { return c.InFlight() == 0 })
 	if ended.Load() < 2 {
-		t.Error("nobody was busy: the test says nothing")
+		t.Error("no worker was busy: the test says nothing")
 	}
 }
 

@@ -127,7 +127,7 @@ func TestBadPeers(t *testing.T) {
 			select {
 			case <-over:
 			case <-time.After(10 * time.Second):
-				t.Error("nobody was told that the connection is over")
+				t.Error("no call was told that the connection is over")
 			}
 			if _, sent, err := ask(t.Context(), c, []byte("key")); sent || !errors.Is(err, storage.ErrUnavailable) {
 				t.Errorf("afterwards: sent %v, %v", sent, err)
@@ -136,7 +136,7 @@ func TestBadPeers(t *testing.T) {
 	}
 }
 
-// A peer that takes nothing holds nobody up for longer than it may, and those who
+// A peer that reads nothing delays no call for longer than it may, and those who
 // leave may leave.
 func TestPeerThatDoesNotRead(t *testing.T) {
 	ours, _ := pair(t)

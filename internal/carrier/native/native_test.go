@@ -75,7 +75,7 @@ func TestConformance(t *testing.T) {
 // moody is a memory backend that panics when it is asked for or told of the key "panic".
 type moody struct {
 	storage.Backend
-	caps   storage.Caps // beside the memory's
+	caps   storage.Caps // in addition to the memory's
 	closed *atomic.Int64
 }
 
@@ -173,7 +173,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// What became of a write that panicked, nobody knows; what calls beside it do, they do.
+// The outcome of a write that panicked is unknown; concurrent calls are not affected.
 func TestPanicOfAWrite(t *testing.T) {
 	open, _, _ := moodyOpener(storage.CapDurable)
 	b := mustOpen(t, linked(t, open, Config{}, nil))

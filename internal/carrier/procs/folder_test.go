@@ -15,7 +15,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Each store has a folder of its own below the one that is granted, and nobody else opens
+// Each store has a folder of its own below the one that is granted, and no other host opens
 // it meanwhile, for as long as a process lives that may write to it.
 func TestFolderOfAStore(t *testing.T) {
 	o := options(t, "panics")

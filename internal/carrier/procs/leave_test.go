@@ -80,7 +80,7 @@ func TestGoesByItself(t *testing.T) {
 	}
 }
 
-// A start that nobody waits for any more ends at once, wherever it is.
+// A start without a waiting caller ends at once, wherever it is.
 func TestStartIsLeft(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)

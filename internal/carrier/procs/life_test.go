@@ -195,7 +195,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// While a plugin is being started callers wait, but not for ever.
+// While a plugin is being started callers wait, but not indefinitely.
 func TestCallersWait(t *testing.T) {
 	o := options(t, "durable")
 	marker := filepath.Join(t.TempDir(), "slow")

@@ -233,7 +233,7 @@ func TestCallersLeave(t *testing.T) {
 		if !errors.Is(err, storage.ErrOutcomeUnknown) || !errors.Is(err, context.Canceled) {
 			t.Errorf("a write that was left: %v", err)
 		}
-		// Both have ended there: closing waits for nobody.
+		// Both have ended there: closing does not wait.
 		start := time.Now()
 		if err := b.Close(context.Background()); err != nil || time.Since(start) > 5*time.Second {
 			t.Errorf("after %s: %v", time.Since(start), err)

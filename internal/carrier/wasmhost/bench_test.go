@@ -64,7 +64,7 @@ func kv(b *testing.B, trusted bool, more ...func(*wasmhost.Options)) *wasmhost.B
 	return kv
 }
 
-// counted has everything recorded that can be, of calls that nobody samples.
+// counted has everything recorded that can be, of calls that are not sampled.
 func counted(o *wasmhost.Options) {
 	o.Meter = sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
 	o.Tracer = sdktrace.NewTracerProvider()

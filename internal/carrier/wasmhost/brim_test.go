@@ -203,7 +203,7 @@ func brim(t *testing.T, b storage.Backend) {
 	}
 	all.Wait()
 
-	for i := 0; i < 100_000; i += 500 { // nobody has written to these
+	for i := 0; i < 100_000; i += 500 { // these were not written to
 		var keys [][]byte
 		for j := i; j < i+500; j++ {
 			keys = append(keys, small(j))

@@ -223,7 +223,7 @@ func TestCacheThatIsDamaged(t *testing.T) {
 	}
 }
 
-// What nobody has used for a month is removed; what is not of the cache stays, however old.
+// What was not used for a month is removed; what is not of the cache stays, however old.
 func TestCacheForgets(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	loadKV(t, dir, nil)

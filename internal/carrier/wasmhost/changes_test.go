@@ -58,7 +58,7 @@ func TestChangesOfAModule(t *testing.T) {
 	}
 	wrote := time.Now()
 	following.Wait()
-	if late := time.Since(wrote); late > 500*time.Millisecond { // it is asked once a second if nobody writes here
+	if late := time.Since(wrote); late > 500*time.Millisecond { // without writes here it is asked once a second
 		t.Errorf("the last change is given %s after it was made", late)
 	}
 	if _, err := b.Changes(t.Context(), storage.ChangeQuery{After: n + 2, Wait: time.Minute}); !errors.Is(err, storage.ErrVersionGone) {

@@ -35,7 +35,7 @@ func (g *gate) Enabled(context.Context, slog.Level) bool { return true }
 func (g *gate) WithAttrs([]slog.Attr) slog.Handler       { return g }
 func (g *gate) WithGroup(string) slog.Handler            { return g }
 
-// crowd is a guest with somebody in it who does not come back yet, and others
+// crowd is a guest with a call in it that does not return yet, and others
 // who wait for it.
 type crowd struct {
 	t    *testing.T
@@ -56,7 +56,7 @@ func newCrowd(t *testing.T, config string, o wasmhost.Options) *crowd {
 	return c
 }
 
-// enter has somebody with ctx go into the guest, and stay there.
+// enter has a call with ctx go into the guest, and stay there.
 func (c *crowd) enter(ctx context.Context) {
 	go func() {
 		_, err := c.b.Apply(ctx, &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("!call:say"), []byte("v"))}})

@@ -124,7 +124,7 @@ func TestDeepRecursion(t *testing.T) {
 	}
 }
 
-// A table grows beside the limit of memory, on the host's heap: it has one of its own.
+// A table grows outside the limit of memory, on the host's heap: it has one of its own.
 func TestTablesAreBounded(t *testing.T) {
 	// plinth_call grows the table by its argument, and answers the bare code
 	// that is the low byte of what table.grow says.

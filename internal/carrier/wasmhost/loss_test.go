@@ -142,7 +142,7 @@ func TestRestartFails(t *testing.T) {
 }
 
 // A guest that says that it keeps nothing has several instances. Losing some
-// costs nobody else, and each is replaced on its own.
+// affects no other instance, and each is replaced on its own.
 func TestPool(t *testing.T) {
 	ctx := context.Background()
 	b, clock := restarting(t, "!stateless", wasmhost.FailOnLoss)
@@ -217,7 +217,7 @@ func TestPoolWaitsForWhatComesBack(t *testing.T) {
 	lose()
 	time.AfterFunc(time.Millisecond, func() { c.advance(time.Second) })
 	if err := get(); !errors.Is(err, storage.ErrNotFound) {
-		t.Errorf("nobody waited for the one that comes back: %v", err)
+		t.Errorf("no call waited for the one that comes back: %v", err)
 	}
 }
 

@@ -51,7 +51,7 @@ func minimal() wasm {
 	}
 }
 
-// with is w with other functions in place of those of their names, or beside them.
+// with is w with other functions in place of those of their names, or in addition.
 func (w wasm) with(funcs ...wasmFunc) wasm {
 	for _, f := range funcs {
 		w = w.without(f.name)

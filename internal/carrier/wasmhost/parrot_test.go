@@ -190,7 +190,7 @@ func FuzzAnswers(f *testing.F) {
 		switch err := ask(t, b, op, key); {
 		case err == nil:
 		case storage.AsError(err).Layer == "" && !errors.Is(err, storage.ErrNotFound):
-			t.Errorf("nobody says it: %v", err)
+			t.Errorf("it is not reported: %v", err)
 		case errors.Is(err, storage.ErrUnavailable) && storage.AsError(err).Unknown:
 			t.Errorf("unavailable, and unknown: %v", err)
 		}

@@ -121,7 +121,7 @@ func TestForgedSpan(t *testing.T) {
 	log.expect(t, "INFO forged plugin=go a=1")
 }
 
-// Calls that nobody records have no span, and the guest is told nothing: not even
+// Calls that are not recorded have no span, and the guest is told nothing: not even
 // of the call before.
 func TestNoSpan(t *testing.T) {
 	tr := newTraced(t)
@@ -230,7 +230,7 @@ func TestQueueWait(t *testing.T) {
 	c := newCrowd(t, "", wasmhost.Options{Meter: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader))})
 	get(c.b, "absent")
 	if got := points(t, reader)["plinth.instance.queue.wait"]; got != 0 {
-		t.Errorf("%d waited before anybody did", got)
+		t.Errorf("%d waited before any call did", got)
 	}
 	c.enter(context.Background())
 	for range 3 {

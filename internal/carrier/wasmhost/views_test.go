@@ -53,7 +53,7 @@ func TestAnswersOutliveTheInstance(t *testing.T) {
 	}
 }
 
-// A get allocates its value, and nothing else; what it costs beside that is held
+// A get allocates its value, and nothing else; what it costs in addition is held
 // by the benchmarks.
 func TestAllocations(t *testing.T) {
 	for _, trusted := range []bool{true, false} {
