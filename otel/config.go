@@ -16,7 +16,7 @@ type Config struct {
 // Tenant configures the label of a call's tenant.
 type Tenant struct {
 	tenant.Config `yaml:",inline"`
-	// Maximum of tenants with a label of their own: the first that are seen. All others
+	// Maximum number of tenants with a label of their own: the first that are seen. All others
 	// are "_other".
 	Max int `yaml:"max"`
 }

@@ -11,8 +11,8 @@ import (
 
 // Config holds the settings in YAML.
 type Config struct {
-	MaxOps   int           `yaml:"max_ops"`         // maximum of ops in a merged write set; the backend's limit applies if it is lower
-	MaxBytes int           `yaml:"max_bytes,bytes"` // maximum of bytes in its keys and values
+	MaxOps   int           `yaml:"max_ops"`         // maximum number of ops in a merged write set; the backend's limit applies if it is lower
+	MaxBytes int           `yaml:"max_bytes,bytes"` // maximum number of bytes of its keys and values
 	Linger   time.Duration `yaml:"linger"`          // how long a lone write waits for others; if zero, it does not wait
 }
 

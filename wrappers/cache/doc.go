@@ -10,8 +10,8 @@
 //
 // Writes of others: the hub follows the backend's changes, and every cache over it
 // drops the changed keys. Four times within staleness, the hub verifies that it has
-// received all changes. If the last such time is longer ago than staleness, a cache
-// serves nothing from memory until the hub has caught up; after a gap it begins
+// received all changes. If the last verification is older than staleness, a
+// cache serves nothing from memory until the hub has caught up; after a gap it begins
 // empty. So it serves nothing older than staleness, as long as the backend's own
 // reads are current: a backend that reads from a lagging replica may return older items.
 // A backend with change_notice reports that others have written, but not what: each

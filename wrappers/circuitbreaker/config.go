@@ -15,7 +15,7 @@ type Config struct {
 	Failures    int           `yaml:"failures"`     // failures in a row that open the circuit
 	FailureRate float64       `yaml:"failure_rate"` // opens the circuit by the share of failed calls within Window instead, from 0 to 1; if zero, it is not used
 	Window      time.Duration `yaml:"window"`       // for FailureRate: the time in which calls count
-	MinCalls    int           `yaml:"min_calls"`    // for FailureRate: the least calls within Window that can open the circuit
+	MinCalls    int           `yaml:"min_calls"`    // for FailureRate: the minimum of calls within Window that can open the circuit
 	Delay       time.Duration `yaml:"delay"`        // how long the circuit stays open, plus or minus a tenth
 	Trials      int           `yaml:"trials"`       // calls in a row that must then succeed to close it
 }

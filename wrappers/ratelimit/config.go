@@ -21,7 +21,7 @@ type Config struct {
 
 	Tenant     tenant.Config    `yaml:"tenant"`      // position of the tenant in a key; by default all calls share one bucket
 	Tenants    map[string]Quota `yaml:"tenants"`     // quotas of tenants that differ, by name of the tenant
-	MaxTenants int              `yaml:"max_tenants"` // maximum of tenants with a bucket of their own; further tenants share buckets
+	MaxTenants int              `yaml:"max_tenants"` // maximum number of tenants with a bucket of their own; further tenants share buckets
 }
 
 // Quota limits what one tenant may do.

@@ -11,7 +11,7 @@ import (
 
 // Config holds the settings in YAML.
 type Config struct {
-	Attempts  int           `yaml:"attempts"`   // maximum of attempts per call, including the first
+	Attempts  int           `yaml:"attempts"`   // maximum number of attempts per call, including the first
 	BaseDelay time.Duration `yaml:"base_delay"` // upper bound of the delay before the second attempt; it doubles with each attempt
 	MaxDelay  time.Duration `yaml:"max_delay"`  // upper bound of every delay
 	Deadline  time.Duration `yaml:"deadline"`   // time from the first attempt after which no other begins; if zero, only the caller's deadline applies
