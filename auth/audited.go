@@ -19,8 +19,9 @@ func operationID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Audited records an intent before each operation and its outcome after it, with the actor
-// and the trace of the context. An operation on several keys, and a list, counts as one.
+// Audited wraps a [Store]. It records an intent before each operation and its outcome after
+// it, with the actor and the trace of the context. An operation on several keys, and a
+// list, counts as one.
 //
 // Its errors are those of the store below and, with the policy Closed, Unavailable from
 // the layer "audit" if the sink failed: then nothing was done, and no key is returned. If

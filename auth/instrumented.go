@@ -17,9 +17,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Instrumented records a span and a duration of every call, with the operation, the
-// organization and the outcome; spans have the kid too. The durations are the histogram
-// plinth.auth.operation.duration, which package snapshot reads.
+// Instrumented wraps a [Store]. It records a span and a duration of every call, with the
+// operation, the organization and the outcome; spans have the kid too. The durations are
+// the histogram plinth.auth.operation.duration, which package snapshot reads.
 type Instrumented struct {
 	keys     Store
 	tracer   trace.Tracer

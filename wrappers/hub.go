@@ -10,9 +10,9 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// TransferMark marks a durable backend while a host transfers items into it. If the key
-// exists when the backend is opened, the transfer was incomplete. A hub refuses any other
-// item under this key.
+// TransferMark is the key that a durable backend holds while a host transfers items into
+// it. If the key exists when the backend is opened, the transfer was incomplete. A hub
+// refuses any other item under this key.
 var TransferMark = []byte("\x00plinth/transfer")
 
 // ExpiryMark is the key that a hub puts and deletes in one write set, so that the expiry of
