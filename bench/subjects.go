@@ -217,6 +217,8 @@ func rows(ctx context.Context) (_ []*row, closeAll func() error, err error) {
 		{work: "set", subject: "memory as WASM", floor: fl, run: sets(backend{memTrusted})},
 		{work: "set", subject: "knqyf263/go-plugin, Go guest", floor: fl, run: sets(plug)},
 		{work: "set", subject: "Extism, C guest", floor: fl, run: sets(ext)},
+		{work: "set, 64 writers", subject: nat, floor: nat, run: setsTogether(backend{mem})},
+		{work: "set, 64 writers", subject: "memory as WASM", floor: nat, run: setsTogether(backend{memTrusted})},
 		{work: "get, both trusted", subject: "C guest", floor: "C guest", run: gets(backend{cTrusted})},
 		{work: "get, both trusted", subject: "memory as WASM", floor: "C guest", goal: 2.5, run: gets(backend{memTrusted})},
 		{work: "set, both trusted", subject: "C guest", floor: "C guest", run: sets(backend{cTrusted})},

@@ -80,6 +80,12 @@ func sets(p point) func(*testing.B) {
 	}
 }
 
+func setsTogether(p point) func(*testing.B) {
+	return func(b *testing.B) {
+		together(b, 64, func(n uint64) error { return p.set(b.Context(), keys[n%uint64(keyCount)], value) })
+	}
+}
+
 func getsLarge(p point) func(*testing.B) {
 	return func(b *testing.B) {
 		ctx := context.Background()
