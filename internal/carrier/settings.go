@@ -87,8 +87,14 @@ func (e Env) Reveal() map[string]string {
 	return values
 }
 
+// mostVariables limits the variables of an environment. Each value takes a page of locked memory.
+const mostVariables = 1024
+
 // Check checks the names and values, of the setting at path.
 func (e Env) Check(path string) error {
+	if len(e) > mostVariables {
+		return Fieldf(path, "holds %d variables, more than %d", len(e), mostVariables)
+	}
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(e)) {
 		if strings.ContainsAny(name, "=\x00") {

@@ -77,7 +77,7 @@ type Limits struct {
 
 // Grants are the granted resources of a process; by default none.
 type Grants struct {
-	Env carrier.Env `yaml:"env"` // environment variables
+	Env carrier.Env `yaml:"env"` // environment variables, at most 1,024
 	Dir string      `yaml:"dir"` // folder for its files, relative to the folder of the configuration file; each store has its own folder in it, which is its working directory; by default an empty one
 	// Telemetry passes the trace settings of "telemetry", including their secrets, so
 	// that its own spans go to the same place.

@@ -41,7 +41,7 @@ type Limits struct {
 
 // Grants are the granted resources of a module; by default none.
 type Grants struct {
-	Env carrier.Env `yaml:"env"` // environment variables
+	Env carrier.Env `yaml:"env"` // environment variables, at most 1,024
 }
 
 // Validate checks the names.
