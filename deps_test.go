@@ -122,6 +122,7 @@ var walls = []wall{
 	{room: "auth", allowed: authMay, never: otelSDK, why: "keys are kept in any store, whoever serves it"},
 	{room: "internal/loadgen", allowed: []string{self + "/storage", "github.com/HdrHistogram/hdrhistogram-go", "golang.org/x/perf", "github.com/aclements/go-moremath"}, why: "it asks a target, whatever that is"},
 	{room: "internal/changetest", allowed: []string{self + "/storage"}, why: "it tries backends that it is handed"},
+	{room: "internal/crashtest", allowed: []string{self + "/storage"}, why: "it tries backends that it is handed"},
 	{room: "internal/cachetest", allowed: wrapper(self+"/storage/storagetest", self+"/wrappers/cache", self+"/internal/clock", self+"/internal/keyrange", "github.com/maypok86/otter", "pgregory.net/rapid", "github.com/anishathalye/porcupine", "golang.org/x/sys"), why: "it tries caches over a backend that it is handed"},
 	{room: "internal/etcdtest", why: "it starts a process, and knows nothing of stores"},
 	{room: "internal/durable", allowed: []string{self + "/storage"}, why: "it knows no engine"},
@@ -175,7 +176,7 @@ var onlyImporters = map[string][]string{
 	"github.com/santhosh-tekuri/jsonschema": {self + "/otel/setup"},
 	"github.com/knadh/koanf":                {self + "/config"},
 	"go.yaml.in/yaml":                       {self + "/config", self + "/config/internal/strictyaml"},
-	"testing":                               {self + "/storage/storagetest", self + "/internal/cachetest", self + "/internal/changetest"},
+	"testing":                               {self + "/storage/storagetest", self + "/internal/cachetest", self + "/internal/changetest", self + "/internal/crashtest"},
 }
 
 // beneath is what a room stands on: who may know the one may know the other.

@@ -3,6 +3,7 @@ package pebble
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -85,6 +86,9 @@ func TestBadConfigurations(t *testing.T) {
 	}
 }
 
+// weighty returns the value of an item, with some weight, so that files are written and merged.
+func weighty(i int) []byte { return fmt.Appendf(nil, "%d%*s", i, 100+i%900, "") }
+
 // Whatever byte of whatever file is damaged: the store does not open, or its reads fail, or
 // what they answer is right. It is never wrong.
 func TestDamage(t *testing.T) {
@@ -95,7 +99,7 @@ func TestDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := from; i < to; i++ {
-			if _, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put(numbered(i), stepValue(uint64(i)))}}); err != nil {
+			if _, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put(numbered(i), weighty(i))}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -231,7 +235,7 @@ func readDamaged(t *testing.T, file string, damage int, dir string) bool {
 			if !errors.Is(err, storage.ErrInternal) {
 				t.Errorf("%s at %d: %v", file, damage, err)
 			}
-		case string(it.Value) != string(stepValue(uint64(i))):
+		case string(it.Value) != string(weighty(i)):
 			t.Errorf("%s at %d: a wrong value of %d", file, damage, i)
 		case lost >= 0 && lost < 100:
 			t.Errorf("%s at %d: %d is gone without a word", file, damage, lost)
