@@ -30,7 +30,6 @@ const (
 type changeLog struct {
 	blocks  []*logBlock
 	spare   *logBlock // that was let go and is used again; nil: none
-	readers int       // of blocks: as long as there are any, none is used again
 	count   int       // changes
 	bytes   int       // of the blocks, used or not
 	begun   bool      // a block, since the log was trimmed
@@ -41,6 +40,8 @@ type logBlock struct {
 	data  []byte
 	sets  []loggedSet
 	count int // changes
+	// readers counts those who look at the block: as long as there are any, it is not used again.
+	readers int
 }
 
 // loggedSet is one write set in a block.
@@ -127,7 +128,7 @@ func (l *changeLog) trim() (gone uint64) {
 		gone = b.sets[len(b.sets)-1].version
 		l.count -= b.count
 		l.bytes -= b.size()
-		if l.blocks = slices.Clone(l.blocks[1:]); l.readers == 0 && cap(b.data) == largestBlock {
+		if l.blocks = slices.Clone(l.blocks[1:]); b.readers == 0 && cap(b.data) == largestBlock {
 			b.data, b.sets, b.count = b.data[:0], b.sets[:0], 0
 			l.spare = b
 		}
@@ -135,20 +136,34 @@ func (l *changeLog) trim() (gone uint64) {
 	return gone
 }
 
-// logView is a changeLog at one moment. It may be read while the log grows, until the reader
-// is done.
+// logView is what a changeLog has after a version, at one moment. It may be read while the log
+// grows, until the reader calls done.
 type logView struct {
 	full []*logBlock // that grow no more
-	last logBlock
+	last logBlock    // the last one as it was
+	now  *logBlock   // the last one; nil: the log is empty
 }
 
-func (l *changeLog) view() logView {
-	l.readers++
+func (l *changeLog) view(after uint64) logView {
 	n := len(l.blocks) - 1
 	if n < 0 {
 		return logView{}
 	}
-	return logView{l.blocks[:n:n], *l.blocks[n]}
+	first := sort.Search(n, func(i int) bool { return l.blocks[i].sets[len(l.blocks[i].sets)-1].version > after })
+	for _, b := range l.blocks[first:] {
+		b.readers++
+	}
+	return logView{l.blocks[first:n:n], *l.blocks[n], l.blocks[n]}
+}
+
+// done lets go of the blocks. It is called with the lock under which the log changes.
+func (v *logView) done() {
+	for _, b := range v.full {
+		b.readers--
+	}
+	if v.now != nil {
+		v.now.readers--
+	}
 }
 
 // later returns how many write sets there are after a version, or more than enough for most pages.

@@ -2,6 +2,7 @@ package wrappers
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -110,14 +111,18 @@ func (f *follower) page(ctx context.Context) (storage.ChangePage, error) {
 // look returns what r has for the follower, and the view that it is of; nil: r is gone, which makes
 // no difference to the follower.
 func (f *follower) look(ctx context.Context, r *ring) (storage.ChangePage, *view, error) {
-	v, ok := f.h.view(r)
+	after := f.q.After
+	if f.q.FromNow {
+		after = math.MaxUint64
+	}
+	v, ok := f.h.view(r, after)
 	if !ok {
 		if f.q.FromNow {
 			return storage.ChangePage{}, nil, nil
 		}
 		return storage.ChangePage{}, nil, f.gone()
 	}
-	defer f.h.viewed(r)
+	defer f.h.viewed(&v)
 	switch {
 	case f.on != nil && f.on != r: // what comes after the version is gone with the other
 		return storage.ChangePage{}, nil, f.gone()
@@ -214,8 +219,8 @@ type view struct {
 	begun     time.Time
 }
 
-// view returns what r has, or false if it is gone.
-func (h *Hub) view(r *ring) (view, bool) {
+// view returns what r has after a version, or false if it is gone.
+func (h *Hub) view(r *ring, after uint64) (view, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ring != r {
@@ -225,14 +230,14 @@ func (h *Hub) view(r *ring) (view, bool) {
 	if r.used = now; r.grown {
 		r.last, r.grown = now, false
 	}
-	return view{r.log.view(), r.base, r.published, r.ended, now-r.last < busyFor, r.begun}, true
+	return view{r.log.view(after), r.base, r.published, r.ended, now-r.last < busyFor, r.begun}, true
 }
 
-// viewed ends the use of a view of r.
-func (h *Hub) viewed(r *ring) {
+// viewed ends the use of a view.
+func (h *Hub) viewed(v *view) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	r.log.readers--
+	v.log.done()
 }
 
 // await returns a channel that is closed when more is published or r is gone, or nil if that is so already.
