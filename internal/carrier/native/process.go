@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"strings"
 
 	"github.com/plinthkv/plinth/internal/carrier"
@@ -81,6 +82,11 @@ func Run(linked map[string]*carrier.Linked) {
 	if !ok {
 		fmt.Fprintf(os.Stderr, "this program has no backend %.100q: pass its linked-in backends to RunWorker too\n", name)
 		os.Exit(1)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		// A goroutine that comes back from the disk waits for a processor, behind all that
+		// answer callers. With one more for the scheduler than there are, it seldom does.
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	if l.Serve != nil {
 		l.Serve()
