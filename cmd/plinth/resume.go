@@ -1,15 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/plinthkv/plinth/internal/backup"
 	"github.com/plinthkv/plinth/storage"
 )
 
@@ -17,8 +20,8 @@ import (
 type job struct {
 	Command string `json:"command"`
 	From    string `json:"from"` // a store with its address, or a backup by its checksum
-	To      string `json:"to"`
-	Prefix  string `json:"-"` // see resumed
+	To      string `json:"to"`   // a store with its address, or a backup by its name
+	Prefix  string `json:"-"`    // see resumed
 }
 
 // resume records how far a command has come, in a file if there is a name for one. Keys are
@@ -36,10 +39,27 @@ type resumed struct {
 	After  []byte `json:"after"`            // the last key that is stored; nil: none
 	Prefix []byte `json:"prefix,omitempty"` // keys need not be text
 	Items  int64  `json:"items"`
+
+	At   uint64       `json:"at_version,omitempty"` // of the state that a backup reads
+	Part *backup.Mark `json:"part,omitempty"`       // of a backup
+
+	Sum string `json:"checksum"` // of all the other fields; empty while it is computed
+}
+
+// encode returns the content of the file.
+func (r resumed) encode() ([]byte, error) {
+	r.Sum = ""
+	raw, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	r.Sum = fmt.Sprintf("%08x", crc32.Checksum(raw, crc32.MakeTable(crc32.Castagnoli)))
+	raw, err = json.Marshal(r)
+	return append(raw, '\n'), err
 }
 
 // resumeFormat is the version of the file's form.
-const resumeFormat = 1
+const resumeFormat = 2
 
 // mostResume bounds the file: a key in base64, and names.
 const mostResume = 4 << 20
@@ -53,23 +73,36 @@ func begin(file string, j job) (r *resume, again bool, err error) {
 	if file == "" {
 		return r, false, nil
 	}
-	raw, err := readFile(file, mostResume)
+	had, err := load(file, j)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, false, r.save()
 	}
+	return had, true, err
+}
+
+// load reads the file of a job.
+func load(file string, j job) (*resume, error) {
+	raw, err := readFile(file, mostResume)
 	if err != nil {
-		return nil, false, fmt.Errorf("--resume: %w", err)
+		return nil, fmt.Errorf("--resume: %w", err)
 	}
-	had := resumed{}
-	if err := json.Unmarshal(raw, &had); err != nil || had.Format != resumeFormat {
-		return nil, false, fmt.Errorf("--resume: %s is not a resume file of this version of plinth", file)
+	var had resumed
+	switch err := json.Unmarshal(raw, &had); {
+	case len(raw) == 0:
+		return nil, fmt.Errorf("--resume: %s is empty", file)
+	case had.Format > resumeFormat:
+		return nil, fmt.Errorf("--resume: %s has format %d, and this version of plinth reads format %d", file, had.Format, resumeFormat)
+	case err != nil || had.Format != resumeFormat:
+		return nil, fmt.Errorf("--resume: %s is not a resume file of this version of plinth", file)
+	}
+	if whole, err := had.encode(); err != nil || !bytes.Equal(whole, raw) {
+		return nil, fmt.Errorf("--resume: %s is damaged: its checksum does not match", file)
 	}
 	had.job.Prefix = string(had.Prefix)
 	if had.job != j {
-		return nil, false, fmt.Errorf("--resume: %s belongs to another job: %s from %s to %s", file, had.Command, had.From, had.To)
+		return nil, fmt.Errorf("--resume: %s belongs to another job: %s from %s to %s", file, had.Command, had.From, had.To)
 	}
-	r.resumed = had
-	return r, true, nil
+	return &resume{file: file, resumed: had}, nil
 }
 
 // readFile reads a file of at most so many bytes.
@@ -98,20 +131,20 @@ func (r *resume) stored(ops []storage.Op) error {
 
 // save replaces the file, whole.
 func (r *resume) save() error {
-	raw, err := json.Marshal(r.resumed)
+	raw, err := r.encode()
 	if err != nil {
 		return err
 	}
 	part, err := os.CreateTemp(filepath.Dir(r.file), "."+filepath.Base(r.file)+".*.part") // with mode 0600
 	if err != nil {
-		return fmt.Errorf("--resume: %w", err)
+		return fmt.Errorf("record progress: %w", err)
 	}
-	_, err = part.Write(append(raw, '\n'))
+	_, err = part.Write(raw)
 	if err = errors.Join(err, part.Sync(), part.Close()); err == nil {
 		err = os.Rename(part.Name(), r.file)
 	}
 	if err != nil {
-		return fmt.Errorf("--resume: %w", errors.Join(err, os.Remove(part.Name())))
+		return fmt.Errorf("record progress: %w", errors.Join(err, os.Remove(part.Name())))
 	}
 	r.saved = time.Now()
 	return nil

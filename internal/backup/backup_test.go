@@ -123,7 +123,7 @@ func TestNothingHalfWritten(t *testing.T) {
 	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("%v is left", left)
 	}
-	if _, err := backup.Create(dir); err == nil {
+	if _, err := backup.Target(dir); err == nil {
 		t.Error("a folder is accepted")
 	}
 }

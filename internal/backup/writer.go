@@ -30,37 +30,40 @@ const window = 4 << 20
 // Writer writes a file. It is not safe for concurrent use.
 type Writer struct {
 	name   string
-	part   *os.File
+	part   *os.File // locked
 	out    *bufio.Writer
 	sum    hash.Hash
+	stored io.Writer // out and sum, counted
 	zip    *zstd.Encoder
+	framed bool // a Zstandard frame has begun
 	header Header
 	last   []byte // key of the latest item
 	piece  []byte // used again
 }
 
-// Create begins the file name. Until Commit, which replaces a file of that name, there is only
-// a temporary one next to it. The caller ends it with Commit or Abort.
+// Create begins the file name, which [Target] has returned. Until Commit, which replaces a file
+// of that name, there is only the partial file, name with [PartSuffix], which replaces an earlier
+// one. The caller ends it with Commit, Close or Abort.
 func Create(name string) (*Writer, error) {
-	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", name)
-	}
-	if real, err := filepath.EvalSymlinks(name); err == nil {
-		name = real // a link stays one
-	}
-	part, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.part") // with mode 0600
+	part, err := freshPart(name + PartSuffix)
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{name: name, part: part, sum: sha256.New(), out: bufio.NewWriterSize(part, 256<<10)}
-	stored := io.MultiWriter(w.out, w.sum, (*byteCount)(&w.header.Stored))
-	if w.zip, err = zstd.NewWriter(stored, zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1)); err == nil {
+	w, err := newWriter(name, part)
+	if err == nil {
 		_, err = part.Seek(headerBytes, io.SeekStart)
 	}
 	if err != nil {
-		return nil, errors.Join(err, w.Abort())
+		return nil, errors.Join(err, drop(part))
 	}
 	return w, nil
+}
+
+func newWriter(name string, part *os.File) (w *Writer, err error) {
+	w = &Writer{name: name, part: part, sum: sha256.New(), out: bufio.NewWriterSize(part, 256<<10)}
+	w.stored = io.MultiWriter(w.out, w.sum, (*byteCount)(&w.header.Stored))
+	w.zip, err = zstd.NewWriter(w.stored, zstd.WithWindowSize(window), zstd.WithEncoderConcurrency(1))
+	return w, err
 }
 
 // byteCount counts written bytes.
@@ -87,6 +90,7 @@ func (w *Writer) Add(it storage.Item) error {
 		expiry = uint64(max(it.ExpiresAt.UnixMilli(), 1))
 	}
 	w.piece = append(binary.AppendUvarint(b, expiry), it.Key...)
+	w.framed = true
 	for _, p := range [][]byte{w.piece, it.Value} {
 		if _, err := w.zip.Write(p); err != nil {
 			return err
@@ -103,13 +107,13 @@ func (w *Writer) Add(it storage.Item) error {
 func (w *Writer) Header() Header { return w.header }
 
 // Commit completes the file, and gives it its name once all of it is on the disk. If it fails,
-// nothing is left.
+// the partial file stays.
 func (w *Writer) Commit() error {
 	if err := w.finish(); err != nil {
-		return errors.Join(err, w.Abort())
+		return errors.Join(err, w.part.Close())
 	}
-	if err := errors.Join(w.part.Close(), os.Rename(w.part.Name(), w.name)); err != nil {
-		return errors.Join(err, os.Remove(w.part.Name()))
+	if err := place(w.part, w.name); err != nil {
+		return err
 	}
 	return syncDir(filepath.Dir(w.name))
 }
@@ -133,10 +137,11 @@ func (w *Writer) finish() error {
 	return w.part.Sync()
 }
 
+// Close leaves the partial file as it is. What was added after the latest Mark is lost.
+func (w *Writer) Close() error { return w.part.Close() }
+
 // Abort leaves nothing of the file.
-func (w *Writer) Abort() error {
-	return errors.Join(w.part.Close(), os.Remove(w.part.Name()))
-}
+func (w *Writer) Abort() error { return drop(w.part) }
 
 // syncDir has the names in a folder survive a crash.
 func syncDir(name string) error {
