@@ -95,6 +95,9 @@ func TestBackupKilledAndResumed(t *testing.T) {
 				t.Fatalf("%v: %s", err, errs)
 			}
 			code := ends(t, p)
+			if round != 3 && code != -1 {
+				t.Fatalf("round %d: it had ended: %d %s", round, code, errs)
+			}
 			if round == 3 && (code != exitFailed || !strings.Contains(errs.String(), "interrupted; ") ||
 				!strings.Contains(errs.String(), "items are in "+name+".part: run the same command with --resume to continue")) {
 				t.Errorf("%d %s", code, errs)

@@ -88,7 +88,7 @@ func (w *Writer) resume(ctx context.Context, m Mark, alive func() error) error {
 		return err
 	}
 	switch size := info.Size(); {
-	case size == 0:
+	case m.Stored > 0 && size == 0:
 		return w.unusable("the file is empty")
 	case m.Stored > 0 && (size < headerBytes || m.Stored > uint64(size-headerBytes)):
 		return w.unusable(fmt.Sprintf("the file is cut: %d bytes, and it had %d of records", size, m.Stored))

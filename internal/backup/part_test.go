@@ -114,6 +114,25 @@ func TestResumed(t *testing.T) {
 	}
 }
 
+// A mark of nothing is one, too: the process may be killed before the first item is on the disk.
+func TestResumedFromNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	w, err := backup.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mark(t, w)
+	w.Close()
+	if w, err = backup.Resume(t.Context(), file, m, alive); err != nil {
+		t.Fatal(err)
+	}
+	add(t, w, items(3))
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	wantItems(t, file, items(3))
+}
+
 // The order of keys holds across runs.
 func TestResumedInOrder(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
