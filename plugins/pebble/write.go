@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -316,20 +317,62 @@ func (g *group) do(o *storage.Op, version uint64) (changed bool, err error) {
 			return false, nil
 		}
 		changed, err = g.any(o.Key, o.End, func(record) bool { return true })
-		if err != nil || !changed {
-			return false, err // what has expired there is collected
+		if err != nil {
+			return false, err
+		}
+		if !changed {
+			return false, g.lapseRange(o.Key, o.End)
 		}
 		lower, upper := dataBounds(o.Key, o.End)
 		return true, g.batch.DeleteRange(lower, upper, nil)
 	}
-	rec, closer, err := look(g.batch, o.Key, g.now)
+	rec, closer, err := look(g.batch, o.Key, 0)
 	if err != nil || rec == nil {
 		return false, err
 	}
+	live := rec.live(g.now)
 	if err := closer.Close(); err != nil {
 		return false, failed(err)
 	}
+	if !live {
+		return false, g.lapse(o.Key)
+	}
 	return true, g.batch.Delete(dataKey(nil, o.Key), nil)
+}
+
+// lapsed is the expiry, in ms, of an item that was removed after it had expired.
+const lapsed = 1
+
+// lapse removes an item that has expired, which readers do not notice. Else it would be there
+// again if the clock turns out to have been ahead and the program starts anew. A log of changes
+// says that it has expired once it is collected.
+func (g *group) lapse(key []byte) error {
+	if !g.b.config.Changes {
+		return g.batch.Delete(dataKey(nil, key), nil)
+	}
+	return g.put(key, nil, lapsed, 0)
+}
+
+// lapseRange removes the items of a range, all of which have expired.
+func (g *group) lapseRange(start, end []byte) error {
+	lower, upper := dataBounds(start, end)
+	iter, err := g.batch.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return failed(err)
+	}
+	var keys [][]byte
+	for ok := iter.First(); ok; ok = iter.Next() {
+		keys = append(keys, bytes.Clone(iter.Key()[1:]))
+	}
+	if err := iter.Close(); err != nil {
+		return failed(err)
+	}
+	for _, key := range keys {
+		if err := g.lapse(key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // put writes an item, and when it expires into the index of deadlines.
