@@ -16,6 +16,7 @@ import (
 // entry is what is at a key, as far as checks ask.
 type entry struct {
 	live    bool
+	over    bool // it has expired, and is in the table
 	version uint64
 	value   []byte // of a put of this group
 	hash    []byte // of a value in the table, where a check needs it
@@ -51,6 +52,7 @@ type judgement struct {
 	at      map[string]int
 	removes map[string]bool
 	ranges  []storage.Op
+	lapsed  []storage.Op // that removed nothing but what had expired
 	ids     []*request
 	records [][]byte // of the changes of versions that are new, if the store keeps them
 	made    []int64  // those versions
@@ -102,7 +104,7 @@ func segment(group []*request) int {
 // forget drops what is known of the table.
 func (j *judgement) forget() {
 	j.entries, j.hits = map[string]*entry{}, nil
-	j.puts, j.at, j.removes, j.ranges = rows{}, map[string]int{}, map[string]bool{}, nil
+	j.puts, j.at, j.removes, j.ranges, j.lapsed = rows{}, map[string]int{}, map[string]bool{}, nil, nil
 }
 
 // begin opens the transaction, takes the lock and reads the version.
@@ -195,7 +197,7 @@ func (j *judgement) askKeys(batch *pgx.Batch, text string, keys [][]byte) {
 				return err
 			}
 			if j.entries[string(key)] == nil || hash != nil {
-				j.entries[string(key)] = &entry{live: expires == 0 || expires > j.now, version: uint64(version), hash: hash}
+				j.entries[string(key)] = &entry{live: expires == 0 || expires > j.now, over: expires > lapsed && expires <= j.now, version: uint64(version), hash: hash}
 			}
 		}
 		return rows.Err()
@@ -249,6 +251,8 @@ func (j *judgement) verdict(r *request) (uint64, error) {
 		if j.b.logs {
 			j.records, j.made = append(j.records, recordOf(r.writes, j.now)), append(j.made, int64(j.version))
 		}
+	} else {
+		j.lapse(r)
 	}
 	if r.identified() {
 		j.ids = append(j.ids, r)
@@ -310,8 +314,35 @@ func (j *judgement) note(r *request) {
 	}
 }
 
+// lapse has the rows that a write set removes be removed, if all of them have expired. That is no
+// change to readers here. But hosts whose clock is right must not show them: those that run with
+// this one, whose clock may be ahead, and this one once it starts anew.
+func (j *judgement) lapse(r *request) {
+	for i := range r.writes.Ops {
+		o := &r.writes.Ops[i]
+		if e := j.entries[string(o.Key)]; o.Kind == storage.OpDeleteRange && !storage.EmptyRange(o.Key, o.End) || o.Kind != storage.OpDeleteRange && e != nil && e.over {
+			j.lapsed = append(j.lapsed, *o)
+		}
+	}
+}
+
+// lapsed is the expiry, in ms, of a row that was removed after it had expired. It is collected, and
+// is in the changes then.
+const lapsed = 1
+
 // write adds the statements that write what was noted.
 func (j *judgement) write(batch *pgx.Batch) {
+	var keys [][]byte
+	for i := range j.lapsed { // before puts of the same keys
+		if o := &j.lapsed[i]; o.Kind == storage.OpDeleteRange {
+			batch.Queue(j.b.sql.lapseRange, filled(o.Key), endOf(o.End), j.now, int64(lapsed))
+		} else {
+			keys = append(keys, filled(o.Key))
+		}
+	}
+	if len(keys) > 0 {
+		batch.Queue(j.b.sql.lapse, keys, j.now, int64(lapsed))
+	}
 	for i := range j.ranges {
 		batch.Queue(j.b.sql.removeRange, filled(j.ranges[i].Key), endOf(j.ranges[i].End))
 	}

@@ -85,6 +85,7 @@ type statements struct {
 	look, lookValues, used string
 	anyNewer               string
 	remove, removeRange    string
+	lapse, lapseRange      string
 	insert, note           string
 	remember               string
 	collect, trim, forget  string
@@ -152,6 +153,8 @@ func (t tables) statements(logs bool) *statements {
 		anyNewer:    one(`select exists (select from {items} where key >= $1 and key < $2 and version > $3 and (expires = 0 or expires > $4))`),
 		remove:      one(`delete from {items} where key = any($1::bytea[])`),
 		removeRange: one(`delete from {items} where key >= $1 and key < $2`),
+		lapse:       one(`update {items} set expires = $3 where key = any($1::bytea[]) and expires > $3 and expires <= $2`),
+		lapseRange:  one(`update {items} set expires = $4 where key >= $1 and key < $2 and expires > $4 and expires <= $3`),
 		insert: one(`insert into {items} (key, value, version, expires)
 			select * from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[])
 			on conflict (key) do update set value = excluded.value, version = excluded.version, expires = excluded.expires`),
