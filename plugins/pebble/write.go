@@ -361,11 +361,21 @@ func (g *group) lapseRange(start, end []byte) error {
 		return failed(err)
 	}
 	var keys [][]byte
-	for ok := iter.First(); ok; ok = iter.Next() {
+	most := mostLooks
+	if !g.b.config.Changes { // one is enough
+		most = 0
+	}
+	for ok := iter.First(); ok && len(keys) <= most; ok = iter.Next() {
 		keys = append(keys, bytes.Clone(iter.Key()[1:]))
 	}
 	if err := iter.Close(); err != nil {
 		return failed(err)
+	}
+	if len(keys) > 0 && !g.b.config.Changes {
+		return g.batch.DeleteRange(lower, upper, nil)
+	}
+	if len(keys) > mostLooks { // of a single op: see readable
+		return storage.LimitError(storage.RangeLimit, "items in the ranges of a write set", mostLooks, int64(len(keys)))
 	}
 	for _, key := range keys {
 		if err := g.lapse(key); err != nil {
