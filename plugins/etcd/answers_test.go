@@ -19,7 +19,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// What a cluster answers when it cannot do what it is asked, and what that comes to.
+// The answers of a cluster that cannot do what it is asked, and the resulting errors.
 
 // wantCode demands an error of a code, whose text has a part.
 func wantCode(t *testing.T, what string, err error, code storage.Code, part string) {
@@ -325,8 +325,7 @@ func TestChecksAlone(t *testing.T) {
 	}
 }
 
-// What another cluster answers at the same endpoints, as one that was restored, is not the
-// store's.
+// Answers of another cluster at the same endpoints, as one that was restored, are not the store's.
 func TestAnotherCluster(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)

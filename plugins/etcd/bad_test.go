@@ -58,7 +58,7 @@ func (m maintains) Status(context.Context, *pb.StatusRequest) (*pb.StatusRespons
 	return &pb.StatusResponse{Header: &pb.ResponseHeader{}, Version: m.version}, nil
 }
 
-// listening is a server that does what it is told with connections.
+// listening is a server that passes its connections to serve.
 func listening(t *testing.T, serve func(net.Listener)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -177,7 +177,7 @@ func TestBadPrefixes(t *testing.T) {
 	}
 }
 
-// Who may not is told so; tokens that end are fetched again.
+// A user without permission gets an error that says so; tokens that end are fetched again.
 func TestUsers(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1, "--auth-token-ttl", "1")

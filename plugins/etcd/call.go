@@ -35,7 +35,7 @@ type tries struct {
 	caller context.Context
 	until  time.Time // when there is no more time for an attempt
 	n      int
-	said   *fault // by the cluster, in the last attempt that it answered; nil: none
+	said   *fault // by the cluster, in the last attempt that it answered; nil if none
 }
 
 // begin starts a call that may take until limit.
@@ -75,8 +75,8 @@ func (t *tries) wait() bool {
 	}
 }
 
-// answered judges what came of an attempt of a call that changes nothing. Again: it failed,
-// and it is time for the next.
+// answered judges the outcome of an attempt of a call that changes nothing. again
+// reports that it failed, and that it is time for the next.
 func (t *tries) answered(h *pb.ResponseHeader, err error) (again bool, _ error) {
 	if err == nil {
 		if err = t.b.known(h); err == nil {
@@ -109,7 +109,7 @@ func (t *tries) judge(err error, sent bool) fault {
 	return f
 }
 
-// known refuses what another cluster has answered.
+// known refuses answers of another cluster.
 func (b *Backend) known(h *pb.ResponseHeader) error {
 	if is := h.GetClusterId(); is != b.cluster {
 		return storage.Errorf(storage.Unavailable, "the cluster at the endpoints is %x, and the store was opened in %x: it must be opened again", is, b.cluster)

@@ -15,7 +15,7 @@ import (
 // holds as long as they do.
 type state struct {
 	revision int64
-	keys     []*mvccpb.KeyValue // of each check; nil: absent, or a range
+	keys     []*mvccpb.KeyValue // of each check; nil if absent, or for a range
 }
 
 // asked is of how many checks the keys are read by the transaction itself where it fails,

@@ -95,7 +95,7 @@ func (b *Backend) unreached(ctx context.Context, path string, err error) error {
 	return e
 }
 
-// greet asks all members what they are, and goes by the first that answers.
+// greet asks all members what they are, and uses the first answer.
 func (b *Backend) greet(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -143,8 +143,8 @@ func (b *Backend) status(ctx context.Context, endpoint string) (*pb.StatusRespon
 	return pb.NewMaintenanceClient(conn).Status(ctx, &pb.StatusRequest{})
 }
 
-// firstWithProgress is the first server whose watches tell no progress before they have sent
-// what there is: those before might have a follower miss changes.
+// firstWithProgress is the first version of the server whose watches report no progress
+// before they have sent what there is: those before might have a follower miss changes.
 const firstWithProgress = "3.5.8"
 
 // tellsProgress reports whether a version is that, or a later one.

@@ -16,7 +16,7 @@ import (
 // fault says what an error of the client or of the cluster means.
 type fault struct {
 	code storage.Code
-	msg  string // for people; empty: what the error says
+	msg  string // for people; if empty, the error's text
 	// done reports whether a write may have been applied.
 	done bool
 	// again: the same may succeed on another member, or later.

@@ -48,7 +48,7 @@ type Backend struct {
 	born        int64  // the revision at which it was put
 	leases      leases
 	tail        *changetail.Tail
-	heard       atomic.Pointer[watch] // what feeds the tail; nil: nothing at the moment
+	heard       atomic.Pointer[watch] // what feeds the tail; nil if nothing does at the moment
 	weight      atomic.Int64          // bytes of an item, about: see steps
 	answer      int                   // the most bytes of a page
 

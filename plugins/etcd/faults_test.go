@@ -120,8 +120,8 @@ func (c *cluster) cutOff(t *testing.T, b *Backend, between []*proxy, m *member) 
 	}
 }
 
-// work has clients do calls of all kinds on a few keys until ctx ends, and counts what
-// they are answered. Half of the writes have an ID.
+// work has clients do calls of all kinds on a few keys until ctx ends, and counts the
+// outcomes. Half of the writes have an ID.
 func work(ctx context.Context, h *storagetest.History, clients int) map[storage.Code]int {
 	var mu sync.Mutex
 	outcomes := map[storage.Code]int{}

@@ -33,7 +33,7 @@ type member struct {
 	client     string // where it is reached, HOST:PORT
 	peer       string
 	advertised string // where its peers reach it
-	initial    string // the cluster, as members are told of it
+	initial    string // the cluster, as its members are configured
 	more       []string
 	cmd        *exec.Cmd
 	out        *bytes.Buffer

@@ -27,8 +27,8 @@ func (p *proposal) repeated(kv *mvccpb.KeyValue) (int64, error) {
 	return 0, nil
 }
 
-// burn has no attempt be done that is still on its way, and then answers why; where one was
-// done it answers its version.
+// burn prevents attempts that are still on their way, and then returns why; if one was
+// done, it returns its version.
 func (p *proposal) burn(why error) (int64, error) {
 	for {
 		answer, f := p.b.write(p, &pb.TxnRequest{

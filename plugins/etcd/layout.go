@@ -62,7 +62,7 @@ func (s *space) idKey(id [16]byte) []byte {
 	return append(append(k, s.id...), id[:]...)
 }
 
-// encode returns a value as it is stored; at 0: it never expires.
+// encode returns a value as it is stored; with at 0 it never expires.
 func encode(value []byte, at int64) []byte {
 	if at == 0 {
 		at = never

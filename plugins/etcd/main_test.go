@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/internal/etcdtest"
 )
 
-// TestMain is the plugin where it is told so.
+// TestMain is the plugin if its environment says so.
 func TestMain(m *testing.M) {
 	servePlugin()
 	flag.Parse()
@@ -51,7 +51,7 @@ func alone(t *testing.T) bool {
 	return false
 }
 
-// failures are the lines of an output that do not tell what went well.
+// failures returns the lines of an output that do not report a success.
 func failures(out string) string {
 	var b strings.Builder
 	for line := range strings.Lines(out) {

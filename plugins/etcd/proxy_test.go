@@ -129,8 +129,8 @@ func (p *proxy) leave(c net.Conn) {
 	delete(p.conns, c)
 }
 
-// sever ends the connections that cut names, and lets none of them in; nil: all are let
-// in.
+// sever ends the connections that cut names, and lets none of them in. If cut is nil,
+// all are let in.
 func (p *proxy) sever(cut func(from string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

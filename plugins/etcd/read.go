@@ -91,7 +91,7 @@ func (b *Backend) GetMany(ctx context.Context, keys [][]byte) ([]storage.Item, e
 type getter struct {
 	b        *Backend
 	revision int64 // of the first answer, or 0 if there was none
-	most     int   // keys at once; 0: not known yet
+	most     int   // keys at once; 0 if not known yet
 }
 
 // some reads the first of keys: what each has, nil where it is absent.

@@ -67,7 +67,7 @@ type pager struct {
 	q                   *storage.Query
 	page                storage.Page
 	now                 int64
-	revision            int64 // 0: of the first answer
+	revision            int64 // 0 means that of the first answer
 	items, bytes, looks int   // what is left
 	barren              int   // steps in a row that gave no item
 }

@@ -26,7 +26,7 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-// issue writes NAME.pem and NAME.key, and answers their paths; without an issuer it is
+// issue writes NAME.pem and NAME.key, and returns their paths; without an issuer it is
 // self-signed.
 func (a *authority) issue(t *testing.T, name string) (cert, key string) {
 	t.Helper()

@@ -56,7 +56,8 @@ func (w *watch) ask() {
 	_ = w.stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}) // who receives hears why
 }
 
-// receive tells h of one answer, as far as it is of whole revisions; more: h wants another.
+// receive passes one answer to h, as far as it is of whole revisions; more reports
+// whether h wants another.
 func (w *watch) receive(h heard) (more bool, err error) {
 	r, err := w.stream.Recv()
 	switch {
@@ -90,7 +91,7 @@ func (w *watch) receive(h heard) (more bool, err error) {
 	return r.Fragment || w.whole(h), nil // a revision may go on in the next fragment
 }
 
-// whole tells of the revision that is complete.
+// whole passes on the revision that is complete.
 func (w *watch) whole(h heard) bool {
 	made := w.made
 	w.made = nil

@@ -51,10 +51,10 @@ type proposal struct {
 
 	seen *state // of the checks' keys, or nil if none was read
 
-	idKey   []byte // nil: w has no ID
+	idKey   []byte // nil if w has no ID
 	digest  [16]byte
 	idLease *lease
-	burned  int64 // the revision at which the ID's key was last burned; 0: never
+	burned  int64 // the revision at which the ID's key was last burned; 0 if never
 	// doubt is what became of an attempt that may have been applied, or may yet be.
 	doubt *fault
 }
@@ -184,7 +184,7 @@ func (p *proposal) recover(f *fault) error {
 	return nil
 }
 
-// write makes one attempt; the fault is nil if it was answered.
+// write makes one attempt; the fault is nil if there was an answer.
 func (b *Backend) write(p *proposal, r *pb.TxnRequest) (*pb.TxnResponse, *fault) {
 	ctx, cancel := p.t.attempt(p.idKey == nil) // without an ID it is the only one
 	defer cancel()

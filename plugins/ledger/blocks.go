@@ -14,7 +14,7 @@ import (
 
 // Tip describes the newest block of the vault.
 type Tip struct {
-	Height    uint64      // 0: there is no block yet
+	Height    uint64      // 0 if there is no block yet
 	BlockHash verify.Hash // as [verify.Entry] has it
 	StateRoot verify.Hash // zero, as BlockHash: the server did not archive the block, and has none
 }
@@ -111,13 +111,13 @@ func (b *Backend) GetAt(ctx context.Context, key []byte, height uint64) (storage
 
 // Verified holds the result of a [Backend.VerifiedGet].
 type Verified struct {
-	Value  []byte // nil: the key is absent; that of an expired key may still be there
+	Value  []byte // nil if the key is absent; that of an expired key may still be there
 	Height uint64
 	Header *ledgerpb.BlockHeader // of the block at Height, or nil if the server has none
 	// Fits: the header is what its own block_hash says.
 	Fits bool
-	// Proven is always false: that the value is part of the state which the header
-	// commits to cannot be proven, and Why says so in words.
+	// Proven is always false, because it cannot be proven that the value is part of the
+	// state which the header commits to. Why says so in words.
 	Proven bool
 	Why    string
 }

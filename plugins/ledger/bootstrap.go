@@ -21,11 +21,11 @@ import (
 // BootstrapOptions configure [Bootstrap]. Zero fields have the defaults named here.
 type BootstrapOptions struct {
 	Endpoints    []string // the nodes; the first is initialised
-	Region       string   // lower-case letters, digits, hyphens; empty: us-east-va
-	Email        string   // of the first user, which must not be known yet; empty: a random one
-	Name         string   // of that user; empty: Plinth
-	Organization string   // its name; empty: Plinth
-	VaultSlug    uint64   // of the vault; 0: a new one. The same slug again is the same vault
+	Region       string   // lower-case letters, digits, hyphens; by default us-east-va
+	Email        string   // of the first user, which must not be known yet; by default a random one
+	Name         string   // of that user; by default Plinth
+	Organization string   // its name; by default Plinth
+	VaultSlug    uint64   // of the vault; by default a new one. The same slug again is the same vault
 	TLS          *tls.Config
 
 	// Tell, if set, is called with each step, in words.
@@ -242,8 +242,8 @@ func (s *setup) reachable(ctx context.Context, done *Bootstrapped) error {
 	return s.ask(ctx, s.pool.all(), stepPatience, attemptTimeout, methodRead, request, answer, codes.NotFound)
 }
 
-// ask asks node after node, and those that they hint at, until one answers; also is
-// what is worth another attempt here, in addition to what always is.
+// ask asks node after node, and those that they hint at, until one answers. also
+// reports which failures are worth another attempt here, in addition to those that always are.
 func (s *setup) ask(ctx context.Context, nodes []*node, patience, each time.Duration, method string, request, answer proto.Message, also ...codes.Code) error {
 	for waited := time.Duration(0); ; waited += betweenTries {
 		var last *failure

@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// noTTL lets a cache keep what others have written: reads do not tell when it expires.
+// noTTL lets a cache keep what others have written: reads do not report when it expires.
 func noTTL(c *ledger.Config) { c.TTL = false }
 
 // The caches of two hosts over one vault see each other's writes within the bound, also while

@@ -37,7 +37,7 @@ func named(op string, err error) error {
 type tries struct {
 	b      *Backend
 	tried  map[*node]int
-	next   *node    // a hint; nil: the pool says
+	next   *node    // a hint; if nil, the pool decides
 	n      int      // those that counted
 	free   int      // those that did not
 	reason *failure // the most telling so far
@@ -61,8 +61,8 @@ func (t *tries) node(ctx context.Context) *node {
 	return n
 }
 
-// probe asks a node that was lost whether it answers again. One that tells height 0 has
-// just started, and has nothing yet.
+// probe asks a node that was lost whether it answers again. A node that reports height
+// 0 has just started, and has nothing yet.
 func (b *Backend) probe(n *node) {
 	height, f := b.heightOf(b.life, n)
 	if f != nil && !f.answered || f == nil && height == 0 && b.heights.mark().height > 0 {
@@ -159,9 +159,9 @@ func (t *times) share(all time.Duration) time.Duration {
 	return max(all/shares, leastWrite)
 }
 
-// read asks until there is an answer, or it has been tried often enough. answer is
-// reset before each attempt. One that is linearizable by c is of no earlier state
-// than any before. It answers who said so.
+// read asks until there is an answer, or the attempts are used up. answer is reset
+// before each attempt. An answer that is linearizable by c is of no earlier state than
+// any before. read returns the node that gave it.
 func (b *Backend) read(ctx context.Context, op, method string, c ledgerpb.ReadConsistency, request, answer proto.Message) (*node, error) {
 	least := b.heights.mark()
 	whole, cancel := context.WithTimeout(ctx, b.times.read)

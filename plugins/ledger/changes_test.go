@@ -34,7 +34,7 @@ func version(t *testing.T, b storage.Backend) uint64 {
 	return 0
 }
 
-// gone is how long it takes until b tells that others have written since a version.
+// gone returns how long it takes until b reports that others have written since a version.
 func gone(t *testing.T, b storage.Backend, since uint64) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -75,7 +75,7 @@ func TestNoticesFollowTheLeader(t *testing.T) {
 		watched(t, c.Node(c.Leader()))
 		disturb(c.Node(c.Leader()))
 		leads := c.Node(c.Leader())
-		apply(t, other, storage.Put(bs("k"), nil)) // reads find out what a stream does not tell
+		apply(t, other, storage.Put(bs("k"), nil)) // reads find out what a stream does not report
 		watchedSoon(t, b, leads)
 		since := version(t, b)
 		time.AfterFunc(20*time.Millisecond, func() { apply(t, other, storage.Put(bs("k"), nil)) })
@@ -85,8 +85,8 @@ func TestNoticesFollowTheLeader(t *testing.T) {
 	}
 }
 
-// What is written while there is no stream is told by the next one, which begins where the last
-// one ended.
+// Writes while there is no stream are reported by the next one, which begins where the
+// last one ended.
 func TestNoticesBetweenStreams(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, ledgertest.Options{})
@@ -112,7 +112,7 @@ func watchedSoon(t *testing.T, b storage.Backend, n *ledgertest.Node) {
 	}
 }
 
-// A silent stream is told from a vault without writes by the height of reads,
+// A silent stream is distinguished from a vault without writes by the height of reads,
 // and is begun again.
 func TestNoticesOfASilentStream(t *testing.T) {
 	t.Parallel()
@@ -195,7 +195,7 @@ func TestNoticesEnd(t *testing.T) {
 	}
 }
 
-// While no node answers nothing is known; a loss is reported as a write of others.
+// Nothing is known while no node answers; a loss is reported as a write of others.
 func TestNoticesWithoutACluster(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, ledgertest.Options{Nodes: 3})

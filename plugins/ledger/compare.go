@@ -14,8 +14,8 @@ import (
 // Comparison holds the result of [Backend.Compare].
 type Comparison struct {
 	Nodes []NodeView
-	// Differ lists the entities that the nodes do not all have alike, in order, as reads of
-	// each node answered after the lists.
+	// Differ lists the entities that differ between the nodes, in order, by reads of each
+	// node after the lists.
 	Differ []Difference
 }
 
@@ -26,7 +26,7 @@ type NodeView struct {
 	Listed   int // entities
 	// Unlisted counts the entities that the node returns to reads and leaves out of its list.
 	Unlisted int
-	Err      error // why it could not be asked; nil: it could
+	Err      error // why it could not be asked; nil if it could
 }
 
 // Difference describes an entity that differs between nodes.
@@ -140,7 +140,7 @@ func (b *Backend) listAt(ctx context.Context, n *node) (map[string]digest, uint6
 	return all, l.height, nil
 }
 
-// digestOf returns the hash of a value: reads tell no more of an entity.
+// digestOf returns the hash of a value: reads report no more of an entity.
 func digestOf(value []byte) digest {
 	var size [8]byte
 	binary.BigEndian.PutUint64(size[:], uint64(len(value)))

@@ -23,15 +23,15 @@ type Config struct {
 	// The start checks that the two belong together. Required.
 	Organization uint64 `json:"organization"`
 	Vault        uint64 `json:"vault"` // the vault's slug; required
-	// Caller is the slug of the user whom the server records as the writer; 0: none.
+	// Caller is the slug of the user whom the server records as the writer. By default none.
 	Caller uint64 `json:"caller"`
 	// ClientID begins the names under which the server knows this client's writes.
 	ClientID string `json:"client_id"`
 	// ReadConsistency is "linearizable", or "eventual": the state of any node.
 	ReadConsistency string `json:"read_consistency"`
-	// TTL allows writes with a TTL. Reads do not tell the expiry, so a cache keeps only what
-	// was written through it without one. With false, it keeps all that it reads: set it if
-	// no client writes to the vault with a TTL.
+	// TTL allows writes with a TTL. Reads do not report the expiry, so a cache keeps only
+	// what was written through it without one. With false, it keeps all that it reads: set
+	// it if no client writes to the vault with a TTL.
 	TTL bool `json:"ttl"`
 	// MaxValue limits values, in bytes. The server stores an entity in a page of 16 KiB
 	// without overflow pages, together with others: above about 12,000 bytes it refuses some,
@@ -176,7 +176,7 @@ const maxClientID = 200
 type times struct {
 	read, write, list, connect time.Duration
 	election                   time.Duration
-	attempt                    time.Duration // 0: a share of the call's
+	attempt                    time.Duration // by default a share of the call's
 	dns, file                  time.Duration
 	retryFirst, retryMost      time.Duration
 }

@@ -27,7 +27,7 @@ func quickly(c *ledger.Config) {
 	c.Retry.Attempts = 25
 }
 
-// work has clients write and read a few keys, and answers what they saw.
+// work has clients write and read a few keys, and returns what they saw.
 func work(t *testing.T, b storage.Backend, clients, calls int) *storagetest.History {
 	t.Helper()
 	h, err := storagetest.NewHistory(t.Context(), b)
@@ -197,7 +197,7 @@ func TestCounterThroughRestarts(t *testing.T) {
 		if k := writes.Add(1); k%15 == 0 && stopped.Add(1) <= 4 { // there are 60 at least
 			i := c.Leader()
 			c.Lead((i + 1) % 3)
-			restarts.Go(func() { // what it was doing is not answered
+			restarts.Go(func() { // its calls in flight get no answer
 				if err := errors.Join(c.Node(i).Stop(), c.Node(i).Restart()); err != nil {
 					t.Error(err)
 				}

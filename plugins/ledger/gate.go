@@ -67,8 +67,8 @@ func (v *visit) deletes(other *visit) (met bool) {
 	return met
 }
 
-// enter waits until no write set that came before has a range over a key of w, or
-// the other way round. What it answers must leave, unless there is an error.
+// enter waits until no write set that came before has a range over a key of w, or the
+// other way round. The visit that it returns must leave, unless there is an error.
 func (g *gate) enter(ctx context.Context, w *storage.WriteSet) (*visit, error) {
 	v := newVisit(w)
 	for _, before := range g.join(v) {

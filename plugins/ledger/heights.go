@@ -160,8 +160,7 @@ func (h *heights) known(nodes []*node) string {
 // heighted has the vault's height.
 type heighted interface{ GetBlockHeight() uint64 }
 
-// stale returns the failure of a read that n answered from an earlier state; nil: it did
-// not.
+// stale returns the failure of a read that n answered from an earlier state, or nil if it did not.
 func (b *Backend) stale(ctx context.Context, n *node, c ledgerpb.ReadConsistency, answer any, m mark) *failure {
 	h, ok := answer.(heighted)
 	if !ok || c == unspecified {

@@ -2,7 +2,7 @@ package ledger
 
 import "testing"
 
-// What answers are held against, one after the other.
+// The heights that answers are compared with, one after the other.
 func TestHeights(t *testing.T) {
 	var h heights
 	leader, other := new(node), new(node)
@@ -46,7 +46,7 @@ func TestHeights(t *testing.T) {
 	}
 }
 
-// Which acknowledgements are believed, and which tell that the cluster went back.
+// Which acknowledgements are believed, and which show that the cluster went back.
 func TestAcknowledgedHeights(t *testing.T) {
 	leader, other := new(node), new(node)
 	for _, a := range []struct {

@@ -35,8 +35,8 @@ type part struct {
 	first  []byte // no key of the part is before it
 }
 
-// cover returns the parts, in order, that hold every key of [start, end). A prefix is
-// never empty: the empty one would list what the server keeps for itself too.
+// cover returns the parts, in order, that hold every key of [start, end). No prefix is
+// empty, because the empty one would also list the server's own keys.
 func cover(start, end []byte) (parts []part) {
 	if storage.EmptyRange(start, end) || len(end) == 0 && end != nil {
 		return nil

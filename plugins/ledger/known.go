@@ -81,8 +81,8 @@ func (k *known) forget(key []byte, by uint64) {
 	}
 }
 
-// whole returns the failure of a list without keys that a read of the same node finds;
-// nil: there are none that are known.
+// whole returns the failure of a list without keys that a read of the same node finds,
+// or nil if none are known.
 func (l *lister) whole(ctx context.Context, in func(key []byte) bool, listed map[string]bool) *failure {
 	keys := l.b.known.missing(in, l.turn, listed)
 	for len(keys) > 0 {
@@ -94,7 +94,7 @@ func (l *lister) whole(ctx context.Context, in func(key []byte) bool, listed map
 		answer := new(ledgerpb.BatchReadResponse)
 		if f := l.b.ask(ctx, l.node, l.b.times.list, methodBatchRead, request, answer); f != nil {
 			if f.tooLarge() && n > 1 {
-				keys = keys[:n/2] // some of them tell as much
+				keys = keys[:n/2] // some of them suffice
 				continue
 			}
 			return f
@@ -113,7 +113,7 @@ func (l *lister) whole(ctx context.Context, in func(key []byte) bool, listed map
 	return nil
 }
 
-// within tells of keys from start to before end.
+// within reports whether a key is in [start, end).
 func within(start, end []byte) func([]byte) bool {
 	return func(key []byte) bool { return storage.InRange(key, start, end) }
 }

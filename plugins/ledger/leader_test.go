@@ -127,8 +127,8 @@ func TestRoutedByWhatIsOutOfDate(t *testing.T) {
 	}
 }
 
-// A server that tells only members of a vault is asked as an administrator does, and
-// a pair that does not belong together is found out all the same.
+// A server that shows a vault only to its members is asked as an administrator does,
+// and a pair that does not belong together is found out all the same.
 func TestVaultIsShownToAdministratorsOnly(t *testing.T) {
 	c := cluster(t, ledgertest.Options{})
 	c.Hook(ledgertest.Hooks{Before: func(_ context.Context, _ *ledgertest.Node, m string) error {
@@ -143,5 +143,5 @@ func TestVaultIsShownToAdministratorsOnly(t *testing.T) {
 		t.Errorf("at %q: %v", e.ConfigPath, e)
 	}
 	_, err = ledger.New(t.Context(), settings(c, func(l *ledger.Config) { l.Caller = 7 }), sdk.Env{})
-	wantCode(t, err, storage.Serialization) // it was told who asks, and means something else
+	wantCode(t, err, storage.Serialization) // it knows who asks, and means something else
 }

@@ -57,16 +57,16 @@ type Backend struct {
 	heights heights
 	losses  losses
 	known   known
-	fresh   sync.Once // looks at all nodes when one tells height 0
+	fresh   sync.Once // looks at all nodes when one reports height 0
 	leaders leaders
 	notices notices
 	page    atomic.Int64 // how many entities are asked for at once
 
 	organization *ledgerpb.OrganizationSlug
 	vault        *ledgerpb.VaultSlug
-	caller       *ledgerpb.UserSlug // nil: none
+	caller       *ledgerpb.UserSlug // nil if none
 	reading      ledgerpb.ReadConsistency
-	foreign      sync.Once // tells of entities that are none of ours
+	foreign      sync.Once // reports entities that are none of ours
 
 	calls    *drain.Gate     // of calls, with all their attempts
 	life     context.Context // ends with Close

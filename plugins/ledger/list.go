@@ -18,7 +18,7 @@ type lister struct {
 	node    *node
 	reading ledgerpb.ReadConsistency
 	now     time.Time
-	calls   int    // requests that were answered
+	calls   int    // requests with an answer
 	height  uint64 // of the first answer
 	least   mark   // what the vault's height was before
 	turn    uint64 // of the last put that was done before

@@ -14,7 +14,7 @@ import (
 )
 
 // emptied writes 60 keys, then, after between, fills a page and empties it: lists of the
-// server end there. It answers the keys that are left.
+// server end there. It returns the keys that are left.
 func emptied(t *testing.T, b storage.Backend, between func()) (left []string) {
 	t.Helper()
 	const page = 20 // of 256
@@ -67,7 +67,7 @@ func TestListsThatEndAtAnEmptiedPage(t *testing.T) {
 		if (err != nil) != on || on && height(t, c) != before {
 			t.Errorf("the clear: %v, at height %d", err, height(t, c))
 		}
-		// The state of the vault tells of every key, also those that this store did not write.
+		// The state of the vault has every key, also those that this store did not write.
 		want := map[bool]ledger.State{true: ledger.StateDiffers, false: ledger.StateFits}[on]
 		if a, err := open(t, c).Audit(t.Context()); err != nil || a.State != want {
 			t.Errorf("the audit says %v, %v; want %v", a.State, err, want)
@@ -75,11 +75,11 @@ func TestListsThatEndAtAnEmptiedPage(t *testing.T) {
 		if !on {
 			return
 		}
-		// A backend that knows no keys cannot tell.
+		// A backend that knows no keys cannot notice.
 		if got := keys(t, open(t, c), nil, nil); len(got) >= len(left) {
 			t.Errorf("the list has %d of %d", len(got), len(left))
 		}
-		// Where all nodes leave out the same, their comparison tells nothing.
+		// If all nodes leave out the same, their comparison finds nothing.
 		all, err := b.Compare(t.Context())
 		if err != nil || len(all.Differ) > 0 {
 			t.Errorf("%+v, %v", all, err)

@@ -18,8 +18,8 @@ import (
 type losses struct {
 	mu       sync.Mutex
 	watching bool      // a goroutine asks the nodes for their heights
-	telling  bool      // a goroutine tells of a height that was acknowledged twice
-	behind   time.Time // since when no node has what was acknowledged; zero: one has
+	telling  bool      // a goroutine reports a height that was acknowledged twice
+	behind   time.Time // since when no node has what was acknowledged; zero if one has
 	count    int
 	text     string    // of the last loss, or "" if there was none, or it has come back
 	at       time.Time // of the last that was logged
@@ -30,7 +30,7 @@ type losses struct {
 // or until the loss is reported after election_wait.
 func (b *Backend) watchLoss() { b.watch(false) }
 
-// wentBack tells of heights that were acknowledged twice: there is nothing to wait for.
+// wentBack reports heights that were acknowledged twice: there is nothing to wait for.
 func (b *Backend) wentBack() { b.watch(true) }
 
 func (b *Backend) watch(sure bool) {

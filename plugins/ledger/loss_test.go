@@ -15,8 +15,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// What the cluster has acknowledged and lost is told: by health, log, error and
-// incarnation, with the height of each node.
+// The loss of acknowledged writes is reported: by health, log, error and incarnation,
+// with the height of each node.
 
 // lockedBuffer is a log that several goroutines write.
 type lockedBuffer struct {
@@ -36,7 +36,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// losing opens a backend that waits for an election for 200 ms, and answers its log.
+// losing opens a backend that waits for an election for 200 ms, and returns its log.
 func losing(t *testing.T, c *ledgertest.Cluster, onLoss string) (*ledger.Backend, *lockedBuffer) {
 	t.Helper()
 	log := new(lockedBuffer)

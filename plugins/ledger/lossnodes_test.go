@@ -43,8 +43,8 @@ func TestMinorityIsNotTheCluster(t *testing.T) {
 	c.Node(2).Rejoin()
 }
 
-// A node that has restarted and tells nothing yet answers no read, nor list, also not
-// one that took the last write, and also where reads are eventual.
+// A node that has restarted and reports nothing yet answers no read and no list, even
+// if it took the last write, and even if reads are eventual.
 func TestAnswersOfAnEmptyNode(t *testing.T) {
 	for _, reading := range []string{ledger.Linearizable, ledger.Eventual} {
 		t.Run(reading, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestAnswersOfAnEmptyNode(t *testing.T) {
 	}
 }
 
-// A single node that restarts without its organization takes and answers nothing.
+// A single node that restarts without its organization accepts no write and answers no read.
 func TestNodeThatForgets(t *testing.T) {
 	t.Parallel()
 	c := cluster(t, ledgertest.Options{Quirks: without(func(q *ledgertest.Quirks) { q.LosesOrganization = true })})
@@ -111,7 +111,7 @@ func TestAcknowledgementsThatDoNotFit(t *testing.T) {
 		if e := wantCode(t, err, storage.OutcomeUnknown); !e.Unknown {
 			t.Errorf("the error is %+v", e)
 		}
-		for b.Info().Incarnation == before { // the loss is told
+		for b.Info().Incarnation == before { // the loss is reported
 			time.Sleep(time.Millisecond)
 		}
 		apply(t, b, storage.Put(bs("k"), bs("3"))) // and goes on from there

@@ -23,10 +23,10 @@ type plan struct {
 type step struct {
 	key     []byte
 	value   []byte
-	expires uint64 // seconds since 1970; 0: never
+	expires uint64 // seconds since 1970; 0 means never
 	remove  bool
-	// check is what must hold of the key before; kind 0: nothing. version, if not 0,
-	// takes its place: that of an expired record which the server still has.
+	// check must hold of the key before; if its kind is 0, nothing must. version, if not
+	// 0, takes its place: that of an expired record which the server still has.
 	check   storage.Check
 	version uint64
 }
@@ -73,8 +73,8 @@ func stronger(k storage.CheckKind) int {
 	return slices.Index([]storage.CheckKind{storage.CheckPresent, storage.CheckValue, storage.CheckAbsent}, k)
 }
 
-// seconds returns an expiry as the server has it: rounded up, so that nothing ends before
-// its time. 0: never.
+// seconds returns an expiry as the server has it: rounded up, so that nothing ends
+// before its time. 0 means never.
 func seconds(at time.Time) uint64 {
 	if at = storage.ClampExpiry(at); at.IsZero() {
 		return 0

@@ -13,7 +13,7 @@ type pool struct {
 
 	mu     sync.Mutex
 	nodes  []*node // those of the configuration, then those that were hinted at
-	leader *node   // who took the last write, or is said to lead; nil: not known
+	leader *node   // who took the last write, or is said to lead; nil if not known
 	next   int     // whose turn it is where no leader is known
 	gone   []*node // no longer of the configuration, and not yet closed
 	closed bool
@@ -149,7 +149,7 @@ func (p *pool) pick(tried map[*node]int) *node {
 func (n *node) well(now time.Time) bool { return !n.lost && !now.Before(n.notBefore) }
 
 // due returns the nodes that were lost, and that it is time to ask whether they answer
-// again, in addition to the node that a call asks. Each must be answered or failed then.
+// again, in addition to the node that a call asks. Each must then be passed to answered or failed.
 func (p *pool) due(asked *node) (due []*node) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,8 +205,8 @@ func (p *pool) notLeader(n *node) {
 	}
 }
 
-// answered notes that a node has answered; leads, that it took a write or a stream of
-// announcements, which only the leader does.
+// answered notes that a node has answered; leads reports that it accepted a write or a
+// stream of announcements, which only the leader does.
 func (p *pool) answered(n *node, leads bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

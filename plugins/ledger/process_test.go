@@ -104,7 +104,7 @@ func TestAsAProcess(t *testing.T) {
 }
 
 // A loss that the cluster has while the process runs reaches the host: what it knows of
-// the incarnation changes, and caches are told.
+// the incarnation changes, and caches are notified.
 func TestLossReachesTheHost(t *testing.T) {
 	c := cluster(t, ledgertest.Options{Nodes: 3})
 	raw, err := json.Marshal(settings(c, func(l *ledger.Config) { l.ElectionWait, l.OnLoss = "100ms", ledger.ContinueOnLoss }))

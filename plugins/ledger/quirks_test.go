@@ -69,7 +69,7 @@ func TestDetailsInTheWrongForm(t *testing.T) {
 				}
 				_, err := b.Get(t.Context(), bs("k"))
 				if migrating := s.number == "3106" || s.number == "3107"; migrating && !on {
-					return // nothing tells of it without the details
+					return // nothing shows it without the details
 				}
 				wantCode(t, err, s.want)
 				var server *ledger.ServerError

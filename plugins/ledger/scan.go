@@ -103,7 +103,7 @@ type sorter struct {
 	items   []storage.Item
 	bytes   int
 	seen    int
-	dropped []byte // the first key that did not fit; nil: none
+	dropped []byte // the first key that did not fit; nil if none
 	bound   bool   // dropped is where to go on as it is
 }
 

@@ -61,7 +61,7 @@ func (c *Config) secure() bool {
 
 // source is where the nodes are looked up again and again.
 type source struct {
-	every time.Duration // 0: never
+	every time.Duration // 0 means never
 	look  func(context.Context) ([]string, error)
 }
 

@@ -21,8 +21,8 @@ type ServerError struct {
 	Endpoint  string
 	Code      codes.Code
 	Message   string                 // the server's own words
-	Details   *ledgerpb.ErrorDetails // nil: it gave none
-	RequestID string                 // what the server's log calls the request; empty: not said
+	Details   *ledgerpb.ErrorDetails // nil if it gave none
+	RequestID string                 // what the server's log calls the request; empty if not given
 }
 
 // Error returns the code, the server's diagnostic number and the endpoint.
@@ -37,10 +37,10 @@ func (e *ServerError) Error() string {
 // failure says how an attempt ended that has no answer.
 type failure struct {
 	ServerError
-	// sent: the request may have reached the server. answered: the server itself
-	// said so, and not what is in between.
+	// sent reports that the request may have reached the server, answered that the server
+	// itself returned the failure, and nothing in between.
 	sent, answered bool
-	// stale: it answered, with less than was there before.
+	// stale reports that it answered, with less than was there before.
 	stale      bool
 	heights    string // of each node, where stale
 	cutShort   bool   // a list without keys that the node has
@@ -127,14 +127,14 @@ func codeOf(number string) codes.Code {
 	return codes.Internal
 }
 
-// migrating tells of an organization or user that is on its way to another region.
+// migrating reports whether an organization or user is on its way to another region.
 func (f *failure) migrating() bool {
 	n := f.Details.GetErrorCode()
 	return f.Code == codes.FailedPrecondition && (n == codeOrgMigrating || n == codeUserMigrating)
 }
 
-// misrouted tells of a request that went by what is no longer so, as of who leads:
-// the server says that it is worth another attempt.
+// misrouted reports whether the request relied on what is no longer true, such as the
+// leader: the server says that it is worth another attempt.
 func (f *failure) misrouted() bool {
 	return f.Code == codes.FailedPrecondition && f.Details.GetIsRetryable() && !f.migrating()
 }
@@ -188,7 +188,7 @@ func (f *failure) refused() bool {
 	return false
 }
 
-// leader returns the endpoint that the node takes for the leader's; empty: not said.
+// leader returns the endpoint that the node takes for the leader's, or "" if it names none.
 func (f *failure) leader() string {
 	if f.Code != codes.Unavailable && !f.misrouted() {
 		return ""

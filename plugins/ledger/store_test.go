@@ -110,7 +110,7 @@ func TestTransactionsWithoutVersions(t *testing.T) {
 }
 
 // The cache keeps what it knows not to expire: what was written through it without an expiry.
-// Others write to the vault past it, so that it is asked for no longer than told.
+// Others write to the vault past it, so reads come from it only for as long as configured.
 func TestCacheWithoutExpiries(t *testing.T) {
 	clock := wholeSecond()
 	c := cluster(t, ledgertest.Options{Clock: clock.Now})

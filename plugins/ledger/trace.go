@@ -30,7 +30,7 @@ const (
 // traced returns ctx for one attempt: with the headers that every request has, those of the
 // trace, and a span of its own where what it is part of is recorded, by whatever records
 // that, or by the node's tracer where that is in another process. end takes how the attempt
-// ended, and answers it.
+// ended, and returns it.
 func traced(ctx context.Context, n *node, method string) (_ context.Context, end func(*failure) *failure) {
 	end = func(f *failure) *failure { return f }
 	parent, recorder := trace.SpanFromContext(ctx), trace.TracerProvider(nil)

@@ -40,7 +40,7 @@ func (v Verdict) String() string {
 type Finding struct {
 	Check   string
 	Verdict Verdict
-	Text    string // what was seen; empty: nothing to add
+	Text    string // what was seen; empty if there is nothing to add
 	Took    time.Duration
 }
 
@@ -55,8 +55,8 @@ type Trial struct {
 	// Each, if set, is called with each finding as it comes.
 	Each func(Finding)
 
-	// ttl is how long items live that expire, and slack for how much longer they may be
-	// there: expiries are rounded up, and clocks differ. 0: 2 s, 3 s.
+	// ttl is how long items live that expire, by default 2 s, and slack for how much
+	// longer they may be there, by default 3 s: expiries are rounded up, and clocks differ.
 	ttl, slack time.Duration
 }
 
@@ -143,7 +143,7 @@ func (r *trial) scratch(ctx context.Context) error {
 
 func (r *trial) key(name string) []byte { return []byte(r.prefix + name) }
 
-// want reports whether a key has a value; nil: none.
+// want reports whether a key has a value; nil means that it is absent.
 func (r *trial) want(ctx context.Context, name string, value []byte) error {
 	it, err := r.b.Get(ctx, r.key(name))
 	switch {

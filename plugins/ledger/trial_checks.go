@@ -17,8 +17,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// trials lists the checks, in their order. One answers what it could not tell, or an error
-// where the cluster is not as it is counted on.
+// trials lists the checks, in their order. A check returns what it could not find out,
+// or an error if the cluster is not as the backend assumes.
 var trials = []struct {
 	name string
 	run  func(*trial, context.Context) (note string, err error)

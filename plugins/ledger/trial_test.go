@@ -71,7 +71,7 @@ func TestTrialOfOneNode(t *testing.T) {
 	}
 }
 
-// What is wrong with a cluster is found, and told.
+// What is wrong with a cluster is found and reported.
 func TestTrialFinds(t *testing.T) {
 	for name, bad := range map[string]struct {
 		change      func(*ledgertest.Cluster)

@@ -46,7 +46,7 @@ type attempts struct {
 	seen       mark
 	told       uint64   // the height to which it was known whose they are
 	dials      uint32   // how often the node had been dialed
-	maybe      *failure // an attempt that may have been done; nil: none may
+	maybe      *failure // an attempt that may have been done; nil if none may
 }
 
 func (a *attempts) run(request *ledgerpb.WriteRequest) (*ledgerpb.WriteError, error) {

@@ -174,7 +174,7 @@ func (c *collects) record(iter *pebble.Iterator) (full bool, err error) {
 	return !c.into.Add(version, c.made[:n]...), nil
 }
 
-// news tells those who wait of new versions.
+// news notifies waiting callers of new versions.
 type news struct {
 	waiting atomic.Int64
 	mu      sync.Mutex
@@ -193,7 +193,7 @@ func (n *news) next() (came <-chan struct{}, done func()) {
 	return n.came, func() { n.waiting.Add(-1) }
 }
 
-// tell wakes those who wait. Without any it costs a look.
+// tell wakes waiting callers. Without any it costs one load.
 func (n *news) tell() {
 	if n.waiting.Load() == 0 {
 		return

@@ -22,7 +22,7 @@ type wear struct {
 	mu      sync.Mutex
 	stalls  int
 	stalled time.Duration
-	since   time.Time // when the stall that goes on began; zero: none does
+	since   time.Time // when the present stall began; zero if there is none
 	why     string    // what failed last
 	when    time.Time
 	first   time.Time // when something failed first

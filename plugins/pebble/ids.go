@@ -14,8 +14,8 @@ import (
 // idsKept limits how many of the latest IDs are remembered, also over a restart.
 const idsKept = 65536
 
-// ids remembers what the latest write sets with an ID were, and what they were answered.
-// It belongs to who leads the queue.
+// ids remembers the latest write sets with an ID, and their outcomes. It belongs to the
+// leader of the queue.
 type ids struct {
 	known map[[16]byte]answer
 	row   [][16]byte // oldest first, from head on
@@ -55,7 +55,7 @@ func (s *ids) load(r pebble.Reader) error {
 	return iter.Error()
 }
 
-// find returns the version that a write set with that ID was answered with, or 0 if there was none.
+// find returns the version of an applied write set with that ID, or 0 if there was none.
 func (s *ids) find(id, digest [16]byte) (uint64, error) {
 	a, ok := s.known[id]
 	switch {

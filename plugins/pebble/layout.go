@@ -37,7 +37,7 @@ var (
 	metaClean       = []byte("mclean")    // it was closed, and nothing was written since
 )
 
-// header is what stands before a value: its version, and when it expires in ms, 0: never.
+// header is the size of what precedes a value: its version, and its expiry in ms, 0 if it has none.
 const header = 16
 
 // dataKey returns where the item of a key is, appended to dst.

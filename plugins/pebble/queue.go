@@ -10,11 +10,11 @@ import (
 // request is a write set that waits for a sync, or a piece of work that is to be done
 // between them.
 type request struct {
-	writes *storage.WriteSet // nil: work
+	writes *storage.WriteSet // nil means work
 	digest [16]byte          // of writes with an ID
 	work   func(*group) error
 
-	done    chan bool // true: it is answered; false: it leads now
+	done    chan bool // true if it has its answer, false if it leads now
 	version uint64
 	err     error
 }

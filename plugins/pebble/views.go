@@ -41,7 +41,7 @@ func (v *view) let() {
 
 // views holds the present, and former states that scans go on in.
 type views struct {
-	present atomic.Pointer[view] // nil: the store is closed
+	present atomic.Pointer[view] // nil if the store is closed
 	open    sync.WaitGroup       // views that are not closed
 
 	mu   sync.Mutex

@@ -95,7 +95,7 @@ func (b *Backend) takeOut(ctx context.Context, conn *conn, text string, args ...
 	return tag.RowsAffected() >= collectAtOne, nil
 }
 
-// marks tell which version the store had some time ago.
+// marks record which version the store had some time ago.
 type marks struct {
 	old    int64 // the version idsFor ago, or 0 if it is not known
 	recent []mark

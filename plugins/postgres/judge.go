@@ -219,7 +219,7 @@ func (j *judgement) readUsed(rows pgx.Rows) error {
 	return rows.Err()
 }
 
-// one judges a write set, and notes what it writes and what it is answered.
+// one judges a write set, and notes its writes and its outcome.
 func (j *judgement) one(r *request) {
 	version, err := j.verdict(r)
 	j.answers = append(j.answers, func() { r.answer(version, err) })

@@ -17,9 +17,9 @@ const (
 	newsChannels = "plinth_"       // then the number of the table of the lock
 )
 
-// listen tells when there may be changes, until stop is called: when the server says so, on a
-// connection of its own. Behind a pooler there is none that it would say that on, and a standby
-// says nothing: then it is a matter of time.
+// listen reports when there may be changes, until stop is called: when the server
+// notifies a connection of its own. Behind a pooler there is no such connection, and a
+// standby sends nothing: then it reports at intervals.
 func (b *Backend) listen(ctx context.Context) (news <-chan struct{}, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	told, done := make(chan struct{}, 1), make(chan struct{})
@@ -43,7 +43,7 @@ func (b *Backend) listen(ctx context.Context) (news <-chan struct{}, stop func()
 	return told, func() { cancel(); <-done }
 }
 
-// polls tells now and then, for a while.
+// polls calls tell at intervals, for a while.
 func polls(ctx context.Context, tell func()) {
 	ticker := time.NewTicker(pollEach)
 	defer ticker.Stop()
@@ -56,7 +56,7 @@ func polls(ctx context.Context, tell func()) {
 	}
 }
 
-// hear tells what a connection hears, until it breaks.
+// hear calls tell for each notification of a connection, until it breaks.
 func (b *Backend) hear(ctx context.Context, tell func()) error {
 	config := b.lanes.pools[0].Config().ConnConfig
 	connecting, cancel := context.WithTimeout(ctx, time.Duration(b.config.Timeouts.Connect))

@@ -20,7 +20,7 @@ type request struct {
 
 	begun, left bool // whether it is in a group, and whether its caller left before; the queue's
 
-	done    chan struct{} // closed once it is answered
+	done    chan struct{} // closed once it has its answer
 	version uint64
 	err     error
 }

@@ -21,7 +21,7 @@ const (
 	maxLooks  = 20_000
 )
 
-// Scan answers one page, all of one state, which is kept for those that follow it.
+// Scan returns one page, all of one state, which is kept for those that follow it.
 func (b *Backend) Scan(ctx context.Context, q storage.Query) (storage.Page, error) {
 	if err := q.Validate(); err != nil {
 		return storage.Page{}, err

@@ -180,8 +180,8 @@ func (c *Config) make(ctx context.Context, conn *pgx.Conn, now time.Time) (bool,
 	return true, tx.Commit(ctx)
 }
 
-// Init creates the tables of the store that env's configuration names; false: they are
-// there already, and are as they have to be.
+// Init creates the tables of the store that env's configuration names. It returns false
+// if they exist already and are as they have to be.
 func Init(ctx context.Context, env sdk.Env) (created bool, err error) {
 	c, err := decode(env)
 	if err != nil {

@@ -11,7 +11,7 @@ type tables struct {
 	lock  string // one row: the schema version and the incarnation; every writer locks its name
 	take  string // takes that lock until the transaction ends
 	log   string // the versions of the latest groups of writes; the greatest is the store's
-	ids   string // IDs of write sets → what they were answered
+	ids   string // IDs of write sets → their outcomes
 	// changes has what each of the latest versions changed, if the store keeps that: a record, and
 	// when it was written, in ms. The first is the version that the others follow. No version can
 	// be in log without one, whoever writes.

@@ -64,7 +64,7 @@ func (s *views) isDropped(v *view) bool {
 	return v.dropped
 }
 
-// put gives a view back, for some time more; until 0: it is not kept.
+// put gives a view back, which is kept until then; if until is 0, it is not kept.
 func (s *views) put(v *view, until int64) {
 	s.mu.Lock()
 	if until != 0 {

@@ -71,8 +71,8 @@ func (b *Backend) work(ctx context.Context, group []*request) {
 	}
 }
 
-// over returns why a caller waits no longer; nil: it does. A connection notices a deadline before its
-// context does.
+// over returns why a caller waits no longer, or nil if it does. A connection notices a
+// deadline before its context does.
 func over(ctx context.Context) error {
 	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
 		return context.DeadlineExceeded
@@ -80,8 +80,8 @@ func over(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// giveUp answers those of a group that may have been done, and cannot be settled: they have no
-// ID. The others it returns.
+// giveUp fails the requests of a group that may have been done, and cannot be settled
+// because they have no ID. It returns the others.
 func giveUp(group []*request, err error) (others []*request) {
 	for _, r := range group {
 		if r.identified() {
@@ -149,8 +149,8 @@ func simple(group []*request, now int64) bool {
 	return true
 }
 
-// attempt does a group in one transaction and answers it, or answers why it is not done, or
-// that it is lost whether it is.
+// attempt does a group in one transaction and answers it, or returns why it is not
+// done, or that its outcome is unknown.
 func (b *Backend) attempt(ctx context.Context, group []*request, judged bool) error {
 	conn, err := b.acquire(ctx, &b.lanes.write)
 	if err != nil {
