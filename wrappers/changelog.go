@@ -28,11 +28,11 @@ const (
 // encoded, in blocks without pointers: keeping a change allocates nothing, and the garbage
 // collector has nothing to follow. What has been added never changes.
 type changeLog struct {
-	blocks  []*logBlock
-	spare   *logBlock // that was let go and is used again; nil: none
-	count   int       // changes
-	bytes   int       // of the blocks, used or not
-	begun   bool      // a block, since the log was trimmed
+	blocks []*logBlock
+	spare  *logBlock // that was let go and is used again; nil if none
+	count  int       // changes
+	bytes  int       // of the blocks, used or not
+	begun  bool      // a block, since the log was trimmed
 }
 
 // logBlock is a part of a changeLog. Only the last block of a log grows, within its capacity.
@@ -68,8 +68,8 @@ func (l *changeLog) addPlain(version uint64, made time.Duration, w *storage.Writ
 	l.added(b, version, made, len(w.Ops))
 }
 
-// plain returns the size of the changes of w, which can be encoded while others wait: few, small,
-// none that expires and none of the host's own items. 0: it is not so.
+// plain returns the size of the changes of w, which can be encoded while others wait:
+// few, small, none that expires and none of the host's own items. It returns 0 for other changes.
 func plain(w *storage.WriteSet) (size int) {
 	if len(w.Ops) > mostPlainOps {
 		return 0
@@ -119,8 +119,8 @@ func newBlock(size int) *logBlock {
 
 func (b *logBlock) size() int { return cap(b.data) + cap(b.sets)*24 }
 
-// trim lets the oldest blocks go while there are more changes, or bytes, than are kept. It
-// returns the last version that is gone; 0: nothing is. The last block stays.
+// trim lets the oldest blocks go while there are more changes, or bytes, than are kept.
+// It returns the last version that is gone, or 0 if none is. The last block stays.
 func (l *changeLog) trim() (gone uint64) {
 	l.begun = false
 	for len(l.blocks) > 1 && (l.bytes > mostChangesBytes || l.count-l.blocks[0].count >= mostChanges) {
@@ -141,7 +141,7 @@ func (l *changeLog) trim() (gone uint64) {
 type logView struct {
 	full []*logBlock // that grow no more
 	last logBlock    // the last one as it was
-	now  *logBlock   // the last one; nil: the log is empty
+	now  *logBlock   // the last one; nil if the log is empty
 }
 
 func (l *changeLog) view(after uint64) logView {

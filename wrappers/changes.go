@@ -108,8 +108,8 @@ func (f *follower) page(ctx context.Context) (storage.ChangePage, error) {
 	}
 }
 
-// look returns what r has for the follower, and the view that it is of; nil: r is gone, which makes
-// no difference to the follower.
+// look returns what r has for the follower, and the view that it is of, or nil if r is
+// gone, which makes no difference to the follower.
 func (f *follower) look(ctx context.Context, r *ring) (storage.ChangePage, *view, error) {
 	after := f.q.After
 	if f.q.FromNow {
@@ -167,7 +167,7 @@ func (f *follower) linger(ctx context.Context, left time.Duration) error {
 }
 
 // reachable refuses a version that the view does not go back to, or that the store has not
-// come to. A version that no write has answered yet may have been seen in a read.
+// come to. A version that no write has returned yet may have been seen in a read.
 func (f *follower) reachable(ctx context.Context, v *view) error {
 	current := v.current
 	if f.q.After > current {
@@ -214,7 +214,7 @@ type view struct {
 	log       logView
 	base      uint64 // the oldest version that can be followed
 	published uint64 // all changes up to it are in log
-	current   uint64 // the latest version that a write has answered
+	current   uint64 // the latest version that a write has returned
 	busy      bool   // it was written to between two looks, the second of which was just now
 	begun     time.Time
 }

@@ -40,7 +40,7 @@ func now(t *testing.T, s *storage.Store) uint64 {
 	return page.Next
 }
 
-// told is a page in short.
+// told returns a page in short.
 func told(p storage.ChangePage) string {
 	var all []string
 	for _, c := range p.Changes {

@@ -67,8 +67,8 @@ type Order struct {
 type Below struct {
 	Info   storage.Info
 	Shared bool // the backend has writers besides this host
-	// Notices reports that the backend tells the host when others have written, but not what
-	// ([storage.CapChangeNotice]).
+	// Notices reports that the backend notifies the host when others have written, but not
+	// what ([storage.CapChangeNotice]).
 	Notices bool
 }
 

@@ -52,7 +52,7 @@ type Hub struct {
 	latest    *flight
 	known     atomic.Pointer[[16]byte] // the incarnation that watchers know
 	worry     func() string
-	clock     func() time.Time // nil: the hub keeps no changes
+	clock     func() time.Time // if nil, the hub keeps no changes
 	ring      *ring            // nil if there are no followers
 	following atomic.Bool      // there is a ring
 	feed      Feed
@@ -266,9 +266,9 @@ func (h *Hub) worries() string {
 	return h.others.behind()
 }
 
-// Info returns the backend's, with the changes that the hub keeps. That a backend tells that it
-// changed, and not what, is between it and the hub: it tells of others than this host, whose
-// stores may have several users.
+// Info returns the backend's, with the changes that the hub keeps. It leaves out that
+// the backend reports that it changed, but not what: such notices are for the hub, and
+// are about others than this host, whose stores may have several users.
 func (b *hubBackend) Info() storage.Info {
 	info := b.next.Info()
 	if b.hub().keeps(info.Caps) {

@@ -42,7 +42,7 @@ type during struct {
 	storage.Backend
 	apply, after func()
 	fails        error
-	version      uint64 // that is answered; 0: the backend's
+	version      uint64 // that is returned; by default the backend's
 	incarnation  atomic.Uint32
 }
 
@@ -98,7 +98,7 @@ func TestHub(t *testing.T) {
 	first.reads(t, "begin k, begin k, end k ok, end k ok")
 	second.notes = nil
 
-	// A lost state is told once, by whatever call notices it.
+	// A lost state is reported once, by whatever call notices it.
 	below.incarnation.Store(1)
 	store.Get(ctx, key)
 	store.Get(ctx, key)

@@ -19,9 +19,9 @@ type Following interface {
 	Follow(bound time.Duration) (f *Freshness, stop func())
 }
 
-// Freshness tells how far the watchers of a hub have been notified of the writes of others.
+// Freshness records how far a hub has notified its watchers of the writes of others.
 type Freshness struct {
-	at      atomic.Pointer[time.Time] // nil: nothing is known
+	at      atomic.Pointer[time.Time] // nil if nothing is known
 	told    atomic.Uint64             // the version up to which watchers were notified
 	bound   atomic.Int64              // nanoseconds; the largest that a caller can accept
 	problem atomic.Pointer[string]    // why it makes no progress, or nil
@@ -129,7 +129,7 @@ func (o *others) settled(ctx context.Context, version uint64) error {
 	}
 }
 
-// behind returns what keeps the follower back, for health; empty: nothing.
+// behind returns what keeps the follower back, for health, or "".
 func (o *others) behind() string {
 	f := o.now.Load()
 	if f == nil {
@@ -145,8 +145,8 @@ func (o *others) behind() string {
 type stranger struct {
 	h     *Hub
 	fresh *Freshness
-	// notices: the backend tells that it changed, and not what. Each time, the watchers
-	// forget what they know, and it begins again.
+	// notices is set if the backend reports that it changed, but not what. Each time, the
+	// watchers forget what they know, and it begins again.
 	notices bool
 	noticed time.Time // when it did last
 	begun   bool
@@ -189,8 +189,8 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// step tells the watchers of one page, and finds out how far the store is if that was not
-// done for a while.
+// step notifies the watchers of one page, and finds out how far the store is if that
+// was not done for a while.
 func (s *stranger) step(ctx context.Context) error {
 	every := time.Duration(s.h.others.every.Load())
 	ctx, cancel := context.WithTimeout(ctx, every+changesTime)

@@ -23,7 +23,7 @@ type ring struct {
 	start     uint64        // the version that the store was at when the ring was begun
 	base      uint64        // the version before the first change that is kept
 	published uint64        // all changes up to it are in log
-	ended     uint64        // the latest version that an apply has answered
+	ended     uint64        // the latest version that an apply has returned
 	changed   chan struct{} // closed when something is published; nil if no call waits
 	used      time.Duration // when it was asked last
 	made      time.Duration // when what was published last was made, or earlier

@@ -19,7 +19,7 @@ type Backend struct {
 	next   storage.Backend
 	config Config
 	layer  string
-	tracer trace.Tracer // nil: no spans
+	tracer trace.Tracer // nil means no spans
 	log    *slog.Logger
 
 	mu      sync.Mutex

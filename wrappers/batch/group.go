@@ -33,7 +33,7 @@ func newGroup(members []*entry) (*group, context.Context) {
 	return g, ctx
 }
 
-// send applies a group and tells its callers.
+// send applies a group and passes the outcome to its callers.
 func (b *Backend) send(ctx context.Context, g *group) {
 	defer g.cancel()
 	w := merge(g.entries)

@@ -30,7 +30,7 @@ func (p part) beyond(end []byte) bool {
 	return end != nil && (p.open || p.end > string(end))
 }
 
-// each calls f with what w touches until it answers true: keys, whose end is nil and
+// each calls f with what w touches until it returns true: keys, whose end is nil and
 // ranged false, and ranges.
 func each(w *storage.WriteSet, f func(start, end []byte, ranged bool) bool) bool {
 	for i := range w.Ops {

@@ -30,7 +30,7 @@ func anySet(r *rand.Rand) *storage.WriteSet {
 	return w
 }
 
-// meet is what the line answers, found the slow way.
+// meet reports whether two write sets meet, found the slow way.
 func meet(a, b *storage.WriteSet) bool {
 	return each(a, func(s1, e1 []byte, r1 bool) bool {
 		s1, e1 = bounds(s1, e1, r1)

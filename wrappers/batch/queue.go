@@ -31,7 +31,7 @@ func (e *entry) follow(before *entry) {
 	}
 }
 
-// outcome tells a waiting caller what came of its write, or that it is to apply it itself.
+// outcome gives a waiting caller the result of its write, or makes it apply the write itself.
 type outcome struct {
 	version uint64
 	err     error

@@ -22,12 +22,12 @@ type Buffer struct {
 	mu     sync.Mutex
 	top    *layer // never changed, but replaced
 	frozen *layer // what is being committed, or whose commit has an unknown outcome
-	begun  int    // commits, so that a read below can tell whether one came in between
+	begun  int    // commits, so that a read below sees whether one came in between
 	closed bool
 }
 
 // New returns an empty buffer over next, which it never closes. source, by which
-// buffered items expire, is that of next; nil: the clock of package clock.
+// buffered items expire, is the clock of next; by default that of package clock.
 func New(next storage.Backend, source func() time.Time) *Buffer {
 	return &Buffer{next: next, clock: clock.New(source), turn: make(chan struct{}, 1), top: &layer{}}
 }
@@ -93,7 +93,7 @@ func (b *Buffer) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error)
 	}
 }
 
-// try buffers w if it can judge all of its conditions, else it answers the keys that
+// try buffers w if it can judge all of its conditions, else it returns the keys that
 // have to be read first. What was read before the latest commit is not believed.
 func (b *Buffer) try(w *storage.WriteSet, read map[string]storage.Item, begun *int, l storage.Limits) (missing [][]byte, err error) {
 	b.mu.Lock()

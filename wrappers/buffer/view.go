@@ -135,7 +135,7 @@ func (b *Buffer) scan(ctx context.Context, v view, q storage.Query) (storage.Pag
 	if q.Limit > 0 {
 		most = q.Limit
 	}
-	own := v.between(start, end, q, min(most, math.MaxInt-1)+1) // one more tells that there is one
+	own := v.between(start, end, q, min(most, math.MaxInt-1)+1) // one more shows that there is one
 	if len(own) > 0 {
 		items = append(items, own...)
 		slices.SortFunc(items, func(a, b storage.Item) int {
@@ -181,7 +181,7 @@ func (v view) between(start, end []byte, q storage.Query, most int) (items []sto
 	return items
 }
 
-// walk calls f with the keys in [start, end), in order, until it answers false.
+// walk calls f with the keys in [start, end), in order, until it returns false.
 func walk(keys *btree.Map[string, pending], start, end []byte, reverse bool, f func(string, pending) bool) {
 	switch {
 	case !reverse:

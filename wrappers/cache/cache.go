@@ -231,8 +231,8 @@ func (b *Backend) Health(ctx context.Context, p storage.Probe) (storage.Health, 
 // Info returns the next backend's info.
 func (b *Backend) Info() storage.Info { return b.next.Info() }
 
-// Close forgets everything, unless another cache goes on with it. What reads come after it,
-// from a caller who was late, the backend answers. It is idempotent.
+// Close forgets everything, unless another cache goes on with it. Later reads, from a
+// caller who was late, go to the backend. It is idempotent.
 func (b *Backend) Close(context.Context) error {
 	if b.closed.Swap(true) || b.users.Add(-1) > 0 {
 		return nil

@@ -76,7 +76,7 @@ func (b *bench) set(value string) {
 	}
 }
 
-// sees fails unless a get answers want; empty: that there is nothing.
+// sees fails unless a get returns want, or finds nothing if want is empty.
 func (b *bench) sees(want string) {
 	b.t.Helper()
 	got, err := b.Get(ctx, key)
@@ -88,7 +88,7 @@ func (b *bench) sees(want string) {
 	}
 }
 
-// cached fails unless a get is answered without the backend.
+// cached fails unless a get does without the backend.
 func (b *bench) cached(is bool) {
 	b.t.Helper()
 	before := b.below.reads()
@@ -217,8 +217,8 @@ func TestEntryEndsWithItsItem(t *testing.T) {
 	b.sees("")
 }
 
-// Where reads do not tell the expiry: only keys that were written without one
-// through this host are kept.
+// If reads do not report the expiry, only keys that were written without one through
+// this host are kept.
 func TestExpiryThatReadsDoNotTell(t *testing.T) {
 	b := setUp(t, nil)
 	b.below.caps = storage.CapExpiryOnRead

@@ -14,8 +14,8 @@ import (
 	"github.com/plinthkv/plinth/wrappers/cache"
 )
 
-// A cache that holds everything, one that evicts all the time, and one over a
-// backend that does not tell expiries.
+// A cache that holds everything, one that evicts all the time, and one over a backend
+// that does not report expiries.
 func TestConformance(t *testing.T) {
 	small := cache.DefaultConfig()
 	small.MaxBytes = 64 << 10

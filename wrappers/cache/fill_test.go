@@ -113,7 +113,7 @@ func TestFillDoesNotOutliveItsItem(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		ttl     time.Duration // of the item; negative: absent at first
-		blind   bool          // reads do not tell expiries
+		blind   bool          // reads do not report expiries
 		negTTL  time.Duration
 		advance time.Duration
 		want    string

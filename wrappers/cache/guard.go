@@ -20,20 +20,20 @@ type guard struct {
 	held    []held // of unknown outcome, the first to end first
 	all     int64  // ms since 1970: until then, all keys are held
 	closed  bool   // nothing is kept any more: writes are not heard of
-	// permanent are keys that were written without expiry through this host; nil
-	// where reads tell the expiry, or nothing ever expires. contended are those
-	// that several writes in flight touch: which of them was last is not known.
+	// permanent are keys that were written without expiry through this host; nil if reads
+	// report the expiry, or nothing ever expires. contended are those that several writes
+	// in flight touch: which of them was last is not known.
 	permanent *keyrange.Map[struct{}]
 	contended map[string]struct{}
 }
 
 // flight is a read from below that others may wait for. One that a write has
-// overtaken is no longer among the guard's flights, and is not kept. What it has
-// read may have ended when it answers, which is nothing to those who came later.
+// overtaken is no longer among the guard's flights, and is not kept. What it has read
+// may have ended when it returns, which does not affect those who came later.
 type flight struct {
 	key   string
 	done  chan struct{}
-	entry *entry // set before done is closed; nil: the read failed
+	entry *entry // set before done is closed; nil if the read failed
 	until int64  // likewise; ms since 1970: whoever asks later reads itself
 }
 
@@ -55,8 +55,8 @@ func newGuard(entries kept, hold time.Duration, now func() int64, caps storage.C
 	return g
 }
 
-// begin registers a read of key, or joins one: then leads is false. Nil: the key
-// is being written, or the cache closed.
+// begin registers a read of key, or joins one: then leads is false. It returns nil if
+// the key is being written, or the cache closed.
 func (g *guard) begin(key []byte) (f *flight, leads bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

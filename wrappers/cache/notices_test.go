@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers/cache"
 )
 
-// noticing tells of a backend with changes that it changed, and not what.
+// noticing reports of a backend with changes that it changed, but not what.
 type noticing struct{ storage.Backend }
 
 func (n noticing) Info() storage.Info {
@@ -29,8 +29,8 @@ func (n noticing) Changes(ctx context.Context, q storage.ChangeQuery) (storage.C
 	return page, err
 }
 
-// Two hosts over a backend that only tells that it changed see each other's writes within the
-// bound, and at once.
+// Two hosts over a backend that only reports that it changed see each other's writes
+// within the bound, and at once.
 func TestTwoHostsWithNotices(t *testing.T) {
 	b := noticing{shared(t)}
 	cachetest.Run(t, b, b, 150*time.Millisecond, 4*time.Second)

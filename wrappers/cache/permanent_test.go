@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers/cache"
 )
 
-// Below is a backend that does not tell when items expire. An item may be kept
+// Below is a backend that does not report when items expire. An item may be kept
 // only while it is certain that it does not: here it does, and is gone a minute
 // later, however its last writes met.
 func TestOnlyWhatIsKnownToStayIsKept(t *testing.T) {
@@ -33,7 +33,7 @@ func TestOnlyWhatIsKnownToStayIsKept(t *testing.T) {
 			hold, first := make(chan struct{}), make(chan struct{})
 			below.Set(storagetest.Fault{Calls: []storagetest.Call{storagetest.CallApply}, Times: 1, Late: true, Hold: hold})
 			go func() { defer close(first); put(t, b, storage.Put(key, nil)) }()
-			for { // until it is applied, and not yet answered
+			for { // until it is applied, and has not returned yet
 				if _, err := below.Get(ctx, key); err == nil {
 					break
 				}

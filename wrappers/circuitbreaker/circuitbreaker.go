@@ -25,7 +25,7 @@ type Backend struct {
 	vacant  *atomic.Int64 // places of trials whose callers left
 	clock   func() time.Time
 	delay   time.Duration
-	opened  *atomic.Int64 // when it opened, by the clock, in ns; 0: it is not open
+	opened  *atomic.Int64 // when it opened, by the clock, in ns; 0 if it is not open
 	stop    func()        // stops the gauge
 }
 
@@ -89,10 +89,10 @@ func through[A any](ctx context.Context, b *Backend, op string, call func() (A, 
 	return answer, err
 }
 
-// record tells the circuit how a call ended. What its caller ended, by leaving or by a
-// deadline, says nothing about the backend, nor does a backend that is being closed: if it
-// was a trial, another call takes its place. A call from before the circuit opened is no
-// trial, and says nothing either.
+// record tells the circuit how a call ended. A call that its caller ended, by leaving or
+// by a deadline, says nothing about the backend, nor does a backend that is being
+// closed: if it was a trial, another call takes its place. A call from before the
+// circuit opened is no trial, and says nothing either.
 func (b *Backend) record(trial, left, answered bool, err error) {
 	if !trial && !b.circuit.IsClosed() {
 		return

@@ -43,7 +43,7 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 	return b, err
 }
 
-// strike returns the rule that happens to a call; nil: none. touches reports whether
+// strike returns the rule that applies to a call, or nil. touches reports whether
 // the call touches a key with a prefix.
 func (b *Backend) strike(call string, touches func(prefix []byte) bool) *rule {
 	for i := range b.rules {

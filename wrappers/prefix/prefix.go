@@ -54,7 +54,7 @@ func (b *Backend) belowEnd(end []byte) []byte {
 	return b.below(end)
 }
 
-// above takes the prefix from a key that the next answered.
+// above takes the prefix from a key that next returned.
 func (b *Backend) above(key []byte) ([]byte, error) {
 	if !bytes.HasPrefix(key, b.prefix) {
 		return nil, &storage.Error{Code: storage.Internal, Layer: b.layer, Msg: "the backend returned a key outside of the prefix"}

@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers"
 )
 
-// Watch tells w of the writes within the prefix, under the names that keys have
+// Watch notifies w of the writes within the prefix, under the names that keys have
 // above it.
 func (b *Backend) Watch(w wrappers.Watcher) (stop func()) {
 	if b.hub == nil {

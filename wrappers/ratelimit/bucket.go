@@ -12,7 +12,7 @@ type bucket struct {
 	seen        time.Time // when it was looked up last; its shard's lock guards it
 
 	mu     sync.Mutex
-	tokens float64 // below 0: debt
+	tokens float64 // below 0 means debt
 	last   time.Time
 }
 
@@ -40,8 +40,8 @@ func (b *bucket) fill(now time.Time) {
 // rounding bounds what calculating with fractions of tokens may lose.
 const rounding = 1e-6
 
-// take takes n tokens if the bucket has them. What is more than it can ever hold
-// is taken from a full one, as debt. Refused, it tells when to come again.
+// take takes n tokens if the bucket has them. What is more than it can ever hold is
+// taken from a full one, as debt. If it refuses, it returns when to come again.
 func (b *bucket) take(now time.Time, n int) (retryAfter time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

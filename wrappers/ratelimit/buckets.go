@@ -52,7 +52,7 @@ func newBuckets(c Config) *buckets {
 	return b
 }
 
-// of returns the bucket of a tenant. shared tells one that it has with others.
+// of returns the bucket of a tenant. shared reports whether it has it with others.
 func (b *buckets) of(tenant []byte, now time.Time) (_ *bucket, shared bool) {
 	if own, ok := b.own[string(tenant)]; ok {
 		return own, false

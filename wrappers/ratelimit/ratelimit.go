@@ -79,7 +79,7 @@ func (b *Backend) bucket(now time.Time) func(tenant []byte, ok bool) *bucket {
 	}
 }
 
-// overflow tells, once a minute, that there are more tenants than buckets.
+// overflow logs, once a minute, that there are more tenants than buckets.
 func (b *Backend) overflow(now time.Time) {
 	b.overflowed.Add(1)
 	last := b.warned.Load()

@@ -86,7 +86,7 @@ func (l limited) metric(t *testing.T, name string) (sum int64) {
 	return sum
 }
 
-// drain makes sets until one is refused, and tells how many were not.
+// drain makes sets until one is refused, and returns how many were not.
 func (l limited) drain(t *testing.T, key string) (n int, err *storage.Error) {
 	t.Helper()
 	for ; n < 10_000; n++ {
@@ -98,7 +98,7 @@ func (l limited) drain(t *testing.T, key string) (n int, err *storage.Error) {
 	return 0, nil
 }
 
-// A bucket holds its burst, tells when to come again, and fills at its rate.
+// A bucket holds its burst, reports when to come again, and fills at its rate.
 func TestBucket(t *testing.T) {
 	l := open(t, nil)
 	n, err := l.drain(t, "org/acme/k")

@@ -35,8 +35,8 @@ func New(next storage.Backend, c Config, s wrappers.Settings) (*Backend, error) 
 }
 
 // repeat makes a call until it succeeds, fails for good, or no attempt is left.
-// The error is that of the last attempt. again tells of an error whether another
-// attempt may begin, and until when; the zero time: whenever.
+// The error is that of the last attempt. again reports whether another attempt may
+// begin after an error, and until when; the zero time means at any time.
 func repeat[A any](ctx context.Context, b *Backend, again func(*storage.Error) (until time.Time, ok bool), call func() (A, error)) (A, error) {
 	answer, err := call()
 	if err == nil {
@@ -160,7 +160,7 @@ func (b *Backend) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 // most, which says how long one of so many that it remembers is safe with it.
 const writesPerSecond = 50_000
 
-// window returns how long a write of unknown outcome may be repeated; 0: not at all.
+// window returns how long a write of unknown outcome may be repeated, or 0 if not at all.
 func (b *Backend) window(info *storage.Info) time.Duration {
 	if !b.config.identifies(*info) {
 		return 0

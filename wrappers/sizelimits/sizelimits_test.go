@@ -51,7 +51,7 @@ func TestLimits(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		call func() error
-		kind string // empty: it passes
+		kind string // empty if it passes
 		max  int64
 		got  int64
 	}{

@@ -24,7 +24,7 @@ func TestTimeout(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		fault   storagetest.Fault
-		caller  time.Duration // the caller's own deadline; 0: none
+		caller  time.Duration // the caller's own deadline; 0 means none
 		call    func(context.Context, storage.Backend) error
 		after   time.Duration
 		unknown bool
