@@ -19,8 +19,8 @@ type reply struct {
 }
 
 // exchange sends requests, those that the plugin leaves again, and returns an answer to
-// each. Answers of one call that are longer than budget together are an error, unless the
-// only one is an error or of an apply; a budget of 0 is none.
+// each. Answers of one call that are longer than budget together are an error, unless
+// the only one is an error or of an apply; a budget of 0 means none.
 func (g *guest) exchange(budget int, requests ...[]byte) (replies []reply, err error) {
 	for len(replies) < len(requests) {
 		before := len(replies)
@@ -89,8 +89,8 @@ func headed(id uint32, op abi.Op, flags byte, header, message []byte) []byte {
 	return b
 }
 
-// answers returns the plainest requests: a plugin whose answers to these cannot be read is
-// told so once.
+// answers sends the plainest requests: that a plugin's answers to these cannot be read
+// is reported once.
 func answers(g *guest) error {
 	for _, id := range []uint32{0, 7, math.MaxUint32} {
 		for _, op := range []abi.Op{abi.OpGet, abi.OpGetMany, abi.OpScan, abi.OpHealth} {

@@ -207,7 +207,7 @@ func (g *guest) frame(id uint32, op abi.Op, message []byte) []byte {
 	return g.within(id, abi.DefaultMaxFrame, op, message)
 }
 
-// ask sends one request and answers its code and message.
+// ask sends one request and returns the code and message of the answer.
 func (g *guest) ask(op abi.Op, message []byte) (storage.Code, []byte, error) {
 	return g.one(g.frame(7, op, message))
 }

@@ -65,7 +65,7 @@ func passes(t *testing.T, binary []byte, name string, least int, o plugintest.Op
 	}
 }
 
-// A plugin that is wrong is told so, check by check, and the run goes on.
+// The faults of a plugin are reported, check by check, and the run goes on.
 func TestWrongPlugins(t *testing.T) {
 	if testing.Short() {
 		t.Skip("minutes under the race detector, where TestSmallGuest runs the same checks")

@@ -196,7 +196,7 @@ func (g *guest) reads() error {
 	return nil
 }
 
-// isKnown reports whether an answer is the known item, as a get answers it.
+// isKnown reports whether an answer is the known item, as a get returns it.
 func (g *guest) isKnown(code storage.Code, message []byte) error {
 	if code != storage.OK {
 		return fmt.Errorf("it is answered with %s", code.Name())

@@ -22,7 +22,7 @@ const AnswerReserve = 64 << 10
 // every carrier that speaks frames. It is not safe for concurrent use.
 type Answerer struct {
 	b       storage.Backend
-	encoded Encoded // nil: b is none
+	encoded Encoded // nil if b is none
 	ctx     callContext
 	keys    [][]byte
 	write   storage.WriteSet
@@ -327,11 +327,11 @@ func PanicError(v any) *storage.Error {
 // It is used again for the next call, so that a call allocates none.
 type callContext struct {
 	context.Context
-	deadline                time.Time // zero: none
+	deadline                time.Time // zero if none
 	traceparent, tracestate []byte    // views of the request
 }
 
-// traceKey is what a callContext answers itself to.
+// traceKey is the key for which a callContext returns itself.
 type traceKey struct{}
 
 // Value returns c itself for traceKey, and otherwise the value of its parent.

@@ -115,7 +115,7 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// unwell answers whatever health it is given.
+// unwell returns the health that it is given.
 type unwell struct {
 	storage.UnimplementedBackend
 	health   storage.Health

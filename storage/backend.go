@@ -9,7 +9,7 @@ import (
 // and carriers transport it. All methods are safe for concurrent use.
 type Backend interface {
 	// Get returns the live item at key, or [ErrNotFound] if it is absent or expired.
-	// Item.Key may be nil: the caller has it.
+	// Item.Key may be nil, because the caller has it.
 	Get(ctx context.Context, key []byte) (Item, error)
 
 	// GetMany returns the live items among keys, in the order of keys and with repeats;
@@ -63,8 +63,8 @@ type Item struct {
 
 // Query selects one page of the half-open range [Start, End).
 type Query struct {
-	Start []byte // first key; nil and empty: from the first
-	End   []byte // first key after the range; nil: unbounded; empty: no key
+	Start []byte // first key; if nil or empty, from the store's first
+	End   []byte // first key after the range; nil means unbounded, empty means no key
 	// Limit limits the number of items. If zero, the backend decides. A page may hold fewer.
 	Limit int
 	// MaxBytes limits the bytes of keys and values. If zero, the backend decides. The first

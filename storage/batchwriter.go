@@ -191,7 +191,7 @@ func (w *BatchWriter) tick() {
 	defer w.unlock()
 	w.timer = nil
 	if w.stopped == nil && !w.closed {
-		_ = w.send(context.Background()) // the next call tells of an error
+		_ = w.send(context.Background()) // the next call reports an error
 	}
 }
 
@@ -237,7 +237,7 @@ func left(ctx context.Context, e *Error) bool {
 	return ctx.Err() != nil && !e.Unknown && (e.Code == Canceled || e.Code == Timeout)
 }
 
-// settle tells the outcome of all that was sent and forgets it.
+// settle reports the outcome of all that was sent and forgets it.
 func (w *BatchWriter) settle(err error) {
 	if w.o.Outcome != nil {
 		for i := range w.ops {

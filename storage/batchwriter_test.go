@@ -14,7 +14,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// ledger keeps what was applied, and fails as it is told.
+// ledger keeps what was applied, and fails on request.
 type ledger struct {
 	fail func(n int) error
 	mu   sync.Mutex
@@ -96,7 +96,7 @@ func TestBatchWriterStops(t *testing.T) {
 	}}
 	w := storage.NewBatchWriter(l.apply, storage.Limits{}, storage.BatchOptions{MaxOps: 2,
 		Outcome: func(n int64, err error) { outcomes = append(outcomes, fmt.Sprint(n, err)) }})
-	put(t, w, "abcd") // c and d fail, which the next call tells
+	put(t, w, "abcd") // c and d fail, which the next call reports
 	err := w.Put(ctx, []byte("e"), nil)
 	var failed *storage.BatchError
 	if !errors.As(err, &failed) || failed.First != 2 || failed.Last != 3 || !errors.Is(err, boom) {
@@ -237,8 +237,7 @@ func TestBatchWriterAfterALeftCall(t *testing.T) {
 	l.has(t, "ab", "cd")
 }
 
-// Where failures do not stop the writer, Flush tells of the first one since the
-// last.
+// If failures do not stop the writer, Flush reports the first one since the last Flush.
 func TestBatchWriterContinueTells(t *testing.T) {
 	l := &ledger{fail: func(n int) error {
 		if n == 1 {

@@ -13,8 +13,8 @@ const MostWait = 5 * time.Minute
 // ChangeQuery asks for the changes in the half-open range [Start, End) that came after a
 // version: it is a scan along the axis of versions.
 type ChangeQuery struct {
-	Start []byte // first key; nil and empty: from the first
-	End   []byte // first key after the range; nil: unbounded; empty: no key
+	Start []byte // first key; if nil or empty, from the store's first
+	End   []byte // first key after the range; nil means unbounded, empty means no key
 	// After is the version to go on from: that of a page of a scan, of a write, or the
 	// Next of the page of changes before. 0 is before the first write of all.
 	After uint64
@@ -147,13 +147,14 @@ func (k ChangeKind) String() string {
 // the put.
 type Change struct {
 	Key  []byte
-	End  []byte // of a delete range; nil: unbounded
+	End  []byte // of a delete range; nil means unbounded
 	Kind ChangeKind
 	// Version is that of the write set, or the expiry's own.
 	Version uint64
 	// Value holds what a put stored; nil for the other kinds.
 	Value []byte
-	// ExpiresAt is when a put's item stops to exist; zero: never, and of the other kinds.
+	// ExpiresAt is the expiry of a put's item. It is zero if the item has none, and for
+	// the other kinds.
 	ExpiresAt time.Time
 }
 

@@ -18,9 +18,9 @@ type ChangesOptions struct {
 	FromScan bool
 	// Wait limits how long one call waits for a change. If zero, 30 s.
 	Wait time.Duration
-	// PageChanges and PageBytes are how many changes, and bytes of keys and values, one call
-	// requests; 0: the backend's page size. A page holds whole write sets, so it may have
-	// more.
+	// PageChanges and PageBytes limit how many changes, and bytes of keys and values, one
+	// call requests; by default the backend's page size. A page holds whole write sets, so
+	// it may have more.
 	PageChanges, PageBytes int
 }
 

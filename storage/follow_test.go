@@ -50,7 +50,7 @@ func items(t *testing.T, s *storage.Store) state {
 }
 
 // A follower that begins with the state comes to the state of the store, whatever is written
-// between its pages, and is told nothing twice. Killed after the scan, another one goes on.
+// between its pages, and sees nothing twice. Killed after the scan, another one goes on.
 func TestFollowFromScan(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 0))

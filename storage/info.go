@@ -82,11 +82,12 @@ type Limits struct {
 	// TTLPrecision gives the step to which expiries are rounded. If zero, a millisecond.
 	TTLPrecision time.Duration
 	// IDWindow says how long the ID of a write set is remembered, IDCount how many of the
-	// latest are; a repeat is recognised while both hold. Zero: not limited by it.
+	// latest are; a repeat is recognised while both hold. Zero means that it sets no limit.
 	IDWindow time.Duration
 	IDCount  int
 	// Changes limits how many of the latest changes a backend keeps, ChangesAge how long it
-	// keeps each: a follower that is further behind is VersionGone. Zero: not limited by it.
+	// keeps each: a follower that is further behind gets VersionGone. Zero means that it
+	// sets no limit.
 	Changes    int
 	ChangesAge time.Duration
 }

@@ -19,7 +19,7 @@ type overlay struct {
 type pending struct {
 	value     []byte
 	present   bool
-	expiresAt time.Time // as if it were committed now; zero: never
+	expiresAt time.Time // as if it were committed now; zero means never
 }
 
 // item returns p at key, without a version. The value is a copy.
@@ -27,7 +27,7 @@ func (p pending) item(key []byte) Item {
 	return Item{Key: key, Value: append([]byte{}, p.value...), ExpiresAt: p.expiresAt}
 }
 
-// get tells what the transaction made of key; known is false where it did nothing to it.
+// get returns what the transaction made of key; known is false if it did nothing to it.
 func (o *overlay) get(key []byte) (p pending, known bool) {
 	if p, known = o.keys.Get(key); known {
 		return p, true

@@ -11,7 +11,7 @@ type PutOption interface{ putOption() }
 
 // expiry says when a put's item ceases to exist.
 type expiry struct {
-	at       time.Time // zero: never
+	at       time.Time // zero means never
 	ttl      time.Duration
 	relative bool // ttl counts, not at
 }

@@ -8,7 +8,7 @@ import (
 
 // RangeOptions configure [Store.Range].
 type RangeOptions struct {
-	Limit    int  // maximum number of items; 0: no limit
+	Limit    int  // maximum number of items; 0 means no limit
 	Reverse  bool // from the end; requires [CapReverse]
 	KeysOnly bool // omit values
 	// After, if not nil, resumes a scan: it is the last key seen, and only keys beyond
@@ -71,10 +71,10 @@ func errUsedRange() error { return Errorf(InvalidArgument, "a range can be read 
 // cursor walks a range page by page.
 type cursor struct {
 	q        Query
-	left     int // items; 0: no limit
+	left     int // items; 0 means no limit
 	snapshot bool
 	done     bool
-	// from and to bound the page that next answered last, version is its own.
+	// from and to bound the page that next returned last, version is its own.
 	from, to []byte
 	version  uint64
 	empty    int // pages without items, in a row

@@ -150,7 +150,7 @@ func TestUpdateGivesEachAttemptATransaction(t *testing.T) {
 	}
 }
 
-// Any closure can be repeated, and what it answered is answered.
+// Any closure can be repeated, and its result is returned.
 func TestRetryOnConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0

@@ -37,7 +37,7 @@ const (
 type Check struct {
 	Kind    CheckKind
 	Key     []byte
-	End     []byte // of a range check; nil: unbounded
+	End     []byte // of a range check; nil means unbounded
 	Value   []byte
 	Version uint64
 }
@@ -78,7 +78,7 @@ const (
 type Op struct {
 	Kind OpKind
 	Key  []byte
-	End  []byte // of a range delete; nil: unbounded
+	End  []byte // of a range delete; nil means unbounded
 	// Value holds the value of a put; nil is the empty value.
 	Value []byte
 	// ExpiresAt is the expiry of a put. The zero time means never. If it is in the past,

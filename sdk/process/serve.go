@@ -152,8 +152,8 @@ func (k *kind) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn)
 	return nil, errors.New("a plugin has no client")
 }
 
-// newLog writes lines that a host takes apart again, with the trace of the call
-// that they were written in, from the level on that the host logs; empty: all.
+// newLog writes lines that a host parses, with the trace of the call that they were
+// written in, from the level on that the host logs, or all if lowest is empty.
 func newLog(w io.Writer, lowest string) *slog.Logger {
 	level := slog.LevelDebug
 	_ = level.UnmarshalText([]byte(lowest)) // what is no level leaves it as it was

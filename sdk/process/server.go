@@ -135,8 +135,8 @@ func (s *server) close(ctx context.Context) error {
 	return b.Close(ctx)
 }
 
-// newAnswerer answers with the backend, along with others where shared: what a backend
-// has encoded is then not taken, for that is one caller's at a time.
+// newAnswerer returns an Answerer of the backend. If shared, it runs along with others,
+// and does not use the backend's own encoding, which is for one caller at a time.
 func (s *server) newAnswerer(shared bool) *sdk.Answerer {
 	b, err := s.get()
 	if err != nil {

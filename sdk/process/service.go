@@ -17,8 +17,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// service describes the service to gRPC. What asks the backend is answered by the
-// same code as frames are.
+// service describes the service to gRPC. Calls of the backend are answered by the same
+// code as frames.
 func (s *server) service() *grpc.ServiceDesc {
 	d := &grpc.ServiceDesc{ServiceName: abigrpc.Service, Metadata: abigrpc.File(), Methods: []grpc.MethodDesc{
 		method("Open", s.start),

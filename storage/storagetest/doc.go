@@ -27,8 +27,7 @@
 // With -short, as one runs it under the race detector, the few checks that take
 // long and make one call at a time are left out.
 //
-// Outside of "go test", [Report] runs the same checks and answers what came of
-// each.
+// Outside of "go test", [Report] runs the same checks and reports the outcome of each.
 //
 // What belongs here is whatever holds for every backend, at every layer. What
 // holds for one alone is in its own tests. Nothing else in the module imports

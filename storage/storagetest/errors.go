@@ -51,7 +51,7 @@ func errorChecks() []Check {
 	)
 }
 
-// everyCall returns what each method that can fail answers under ctx.
+// everyCall returns what each method that can fail returns under ctx.
 func (t *T) everyCall(ctx context.Context) map[string]error {
 	_, get := t.b.Get(ctx, bs("k"))
 	_, many := t.b.GetMany(ctx, [][]byte{bs("k")})

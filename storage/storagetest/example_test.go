@@ -17,8 +17,8 @@ func (fortune) Get(context.Context, []byte) (storage.Item, error) {
 	return storage.Item{Value: []byte("42")}, nil // whatever the key
 }
 
-// In a test, Run makes a subtest of each check. Report runs them outside of "go test", and
-// tells of each what came of it.
+// In a test, Run makes a subtest of each check. Report runs them outside of "go test",
+// and reports the outcome of each.
 func ExampleReport() {
 	clock := storagetest.NewClock()
 	factory := storagetest.Factory{Clock: clock, Open: func(context.Context) (storage.Backend, error) { return fortune{}, nil }}

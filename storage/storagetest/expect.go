@@ -36,7 +36,7 @@ func (t *T) wantCode(err error, want storage.Code) *storage.Error {
 	return storage.AsError(err)
 }
 
-// apply does ops under no condition, and answers the version.
+// apply does ops under no condition, and returns the version.
 func (t *T) apply(ops ...storage.Op) uint64 {
 	v, err := t.b.Apply(t.ctx, &storage.WriteSet{Ops: ops})
 	t.must(err)

@@ -14,16 +14,16 @@ type Factory struct {
 	// Open returns a backend that is fresh and empty. The kit closes it, so that
 	// a stack whose outermost layer does not own what is below it needs [WithClose].
 	Open func(ctx context.Context) (storage.Backend, error)
-	// Reopen answers, after its Close, the last backend that was opened, as it is
-	// after a restart: with all its data where it is durable. Nil: Open.
+	// Reopen returns, after its Close, the last backend that was opened, as it is after a
+	// restart: with all its data if it is durable. By default, Open.
 	Reopen func(ctx context.Context) (storage.Backend, error)
-	// Crash answers the last backend that was opened as it is after a crash, with
-	// whatever was acknowledged: it is called without a Close before, while calls
-	// may be going on, and has the old one not write any more. Nil: durable
-	// backends are tried with Reopen alone.
+	// Crash returns the last backend that was opened as it is after a crash, with whatever
+	// was acknowledged: it is called without a Close before, while calls may be going on,
+	// and makes sure that the old one no longer writes. If nil, durable backends are tried
+	// with Reopen alone.
 	Crash func(ctx context.Context) (storage.Backend, error)
 	// Full returns a backend that is fresh and empty, with room for some MiB alone, at most
-	// 256: for what happens when its space ends. Nil: that is not tried.
+	// 256: for what happens when its space ends. If nil, that is not tried.
 	Full func(ctx context.Context) (storage.Backend, error)
 	// Ops sets the number of operations of the long random script. The default and minimum is
 	// 10,000.
@@ -59,7 +59,7 @@ func (f Factory) reopen(ctx context.Context) (storage.Backend, error) {
 // Exception says that checks of a category fail, and why that is so.
 type Exception struct {
 	Category string
-	Check    string // the name of one check; empty: those of the category that fail
+	Check    string // the name of one check; if empty, those of the category that fail
 	Reason   string
 }
 

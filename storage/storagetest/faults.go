@@ -80,7 +80,7 @@ func (f *Faults) Made(c Call) int {
 	return f.made[c]
 }
 
-// Failed returns how many calls answered the Err of a fault.
+// Failed returns how many calls returned the Err of a fault.
 func (f *Faults) Failed(c Call) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

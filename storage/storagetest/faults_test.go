@@ -103,7 +103,7 @@ func TestFaultsLatency(t *testing.T) {
 
 		hold := make(chan struct{})
 		f.Set(storagetest.Fault{Hold: hold, Late: true})
-		go func() { // what is answered was read before the write
+		go func() { // the result was read before the write
 			time.Sleep(time.Minute)
 			model.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("k"), nil)}})
 			close(hold)

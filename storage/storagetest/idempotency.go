@@ -110,7 +110,7 @@ func (t *T) identified(id uint64, ops ...storage.Op) *storage.WriteSet {
 	return w
 }
 
-// repeats demands that w answers as it did first.
+// repeats demands that w returns what it did first.
 func (t *T) repeats(w *storage.WriteSet, first uint64) {
 	own := *w
 	if v, err := t.b.Apply(t.ctx, &own); err != nil || v != first {

@@ -104,7 +104,7 @@ func (l linear) step(s state, c call, r result) (bool, state) {
 
 // apart reports whether ops touch no item of the latest write. Only then may their
 // write have the same version: a layer that merges the writes of several callers
-// answers each of them the version of all.
+// returns the version of all to each of them.
 func apart(s state, ops []storage.Op) bool {
 	for _, it := range s.within(nil, nil, time.Time{}) {
 		if it.Version != s.version {

@@ -30,7 +30,7 @@ type Model struct {
 	changed      chan struct{}      // closed by the next change
 }
 
-// applied is what an identified write set was, and answered.
+// applied is an identified write set, and its outcome.
 type applied struct {
 	content string
 	version uint64
@@ -114,7 +114,7 @@ func (m *Model) GetMany(_ context.Context, keys [][]byte) ([]storage.Item, error
 // modelPage is how many items a page has at most.
 const modelPage = 100
 
-// Scan answers one page.
+// Scan returns one page.
 func (m *Model) Scan(_ context.Context, q storage.Query) (storage.Page, error) {
 	defer m.mu.Unlock()
 	if err := m.lock(); err != nil {
@@ -224,7 +224,7 @@ func (m *Model) Close(context.Context) error {
 
 var _ storage.Backend = (*Model)(nil)
 
-// contentOf returns a text that tells write sets with different contents apart.
+// contentOf returns a text that differs for write sets with different contents.
 func contentOf(w *storage.WriteSet) string {
 	var b strings.Builder
 	for _, c := range w.Checks {

@@ -130,7 +130,7 @@ func resultsAreTheCallers(t *T) {
 			t.Errorf("after %s: %s", how, got)
 		}
 	}
-	for range 2 { // the second time, a cache answers
+	for range 2 { // the second time, it comes from a cache
 		it := t.item("a")
 		scribble(it.Value)
 		check("writing into the value of a Get")

@@ -103,7 +103,7 @@ var otherFaults = []fault{
 		kept := storagetest.NewModel(clock.Now, p.Backend.Info())
 		p.apply = kept.Apply
 		p.getMany, p.scan = kept.GetMany, kept.Scan
-		items := map[string]storage.Item{} // answered by its own look at the clock
+		items := map[string]storage.Item{} // each judged by its own look at the clock
 		p.get = func(ctx context.Context, key []byte) (storage.Item, error) {
 			if it, ok := items[string(key)]; ok && it.ExpiresAt.After(clock.Now()) {
 				return it, nil

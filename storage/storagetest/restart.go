@@ -93,7 +93,7 @@ func survivesACrash(t *T) {
 				tried[i]++
 				_, err := t.b.Apply(t.ctx, crashWrite(i, tried[i], t.has(storage.CapAtomic)))
 				if crashed.Load() {
-					return // what it answers now is about a backend that is no more
+					return // what it returns now is about a backend that is no more
 				}
 				t.must(err)
 				acknowledged[i] = tried[i]

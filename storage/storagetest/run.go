@@ -12,7 +12,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Outcome tells what came of a check.
+// Outcome is the outcome of a check.
 type Outcome uint8
 
 // The outcomes.
@@ -92,9 +92,9 @@ func byCategory(checks []Check) (groups [][]Check) {
 	return groups
 }
 
-// Report runs every check, outside of "go test", and tells each of its result
-// as it comes. A backend that cannot be opened is the error. The last results,
-// of the category "exceptions", are those of exceptions that are not needed.
+// Report runs every check, outside of "go test", and calls each with its result as it
+// comes. It returns an error if a backend cannot be opened. The last results, of the
+// category "exceptions", are those of exceptions that are not needed.
 func Report(ctx context.Context, f Factory, each func(Result), exceptions ...Exception) error {
 	b, err := f.Open(ctx)
 	if err != nil {

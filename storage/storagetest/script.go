@@ -11,8 +11,8 @@ import (
 )
 
 // A script is a list of steps that is run on two backends, one of them the
-// model. What the answers of a run have to do with versions and times is said in
-// steps too: versions as how many changes ago, times in units of the backend.
+// model. The answers of a run give versions and times in steps too: versions as how
+// many changes ago, times in units of the backend.
 
 // stepKind is what a step does.
 type stepKind uint8
@@ -47,7 +47,7 @@ type step struct {
 	query storage.Query
 	ops   []scriptOp
 	check []scriptCheck
-	id    byte // 0: none
+	id    byte // 0 means none
 	ttl   ttl
 	units int // that the clock goes on
 }
@@ -61,7 +61,7 @@ type ttl struct {
 // farUnits stand for a life that ends beyond what can be counted.
 const farUnits = 1 << 40
 
-// until returns the expiry of an item that is put at now; zero: never.
+// until returns the expiry of an item that is put at now; zero means never.
 func (l ttl) until(now time.Time, unit time.Duration) time.Time {
 	if !l.set || l.units >= farUnits {
 		return time.Time{}

@@ -44,9 +44,9 @@ func shortScripts(t *T) {
 func longScript(t *T) { t.script(0, t.factory.ops()) }
 
 // Script runs one random script of so many steps on a fresh backend and on the
-// model, and answers where they differ, if they do, with a short script that
-// shows it. One seed is one script. It is for tests that try many backends, such
-// as pipelines that are drawn at random; [Run] has scripts of its own.
+// model, and returns where they differ, if they do, with a short script that shows it.
+// One seed is one script. It is for tests that try many backends, such as pipelines
+// that are drawn at random; [Run] has scripts of its own.
 func Script(ctx context.Context, f Factory, seed, steps int) error {
 	r := newKit(f, nil).run(ctx, Check{Category: "model", Name: "script", run: func(t *T) { t.script(seed, steps) }})
 	if r.Outcome == Failed {

@@ -30,7 +30,7 @@ func newRunner(ctx context.Context, b storage.Backend, clock *Clock, unit time.D
 	return &runner{ctx: ctx, b: b, s: storage.New(b, storage.Settings{Clock: clock.Now}), clock: clock, start: clock.Now(), unit: unit}
 }
 
-// do runs one step, but for the clock, and is what it answers.
+// do runs one step, but for the clock, and returns its result.
 func (r *runner) do(s step) string {
 	if s.kind >= stepBegin {
 		return r.inTxn(s)
