@@ -49,8 +49,8 @@ func horizon(info *storage.Info) time.Duration {
 // begun: a larger one may take longer than that on its way.
 const repeatBytes = 2 << 20
 
-// Apply calls the server, after checks that need no server. A write that was sent and not
-// answered is repeated with its ID, if the server remembers IDs.
+// Apply calls the server, after checks that need no server. A write that was sent and
+// got no answer is repeated with its ID, if the server remembers IDs.
 func (c *Client) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
 	if err := storage.ContextError(ctx); err != nil {
 		return 0, err

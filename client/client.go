@@ -47,7 +47,7 @@ type Client struct {
 	mu        sync.Mutex
 	closed    bool               // after the calls
 	links     map[*link]struct{} // also those that are on their way out
-	attempt   *attempt           // nil: none is going on
+	attempt   *attempt           // nil if none is going on
 	failures  int                // attempts in a row
 	notBefore time.Time          // when the next attempt may be
 	lastErr   *storage.Error     // of the latest attempt
@@ -108,7 +108,8 @@ func bearer(token *secret.Value) string {
 	return "Bearer " + token.Reveal()
 }
 
-// budget returns the metadata for answers of at most n bytes; the usual one is not said.
+// budget returns the metadata for answers of at most n bytes, or none if n is the
+// default.
 func budget(n int) string {
 	if n == abi.DefaultMaxFrame {
 		return ""

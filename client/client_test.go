@@ -51,8 +51,7 @@ func put(key, value string) *storage.WriteSet {
 	return &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte(key), []byte(value))}}
 }
 
-// What is wrong with a configuration or a server is told at Dial, and nothing is
-// left of it.
+// Dial reports what is wrong with a configuration or a server, and leaves nothing behind.
 func TestDialFails(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	srv, err := serve(grpcserver.Config{Listener: server.Listener{Token: secret.Copy("secret")}}, mem(time.Now), time.Now)
@@ -119,7 +118,7 @@ func TestTLS(t *testing.T) {
 	if _, err := c.Apply(t.Context(), put("k", "v")); err != nil {
 		t.Error(err)
 	}
-	const again = 10 // gRPC connects again at once, and does not always tell of the first time
+	const again = 10 // gRPC connects again at once, and does not always report the first time
 	for name, wrong := range map[string]struct {
 		tls  client.TLS
 		says string

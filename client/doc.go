@@ -9,7 +9,7 @@
 //
 // While the server is unavailable, a read is repeated a few times, and so is a write that
 // was certainly not sent; after that they fail as Unavailable. A write that was sent and
-// not answered may have been applied. If the server remembers the IDs of write sets, the
+// got no answer may have been applied. If the server remembers the IDs of write sets, the
 // write is repeated with the same ID for as long as the server remembers it, which settles
 // it. Otherwise, and if the repeats get no answer, it fails as OutcomeUnknown.
 //

@@ -40,7 +40,7 @@ func (a *atomicBackend) Info() storage.Info { return a.now.Load().Info() }
 
 func (a *atomicBackend) Close(ctx context.Context) error { return a.now.Load().Close(ctx) }
 
-// entering tells of each call that has arrived.
+// entering reports each call that has arrived.
 type entering struct {
 	next    storage.Backend
 	entered chan struct{}

@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// liar answers what it is told to, whatever is asked.
+// liar returns the answer that it is given, whatever is asked.
 type liar struct {
 	storage.Backend
 	items []storage.Item
@@ -34,7 +34,7 @@ func (l *liar) GetMany(context.Context, [][]byte) ([]storage.Item, error) { retu
 
 func (l *liar) Scan(context.Context, storage.Query) (storage.Page, error) { return l.page, nil }
 
-// Answers that cannot be ones to what was asked are faults of the server.
+// Answers that do not fit the question are faults of the server.
 func TestServerIsNotBelieved(t *testing.T) {
 	l := &liar{Backend: mem(time.Now)}
 	srv := start(t, grpcserver.Config{}, l, time.Now)

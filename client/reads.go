@@ -151,7 +151,7 @@ func (c *Client) Health(ctx context.Context, p storage.Probe) (storage.Health, e
 	return h.Health, nil
 }
 
-// read calls the server until it answers, or until there were enough attempts. It returns
+// read calls the server until it answers or the attempts are used up. It returns
 // how far the server's clock is ahead.
 func (c *Client) read(ctx context.Context, op, method string, request, reply abigrpc.Message) (ahead time.Duration, err error) {
 	return c.readAgain(ctx, op, 0, func() (string, abigrpc.Message, abigrpc.Message) { return method, request, reply })

@@ -27,7 +27,7 @@ func (c *call) jsonLimit() int64 {
 	return unlimitedBody
 }
 
-// apply answers POST of apply: a write set as JSON.
+// apply handles POST of apply: a write set as JSON.
 func (c *call) apply() error {
 	if _, err := parseQuery(c.r.URL.RawQuery); err != nil {
 		return err

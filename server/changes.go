@@ -25,7 +25,8 @@ const (
 // version.
 var changesNames = append([]string{"after", "from", "limit", "wait"}, rangeNames...)
 
-// changes answers GET of changes: a page, or an endless stream of events for who accepts one.
+// changes handles GET of changes: a page, or an endless stream of events for a client
+// that accepts one.
 func (c *call) changes() (err error) {
 	if c.query, err = parseQuery(c.r.URL.RawQuery, changesNames...); err != nil {
 		return err

@@ -26,7 +26,7 @@ type infoLimits struct {
 	ChangesAgeMS   int64 `json:"changes_age_ms,omitempty"`
 }
 
-// describe answers GET of a store.
+// describe handles GET of a store.
 func (c *call) describe() (err error) {
 	if c.query, err = parseQuery(c.r.URL.RawQuery); err != nil {
 		return err
@@ -40,7 +40,7 @@ type named struct {
 	storeInfo
 }
 
-// stores answers GET of all stores, in the order of their names.
+// stores handles GET of all stores, in the order of their names.
 func (c *call) stores() (err error) {
 	if c.query, err = parseQuery(c.r.URL.RawQuery); err != nil {
 		return err
@@ -54,7 +54,7 @@ func (c *call) stores() (err error) {
 	return c.json(map[string][]named{"stores": all})
 }
 
-// json answers v.
+// json writes v as the answer.
 func (c *call) json(v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {

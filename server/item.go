@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// get answers GET and HEAD of a key.
+// get handles GET and HEAD of a key.
 func (c *call) get() error {
 	if err := c.parseItem(); err != nil {
 		return err
@@ -79,7 +79,7 @@ func (c *call) tag(version uint64) {
 	}
 }
 
-// put answers PUT of a key.
+// put handles PUT of a key.
 func (c *call) put() error {
 	if err := c.parseItem("ttl", "expires_at"); err != nil {
 		return err
@@ -129,7 +129,7 @@ func (c *call) valueLimit(l storage.Limits) int64 {
 	return most
 }
 
-// delete answers DELETE of a key.
+// delete handles DELETE of a key.
 func (c *call) delete() error {
 	if err := c.parseItem(); err != nil {
 		return err
@@ -145,7 +145,7 @@ func (c *call) delete() error {
 	return nil
 }
 
-// touch answers POST of a key with touch=true: another expiry, or none.
+// touch handles POST of a key with touch=true: another expiry, or none.
 func (c *call) touch() error {
 	if err := c.parseItem("touch", "ttl", "expires_at"); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 
 var rangeNames = []string{"prefix", "prefix64", "start", "start64", "end", "end64"}
 
-// scan answers GET of keys: the items of a range, a line each.
+// scan handles GET of keys: the items of a range, a line each.
 func (c *call) scan() (err error) {
 	if c.query, err = parseQuery(c.r.URL.RawQuery, append(rangeNames, "limit", "reverse", "keys_only", "snapshot", "at_version")...); err != nil {
 		return err
@@ -115,7 +115,7 @@ func (c *call) pages(out *lines, start, end []byte, o *storage.RangeOptions, roo
 // pageBytes is how much of a range is read at once.
 const pageBytes = 256 << 10
 
-// clear answers DELETE of keys: it removes a range in one apply.
+// clear handles DELETE of keys: it removes a range in one apply.
 func (c *call) clear() (err error) {
 	if c.query, err = parseQuery(c.r.URL.RawQuery, append(rangeNames, "all")...); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (c *call) clear() (err error) {
 	return nil
 }
 
-// getMany answers POST of get: the items of several keys, a line each. They are read
+// getMany handles POST of get: the items of several keys, a line each. They are read
 // at once where the answer is not too large for the backend or for a client's share of
 // the memory, else in parts. What is asked for several times is read once.
 func (c *call) getMany() error {

@@ -111,7 +111,7 @@ func halfSent(t *testing.T, s *served, n, bytes int) {
 	}
 }
 
-// uploaded puts a value of 3 MiB, and does so again where it is told to come back later.
+// uploaded puts a value of 3 MiB, and does so again when the server asks it to come back later.
 func (s *served) uploaded(t *testing.T, within time.Duration) (status int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
@@ -159,8 +159,8 @@ func TestHalfSentUploads(t *testing.T) {
 	}
 }
 
-// heavy holds one large item between two small ones, which it makes anew for each read, and
-// tells of the last large one whether anybody still has it.
+// heavy holds one large item between two small ones, which it makes anew for each read,
+// and reports whether the last large one is still referenced.
 type heavy struct {
 	storage.UnimplementedBackend
 	last *atomic.Pointer[weak.Pointer[byte]]
@@ -279,8 +279,8 @@ func TestScansOfLargeItems(t *testing.T) {
 	}
 }
 
-// Probes, metrics and administration are answered, whatever is held, and others are told when
-// to come again.
+// Probes, metrics and administration are answered, whatever is held, and others are
+// refused with a time to come again.
 func TestNoMemory(t *testing.T) {
 	well := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	s := serve(t, func(c *server.Config, set *server.Settings) {

@@ -33,7 +33,7 @@ type storeHealth struct {
 	Details map[string]string `json:"details,omitempty"`
 }
 
-// probe answers a probe: 200 if healthy or degraded, otherwise 503. Liveness calls no
+// probe handles a probe: 200 if healthy or degraded, otherwise 503. Liveness calls no
 // backend, because a backend that hangs is no reason to restart the host.
 func (s *Server) probe(w http.ResponseWriter, r *http.Request, p storage.Probe) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

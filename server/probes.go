@@ -33,7 +33,7 @@ func NewProbes(c Config, s Settings) *Server {
 	return srv
 }
 
-// dispatchProbes answers a request to a server for probes only.
+// dispatchProbes handles a request to a server for probes only.
 func (s *Server) dispatchProbes(w http.ResponseWriter, r *http.Request) error {
 	s.patience(w)
 	p, probe := probes[r.URL.Path]

@@ -17,7 +17,7 @@ type rules struct {
 	guesses         map[*storage.Store]*budget.Guess
 	gatekeeper      gatekeeper.Gatekeeper
 	admin           gatekeeper.Gatekeeper // the token that admits administrators from anywhere; optional
-	hosts           map[string]bool       // nil: any
+	hosts           map[string]bool       // nil means any
 	maxOps, maxKeys int
 	body            int64
 }

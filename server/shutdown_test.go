@@ -13,8 +13,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// What is over the number of requests at once is told so at once, and that
-// nothing was done.
+// A request beyond the limit of requests at once fails at once, as one of which nothing was done.
 func TestConcurrency(t *testing.T) {
 	gate, entered := make(chan struct{}), make(chan struct{}, 2)
 	s := serve(t, func(c *server.Config, set *server.Settings) {
@@ -40,7 +39,7 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
-// gated answers Get when the gate is open, or the caller has gone.
+// gated returns from Get when the gate is open, or the caller has gone.
 type gated struct {
 	storage.Backend
 	gate    chan struct{}

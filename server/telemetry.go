@@ -30,9 +30,9 @@ var durationBounds = []float64{0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25
 // telemetry makes a span and a duration of every request, by OpenTelemetry's
 // semantic conventions for HTTP. The zero value does nothing.
 type telemetry struct {
-	tracer     trace.Tracer // nil: no spans
+	tracer     trace.Tracer // nil means no spans
 	propagator propagation.TextMapPropagator
-	duration   metric.Float64Histogram // nil: no durations
+	duration   metric.Float64Histogram // nil means no durations
 	active     metric.Int64UpDownCounter
 	activeBy   map[string][]metric.AddOption // by method
 	scheme     string
@@ -114,7 +114,7 @@ func observeMemory(meter metric.Meter, b *budget.Budget) error {
 	return err
 }
 
-// observed answers a request with next, and records the outcome.
+// observed returns a handler that calls next and records the outcome.
 func (t *telemetry) observed(next http.HandlerFunc) http.HandlerFunc {
 	if t.tracer == nil && t.duration == nil {
 		return next

@@ -32,8 +32,8 @@ func (b *lockedBuffer) String() string {
 	return b.Buffer.String()
 }
 
-// Who has no token learns how the whole is; names and reasons are for those who have it.
-// Wrong ones are told to the log, without the token.
+// Callers without a token see the state of the whole; names and reasons are for those
+// who have it. Wrong tokens are logged, without the token.
 func TestProbesAndTokens(t *testing.T) {
 	var log lockedBuffer
 	sick := &sickBackend{}

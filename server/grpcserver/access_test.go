@@ -139,7 +139,7 @@ func TestTLSAndClientCertificates(t *testing.T) {
 	}
 }
 
-// services are what reflection tells.
+// services returns what reflection lists.
 func services(ctx context.Context, conn *grpc.ClientConn) ([]string, error) {
 	answer, err := reflect(ctx, conn, &reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}})
 	if err != nil {
@@ -158,7 +158,7 @@ func reflect(ctx context.Context, conn *grpc.ClientConn, r *reflectionpb.ServerR
 		return nil, err
 	}
 	if err := stream.Send(r); err != nil && !errors.Is(err, fs.ErrClosed) {
-		_ = err // the answer tells why
+		_ = err // the answer says why
 	}
 	answer, err := stream.Recv()
 	stream.CloseSend()

@@ -27,7 +27,7 @@ type call struct {
 	s       *Server
 	stream  grpc.ServerStream
 	ctx     context.Context
-	caller  *caller // nil: unknown
+	caller  *caller // nil if unknown
 	account *budget.Account
 	slot    *slot  // once the message is there
 	from    *slots // whose slot that is

@@ -326,7 +326,7 @@ func (raw) Unmarshal(data mem.BufferSlice, v any) (_ error) {
 
 var _ encoding.CodecV2 = raw{}
 
-// A request that cannot be read is told so with an Error, and does nothing.
+// A request that cannot be read fails with an Error that says so, and does nothing.
 func TestMalformedMessages(t *testing.T) {
 	s := serve(t, nil)
 	for _, method := range []string{abigrpc.MethodGet, abigrpc.MethodGetMany, abigrpc.MethodScan, abigrpc.MethodApply, abigrpc.MethodHealth} {

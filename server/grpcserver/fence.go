@@ -94,8 +94,8 @@ func (f *fence) pass(k fenceKey, t *turn) {
 	delete(f.running, k)
 }
 
-// leave ends a turn with its outcome, which it answers: a refusal that cannot be
-// remembered is not one that a caller may rely on.
+// leave ends a turn and returns its outcome: callers may not rely on a refusal that
+// cannot be remembered.
 func (f *fence) leave(k fenceKey, err error, until int64, now time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -142,7 +142,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// gated answers Get when the gate is open, or the caller has gone.
+// gated returns from Get when the gate is open, or the caller has gone.
 type gated struct {
 	storage.Backend
 	gate    chan struct{}

@@ -22,9 +22,9 @@ const (
 	maxWatchers   = 64
 )
 
-// health answers grpc.health.v1.Health: of the whole, which is "" and the name of
-// the service, without a token, as probes do not need one; and of each store by its
-// name, to those who have it.
+// health implements grpc.health.v1.Health: for the whole server, named "" or by the
+// service, without a token, as probes do not need one; and for each store by its name,
+// with a token.
 type health struct {
 	healthpb.UnimplementedHealthServer
 	s *Server

@@ -127,7 +127,7 @@ func TestEndlessUploads(t *testing.T) {
 			return s.conn.Invoke(ctx, abigrpc.MethodApply, large, &applied, grpc.ForceCodecV2(abigrpc.NewCodec()))
 		}
 		err := apply()
-		for tries := 0; err != nil && tries < 2; tries++ { // as it is told to
+		for tries := 0; err != nil && tries < 2; tries++ { // as the error says
 			time.Sleep(s.fails(err, codes.Unavailable, storage.Unavailable).RetryAfter)
 			err = apply()
 		}
@@ -201,8 +201,8 @@ func TestRepeatsAreReadOnce(t *testing.T) {
 	}
 }
 
-// heavy holds one large item, which it makes anew for each read, and tells of the last one
-// whether anybody still has it.
+// heavy holds one large item, which it makes anew for each read, and reports whether
+// the last one is still referenced.
 type heavy struct {
 	storage.UnimplementedBackend
 	last *atomic.Pointer[weak.Pointer[byte]]
@@ -267,7 +267,7 @@ func TestWhatHasNoRoomIsNotKept(t *testing.T) {
 	}
 }
 
-// Health is told whatever is held, and others are told when to come again.
+// Health is reported whatever is held, and other calls are refused with a time to come again.
 func TestNoMemory(t *testing.T) {
 	memory := budget.New(memoryOfTests)
 	s := serve(t, func(_ *grpcserver.Config, set *grpcserver.Settings) { set.Memory = memory })

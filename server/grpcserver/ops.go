@@ -214,7 +214,7 @@ func (c *call) info() error {
 	return c.send(&abigrpc.Info{Info: info})
 }
 
-// close answers, and closes nothing: the store is not the caller's alone.
+// close succeeds, and closes nothing: the store is not the caller's alone.
 func (c *call) close() error {
 	if err := c.receive(&abigrpc.Empty{}); err != nil {
 		return err

@@ -41,7 +41,7 @@ type Server struct {
 	waits      context.Context // ends when the end begins
 	endWaits   context.CancelFunc
 	codec      encoding.CodecV2
-	stats      stats.Handler // nil: none
+	stats      stats.Handler // nil if none
 	fence      *fence
 	guard      gatekeeper.Guard
 	failures   failures.Log

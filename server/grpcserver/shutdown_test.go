@@ -18,8 +18,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// What is over the number of calls at once is told so at once, and that nothing
-// was done.
+// A call beyond the limit of calls at once fails at once, as one of which nothing was done.
 func TestConcurrency(t *testing.T) {
 	gate, entered := make(chan struct{}), make(chan struct{}, 2)
 	s := serve(t, func(c *grpcserver.Config, set *grpcserver.Settings) {
