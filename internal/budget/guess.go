@@ -4,10 +4,10 @@ import "sync/atomic"
 
 // Guess estimates the size of a store's items from recent ones. That much memory is reserved
 // before an item is read, because its size is known only afterwards. It is safe for
-// concurrent use. The zero Guess is ready to use; a nil one, of a store that is gone, ignores
-// what it is told.
+// concurrent use. The zero Guess is ready to use; a nil one, of a store that is gone,
+// ignores what it is given.
 type Guess struct {
-	now           atomic.Int64 // 0: least
+	now           atomic.Int64 // 0 means least
 	largest, seen atomic.Int64 // since now was made smaller last
 }
 

@@ -40,7 +40,7 @@ type Carrier interface {
 // Trier judges a configuration without opening anything that another host may have open.
 type Trier interface {
 	// Try returns what a backend with the configuration would be. If the error is
-	// Unsupported, the plugin cannot tell.
+	// Unsupported, the plugin does not know.
 	Try(ctx context.Context, config Config) (storage.Info, error)
 }
 
@@ -111,8 +111,8 @@ type Settings struct {
 
 	Log    *slog.Logger
 	Clock  func() time.Time
-	Tracer trace.TracerProvider // nil: no spans
-	Meter  metric.MeterProvider // nil: no metrics
+	Tracer trace.TracerProvider // nil means no spans
+	Meter  metric.MeterProvider // nil means no metrics
 }
 
 // WorkerVariable names the variable that makes a program a worker, and says which.

@@ -25,7 +25,7 @@ type Files struct{ noted []noted }
 
 type noted struct {
 	path   string
-	info   os.FileInfo // nil: there was none
+	info   os.FileInfo // nil if there was none
 	digest string
 }
 

@@ -12,7 +12,7 @@ import (
 
 // Folder holds one backend's files. Nothing locks it on this system.
 type Folder struct {
-	Path string // empty: none was granted
+	Path string // empty if none was granted
 }
 
 // Claim makes the folder of a store below dir if there is none. An empty dir is an empty

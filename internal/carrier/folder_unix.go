@@ -18,8 +18,8 @@ import (
 // locked for this host and its processes, which inherit the lock. If the host is killed,
 // the lock lasts until the last of them has ended.
 type Folder struct {
-	Path string   // empty: none was granted
-	lock *os.File // nil: there is nothing to lock
+	Path string   // empty if none was granted
+	lock *os.File // nil if there is nothing to lock
 }
 
 // survivor limits how long to wait for a folder in use: a process whose host was killed

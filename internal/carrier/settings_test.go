@@ -18,7 +18,7 @@ func TestEnvCheck(t *testing.T) {
 	}
 	for _, c := range []struct {
 		values map[string]string
-		want   string // in the error; empty: none
+		want   string // in the error; empty if none
 	}{
 		{nil, ""},
 		{many(1024), ""},

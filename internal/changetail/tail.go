@@ -19,7 +19,7 @@ type Config struct {
 	// Watch calls Add for what changed after a version, in the order of versions, until ctx ends
 	// or it fails. It is called again after a while, unless ctx has ended.
 	Watch func(ctx context.Context, after uint64) error
-	// Ask has the watch tell soon how far it has come.
+	// Ask requests that the watch report soon how far it has come.
 	Ask func()
 	// Older returns a page of the changes before the tail began: all up to current, or as many
 	// as fit.

@@ -1,6 +1,6 @@
 // Package crashtest tests that a durable backend keeps what it has acknowledged: writers of
-// numbered steps run until something is killed, and afterwards the store is compared with what
-// they were answered.
+// numbered steps run until something is killed, and afterwards the store is compared with
+// the answers they got.
 package crashtest
 
 import (

@@ -9,7 +9,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// A digest is on disks: it must not change. It tells write sets apart that differ in
+// A digest is on disks: it must not change. It distinguishes write sets that differ in
 // anything, an empty end and none included.
 func TestDigest(t *testing.T) {
 	k := []byte("k")

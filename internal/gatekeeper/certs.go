@@ -52,7 +52,7 @@ type certificates struct {
 
 // stamp reports whether a file is another one, or has other content.
 type stamp struct {
-	info os.FileInfo // nil: there is none
+	info os.FileInfo // nil if there is none
 	size int64
 	at   time.Time
 }

@@ -58,8 +58,8 @@ func met(t *testing.T, address string) int64 {
 	return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
 }
 
-// A certificate that is replaced is met by the next who connects, whichever way the files
-// change; one that is half written, broken or gone leaves the one before, and is told once.
+// The next connection gets a replaced certificate, whichever way the files change; one
+// that is half written, broken or gone leaves the one before in force, and is reported once.
 func TestCertificatesChange(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")

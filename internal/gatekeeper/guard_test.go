@@ -29,8 +29,8 @@ func TestOpens(t *testing.T) {
 	}
 }
 
-// Wrong tokens cost more and more time, those of one address only, and are told at a
-// bounded rate.
+// Wrong tokens cost more and more time, those of one address only, and are reported at
+// a bounded rate.
 func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

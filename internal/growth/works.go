@@ -53,7 +53,7 @@ func key(i int) []byte { return fmt.Appendf(nil, "%08d", i) }
 type empty struct {
 	storage.UnimplementedBackend
 	caps  storage.Caps
-	apply func() // nil: at once
+	apply func() // if nil, at once
 }
 
 func (e empty) Info() storage.Info { return storage.Info{Name: "empty", Caps: e.caps} }

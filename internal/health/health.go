@@ -7,8 +7,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Ask asks stores, by name, and returns the worst status and what each said. One that
-// fails, or has not answered within the time given, is unhealthy.
+// Ask asks stores, by name, and returns the worst status and that of each. A store that
+// fails, or does not answer in time, is unhealthy.
 func Ask(ctx context.Context, stores map[string]*storage.Store, p storage.Probe, within time.Duration) (storage.Status, map[string]storage.Health) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()

@@ -27,7 +27,7 @@ func in(key string, start, end []byte) bool {
 	return key >= string(start) && (end == nil || key < string(end))
 }
 
-// everyKey are the keys that bounds can tell apart.
+// everyKey returns the keys that bounds can distinguish.
 func everyKey() (keys []string) {
 	keys = append(keys, "", "\x00")
 	for i := range 41 {

@@ -17,7 +17,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// fake is a target that counts, and stops when told.
+// fake is a target that counts, and stops on request.
 type fake struct {
 	mu    sync.Mutex
 	made  map[Op]int

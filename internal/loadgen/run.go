@@ -43,7 +43,7 @@ const (
 	MaxRecords = 100_000_000
 	MaxCallers = 10_000
 	maxValue   = 64 << 20
-	minNumber  = 16 // characters of a key that tell it apart
+	minNumber  = 16 // characters of a key that make it unique
 )
 
 // Validate returns what is wrong with the options.

@@ -26,7 +26,7 @@ import (
 type Server struct {
 	bin, dir string
 	port     int
-	as       *syscall.Credential // nil: as who runs the test
+	as       *syscall.Credential // if nil, as the user who runs the test
 	options  []string
 
 	mu     sync.Mutex

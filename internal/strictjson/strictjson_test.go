@@ -88,7 +88,7 @@ func TestWriter(t *testing.T) {
 	}
 }
 
-// An error of the writer below is told at the end.
+// An error of the writer below is reported at the end.
 func TestWriterFails(t *testing.T) {
 	r, below := io.Pipe()
 	r.Close()

@@ -215,7 +215,7 @@ func TestWait(t *testing.T) {
 		if err := l.Wait(t.Context(), there); err != nil {
 			t.Error(err)
 		}
-		// Until it is known what follows from a loss, callers are not told that calls are accepted.
+		// Until it is known what follows from a loss, callers do not hear that calls are accepted.
 		is = false
 		short, end := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer end()

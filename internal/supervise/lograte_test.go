@@ -8,7 +8,7 @@ import (
 )
 
 // A plugin has so many records and bytes in a second, also where the clock is set back,
-// and each one that is dropped is told of once.
+// and each one that is dropped is reported once.
 func TestLogRate(t *testing.T) {
 	for name, c := range map[string]struct{ size, asked, want int }{
 		"records": {10, 5000, supervise.LogRecords}, "bytes": {100 << 10, 100, supervise.LogBytes / (100 << 10)}, "one that is large": {2 << 20, 3, 1},

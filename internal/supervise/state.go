@@ -42,7 +42,7 @@ type Status struct {
 	Reason   string    // why it is not Ready; optional
 	Restarts int       // how often it was started again
 	LastLoss string    // reason of the last loss; empty if there was none
-	RetryAt  time.Time // when it is started again, if Restarting or Failed; zero: never
+	RetryAt  time.Time // when it is started again, if Restarting or Failed; zero means never
 }
 
 // worst ranks states by how little they serve.

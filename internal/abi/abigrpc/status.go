@@ -80,8 +80,8 @@ func ToStatus(err error) error {
 var notFound = status.Error(codes.NotFound, "key not found")
 
 // FromStatus returns the error that the other side sent with a status, exactly as it
-// was there but for its cause. Nil: the status has none of ours in it, so that it
-// comes from gRPC or from something in between.
+// was there but for its cause. It returns nil if the status contains none of ours, so
+// that it comes from gRPC or from something in between.
 func FromStatus(err error) *storage.Error {
 	s, ok := status.FromError(err)
 	if !ok {

@@ -29,7 +29,7 @@ type Call struct {
 	promoted   bool   // its caller was made the reader
 	waits      bool   // it is in the list of waiting calls
 	prev, next *Call
-	done       chan bool // of two; true: the answer has arrived, false: its caller is now the reader
+	done       chan bool // of two; true if the answer has arrived, false if its caller is now the reader
 }
 
 var calls = sync.Pool{New: func() any { return &Call{done: make(chan bool, 2)} }}

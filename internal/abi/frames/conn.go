@@ -60,7 +60,7 @@ func NewConn(c *net.UnixConn) (*Conn, error) {
 // Close ends the connection. Reads and writes that wait end with an error.
 func (c *Conn) Close() error { return c.unix.Close() }
 
-// tryRead reads once, or polls. It answers false for the reader to sleep until
+// tryRead reads once, or polls. It returns false for the reader to sleep until
 // something comes.
 func (c *Conn) tryRead(fd uintptr) bool {
 	var began time.Time

@@ -93,9 +93,8 @@ func FuzzServer(f *testing.F) {
 	})
 }
 
-// Whatever a peer answers, each call ends, with the answer or an error, and the
-// client can be closed. The first bytes of what is answered are the ids of calls,
-// where the input says so.
+// Whatever a peer answers, each call ends, with the answer or an error, and the client
+// can be closed. The first bytes of an answer are the ids of calls, where the input says so.
 func FuzzClientAnswers(f *testing.F) {
 	answer := func(code uint8, message string) []byte {
 		b, _ := abi.EndFrame(append(abi.BeginFrame(nil, 0, code, nil), message...), 0)

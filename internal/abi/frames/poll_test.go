@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Where the other side answers late, next to no read is polled; once it answers at once, all are again.
+// If the other side answers late, almost no read is polled; once it answers at once, all are again.
 func TestPollsThatComeToNothing(t *testing.T) {
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
 	if err != nil {

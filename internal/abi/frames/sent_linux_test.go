@@ -25,7 +25,7 @@ func TestSent(t *testing.T) {
 		reads int // bytes, before the peer closes
 		sent  [2]bool
 	}{
-		{"nothing is read", 0, [2]bool{true, false}}, // of the first it cannot be told
+		{"nothing is read", 0, [2]bool{true, false}}, // unknown for the first
 		{"the first is read", frame, [2]bool{true, false}},
 		{"the second is read but for a byte", 2*frame - 1, [2]bool{true, false}},
 		{"all is read", 2 * frame, [2]bool{true, true}},

@@ -45,8 +45,8 @@ type Server struct {
 	pool pool // of workers, if there are any
 }
 
-// Serve answers over conn until it ends, and closes it. Nil: the other side has
-// closed it.
+// Serve answers requests over conn until it ends, and closes it. It returns nil if the
+// other side has closed it.
 func Serve(conn *Conn, c ServerConfig) error {
 	if c.MaxFrame == 0 {
 		c.MaxFrame = abi.DefaultMaxFrame

@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// readNow and writeNow do not tell the scheduler: the socket does not block, and
-// telling costs as much as the call.
+// readNow and writeNow do not notify the scheduler: the socket does not block, and a
+// notice costs as much as the call.
 
 func readNow(fd uintptr, b []byte) (int, syscall.Errno) {
 	n, _, err := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))

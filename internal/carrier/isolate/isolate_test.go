@@ -83,8 +83,8 @@ func hostile(t *testing.T, o procs.Options) *procs.Backend {
 	return b
 }
 
-// A guest that loops is killed with its process, without a check in its loops; one
-// that traps ends its process, which tells why.
+// A guest that loops is killed with its process, without a check in its loops; one that
+// traps ends its process, which reports why.
 func TestGuestsThatFail(t *testing.T) {
 	for act, want := range map[string]string{
 		"loop": "none of 1 calls answered for 500ms; the process was killed",
@@ -114,7 +114,7 @@ func TestGuestsThatFail(t *testing.T) {
 	})
 }
 
-// What is wrong with the module is told as it is in the host's own process.
+// Errors of the module are reported as they are in the host's own process.
 func TestBadModules(t *testing.T) {
 	noModule := filepath.Join(t.TempDir(), "a.wasm")
 	if err := os.WriteFile(noModule, []byte("#!/bin/sh"), 0o600); err != nil {

@@ -31,7 +31,7 @@ type Backend struct {
 	life   *supervise.Life
 	spans  *carrier.Spans
 
-	now      atomic.Pointer[instance] // nil: it was lost, or is closed
+	now      atomic.Pointer[instance] // nil if it was lost or is closed
 	closed   atomic.Bool
 	info     atomic.Pointer[storage.Info]
 	whenLost atomic.Pointer[func()]

@@ -14,7 +14,7 @@ import (
 // a worker by its executable's defaults, see package procs.
 func TestDefaults(t *testing.T) {
 	own, process := DefaultProcessConfig(), procs.DefaultConfig()
-	process.Grants.Telemetry = true // which a worker has unless it is told otherwise
+	process.Grants.Telemetry = true // which a worker has by default
 	if own.Process != process.Process.Running || !reflect.DeepEqual(own.Common, process.Common) {
 		t.Errorf("a worker has the defaults %+v, an executable %+v", own, process)
 	}

@@ -72,7 +72,7 @@ func TestConformance(t *testing.T) {
 	}})
 }
 
-// moody is a memory backend that panics when it is asked for or told of the key "panic".
+// moody is a memory backend that panics when it is asked for or given the key "panic".
 type moody struct {
 	storage.Backend
 	caps   storage.Caps // in addition to the memory's
@@ -116,8 +116,8 @@ func moodyOpener(caps storage.Caps) (open sdk.Opener, opened, closed *atomic.Int
 
 var put = &storage.WriteSet{Ops: []storage.Op{storage.Put([]byte("k"), []byte("v"))}}
 
-// A panic is the error of its call, and the end of the instance: what it held is lost, which
-// is told at once, and it is opened again where that was asked for.
+// A panic is the error of its call, and the end of the instance: what it held is lost,
+// which is reported at once, and it is opened again where that was asked for.
 func TestPanic(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	for name, c := range map[string]struct {

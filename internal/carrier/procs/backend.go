@@ -33,7 +33,7 @@ type Backend struct {
 
 	whenLost atomic.Pointer[func()]
 
-	run   atomic.Pointer[run] // nil: there is none that takes calls
+	run   atomic.Pointer[run] // nil if none accepts calls
 	info  atomic.Pointer[storage.Info]
 	calls *drain.Gate
 
@@ -42,7 +42,7 @@ type Backend struct {
 	end     sync.Once
 	tended  sync.WaitGroup
 	losses  atomic.Int64 // that running plugins have reported
-	meters  *meters      // nil: calls are not counted
+	meters  *meters      // if nil, calls are not counted
 	counted bool         // they were stopped; of who closes
 }
 

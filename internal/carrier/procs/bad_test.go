@@ -121,8 +121,8 @@ func TestBreaksTheProtocol(t *testing.T) {
 	}
 }
 
-// One that does not read, or never answers, is ended when it has answered nothing
-// for as long as it may.
+// A plugin that does not read, or never answers, is ended once it has been silent for
+// as long as it may.
 func TestHangs(t *testing.T) {
 	for _, name := range []string{"no reader", "panics"} {
 		t.Run(name, func(t *testing.T) {

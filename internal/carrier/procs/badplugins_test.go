@@ -190,8 +190,8 @@ func (moody) Health(context.Context, storage.Probe) (storage.Health, error) {
 
 func (moody) Close(context.Context) error { return nil }
 
-// serveFrames is a plugin with a data socket of its own, whose answer to a request
-// is what reply says; nil: it does not read.
+// serveFrames is a plugin with a data socket of its own, whose answer to a request is
+// what reply returns. If reply is nil, it does not read.
 func serveFrames(reply func(id uint32) []byte) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{MagicCookieKey: abi.CookieKey, MagicCookieValue: abi.CookieValue},

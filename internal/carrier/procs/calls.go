@@ -92,9 +92,9 @@ func (b *Backend) ask(ctx context.Context, c *call) ([]byte, error) {
 	}
 }
 
-// repeats reports whether a call that r has not answered is sent again: if it certainly
-// has not reached the plugin, or if it is a read, once, and the process was killed from
-// outside. A process that ended in another way may have died of the read.
+// repeats reports whether a call without an answer from r is sent again: if it
+// certainly has not reached the plugin, or if it is a read, once, and the process was
+// killed from outside. A process that ended in another way may have died of the read.
 func (b *Backend) repeats(ctx context.Context, c *call, r *run, sent bool, err error) bool {
 	select {
 	case <-b.ended:
@@ -222,7 +222,7 @@ func (b *Backend) Closed() bool { return b.calls.IsShut() }
 // Usable reports whether there is a process that takes calls.
 func (b *Backend) Usable() bool { return b.life.Status().State.Serves() }
 
-// Working begins to look whether the plugin answers others.
+// Working starts to observe whether the plugin answers other calls.
 func (b *Backend) Working() func() bool {
 	before, _, _ := b.progress()
 	return func() bool {
@@ -231,7 +231,7 @@ func (b *Backend) Working() func() bool {
 	}
 }
 
-// Wrong returns what the process is known to lack though it answers.
+// Wrong returns what is known to be wrong with a process that answers.
 func (b *Backend) Wrong() string {
 	if r := b.run.Load(); r != nil {
 		return r.wrong

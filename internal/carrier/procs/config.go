@@ -70,7 +70,7 @@ type Executable struct {
 
 // Limits bounds the resources of a process.
 type Limits struct {
-	Memory   uint64        `yaml:"memory,bytes"`    // memory of the process (Linux only); 0: no limit
+	Memory   uint64        `yaml:"memory,bytes"`    // memory of the process (Linux only); 0 means no limit
 	Call     time.Duration `yaml:"call"`            // how long it may leave all calls without an answer before it is killed
 	MaxFrame int           `yaml:"max_frame,bytes"` // size of one message between host and plugin
 }

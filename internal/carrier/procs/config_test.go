@@ -23,7 +23,8 @@ func TestNoSettingIsForgotten(t *testing.T) {
 	if got := sentinel.Ignored(base, others, func(c Config) any { return c.options(p) }); !slices.Equal(got, []string{"Gate"}) {
 		t.Errorf("%q are forgotten, want only Gate", got)
 	}
-	// One setting has two meanings: what the plugin is told, and what the system gives it.
+	// One setting has two meanings: the limit that the plugin is given, and the one that
+	// the system enforces.
 	base.Limits.Memory = 1 << 20
 	if o := base.options(p); o.Memory != 1<<20 || o.Limit != 1<<20 {
 		t.Errorf("limits.memory is told as %d, and enforced as %d", o.Memory, o.Limit)

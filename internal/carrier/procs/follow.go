@@ -21,7 +21,7 @@ const incarnationDetail = "incarnation"
 
 // follow asks a durable plugin whose state may be lost while it runs, as on a cluster, for
 // its incarnation, until stop is closed: caches flush when it changes. A plugin that does
-// not tell it is not asked again.
+// not report it is not asked again.
 func (b *Backend) follow(r *run, stop <-chan struct{}) {
 	if !r.info.Caps.Has(storage.CapDurable) {
 		return

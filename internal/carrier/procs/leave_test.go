@@ -31,7 +31,7 @@ import (
 // marker names the file that a plugin writes when its backend is closed.
 const marker = "PLINTH_TEST_MARKER"
 
-// polite says good bye some time after it was told to go.
+// polite says good bye some time after it was asked to leave.
 func polite() {
 	stderr := os.Stderr
 	go func() {
@@ -65,7 +65,7 @@ func (f flushing) Close(context.Context) error {
 	return os.WriteFile(os.Getenv(marker), []byte("closed"), 0o600)
 }
 
-// A plugin that was told to go is given the time to.
+// A plugin that was asked to leave is given the time to.
 func TestGoesByItself(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		var log lines

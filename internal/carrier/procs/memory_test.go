@@ -42,8 +42,8 @@ func TestMemoryOfProcesses(t *testing.T) {
 	}
 }
 
-// A limit that is too small to start with is told as such, at its setting, however the
-// program ends; and so is one that is reached later. Without a limit nothing is said of it.
+// A limit that is too small for the start is reported as such, at its setting, however
+// the program ends; and so is one that is reached later. Without a limit nothing is said of it.
 func TestLimitOfMemoryIsTooSmall(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the system has no such thing")

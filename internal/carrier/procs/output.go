@@ -190,7 +190,7 @@ func (o *output) words() string {
 }
 
 // hello hands the first line on, which is go-plugin's. What follows is output like
-// all other. It answers why there was no such line.
+// all other. It returns why there was no such line.
 func (o *output) hello(r io.Reader, to *io.PipeWriter, secure bool) error {
 	b := bufio.NewReaderSize(r, mostHello)
 	line, err := firstOf(b, secure)

@@ -11,7 +11,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// Raw sends requests as they are, but for their ids, and answers frames with the ids
+// Raw sends requests as they are, but for their ids, and returns frames with the ids
 // that they had: for tests of plugins, to which it can say what no caller makes the
 // host say.
 func (b *Backend) Raw(ctx context.Context, requests []byte) (answers []byte, err error) {

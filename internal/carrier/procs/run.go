@@ -119,7 +119,7 @@ func (p *Plugin) start(ctx context.Context, o opening) (_ *run, err error) {
 		r.proc.cmd.Env = append(r.proc.cmd.Env, abi.DirKey+"="+dir)
 	}
 	r.proc.cmd.ExtraFiles = o.folder.Inherited()
-	var secure *tls.Config // nil: in the clear
+	var secure *tls.Config // nil means in the clear
 	if !p.opts.Plaintext {
 		var own []byte
 		if secure, own, err = certificate(time.Now()); err != nil {

@@ -149,7 +149,7 @@ func TestCertificateOfTheHost(t *testing.T) {
 }
 
 // The trace context crosses over every transport, so that what the plugin does is found
-// under the call; and the metrics tell of calls and of the state.
+// under the call; and the metrics report calls and the state.
 func TestTelemetry(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		spans := tracetest.NewInMemoryExporter()
@@ -202,7 +202,7 @@ func TestTelemetry(t *testing.T) {
 	}
 }
 
-// A plugin that prints without end is not logged without end, and is told of.
+// A plugin that prints without end is not logged without end, and is reported.
 func TestFloods(t *testing.T) {
 	var log lines
 	o := options(t, "panics")

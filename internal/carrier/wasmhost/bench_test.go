@@ -23,7 +23,7 @@ func benchKey(i int) []byte { return fmt.Appendf(nil, "key-%012d", i) }
 // order visits the keys in an order that is not that of their slots.
 func order(i int) int { return i * 7919 % benchKeys }
 
-// floor is a map under a lock that answers owned items.
+// floor is a map under a lock that returns owned items.
 type floor struct {
 	mu    sync.RWMutex
 	items map[string]storage.Item

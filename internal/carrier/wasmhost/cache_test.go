@@ -24,7 +24,7 @@ func TestCacheDirectory(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		make func(t *testing.T, in string) (dir string)
-		want string // of the error, with DIR for where all of it is; empty: it is taken
+		want string // of the error, with DIR for where all of it is; empty if it is accepted
 	}{
 		{"one that is not there", func(t *testing.T, in string) string { return filepath.Join(in, "a", "b") }, ""},
 		{"a private one", func(t *testing.T, in string) string { return folder(t, 0o700, in, "a") }, ""},

@@ -66,7 +66,7 @@ func TestChangesOfAModule(t *testing.T) {
 	}
 }
 
-// What a module answers that cannot be is an error that says so, and no endless loop.
+// An impossible answer of a module is an error that says so, and no endless loop.
 func TestChangesOfAModuleThatCannotBe(t *testing.T) {
 	m, _ := goGuest(t, wasmhost.Options{Memory: 64 << 20})
 	for kind, says := range map[string]string{"back": "it would go back from version 2 to 1", "unordered": "a change at version 1 between 2 and 2", "": "unsupported"} {

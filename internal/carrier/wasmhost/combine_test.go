@@ -177,8 +177,8 @@ func TestAnswersFewerThanAsked(t *testing.T) {
 	}
 }
 
-// Whoever was with the guest when it broke is told so; who was not, is told that
-// nothing was done.
+// Callers whose calls were with the guest when it broke are told so; others are told
+// that nothing was done.
 func TestBreaksForEverybodyInTheCall(t *testing.T) {
 	for act, reason := range map[string]string{
 		"trap":  "plinth_call: wasm error: unreachable",

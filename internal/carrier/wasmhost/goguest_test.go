@@ -124,8 +124,8 @@ func TestGoGuest(t *testing.T) {
 	}
 }
 
-// What ends a Go guest is told with the panic's own text where it has one; the
-// rest is in the log.
+// The error that ends a Go guest contains the panic's own text if it has one; the rest
+// is in the log.
 func TestGoGuestFails(t *testing.T) {
 	m, log := goGuest(t, wasmhost.Options{Memory: 64 << 20})
 	for _, c := range []struct {

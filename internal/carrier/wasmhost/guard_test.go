@@ -11,7 +11,7 @@ import (
 	"github.com/tetratelabs/wazero"
 )
 
-// Where a body gets a look, and where none: that is an empty loop, 03 40 0B.
+// Where a body gets a look, which is an empty loop, 03 40 0B, and where it gets none.
 func TestWithLooks(t *testing.T) {
 	const imported = 2
 	small := bytes.Repeat([]byte{0x01}, 100) // nop

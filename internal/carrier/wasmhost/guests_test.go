@@ -94,7 +94,7 @@ func apply(tb testing.TB, b storage.Backend, ops ...storage.Op) uint64 {
 	return version
 }
 
-// expectValue tells that key has value.
+// expectValue fails unless key has value.
 func expectValue(tb testing.TB, b storage.Backend, key, value string) {
 	tb.Helper()
 	it, err := b.Get(context.Background(), []byte(key))

@@ -13,10 +13,10 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// The hostile guest is the kv guest, which misbehaves where a key or its
-// configuration tells it to: testdata/guests/hostile.c has every act. Whatever it
-// does costs its own instance, at most: the caller is told what happened, so is
-// everyone after, and what else runs in the same host goes on.
+// The hostile guest is the kv guest, which misbehaves where a key or its configuration
+// says so: testdata/guests/hostile.c has every act. Whatever it does costs its own
+// instance, at most: the caller and all later ones get an error that says what
+// happened, and everything else in the same host goes on.
 
 const (
 	budget   = 250 * time.Millisecond
@@ -28,8 +28,8 @@ const (
 
 var hostileOptions = wasmhost.Options{Name: "hostile", Call: budget, Memory: 8 << 20, MaxFrame: 2 << 20, Restart: supervise.Policy{Budget: -1, Wait: -1}, Log: slog.New(slog.DiscardHandler)}
 
-// inGet are acts of plinth_get, inCall of plinth_call, and what is said of them;
-// nothing: the call is answered as if nothing were.
+// inGet are acts of plinth_get, inCall of plinth_call, and what is said of them; if
+// nothing, the call succeeds as usual.
 var inGet = map[string]string{
 	"trap":          "plinth_get: wasm error: unreachable",
 	"twice":         "plinth_get: " + tooLong,
@@ -112,8 +112,8 @@ func hostile(t *testing.T, config string, o wasmhost.Options) (b *wasmhost.Backe
 	}
 }
 
-// lost tells that err is what happened to a read or a write that was with the
-// guest, that b is never asked again, and that it says why.
+// lost checks that err is the error of a read or a write that was with the guest, that
+// b is never asked again, and that it says why.
 func lost(t *testing.T, b *wasmhost.Backend, err error, code storage.Code, reason string) {
 	t.Helper()
 	e := storage.AsError(err)
@@ -327,7 +327,7 @@ func TestRequestsBeyondTheGuestsLimits(t *testing.T) {
 	}
 	apply(t, b, storage.Put([]byte("key"), []byte("value")))
 	expectValue(t, b, "key", "value")
-	// Reads of any length are answered: a bound is cut to what tells keys apart, and a
+	// Reads of any length succeed: a bound is cut to what distinguishes keys, and a
 	// key that cannot be there is absent.
 	low, high := make([]byte, 60<<20), bytes.Repeat([]byte{0xFF}, 60<<20)
 	if page, err := b.Scan(context.Background(), storage.Query{Start: low, End: high}); err != nil || len(page.Items) != 1 {

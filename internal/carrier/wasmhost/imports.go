@@ -59,7 +59,7 @@ type callContext struct {
 	// standard error before it ends itself.
 	records, written int
 	lastWords        string
-	batch            []*request // what it answers; nil for a call without frames
+	batch            []*request // the requests of the call; nil for a call without frames
 }
 
 // begins forgets what the last call logged.

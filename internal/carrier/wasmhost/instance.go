@@ -26,9 +26,9 @@ import (
 type instance struct {
 	m      *Module
 	guest  api.Module
-	shim   api.Module // nil: the guest is trusted, and called directly
+	shim   api.Module // nil if the guest is trusted, and called directly
 	ctx    *callContext
-	dog    *watchdog // nil: trusted
+	dog    *watchdog // nil if trusted
 	info   storage.Info
 	stated storage.Limits // of the guest's own Info
 

@@ -21,8 +21,8 @@ import (
 func TestInterruptsWithoutLoops(t *testing.T) {
 	const memory = 64 << 20
 	i32 := func(n uint64) []byte { return append([]byte{0x41}, leb64(n)...) }
-	// calling answers nothing, after what body does; it is function 4, and those
-	// that follow are 5 and up.
+	// calling returns nothing, after what body does; it is function 4, and those that
+	// follow are 5 and up.
 	calling := func(body []byte, more ...wasmFunc) wasm {
 		w := minimal().with(wasmFunc{"plinth_call", "i", "I", slices.Concat(body, zero64)})
 		w.memory = append([]byte{0}, leb(memory>>16)...)
@@ -126,8 +126,8 @@ func TestDeepRecursion(t *testing.T) {
 
 // A table grows outside the limit of memory, on the host's heap: it has one of its own.
 func TestTablesAreBounded(t *testing.T) {
-	// plinth_call grows the table by its argument, and answers the bare code
-	// that is the low byte of what table.grow says.
+	// plinth_call grows the table by its argument, and returns the bare code that is the
+	// low byte of what table.grow says.
 	grow := func(by uint64) wasm {
 		w := minimal().with(wasmFunc{"plinth_call", "i", "I", slices.Concat([]byte{0xD0, 0x70, 0x41}, leb64(by), []byte{0xFC, 0x0F, 0}, // ref.null, by, table.grow
 			[]byte{0xAC, 0x42, 0x7F, 0x51, 0xAD, 0x42}, leb64(0x80000002), []byte{0x7C})}) // is it -1, plus the error bit and 2

@@ -54,7 +54,7 @@ func measure(t *testing.T) process {
 	return process{number(pages[1]), number(pages[0]), bytes.Count(read("maps"), []byte("\n")), len(files)}
 }
 
-// grown tells what has grown by more than the noise of a Go process.
+// grown reports what has grown by more than the noise of a Go process.
 func (p process) grown(since process) error {
 	switch {
 	case p.resident > since.resident+64<<20:

@@ -141,7 +141,7 @@ func TestLogFloods(t *testing.T) {
 }
 
 // Nor do many calls: what a plugin logs in a second is bounded, and what was dropped is
-// told.
+// reported.
 func TestLogRate(t *testing.T) {
 	log, do := talking(t, nil)
 	start := time.Now()

@@ -71,7 +71,7 @@ func TestRestartOnLoss(t *testing.T) {
 	}
 }
 
-// The first loss is repaired at once; those that follow are not, and are told when.
+// The first loss is repaired at once; those that follow are not, and report when.
 func TestRestartsBackOff(t *testing.T) {
 	b, clock := restarting(t, "", wasmhost.RestartOnLoss)
 	ctx := context.Background()
@@ -241,7 +241,7 @@ func TestNowNeverGoesBack(t *testing.T) {
 	}
 }
 
-// The log tells of losses and restarts, with the plugin's name.
+// The log reports losses and restarts, with the plugin's name.
 func TestLossIsLogged(t *testing.T) {
 	var log logged
 	o := wasmhost.Options{Name: "acme", Call: time.Minute, OnLoss: wasmhost.RestartOnLoss, Log: slog.New(&log)}

@@ -10,8 +10,8 @@ import (
 type wasm struct {
 	imports []wasmImport
 	funcs   []wasmFunc
-	memory  []byte // limits; nil: none
-	tables  []byte // the section's content; nil: none
+	memory  []byte // limits; nil if none
+	tables  []byte // the section's content; nil if none
 	elems   []byte // the section that fills them, likewise
 	start   string // the export that is the start function
 	hidden  []string

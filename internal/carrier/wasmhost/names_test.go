@@ -41,7 +41,7 @@ func FuzzFunctionNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) { functionNames(sectioned("name", content)) })
 }
 
-// A trap is told with the functions that it happened in, on one line.
+// A trap is reported with the functions that it happened in, on one line.
 func TestStack(t *testing.T) {
 	m := &Module{names: map[uint32]string{31: "act", 7: "get\x1b[2J"}}
 	for _, c := range []struct {

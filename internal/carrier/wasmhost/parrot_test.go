@@ -15,8 +15,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// The parrot guest answers what it was told: here, answers that are frames and
-// messages as they should be, and do not fit what was asked.
+// The parrot guest returns the answers that it is given: here, well-formed frames and
+// messages that do not fit the question.
 func TestAnswersThatDoNotFit(t *testing.T) {
 	ctx := context.Background()
 	b := openGuest(t, "parrot", "", wasmhost.Options{Name: "parrot"})
@@ -144,7 +144,7 @@ func TestParrotErrors(t *testing.T) {
 }
 
 // Whatever a guest answers, the caller gets an error or what they asked for, the
-// host stands, and a loss is told to the next one.
+// host stands, and a loss is reported to the next caller.
 func FuzzAnswers(f *testing.F) {
 	ctx := context.Background()
 	m := load(f, newRuntime(f), committed(f, "parrot"), wasmhost.Options{Name: "parrot", Call: time.Minute, Memory: 8 << 20,

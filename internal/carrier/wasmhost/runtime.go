@@ -17,11 +17,11 @@ import (
 // Runtime keeps the compiled code of modules, which share it. It is safe for concurrent
 // use.
 type Runtime struct {
-	dir    string // empty: nothing is kept
+	dir    string // if empty, nothing is kept
 	unkept error  // why, although a directory was given
 	warned sync.Once
 
-	compiler Compiler // nil: this process compiles
+	compiler Compiler // if nil, this process compiles
 }
 
 // knowVersion works around a data race in wazero, which caches its own version on first

@@ -169,8 +169,8 @@ func (s *slot) gather(r *request) []*request {
 	return s.batch
 }
 
-// run does the batch, call by call, until all are answered. The error is why the
-// instance is broken: every request that was not answered has it.
+// run does the batch, call by call, until every request has its answer. The error says
+// why the instance is broken: every request without an answer has it.
 func (s *slot) run(batch []*request) (broken error) {
 	for todo := batch; len(todo) > 0 && broken == nil; {
 		var n int

@@ -74,8 +74,8 @@ func (tr *traced) spans() map[string]sdktrace.ReadOnlySpan {
 	return out
 }
 
-// A call has a span under its caller's, the guest is told of it, and what the
-// guest logs is found under it.
+// A call has a span under its caller's, the guest is given it, and what the guest logs
+// is found under it.
 func TestSpanOfACall(t *testing.T) {
 	tr := newTraced(t)
 	state, err := trace.ParseTraceState("vendor=1,other=2")
@@ -121,7 +121,7 @@ func TestForgedSpan(t *testing.T) {
 	log.expect(t, "INFO forged plugin=go a=1")
 }
 
-// Calls that are not recorded have no span, and the guest is told nothing: not even
+// Calls that are not recorded have no span, and the guest is given none: not even that
 // of the call before.
 func TestNoSpan(t *testing.T) {
 	tr := newTraced(t)

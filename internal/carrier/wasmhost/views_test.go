@@ -12,8 +12,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// What was answered is the caller's: it is no view of the guest's memory, which
-// the next call changes and which is gone when the instance is closed.
+// An answer belongs to the caller: it is no view of the guest's memory, which the next
+// call changes and which is gone when the instance is closed.
 func TestAnswersOutliveTheInstance(t *testing.T) {
 	ctx := context.Background()
 	b := openGuest(t, "hostile", "", hostileOptions)

@@ -15,9 +15,9 @@ import (
 // Options configure a cluster. The zero value is one node with every quirk, an organization
 // and a vault.
 type Options struct {
-	Nodes  int              // 0: 1
-	Clock  func() time.Time // of all nodes; nil: time.Now. It may go back: what has expired may then return
-	Quirks *Quirks          // nil: Real
+	Nodes  int              // by default 1
+	Clock  func() time.Time // of all nodes; by default time.Now. It may go back: what has expired may then return
+	Quirks *Quirks          // by default Real
 	// Uninitialized starts a cluster that was never set up: it has no organization
 	// and no vault until they are created.
 	Uninitialized bool

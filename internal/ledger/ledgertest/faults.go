@@ -17,7 +17,7 @@ type faults struct {
 	empty    bool   // reads answer nothing, at height 0
 	skew     uint64 // added to every height
 	ackAt    uint64 // the height of the next acknowledgement; 0 for the real one
-	misnamed string // the key that refusals of conditions name; empty: the right one
+	misnamed string // the key that refusals of conditions name; if empty, the right one
 	mute     bool   // no block is announced
 }
 

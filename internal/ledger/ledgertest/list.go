@@ -15,7 +15,7 @@ import (
 	"github.com/plinthkv/plinth/internal/ledger/verify"
 )
 
-// listEntities answers one page: what follows the token's entity in the server's own
+// listEntities returns one page: what follows the token's entity in the server's own
 // order and begins with the prefix. The server takes one entity more than asked for,
 // drops the expired ones of these, and has a next page only if as many as asked for
 // are left.

@@ -33,8 +33,8 @@ type Node struct {
 	old    map[verify.IDs]*vault // the state that only it serves; nil for that of the cluster
 	alone  bool                  // it acknowledges writes to old
 	faults faults
-	advert string                // what hints call it; empty: its endpoint
-	health ledgerpb.HealthStatus // 0: healthy
+	advert string                // what hints call it; by default its endpoint
+	health ledgerpb.HealthStatus // 0 means healthy
 }
 
 // Endpoint returns the address of the node, as in a configuration.

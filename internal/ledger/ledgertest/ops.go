@@ -57,7 +57,7 @@ func (n *Node) judge(v *vault, op *ledgerpb.Operation) *ledgerpb.WriteError {
 	return nil
 }
 
-// do applies one op at a height, and answers how to take it back.
+// do applies one op at a height, and returns how to take it back.
 func (v *vault) do(op *ledgerpb.Operation, height uint64) (undo func()) {
 	switch o := op.Op.(type) {
 	case *ledgerpb.Operation_SetEntity:

@@ -43,12 +43,12 @@ type Quirks struct {
 	// SmallPages refuses a write with an entity that does not fit a page of 16 KiB:
 	// there are no overflow pages.
 	SmallPages bool
-	// Unarchived acknowledges blocks of more than 16 KiB without keeping them, and
-	// answers GetTip without hashes where the newest block is not there.
+	// Unarchived acknowledges blocks of more than 16 KiB without keeping them, and returns
+	// a GetTip without hashes if the newest block is not there.
 	Unarchived bool
 	// EmptiedPages ends every list at a page of the tree that deletes have emptied.
 	EmptiedPages bool
-	// NotFoundBefore answers NotFound, not Unavailable, on a node that was never
+	// NotFoundBefore returns NotFound, not Unavailable, from a node that was never
 	// initialised.
 	NotFoundBefore bool
 	// BareHints leaves the endpoint out of every other refusal of a follower.

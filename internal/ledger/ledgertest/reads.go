@@ -47,7 +47,7 @@ func (n *Node) vault(organization *ledgerpb.OrganizationSlug, slug *ledgerpb.Vau
 	return v, nil
 }
 
-// led returns vault for what only the leader answers.
+// led returns the vault for requests that only the leader answers.
 func (n *Node) led(organization *ledgerpb.OrganizationSlug, slug *ledgerpb.VaultSlug) (*vault, error) {
 	v, err := n.vault(organization, slug)
 	if err == nil {

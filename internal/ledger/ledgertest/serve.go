@@ -19,7 +19,7 @@ import (
 type Refusal struct {
 	code    codes.Code
 	message string
-	details *ledgerpb.ErrorDetails // nil: none
+	details *ledgerpb.ErrorDetails // nil if none
 	trailer metadata.MD
 }
 

@@ -19,7 +19,7 @@ type vault struct {
 	buckets [verify.Buckets][]*ledgerpb.Entity // each in the order of keys; entities are never changed
 	roots   []verify.Hash                      // of the buckets
 	height  uint64
-	// announced is the last height that streams were told of.
+	// announced is the last height that streams were notified of.
 	announced uint64
 	blocks    map[uint64]*ledgerpb.Block
 	last      verify.Hash // of the last header
@@ -53,7 +53,7 @@ func find(bucket []*ledgerpb.Entity, key string) (int, bool) {
 	return slices.BinarySearchFunc(bucket, key, func(e *ledgerpb.Entity, key string) int { return strings.Compare(e.Key, key) })
 }
 
-// get returns the entity at key, expired or not; nil: none.
+// get returns the entity at key, expired or not, or nil if there is none.
 func (v *vault) get(key string) *ledgerpb.Entity {
 	bucket := v.buckets[verify.Bucket(key)]
 	if i, ok := find(bucket, key); ok {
@@ -112,8 +112,8 @@ func (v *vault) all(byBucket bool) []*ledgerpb.Entity {
 	return all
 }
 
-// walk hands over the entities after the one called after, which need not be there
-// any more; empty: all.
+// walk hands over the entities after the one called after, which need not be there any
+// more. If it is empty, all.
 func (v *vault) walk(byBucket bool, after string) iter.Seq[*ledgerpb.Entity] {
 	return func(yield func(*ledgerpb.Entity) bool) {
 		if !byBucket {

@@ -64,7 +64,7 @@ func (n *Node) watchBlocks(ctx context.Context, r *ledgerpb.WatchBlocksRequest, 
 	}
 }
 
-// beginWatch registers a stream, and answers what it begins with.
+// beginWatch registers a stream, and returns what it begins with.
 func (n *Node) beginWatch(r *ledgerpb.WatchBlocksRequest) (w *watch, replayed []*ledgerpb.BlockAnnouncement, _ error) {
 	n.c.mu.Lock()
 	defer n.c.mu.Unlock()
@@ -108,8 +108,8 @@ func announcement(v *vault, height, slug uint64) *ledgerpb.BlockAnnouncement {
 	return a
 }
 
-// announce tells the streams of the node that took a write of the vault's height. Of writes
-// that are done together, the last is told; the cluster must be locked.
+// announce sends the vault's height to the streams of the node that accepted a write.
+// Of writes that are done together, only the last is announced; the cluster must be locked.
 func (n *Node) announce(v *vault) {
 	if v.height == v.announced || n.c.writing.Load() > 1 {
 		return

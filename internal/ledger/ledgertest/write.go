@@ -135,8 +135,8 @@ func validKey(key string) bool {
 	return true
 }
 
-// repeated returns the answer to a write that was done before, by what this node knows;
-// nil: it was not.
+// repeated returns the answer to a write that was done before, by what this node knows,
+// or nil if it was not.
 func (n *Node) repeated(name clientName, key string, payload verify.Hash) *ledgerpb.WriteResponse {
 	now := n.c.clock()
 	reused := failed(&ledgerpb.WriteError{Code: ledgerpb.WriteErrorCode_WRITE_ERROR_CODE_IDEMPOTENCY_KEY_REUSED, Message: "idempotency key reused"})
@@ -165,7 +165,7 @@ type knownWrite struct {
 }
 
 type knownName struct {
-	node   uint64 // 0: any
+	node   uint64 // 0 means any
 	client clientName
 	key    string
 }

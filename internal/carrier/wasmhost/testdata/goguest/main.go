@@ -1,5 +1,5 @@
 // A plugin in Go for the tests of its carrier: a get does what its key says, and
-// answers what came of it.
+// returns the outcome.
 package main
 
 import (
@@ -74,7 +74,7 @@ func (b *backend) Apply(_ context.Context, w *storage.WriteSet) (uint64, error) 
 	return 1, nil
 }
 
-// Changes answers what came after a version. A module cannot wait: the host does.
+// Changes returns what came after a version. A module cannot wait: the host does.
 func (b *backend) Changes(_ context.Context, q storage.ChangeQuery) (storage.ChangePage, error) {
 	current := uint64(len(b.log))
 	switch {
