@@ -141,7 +141,7 @@ func contents(t *testing.T, file string) string {
 	return string(b)
 }
 
-// failing answers one call after the other with the next of errs, and then always with the last.
+// failing returns the next of errs from each call, and then always the last.
 type failing struct {
 	storage.UnimplementedBackend
 	errs  []error

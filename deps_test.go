@@ -58,8 +58,8 @@ func wrapper(own ...string) []string {
 }
 
 type wall struct {
-	room    string   // a package, by its path in the module; empty: the module's own
-	goos    string   // empty: this system
+	room    string   // a package, by its path in the module; by default the module's own
+	goos    string   // by default this system
 	allowed []string // prefixes of import paths, in addition to the standard library
 	never   []string // prefixes that even an allowed one must not bring in
 	why     string
@@ -277,8 +277,7 @@ func goList(t *testing.T, goos string, args ...string) []string {
 	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }
 
-// standard tells packages of the standard library by their first element, which
-// has no dot.
+// standard reports whether pkg is of the standard library: its first element has no dot.
 func standard(pkg string) bool {
 	first, _, _ := strings.Cut(pkg, "/")
 	return !strings.Contains(first, ".")

@@ -41,7 +41,7 @@ stores:
     { faults: { rules: [ { rate: 1, error: unavailable } ] } } ] }
 `
 
-// scrape makes traffic over a served host and answers what Prometheus would see.
+// scrape makes traffic over a served host and returns what Prometheus would see.
 func scrape(t *testing.T) map[string][]map[string]string {
 	t.Helper()
 	ctx := t.Context()
@@ -76,8 +76,8 @@ func scrape(t *testing.T) map[string][]map[string]string {
 	return samples(t, res)
 }
 
-// overGRPC makes a call that is answered, one that finds nothing and one that
-// fails, as a client in a process like this.
+// overGRPC makes a call that succeeds, one that finds nothing and one that fails, as a
+// client in a process like this.
 func overGRPC(t *testing.T, tel *setup.Telemetry, stores map[string]*storage.Store) {
 	t.Helper()
 	srv, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0"}}, grpcserver.Settings{

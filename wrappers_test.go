@@ -151,8 +151,7 @@ func randomStages(r *mathrand.Rand, stages [][]string) string {
 	return "[" + strings.Join(picked, ", ") + "]"
 }
 
-// Whatever legal pipeline stands over a backend, what comes out is what the
-// reference model answers.
+// Whatever legal pipeline stands over a backend, its results are those of the reference model.
 func TestRandomStacks(t *testing.T) {
 	stacks, steps := 240, 1000
 	if testing.Short() {

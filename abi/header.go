@@ -26,7 +26,7 @@ type Header struct {
 	// Deadline holds the time that the call has left, in ms. Zero means no deadline. A
 	// negative one has passed, and is sent as 1.
 	Deadline int64
-	Budget   uint32 // largest answer wanted, in bytes with the frame's head; 0: the max frame
+	Budget   uint32 // largest answer wanted, in bytes with the frame's head; 0 means the maximum frame
 	// Traceparent and Tracestate are the W3C trace context, as text. A
 	// traceparent of more than 255 bytes is not sent; of such a tracestate only
 	// the entries that fit are.

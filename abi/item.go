@@ -101,7 +101,7 @@ func AppendItemTail(dst []byte, s *ItemShape) []byte {
 type ItemShape struct {
 	Key, Value int    // bytes; a Value of -1: left out
 	Version    uint64 // of the write
-	Expires    int64  // ms since 1970; 0: never
+	Expires    int64  // ms since 1970; 0 means never
 }
 
 func (s *ItemShape) size() int {

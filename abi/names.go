@@ -69,8 +69,8 @@ const (
 
 // What a host and a subprocess know each other by, over go-plugin's handshake.
 const (
-	// CookieKey and CookieValue are the variable that tells a program that a host started
-	// it as a plugin. It is no secret.
+	// CookieKey and CookieValue form the variable by which a program knows that a host
+	// started it as a plugin. It is no secret.
 	CookieKey   = "PLINTH_PLUGIN"
 	CookieValue = "plinth.backend.v1"
 	// RunDirKey names the variable with the folder that the host made for this process, with

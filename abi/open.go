@@ -50,13 +50,13 @@ const (
 // Open carries the first message to a plugin. The plugin returns its Info.
 type Open struct {
 	Name   string // what the operator calls the plugin
-	Config []byte // JSON; empty: none
+	Config []byte // JSON; empty if none
 	Minor  uint32 // the host's [Minor]
 	// Features are bits of what the host offers beyond this version. None is
 	// defined yet.
 	Features uint64
-	MaxFrame uint32 // bytes, the most that a frame may have; 0: [DefaultMaxFrame]
-	Memory   uint64 // bytes of linear memory that the guest may grow to; 0: not limited, or not a guest
+	MaxFrame uint32 // maximum bytes of a frame; by default [DefaultMaxFrame]
+	Memory   uint64 // bytes of linear memory that the guest may grow to; 0 if not limited, or not a guest
 	Now      int64  // unix ms; 0 and below: not sent
 	// Incarnation holds 16 random bytes, made for this start. A backend that lost its state,
 	// or never keeps any, uses it as its own.

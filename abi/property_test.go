@@ -16,7 +16,7 @@ import (
 )
 
 // Whatever value is sent: both codecs emit the same bytes for it, and ours reads
-// it back as it was, absent and empty told apart.
+// it back as it was, absent and empty kept apart.
 func TestRoundTripProperty(t *testing.T) {
 	t.Run("open", rapid.MakeCheck(func(t *rapid.T) {
 		want := abi.Open{Name: texts.Draw(t, "name"), Config: plains.Draw(t, "config"), Minor: rapid.Uint32().Draw(t, "minor"),

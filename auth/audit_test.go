@@ -23,7 +23,7 @@ import (
 type recorded struct {
 	mu     sync.Mutex
 	events []auth.Event
-	do     func(context.Context, auth.Event) error // nil: keep it
+	do     func(context.Context, auth.Event) error // if nil, keep it
 }
 
 func (r *recorded) Record(ctx context.Context, e auth.Event) error {

@@ -19,10 +19,10 @@ import (
 // row is a line of the table.
 type row struct {
 	work, subject string
-	floor         string  // the subject that is 1 for this work; empty: none
-	goal          float64 // ratio to the floor, at most; 0: none
-	allocs        int     // a goal too; 0: none
-	per           int     // items in an operation, by which it is divided; 0: 1
+	floor         string  // the subject that is 1 for this work; empty if none
+	goal          float64 // maximum ratio to the floor; 0 means none
+	allocs        int     // a goal too; 0 means none
+	per           int     // items in an operation, by which it is divided; by default 1
 	run           func(b *testing.B)
 	least         testing.BenchmarkResult
 }

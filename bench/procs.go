@@ -33,7 +33,7 @@ type other struct {
 	name string
 	pid  int
 	get  func(ctx context.Context, caller int, key []byte) (int, error)
-	many func(ctx context.Context, keys [][]byte) (int, error) // nil: it cannot
+	many func(ctx context.Context, keys [][]byte) (int, error) // nil if it cannot
 }
 
 // others holds all of them; end stops them.

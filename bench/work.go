@@ -166,7 +166,7 @@ func scans(s storage.Backend) func(*testing.B) {
 	}
 }
 
-// floor does what a native backend does at least: a map under a lock that answers items
+// floor does what a native backend does at least: a map under a lock that returns items
 // which the caller owns.
 type floor struct {
 	storage.UnimplementedBackend

@@ -18,7 +18,7 @@ type Config struct {
 	// AllowFaults permits pipelines with stages that make calls fail on purpose.
 	AllowFaults bool `yaml:"allow_faults"`
 
-	file     string // empty: none
+	file     string // empty if none
 	dir      string // of the file
 	root     *strictyaml.Value
 	problems Errors

@@ -27,9 +27,9 @@ type builder struct {
 	kept     map[string]bool // stores whose pipeline is that of before
 	opened   []*backend      // by this builder, which is a user of them
 	later    []*pipeline     // stores that are yet to be opened
-	// only is the one store that is built, where that is tried again: the others stay as they
-	// are, whatever became of their files; empty: all are. serve goes on without stores that
-	// cannot be opened.
+	// only names the one store to build when it is tried again: the others stay as they
+	// are, whatever became of their files. If empty, all are built. serve goes on without
+	// stores that cannot be opened.
 	only  string
 	serve bool
 	dry   bool // opens no backend

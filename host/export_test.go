@@ -1,4 +1,4 @@
 package host
 
-// OnPhase has f told where reloads are.
+// OnPhase calls f with each phase of a reload.
 func (h *Host) OnPhase(f func(phase string)) { h.phase = f }

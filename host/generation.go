@@ -19,7 +19,7 @@ type generation struct {
 	cfg       *config.Config
 	number    int
 	since     time.Time
-	plugins   map[string]*plugin // by name; nil: it failed
+	plugins   map[string]*plugin // by name; nil if it failed
 	broken    map[string]string  // why, by name, of those that no store uses
 	pipelines []*pipeline        // by slot; those of stores that are gone are absent
 	names     []string           // of its stores, in order
@@ -50,7 +50,7 @@ type pipeline struct {
 	declared []wrappers.Stage // outermost first
 	backend  *backend
 	top      storage.Backend
-	untried  error   // why a trial cannot tell what it would be
+	untried  error   // why a trial cannot determine its Info
 	absent   *absent // stands in for a backend that is not open, or nil
 }
 
@@ -83,7 +83,7 @@ func (b *backend) below() wrappers.Below {
 	return wrappers.Below{Info: b.Info(), Shared: b.shared, Notices: b.notices()}
 }
 
-// notices reports whether it tells when others have written, and not what.
+// notices reports whether the backend announces that others have written, but not what.
 func (b *backend) notices() bool { return b.Info().Caps.Has(storage.CapChangeNotice) }
 
 // failed reports whether the plugin has failed for good, or cannot be started now: its

@@ -98,7 +98,7 @@ stores:
 	}
 }
 
-// What is wrong beyond the file itself is told with its place, all at once.
+// Errors beyond the file itself are reported with their places, all at once.
 func TestErrors(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	for name, c := range map[string]struct {

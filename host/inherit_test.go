@@ -120,7 +120,8 @@ func TestStagesKeepWhatTheyKnow(t *testing.T) {
 	}
 }
 
-// A cache that a reload has made is told of a write that still goes on in the pipeline before.
+// A cache that a reload has made is notified of a write that is still running in the
+// previous pipeline.
 func TestNewCacheHearsOldWriters(t *testing.T) {
 	h, a, w := openWatched(t, "stores: { a: { backend: { plugin: own }, pipeline: [size_limits] } }")
 	set(t, a, "k", "1")

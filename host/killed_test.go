@@ -48,7 +48,7 @@ func openLinked(folder string) (*host.Host, *config.Config, error) {
 	return h, other, err
 }
 
-// moveAndDie has a store's items move to a folder, and ends by kill -9 where it is told to.
+// moveAndDie has a store's items move to a folder, and ends by kill -9 at the given phase.
 func moveAndDie() error {
 	h, other, err := openLinked("")
 	if err != nil {

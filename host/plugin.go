@@ -52,7 +52,7 @@ type PluginKind struct {
 type plugin struct {
 	carrier.Carrier
 	name  string
-	node  *config.Node // nil: it has none
+	node  *config.Node // nil if it has none
 	path  string       // of the entry
 	dir   string       // from which its paths are
 	users int          // generations that name it, and backends
@@ -204,8 +204,8 @@ func (h *Host) foreign(node *config.Node, f carrier.Factory) (foreign []string, 
 	return foreign, errors.Join(errs...)
 }
 
-// outside returns the first part of a dotted path that leads to none of settings; empty: it
-// leads to one, or into one.
+// outside returns the first part of a dotted path that leads to none of settings, or ""
+// if it leads to one, or into one.
 func outside(path string, settings []string) string {
 	for end := 0; end < len(path); end++ {
 		if i := strings.IndexByte(path[end:], '.'); i >= 0 {

@@ -123,7 +123,7 @@ func TestProcess(t *testing.T) {
 			if err := syscall.Kill(childPID(t), syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			// Reads that the cache answers reach no backend, which could tell of the loss.
+			// Reads from the cache reach no backend that could report the loss.
 			for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 				if _, err := a.Get(ctx, key); errors.Is(err, storage.ErrNotFound) {
 					break
@@ -145,7 +145,7 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// What is wrong with a process is told with its place.
+// Errors of a process are reported with their places.
 func TestProcessErrors(t *testing.T) {
 	acme := fmt.Sprintf("process: { command: [%q], tls: off }, grants: { env: { PLINTH_TEST_PLUGIN: memory, GORACE: atexit_sleep_ms=0 } }", self(t))
 	for name, c := range map[string]struct{ yaml, want string }{

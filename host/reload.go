@@ -151,7 +151,7 @@ func (b *builder) reload(ctx context.Context) (Changes, error) {
 	return changes, nil
 }
 
-// tell keeps and logs what came of a reload.
+// tell keeps and logs the outcome of a reload.
 func (h *Host) tell(r Reload) {
 	h.mu.Lock()
 	h.last = r

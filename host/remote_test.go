@@ -24,7 +24,7 @@ import (
 	"github.com/plinthkv/plinth/storage/storagetest"
 )
 
-// serveGRPC serves stores on loopback until stop, and answers the address.
+// serveGRPC serves stores on loopback until stop, and returns the address.
 func serveGRPC(stores map[string]*storage.Store, token string) (address string, stop func() error, err error) {
 	srv, err := grpcserver.New(grpcserver.Config{Listener: server.Listener{Address: "127.0.0.1:0", Token: secret.Copy(token)}},
 		grpcserver.Settings{Stores: stores, Log: slog.New(slog.DiscardHandler)})
@@ -69,8 +69,8 @@ func TestRemoteConformance(t *testing.T) {
 	}})
 }
 
-// A remote that has lost its state, or was started anew, is noticed although a cache answers
-// all reads.
+// A remote that has lost its state, or was started anew, is noticed although all reads
+// come from a cache.
 func TestRemoteThatLostItsState(t *testing.T) {
 	t.Parallel()
 	fresh := func() *storage.Store {
@@ -124,7 +124,7 @@ func (s *swapped) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error
 func (s *swapped) Info() storage.Info { return s.b.Load().Info() }
 
 // A remote of a remote: what is written at one end is there at the other, and the
-// carrier is told.
+// carrier is notified.
 func TestRemoteOfRemote(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	hq := mustOpen(t, `stores: { kept: { backend: { plugin: memory }, pipeline: [] } }`)
@@ -169,7 +169,7 @@ func TestRemoteOfRemote(t *testing.T) {
 	}
 }
 
-// What is wrong with a remote is told with its place in the configuration.
+// Errors of a remote are reported with their places in the configuration.
 func TestRemoteErrors(t *testing.T) {
 	s := storage.New(memory.New(memory.DefaultConfig(), sdk.Env{Now: time.Now}), storage.Settings{})
 	address, stop, err := serveGRPC(map[string]*storage.Store{"kept": s, "other": s}, "secret")

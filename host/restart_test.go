@@ -56,8 +56,8 @@ func TestReloadStartsWhatFailed(t *testing.T) {
 	}
 }
 
-// With gate: full, the kit is told which plugin to try, and its word counts; without a kit,
-// nothing new is let through.
+// With gate: full, the kit is given the plugin to try, and decides; without a kit, no
+// new plugin is accepted.
 func TestGateFull(t *testing.T) {
 	dir := t.TempDir()
 	wasm := filepath.Join(dir, "m.wasm")
@@ -106,7 +106,7 @@ func TestReloadWhileAPluginRestarts(t *testing.T) {
 		if changes := mustReload(t, h, yaml(stage)); changes.String() != "rebuild store a" {
 			t.Errorf("changes: %s", changes)
 		}
-		for end := time.Now().Add(20 * time.Second); a.Set(ctx, []byte("k"), []byte("2")) != nil; { // a call that was with it is told of its end
+		for end := time.Now().Add(20 * time.Second); a.Set(ctx, []byte("k"), []byte("2")) != nil; { // a call that was with it gets an error
 			if time.Now().After(end) {
 				t.Fatal("it is not started again")
 			}

@@ -15,8 +15,8 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// A host tells of every plugin how it is: of those that serve, of those that cannot be
-// reached yet, and of those that no store uses.
+// A host reports the state of every plugin: of those that serve, of those that cannot
+// be reached yet, and of those that no store uses.
 func TestPluginsAndHealth(t *testing.T) {
 	h := mustOpen(t, fmt.Sprintf(`
 plugins:
@@ -86,8 +86,8 @@ func TestCloseOfAStore(t *testing.T) {
 	}
 }
 
-// A broken plugin that no store uses is told of and stops nothing; one that a store uses does,
-// and a trial wants to know of both.
+// A broken plugin that no store uses is reported and stops nothing; one that a store
+// uses stops the start, and a trial fails for both.
 func TestBrokenPluginWithoutStores(t *testing.T) {
 	junk := filepath.Join(t.TempDir(), "junk.wasm")
 	if err := os.WriteFile(junk, []byte("MZ"), 0o600); err != nil {

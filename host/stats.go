@@ -12,12 +12,12 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// What a backend may tell in numbers: it is not the host's, and each is a series.
+// Limits for the numbers of a backend: they are not the host's, and each is a series.
 const (
 	mostStats    = 64
 	mostStatName = 64
-	// statsTime is how long a backend may take to tell: a collection waits for all of them
-	// together.
+	// statsTime limits how long a backend may take to report them: a collection waits for
+	// all backends together.
 	statsTime = time.Second
 )
 

@@ -8,7 +8,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// talkative tells details.
+// talkative reports details.
 type talkative struct {
 	storage.UnimplementedBackend
 	details map[string]string

@@ -260,7 +260,7 @@ func (h *Host) reopen(ctx context.Context, closed []*swap) error {
 // reopened has a builder leave everything as it is that is open.
 const reopened = "\x00"
 
-// at tells a test where a reload is.
+// at reports the phase of a reload to a test.
 func (h *Host) at(phase string) {
 	if h.phase != nil {
 		h.phase(phase)

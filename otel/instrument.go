@@ -28,7 +28,7 @@ var durationBounds = []float64{1e-6, 1e-5, 1e-4, 0.001, 0.005, 0.01, 0.05, 0.1, 
 // Backend records a span and a duration of every call. It is safe for concurrent use.
 type Backend struct {
 	next     storage.Backend
-	tracer   trace.Tracer // nil: no spans
+	tracer   trace.Tracer // nil means no spans
 	duration metric.Float64Histogram
 	expiring metric.Int64Counter
 	measures bool
@@ -84,7 +84,7 @@ type call struct {
 	op     operation
 	start  time.Time
 	labels *labels
-	span   trace.Span // nil: none
+	span   trace.Span // nil if none
 }
 
 // idle reports whether nothing of a call of ctx is recorded: then it costs no more

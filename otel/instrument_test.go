@@ -45,7 +45,7 @@ func instrumented(t testing.TB, below storage.Backend, c otel.Config) *telemetry
 
 func newMemory() storage.Backend { return memory.New(memory.DefaultConfig(), sdk.Env{}) }
 
-// calls makes one call of each kind, and tells what each is to be called.
+// calls makes one call of each kind, and returns what each is to be called.
 func (tel *telemetry) calls(ctx context.Context) []string {
 	s, k, v := tel.store, []byte("secret-key"), []byte("secret-value")
 	s.Get(ctx, k)
@@ -207,7 +207,7 @@ func TestSwitches(t *testing.T) {
 
 // A call that is not sampled allocates nothing here, measured or not.
 func TestAllocations(t *testing.T) {
-	absent := []byte("absent") // memory answers it without an allocation
+	absent := []byte("absent") // memory returns it without an allocation
 	ctx := context.Background()
 	for name, p := range map[string]wrappers.Settings{
 		"nowhere":  {},

@@ -28,7 +28,7 @@ const outcomes = int(storage.VersionGone) + 1
 // labels holds the attributes of one tenant's calls: each set is made when it is first
 // needed, and once.
 type labels struct {
-	tenant string // empty: none
+	tenant string // empty if none
 	common *[operations][]attribute.KeyValue
 	sets   [operations][outcomes]atomic.Pointer[[]metric.RecordOption]
 	ttl    atomic.Pointer[[]metric.AddOption]

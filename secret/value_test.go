@@ -109,7 +109,7 @@ func TestItIsOverwritten(t *testing.T) {
 	runtime.KeepAlive(v)
 }
 
-// It is in memory that is not swapped and not dumped, as Linux tells.
+// It is in memory that is not swapped and not dumped, as Linux reports.
 func TestMemoryIsLocked(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux says what its memory is like, in /proc")

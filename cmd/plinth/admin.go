@@ -64,8 +64,8 @@ type changesAnswer struct {
 	Changes    host.Changes `json:"changes"`
 }
 
-// mostConfig is the largest configuration that is planned with, in bytes: one more than one
-// may have. mostAdmin is how many requests are answered at once.
+// mostConfig limits the configuration of a plan, in bytes: one more than a
+// configuration may have. mostAdmin limits the requests that are answered at once.
 const (
 	mostConfig = 1<<20 + 1
 	mostAdmin  = 32

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// More than so many administrative requests at once are told to come again.
+// Administrative requests beyond the limit are refused with a time to come again.
 func TestAdminAtOnce(t *testing.T) {
 	admin := (&reloader{}).admin()
 	var wg sync.WaitGroup

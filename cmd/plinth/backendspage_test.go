@@ -100,7 +100,7 @@ func backendsTable(all []storage.Info) string {
 	return b.String()
 }
 
-// figure is a number with its thousands apart; 0: there is no limit.
+// figure is a number with its thousands apart; 0 means no limit.
 func figure(n int) string {
 	if n == 0 {
 		return "any"

@@ -30,7 +30,7 @@ type watchCmd struct {
 // watchQuery is a range, and the point from which to watch it.
 type watchQuery struct {
 	bounds bounds
-	after  *uint64 // nil: from now
+	after  *uint64 // if nil, from now
 	scan   bool    // from the state
 }
 

@@ -164,7 +164,7 @@ type contextResolver struct {
 // chosenContext is the context of one command.
 type chosenContext struct {
 	serverContext
-	name     string          // empty: no context
+	name     string          // empty if there is no context
 	explicit bool            // it is named by --context, and comes before variables
 	given    map[string]bool // fields that flags have set
 }

@@ -121,7 +121,7 @@ func (e engine) asHosted() storage.Info {
 	return info
 }
 
-// told is a backend that only says what it is.
+// told is a backend of which only Info works.
 type told struct {
 	storage.UnimplementedBackend
 	info storage.Info

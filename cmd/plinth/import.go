@@ -172,7 +172,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// openInput opens a file, or answers stdin for "-". The size is 0 where it is
+// openInput opens a file, or returns stdin for "-". The size is 0 where it is
 // not known.
 func openInput(name string, stdin io.Reader) (io.ReadCloser, int64, error) {
 	if name == "-" {

@@ -18,7 +18,7 @@ import (
 	"github.com/plinthkv/plinth/storage"
 )
 
-// program runs the program and answers what it prints and its exit code.
+// program runs the program and returns its output and its exit code.
 func program(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	var out, errs bytes.Buffer

@@ -26,7 +26,7 @@ func parseLine(raw []byte, keysOnly bool) (l line, err error) {
 	if err != nil {
 		return l, err
 	}
-	if err := o.Only("key", "key64", "value", "value64", "expires_at", "version"); err != nil { // the last in what a scan answers
+	if err := o.Only("key", "key64", "value", "value64", "expires_at", "version"); err != nil { // the last in what a scan returns
 		return l, err
 	}
 	if l.key, err = o.Need("key"); err != nil {

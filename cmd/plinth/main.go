@@ -50,7 +50,7 @@ type env struct {
 // exitError ends the program with a code.
 type exitError struct {
 	code int
-	err  error // nil: nothing to say
+	err  error // nil if there is nothing to say
 }
 
 func (e *exitError) Error() string {

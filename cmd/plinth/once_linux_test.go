@@ -31,7 +31,7 @@ func TestConfigurationIsReadOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Equal events in a row are told once: closing keeps those of opening apart.
+		// Equal events in a row are reported once: closing keeps those of opening apart.
 		if _, err := syscall.InotifyAddWatch(fd, path, syscall.IN_OPEN|syscall.IN_CLOSE_NOWRITE); err != nil {
 			t.Fatal(err)
 		}

@@ -14,8 +14,9 @@ import (
 // errEnough ends a scan whose page is full.
 var errEnough = errors.New("enough")
 
-// pages returns the items of a range beyond a key (nil: all), page by page. Nothing is held on the
-// server while the loop's body runs, however long it takes. Each page is one state of the store.
+// pages returns the items of a range beyond a key, page by page; all of them if the key is nil.
+// Nothing is held on the server while the loop's body runs, however long it takes. Each page is
+// one state of the store.
 func pages(ctx context.Context, s served, b bounds, after []byte) iter.Seq2[storage.Op, error] {
 	return func(yield func(storage.Op, error) bool) {
 		for {

@@ -113,7 +113,7 @@ func (p *pluginTestCmd) Run(ctx context.Context, e env) error {
 
 // pluginFile is the argument of a command: a module, or an executable.
 type pluginFile struct {
-	module []byte            // nil: an executable
+	module []byte            // nil for an executable
 	path   string            // of that, with a separator in it
 	env    map[string]string // makes the executable a plugin; optional
 }

@@ -65,7 +65,7 @@ type access struct {
 // caller reads and writes keys, over one of the protocols.
 type caller interface {
 	put(ctx context.Context, key, value string) error
-	get(ctx context.Context, key string) (string, error) // empty: absent
+	get(ctx context.Context, key string) (string, error) // empty if absent
 }
 
 type webCaller struct{ base string }
@@ -225,7 +225,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	t.Logf("%d reloads, %d calls, memory %d → %d MiB, %d → %d descriptors", rounds, all.calls, memory>>20, after>>20, files, descriptors(t))
 }
 
-// callers call at once, and what they are answered is kept until it is judged.
+// callers make calls at once, whose results are kept until they are judged.
 type callers struct {
 	keys  int
 	start time.Time
@@ -278,8 +278,7 @@ func (all *callers) call(by caller, id int, a access) (err error) {
 	return err
 }
 
-// judge checks what was answered since it was called last. What is stored is what the next
-// history begins with.
+// judge checks the results since its last call. The next history begins with what is stored.
 func (all *callers) judge(t *testing.T) {
 	t.Helper()
 	all.turn.Lock()

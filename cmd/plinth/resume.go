@@ -27,7 +27,7 @@ type job struct {
 // resume records how far a command has come, in a file if there is a name for one. Keys are
 // stored in their order, so that the last one says it all.
 type resume struct {
-	file  string // empty: it is kept nowhere
+	file  string // if empty, it is kept nowhere
 	saved time.Time
 	resumed
 }
@@ -36,7 +36,7 @@ type resume struct {
 type resumed struct {
 	Format int `json:"plinth_resume"`
 	job
-	After  []byte `json:"after"`            // the last key that is stored; nil: none
+	After  []byte `json:"after"`            // the last key that is stored; nil if none
 	Prefix []byte `json:"prefix,omitempty"` // keys need not be text
 	Items  int64  `json:"items"`
 

@@ -28,7 +28,7 @@ func TestSchema(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, yaml string
-		wrong      string // a part of the error; empty: it is right
+		wrong      string // a part of the error; empty if it is right
 	}{
 		{"the built-in configuration", string(config.Default()), ""},
 		{"nothing", "{}", ""},

@@ -37,7 +37,7 @@ type served interface {
 // newItem is what a put stores.
 type newItem struct {
 	key, value []byte
-	ttl        *time.Duration // nil: no expiry
+	ttl        *time.Duration // nil means no expiry
 }
 
 // expected is the condition of a put; none if kind is 0.
@@ -50,7 +50,7 @@ type expected struct {
 // scanQuery is a range of items, and which of them.
 type scanQuery struct {
 	bounds   bounds
-	limit    int // 0: all
+	limit    int // 0 means all
 	reverse  bool
 	keysOnly bool
 	at       uint64 // the version of the state to read, which requires CapSnapshotScan; if 0, each page is of the present

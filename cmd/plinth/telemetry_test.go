@@ -106,7 +106,7 @@ func tracedCall(t *testing.T, method, url string) string {
 	return string(body)
 }
 
-// serving runs "plinth serve" until end is called, and tells where.
+// serving runs "plinth serve" until end is called, and returns its URL.
 func serving(t *testing.T, yaml string, args ...string) (url string, log *output, end func() int) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "plinth.yaml")
@@ -134,7 +134,7 @@ func serving(t *testing.T, yaml string, args ...string) (url string, log *output
 	}
 }
 
-// A collector that is dead does not make a stop fail: what could not be sent is told.
+// A collector that is dead does not make a stop fail: what could not be sent is reported.
 func TestStopWithADeadCollector(t *testing.T) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -255,8 +255,8 @@ telemetry:
 	}
 }
 
-// A collector that is gone does not keep the program from serving, and holds up
-// its end no longer than is bearable; it is told in the log.
+// A collector that is gone does not keep the program from serving, and delays its end
+// by a bounded time; the log reports it.
 func TestServeWithoutItsCollector(t *testing.T) {
 	url, log, end := serving(t, `
 server: { http: 127.0.0.1:0, grpc: "" }

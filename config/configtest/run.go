@@ -173,7 +173,7 @@ func (c counts) since(before counts) counts {
 	return d
 }
 
-// outcome holds what a step answered.
+// outcome holds the result of a step.
 type outcome struct {
 	item storage.Item
 	read bool // there is an item

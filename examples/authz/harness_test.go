@@ -59,10 +59,10 @@ type options struct {
 	tracer trace.TracerProvider
 	limits engine.Limits
 	set    map[string]string // of the configuration
-	dir    string            // of pebble; empty: a new one
+	dir    string            // of pebble; by default a new one
 	now    func() time.Time
-	flying int // requests at once; 0: those of main
-	// operator is that of an earlier service on the same folder; nil: a new one.
+	flying int // requests at once; by default those of main
+	// operator is that of an earlier service on the same folder; if nil, a new one.
 	operator *client
 }
 

@@ -119,8 +119,8 @@ func TestReadsOfAStore(t *testing.T) {
 	x.engine.w.audit()
 }
 
-// Without the store no check is answered, and no token accepted whose key is not in memory:
-// that is 503, and neither "no" nor "unauthenticated".
+// Without the store, checks fail, and so do tokens whose key is not in memory: with
+// 503, and neither "no" nor "unauthenticated".
 func TestWithoutStore(t *testing.T) {
 	onEach(t, func(t *testing.T, kind string) {
 		w := start(t, kind, options{})

@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// One command starts the service on memory, says how to begin, and ends when it is told to.
+// One command starts the service on memory, says how to begin, and ends on request.
 func TestServe(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	t.Setenv("TMPDIR", t.TempDir()) // where the operator's key goes

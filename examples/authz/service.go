@@ -42,12 +42,12 @@ func backends() []plinth.Option {
 // settings configures a service.
 type settings struct {
 	log    *slog.Logger
-	tracer trace.TracerProvider // nil: no spans
-	meter  metric.MeterProvider // nil: no metrics
-	now    func() time.Time     // by which tokens and keys are judged; nil: time.Now
-	bound  time.Duration        // how late a revocation elsewhere is noticed; 0: 10 s
+	tracer trace.TracerProvider // nil means no spans
+	meter  metric.MeterProvider // nil means no metrics
+	now    func() time.Time     // by which tokens and keys are judged; by default time.Now
+	bound  time.Duration        // how late a revocation elsewhere is noticed; by default 10 s
 	limits engine.Limits
-	flying int // requests at once; 0: 256
+	flying int // requests at once; by default 256
 }
 
 // service holds both APIs over the stores of a configuration.

@@ -15,7 +15,7 @@ import (
 	"github.com/plinthkv/plinth/examples/authz/token"
 )
 
-// forged is a token of any header and claims, signed by sign; nil: not at all.
+// forged is a token of any header and claims, signed by sign, or unsigned if sign is nil.
 func forged(t *testing.T, header, claims map[string]any, sign func([]byte) []byte) string {
 	t.Helper()
 	var parts []string

@@ -14,7 +14,7 @@ import (
 // place in the file, without a word here.
 type Config struct {
 	Reads  bool   `yaml:"reads"`  // also gets
-	Prefix string `yaml:"prefix"` // of the keys that matter; empty: all
+	Prefix string `yaml:"prefix"` // of the keys that matter; if empty, all
 }
 
 // Factory makes the wrappers of the kind audit, which write to w.

@@ -15,7 +15,7 @@ import (
 )
 
 // A request of the service is one tree: its own span, the store's below it, and
-// the plugin's below that. What the cache answers never reaches the plugin.
+// the plugin's below that. Reads from the cache never reach the plugin.
 func TestTraces(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	s, err := newService(t.Context(), sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)))

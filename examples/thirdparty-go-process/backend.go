@@ -218,7 +218,7 @@ func (b *backend) holds(c storage.Check) bool {
 	return ok && it.Version == c.Version // Validate lets through what the capabilities allow
 }
 
-// past tells of a put whether it is expired already.
+// past reports whether a put has expired already.
 func (b *backend) past(o storage.Op) bool {
 	return !o.ExpiresAt.IsZero() && !o.ExpiresAt.After(b.env.Now())
 }

@@ -39,7 +39,7 @@ func checkEndpoints(section *config.Node, root map[string]any) error {
 	return config.Join(errs...)
 }
 
-// endpointError returns what is wrong with an endpoint; empty: nothing. gRPC's may be host:port.
+// endpointError returns what is wrong with an endpoint, or "". gRPC's may be host:port.
 func endpointError(endpoint string, grpc bool) string {
 	if grpc && !strings.Contains(endpoint, "://") {
 		if host, _, err := net.SplitHostPort(endpoint); err == nil && host != "" {

@@ -82,8 +82,9 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// A section decides what is sent, and is told from the environment only whether everything is
-// off, and what the service is named: what else is set and has no effect is told.
+// A section decides what is sent, and takes from the environment only whether
+// everything is off, and the name of the service: everything else that is set and has
+// no effect is reported.
 func TestEnvironmentBesideASection(t *testing.T) {
 	got := &collector{}
 	to := got.overHTTP(t)

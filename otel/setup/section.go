@@ -15,7 +15,7 @@ import (
 // parsed holds the section, split into what otelconf does and what is ours.
 type parsed struct {
 	config         otelconf.OpenTelemetryConfiguration
-	prometheus     *prometheusExporter // nil: no page
+	prometheus     *prometheusExporter // nil means no page
 	prometheusPath string
 	off            bool // the section says so, or the environment where the section does not
 }

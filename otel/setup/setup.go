@@ -144,7 +144,7 @@ func defaultResource(ctx context.Context, s Settings) *resource.Resource {
 func service(ctx context.Context, s Settings) []attribute.KeyValue {
 	own := serviceAttributes(s)
 	environment, err := resource.New(ctx, resource.WithFromEnv())
-	if err != nil { // the SDK tells of it
+	if err != nil { // the SDK reports it
 		return own
 	}
 	for i, a := range own {

@@ -19,8 +19,8 @@ func section(t *testing.T, yaml string, environ ...string) *config.Node {
 	return c.Telemetry
 }
 
-// Everything that is wrong is told where it is, in the terms of the file; what is
-// right, and all of it, is accepted.
+// Every error is reported at its place, in the terms of the file; everything that is
+// right is accepted.
 func TestValidate(t *testing.T) {
 	for name, c := range map[string]struct{ yaml, want string }{
 		"nothing":   {"", ""},

@@ -16,7 +16,7 @@ const MaxErrors = 200
 type Position struct {
 	File   string // path of the file as it was given; or "env NAME", "flag --set PATH"
 	Line   int    // from 1, or 0 if the source has no lines
-	Column int    // from 1, in characters; 0: unknown
+	Column int    // from 1, in characters; 0 if unknown
 }
 
 // String returns file:line:column, as far as known.
@@ -34,7 +34,7 @@ func (p Position) String() string {
 // the environment or from a reference, nor a secret.
 type Error struct {
 	Pos     Position
-	Path    string // such as stores.default.pipeline[3].cache.ttl; empty: the whole file
+	Path    string // such as stores.default.pipeline[3].cache.ttl; empty means the whole file
 	Message string
 }
 

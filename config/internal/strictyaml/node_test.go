@@ -246,7 +246,7 @@ func TestValidate(t *testing.T) {
 			}
 		})
 	}
-	// What could not be decoded is not also told to be missing.
+	// What could not be decoded is not also reported as missing.
 	if got, want := fmt.Sprint(nodeOf(t, "max: x\nlits: []").Decode(&limits{err: errors.Join(foreignError{"max"}, foreignError{"list"})})),
 		"n.yaml:1:6: n.max: expected a whole number, got \"x\"\nn.yaml:2:1: n.lits: unknown key \"lits\": did you mean \"list\"?"; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -4,7 +4,7 @@ import "github.com/plinthkv/plinth/secret"
 
 // sealed is data that is kept as a secret: a part of one that all values of a document share.
 type sealed struct {
-	all      *secret.Value // nil: it is not sealed
+	all      *secret.Value // nil if it is not sealed
 	from, to int
 }
 

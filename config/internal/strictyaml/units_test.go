@@ -11,7 +11,7 @@ func TestBytes(t *testing.T) {
 		in   string
 		want Bytes
 		text string // what the size is written as
-		err  string // "not a size", …; empty: none
+		err  string // "not a size", …; empty if none
 	}{
 		{"0", 0, "0", ""},
 		{"512", 512, "512", ""},

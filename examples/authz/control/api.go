@@ -64,7 +64,7 @@ type request struct {
 	*http.Request
 	w      http.ResponseWriter
 	caller token.Caller
-	org    identity.OrganizationSlug // that the path names; 0: it names none
+	org    identity.OrganizationSlug // that the path names; 0 if it names none
 }
 
 type handler func(r *request) (any, error)

@@ -142,10 +142,10 @@ func (c *Change) holds(ctx context.Context, tx *storage.Txn, id VaultID) error {
 
 // Filter selects the relationships of a list.
 type Filter struct {
-	Object   Object // of this object; zero: see Subject
-	Relation string // of this relation to the object; empty: of all
+	Object   Object // of this object; if zero, see Subject
+	Relation string // of this relation to the object; if empty, of all
 
-	Subject Subject // of this subject; used if Object is zero; zero: all
+	Subject Subject // of this subject; used if Object is zero; if both are zero, all
 }
 
 func (f *Filter) prefix(id VaultID) (prefix string, parse func([]byte) (Relationship, error)) {
