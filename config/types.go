@@ -96,7 +96,7 @@ type ServerLimits struct {
 	Header        Bytes    `yaml:"header"`         // request line and header
 	HeaderTimeout Duration `yaml:"header_timeout"` // time to send them
 	IdleTimeout   Duration `yaml:"idle_timeout"`   // time between two requests of a connection
-	Body          Bytes    `yaml:"body"`           // 0: derived from the store's own limits
+	Body          Bytes    `yaml:"body"`           // by default derived from the store's own limits
 	Message       Bytes    `yaml:"message"`        // a gRPC message, in either direction
 	Memory        Bytes    `yaml:"memory"`         // requests and answers in flight, over HTTP and gRPC together; a client may use at most a quarter
 	MaxOps        int      `yaml:"max_ops"`        // checks and ops per apply
