@@ -153,8 +153,7 @@ type Change struct {
 	Version uint64
 	// Value holds what a put stored; nil for the other kinds.
 	Value []byte
-	// ExpiresAt is the expiry of a put's item. It is zero if the item has none, and for
-	// the other kinds.
+	// ExpiresAt is the expiry of a put's item; zero if it has none, and for the other kinds.
 	ExpiresAt time.Time
 }
 

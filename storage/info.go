@@ -86,8 +86,7 @@ type Limits struct {
 	IDWindow time.Duration
 	IDCount  int
 	// Changes limits how many of the latest changes a backend keeps, ChangesAge how long it
-	// keeps each: a follower that is further behind gets VersionGone. Zero means that it
-	// sets no limit.
+	// keeps each: a follower further behind gets VersionGone. Zero means that it sets no limit.
 	Changes    int
 	ChangesAge time.Duration
 }
