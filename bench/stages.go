@@ -21,7 +21,7 @@ import (
 	"github.com/plinthkv/plinth/wrappers/timeout"
 )
 
-// noop answers at once and keeps nothing, so that what is measured over it is a
+// noop returns at once and keeps nothing, so that what is measured over it is a
 // wrapper alone.
 type noop struct{ storage.UnimplementedBackend }
 

@@ -70,8 +70,8 @@ type limit struct {
 	Actual int64  `json:"actual"`
 }
 
-// fail answers err, unless the caller has gone or the answer has begun: then the
-// connection ends, so that what was sent cannot be taken for the whole.
+// fail writes err as the answer, unless the caller has gone or the answer has begun:
+// then the connection ends, so that what was sent cannot be taken for the whole.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(err, errAborted) || r.Context().Err() != nil {
 		s.settings.Log.DebugContext(r.Context(), "request ended early", "method", r.Method, "error", err)

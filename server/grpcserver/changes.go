@@ -16,7 +16,7 @@ const waitedBytes = 64 << 10
 // followWait limits how long a stream of changes waits before it says that there are none.
 const followWait = 15 * time.Second
 
-// changes answers one page, and waits for it as the request says.
+// changes sends one page, and waits for it as the request says.
 func (c *call) changes() error {
 	q, most, err := c.receiveChanges()
 	if err != nil {
@@ -29,8 +29,8 @@ func (c *call) changes() error {
 	return c.sendChanges(page, most)
 }
 
-// follow answers one page after the other until the caller ends the call. A caller who does
-// not take a page in time is cut off.
+// follow sends one page after the other until the caller ends the call. A caller who
+// does not take a page in time is cut off.
 func (c *call) follow() error {
 	q, most, err := c.receiveChanges()
 	if err != nil {

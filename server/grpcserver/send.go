@@ -16,9 +16,9 @@ const (
 	mostUnsent = 1 << 20
 )
 
-// send answers. It waits until the caller has read a large answer, because the answer needs
-// memory until then. A caller that does not read is disconnected, because nothing else
-// releases the buffers of the transport.
+// send sends the answer. It waits until the caller has read a large answer, because the
+// answer needs memory until then. A caller that does not read is disconnected, because
+// nothing else releases the buffers of the transport.
 func (c *call) send(m abigrpc.Message) error {
 	size := int64(abigrpc.Size(m))
 	if size < abigrpc.TrackedFrom || c.caller == nil {
