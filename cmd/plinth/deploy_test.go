@@ -145,6 +145,7 @@ type container struct {
 	}
 	StartupProbe, ReadinessProbe, LivenessProbe struct{ HTTPGet struct{ Path, Port string } }
 	VolumeMounts                                []struct{ Name, MountPath string }
+	Env                                         []struct{ Name, Value string }
 }
 
 // manifests are the documents of a file, by kind.
@@ -211,10 +212,30 @@ func TestDeployKubernetes(t *testing.T) {
 	for _, v := range all["StatefulSet"].Spec.VolumeClaimTemplates {
 		volumes[v.Metadata.Name] = true
 	}
+	set := map[string]string{}
+	for _, e := range c.Env {
+		set[e.Name] = e.Value
+	}
+	config := ""
 	for _, m := range c.VolumeMounts {
 		if !volumes[m.Name] {
 			t.Errorf("%s is mounted from %q, which there is not", m.MountPath, m.Name)
 		}
+		if m.Name == "config" {
+			config = m.MountPath + "/plinth.yaml"
+		}
+		for _, name := range []string{"TMPDIR", "PLINTH_CACHE_DIR"} { // a volume's root can be written by others
+			if strings.HasPrefix(set[name]+"/", m.MountPath+"/") {
+				t.Errorf("%s is in the volume %s", name, m.Name)
+			}
+		}
+	}
+	// The root file system cannot be written to. A container's /dev/shm has the mode 1777.
+	if set["TMPDIR"] != "/dev/shm" || !strings.HasPrefix(set["PLINTH_CACHE_DIR"], "/dev/shm/") {
+		t.Errorf("sockets are in %s, compiled code is in %s", set["TMPDIR"], set["PLINTH_CACHE_DIR"])
+	}
+	if !slices.Contains(c.Args, config) {
+		t.Errorf("%q reads another file than the volume's %s", c.Args, config)
 	}
 }
 
