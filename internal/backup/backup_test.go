@@ -51,6 +51,29 @@ func write(t testing.TB, all []storage.Item) string {
 	return name
 }
 
+// A file that is replaced keeps its mode.
+func TestModeIsKept(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a")
+	for _, mode := range []os.FileMode{0o600, 0o604, 0o640} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+		w, err := backup.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("mode %v, want %v (%v)", info.Mode(), mode, err)
+		}
+	}
+}
+
 // check opens a file and checks all of it.
 func check(name string) (id string, err error) {
 	f, err := backup.Open(name)

@@ -112,6 +112,11 @@ func (w *Writer) Commit() error {
 	if err := w.finish(); err != nil {
 		return errors.Join(err, w.part.Close())
 	}
+	if info, err := os.Stat(w.name); err == nil { // what is replaced keeps its mode
+		if err := w.part.Chmod(info.Mode().Perm()); err != nil {
+			return errors.Join(err, w.part.Close())
+		}
+	}
 	if err := place(w.part, w.name); err != nil {
 		return err
 	}
