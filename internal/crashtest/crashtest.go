@@ -90,7 +90,7 @@ func (l *Log) Follow(out io.Reader) error {
 // that must not come apart.
 type Writers struct {
 	Each int // of each kind
-	// Crashed reports whether an error of a write is due to the crash: its writer ends. By
+	// Crashed reports whether an error of a call is due to the crash: its writer ends. By
 	// default no error is.
 	Crashed func(error) bool
 }
@@ -121,18 +121,17 @@ func (w Writers) run(ctx context.Context, b storage.Backend, writer string, writ
 	for err == nil && ctx.Err() == nil {
 		step++
 		before := version
-		if version, err = b.Apply(context.Background(), write(writer, step, version)); err != nil {
-			if w.Crashed != nil && w.Crashed(err) {
-				return nil
-			}
-			return fmt.Errorf("%s step %d: %w", writer, step, err)
+		if version, err = b.Apply(context.Background(), write(writer, step, version)); err == nil && version <= before {
+			err = fmt.Errorf("version %d after %d", version, before)
 		}
-		if version <= before {
-			return fmt.Errorf("%s step %d: version %d after %d", writer, step, version, before)
+		if err == nil {
+			note(writer, step, version)
 		}
-		note(writer, step, version)
 	}
-	return err
+	if err == nil || w.Crashed != nil && w.Crashed(err) {
+		return nil
+	}
+	return fmt.Errorf("%s step %d: %w", writer, step, err)
 }
 
 // Began waits until as many steps as there are writers were acknowledged, beside the first ones.

@@ -14,7 +14,7 @@ import (
 func (b *Backend) collectLogged(ctx context.Context, conn *conn) (more bool, err error) {
 	due := b.now() - skew.Milliseconds()
 	var any bool
-	if err := conn.QueryRow(ctx, b.sql.overdue, due).Scan(&any); err != nil || !any {
+	if err := conn.QueryRow(ctx, b.sql.overdue, due, due/1000).Scan(&any); err != nil || !any {
 		return false, err
 	}
 	return b.expire(ctx, conn, due)
@@ -27,7 +27,7 @@ func (b *Backend) expire(ctx context.Context, conn *conn, due int64) (more bool,
 	j.begin(batch)
 	var record []byte
 	n := 0
-	batch.Queue(b.sql.expired, due, int64(collectAtOne)).Query(func(rows pgx.Rows) error {
+	batch.Queue(b.sql.expired, due, due/1000, int64(collectAtOne)).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var key []byte
 			if err := rows.Scan(&key); err != nil {

@@ -197,7 +197,7 @@ func (j *judgement) askKeys(batch *pgx.Batch, text string, keys [][]byte) {
 				return err
 			}
 			if j.entries[string(key)] == nil || hash != nil {
-				j.entries[string(key)] = &entry{live: expires == 0 || expires > j.now, over: expires > lapsed && expires <= j.now, version: uint64(version), hash: hash}
+				j.entries[string(key)] = &entry{live: expires == 0 || expires > j.now, over: expires >= lapsedBefore && expires <= j.now, version: uint64(version), hash: hash}
 			}
 		}
 		return rows.Err()
@@ -326,22 +326,23 @@ func (j *judgement) lapse(r *request) {
 	}
 }
 
-// lapsed is the expiry, in ms, of a row that was removed after it had expired. It is collected, and
-// is in the changes then.
-const lapsed = 1
+// lapsedBefore separates rows that were removed after they had expired from others: their expiry is
+// in seconds, that of others in ms. By every clock such a row has expired long ago; it is collected,
+// and is in the changes, when it would have been if it had not been removed.
+const lapsedBefore = 100_000_000_000
 
 // write adds the statements that write what was noted.
 func (j *judgement) write(batch *pgx.Batch) {
 	var keys [][]byte
 	for i := range j.lapsed { // before puts of the same keys
 		if o := &j.lapsed[i]; o.Kind == storage.OpDeleteRange {
-			batch.Queue(j.b.sql.lapseRange, filled(o.Key), endOf(o.End), j.now, int64(lapsed))
+			batch.Queue(j.b.sql.lapseRange, filled(o.Key), endOf(o.End), j.now)
 		} else {
 			keys = append(keys, filled(o.Key))
 		}
 	}
 	if len(keys) > 0 {
-		batch.Queue(j.b.sql.lapse, keys, j.now, int64(lapsed))
+		batch.Queue(j.b.sql.lapse, keys, j.now)
 	}
 	for i := range j.ranges {
 		batch.Queue(j.b.sql.removeRange, filled(j.ranges[i].Key), endOf(j.ranges[i].End))

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -68,7 +69,7 @@ func (t tables) createChanges() []string {
 }
 
 func (t tables) fill(texts ...string) []string {
-	r := strings.NewReplacer("{items}", t.items, "{lock}", t.lock, "{log}", t.log, "{ids}", t.ids, "{changes}", t.changes, "{number}", t.number, "{take}", t.take, "{notify}", fmt.Sprintf("pg_notify('%s' || '%s'::regclass::oid::text, '')", newsChannels, t.lock))
+	r := strings.NewReplacer("{items}", t.items, "{lock}", t.lock, "{log}", t.log, "{ids}", t.ids, "{changes}", t.changes, "{number}", t.number, "{take}", t.take, "{lapsed}", strconv.Itoa(lapsedBefore), "{notify}", fmt.Sprintf("pg_notify('%s' || '%s'::regclass::oid::text, '')", newsChannels, t.lock))
 	for i := range texts {
 		texts[i] = r.Replace(texts[i])
 	}
@@ -153,8 +154,8 @@ func (t tables) statements(logs bool) *statements {
 		anyNewer:    one(`select exists (select from {items} where key >= $1 and key < $2 and version > $3 and (expires = 0 or expires > $4))`),
 		remove:      one(`delete from {items} where key = any($1::bytea[])`),
 		removeRange: one(`delete from {items} where key >= $1 and key < $2`),
-		lapse:       one(`update {items} set expires = $3 where key = any($1::bytea[]) and expires > $3 and expires <= $2`),
-		lapseRange:  one(`update {items} set expires = $4 where key >= $1 and key < $2 and expires > $4 and expires <= $3`),
+		lapse:       one(`update {items} set expires = expires / 1000 where key = any($1::bytea[]) and expires >= {lapsed} and expires <= $2`),
+		lapseRange:  one(`update {items} set expires = expires / 1000 where key >= $1 and key < $2 and expires >= {lapsed} and expires <= $3`),
 		insert: one(`insert into {items} (key, value, version, expires)
 			select * from unnest($1::bytea[], $2::bytea[], $3::bigint[], $4::bigint[])
 			on conflict (key) do update set value = excluded.value, version = excluded.version, expires = excluded.expires`),
@@ -173,9 +174,9 @@ func (t tables) statements(logs bool) *statements {
 				where before <= $3 order by version) p on true`),
 		record:  one(`insert into {changes} (version, at, record) select p.version, $3::bigint, p.record from unnest($1::bigint[], $2::bytea[]) as p (version, record)`),
 		notify:  one(`select {notify}`),
-		overdue: one(`select exists (select from {items} where expires > 0 and expires <= $1)`),
+		overdue: one(`select exists (select from {items} where expires > 0 and expires <= $1 and (expires >= {lapsed} or expires <= $2))`),
 		expired: one(`delete from {items} where key = any(array(
-			select key from {items} where expires > 0 and expires <= $1 order by expires limit $2)) returning key`),
+			select key from {items} where expires > 0 and expires <= $1 and (expires >= {lapsed} or expires <= $2) order by expires limit $3)) returning key`),
 		oldRecords: one(`select version, at from {changes} order by version limit $1`),
 		drop:       one(`delete from {changes} where version < $1 and version < (select min(version) from {log})`),
 	}
