@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/plinthkv/plinth/config/internal/strictyaml"
 )
@@ -12,6 +14,7 @@ type settings struct {
 	*layers
 	held  map[string]any    // by the layers below, and by the settings that have a place
 	taken map[string]string // names of settings by their folded addresses
+	adds  map[string]bool   // the owners that the layer adds
 }
 
 func (l *layers) newSettings() *settings {
@@ -60,8 +63,12 @@ func (t *settings) place(s setting) (path string, value any) {
 func (t *settings) open(s setting, at spot) bool {
 	switch at.held().(type) {
 	case nil:
+		kind := strictyaml.Mapping
+		if isPipeline(strings.Split(at.path, sep)) {
+			kind = strictyaml.List
+		}
 		at.in[at.key] = map[string]any{}
-		t.notes[at.path].Value = &strictyaml.Value{Kind: strictyaml.Mapping, Key: s.at, Pos: s.at}
+		t.notes[at.path].Value = &strictyaml.Value{Kind: kind, Key: s.at, Pos: s.at}
 	case string:
 		t.problems.Addf(s.at, at.shown, "is a single value: nothing below it can be set")
 		return false
@@ -114,27 +121,71 @@ func (t *settings) keyNamed(s setting, at spot, i int) (spot, bool) {
 	return at.below(found.key, strictyaml.Key(at.shown, n.Name)), true
 }
 
-// added returns the key that a setting adds as its i-th part. It adds no stores, and no
-// plugins but those that need no entry.
+// added returns the key that a setting adds as its i-th part. A store is added only with
+// its backend, and a plugin with what runs it, so that a misspelt name adds nothing.
 func (t *settings) added(s setting, shown string, i int, known []string) (strictyaml.Entry, bool) {
 	e := strictyaml.Entry{Name: s.parts[i], Spelling: s.spelling, At: s.at, Value: &strictyaml.Value{Key: s.at, Pos: s.at}}
 	section := strictyaml.Fold(s.parts[0])
-	switch {
-	case i == 1 && section == "plugins":
-		builtin := slices.IndexFunc(t.builtins, func(b string) bool { return strictyaml.Fold(b) == strictyaml.Fold(e.Name) })
-		if builtin < 0 {
-			t.problems.Addf(s.at, shown, "unknown plugin %q%s", e.Name, Hint(e.Name, append(known, t.builtins...)))
-			return e, false
-		}
-		e.Name, e.Spelling = t.builtins[builtin], strictyaml.Exact
-	case i == 1 && section == "stores":
-		t.problems.Addf(s.at, shown, "unknown store %q%s", e.Name, Hint(e.Name, known))
-		return e, false
+	if i != 1 || section != "plugins" && section != "stores" {
+		return e, true
 	}
-	return e, true
+	if section == "plugins" {
+		if builtin := slices.IndexFunc(t.builtins, func(b string) bool { return strictyaml.Fold(b) == strictyaml.Fold(e.Name) }); builtin >= 0 {
+			e.Name, e.Spelling = t.builtins[builtin], strictyaml.Exact
+			return e, true
+		}
+	}
+	switch {
+	case t.adds[s.owner()]:
+		e.Spelling = strictyaml.Exact
+		return e, true
+	case section == "plugins":
+		known = append(known, t.builtins...)
+		t.problems.Addf(s.at, shown, "unknown plugin %q%s%s", e.Name, Hint(e.Name, known), s.toAdd("plugin", known, "wasm"))
+	default:
+		t.problems.Addf(s.at, shown, "unknown store %q%s%s", e.Name, Hint(e.Name, known), s.toAdd("store", known, "backend", "plugin"))
+	}
+	return e, false
 }
 
-// stageNamed finds the stage that a part names, of which a setting sets a key.
+// owner returns the folded address of the store or plugin that a setting is about.
+func (s setting) owner() string { return strictyaml.Fold(strings.Join(s.parts[:2], sep)) }
+
+// owners returns the owners that settings of a layer can add: stores with a backend, and
+// plugins with what runs them.
+func owners(all []setting) map[string]bool {
+	out := map[string]bool{}
+	for _, s := range all {
+		parts := strings.Split(s.address(), sep)
+		if len(parts) < 3 {
+			continue
+		}
+		switch key := strings.Join(parts[2:], "."); {
+		case parts[0] == "stores" && (key == "backend.plugin" || key == "backend.store"),
+			parts[0] == "plugins" && (key == "wasm" || key == "process.command" || key == "remote"):
+			out[s.owner()] = true
+		}
+	}
+	return out
+}
+
+// toAdd returns the end of a message about an unknown name: what adds it. It is empty
+// if a known name was probably meant.
+func (s setting) toAdd(what string, known []string, key ...string) string {
+	if strictyaml.Nearest(s.parts[1], known) != "" {
+		return ""
+	}
+	parts := append(slices.Clone(s.parts[:2]), key...)
+	how := "use --set " + strings.Join(parts, ".")
+	if s.origin == strictyaml.Environment {
+		how = "set " + prefix + strings.ToUpper(strings.Join(parts, "__"))
+	}
+	return fmt.Sprintf("; to add a %s, %s", what, strictyaml.Clip(how))
+}
+
+// stageNamed finds the stage that a part names, of which a setting sets a key. A stage that
+// is not in the pipeline becomes its innermost, unless the name of another was probably
+// meant.
 func (t *settings) stageNamed(s setting, at spot, i int) (spot, bool) {
 	part := s.parts[i]
 	var known []string
@@ -151,8 +202,11 @@ func (t *settings) stageNamed(s setting, at spot, i int) (spot, bool) {
 	}
 	switch len(found) {
 	case 0:
-		t.problems.Addf(s.at, at.shown, "unknown stage %q%s", part, Hint(part, known))
-		return spot{}, false
+		if i == len(s.parts)-1 || strictyaml.Nearest(part, known) != "" {
+			t.problems.Addf(s.at, at.shown, "unknown stage %q%s", part, Hint(part, known))
+			return spot{}, false
+		}
+		found = append(found, t.addStage(s, at, part))
 	case 1:
 	default:
 		t.problems.Addf(s.at, at.shown, "%q could mean two stages", part)
@@ -169,6 +223,16 @@ func (t *settings) stageNamed(s setting, at spot, i int) (spot, bool) {
 		return spot{}, false
 	}
 	return at.below(found[0].key, shown), true
+}
+
+// addStage adds a stage below the others of a pipeline.
+func (t *settings) addStage(s setting, at spot, kind string) child {
+	in := at.held().(map[string]any)
+	path := below(at.path, kind)
+	n := t.note(path, strictyaml.Entry{Name: kind, At: s.at, Value: &strictyaml.Value{Key: s.at, Pos: s.at}})
+	n.stage = &stage{len(in), &strictyaml.Value{Kind: strictyaml.Mapping, Key: s.at, Pos: s.at}, kind}
+	in[kind] = nil
+	return child{kind, path, n}
 }
 
 // set returns the value of a setting for koanf, and notes it. A list of plain values is

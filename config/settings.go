@@ -55,10 +55,18 @@ func (l *layers) variables(environ environ, flags []setting) error {
 	for _, f := range flags {
 		hidden[f.address()] = true
 	}
+	set := map[string]setting{}
+	for _, line := range ours {
+		name, text, _ := strings.Cut(line, "=")
+		if s, ok := t.variable(name, text); ok && !hidden[s.address()] {
+			set[name] = s
+		}
+	}
+	t.adds = owners(slices.Collect(maps.Values(set)))
 	return l.ko.Load(env.Provider(sep, env.Opt{
 		EnvironFunc: func() []string { return ours },
-		TransformFunc: func(name, text string) (string, any) {
-			if s, ok := t.variable(name, text); ok && !hidden[s.address()] {
+		TransformFunc: func(name, _ string) (string, any) {
+			if s, ok := set[name]; ok {
 				return t.place(s)
 			}
 			return "", nil
@@ -112,6 +120,7 @@ func (l *layers) flags(flags []setting) error {
 		return nil
 	}
 	t, values := l.newSettings(), map[string]any{}
+	t.adds = owners(flags)
 	for _, s := range flags {
 		if path, value := t.place(s); path != "" {
 			values[path] = value

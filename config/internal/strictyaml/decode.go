@@ -174,7 +174,7 @@ func (d *Decoder) structure(rv reflect.Value, v *Value, path string) {
 		switch {
 		case i < 0:
 			d.Problems.Addf(e.At, at, "unknown key %q%s", Clip(e.Name), Hint(e.Name, known))
-			if meant := nearest(e.Name, known); meant != "" {
+			if meant := Nearest(e.Name, known); meant != "" {
 				d.fail(Key(path, meant))
 			}
 		default:

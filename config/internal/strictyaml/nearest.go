@@ -16,8 +16,8 @@ func Fold(name string) string {
 	return strings.ReplaceAll(strings.ToLower(name), "-", "_")
 }
 
-// nearest returns the known name that was probably meant, or "" if none is close.
-func nearest(name string, known []string) string {
+// Nearest returns the known name that was probably meant, or "" if none is close.
+func Nearest(name string, known []string) string {
 	if len(name) > maxGuessLength {
 		return ""
 	}
@@ -43,7 +43,7 @@ func Hint(name string, known []string) string {
 	if len(known) == 0 {
 		return ""
 	}
-	if n := nearest(name, known); n != "" {
+	if n := Nearest(name, known); n != "" {
 		return fmt.Sprintf(": did you mean %q?", n)
 	}
 	return ": known are " + Names(known)
@@ -51,7 +51,7 @@ func Hint(name string, known []string) string {
 
 // Names lists names for a message, sorted and not too many.
 func Names(known []string) string {
-	sorted := slices.Sorted(slices.Values(known))
+	sorted := slices.Compact(slices.Sorted(slices.Values(known)))
 	more := ""
 	if len(sorted) > maxNamesShown {
 		more = fmt.Sprintf(" and %d more", len(sorted)-maxNamesShown)

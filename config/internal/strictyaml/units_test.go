@@ -110,7 +110,7 @@ func TestNearest(t *testing.T) {
 		"max_opps": "max_ops", "tll": "ttl", "tt": "ttl", "onloss": "on_loss",
 		"": "", "size": "", "t": "", "max": "", strings.Repeat("x", 99): "", "ttl\x00\xff": "",
 	} {
-		if got := nearest(in, known); got != want {
+		if got := Nearest(in, known); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}
