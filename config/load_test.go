@@ -103,13 +103,14 @@ func TestMerge(t *testing.T) {
 		{"a list", "", nil, map[string]string{"stores.default.require": "ttl, atomic,versions"}, "- ttl - atomic - versions", ""},
 		{"an empty list", "", nil, map[string]string{"stores.default.require": ""}, "", "- ttl"},
 		{"a built-in plugin", "", nil, map[string]string{"plugins.memory.limits.memory": "1GiB"}, "memory: limits: memory: 1GiB", ""},
+		{"a single value at the top", "allow_faults: false", []string{"PLINTH_ALLOW_FAULTS=true"}, nil, "allow_faults: ${env:PLINTH_ALLOW_FAULTS}", ""},
 		{"a new store", "", []string{"PLINTH_STORES__X__START=optional", "PLINTH_STORES__X__BACKEND__PLUGIN=memory", "PLINTH_STORES__X__BACKEND__CONFIG__MAX_BYTES=1MiB"}, nil, "default: x: backend: config: max_bytes: plugin: ${env:PLINTH_STORES__X__BACKEND__PLUGIN} start:", ""},
 		{"a new store by flags", oneStore, nil, map[string]string{"stores.My-Store.backend.store": "a", "stores.My-Store.pipeline": "instrument,batch"}, "a: My-Store: backend: store: a pipeline: instrument,batch", "default:"},
 		{"a new store of the environment, and a flag for it", "", []string{"PLINTH_STORES__X__BACKEND__PLUGIN=memory"}, map[string]string{"stores.x.require": "ttl"}, "x: backend: require: ttl", ""},
 		{"a new plugin", "", []string{"PLINTH_PLUGINS__KV__WASM=kv.wasm", "PLINTH_PLUGINS__KV__ON_LOSS=fail"}, map[string]string{"plugins.r.remote": "h:1", "plugins.p.process.command": "./p,-v"}, "kv: on_loss: wasm: p: process: command: r: remote: h:1", ""},
 		{"a new stage is the innermost", "", []string{"PLINTH_STORES__DEFAULT__PIPELINE__RETRY__ATTEMPTS=3"}, map[string]string{"stores.default.pipeline.timeout.timeout": "3s", "stores.default.pipeline.retry.deadline": "9s"}, "batch: - retry: attempts: deadline: 9s - timeout: timeout: 3s", ""},
 		{"a stage of a store without a pipeline", "stores: { a: { backend: { plugin: memory } } }", []string{"PLINTH_STORES__A__PIPELINE__CACHE__TTL=3s"}, nil, "pipeline: - cache: ttl:", ""},
-		{"what is not ours", "", []string{"PLINTH_CONFIG=x", "PLINTH_SERVICE_HOST=x", "PLINTH_PORT_80_TCP=x", "PLINTH_SERVER_SERVICE_HOST=x", "PLINTH_SERVER_PORT_80_TCP_ADDR=x", "PLINTH_SERVER_SERVICE_PORT_HTTP=1", "PLINTH_SERVER_PORT=1", "OTHER__X=1", "=", "", "NOVALUE"}, nil, "http: 127.0.0.1:7421", "x"},
+		{"what is not ours", "", []string{"PLINTH_CONFIG=x", "PLINTH_LOG=json", "PLINTH_LOG_LEVEL=x", "PLINTH_LOG_SERVICE_HOST=x", "PLINTH_SERVICE_HOST=x", "PLINTH_PORT_80_TCP=x", "PLINTH_SERVER_SERVICE_HOST=x", "PLINTH_SERVER_PORT_80_TCP_ADDR=x", "PLINTH_SERVER_SERVICE_PORT_HTTP=1", "PLINTH_SERVER_PORT=1", "OTHER__X=1", "=", "", "NOVALUE"}, nil, "http: 127.0.0.1:7421", "x"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -90,9 +91,13 @@ func (t *settings) variable(name, text string) (setting, bool) {
 	at := Position{File: "env " + strictyaml.Clip(name)}
 	address := strings.ToLower(name[len(prefix):])
 	parts := strings.Split(address, "__")
-	if len(parts) == 1 {
-		if section := sectionOf(address); section != "" && !kubernetes.MatchString(strings.ToUpper(name)) {
+	if len(parts) == 1 && !slices.Contains(single, address) {
+		switch section, key := sectionOf(address), strictyaml.Nearest(address, single); {
+		case kubernetes.MatchString(strings.ToUpper(name)):
+		case section != "":
 			t.problems.Addf(at, "", "addresses nothing: %q is a section, and its levels are separated by two underscores, as in %s%s__KEY", section, prefix, strings.ToUpper(section))
+		case key != "":
+			t.problems.Addf(at, "", "addresses nothing: did you mean %s%s?", prefix, strings.ToUpper(key))
 		}
 		return setting{}, false
 	}
@@ -146,15 +151,33 @@ func (s setting) admit(name string, taken map[string]string, p *strictyaml.Probl
 	return true
 }
 
-// sectionOf returns the section that a variable without levels seems to mean.
+// sectionOf returns the section that a variable without levels seems to mean. The program
+// itself reads PLINTH_LOG and PLINTH_LOG_LEVEL.
 func sectionOf(address string) string {
-	for _, s := range []string{"plugins", "reload", "server", "stores", "telemetry"} {
+	for _, s := range []string{"log", "plugins", "reload", "server", "stores", "telemetry"} {
 		if address == s || strings.HasPrefix(address, s+"_") {
+			if address == "log" || address == "log_level" {
+				return ""
+			}
 			return s
 		}
 	}
 	return ""
 }
+
+// single are the keys at the top of a configuration that have a single value.
+var single = func() (keys []string) {
+	for f := range reflect.TypeFor[Config]().Fields() {
+		switch key := f.Tag.Get("yaml"); f.Type.Kind() {
+		case reflect.Struct, reflect.Map, reflect.Slice, reflect.Pointer:
+		default:
+			if key != "" {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
+}()
 
 // goodAddress reports whether parts can be an address, and what is wrong if not.
 func goodAddress(parts []string, at Position, p *strictyaml.Problems) bool {
