@@ -176,8 +176,12 @@ func validateListener(address string) error {
 	if err != nil {
 		return errors.New(want)
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+	n, err := strconv.Atoi(port)
+	switch {
+	case err != nil || n < 0 || n > 65535:
 		return errors.New(want + ", with a port from 0 to 65535")
+	case strconv.Itoa(n) != port:
+		return errors.New(want + ", with a port without leading zeros or a sign")
 	}
 	return nil
 }

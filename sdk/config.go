@@ -235,14 +235,29 @@ func (s *Size) UnmarshalJSON(b []byte) error {
 		if !ok {
 			continue
 		}
-		n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
-		if err != nil || n < 0 || n > (1<<62)/u.bytes {
+		digits = strings.TrimSpace(digits)
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n < 0 || leadingZero(digits) || n > (1<<62)/u.bytes {
 			break
 		}
 		*s = Size(n * u.bytes)
 		return nil
 	}
-	return &valueError{strconv.Quote(text) + " is not a size: a number of bytes, or one with B, kB, MB, GB, KiB, MiB or GiB"}
+	return &valueError{strconv.Quote(text) + " is not a size: a number of bytes, or one with B, kB, MB, GB, KiB, MiB or GiB, without leading zeros"}
+}
+
+// leadingZero reports whether a number in text begins with a zero before another digit, which
+// some readers take for octal.
+func leadingZero(text string) bool {
+	before := byte(' ')
+	for i := range len(text) {
+		digit := before >= '0' && before <= '9' || before == '.'
+		if !digit && text[i] == '0' && i+1 < len(text) && text[i+1] >= '0' && text[i+1] <= '9' {
+			return true
+		}
+		before = text[i]
+	}
+	return false
 }
 
 // Duration is a time. In JSON it is a string with a unit: "500ms", "30s", "1h30m".
@@ -258,8 +273,8 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 		text = string(b)
 	}
 	t, err := time.ParseDuration(text)
-	if err != nil || t < 0 {
-		return &valueError{strconv.Quote(text) + " is not a duration: a number with ns, us, ms, s, m or h, such as 30s"}
+	if err != nil || t < 0 || leadingZero(text) {
+		return &valueError{strconv.Quote(text) + " is not a duration: a number with ns, us, ms, s, m or h, without leading zeros, such as 30s"}
 	}
 	*d = Duration(t)
 	return nil

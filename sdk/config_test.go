@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plinthkv/plinth/sdk"
 	"github.com/plinthkv/plinth/storage"
@@ -94,10 +95,26 @@ func TestSize(t *testing.T) {
 			t.Errorf("%s: %d, %v", text, s, err)
 		}
 	}
-	for _, text := range []string{``, `""`, `"MiB"`, `-1`, `"-1MiB"`, `1.5`, `"1.5MiB"`, `"1TiBs"`, `"9999999999GiB"`, `99999999999999999999`, `true`, `{}`, `"1 M"`} {
+	for _, text := range []string{``, `""`, `"MiB"`, `-1`, `"-1MiB"`, `1.5`, `"1.5MiB"`, `"1TiBs"`, `"9999999999GiB"`, `99999999999999999999`, `true`, `{}`, `"1 M"`,
+		`"010"`, `"00"`, `"010MiB"`, `"0100 kB"`} {
 		var s sdk.Size
 		if err := s.UnmarshalJSON([]byte(text)); err == nil {
 			t.Errorf("%s is %d", text, s)
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for text, want := range map[string]time.Duration{`0`: 0, `"0s"`: 0, `"0.5s"`: time.Second / 2, `"1.05s"`: 1050 * time.Millisecond, `"1h0m30s"`: time.Hour + 30*time.Second} {
+		var d sdk.Duration
+		if err := d.UnmarshalJSON([]byte(text)); err != nil || time.Duration(d) != want {
+			t.Errorf("%s: %s, %v", text, d, err)
+		}
+	}
+	for _, text := range []string{``, `""`, `30`, `"30"`, `"-1s"`, `"010s"`, `"00.5s"`, `"1h05m"`, `{}`} {
+		var d sdk.Duration
+		if err := d.UnmarshalJSON([]byte(text)); err == nil {
+			t.Errorf("%s is %s", text, d)
 		}
 	}
 }

@@ -246,6 +246,7 @@ func TestBadConfigurations(t *testing.T) {
 		"no such consistency":     {map[string]any{"read_consistency": "strong"}, "read_consistency", "neither"},
 		"no page":                 {map[string]any{"page_size": 0}, "page_size", "from 1"},
 		"no results":              {map[string]any{"max_range_results": -5}, "max_range_results", "from 1"},
+		"an octal duration":       {map[string]any{"timeouts": map[string]any{"read": "05s"}}, "timeouts.read", "not a duration"},
 		"no duration":             {map[string]any{"timeouts": map[string]any{"read": "5"}}, "timeouts.read", "not a duration"},
 		"no time":                 {map[string]any{"timeouts": map[string]any{"list": "0s"}}, "timeouts.list", "more than 0"},
 		"writes that never go":    {map[string]any{"timeouts": map[string]any{"write": "100ms"}}, "timeouts.write", "refuses writes"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strconv"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -266,7 +267,7 @@ func (c *Config) times() (t times, err error) {
 			continue
 		}
 		v, err := time.ParseDuration(string(d.text))
-		if err != nil {
+		if err != nil || v > 0 && new(sdk.Duration).UnmarshalJSON([]byte(strconv.Quote(string(d.text)))) != nil {
 			return t, sdk.ConfigErrorf(d.path, "%s is not a duration such as 5s or 250ms", d.path)
 		}
 		if v <= 0 || v > 24*time.Hour {

@@ -32,6 +32,11 @@ const (
 	durationHelp = "write a number with one of ns, us, ms, s, m, h, as in 30s or 1h30m"
 )
 
+// leadingZeros refuses what some readers take for octal, in all numbers with a unit.
+const leadingZeros = "has a leading zero, which is octal for some readers: write it without"
+
+var zeroFirst = regexp.MustCompile(`(^|[^0-9.])0[0-9]`)
+
 var number = regexp.MustCompile(`^[-+]?[0-9]+(\.[0-9]*)?$`)
 
 // parseBytes reads a size. What is wrong comes back as the rest of a sentence
@@ -43,6 +48,9 @@ func parseBytes(s string) (n int64, problem string) {
 			return 0, "is negative: " + sizeHelp
 		}
 		return 0, "is not a size: " + sizeHelp
+	}
+	if zeroFirst.MatchString(s[:digits]) {
+		return 0, leadingZeros
 	}
 	factor := int64(1)
 	if unit := s[digits:]; unit != "" {
@@ -69,6 +77,8 @@ func parseDuration(s string) (d time.Duration, problem string) {
 	switch {
 	case err == nil && d < 0:
 		return 0, "is negative: " + durationHelp
+	case err == nil && zeroFirst.MatchString(s):
+		return 0, leadingZeros
 	case err == nil:
 		return d, ""
 	case number.MatchString(s):

@@ -81,7 +81,7 @@ func validAddress(address string) error {
 		return nil
 	}
 	host, port, err := net.SplitHostPort(address)
-	if n, perr := strconv.Atoi(port); err != nil || host == "" || perr != nil || n < 1 || n > 65535 {
+	if n, perr := strconv.Atoi(port); err != nil || host == "" || perr != nil || n < 1 || n > 65535 || strconv.Itoa(n) != port {
 		return errors.New("must be host:port or unix:/path of a host that serves gRPC")
 	}
 	return nil
