@@ -78,9 +78,9 @@ func Load(o Options) (*Config, error) {
 
 	cfg := &Config{file: o.File, dir: dir, root: root}
 	strictyaml.Seal(root)
+	checkProtections(root, file, &d)
 	d.Decode(cfg, root, "")
 	cfg.checkBackends(builtins, &d)
-	cfg.checkTokens(file, &d)
 	for _, path := range []*string{&cfg.Server.TLS.Cert, &cfg.Server.TLS.Key, &cfg.Server.TLS.ClientCA} {
 		*path = cfg.Path(*path)
 	}

@@ -16,7 +16,7 @@ func TestYAML(t *testing.T) {
 		Flags:   map[string]string{"server.limits.body": "1MiB"},
 	}
 	c := load(t, o, `
-plugins: { acme: { wasm: "${env:S}.wasm", sha256: "", grants: { env: { "on": "true", N: '5', D: "$$x ${env:S}" } } } }
+plugins: { acme: { wasm: "${env:S}.wasm", trust: "", grants: { env: { "on": "true", N: '5', D: "$$x ${env:S}" } } } }
 server: { token: hunter2-too }
 stores: { a: { backend: { plugin: acme, config: { a: "5", b: 5, c: ~, d: "~", e: [], f: {}, g: "multi\nline" } }, pipeline: [ instrument, cache: { name: x } ] } }
 `)
@@ -196,6 +196,38 @@ func TestEmptyTokens(t *testing.T) {
 	} {
 		_, err := Load(Options{File: filepath.Join(dir, "a.yaml"), Content: []byte(c.yaml + stores), Environ: c.environ, Flags: c.flags})
 		if err == nil || !strings.Contains(err.Error(), "token") || !strings.Contains(err.Error(), "empty") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Whatever protects is refused where it is empty, and not off without a word.
+func TestEmptyProtections(t *testing.T) {
+	const stores = "\nstores: { a: { backend: { plugin: memory } } }"
+	for _, c := range []struct{ path, yaml string }{
+		{"server.tls.cert", "server: { tls: { cert: %s, key: %s } }"},
+		{"server.tls.key", "server: { tls: { cert: %s, key: %s } }"},
+		{"server.tls.client_ca", "server: { tls: { cert: c.pem, key: k.pem, client_ca: %s } }"},
+		{"server.admin_token", "server: { admin_token: %s }"},
+		{"plugins.p.token", "plugins: { p: { remote: h:1, token: %s } }"},
+		{"plugins.p.tls.ca", "plugins: { p: { remote: h:1, tls: { ca: %s } } }"},
+		{"plugins.p.tls.cert", "plugins: { p: { remote: h:1, tls: { ca: system, cert: %s } } }"},
+		{"plugins.p.tls.key", "plugins: { p: { remote: h:1, tls: { ca: system, key: %s } } }"},
+		{"plugins.p.sha256", "plugins: { p: { wasm: p.wasm, sha256: %s } }"},
+		{"plugins.p.grants.dir", "plugins: { p: { process: { command: [./p] }, grants: { dir: %s } } }"},
+	} {
+		for _, empty := range []string{`""`, `"${env:NO:-}"`, `"${env:EMPTY:-}"`, "", "~"} {
+			_, err := Load(Options{File: "a.yaml", Content: []byte(strings.ReplaceAll(c.yaml, "%s", empty) + stores), Environ: []string{"EMPTY="}})
+			if err == nil || strings.Count(err.Error(), c.path+": must not be empty") != 1 || !strings.Contains(err.Error(), "a.yaml:1:") {
+				t.Errorf("%s: %q: %v", c.path, empty, err)
+			}
+		}
+		if strings.HasPrefix(c.path, "plugins.") {
+			continue
+		}
+		name := "PLINTH_" + strings.ToUpper(strings.ReplaceAll(c.path, ".", "__"))
+		_, err := Load(Options{Environ: []string{name + "="}})
+		if err == nil || !strings.Contains(err.Error(), "env "+name+": "+c.path+": must not be empty") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

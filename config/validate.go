@@ -247,27 +247,52 @@ func (c *Config) checkBackends(builtins []string, d *strictyaml.Decoder) {
 	}
 }
 
-// checkTokens refuses an empty token, because it would mean that no token is required, and one
-// that YAML reads as something else than a string.
-func (c *Config) checkTokens(file *strictyaml.Value, d *strictyaml.Decoder) {
-	paths := []string{"server.token", "server.admin_token"}
-	for _, name := range slices.Sorted(maps.Keys(c.Plugins)) {
-		paths = append(paths, strictyaml.Below(strictyaml.Key("plugins", name), "token"))
+// protection is a setting that protects something where it is given. If it is empty, as a
+// reference with an empty default makes it, the protection would be off without a word.
+type protection struct {
+	path   string
+	off    string // what the setting would mean if it is empty
+	secret bool   // a token: text that YAML reads as something else than a string is refused
+}
+
+// protections lists them for the plugins that are named.
+func protections(plugins *strictyaml.Value) []protection {
+	const authentication = "that would turn authentication off: omit the key if no token is required"
+	all := []protection{
+		{"server.token", authentication, true}, {"server.admin_token", authentication, true},
+		{"server.tls.cert", "that would turn TLS off: omit the key to serve in the clear", false},
+		{"server.tls.key", "that would turn TLS off: omit the key to serve in the clear", false},
+		{"server.tls.client_ca", "callers would need no certificate: omit the key if none is required", false},
 	}
-	for _, path := range paths {
-		at, ok := c.root.Find(path)
+	if plugins == nil {
+		return all
+	}
+	for _, e := range plugins.Entries {
+		at := strictyaml.Key("plugins", e.Name) + "."
+		all = append(all, protection{at + "token", authentication, true},
+			protection{at + "sha256", "any content would be accepted: omit the key to run it without a check", false},
+			protection{at + "grants.dir", "no folder would be granted: omit the key to grant none", false},
+			protection{at + "tls.ca", "that would turn TLS off: use system, or omit tls to connect in the clear", false},
+			protection{at + "tls.cert", "no client certificate would be sent: omit the key to send none", false},
+			protection{at + "tls.key", "no client certificate would be sent: omit the key to send none", false})
+	}
+	return all
+}
+
+// checkProtections refuses protections that are empty, which would turn them off, and tokens
+// that YAML reads as something else than a string.
+func checkProtections(root, file *strictyaml.Value, d *strictyaml.Decoder) {
+	for _, p := range protections(root.Get("plugins")) {
+		at, ok := root.Find(p.path)
 		written := ok && !at.Broken && at.Kind == strictyaml.Scalar
-		if is := at.Describe(); written && at.Pos.Line > 0 && is != "a string" {
-			d.Problems.Add(at.Pos, path, "expected a string, got "+is+": put it in quotes")
+		if is := at.Describe(); p.secret && written && at.Pos.Line > 0 && is != "a string" {
+			d.Failf(at.Pos, p.path, "expected a string, got %s: put it in quotes", is)
 		}
-		empty := written && at.Data() == ""
 		if !ok && file != nil { // a key without a value is left out, elsewhere
-			if at, ok = file.Find(path); ok {
-				empty = at.Kind == strictyaml.Null
-			}
+			at, ok = file.Find(p.path)
 		}
-		if empty {
-			d.Problems.Add(at.Where(), path, "must not be empty, because that would turn authentication off: omit the key if no token is required")
+		if written && at.Data() == "" || ok && at.Kind == strictyaml.Null {
+			d.Failf(at.Where(), p.path, "must not be empty, because %s", p.off)
 		}
 	}
 }
