@@ -80,6 +80,7 @@ func (c *checkCmd) look(ctx context.Context, e env, from source, found *checked)
 	if cfg == nil {
 		return listed(err)
 	}
+	setup.LogTo(cfg.Telemetry, slog.DiscardHandler, nil) // the warnings say it
 	h, err := plinth.OpenConfig(ctx, cfg, append(opts, plinth.WithLogger(slog.New(slog.NewTextHandler(e.stderr, nil))))...)
 	err = config.Join(err, setup.Validate(cfg.Telemetry)) // which only the program reads
 	if h != nil {

@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	otelapi "go.opentelemetry.io/otel"
-
 	"github.com/plinthkv/plinth"
 	"github.com/plinthkv/plinth/config"
 	"github.com/plinthkv/plinth/otel/setup"
@@ -66,9 +64,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 		return listed(err)
 	}
 	s.logFrom(cfg)
-	otelapi.SetErrorHandler(otelapi.ErrorHandlerFunc(func(err error) { // not by way of OpenTelemetry itself
-		slog.New(handler).Warn("telemetry", "error", withoutSecrets(err.Error()))
-	}))
+	clean := setup.LogTo(cfg.Telemetry, handler, withoutSecrets)
 	tel, forPlugins, err := s.telemetry(ctx, e, cfg)
 	if err != nil {
 		return listed(err)
@@ -79,7 +75,7 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	defer func() { // last, so that it reports what ends before
 		if err := shutTelemetry(tel); err != nil {
-			slog.New(handler).Warn("not all telemetry was sent", "error", withoutSecrets(err.Error()))
+			slog.New(handler).Warn("not all telemetry was sent", "error", clean(err.Error()))
 		}
 	}()
 	opts := append(s.Source.options(e), plinth.WithLogger(log), plinth.WithTracerProvider(tel.Tracer), plinth.WithMeterProvider(tel.Meter), plinth.WithPluginTelemetry(forPlugins), plinth.WithKit(s.kit(e)))
