@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/plinthkv/plinth/config"
@@ -42,11 +43,20 @@ func checkEndpoints(section *config.Node, root map[string]any) error {
 // endpointError returns what is wrong with an endpoint, or "". gRPC's may be host:port.
 func endpointError(endpoint string, grpc bool) string {
 	if grpc && !strings.Contains(endpoint, "://") {
-		if host, _, err := net.SplitHostPort(endpoint); err == nil && host != "" {
-			return ""
+		host, port, err := net.SplitHostPort(endpoint)
+		switch {
+		case err != nil || host == "" || strings.ContainsAny(endpoint, "/?#@ "):
+			return "is neither a URL nor host:port"
+		case !validPort(port):
+			return "must have a port from 1 to 65535"
 		}
-		return "is neither a URL nor host:port"
+		return ""
 	}
+	return urlError(endpoint, grpc)
+}
+
+// urlError returns what is wrong with the URL of an endpoint, or "".
+func urlError(endpoint string, grpc bool) string {
 	u, err := url.Parse(endpoint)
 	switch {
 	case err != nil:
@@ -59,6 +69,15 @@ func endpointError(endpoint string, grpc bool) string {
 		return "has a user or a password, which are not sent: put them into headers"
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return "has a query or a fragment, which are not sent"
+	case strings.HasSuffix(u.Host, ":") || u.Port() != "" && !validPort(u.Port()):
+		return "must have a port from 1 to 65535, or none for the default"
+	case grpc && u.Path != "" && u.Path != "/":
+		return "has a path, which gRPC does not send"
 	}
 	return ""
+}
+
+func validPort(text string) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n >= 1 && n <= 65535 && strconv.Itoa(n) == text
 }

@@ -72,10 +72,29 @@ func environmentWarnings(section bool) (all []string) {
 	if section {
 		return all
 	}
+	return append(all, notExported()...)
+}
+
+// notExported returns why signals are not exported whose exporters are set, each reason once.
+func notExported() (all []string) {
+	var reasons []string
+	affected := map[string][]string{}
 	for _, signal := range []string{traces, metrics, logs} {
 		if _, err := exported(signal); err != nil {
-			all = append(all, err.Error())
+			reason := err.Error()
+			if affected[reason] == nil {
+				reasons = append(reasons, reason)
+			}
+			affected[reason] = append(affected[reason], strings.ToLower(signal))
 		}
+	}
+	for _, reason := range reasons {
+		signals := affected[reason]
+		names := signals[len(signals)-1]
+		if before := signals[:len(signals)-1]; len(before) > 0 {
+			names = strings.Join(before, ", ") + " and " + names
+		}
+		all = append(all, fmt.Sprintf("%s: %s are not exported", reason, names))
 	}
 	return all
 }
@@ -86,7 +105,6 @@ func disabledByEnvironment() bool { return strings.EqualFold(os.Getenv(sdkDisabl
 // exported reports whether a signal is to be sent where there is no section: if its exporter
 // or an endpoint is set. The error says why what is set is not.
 func exported(signal string) (bool, error) {
-	sent := strings.ToLower(signal)
 	variable := "OTEL_" + signal + "_EXPORTER"
 	switch exporter := os.Getenv(variable); exporter {
 	case "none":
@@ -106,23 +124,22 @@ func exported(signal string) (bool, error) {
 		}
 		fallthrough
 	default:
-		return false, fmt.Errorf("%s is %q, it must be one of otlp, console, none: %s are not exported", variable, exporter, sent)
+		return false, fmt.Errorf("%s is %q, it must be one of otlp, console, none", variable, exporter)
 	}
 }
 
 // endpoint reports whether a signal can be sent to its endpoint.
 func endpoint(signal string) (bool, error) {
-	sent := strings.ToLower(signal)
 	variable, protocol := set("OTEL_EXPORTER_OTLP_"+signal+"_PROTOCOL", anyProtocol)
 	if protocol != "" && protocol != "grpc" && protocol != "http/protobuf" {
-		return false, fmt.Errorf("%s is %q, it must be grpc or http/protobuf: %s are not exported", variable, protocol, sent)
+		return false, fmt.Errorf("%s is %q, it must be grpc or http/protobuf", variable, protocol)
 	}
 	variable, url := set("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT", anyEndpoint)
 	if url == "" { // OpenTelemetry's default, on this machine
 		return true, nil
 	}
-	if wrong := endpointError(url, false); wrong != "" {
-		return false, fmt.Errorf("%s %s: %s are not exported", variable, wrong, sent)
+	if wrong := urlError(url, protocol == "grpc"); wrong != "" {
+		return false, fmt.Errorf("%s %s", variable, wrong)
 	}
 	return true, nil
 }

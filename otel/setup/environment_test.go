@@ -33,6 +33,8 @@ func TestEnvironment(t *testing.T) {
 		"disabled":                   {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "TO", "OTEL_SDK_DISABLED": "TRUE"}, "", "", ""},
 		"not disabled":               {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "TO", "OTEL_SDK_DISABLED": "1"}, all, "plinth", "OTEL_SDK_DISABLED is neither true nor false"},
 		"an endpoint without scheme": {map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "localhost:4318"}, "", "", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT must begin with http:// or https://: traces are not exported"},
+		"a port that is none":        {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:99999"}, "", "", "OTEL_EXPORTER_OTLP_ENDPOINT must have a port from 1 to 65535, or none for the default: traces, metrics and logs are not exported"},
+		"a path over gRPC":           {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:4317/v1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_LOGS_EXPORTER": "none"}, "", "", "OTEL_EXPORTER_OTLP_ENDPOINT has a path, which gRPC does not send: traces and metrics are not exported"},
 		"an unknown exporter":        {map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, "", "", `OTEL_TRACES_EXPORTER is "zipkin"`},
 		"an unknown protocol":        {map[string]string{"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "http/json", "OTEL_EXPORTER_OTLP_ENDPOINT": "TO"}, "traces metrics", "plinth", `OTEL_EXPORTER_OTLP_LOGS_PROTOCOL is "http/json"`},
 		"what nobody reads":          {map[string]string{"OTEL_LOG_LEVEL": "debug"}, "", "", "OTEL_LOG_LEVEL has no effect: use PLINTH_LOG_LEVEL"},
@@ -51,7 +53,7 @@ func TestEnvironment(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if warned := strings.Join(tel.Warnings, "\n"); c.warns == "" && warned != "" || !strings.Contains(warned, c.warns) {
+			if warned := strings.Join(tel.Warnings, "\n"); c.warns == "" && warned != "" || strings.Count(warned, c.warns) != 1 && c.warns != "" {
 				t.Errorf("it warns of %q, want %q", warned, c.warns)
 			}
 			if tel.Tracer != nil {

@@ -116,7 +116,8 @@ logger_provider:
 // error at its place.
 func TestEndpoints(t *testing.T) {
 	for endpoint, c := range map[string]struct{ http, grpc string }{
-		"http://localhost:4318/v1/traces":      {"", ""},
+		"http://localhost:4318/v1/traces":      {"", "has a path, which gRPC does not send"},
+		"http://localhost:4317/":               {"", ""},
 		"https://collector.example.org":        {"", ""},
 		"http://[::1]:4317":                    {"", ""},
 		"localhost:4317":                       {"must begin with http:// or https://", ""},
@@ -130,6 +131,16 @@ func TestEndpoints(t *testing.T) {
 		"http://localhost:4318/v1/traces?k=v":  {"has a query", "has a query"},
 		"http://localhost:4318/v1/traces#here": {"has a query or a fragment", "has a query or a fragment"},
 		"http://local host":                    {"is not a URL", "is not a URL"},
+		"127.0.0.1:4318/v1/traces":             {"is not a URL", "is neither a URL nor host:port"},
+		"http:/h":                              {"names no host", "is neither a URL nor host:port"},
+		"//h:4318":                             {"must begin with http:// or https://", "is neither a URL nor host:port"},
+		"http://h:99999":                       {"must have a port", "must have a port"},
+		"http://h:0":                           {"must have a port", "must have a port"},
+		"http://h:":                            {"must have a port", "must have a port"},
+		"http://h:04318":                       {"must have a port", "must have a port"},
+		"h:99999":                              {"must begin with http:// or https://", "must have a port"},
+		"h:0":                                  {"must begin with http:// or https://", "must have a port"},
+		"h:":                                   {"must begin with http:// or https://", "must have a port"},
 	} {
 		for kind, want := range map[string]string{"otlp_http": c.http, "otlp_grpc": c.grpc} {
 			err := setup.Validate(section(t, fmt.Sprintf("file_format: \"1.0\"\ntracer_provider: { processors: [ { batch: { exporter: { %s: { endpoint: %q } } } } ] }", kind, endpoint)))
