@@ -55,6 +55,10 @@ var onlyWithout = []string{"OTEL_LOGS_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_
 // environmentWarnings returns warnings about variables that have no effect, or an
 // unexpected one.
 func environmentWarnings(section bool) (all []string) {
+	var unsent []string
+	if !section {
+		unsent = notExported()
+	}
 	for _, line := range slices.Sorted(slices.Values(os.Environ())) {
 		name, value, _ := strings.Cut(line, "=")
 		instead, is := unsupported[name]
@@ -64,15 +68,17 @@ func environmentWarnings(section bool) (all []string) {
 			all = append(all, fmt.Sprintf("%s has no effect: %s", name, instead))
 		case section && slices.Contains(onlyWithout, name):
 			all = append(all, name+" has no effect, because the section telemetry is set")
+		case slices.ContainsFunc(unsent, func(says string) bool { return strings.HasPrefix(says, name+" ") }):
+		default:
+			if wrong := wrongVariable(name, value); wrong != "" {
+				all = append(all, name+" "+wrong)
+			}
 		}
 	}
 	if v := os.Getenv(sdkDisabled); v != "" && !strings.EqualFold(v, "true") && !strings.EqualFold(v, "false") {
 		all = append(all, sdkDisabled+" is neither true nor false: it means false")
 	}
-	if section {
-		return all
-	}
-	return append(all, notExported()...)
+	return append(all, unsent...)
 }
 
 // notExported returns why signals are not exported whose exporters are set, each reason once.

@@ -156,3 +156,50 @@ logger_provider: { processors: [ { simple: { exporter: { console: } } }, { simpl
 		t.Errorf("%q", got)
 	}
 }
+
+// Wrong values are warned of, with a section and without one, and what is right is not.
+func TestWrongVariables(t *testing.T) {
+	for _, c := range []struct{ name, wrong, warning, right string }{
+		{"OTEL_TRACES_SAMPLER", "foo", `is "foo", it must be one of always_on`, "parentbased_traceidratio"},
+		{"OTEL_TRACES_SAMPLER", "jaeger_remote", `is "jaeger_remote", it must be one of`, "always_off"},
+		{"OTEL_TRACES_SAMPLER_ARG", "2", "must be a number from 0 to 1", "0.5"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "authorization: Bearer SECRETX", "must be NAME=VALUE pairs with commas between and %-escapes for special characters: entry 1 is not one", "a=b,c=Bearer%20x"},
+		{"OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=b,c=%zz", "entry 2 is not one", "a=b"},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "10s", "must be a whole number of milliseconds, at least 0", "10000"},
+		{"OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", `is "zstd", it must be one of gzip, none`, "gzip"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", `is "http/json", it must be one of grpc, http/protobuf`, "grpc"},
+		{"OTEL_EXPORTER_OTLP_INSECURE", "yes", `is "yes", it must be one of true, false`, "TRUE"},
+		{"OTEL_EXPORTER_OTLP_CERTIFICATE", "/nofile", "names a file that cannot be read: stat /nofile: no such file", ""},
+		{"OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "environment_test.go", "names a file without a certificate (PEM)", ""},
+		{"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/", "does not name a file", ""},
+		{"OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nofile", "names a file that cannot be read", ""},
+		{"OTEL_RESOURCE_ATTRIBUTES", "bad", "must be NAME=VALUE pairs", "a=b, c=d"},
+		{"OTEL_PROPAGATORS", "tracecontext,zz", `contains "zz", it must be some of tracecontext, baggage`, "tracecontext,baggage"},
+		{"OTEL_BSP_SCHEDULE_DELAY", "x", "must be a whole number of milliseconds, at least 0", "500"},
+		{"OTEL_BLRP_MAX_QUEUE_SIZE", "0", "must be a whole number, at least 1", "100"},
+		{"OTEL_METRIC_EXPORT_INTERVAL", "1m", "must be a whole number of milliseconds, at least 1", "1000"},
+		{"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "foo", `is "foo", it must be one of cumulative, delta, lowmemory`, "Delta"},
+		{"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "foo", `is "foo", it must be one of explicit_bucket_histogram`, "base2_exponential_bucket_histogram"},
+		{"OTEL_METRICS_EXEMPLAR_FILTER", "zz", `is "zz", it must be one of always_on`, "trace_based"},
+		{"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x", "must be a whole number; a negative one means no limit", "-1"},
+		{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "1k", "must be a whole number", "1000"},
+		{"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "010", "must be a whole number", "10"},
+	} {
+		for _, yaml := range []string{"", `file_format: "1.0"`} {
+			warned := func(value string) string {
+				t.Setenv(c.name, value)
+				return strings.Join(setup.Warnings(section(t, yaml)), "\n")
+			}
+			want := c.warning
+			if yaml != "" && (strings.HasPrefix(c.name, "OTEL_TRACES_SAMPLER") || c.name == "OTEL_PROPAGATORS") {
+				want = "has no effect, because the section telemetry is set"
+			} else if got := warned(c.right); got != "" {
+				t.Errorf("%s=%s: %s", c.name, c.right, got)
+			}
+			if got := warned(c.wrong); !strings.HasPrefix(got, c.name+" ") || !strings.Contains(got, want) || strings.Contains(got, "\n") || strings.Contains(got, "SECRET") {
+				t.Errorf("%s=%s: %s, want %s", c.name, c.wrong, got, want)
+			}
+			t.Setenv(c.name, "")
+		}
+	}
+}
