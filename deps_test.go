@@ -126,6 +126,7 @@ var walls = []wall{
 	{room: "internal/cachetest", allowed: wrapper(self+"/storage/storagetest", self+"/wrappers/cache", self+"/internal/clock", self+"/internal/keyrange", "github.com/maypok86/otter", "pgregory.net/rapid", "github.com/anishathalye/porcupine", "golang.org/x/sys"), why: "it tries caches over a backend that it is handed"},
 	{room: "internal/etcdtest", why: "it starts a process, and knows nothing of stores"},
 	{room: "internal/durable", allowed: []string{self + "/storage"}, why: "it knows no engine"},
+	{room: "internal/quiet", why: "it is initialized before everything else"},
 	{room: "internal/sentinel", why: "it only looks at values"},
 	{room: "internal/strictjson", allowed: []string{self + "/storage", "github.com/go-json-experiment/json"}, why: "it reads and writes JSON, whoever wants it"},
 	{room: "internal/changetail", allowed: []string{self + "/storage"}, why: "it knows no engine"},

@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/plinthkv/plinth"
+	"github.com/plinthkv/plinth/internal/quiet"
 )
 
 // Exit codes, as every command has them.
@@ -27,6 +28,7 @@ const (
 )
 
 func main() {
+	quiet.End()
 	plinth.RunWorker(backends()...)
 	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) && !(len(os.Args) > 1 && os.Args[1] == "serve") { // nohup has it ignored; serve reloads
