@@ -179,6 +179,7 @@ func TestRemoteErrors(t *testing.T) {
 	defer stop()
 	for name, c := range map[string]struct{ plugin, config, require, want string }{
 		"address":    {`remote: "127.0.0.1:1", token: secret`, "store: kept", "", ":2:26: plugins.hq.remote: remote: 127.0.0.1:1: dial tcp"},
+		"port":       {`remote: "127.0.0.1:07420", token: secret`, "store: kept", "", ":2:26: plugins.hq.remote: must be host:port"},
 		"token":      {fmt.Sprintf(`remote: %q, token: wrong`, address), "store: kept", "", "plugins.hq.token: "},
 		"no token":   {fmt.Sprintf(`remote: %q`, address), "store: kept", "", "plugins.hq.token: "},
 		"store":      {fmt.Sprintf(`remote: %q, token: secret`, address), "store: none", "", `:3:56: stores.a.backend.config.store: remote: unknown store "none"`},
