@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -18,13 +19,16 @@ import (
 
 type pluginListCmd struct {
 	Source source `embed:""`
-	Addr   string `help:"HTTP address of a running server, to list the states of its plugins." placeholder:"URL" context:"http,named"`
+	Addr   string `help:"HTTP address of a running server, to list what it serves. By default, PLINTH_ADDR or that of the context in use, unless --config names a configuration." placeholder:"URL" context:"http,named"`
 	credentials
 }
 
 // Help returns the text that "plinth plugin list --help" adds.
 func (*pluginListCmd) Help() string {
-	return `Capabilities of built-in plugins are listed for their default configuration. "check --explain" prints those of a configured store,
+	return `Without a server and --config, lists the built-in configuration. With a server, lists its stores with their backends and states; with
+--config too, lists the plugins of the configuration, with their states on that server.
+
+Capabilities of built-in plugins are listed for their default configuration. "check --explain" prints those of a configured store,
 and "plugin inspect" those of a plugin in a file.
 
 The states are starting, ready, degraded, restarting, failed and stopped. Each store has its own instance of a plugin,
@@ -32,15 +36,26 @@ with its own state.`
 }
 
 func (p *pluginListCmd) Run(ctx context.Context, e env) error {
-	cfg, err := p.Source.load(e)
-	if err != nil {
-		return listed(err)
+	ofFile := p.Source.Config != "" || len(p.Source.Set) > 0
+	if p.Addr == "" && !ofFile {
+		var err error
+		if p.Addr, err = serverInUse(); err != nil {
+			return err
+		}
 	}
 	var states map[string]string // by store; nil if no server was asked
 	if p.Addr != "" {
-		if states, err = pluginStates(ctx, target{Server: endpoint{p.Addr, p.credentials}}); err != nil {
+		var err error
+		if states, err = p.states(ctx); err != nil {
 			return err
 		}
+		if !ofFile {
+			return p.ofServer(ctx, e.stdout, states)
+		}
+	}
+	cfg, err := p.Source.load(e)
+	if err != nil {
+		return listed(err)
 	}
 	t := tabwriter.NewWriter(e.stdout, 0, 4, 2, ' ', 0)
 	head := "NAME\tCARRIER\tFILE\tTRUST\tUSED BY"
@@ -76,14 +91,72 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 	return printEngines(e.stdout)
 }
 
-// pluginStates returns the states of the plugins of a served host, by store.
-func pluginStates(ctx context.Context, server target) (map[string]string, error) {
-	c, err := server.overHTTP()
+// serverInUse returns the HTTP address of PLINTH_ADDR or of the context in use, or "". The
+// credentials of that context are in the flags.
+func serverInUse() (string, error) {
+	if addr, ok := os.LookupEnv("PLINTH_ADDR"); ok {
+		return addr, nil
+	}
+	f, err := readContexts()
+	if err != nil {
+		return "", err
+	}
+	name, err := inUse(f)
+	if err != nil || name == "" {
+		return "", err
+	}
+	c, err := f.get(name)
+	if err != nil {
+		return "", err
+	}
+	return (&chosenContext{serverContext: c, name: name}).value("http")
+}
+
+// ofServer prints the stores of the server, with their backends and states.
+func (p *pluginListCmd) ofServer(ctx context.Context, to io.Writer, states map[string]string) error {
+	c, err := p.http("/v1/stores")
+	if err != nil {
+		return err
+	}
+	defer c.http.CloseIdleConnections()
+	answer, err := c.do(ctx, http.MethodGet, "", nil, nil)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	var served struct {
+		Stores []struct {
+			Name, Backend string
+			Capabilities  []string
+		}
+	}
+	if err := json.NewDecoder(io.LimitReader(answer.Body, mostAnswer)).Decode(&served); err != nil {
+		return fmt.Errorf("%s did not respond as a Plinth server: %w", p.Addr, err)
+	}
+	t := tabwriter.NewWriter(to, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "STORE\tBACKEND\tSTATE\tCAPABILITIES")
+	for _, s := range served.Stores {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.Name, s.Backend, cmp.Or(states[s.Name], "unknown"), strings.Join(s.Capabilities, ", "))
+	}
+	return t.Flush()
+}
+
+// http returns the server that the flags name, from a path on.
+func (p *pluginListCmd) http(path string) (*httpStore, error) {
+	if overGRPCOnly(p.Addr) {
+		return nil, usagef("--addr %q: this command requires HTTP: set it to http://HOST:PORT, https://HOST:PORT or unix:PATH", p.Addr)
+	}
+	return endpoint{p.Addr, p.credentials}.http(path)
+}
+
+// states returns the states of the plugins of the server, by store.
+func (p *pluginListCmd) states(ctx context.Context) (map[string]string, error) {
+	c, err := p.http("/readyz")
 	if err != nil {
 		return nil, err
 	}
 	defer c.http.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.base, "/v1/stores/")+"/readyz", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -102,10 +175,10 @@ func pluginStates(ctx context.Context, server target) (map[string]string, error)
 		}
 	}
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 16<<20)).Decode(&ready); err != nil {
-		return nil, fmt.Errorf("%s did not respond as a Plinth server: %w", server.Server.Addr, err)
+		return nil, fmt.Errorf("%s did not respond as a Plinth server: %w", p.Addr, err)
 	}
 	if len(ready.Stores) == 0 {
-		return nil, fmt.Errorf("%s did not list its stores: pass its token with --token", server.Server.Addr)
+		return nil, fmt.Errorf("%s did not list its stores: pass its token with --token", p.Addr)
 	}
 	states := make(map[string]string, len(ready.Stores))
 	for name, s := range ready.Stores {
