@@ -18,7 +18,7 @@ import (
 type backupCmd struct {
 	Server endpoint `embed:""`
 	Store  string   `arg:"" help:"Name of the store."`
-	File   string   `arg:"" help:"File to write. An existing file is replaced."`
+	File   string   `arg:"" help:"File to write. An existing file is replaced." type:"given"`
 	Resume bool     `help:"Continue the partial file of an interrupted backup, if there is one."`
 }
 

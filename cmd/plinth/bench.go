@@ -32,8 +32,8 @@ type benchCmd struct {
 	Prefix       string        `help:"Prefix of the keys. All keys with it are removed before and after the run." default:"bench/"`
 	Keep         bool          `help:"Keep the items after the run."`
 
-	JSON    string  `name:"json" help:"Write the result to a file, for --compare." placeholder:"FILE"`
-	SVG     string  `name:"svg" help:"Write a chart of latencies over time to a file." placeholder:"FILE"`
+	JSON    string  `name:"json" help:"Write the result to a file, for --compare." placeholder:"FILE" type:"given"`
+	SVG     string  `name:"svg" help:"Write a chart of latencies over time to a file." placeholder:"FILE" type:"given"`
 	Compare *string `help:"Only compare two results: --compare BEFORE AFTER, or BEFORE,AFTER." placeholder:"BEFORE"`
 	After   string  `arg:"" optional:"" help:"Second result of --compare."`
 }

@@ -8,7 +8,7 @@ import (
 )
 
 type configDefaultCmd struct {
-	Data string `help:"Print the configuration of serve --data, with its store in a folder." placeholder:"DIR"`
+	Data string `help:"Print the configuration of serve --data, with its store in a folder." placeholder:"DIR" type:"given"`
 }
 
 func (c *configDefaultCmd) Run(e env) error {

@@ -17,7 +17,7 @@ type copyCmd struct {
 	FromToken  string   `help:"Bearer token for --from. --token is sent only to --addr." env:"PLINTH_FROM_TOKEN"`
 	ToToken    string   `help:"Bearer token for --to. --token is sent only to --addr." env:"PLINTH_TO_TOKEN"`
 	Prefix     *string  `help:"Only keys with this prefix."`
-	Resume     string   `help:"Record progress in this file, and resume from it if it exists." placeholder:"FILE"`
+	Resume     string   `help:"Record progress in this file, and resume from it if it exists." placeholder:"FILE" type:"given"`
 	WithoutTTL bool     `name:"without-ttl" help:"Drop expiries: the copies never expire."`
 	Verify     bool     `help:"Compare the stores after copying." xor:"verify"`
 	VerifyOnly bool     `help:"Only compare the stores." xor:"verify"`

@@ -15,7 +15,7 @@ import (
 type exportCmd struct {
 	Target target `embed:""`
 	Bounds bounds `embed:""`
-	File   string `arg:"" default:"-" help:"File to write, compressed if its name ends in .gz. \"-\" is standard output."`
+	File   string `arg:"" default:"-" help:"File to write, compressed if its name ends in .gz. \"-\" is standard output." type:"given"`
 }
 
 // Help returns the text that "plinth export --help" adds.

@@ -19,7 +19,7 @@ const maxLine = 128 << 20
 
 type importCmd struct {
 	Target target `embed:""`
-	File   string `arg:"" help:"File written by export, gzip-compressed or not. \"-\" is standard input."`
+	File   string `arg:"" help:"File written by export, gzip-compressed or not. \"-\" is standard input." type:"given"`
 }
 
 // Help returns the text that "plinth import --help" adds.

@@ -85,7 +85,8 @@ func run(ctx context.Context, args []string, e env) int {
 			{Key: "auth", Title: "Signing keys and audit"},
 			{Key: "info", Title: "Inspection"},
 		}),
-		kong.KindMapper(reflect.String, kong.MapperFunc(asItIs)),
+		kong.KindMapper(reflect.String, kong.MapperFunc(asItIs)), kong.NamedMapper("given", kong.MapperFunc(given)),
+		kong.NamedMapper("path", kong.MapperFunc(path)), kong.NamedMapper("existingdir", kong.MapperFunc(existingDir)),
 		kong.Vars{"default_addr": defaultAddr}, kong.Resolvers(&contexts),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(e))
 	if err != nil {
@@ -131,18 +132,3 @@ func run(ctx context.Context, args []string, e env) int {
 
 // printsBytes lists the commands whose output is data, and is not escaped.
 var printsBytes = map[string]bool{"get": true, "scan": true, "export": true, "config": true, "completion": true}
-
-// asItIs decodes a text unchanged: keys and values are bytes, and kong's own mapper passes
-// them through JSON, which replaces invalid UTF-8 by U+FFFD.
-func asItIs(ctx *kong.DecodeContext, target reflect.Value) error {
-	t, err := ctx.Scan.PopValue("string")
-	if err != nil {
-		return err
-	}
-	text, ok := t.Value.(string)
-	if !ok {
-		return fmt.Errorf("expected a string, got %v", t.Value)
-	}
-	target.SetString(text)
-	return nil
-}

@@ -19,7 +19,7 @@ import (
 )
 
 type pluginInspectCmd struct {
-	File   string            `arg:"" help:"Module or executable. \"memory\" and \"ledger\" name the built-in plugins."`
+	File   string            `arg:"" help:"Module or executable. \"memory\" and \"ledger\" name the built-in plugins." type:"given"`
 	Args   []string          `arg:"" optional:"" help:"Arguments of an executable, after --."`
 	Config string            `help:"Plugin configuration, as a JSON object." placeholder:"JSON"`
 	Env    map[string]string `help:"Environment variable for the plugin; may be repeated." placeholder:"NAME=VALUE"`

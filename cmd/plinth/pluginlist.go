@@ -19,7 +19,7 @@ import (
 
 type pluginListCmd struct {
 	Source source `embed:""`
-	Addr   string `help:"HTTP address of a running server, to list what it serves. By default, PLINTH_ADDR or that of the context in use, unless --config names a configuration." placeholder:"URL" context:"http,named"`
+	Addr   string `help:"HTTP address of a running server, to list what it serves. By default, PLINTH_ADDR or that of the context in use, unless --config names a configuration." placeholder:"URL" context:"http,named" type:"given"`
 	credentials
 }
 
@@ -95,6 +95,9 @@ func (p *pluginListCmd) Run(ctx context.Context, e env) error {
 // credentials of that context are in the flags.
 func serverInUse() (string, error) {
 	if addr, ok := os.LookupEnv("PLINTH_ADDR"); ok {
+		if addr == "" {
+			return "", usagef("PLINTH_ADDR is empty")
+		}
 		return addr, nil
 	}
 	f, err := readContexts()

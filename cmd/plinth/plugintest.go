@@ -22,7 +22,7 @@ import (
 )
 
 type pluginTestCmd struct {
-	File    string            `arg:"" help:"Module or executable. \"memory\" names the built-in module."`
+	File    string            `arg:"" help:"Module or executable. \"memory\" names the built-in module." type:"given"`
 	Args    []string          `arg:"" optional:"" passthrough:"partial" help:"Arguments of an executable, after --."`
 	Config  string            `help:"Plugin configuration, as a JSON object." placeholder:"JSON"`
 	Except  []string          `help:"Check or category of checks that is known to fail, with the reason; may be repeated." placeholder:"CATEGORY[/CHECK]=REASON" sep:"none"`

@@ -13,9 +13,9 @@ import (
 type restoreCmd struct {
 	Server endpoint `embed:""`
 	Store  string   `arg:"" help:"Name of the store."`
-	File   string   `arg:"" help:"File written by backup."`
+	File   string   `arg:"" help:"File written by backup." type:"given"`
 	Over   bool     `help:"Restore into a store that is not empty, replacing items with the same keys. Other keys stay."`
-	Resume string   `help:"Record progress in this file, and resume from it if it exists." placeholder:"FILE"`
+	Resume string   `help:"Record progress in this file, and resume from it if it exists." placeholder:"FILE" type:"given"`
 }
 
 // Help returns the text that "plinth restore --help" adds.

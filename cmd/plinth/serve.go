@@ -22,7 +22,7 @@ import (
 type serveCmd struct {
 	Source source  `embed:""`
 	Watch  bool    `help:"Reload when the configuration file, a file that it refers to, or a plugin's file changes."`
-	Data   string  `help:"Store the built-in store durably in this folder, instead of in memory." placeholder:"DIR"`
+	Data   string  `help:"Store the built-in store durably in this folder, instead of in memory." placeholder:"DIR" type:"given"`
 	HTTP   *string `name:"http" help:"HTTP address, HOST:PORT or unix:PATH, instead of the configured one; \"\" for none." placeholder:"ADDR"`
 	GRPC   *string `name:"grpc" help:"gRPC address, HOST:PORT or unix:PATH, instead of the configured one; \"\" for none." placeholder:"ADDR"`
 	Log    string  `help:"Log format: text or json." enum:"text,json" default:"text" env:"PLINTH_LOG"`

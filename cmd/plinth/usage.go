@@ -22,6 +22,8 @@ var rephrased = []struct {
 	{regexp.MustCompile(`expected duration but got ("(?:[^"\\]|\\.)*").*`), `$1 is not a duration: a number with a unit, such as 30s or 1h30m`},
 	{regexp.MustCompile(`bool value must be true, 1, yes, false, 0 or no but got ("(?:[^"\\]|\\.)*")`), `$1 is neither true nor false`},
 	{regexp.MustCompile(`expected "<key>=<value>" but got ("(?:[^"\\]|\\.)*")`), `$1 is not PATH=VALUE`},
+	{regexp.MustCompile(`^.* \(from envar (\w+)=""\)$`), `$1 is empty`},
+	{regexp.MustCompile(`^(\S+): is empty$`), `$1 is empty`},
 	{regexp.MustCompile(`did you mean "([^"]*)"\?`), `did you mean $1?`},
 }
 

@@ -32,6 +32,14 @@ func TestUsageErrors(t *testing.T) {
 		"bench --rate x":         `--rate: "x" is not a number|plinth bench --help`,
 		"set k v --ttl 5":        `--ttl: "5" is not a duration: a number with a unit, such as 30s or 1h30m|plinth set --help`,
 		"serve --set a":          `--set: "a" is not PATH=VALUE|plinth serve --help`,
+		"serve --data=":          "--data is empty|plinth serve --help",
+		"config default --data=": "--data is empty|plinth config default --help",
+		"serve --config=":        "--config is empty|plinth serve --help",
+		"get k --token-file=":    "--token-file is empty|plinth get --help",
+		"get k --ca=":            "--ca is empty|plinth get --help",
+		"bench --svg=":           "--svg is empty|plinth bench --help",
+		"plugin list --addr=":    "--addr is empty|plinth plugin list --help",
+		"plugin new --source= a": "--source is empty|plinth plugin new --help",
 		`scan --limit "expected`: `--limit: "\"expected" is not a whole number|plinth scan --help`,
 	} {
 		code, _, errs := plinthCommand(strings.Fields(args)...)
@@ -39,5 +47,20 @@ func TestUsageErrors(t *testing.T) {
 		if code != exitUsage || errs != "plinth: "+text+"\nplinth: try \""+help+"\"\n" {
 			t.Errorf("plinth %s: exit code %d:\n%swant %s, %s", args, code, errs, text, help)
 		}
+	}
+}
+
+// An empty argument or variable, as an unset variable of a shell gives it, is not the working
+// directory.
+func TestEmptyNamesOfFiles(t *testing.T) {
+	for _, args := range [][]string{{"check", ""}, {"export", ""}, {"import", ""}, {"plugin", "test", ""}, {"restore", "default", ""}} {
+		code, _, errs := plinthCommand(args...)
+		if code != exitUsage || !strings.Contains(errs, "plinth: <file> is empty\n") && !strings.Contains(errs, "plinth: [<file>] is empty\n") {
+			t.Errorf("plinth %q: exit code %d:\n%s", args, code, errs)
+		}
+	}
+	t.Setenv("PLINTH_CONFIG", "")
+	if code, _, errs := plinthCommand("config", "show"); code != exitUsage || !strings.Contains(errs, "plinth: PLINTH_CONFIG is empty\n") {
+		t.Errorf("exit code %d:\n%s", code, errs)
 	}
 }

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+
+	"github.com/alecthomas/kong"
+)
+
+// asItIs decodes a text unchanged: keys and values are bytes, and kong's own mapper passes
+// them through JSON, which replaces invalid UTF-8 by U+FFFD.
+func asItIs(ctx *kong.DecodeContext, target reflect.Value) error {
+	t, err := ctx.Scan.PopValue("string")
+	if err != nil {
+		return err
+	}
+	text, ok := t.Value.(string)
+	if !ok {
+		return fmt.Errorf("expected a string, got %v", t.Value)
+	}
+	target.SetString(text)
+	return nil
+}
+
+// errEmpty refuses an empty name of a file: most often that of an unset variable of a shell.
+// kong's own mapper takes it for the working directory.
+var errEmpty = errors.New("is empty")
+
+// given decodes a text that must not be empty.
+func given(ctx *kong.DecodeContext, target reflect.Value) error {
+	if err := asItIs(ctx, target); err != nil {
+		return err
+	}
+	if target.String() == "" {
+		return errEmpty
+	}
+	return nil
+}
+
+// path decodes a path, which becomes absolute, or "-".
+func path(ctx *kong.DecodeContext, target reflect.Value) error {
+	if err := given(ctx, target); err != nil {
+		return err
+	}
+	if name := target.String(); name != "-" {
+		target.SetString(kong.ExpandPath(name))
+	}
+	return nil
+}
+
+// existingDir decodes the path of a folder that exists.
+func existingDir(ctx *kong.DecodeContext, target reflect.Value) error {
+	if err := path(ctx, target); err != nil {
+		return err
+	}
+	info, err := os.Stat(target.String())
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a folder", target)
+	}
+	return err
+}
