@@ -150,7 +150,7 @@ func TestProcessErrors(t *testing.T) {
 	acme := fmt.Sprintf("process: { command: [%q], tls: off }, grants: { env: { PLINTH_TEST_PLUGIN: memory, GORACE: atexit_sleep_ms=0 } }", self(t))
 	for name, c := range map[string]struct{ yaml, want string }{
 		"missing":   {"plugins: { acme: { process: { command: [/none/acme] } } }\nstores: { a: { backend: { plugin: acme } } }", "plinth.yaml:1:20: plugins.acme.process: plugin acme: executable /none/acme not found"},
-		"no plugin": {"plugins: { acme: { process: { command: [/bin/true] } } }\nstores: { a: { backend: { plugin: acme } } }", "plinth.yaml:2:16: stores.a.backend: plugin acme: start plugin: no address on its standard output: it exited with code 0"},
+		"no plugin": {"plugins: { acme: { process: { command: [/bin/true] } } }\nstores: { a: { backend: { plugin: acme } } }", "plinth.yaml:2:16: stores.a.backend: plugin acme: start plugin: no address on its standard output: it ended: exit status 0"},
 		"config":    {"plugins: { acme: { " + acme + " } }\nstores: { a: { backend: { plugin: acme, config: { max_byts: 1MiB } } } }", `plinth.yaml:2:61: stores.a.backend.config.max_byts: plugin acme: unknown field "max_byts": did you mean "max_bytes"?`},
 		"digest":    {"plugins: { acme: { " + acme + ", sha256: \"" + strings.Repeat("0", 64) + "\" } }\nstores: { a: { backend: { plugin: acme } } }", "but the configuration requires 0000"},
 		"no worker": {"plugins: { memory: { isolation: process } }\nstores: { a: { backend: { plugin: memory } } }", "plinth.yaml:1:33: plugins.memory.isolation: process requires a worker program"},

@@ -34,7 +34,11 @@ func (p *pluginInspectCmd) Run(ctx context.Context, e env) (err error) {
 	}
 	log := slog.New(slog.NewTextHandler(e.stderr, nil))
 	if t.module == nil {
-		o := procs.Options{Name: filepath.Base(p.File), Command: append([]string{t.path}, p.Args...), Env: carrier.EnvOf(p.Env), Plaintext: p.NoTLS, Log: log}
+		args, err := absolute(p.Args)
+		if err != nil {
+			return err
+		}
+		o := procs.Options{Name: filepath.Base(p.File), Command: append([]string{t.path}, args...), Env: carrier.EnvOf(p.Env), Plaintext: p.NoTLS, Log: log}
 		if t.env != nil {
 			own := maps.Clone(t.env)
 			maps.Copy(own, p.Env)

@@ -144,6 +144,9 @@ func pluginAt(file string) (pluginFile, error) {
 		path, err := filepath.Abs(file)
 		return pluginFile{path: path}, err
 	}
+	if string(head) != "\x00asm" && filepath.Ext(file) != ".wasm" && info.Mode().IsRegular() {
+		return pluginFile{}, fmt.Errorf("%s is not executable, and no WebAssembly module: run chmod +x if it is a program", file)
+	}
 	binary, err := os.ReadFile(file)
 	return pluginFile{module: binary}, err
 }
@@ -152,6 +155,9 @@ func pluginAt(file string) (pluginFile, error) {
 // runs in a folder of its own.
 func absolute(args []string) ([]string, error) {
 	all := slices.Clone(args)
+	if len(all) > 0 && all[0] == "--" { // which kong leaves before arguments that it passes through
+		all = all[1:]
+	}
 	for i, arg := range all {
 		if !strings.HasPrefix(arg, "./") && !strings.HasPrefix(arg, "../") {
 			continue

@@ -22,6 +22,7 @@ func TestCannotStart(t *testing.T) {
 		"silent":  "not ready within",
 		"exits":   "exit status 7; its last output: no license",
 		"garbage": `the first line on standard output must be that of the handshake, and is "hello, world"`,
+		"unended": "not ready within 1s: the first line on standard output does not end in a newline; its last output: hello, world",
 		"long":    "the first line on standard output exceeds 65536 bytes",
 		"endless": "the first line on standard output exceeds 65536 bytes",
 		"old":     "incompatible API version with plugin. Plugin version: 99, Client versions: [1]",
@@ -35,7 +36,7 @@ func TestCannotStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := options(t, name)
-			if name == "silent" || name == "deaf" {
+			if name == "silent" || name == "unended" || name == "deaf" {
 				o.Start = time.Second
 			} else {
 				o.Start = 20 * time.Second

@@ -37,6 +37,7 @@ func badPlugins() map[string]func() {
 		"silent":   func() { time.Sleep(time.Hour) },
 		"exits":    func() { fmt.Fprintln(os.Stderr, "no license"); os.Exit(7) },
 		"garbage":  func() { fmt.Println("hello, world"); time.Sleep(time.Hour) },
+		"unended":  func() { fmt.Print("hello, world"); time.Sleep(time.Hour) },
 		"long":     func() { fmt.Println(strings.Repeat("x", 1<<20)); time.Sleep(time.Hour) },
 		"endless":  func() { fmt.Print(strings.Repeat("x", 1<<20)); time.Sleep(time.Hour) },
 		"old":      func() { fmt.Println("1|99|unix|/nowhere|grpc|"); time.Sleep(time.Hour) },

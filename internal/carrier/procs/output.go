@@ -9,9 +9,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -189,6 +191,9 @@ func (o *output) words() string {
 	return strings.Join(o.last, "\n")
 }
 
+// errUnended reports a first line without its end.
+var errUnended = fmt.Errorf("the first line on standard output does not end in a newline: %w", io.EOF)
+
 // hello hands the first line on, which is go-plugin's. What follows is output like
 // all other. It returns why there was no such line.
 func (o *output) hello(r io.Reader, to *io.PipeWriter, secure bool) error {
@@ -197,8 +202,9 @@ func (o *output) hello(r io.Reader, to *io.PipeWriter, secure bool) error {
 	switch {
 	case err == nil:
 		_, _ = to.Write(line) // it fails when the reader has gone
-	case len(line) > 0 && errors.Is(err, io.EOF):
+	case len(line) > 0 && (errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed)):
 		o.tell(strings.ToValidUTF8(string(line), "\uFFFD"), slog.LevelInfo)
+		err = errUnended
 	}
 	_ = to.Close()
 	o.lines(b, slog.LevelInfo)

@@ -352,6 +352,9 @@ func (r *run) explain(ctx context.Context, err error, timely bool) error {
 		return storage.ContextError(ctx)
 	case !timely:
 		why = fmt.Sprintf("not ready within %s", r.p.opts.Start)
+		if p.runs() && errors.Is(p.greeted, errUnended) {
+			why += ": " + strings.TrimSuffix(errUnended.Error(), ": EOF")
+		}
 	case p.starved():
 		return p.tooLittle()
 	case !p.runs():
@@ -359,6 +362,9 @@ func (r *run) explain(ctx context.Context, err error, timely bool) error {
 		why = p.greeted.Error()
 	case p.greeted != nil:
 		why = "no address on its standard output: " + p.ending()
+		if more := hint(r.p.path); more != "" {
+			why += "; " + more
+		}
 	}
 	if words := p.out.words(); words != "" {
 		why += "; its last output: " + words

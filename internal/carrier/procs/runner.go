@@ -260,7 +260,7 @@ func (r *process) exit() string {
 	var exit *exec.ExitError
 	switch {
 	case r.err == nil:
-		return "it exited with code 0"
+		return "it ended: exit status 0"
 	case errors.As(r.err, &exit):
 		return "it ended: " + exit.String()
 	}

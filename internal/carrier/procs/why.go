@@ -5,14 +5,18 @@ package procs
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -33,20 +37,90 @@ func notStarted(path string, err error) error {
 		if noexec(path) {
 			return errors.New(onNoexec(path))
 		}
+		if why := interpreterRefused(path); why != "" {
+			return fmt.Errorf("%s: %s", path, why)
+		}
 	}
 	return err
 }
 
+// interpreter returns the interpreter that a script names, or "". With crlf, the first line
+// ends in CR LF.
+func interpreter(path string) (name string, crlf bool) {
+	line, script := bytes.CutPrefix(beginning(path), []byte("#!"))
+	if !script {
+		return "", false
+	}
+	line, _, _ = bytes.Cut(line, []byte("\n"))
+	name, _, _ = strings.Cut(strings.TrimSpace(string(line)), " ")
+	return name, bytes.HasSuffix(line, []byte("\r"))
+}
+
+// interpreterRefused returns why the system does not run the interpreter of a script, or "".
+func interpreterRefused(path string) string {
+	name, _ := interpreter(path)
+	info, err := os.Stat(name)
+	shown := abi.Printable(atMost(name, 200))
+	switch {
+	case name == "" || err != nil:
+		return ""
+	case info.IsDir():
+		return fmt.Sprintf("its interpreter, %s, is a folder", shown)
+	case info.Mode()&0o111 == 0:
+		return fmt.Sprintf("its interpreter, %s, is not executable", shown)
+	case noexec(name):
+		return "its interpreter: " + abi.Printable(onNoexec(name))
+	}
+	return ""
+}
+
+const inCRLF = "its first line ends in CR LF, which the system takes as part of the interpreter's name or argument: save it with LF as the end of lines"
+
+// hint returns what is wrong with an executable that began and ended before it was ready, as
+// far as its bytes say it, or "".
+func hint(path string) string {
+	if _, crlf := interpreter(path); crlf {
+		return inCRLF
+	}
+	return cutELF(path)
+}
+
+// cutELF says that an executable has fewer bytes than its header says, or "".
+func cutELF(path string) string {
+	const size, programs, sections = 64, 0x20, 0x28 // of the header for 64 bits
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	head := make([]byte, size)
+	if _, short := io.ReadFull(f, head); err != nil || short != nil || !bytes.HasPrefix(head, []byte("\x7fELF\x02\x01")) {
+		return ""
+	}
+	number := func(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+	many := func(i int) uint64 { return uint64(binary.LittleEndian.Uint16(head[i:])) }
+	need := number(head[sections:]) + many(0x3A)*many(0x3C)
+	each, entry := number(head[programs:]), make([]byte, 56)
+	for n := many(0x38); n > 0 && many(0x36) == uint64(len(entry)) && each <= math.MaxInt64; n-- {
+		if _, err := f.ReadAt(entry, int64(each)); err != nil {
+			break
+		}
+		need = max(need, number(entry[0x08:])+number(entry[0x20:]))
+		each += uint64(len(entry))
+	}
+	if have := uint64(info.Size()); need > have {
+		return fmt.Sprintf("the executable is cut: it has %d bytes, and its header describes %d", have, need)
+	}
+	return ""
+}
+
 // missing returns the file that an existing file needs and that does not exist, or "".
 func missing(path string) string {
-	begin := beginning(path)
-	if line, script := bytes.CutPrefix(begin, []byte("#!")); script {
-		line, _, _ = bytes.Cut(line, []byte("\n"))
-		command, _, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
-		if bytes.HasSuffix(line, []byte("\r")) {
-			return "its first line ends in CR LF, which the system takes as part of the interpreter's name: save it with LF as the end of lines"
-		}
-		return fmt.Sprintf("its interpreter, %s, does not exist", abi.Printable(atMost(command, 200)))
+	if name, crlf := interpreter(path); crlf {
+		return inCRLF
+	} else if name != "" {
+		return fmt.Sprintf("its interpreter, %s, does not exist", abi.Printable(atMost(name, 200)))
 	}
 	f, err := elf.Open(path)
 	if err != nil {
@@ -74,6 +148,10 @@ func kindOf(path string) string {
 		return "it is empty"
 	case bytes.HasPrefix(begin, []byte("\x00asm")):
 		return "it is a WebAssembly module: name it under wasm in place of process"
+	case bytes.HasPrefix(begin, []byte("\xef\xbb\xbf#!")):
+		return "a byte order mark precedes its #!: save it as UTF-8 without one"
+	case bytes.HasPrefix(begin, []byte("\xff\xfe")), bytes.HasPrefix(begin, []byte("\xfe\xff")), bytes.HasPrefix(begin, []byte("#\x00!\x00")), bytes.HasPrefix(begin, []byte("\x00#\x00!")):
+		return "it is a text in UTF-16: save it as UTF-8 without a byte order mark"
 	case bytes.HasPrefix(begin, []byte("MZ")):
 		return "it is an executable for Windows"
 	case bytes.HasPrefix(begin, []byte("\xcf\xfa\xed\xfe")), bytes.HasPrefix(begin, []byte("\xca\xfe\xba\xbe")):
@@ -81,7 +159,7 @@ func kindOf(path string) string {
 	case bytes.HasPrefix(begin, []byte("\x7fELF")):
 		f, err := elf.Open(path)
 		if err != nil {
-			return "it is an ELF file that is damaged"
+			return cmp.Or(cutELF(path), "it is an ELF file that is damaged")
 		}
 		defer f.Close()
 		return fmt.Sprintf("it is an executable for %s, and this machine is %s/%s", strings.ToLower(strings.TrimPrefix(f.Machine.String(), "EM_")), runtime.GOOS, runtime.GOARCH)
@@ -118,6 +196,7 @@ func greeting(line string, secure bool) error {
 	switch {
 	case len(parts) < helloProtocol || strings.Trim(parts[0], "0123456789") != "":
 		return fmt.Errorf("the first line on standard output must be that of the handshake, and is %q: print everything else to standard error", atMost(abi.Printable(strings.TrimSpace(line)), 200))
+	case parts[0] != "1" || parts[1] != strconv.Itoa(abi.Version) || parts[2] != "unix": // which go-plugin refuses
 	case secure && len(parts) > helloProtocol && parts[helloProtocol] == "grpc" && (len(parts) <= helloCertificate || parts[helloCertificate] == ""):
 		return errors.New("the plugin has no certificate in its first line, so that it speaks plain text: set process.tls to off, or have it use the certificate in PLUGIN_CLIENT_CERT")
 	}
