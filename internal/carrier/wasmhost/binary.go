@@ -126,21 +126,22 @@ func (r *wasmReader) section(id byte, c *cost) error {
 	switch id {
 	case 1:
 		r.each(func() {
-			if r.byte() != 0x60 { // a function's
-				r.fail()
+			if form := r.byte(); form != 0x60 { // a function's
+				r.refuse(typeProposal(form))
 			}
-			params := r.u32()
-			r.skip(params)
-			results := r.u32()
-			r.skip(results)
+			params := r.valueTypes()
+			results := r.valueTypes()
 			c.signature(uint64(params) + uint64(results))
 		})
 	case 3:
 		r.each(func() { r.leb(5) })
 	case 5:
+		if peek := *r; peek.u32() > 1 {
+			r.refuse("more than one memory (the multi-memory proposal)")
+		}
 		r.each(func() { r.limits() })
 	case 6:
-		r.each(func() { r.skip(2); r.expression() })
+		r.each(func() { r.valueType(); r.byte(); r.expression() })
 	case 7:
 		r.each(func() { r.sized(); r.byte(); r.leb(5) })
 	case sectionStart, sectionDataCount:
@@ -169,10 +170,32 @@ func (r *wasmReader) limits() (least, most uint32) {
 		r.refuse("a shared memory (the threads proposal)")
 	case 4, 5, 6, 7:
 		r.refuse("64-bit addresses (the memory64 proposal)")
+	case 8, 9, 10, 11, 12, 13, 14, 15:
+		r.refuse("a page size of its own (the custom-page-sizes proposal)")
 	default:
 		r.fail()
 	}
 	return least, most
+}
+
+// valueType passes over the type of a value, and refuses one beyond WebAssembly 2.0.
+func (r *wasmReader) valueType() byte {
+	t := r.byte()
+	if feature := typeProposal(t); feature != "" {
+		r.refuse(feature)
+	}
+	return t
+}
+
+// valueTypes passes over a vector of types, and returns how many there are.
+func (r *wasmReader) valueTypes() uint32 {
+	n := r.u32()
+	for _, t := range r.skip(n) {
+		if feature := typeProposal(t); feature != "" {
+			r.refuse(feature)
+		}
+	}
+	return n
 }
 
 // expression passes over one that gives a constant, to its end.

@@ -125,7 +125,7 @@ func boundTables(r *wasmReader) ([]byte, error) {
 	var tables []table
 	total := uint64(0)
 	for n := r.u32(); n > 0 && !r.bad; n-- {
-		t := table{element: r.byte()}
+		t := table{element: r.valueType()}
 		t.min, t.most = r.limits()
 		tables = append(tables, t)
 		total += uint64(t.min)
@@ -178,7 +178,7 @@ func checkCode(r *wasmReader, imported uint32, interruptible, costed bool, c *co
 func withLooks(dst []byte, r *wasmReader, imported uint32) []byte {
 	for n := r.u32(); n > 0 && !r.bad; n-- { // locals: how many, of what type
 		r.locals += uint64(r.u32())
-		r.leb(5)
+		r.valueType()
 	}
 	dst = append(dst, r.b[:r.i]...)
 	start := len(dst)

@@ -74,20 +74,45 @@ func (r *wasmReader) instruction() (k instructionKind, callee uint32) {
 func proposal(op byte) string {
 	switch {
 	case op >= 0x06 && op <= 0x0A, op == 0x18, op == 0x19, op == 0x1F:
-		return "exceptions (the exception-handling proposal)"
+		return exceptions
 	case op == 0x12, op == 0x13:
 		return "tail calls (the tail-call proposal)"
 	case op == 0x14, op == 0x15, op >= 0xD3 && op <= 0xD6:
-		return "typed references (the function-references proposal)"
+		return references
+	case op >= 0xE0 && op <= 0xE6:
+		return continuations
 	case op == 0xFB:
-		return "garbage-collected types (the gc proposal)"
+		return collected
 	case op == 0xFE:
 		return atomics
 	}
 	return ""
 }
 
-const atomics = "atomics (the threads proposal)"
+// typeProposal returns the feature beyond WebAssembly 2.0 that the first byte of a type belongs
+// to, or "".
+func typeProposal(t byte) string {
+	switch {
+	case t == 0x40, t == 0x63, t == 0x64: // also of a table with an initial value
+		return references
+	case t >= 0x4E && t <= 0x50, t == 0x5E, t == 0x5F, t >= 0x6A && t <= 0x6E, t >= 0x71 && t <= 0x73:
+		return collected
+	case t == 0x69, t == 0x74:
+		return exceptions
+	case t == 0x5D, t == 0x68, t == 0x75:
+		return continuations
+	}
+	return ""
+}
+
+// The features that more than one place names.
+const (
+	atomics       = "atomics (the threads proposal)"
+	collected     = "garbage-collected types (the gc proposal)"
+	continuations = "continuations (the stack-switching proposal)"
+	exceptions    = "exceptions (the exception-handling proposal)"
+	references    = "typed references (the function-references proposal)"
+)
 
 // bulk reads the rest of an instruction that begins with 0xFC.
 func (r *wasmReader) bulk() instructionKind {
@@ -102,6 +127,8 @@ func (r *wasmReader) bulk() instructionKind {
 	case op == 8, op == 10, op == 12, op == 14: // memory.init and copy, table.init and copy
 		r.leb(5)
 		r.leb(5)
+	case op >= 19 && op <= 22:
+		r.refuse("wide arithmetic (the wide-arithmetic proposal)")
 	default:
 		r.fail()
 	}
