@@ -25,7 +25,7 @@ type importCmd struct {
 // Help returns the text that "plinth import --help" adds.
 func (*importCmd) Help() string {
 	return `Each line, or each item of a JSON array, is an object with "key" and "value", or "key64" and "value64" in base64, and
-optionally "expires_at". An error names its line; items before that line are stored. If a rate limit refuses an item, import waits.
+optionally "expires_at". An error names its line, or its item of the array; items before it are stored. If a rate limit refuses an item, import waits.
 Importing a file twice, or again after an error, is harmless.`
 }
 
@@ -59,6 +59,7 @@ type importer struct {
 	file     string
 	read     *counter
 	numbers  []int // of the lines that wait
+	ofArray  bool  // they are items of an array
 	stored   int64
 }
 
@@ -77,8 +78,9 @@ func (i *importer) all(ctx context.Context, r *bufio.Reader) error {
 			if !more {
 				return cause(w.Close(context.WithoutCancel(ctx)))
 			}
+			i.ofArray = in.ofArray
 			if in.err != nil {
-				return errors.Join(fmt.Errorf("%s:%d: %w", i.file, in.number, in.err), cause(w.Close(ctx)))
+				return errors.Join(fmt.Errorf("%s: %w", i.place(in.number, in.number), in.err), cause(w.Close(ctx)))
 			}
 			i.numbers = append(i.numbers, in.number)
 			if err := w.Add(ctx, in.op); err != nil && ctx.Err() != nil {
@@ -92,17 +94,26 @@ func (i *importer) all(ctx context.Context, r *bufio.Reader) error {
 
 // settled takes note of ops that are stored, or names the lines of those that are not.
 func (i *importer) settled(ops []storage.Op, err error) error {
-	first, last := i.numbers[0], i.numbers[len(ops)-1]
-	switch {
-	case err != nil && first == last:
-		return fmt.Errorf("%s:%d: %w", i.file, first, err)
-	case err != nil:
-		return fmt.Errorf("%s:%d-%d: %w", i.file, first, last, err)
+	if err != nil {
+		return fmt.Errorf("%s: %w", i.place(i.numbers[0], i.numbers[len(ops)-1]), err)
 	}
 	i.numbers = i.numbers[len(ops):]
 	i.stored += int64(len(ops))
 	i.progress.at(i.stored, i.read.n.Load())
 	return nil
+}
+
+// place returns where lines of the file are, or items of its array.
+func (i *importer) place(first, last int) string {
+	switch {
+	case i.ofArray && first == last:
+		return fmt.Sprintf("%s: item %d", i.file, first)
+	case i.ofArray:
+		return fmt.Sprintf("%s: items %d-%d", i.file, first, last)
+	case first == last:
+		return fmt.Sprintf("%s:%d", i.file, first)
+	}
+	return fmt.Sprintf("%s:%d-%d", i.file, first, last)
 }
 
 func (i *importer) interrupted() error {
@@ -111,9 +122,10 @@ func (i *importer) interrupted() error {
 
 // inputLine holds a line of the input, or why it could not be read.
 type inputLine struct {
-	op     storage.Op
-	number int
-	err    error
+	op      storage.Op
+	number  int
+	ofArray bool // it is an item of a JSON array
+	err     error
 }
 
 // readLines reads lines while others are being stored, and abandons a silent input when ctx
@@ -123,7 +135,8 @@ func readLines(ctx context.Context, r *bufio.Reader) <-chan inputLine {
 	go func() {
 		defer close(out)
 		next := func() ([]byte, error) { return readLine(r) }
-		if beginsArray(r) {
+		array := beginsArray(r)
+		if array {
 			next = items(r)
 		}
 		for n := 1; ; n++ {
@@ -134,11 +147,13 @@ func readLines(ctx context.Context, r *bufio.Reader) <-chan inputLine {
 			if err == nil && len(bytes.TrimSpace(raw)) == 0 {
 				continue
 			}
-			in := inputLine{number: n, err: err}
+			in := inputLine{number: n, ofArray: array, err: err}
 			if err == nil {
 				var l line
 				if l, in.err = parseLine(raw, false); in.err == nil {
 					in.op, in.err = l.op()
+				} else if !array {
+					in.err = inWords(raw, in.err, r)
 				}
 			}
 			select {
