@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/plinthkv/plinth/client"
 )
 
@@ -102,6 +104,37 @@ type credentials struct {
 	Key       string `name:"client-key" help:"PEM file of the client certificate's private key." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_KEY" context:"client_key"`
 }
 
+// verify reports a file for an encrypted connection that is missing, by the name of its flag or
+// variable.
+func (c credentials) verify() error {
+	cert, key := named("--client-cert", "PLINTH_CLIENT_CERT", c.Cert), named("--client-key", "PLINTH_CLIENT_KEY", c.Key)
+	switch {
+	case c.Cert != "" && c.Key == "":
+		return usagef("%s requires --client-key, the private key of the certificate", cert)
+	case c.Cert == "" && c.Key != "":
+		return usagef("%s requires --client-cert, the certificate of the private key", key)
+	}
+	for _, file := range [][2]string{{named("--ca", "PLINTH_CA", c.CA), c.CA}, {cert, c.Cert}, {key, c.Key}} {
+		if file[1] == "" {
+			continue
+		}
+		f, err := os.Open(file[1])
+		if err != nil {
+			return fmt.Errorf("%s: %w", file[0], err)
+		}
+		f.Close()
+	}
+	return nil
+}
+
+// named returns the variable that has set a flag to a value, else the flag.
+func named(flag, variable, value string) string {
+	if set := os.Getenv(variable); set != "" && (set == value || kong.ExpandPath(set) == value) {
+		return variable
+	}
+	return flag
+}
+
 // tls returns the files for an encrypted connection.
 func (c credentials) tls() client.TLS { return client.TLS{CA: c.CA, Cert: c.Cert, Key: c.Key} }
 
@@ -112,7 +145,7 @@ func (c credentials) token() (string, error) {
 	}
 	raw, err := os.ReadFile(c.TokenFile)
 	if err != nil {
-		return "", fmt.Errorf("--token-file: %w", err)
+		return "", fmt.Errorf("%s: %w", named("--token-file", "PLINTH_TOKEN_FILE", c.TokenFile), err)
 	}
 	token := strings.TrimSpace(string(raw))
 	if token == "" || len(raw) > mostToken {

@@ -96,8 +96,8 @@ func run(ctx context.Context, args []string, e env) int {
 	switch {
 	case len(args) == 0:
 		args = []string{"--help"}
-	case len(args) == 1 && args[0] == "--version": // a flag of that name is one of cas
-		args = []string{"version"}
+	case args[0] == "--version": // a flag of that name is one of cas
+		args = append([]string{"version"}, args[1:]...)
 	}
 	command, err := parser.Parse(args)
 	if left >= 0 {

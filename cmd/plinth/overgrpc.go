@@ -30,6 +30,9 @@ func (t target) overGRPC(ctx context.Context) (*grpcStore, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := t.Server.verify(); err != nil {
+		return nil, err
+	}
 	c := client.Config{Store: t.Store, Token: secret.Copy(token), ConnectTimeout: dialTimeout}
 	scheme, address, _ := strings.Cut(strings.TrimSuffix(t.Server.Addr, "/"), ":")
 	switch host, slashes := strings.CutPrefix(address, "//"); {

@@ -60,6 +60,9 @@ func (e endpoint) http(path string) (*httpStore, error) {
 	if u.User != nil {
 		return nil, usagef("--addr: a user or password before the host is not supported; use --token")
 	}
+	if err := e.verify(); err != nil {
+		return nil, err
+	}
 	switch {
 	case u.Scheme == "https":
 		if transport.TLSClientConfig, err = e.tls().Config(u.Hostname()); err != nil {
@@ -164,6 +167,9 @@ func failure(res *http.Response) error {
 	}
 	if res.StatusCode/100 == 3 {
 		text += ": the server redirects, which no Plinth server does; redirects are not followed"
+	}
+	if res.StatusCode == http.StatusBadRequest && bytes.Contains(body, []byte("HTTP request to an HTTPS server")) { // of net/http
+		text += ": the server requires TLS: use https://" + res.Request.URL.Host
 	}
 	code := exitFailed
 	switch {

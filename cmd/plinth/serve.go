@@ -33,7 +33,7 @@ type serveCmd struct {
 
 func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	if s.Level != nil && new(slog.Level).UnmarshalText([]byte(*s.Level)) != nil {
-		return usagef("--log-level is %q, it must be debug, info, warn or error", *s.Level)
+		return usagef("%s is %q, it must be debug, info, warn or error", named("--log-level", "PLINTH_LOG_LEVEL", *s.Level), *s.Level)
 	}
 	for name, value := range map[string]*string{"server.http": s.HTTP, "server.grpc": s.GRPC, "log.level": s.Level} {
 		if value == nil {

@@ -84,7 +84,7 @@ func TestDataCommandsWithCertificates(t *testing.T) {
 			"without a token":             {with("get", "k")[:10], "unauthenticated"},
 			"a token file without one":    {append(with("get", "k")[:10], "--token-file", at("empty")), "contains no token"},
 			"a token file that is not":    {append(with("get", "k")[:10], "--token-file", at("none")), "no such file"},
-			"a certificate without a key": {[]string{"get", "k", "--addr", addr, "--client-cert", at("caller.pem")}, ""},
+			"a certificate without a key": {[]string{"get", "k", "--addr", addr, "--client-cert", at("caller.pem")}, "--client-cert requires --client-key"},
 		} {
 			out, errs, code := program(t, c.args...)
 			if code == exitDone || !strings.Contains(errs, c.want) {
@@ -95,6 +95,10 @@ func TestDataCommandsWithCertificates(t *testing.T) {
 		if _, errs, code := program(t, "get", "k", "--addr", plain, "--ca", at("ca.pem")); code != exitUsage || !strings.Contains(errs, "certificates require") {
 			t.Errorf("certificates in the clear: %d, %s", code, errs)
 		}
+	}
+	inClear := "http" + strings.TrimPrefix(web, "https")
+	if _, errs, code := program(t, "get", "k", "--addr", inClear); code != exitFailed || !strings.Contains(errs, "the server requires TLS: use "+web) {
+		t.Errorf("over HTTP: %d, %s", code, errs)
 	}
 	if got := done(t, "status", "--addr", web, "--ca", at("ca.pem"), "--client-cert", at("caller.pem"), "--client-key", at("caller-key.pem"), "--token-file", at("token")); !strings.Contains(got, "generation 1") {
 		t.Errorf("status: %s", got)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -23,11 +24,14 @@ var rephrased = []struct {
 	{regexp.MustCompile(`bool value must be true, 1, yes, false, 0 or no but got ("(?:[^"\\]|\\.)*")`), `$1 is neither true nor false`},
 	{regexp.MustCompile(`expected "<key>=<value>" but got ("(?:[^"\\]|\\.)*")`), `$1 is not PATH=VALUE`},
 	{regexp.MustCompile(`^.* \(from envar (\w+)=""\)$`), `$1 is empty`},
+	{regexp.MustCompile(`^--\S+: (.*) \(from envar (\w+)=.*\)$`), `$2: $1`},
 	{regexp.MustCompile(`^(\S+): is empty$`), `$1 is empty`},
 	{regexp.MustCompile(`did you mean "([^"]*)"\?`), `did you mean $1?`},
 }
 
 var (
+	enum    = regexp.MustCompile(`^(--\S+) must be one of .* but got "(.*)"$`)
+	number  = regexp.MustCompile(`^(unknown flag -\d), did you mean .*$`)
 	dashed  = regexp.MustCompile(`^(unknown flag -[^-]\S*)(, did you mean .*\?)?$`)
 	missing = regexp.MustCompile(`^expected "([^"]*)"$`)
 	oneOf   = regexp.MustCompile(`one of "[^"]*"(?:, ?"[^"]*")*`)
@@ -50,14 +54,39 @@ func usage(err error) (what, help string) {
 		}
 		return "one of " + strings.Join(names, ", ")
 	})
+	what = number.ReplaceAllString(what, "$1")
 	var parse *kong.ParseError
 	if errors.As(err, &parse) && parse.Context != nil {
 		if command := parse.Context.Selected(); command != nil {
 			help = "plinth " + command.Path() + " --help"
+			if m := enum.FindStringSubmatch(what); m != nil {
+				what = variableOf(parse.Context, m[1], m[2]) + strings.TrimPrefix(what, m[1])
+			}
+			for _, name := range []string{"cert", "key"} { // as other programs name them
+				if what == "unknown flag --"+name && hasFlag(parse.Context, "client-"+name) {
+					what += ", did you mean --client-" + name + "?"
+				}
+			}
 			if m := dashed.FindStringSubmatch(what); m != nil && len(command.Positional) > 0 {
 				what = m[1] + `: write -- before a value that begins with "-"`
 			}
 		}
 	}
 	return what, help
+}
+
+// variableOf returns the variable that has set a flag to a value, else the flag.
+func variableOf(k *kong.Context, flag, value string) string {
+	for _, f := range k.Flags() {
+		if "--"+f.Name == flag {
+			for _, variable := range f.Envs {
+				flag = named(flag, variable, value)
+			}
+		}
+	}
+	return flag
+}
+
+func hasFlag(k *kong.Context, name string) bool {
+	return slices.ContainsFunc(k.Flags(), func(f *kong.Flag) bool { return f.Name == name })
 }

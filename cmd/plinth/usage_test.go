@@ -32,6 +32,11 @@ func TestUsageErrors(t *testing.T) {
 		"bench --rate x":         `--rate: "x" is not a number|plinth bench --help`,
 		"set k v --ttl 5":        `--ttl: "5" is not a duration: a number with a unit, such as 30s or 1h30m|plinth set --help`,
 		"serve --set a":          `--set: "a" is not PATH=VALUE|plinth serve --help`,
+		"-5":                     "unknown flag -5|plinth --help",
+		"--version --jso":        "unknown flag --jso, did you mean --json?|plinth version --help",
+		"get k --cert c":         "unknown flag --cert, did you mean --client-cert?|plinth get --help",
+		"get k --key c":          "unknown flag --key, did you mean --client-key?|plinth get --help",
+		"version --cert c":       "unknown flag --cert|plinth version --help",
 		"serve --data=":          "--data is empty|plinth serve --help",
 		"config default --data=": "--data is empty|plinth config default --help",
 		"serve --config=":        "--config is empty|plinth serve --help",
@@ -62,5 +67,27 @@ func TestEmptyNamesOfFiles(t *testing.T) {
 	t.Setenv("PLINTH_CONFIG", "")
 	if code, _, errs := plinthCommand("config", "show"); code != exitUsage || !strings.Contains(errs, "plinth: PLINTH_CONFIG is empty\n") {
 		t.Errorf("exit code %d:\n%s", code, errs)
+	}
+}
+
+// What a variable has set is named by the variable.
+func TestUsageOfVariables(t *testing.T) {
+	for _, c := range []struct{ variable, value, args, want string }{
+		{"PLINTH_LOG", "xml", "serve", `PLINTH_LOG must be one of text, json but got "xml"`},
+		{"PLINTH_LOG_LEVEL", "loud", "serve", `PLINTH_LOG_LEVEL is "loud", it must be debug, info, warn or error`},
+		{"PLINTH_CA", "/none/ca.pem", "get k --addr https://127.0.0.1:1", "PLINTH_CA: open /none/ca.pem: no such file"},
+		{"PLINTH_CA", "/none/ca.pem", "get k --addr grpcs://127.0.0.1:1", "PLINTH_CA: open /none/ca.pem: no such file"},
+		{"PLINTH_TOKEN_FILE", "/none/token", "get k", "PLINTH_TOKEN_FILE: open /none/token: no such file"},
+		{"PLINTH_CLIENT_CERT", "/none/me.pem", "get k --addr https://127.0.0.1:1", "PLINTH_CLIENT_CERT requires --client-key"},
+		{"PLINTH_CA", "", "get k", "PLINTH_CA is empty"},
+		{"PLINTH_STORE", "a", "get k --addr https://127.0.0.1:1 --ca /none/ca.pem", "--ca: open /none/ca.pem: no such file"},
+		{"PLINTH_STORE", "a", "get k --addr grpcs://127.0.0.1:1 --client-key /none/key.pem", "--client-key requires --client-cert"},
+	} {
+		t.Run(c.variable+" "+c.args, func(t *testing.T) {
+			t.Setenv(c.variable, c.value)
+			if code, _, errs := plinthCommand(strings.Fields(c.args)...); code == exitDone || !strings.Contains(errs, "plinth: "+c.want) {
+				t.Errorf("exit code %d:\n%swant %s", code, errs, c.want)
+			}
+		})
 	}
 }
