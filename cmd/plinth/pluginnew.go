@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -9,8 +10,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"text/template"
+
+	"github.com/plinthkv/plinth/config"
 )
 
 //go:embed newplugin/*.tmpl
@@ -36,6 +40,13 @@ func (p *pluginNewCmd) Run(e env) error {
 	if !pluginName.MatchString(name) {
 		return usagef("invalid plugin name %q: must be a lower-case letter, followed by letters, digits, _ and -", name)
 	}
+	if name == config.Memory || slices.Contains(builtinBackends(), name) {
+		return usagef("invalid plugin name %q: a plugin of that name is built in", name)
+	}
+	required, source, err := requirement(version(), p.Source, builtFrom())
+	if err != nil {
+		return err
+	}
 	if have, err := os.ReadDir(p.Dir); err == nil && len(have) > 0 {
 		return usagef("%s already exists and is not empty", p.Dir)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -45,7 +56,7 @@ func (p *pluginNewCmd) Run(e env) error {
 		Name, Module, Go, Version, Source string
 		Process                           bool
 		File                              string // what is built
-	}{Name: name, Module: p.Module, Go: "1.26.0", Version: version(), Source: p.Source, Process: p.Process, File: name + ".wasm"}
+	}{Name: name, Module: p.Module, Go: "1.26.0", Version: required, Source: source, Process: p.Process, File: name + ".wasm"}
 	build := []string{"go mod tidy", "go test .", fmt.Sprintf("GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o %s.wasm .", name)}
 	if p.Process {
 		fill.File = "./" + name
@@ -53,12 +64,6 @@ func (p *pluginNewCmd) Run(e env) error {
 	}
 	if fill.Module == "" {
 		fill.Module = "example.org/" + name
-	}
-	if !strings.HasPrefix(fill.Version, "v") || strings.Contains(fill.Version, "+dirty") { // not a release
-		fill.Version = "v0.0.0"
-		if fill.Source == "" {
-			fill.Source = builtFrom()
-		}
 	}
 	if err := os.MkdirAll(p.Dir, 0o755); err != nil {
 		return err
@@ -76,6 +81,20 @@ func (p *pluginNewCmd) Run(e env) error {
 		fmt.Fprintf(e.stdout, "\t%s\n", line)
 	}
 	return nil
+}
+
+// requirement returns the version of Plinth that go.mod requires, and the folder of the source
+// that replaces it, if any. A build that is no release requires a source: the folder that it
+// was built from, unless one is named.
+func requirement(version, named, built string) (required, source string, err error) {
+	released := strings.HasPrefix(version, "v") && !strings.Contains(version, "+dirty")
+	switch {
+	case released:
+		return version, named, nil
+	case named == "" && built == "":
+		return "", "", usagef("this plinth is no release, which go.mod could require: name the folder of its source with --source")
+	}
+	return "v0.0.0", cmp.Or(named, built), nil
 }
 
 func write(path string, t *template.Template, fill any) (err error) {
