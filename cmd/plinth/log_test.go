@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,6 +50,45 @@ func servedInJSON(t *testing.T, args ...string) (out *output, end func()) {
 		}
 	}
 	return out, end
+}
+
+// What ends serve before it is ready is a record, too, on one line.
+func TestFatalErrorsAsJSON(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	two := filepath.Join(t.TempDir(), "plinth.yaml")
+	if err := os.WriteFile(two, []byte("stores: { a: { backend: { plugin: x } }, b: { backend: { plugin: y } } }"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// There is no place for compiled plugins, which is a record of its own.
+	t.Setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
+	t.Setenv("HOME", "/dev/null/nowhere")
+	t.Setenv("PLINTH_LOG", "json")
+	for _, c := range []struct {
+		args []string
+		want string
+		code int
+	}{
+		{[]string{"--http", taken.Addr().String(), "--grpc", ""}, "address already in use", exitFailed},
+		{[]string{"--config", "/none/plinth.yaml"}, "/none/plinth.yaml: no such file", exitFailed},
+		{[]string{"--config", two}, "errors in the configuration", exitFailed},
+		{[]string{"--log-level", "loud"}, "--log-level is", exitUsage},
+	} {
+		code, _, errs := plinthCommand(append([]string{"serve"}, c.args...)...)
+		var last map[string]any
+		for line := range strings.Lines(errs) {
+			last = nil
+			if err := json.Unmarshal([]byte(line), &last); err != nil {
+				t.Errorf("%s: %q is no record: %v", c.args, line, err)
+			}
+		}
+		if text, _ := last["error"].(string); code != c.code || last["level"] != "ERROR" || last["msg"] != "serve failed" || !strings.Contains(text, c.want) {
+			t.Errorf("%s: %d, %s", c.args, code, errs)
+		}
+	}
 }
 
 // What check warns of in a store is in the log of serve, once, also after a reload.

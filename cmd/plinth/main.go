@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"reflect"
@@ -46,7 +47,8 @@ type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
-	uncached       *sync.Once // to say that compiled plugins are not cached; run sets it
+	uncached       *sync.Once   // to say that compiled plugins are not cached; run sets it
+	log            *slog.Logger // where else than to stderr to say so; optional
 }
 
 // exitError ends the program with a code.
@@ -124,7 +126,9 @@ func run(ctx context.Context, args []string, e env) int {
 	if errors.As(err, &exit) {
 		code = exit.code
 	}
-	if text := err.Error(); text != "" {
+	if text := err.Error(); text != "" && command.Command() == "serve" && c.Serve.Log == "json" {
+		c.Serve.logger(e.stderr).Error("serve failed", "error", text)
+	} else if text != "" {
 		fmt.Fprintln(screen{e.stderr}, "plinth:", text)
 	}
 	return code

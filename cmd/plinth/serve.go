@@ -54,6 +54,9 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	defer signal.Stop(reloads)
 	go reapOrphans(ctx)
 	handler := s.handler(e.stderr)
+	if s.Log == "json" {
+		e.log = s.logger(e.stderr)
+	}
 	if s.Data != "" {
 		if err := s.onData(); err != nil {
 			return err
@@ -82,7 +85,11 @@ func (s *serveCmd) Run(ctx context.Context, e env) (err error) {
 	h, err := plinth.OpenConfig(ctx, cfg, opts...)
 	switch {
 	case err != nil && ctx.Err() != nil: // what it says is that it was ended
-		fmt.Fprintln(e.stderr, "plinth: stopped before it was ready")
+		if e.log != nil {
+			e.log.Info("stopped before it was ready")
+		} else {
+			fmt.Fprintln(e.stderr, "plinth: stopped before it was ready")
+		}
 		return nil
 	case err != nil:
 		return listed(err)
@@ -132,6 +139,12 @@ func (s *serveCmd) handler(to io.Writer) slog.Handler {
 		}
 		return a
 	}})
+}
+
+// logger logs what is said however the level is set.
+func (s *serveCmd) logger(to io.Writer) *slog.Logger {
+	always := serveCmd{Log: s.Log}
+	return slog.New(always.handler(to))
 }
 
 // logFrom has what is logged from now on be what cfg says.

@@ -90,6 +90,10 @@ func cacheDir(e env) string {
 	}
 	if err != nil {
 		e.uncached.Do(func() {
+			if e.log != nil {
+				e.log.Warn("compiled plugins are not cached, so every start compiles them", "error", err)
+				return
+			}
 			fmt.Fprintln(e.stderr, "plinth: compiled plugins are not cached, so every start compiles them:", err)
 		})
 		return ""
