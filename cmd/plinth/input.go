@@ -104,7 +104,7 @@ func inWords(raw []byte, err error, r *bufio.Reader) error {
 		if _, end := r.Peek(1); end != nil { // it is the last line
 			return err
 		}
-		return errors.New("the object does not end on its line: write each object on one line, for example with jq -c .")
+		return errors.New("the object does not end on its line: write each object on one line, for example with jq -c '.'")
 	case bytes.Contains(text, []byte("\r")):
 		return fmt.Errorf(`%w: its lines end in CR alone: convert them, for example with tr '\r' '\n'`, err)
 	case comma && alone == nil:

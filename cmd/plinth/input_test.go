@@ -51,7 +51,7 @@ func TestImportOfOtherForms(t *testing.T) {
 		"UTF-16, the other way too":  {"\x00{\x00\"\x00k", "iconv -f UTF-16BE -t UTF-8"},
 		"UTF-32":                     {"\xff\xfe\x00\x00{\x00\x00\x00", "iconv -f UTF-32 -t UTF-8"},
 		"UTF-32 without a mark":      {"{\x00\x00\x00", "UTF-32 is not supported: convert the file to UTF-8, for example with iconv -f UTF-32LE -t UTF-8"},
-		"an object over lines":       {"{\n  \"key\": \"a\",\n  \"value\": \"1\"\n}\n", ":1: the object does not end on its line: write each object on one line, for example with jq -c ."},
+		"an object over lines":       {"{\n  \"key\": \"a\",\n  \"value\": \"1\"\n}\n", ":1: the object does not end on its line: write each object on one line, for example with jq -c '.'"},
 		"an object that is cut":      {`{"key":"a"`, ":1: unexpected EOF"},
 		"commas":                     {`{"key":"a","value":"1"},` + "\n" + `{"key":"b","value":"2"},` + "\n", ":1: a comma follows the object"},
 		"CR alone":                   {strings.ReplaceAll(lines, "\n", "\r"), `with tr '\r' '\n'`},

@@ -25,7 +25,7 @@ var rephrased = []struct {
 	{regexp.MustCompile(`expected "<key>=<value>" but got ("(?:[^"\\]|\\.)*")`), `$1 is not PATH=VALUE`},
 	{regexp.MustCompile(`^.* \(from envar (\w+)=""\)$`), `$1 is empty`},
 	{regexp.MustCompile(`^--\S+: (.*) \(from envar (\w+)=.*\)$`), `$2: $1`},
-	{regexp.MustCompile(`^(\S+): is empty$`), `$1 is empty`},
+	{regexp.MustCompile(`^\[?(\S+?)\]?: is empty$`), `$1 is empty`},
 	{regexp.MustCompile(`did you mean "([^"]*)"\?`), `did you mean $1?`},
 }
 

@@ -60,7 +60,7 @@ func TestUsageErrors(t *testing.T) {
 func TestEmptyNamesOfFiles(t *testing.T) {
 	for _, args := range [][]string{{"check", ""}, {"export", ""}, {"import", ""}, {"plugin", "test", ""}, {"restore", "default", ""}} {
 		code, _, errs := plinthCommand(args...)
-		if code != exitUsage || !strings.Contains(errs, "plinth: <file> is empty\n") && !strings.Contains(errs, "plinth: [<file>] is empty\n") {
+		if code != exitUsage || !strings.Contains(errs, "plinth: <file> is empty\n") {
 			t.Errorf("plinth %q: exit code %d:\n%s", args, code, errs)
 		}
 	}
