@@ -12,7 +12,7 @@ import (
 const hidden = "(hidden)"
 
 // secretWord matches a name that suggests a secret, or a part of one.
-const secretWord = `(?:token|passw|pass\b|pwd|passphrase|secret|cred|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|encryption[_-]?key|signing|hmac|jwt|bearer|cookie|auth\b|authorization|signature|\bsig\b)`
+const secretWord = `(?:token|passw|pass\b|pwd|(?:\b|_)pw\b|passphrase|secret|cred|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|encryption[_-]?key|signing|hmac|jwt|bearer|cookie|auth\b|authorization|signature|\bsig\b)`
 
 var (
 	secretName = regexp.MustCompile(`(?i)` + secretWord)

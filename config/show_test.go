@@ -90,6 +90,9 @@ stores:
         secret_default: "${env:NONE:-hunter2}"
         default_in_dsn: "postgres://app:${env:NONE:-hunter2}@db/x"
         default_in_text: "password=${env:NONE:-hunter2} user=app"
+        pw: hunter2
+        db_pw: hunter2
+        pwm: shown
         passage: shown
         port: 5432
         address: "db:5432"
@@ -107,7 +110,7 @@ telemetry:
 		}
 	}
 	for _, want := range []string{"--password", "-v", "postgres://(hidden)@db/x?sslmode=on", "host=db user=app password=(hidden) sslmode=require", "app:(hidden)@tcp(db:3306)/x",
-		"https://(hidden)@db/x", "token=(hidden)&user=app", "${env:PW}", "key: plain", "port: 5432", "db:5432", "name: api-key", "value: shown", "passage: shown",
+		"https://(hidden)@db/x", "token=(hidden)&user=app", "${env:PW}", "key: plain", "port: 5432", "db:5432", "name: api-key", "value: shown", "passage: shown", "pwm: shown",
 		"Password=(hidden);Database=x", "secret_default: ${env:NONE:-(hidden)}", "app:${env:NONE:-(hidden)}@db/x"} {
 		if !strings.Contains(string(out), want) {
 			t.Errorf("no %q in:\n%s", want, out)

@@ -65,8 +65,13 @@ func activated() (map[string]net.Listener, error) {
 	}
 	all := map[string]net.Listener{}
 	for name, listeners := range named {
-		if name != "http" && name != "grpc" && name != "probes" || len(listeners) != 1 || listeners[0] == nil {
-			return nil, fmt.Errorf("sockets of the service manager: %d are named %q: at most one each of http, grpc and probes is allowed (FileDescriptorName=)", len(listeners), name)
+		switch {
+		case name != "http" && name != "grpc" && name != "probes":
+			return nil, fmt.Errorf("sockets of the service manager: one is named %q: set FileDescriptorName= to http, grpc or probes in its unit", name)
+		case len(listeners) != 1:
+			return nil, fmt.Errorf("sockets of the service manager: %d are named %q, one is allowed", len(listeners), name)
+		case listeners[0] == nil:
+			return nil, fmt.Errorf("sockets of the service manager: %s does not listen for connections", name)
 		}
 		all[name] = listeners[0]
 	}

@@ -100,7 +100,7 @@ func TestSocketActivation(t *testing.T) {
 	if code := ends(t, serve); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for names, want := range map[string]string{"web": `1 are named "web"`, "grpc": "server.grpc: the service manager passed a socket for it, but the configuration disables it"} {
+	for names, want := range map[string]string{"web": `one is named "web": set FileDescriptorName= to http, grpc or probes`, "grpc": "server.grpc: the service manager passed a socket for it, but the configuration disables it"} {
 		serve, line := start(names, "")
 		if !strings.Contains(line, want) {
 			t.Errorf("%s: %q, want %s", names, line, want)
