@@ -41,8 +41,8 @@ func TestUpdateBacksOffWithFullJitter(t *testing.T) {
 				must(t, s.Update(t.Context(), func(tx *storage.Txn) error {
 					if attempt > 0 {
 						wait, ceiling := time.Since(before), min(retry.Cap, retry.Base<<(attempt-1))
-						if wait >= ceiling {
-							t.Errorf("%s before attempt %d, want less than %s", wait, attempt+1, ceiling)
+						if wait > ceiling {
+							t.Errorf("%s before attempt %d, want at most %s", wait, attempt+1, ceiling)
 						}
 						total += wait
 						most += ceiling
