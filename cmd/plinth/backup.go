@@ -25,7 +25,7 @@ type backupCmd struct {
 // Help returns the text that "plinth backup --help" adds.
 func (*backupCmd) Help() string {
 	return `The store must have the capability snapshot_scan. The file contains one state of the store, compressed, with expiries
-and a checksum; docs/backup.md describes the format. The file has mode 0600, and appears under its name only when it is complete.
+and a checksum; docs/backup.md describes the format. The file has mode 0600, or that of the file it replaces, and appears under its name only when it is complete.
 If the connection breaks, the backup continues from the last item, as long as the store keeps the state that it reads.
 
 An interrupted backup leaves FILE.part and FILE.resume. With --resume, the same command continues it in the same state of the

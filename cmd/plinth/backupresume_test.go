@@ -216,12 +216,11 @@ stores:
 // changed. Without --resume the backup starts again.
 func TestWrongPartialBackups(t *testing.T) {
 	web, _ := serveHere(t, slowScans)
-	done(t, "import", "--addr", web, "--store", "default", many(t, 5000))
+	done(t, "import", "--addr", web, "--store", "default", many(t, 20_000)) // it is marked after a second, and takes six
 	dir := t.TempDir()
 	name := filepath.Join(dir, "shop.backup")
 	p, _ := begun(t, "backup", "--addr", web, "scans", name)
-	until(t, "a partial file", func() bool { return contains(name+".resume", "at_version") })
-	time.Sleep(700 * time.Millisecond)
+	until(t, "a partial file with items", func() bool { return contains(name+".resume", `"after":"`) })
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func (i *instance) doCall(n int) result {
 }
 
 // quickPut asks a putter directly if the request is a usual put. Else, or if the putter does
-// not do it, it answers nil: then anyCall has to be asked. Like quickGet it is hot, and a panic
+// not do it, it returns nil, and anyCall must be asked. Like quickGet it is hot, and a panic
 // ends the module.
 func (i *instance) quickPut(n int) (answer []byte) {
 	if i.putter == nil || i.broken != nil || n > len(i.request) || !i.put.Read(i.request[:n]) {

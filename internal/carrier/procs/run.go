@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net"
@@ -338,39 +337,6 @@ func (r *run) stop(ctx context.Context) {
 
 // goneWithin limits how long a process may take to end after it was asked to.
 const goneWithin = 2 * time.Second
-
-// explain says of a start that failed what a person wants to know.
-func (r *run) explain(ctx context.Context, err error, timely bool) error {
-	if e := storage.AsError(err); e.Code != storage.Internal && e.Code != storage.Unavailable {
-		return err // the plugin's own
-	}
-	why := firstLine(err.Error())
-	p := r.proc
-	r.kill()
-	switch {
-	case ctx.Err() != nil:
-		return storage.ContextError(ctx)
-	case !timely:
-		why = fmt.Sprintf("not ready within %s", r.p.opts.Start)
-		if p.runs() && errors.Is(p.greeted, errUnended) {
-			why += ": " + strings.TrimSuffix(errUnended.Error(), ": EOF")
-		}
-	case p.starved():
-		return p.tooLittle()
-	case !p.runs():
-	case p.greeted != nil && !errors.Is(p.greeted, io.EOF) && !errors.Is(p.greeted, os.ErrClosed):
-		why = p.greeted.Error()
-	case p.greeted != nil:
-		why = "no address on its standard output: " + p.ending()
-		if more := hint(r.p.path); more != "" {
-			why += "; " + more
-		}
-	}
-	if words := p.out.words(); words != "" {
-		why += "; its last output: " + words
-	}
-	return storage.Errorf(storage.Unavailable, "start plugin: %s", why)
-}
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"debug/elf"
 	"encoding/binary"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"syscall"
 
 	"github.com/plinthkv/plinth/abi"
+	"github.com/plinthkv/plinth/storage"
 )
 
 // notStarted returns why the system did not start a file. The system's own error misleads:
@@ -213,4 +215,37 @@ func firstOf(r *bufio.Reader, secure bool) (line []byte, err error) {
 		err = greeting(string(line), secure)
 	}
 	return line, err
+}
+
+// explain says of a start that failed what a person wants to know.
+func (r *run) explain(ctx context.Context, err error, timely bool) error {
+	if e := storage.AsError(err); e.Code != storage.Internal && e.Code != storage.Unavailable {
+		return err // the plugin's own
+	}
+	why := firstLine(err.Error())
+	p := r.proc
+	r.kill()
+	switch {
+	case ctx.Err() != nil:
+		return storage.ContextError(ctx)
+	case !timely:
+		why = fmt.Sprintf("not ready within %s", r.p.opts.Start)
+		if p.runs() && errors.Is(p.greeted, errUnended) {
+			why += ": " + strings.TrimSuffix(errUnended.Error(), ": EOF")
+		}
+	case p.starved():
+		return p.tooLittle()
+	case !p.runs():
+	case p.greeted != nil && !errors.Is(p.greeted, io.EOF) && !errors.Is(p.greeted, os.ErrClosed):
+		why = p.greeted.Error()
+	case p.greeted != nil:
+		why = "no address on its standard output: " + p.ending()
+		if more := hint(r.p.path); more != "" {
+			why += "; " + more
+		}
+	}
+	if words := p.out.words(); words != "" {
+		why += "; its last output: " + words
+	}
+	return storage.Errorf(storage.Unavailable, "start plugin: %s", why)
 }
