@@ -35,11 +35,24 @@ func main() {
 	if !signal.Ignored(syscall.SIGHUP) && !(len(os.Args) > 1 && os.Args[1] == "serve") { // nohup has it ignored; serve reloads
 		ends = append(ends, syscall.SIGHUP)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), ends...)
-	context.AfterFunc(ctx, stop) // a second signal ends at once
-	code := run(ctx, os.Args[1:], env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()})
-	stop()
-	os.Exit(code)
+	os.Exit(run(untilSignal(ends...), os.Args[1:], env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}))
+}
+
+// untilSignal returns a context that the first of these signals ends. The second ends the
+// program at once, from the moment at which the context's end can be seen.
+func untilSignal(signals ...os.Signal) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	heard := make(chan os.Signal, 2)
+	signal.Notify(heard, signals...)
+	go func() {
+		<-heard
+		signal.Stop(heard)
+		if len(heard) > 0 { // the second came before Stop
+			os.Exit(exitFailed)
+		}
+		cancel()
+	}()
+	return ctx
 }
 
 // env is the environment of a command, in addition to its arguments.

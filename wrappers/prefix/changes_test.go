@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,8 +114,14 @@ func TestFollowThroughAPrefix(t *testing.T) {
 	}
 	follower := storage.New(over, storage.Settings{}).Changes(nil, nil, storage.ChangesOptions{FromScan: true})
 	write(t, b, storage.Put([]byte("app/before"), nil), storage.Put([]byte("other"), nil))
-	time.AfterFunc(20*time.Millisecond, func() { write(t, b, storage.Put([]byte("other"), nil)) })
-	time.AfterFunc(40*time.Millisecond, func() { write(t, b, storage.Put([]byte("app/later"), nil)) })
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		time.Sleep(20 * time.Millisecond)
+		write(t, b, storage.Put([]byte("other"), nil))
+		time.Sleep(20 * time.Millisecond)
+		write(t, b, storage.Put([]byte("app/later"), nil))
+	})
+	defer writing.Wait()
 	var seen []string
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
