@@ -100,19 +100,19 @@ type credentials struct {
 	Token     string `help:"Bearer token of the server." env:"PLINTH_TOKEN" context:"token"`
 	TokenFile string `help:"File with the bearer token." placeholder:"FILE" type:"path" env:"PLINTH_TOKEN_FILE" xor:"token" context:"token_file"`
 	CA        string `name:"ca" help:"PEM file of certificate authorities to trust instead of the system's." placeholder:"FILE" type:"path" env:"PLINTH_CA" context:"ca"`
-	Cert      string `name:"client-cert" help:"PEM file of the client certificate." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_CERT" context:"client_cert"`
-	Key       string `name:"client-key" help:"PEM file of the client certificate's private key." placeholder:"FILE" type:"path" env:"PLINTH_CLIENT_KEY" context:"client_key"`
+	Cert      string `help:"PEM file of the client certificate." placeholder:"FILE" type:"path" env:"PLINTH_CERT" context:"cert"`
+	Key       string `help:"PEM file of the client certificate's private key." placeholder:"FILE" type:"path" env:"PLINTH_KEY" context:"key"`
 }
 
 // verify reports a file for an encrypted connection that is missing, by the name of its flag or
 // variable.
 func (c credentials) verify() error {
-	cert, key := named("--client-cert", "PLINTH_CLIENT_CERT", c.Cert), named("--client-key", "PLINTH_CLIENT_KEY", c.Key)
+	cert, key := named("--cert", "PLINTH_CERT", c.Cert), named("--key", "PLINTH_KEY", c.Key)
 	switch {
 	case c.Cert != "" && c.Key == "":
-		return usagef("%s requires --client-key, the private key of the certificate", cert)
+		return usagef("%s requires --key, the private key of the certificate", cert)
 	case c.Cert == "" && c.Key != "":
-		return usagef("%s requires --client-cert, the certificate of the private key", key)
+		return usagef("%s requires --cert, the certificate of the private key", key)
 	}
 	for _, file := range [][2]string{{named("--ca", "PLINTH_CA", c.CA), c.CA}, {cert, c.Cert}, {key, c.Key}} {
 		if file[1] == "" {

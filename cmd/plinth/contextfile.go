@@ -27,13 +27,13 @@ type contextFile struct {
 
 // serverContext is a server with its credentials. Paths start from the folder of the file.
 type serverContext struct {
-	Addr       string `yaml:"addr"`        // as --addr
-	GRPC       string `yaml:"grpc"`        // for commands that require gRPC, if addr is over HTTP
-	Store      string `yaml:"store"`       // as --store
-	TokenFile  string `yaml:"token_file"`  // as --token-file
-	CA         string `yaml:"ca"`          // as --ca
-	ClientCert string `yaml:"client_cert"` // as --client-cert
-	ClientKey  string `yaml:"client_key"`  // as --client-key
+	Addr      string `yaml:"addr"`       // as --addr
+	GRPC      string `yaml:"grpc"`       // for commands that require gRPC, if addr is over HTTP
+	Store     string `yaml:"store"`      // as --store
+	TokenFile string `yaml:"token_file"` // as --token-file
+	CA        string `yaml:"ca"`         // as --ca
+	Cert      string `yaml:"cert"`       // as --cert
+	Key       string `yaml:"key"`        // as --key
 }
 
 // contextName matches names: shells complete them unquoted.
@@ -58,8 +58,8 @@ func (c *serverContext) Validate() error {
 	if c.GRPC != "" && !overGRPCOnly(c.GRPC) {
 		errs = append(errs, &config.FieldError{Path: "grpc", Message: "must be grpc://HOST:PORT, grpcs://HOST:PORT or grpc+unix:PATH"})
 	}
-	if (c.ClientCert == "") != (c.ClientKey == "") {
-		errs = append(errs, &config.FieldError{Path: "client_cert", Message: "must be set together with client_key"})
+	if (c.Cert == "") != (c.Key == "") {
+		errs = append(errs, &config.FieldError{Path: "cert", Message: "must be set together with key"})
 	}
 	return errors.Join(errs...)
 }
@@ -99,7 +99,7 @@ func readContexts() (*contextFile, error) {
 		return nil, err
 	}
 	for name, c := range f.Contexts {
-		for _, path := range []*string{&c.TokenFile, &c.CA, &c.ClientCert, &c.ClientKey} {
+		for _, path := range []*string{&c.TokenFile, &c.CA, &c.Cert, &c.Key} {
 			*path = f.resolve(*path)
 		}
 		f.Contexts[name] = c

@@ -23,8 +23,8 @@ folder (on Linux ~/.config/plinth), or in the file that PLINTH_CONTEXT_FILE name
       store: sessions
       token_file: prod.token              # mode 0600; the file of contexts never holds a token
       ca: ca.pem
-      client_cert: me.pem
-      client_key: me-key.pem
+      cert: me.pem
+      key: me-key.pem
 
 Only addr is required. Paths start from the folder of the file; ~/ is your home folder.
 
@@ -146,7 +146,7 @@ func (s *contextShowCmd) Run(e env) error {
 func (c serverContext) print(w io.Writer, name string) error {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, line := range [][2]string{{"name", name}, {"addr", c.Addr}, {"grpc", c.GRPC}, {"store", c.Store}, {"token_file", c.TokenFile},
-		{"ca", c.CA}, {"client_cert", c.ClientCert}, {"client_key", c.ClientKey}} {
+		{"ca", c.CA}, {"cert", c.Cert}, {"key", c.Key}} {
 		if line[1] != "" {
 			fmt.Fprintf(t, "%s:\t%s\n", line[0], line[1])
 		}
@@ -234,10 +234,10 @@ func choose(k *kong.Context) (*chosenContext, error) {
 }
 
 // rivals are the fields that a field must not be combined with.
-var rivals = map[string][]string{"token_file": {"token"}, "client_cert": {"client_key"}, "client_key": {"client_cert"}}
+var rivals = map[string][]string{"token_file": {"token"}, "cert": {"key"}, "key": {"cert"}}
 
 // rivalVariables are the variables of rivals.
-var rivalVariables = map[string]string{"token": "PLINTH_TOKEN", "client_cert": "PLINTH_CLIENT_CERT", "client_key": "PLINTH_CLIENT_KEY"}
+var rivalVariables = map[string]string{"token": "PLINTH_TOKEN", "cert": "PLINTH_CERT", "key": "PLINTH_KEY"}
 
 // set reports whether something before the context sets a field, or one that it must not
 // be combined with.
@@ -271,5 +271,5 @@ func (c *chosenContext) value(field string) (string, error) {
 		}
 		return c.Addr, nil
 	}
-	return map[string]string{"store": c.Store, "token_file": c.TokenFile, "ca": c.CA, "client_cert": c.ClientCert, "client_key": c.ClientKey}[field], nil
+	return map[string]string{"store": c.Store, "token_file": c.TokenFile, "ca": c.CA, "cert": c.Cert, "key": c.Key}[field], nil
 }

@@ -212,8 +212,8 @@ func readPublicKey(arg string, stdin io.Reader) (k auth.PublicKey, err error) {
 
 type keysAddCmd struct {
 	Keys   keysOf            `embed:""`
-	Client identity.ClientID `help:"ID of the API client that signs with the key." required:"" placeholder:"ID"`
-	Cert   identity.CertID   `help:"ID of the client's certificate." required:"" placeholder:"ID"`
+	Client identity.ClientID `name:"client-id" help:"ID of the API client that signs with the key." required:"" placeholder:"ID"`
+	Cert   identity.CertID   `name:"cert-id" help:"ID of the client's certificate." required:"" placeholder:"ID"`
 	Kid    string            `arg:"" help:"The key's ID, the kid of tokens."`
 	New    newKey            `embed:""`
 }

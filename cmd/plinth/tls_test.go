@@ -69,7 +69,7 @@ func TestDataCommandsWithCertificates(t *testing.T) {
 	web, rpc := serveFile(t, at("plinth.yaml"))
 	for _, addr := range []string{web, rpc} {
 		with := func(args ...string) []string {
-			return append(args, "--addr", addr, "--ca", at("ca.pem"), "--client-cert", at("caller.pem"), "--client-key", at("caller-key.pem"), "--token-file", at("token"))
+			return append(args, "--addr", addr, "--ca", at("ca.pem"), "--cert", at("caller.pem"), "--key", at("caller-key.pem"), "--token-file", at("token"))
 		}
 		done(t, with("set", "k", "v")...)
 		if got := done(t, with("get", "k")...); got != "v" {
@@ -84,7 +84,7 @@ func TestDataCommandsWithCertificates(t *testing.T) {
 			"without a token":             {with("get", "k")[:10], "unauthenticated"},
 			"a token file without one":    {append(with("get", "k")[:10], "--token-file", at("empty")), "contains no token"},
 			"a token file that is not":    {append(with("get", "k")[:10], "--token-file", at("none")), "no such file"},
-			"a certificate without a key": {[]string{"get", "k", "--addr", addr, "--client-cert", at("caller.pem")}, "--client-cert requires --client-key"},
+			"a certificate without a key": {[]string{"get", "k", "--addr", addr, "--cert", at("caller.pem")}, "--cert requires --key"},
 		} {
 			out, errs, code := program(t, c.args...)
 			if code == exitDone || !strings.Contains(errs, c.want) {
@@ -100,7 +100,7 @@ func TestDataCommandsWithCertificates(t *testing.T) {
 	if _, errs, code := program(t, "get", "k", "--addr", inClear); code != exitFailed || !strings.Contains(errs, "the server requires TLS: use "+web) {
 		t.Errorf("over HTTP: %d, %s", code, errs)
 	}
-	if got := done(t, "status", "--addr", web, "--ca", at("ca.pem"), "--client-cert", at("caller.pem"), "--client-key", at("caller-key.pem"), "--token-file", at("token")); !strings.Contains(got, "generation 1") {
+	if got := done(t, "status", "--addr", web, "--ca", at("ca.pem"), "--cert", at("caller.pem"), "--key", at("caller-key.pem"), "--token-file", at("token")); !strings.Contains(got, "generation 1") {
 		t.Errorf("status: %s", got)
 	}
 }

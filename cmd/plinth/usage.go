@@ -62,9 +62,9 @@ func usage(err error) (what, help string) {
 			if m := enum.FindStringSubmatch(what); m != nil {
 				what = variableOf(parse.Context, m[1], m[2]) + strings.TrimPrefix(what, m[1])
 			}
-			for _, name := range []string{"cert", "key"} { // as other programs name them
-				if what == "unknown flag --"+name && hasFlag(parse.Context, "client-"+name) {
-					what += ", did you mean --client-" + name + "?"
+			for theirs, ours := range elsewhere {
+				if flag := "unknown flag --" + theirs; strings.HasPrefix(what+",", flag+",") && hasFlag(parse.Context, ours) {
+					what = flag + ", did you mean --" + ours + "?"
 				}
 			}
 			if m := dashed.FindStringSubmatch(what); m != nil && len(command.Positional) > 0 {
@@ -74,6 +74,9 @@ func usage(err error) (what, help string) {
 	}
 	return what, help
 }
+
+// elsewhere maps names of flags in comparable programs to ours.
+var elsewhere = map[string]string{"client-cert": "cert", "client-key": "key", "cacert": "ca", "ca-cert": "ca"}
 
 // variableOf returns the variable that has set a flag to a value, else the flag.
 func variableOf(k *kong.Context, flag, value string) string {

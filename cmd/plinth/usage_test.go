@@ -34,8 +34,9 @@ func TestUsageErrors(t *testing.T) {
 		"serve --set a":          `--set: "a" is not PATH=VALUE|plinth serve --help`,
 		"-5":                     "unknown flag -5|plinth --help",
 		"--version --jso":        "unknown flag --jso, did you mean --json?|plinth version --help",
-		"get k --cert c":         "unknown flag --cert, did you mean --client-cert?|plinth get --help",
-		"get k --key c":          "unknown flag --key, did you mean --client-key?|plinth get --help",
+		"get k --client-cert c":  "unknown flag --client-cert, did you mean --cert?|plinth get --help",
+		"get k --client-key c":   "unknown flag --client-key, did you mean --key?|plinth get --help",
+		"get k --cacert c":       "unknown flag --cacert, did you mean --ca?|plinth get --help",
 		"version --cert c":       "unknown flag --cert|plinth version --help",
 		"serve --data=":          "--data is empty|plinth serve --help",
 		"config default --data=": "--data is empty|plinth config default --help",
@@ -78,10 +79,10 @@ func TestUsageOfVariables(t *testing.T) {
 		{"PLINTH_CA", "/none/ca.pem", "get k --addr https://127.0.0.1:1", "PLINTH_CA: open /none/ca.pem: no such file"},
 		{"PLINTH_CA", "/none/ca.pem", "get k --addr grpcs://127.0.0.1:1", "PLINTH_CA: open /none/ca.pem: no such file"},
 		{"PLINTH_TOKEN_FILE", "/none/token", "get k", "PLINTH_TOKEN_FILE: open /none/token: no such file"},
-		{"PLINTH_CLIENT_CERT", "/none/me.pem", "get k --addr https://127.0.0.1:1", "PLINTH_CLIENT_CERT requires --client-key"},
+		{"PLINTH_CERT", "/none/me.pem", "get k --addr https://127.0.0.1:1", "PLINTH_CERT requires --key"},
 		{"PLINTH_CA", "", "get k", "PLINTH_CA is empty"},
 		{"PLINTH_STORE", "a", "get k --addr https://127.0.0.1:1 --ca /none/ca.pem", "--ca: open /none/ca.pem: no such file"},
-		{"PLINTH_STORE", "a", "get k --addr grpcs://127.0.0.1:1 --client-key /none/key.pem", "--client-key requires --client-cert"},
+		{"PLINTH_STORE", "a", "get k --addr grpcs://127.0.0.1:1 --key /none/key.pem", "--key requires --cert"},
 	} {
 		t.Run(c.variable+" "+c.args, func(t *testing.T) {
 			t.Setenv(c.variable, c.value)
