@@ -134,8 +134,18 @@ func serving(t *testing.T, yaml string, args ...string) (url string, log *output
 	}
 }
 
-// A collector that is dead does not make a stop fail: what could not be sent is reported.
+// A collector that never answers holds no call, and does not make a stop fail: what could
+// not be sent is reported.
 func TestStopWithADeadCollector(t *testing.T) {
+	for _, processor := range []string{"batch", "simple"} {
+		t.Run(processor, func(t *testing.T) {
+			t.Parallel()
+			stopWithADeadCollector(t, processor)
+		})
+	}
+}
+
+func stopWithADeadCollector(t *testing.T, processor string) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -146,10 +156,15 @@ stores: { default: { backend: { plugin: memory }, pipeline: [instrument] } }
 server: { http: 127.0.0.1:0, grpc: "" }
 telemetry:
   file_format: "1.0"
-  tracer_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "http://`+dead.Addr().String()+`/v1/traces" } } } } ] }
+  tracer_provider: { processors: [ { `+processor+`: { exporter: { otlp_http: { endpoint: "http://`+dead.Addr().String()+`/v1/traces" } } } } ] }
+  logger_provider: { processors: [ { `+processor+`: { exporter: { otlp_http: { endpoint: "http://`+dead.Addr().String()+`/v1/logs" } } } } ] }
 `)
-	tracedCall(t, http.MethodPut, url+"/v1/stores/default/keys/k")
 	start := time.Now()
+	tracedCall(t, http.MethodPut, url+"/v1/stores/default/keys/k")
+	if took := time.Since(start); took > 4*time.Second { // an attempt has ten
+		t.Errorf("a call took %s", took)
+	}
+	start = time.Now()
 	if code := end(); code != exitDone {
 		t.Errorf("it ended with %d: %s", code, log)
 	}
@@ -174,7 +189,7 @@ server: { http: 127.0.0.1:0, grpc: "" }
 telemetry:
   file_format: "1.0"
   tracer_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "`+otlp+`/v1/traces" } } } } ] }
-  logger_provider: { processors: [ { batch: { exporter: { otlp_http: { endpoint: "`+otlp+`/v1/logs" } } } } ] }
+  logger_provider: { processors: [ { simple: { exporter: { otlp_http: { endpoint: "`+otlp+`/v1/logs" } } } } ] }
 `, "--log", "json")
 	tracedCall(t, http.MethodGet, url+"/v1/stores/default/keys/k")
 	tracedCall(t, http.MethodPut, url+"/v1/stores/default/keys/k")

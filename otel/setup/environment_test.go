@@ -151,7 +151,7 @@ file_format: "1.0"
 tracer_provider: { processors: [ { batch: { exporter: { console: } } }, { simple: { exporter: { otlp_http: { endpoint: "http://localhost/v1/traces" } } } } ] }
 logger_provider: { processors: [ { simple: { exporter: { console: } } }, { simple: { exporter: { otlp_grpc: } } } ] }`
 	got := setup.Warnings(section(t, yaml))
-	if len(got) != 2 || !strings.Contains(got[0], "c.yaml:3:") || !strings.Contains(got[0], "telemetry.tracer_provider.processors[1].simple: every call waits until the collector has answered: use batch") ||
+	if len(got) != 2 || !strings.Contains(got[0], "c.yaml:3:") || !strings.Contains(got[0], "telemetry.tracer_provider.processors[1].simple: runs as batch with a delay of 100ms") ||
 		!strings.Contains(got[1], "telemetry.logger_provider.processors[1].simple") {
 		t.Errorf("%q", got)
 	}

@@ -3,6 +3,7 @@ package setup
 import (
 	"bytes"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -53,6 +54,10 @@ func parse(section *config.Node) (*parsed, error) {
 	p := &parsed{}
 	if err := p.takePrometheus(section, mapping); err != nil {
 		return nil, err
+	}
+	for _, processor := range simpleProcessors(mapping) {
+		processor["batch"] = map[string]any{"exporter": processor["simple"].(map[string]any)["exporter"], "schedule_delay": simpleDelay}
+		delete(processor, "simple")
 	}
 	if err := decodeInto(mapping, &p.config); err != nil {
 		return nil, section.Errorf("", "%s", oneLine(err))
@@ -120,6 +125,33 @@ func (p *parsed) takePrometheus(section *config.Node, root map[string]any) error
 	p.prometheus, p.prometheusPath = &own.Exporter.Prometheus, paths[0]
 	meter["readers"] = slices.DeleteFunc(meter["readers"].([]any), func(reader any) bool { return reader.(map[string]any)["pull"] != nil })
 	return nil
+}
+
+// simpleDelay is the delay, in milliseconds, of the batches in which spans and records of
+// simple processors are sent: the SDK's own has the caller wait for the collector, for half a
+// minute where that is silent.
+const simpleDelay = 100
+
+// simpleProcessors returns the processors of root that send each span or record by itself to
+// a collector, by their paths. Nothing is known of root.
+func simpleProcessors(root map[string]any) iter.Seq2[string, map[string]any] {
+	return func(yield func(string, map[string]any) bool) {
+		for _, provider := range []string{"tracer_provider", "logger_provider"} {
+			of, _ := root[provider].(map[string]any)
+			processors, _ := of["processors"].([]any)
+			for i, p := range processors {
+				processor, _ := p.(map[string]any)
+				simple, _ := processor["simple"].(map[string]any)
+				exporter, _ := simple["exporter"].(map[string]any)
+				if _, console := exporter["console"]; simple == nil || console {
+					continue
+				}
+				if !yield(fmt.Sprintf("%s.processors[%d].simple", provider, i), processor) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // oneLine returns the text of an error that otelconf has in several.
