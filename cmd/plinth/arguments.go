@@ -7,6 +7,8 @@ import (
 	"reflect"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/plinthkv/plinth/config"
 )
 
 // asItIs decodes a text unchanged: keys and values are bytes, and kong's own mapper passes
@@ -36,6 +38,20 @@ func given(ctx *kong.DecodeContext, target reflect.Value) error {
 	if target.String() == "" {
 		return errEmpty
 	}
+	return nil
+}
+
+// duration decodes a duration as the configuration has it.
+func duration(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("duration", &text); err != nil {
+		return err
+	}
+	var d config.Duration
+	if err := d.UnmarshalText([]byte(text)); err != nil {
+		return err
+	}
+	target.SetInt(int64(d))
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -100,7 +101,8 @@ func run(ctx context.Context, args []string, e env) int {
 			{Key: "auth", Title: "Signing keys and audit"},
 			{Key: "info", Title: "Inspection"},
 		}),
-		kong.KindMapper(reflect.String, kong.MapperFunc(asItIs)), kong.NamedMapper("given", kong.MapperFunc(given)),
+		kong.KindMapper(reflect.String, kong.MapperFunc(asItIs)), kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
+		kong.NamedMapper("given", kong.MapperFunc(given)),
 		kong.NamedMapper("path", kong.MapperFunc(path)), kong.NamedMapper("existingdir", kong.MapperFunc(existingDir)),
 		kong.Vars{"default_addr": defaultAddr}, kong.Resolvers(&contexts),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(e))

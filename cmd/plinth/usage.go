@@ -20,7 +20,6 @@ var rephrased = []struct {
 	{regexp.MustCompile(`expected a valid \d+ bit int but got ("(?:[^"\\]|\\.)*")`), `$1 is not a whole number`},
 	{regexp.MustCompile(`expected a valid \d+ bit uint but got ("(?:[^"\\]|\\.)*")`), `$1 is not a whole number of at least 0`},
 	{regexp.MustCompile(`expected (?:an int|a float) but got ("(?:[^"\\]|\\.)*") \(\w+\)`), `$1 is not a number`},
-	{regexp.MustCompile(`expected duration but got ("(?:[^"\\]|\\.)*").*`), `$1 is not a duration: a number with a unit, such as 30s or 1h30m`},
 	{regexp.MustCompile(`bool value must be true, 1, yes, false, 0 or no but got ("(?:[^"\\]|\\.)*")`), `$1 is neither true nor false`},
 	{regexp.MustCompile(`expected "<key>=<value>" but got ("(?:[^"\\]|\\.)*")`), `$1 is not PATH=VALUE`},
 	{regexp.MustCompile(`^.* \(from envar (\w+)=""\)$`), `$1 is empty`},
