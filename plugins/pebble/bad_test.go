@@ -89,68 +89,6 @@ func TestBadConfigurations(t *testing.T) {
 // weighty returns the value of an item, with some weight, so that files are written and merged.
 func weighty(i int) []byte { return fmt.Appendf(nil, "%d%*s", i, 100+i%900, "") }
 
-// Whatever byte of whatever file is damaged: the store does not open, or its reads fail, or
-// what they answer is right. It is never wrong.
-func TestDamage(t *testing.T) {
-	whole := t.TempDir()
-	write := func(from, to int) {
-		b, err := Open(t.Context(), env(whole, ""))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := from; i < to; i++ {
-			if _, err := b.Apply(t.Context(), &storage.WriteSet{Ops: []storage.Op{storage.Put(numbered(i), weighty(i))}}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if from == 0 {
-			if err := b.(*Backend).db.Flush(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := b.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write(0, 100)
-	write(100, 150) // which is in a log alone
-	files, err := os.ReadDir(whole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	opened, refused := 0, 0
-	for _, f := range files {
-		content, err := os.ReadFile(filepath.Join(whole, f.Name()))
-		if err != nil || len(content) == 0 {
-			continue
-		}
-		for _, damage := range []int{0, len(content) / 3, len(content) / 2, len(content) - 1, -1} {
-			dir := t.TempDir()
-			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
-				t.Fatal(err)
-			}
-			bad := append([]byte(nil), content...)
-			if damage < 0 {
-				bad = bad[:len(bad)/2]
-			} else {
-				bad[damage] ^= 0x40
-			}
-			if err := os.WriteFile(filepath.Join(dir, f.Name()), bad, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if readDamaged(t, f.Name(), damage, dir) {
-				opened++
-			} else {
-				refused++
-			}
-		}
-	}
-	t.Logf("%d opened, %d did not", opened, refused)
-	if refused == 0 {
-		t.Error("no damage was noticed")
-	}
-}
-
 // The work of a write set is bounded, however many ranges it names, and however much they
 // hold: others wait for it.
 func TestManyRanges(t *testing.T) {
@@ -212,37 +150,6 @@ func TestDamageUnderAWrite(t *testing.T) {
 }
 
 func numbered(i int) []byte { return []byte{'k', byte(i >> 8), byte(i)} }
-
-// readDamaged reads a damaged store, and reports whether it opens.
-func readDamaged(t *testing.T, file string, damage int, dir string) bool {
-	b, err := Open(t.Context(), env(dir, ""))
-	if err != nil {
-		if !strings.Contains(err.Error(), dir) {
-			t.Errorf("%s: the error does not say where: %v", file, err)
-		}
-		return false
-	}
-	defer b.Close(context.Background())
-	lost := -1
-	for i := range 150 {
-		it, err := b.Get(t.Context(), numbered(i))
-		switch {
-		case errors.Is(err, storage.ErrNotFound): // the end of a log that was cut is as after a crash
-			if lost < 0 {
-				lost = i
-			}
-		case err != nil:
-			if !errors.Is(err, storage.ErrInternal) {
-				t.Errorf("%s at %d: %v", file, damage, err)
-			}
-		case string(it.Value) != string(weighty(i)):
-			t.Errorf("%s at %d: a wrong value of %d", file, damage, i)
-		case lost >= 0 && lost < 100:
-			t.Errorf("%s at %d: %d is gone without a word", file, damage, lost)
-		}
-	}
-	return true
-}
 
 // A disk without room takes no more of what adds, and says so; what only deletes goes on for
 // longer, and when there is room again so does everything. What was there stays readable.

@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -37,24 +38,44 @@ func (b *Backend) roomToOpen() error {
 
 // opened says what became of opening the engine.
 type opened struct {
-	db  *pebble.DB
-	err error
+	lock *pebble.Lock
+	db   *pebble.DB
+	err  error
+}
+
+// lockedEngine locks the folder, makes sure that its files are whole, and opens the engine.
+func (b *Backend) lockedEngine() (o opened) {
+	if o.err = b.fs.MkdirAll(b.dir, 0o755); o.err != nil {
+		return o
+	}
+	if o.lock, o.err = pebble.LockDirectory(b.dir, b.fs); o.err != nil {
+		return o
+	}
+	defer func() {
+		if p := recover(); p != nil { // the engine gives up on some damage by panicking
+			o.err = fmt.Errorf("%v", p)
+		}
+		if o.err != nil {
+			o.err = errors.Join(o.err, o.lock.Close())
+		}
+	}()
+	if o.err = breakSeal(b.fs, b.dir); o.err != nil {
+		return o
+	}
+	if o.err = inspect(b.fs, b.dir); o.err != nil {
+		return o
+	}
+	options := b.options()
+	options.Lock = o.lock
+	o.db, o.err = pebble.Open(b.dir, options)
+	return o
 }
 
 // engine opens the engine, for as long as ctx allows. While the engine fails at its own work
 // it never returns; then engine does without it, and closes it should it open after all.
 func (b *Backend) engine(ctx context.Context) (*pebble.DB, error) {
 	done := make(chan opened, 1)
-	go func() {
-		var o opened
-		defer func() { // it gives up on some damage by panicking
-			if p := recover(); p != nil {
-				o.err = fmt.Errorf("%v", p)
-			}
-			done <- o
-		}()
-		o.db, o.err = pebble.Open(b.dir, b.options())
-	}()
+	go func() { done <- b.lockedEngine() }()
 	look := time.NewTicker(min(openPatience/4, 250*time.Millisecond))
 	defer look.Stop()
 	for {
@@ -63,6 +84,7 @@ func (b *Backend) engine(ctx context.Context) (*pebble.DB, error) {
 			if o.err != nil {
 				return nil, b.refused(o.err)
 			}
+			b.lock = o.lock
 			return o.db, nil
 		case <-ctx.Done():
 			go abandon(done)
@@ -79,6 +101,6 @@ func (b *Backend) engine(ctx context.Context) (*pebble.DB, error) {
 // abandon closes an engine that opens too late.
 func abandon(done <-chan opened) {
 	if o := <-done; o.db != nil {
-		_ = o.db.Close() // nothing was written to it
+		_ = errors.Join(o.db.Close(), o.lock.Close()) // nothing was written to it
 	}
 }

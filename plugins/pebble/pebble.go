@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ type Backend struct {
 	info   storage.Info
 
 	db    *pebble.DB
+	lock  *pebble.Lock // of the folder
 	fs    vfs.FS
 	disk  disk
 	wear  wear
@@ -131,7 +133,7 @@ func open(ctx context.Context, c Config, env sdk.Env, fs vfs.FS) (_ *Backend, er
 		}
 	}()
 	if err := b.begin(); err != nil {
-		return nil, errors.Join(err, b.db.Close())
+		return nil, errors.Join(err, b.db.Close(), b.lock.Close())
 	}
 	living, cancel := context.WithCancel(context.Background())
 	b.living, b.end = living, cancel
@@ -163,8 +165,20 @@ func usable(dir string, fs vfs.FS) error {
 
 // refused returns why the engine does not open.
 func (b *Backend) refused(err error) error {
-	return storage.Errorf(storage.InvalidArgument, "the store in %s cannot be opened: %w", b.dir, err)
+	return storage.Errorf(storage.InvalidArgument, "the store in %s cannot be opened: %w", b.dir, firstLine{err})
 }
+
+// firstLine is an error of the engine without the lines that it adds for itself.
+type firstLine struct{ error }
+
+// Error returns the first line.
+func (e firstLine) Error() string {
+	first, _, _ := strings.Cut(e.error.Error(), "\n")
+	return first
+}
+
+// Unwrap returns the whole error.
+func (e firstLine) Unwrap() error { return e.error }
 
 // options returns those of the engine.
 func (b *Backend) options() *pebble.Options {
@@ -298,7 +312,12 @@ func (b *Backend) Close(ctx context.Context) error {
 	}
 	errs = append(errs, b.db.Close())
 	b.db = nil
-	if err := errors.Join(errs...); err != nil {
+	if errors.Join(errs...) == nil && !b.queue.broken() {
+		if err := writeSeal(b.fs, b.dir); err != nil { // the store is closed and whole without it
+			b.log.Warn("the store was closed without a seal: less damage will be noticed when it opens", "folder", b.dir, "error", err)
+		}
+	}
+	if err := errors.Join(append(errs, b.lock.Close())...); err != nil {
 		return storage.Errorf(storage.Internal, "closing the store: %w", err)
 	}
 	return nil
@@ -310,9 +329,9 @@ func failed(err error) error {
 		return e // it is one
 	}
 	if pebble.IsCorruptionError(err) {
-		return storage.Errorf(storage.Internal, "the store is damaged: %w", err)
+		return storage.Errorf(storage.Internal, "the store is damaged: %w", firstLine{err})
 	}
-	return storage.Errorf(storage.Internal, "%w", err)
+	return storage.Errorf(storage.Internal, "%w", firstLine{err})
 }
 
 func errClosed() error { return &storage.Error{Code: storage.ShuttingDown, Layer: "pebble"} }
