@@ -23,17 +23,17 @@ serve: ## Serve the built-in configuration on 127.0.0.1:7421
 # processes wait for them, half of the time. Those that take longest begin first: the last
 # one has no other beside it.
 AT_ONCE = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
-LONGEST = ./plugins/etcd ./plugins/ledger ./plugins/postgres ./internal/carrier/wasmhost ./internal/carrier/isolate . ./internal/carrier/procs ./cmd/plinth ./plugins/pebble ./storage/storagetest
+LONGEST = ./cmd/plinth ./plugins/etcd ./plugins/ledger ./plugins/postgres ./internal/carrier/wasmhost ./internal/carrier/isolate . ./internal/carrier/procs ./plugins/pebble ./storage/storagetest
 
 .PHONY: test
 test: ## Run every test of every module
-	$(GO) test -p $(AT_ONCE) $(LONGEST) ./...
+	$(GO) test -timeout 20m -p $(AT_ONCE) $(LONGEST) ./...
 	cd examples/thirdparty-go && $(GO) test ./...
 	@command -v python3 >/dev/null || echo "python3 is not installed: the example in Python was not tested" >&2
 
 .PHONY: race
 race: ## Run the tests under the race detector; with -short, which leaves out what runs in parts as well
-	$(GO) test -p $(AT_ONCE) -race -short $(LONGEST) ./...
+	$(GO) test -timeout 20m -p $(AT_ONCE) -race -short $(LONGEST) ./...
 
 .PHONY: lint
 lint: ## gofmt, vet and staticcheck, for this system, for guests and for other systems
