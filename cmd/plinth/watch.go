@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -45,18 +45,20 @@ func watch(ctx context.Context, every time.Duration, look func() string, do func
 // watchConfig reloads when the file of the configuration, one that it refers to, or one of a
 // plugin has changed.
 func (r *reloader) watchConfig(ctx context.Context) {
+	var seen digests
 	look := func() string {
 		cfg := r.host.Config()
-		return contents(append(cfg.References(""), cfg.File())) + states(r.host.Files())
+		return seen.of(append(cfg.References(""), cfg.File())) + states(r.host.Files())
 	}
 	watch(ctx, watchEvery, look, func() { _, _ = r.reload(ctx) }) // the host says in the log what came of it
 }
 
 // watchTokens takes up tokens whose file has changed.
 func (r *reloader) watchTokens(ctx context.Context) {
+	var seen digests
 	look := func() string {
 		cfg := r.host.Config()
-		return contents(append(cfg.References("server.token"), cfg.References("server.admin_token")...))
+		return seen.of(append(cfg.References("server.token"), cfg.References("server.admin_token")...))
 	}
 	watch(ctx, watchEvery, look, func() {
 		if err := r.tokens(); err != nil {
@@ -67,36 +69,75 @@ func (r *reloader) watchTokens(ctx context.Context) {
 	})
 }
 
-// contents returns digests of files, which are small.
-func contents(paths []string) string {
+// digests are those of files, which are small, by their paths. A file is read again only when
+// it may have changed: it may hold a secret, and each read makes copies of it.
+type digests map[string]digested
+
+type digested struct {
+	info   fs.FileInfo
+	digest string
+	at     time.Time
+}
+
+// settles is how long after a change a file may change again without another time.
+const settles = 2 * time.Second
+
+func (d *digests) of(paths []string) string {
+	if *d == nil {
+		*d = digests{}
+	}
 	var b strings.Builder
 	slices.Sort(paths)
 	for _, path := range paths {
-		fmt.Fprintf(&b, "%s %s\n", path, digest(path))
+		if path != "" {
+			fmt.Fprintf(&b, "%s %s\n", path, d.digest(path))
+		}
 	}
 	return b.String()
+}
+
+func (d *digests) digest(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		delete(*d, path)
+		return err.Error()
+	}
+	if !info.Mode().IsRegular() {
+		return "no file"
+	}
+	was, known := (*d)[path]
+	if known && os.SameFile(was.info, info) && was.info.Size() == info.Size() && was.info.ModTime().Equal(info.ModTime()) &&
+		was.at.Sub(info.ModTime()) > settles {
+		return was.digest
+	}
+	now := digested{info: info, at: time.Now()}
+	if now.digest, err = digest(path); err != nil {
+		return err.Error()
+	}
+	(*d)[path] = now
+	return now.digest
 }
 
 // mostWatched is how much of a file counts, in bytes: no file of a configuration is larger.
 const mostWatched = 4 << 20
 
-func digest(path string) string {
-	if path == "" {
-		return ""
-	}
+// digest reads a file, and leaves nothing of it in memory.
+func digest(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err.Error()
+		return "", err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, errors.New("no file")).Error()
-	}
 	h := sha256.New()
-	if _, err := io.Copy(h, io.LimitReader(f, mostWatched)); err != nil {
-		return err.Error()
+	buffer := make([]byte, 32<<10)
+	defer clear(buffer)
+	if _, err := io.CopyBuffer(h, io.LimitReader(f, mostWatched), buffer); err != nil {
+		return "", err
 	}
-	return fmt.Sprintf("%x", h.Sum(nil))
+	sum := fmt.Sprintf("%x", h.Sum(nil))
+	h.Reset()
+	_, _ = h.Write(make([]byte, h.BlockSize()-1)) // over the part of a block that it keeps
+	return sum, nil
 }
 
 // states returns size and time of files, which may be large.
