@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,7 +76,11 @@ func TestBackupKilledAndResumed(t *testing.T) {
 	file := many(t, 20_000)
 	done(t, "import", "--addr", web, "--store", "default", file)
 	done(t, "import", "--addr", web, "--store", "same", file)
-	for _, address := range []string{web, rpc} {
+	addresses := []string{web, rpc}
+	if testing.Short() {
+		addresses = addresses[rand.N(2):][:1]
+	}
+	for _, address := range addresses {
 		name := filepath.Join(t.TempDir(), "shop.backup")
 		if err := os.WriteFile(name, []byte("the one before"), 0o600); err != nil {
 			t.Fatal(err)
@@ -256,8 +261,12 @@ func TestWrongPartialBackups(t *testing.T) {
 		"a part with another byte":  {"scans", part, "the file is damaged", changed(wholePart, len(wholePart)-1)},
 		"another at the beginning":  {"scans", part, "the file is damaged", changed(wholePart, 64)},
 	}
+	each := 7 // of the bytes
+	if testing.Short() {
+		each = 29
+	}
 	for i := range wholeState {
-		if i%7 == 0 || i > len(wholeState)-20 {
+		if i%each == 0 || i > len(wholeState)-each {
 			cases[fmt.Sprintf("byte %d of the state", i)] = wrong{"scans", state, "", changed(wholeState, i)}
 		}
 	}

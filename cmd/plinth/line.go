@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/plinthkv/plinth/internal/strictjson"
@@ -45,6 +46,15 @@ func parseLine(raw []byte, keysOnly bool) (l line, err error) {
 		}
 		if _, err := time.Parse(time.RFC3339, l.expiresAt); err != nil {
 			return l, errors.New("expires_at must be an RFC 3339 time, such as 2030-01-31T12:00:00Z")
+		}
+	}
+	if o.Has("version") {
+		text, err := o.Text("version")
+		if err != nil {
+			return l, err
+		}
+		if l.version, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return l, errors.New("version must be a number in quotes")
 		}
 	}
 	return l, nil
