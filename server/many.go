@@ -262,6 +262,9 @@ func (l *lines) failed(err error) error {
 	if !l.begun {
 		return err
 	}
+	if l.c.r.Context().Err() != nil { // who asked for it has left: a page may be all that is needed
+		return errAborted
+	}
 	l.c.server.failures.Record(l.c.r.Context(), slog.LevelError, "scan", "a scan failed midway; its connection is cut", slog.Any("error", err))
 	return errAborted
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,7 +28,7 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, in *inside) error
 	}
 	store, ok := s.now().stores[name]
 	if !ok {
-		return httpError(http.StatusNotFound, "unknown_store", "unknown store")
+		return httpError(http.StatusNotFound, "unknown_store", fmt.Sprintf("unknown store %.64q", name))
 	}
 	c := &call{server: s, in: in, store: store, w: w, r: r}
 	if !below {

@@ -238,7 +238,7 @@ func TestLedgerIsBuiltIn(t *testing.T) {
 			t.Errorf("%s: %d, %s", wrong, code, errs)
 		}
 	}
-	h, err := plinth.Open(t.Context(), file, source{}.options(env{environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}})...)
+	h, err := plinth.Open(t.Context(), file, source{}.options(env{environ: []string{"PLINTH_CACHE_DIR=" + sharedCache(t)}})...)
 	if err != nil {
 		t.Fatal(err)
 	}

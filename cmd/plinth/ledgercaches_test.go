@@ -35,7 +35,7 @@ func TestLedgerCachesOfTwoHosts(t *testing.T) {
 	}
 	var stores [2]*plinth.Store
 	for i := range stores {
-		o := source{}.options(env{environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}})
+		o := source{}.options(env{environ: []string{"PLINTH_CACHE_DIR=" + sharedCache(t)}})
 		h, err := plinth.Open(t.Context(), file, o...)
 		if err != nil {
 			t.Fatal(err)

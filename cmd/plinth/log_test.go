@@ -63,6 +63,10 @@ func TestFatalErrorsAsJSON(t *testing.T) {
 	if err := os.WriteFile(two, []byte("stores: { a: { backend: { plugin: x } }, b: { backend: { plugin: y } } }"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	inUse := []string{"--http", taken.Addr().String(), "--grpc", ""}
+	if testing.Short() { // compiling takes minutes under the race detector
+		inUse = append(inUse, "--set", "plugins.memory.isolation=none")
+	}
 	// There is no place for compiled plugins, which is a record of its own.
 	t.Setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
 	t.Setenv("HOME", "/dev/null/nowhere")
@@ -72,7 +76,7 @@ func TestFatalErrorsAsJSON(t *testing.T) {
 		want string
 		code int
 	}{
-		{[]string{"--http", taken.Addr().String(), "--grpc", ""}, "address already in use", exitFailed},
+		{inUse, "address already in use", exitFailed},
 		{[]string{"--config", "/none/plinth.yaml"}, "/none/plinth.yaml: no such file", exitFailed},
 		{[]string{"--config", two}, "errors in the configuration", exitFailed},
 		{[]string{"--log-level", "loud"}, "--log-level is", exitUsage},

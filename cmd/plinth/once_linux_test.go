@@ -16,7 +16,7 @@ func TestConfigurationIsReadOnce(t *testing.T) {
 	if err := os.WriteFile(path, []byte("server: { http: '', grpc: '' }\ntelemetry: { file_format: '1.0' }\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := env{stdout: io.Discard, stderr: io.Discard, environ: []string{"PLINTH_CACHE_DIR=" + t.TempDir()}}
+	e := env{stdout: io.Discard, stderr: io.Discard, environ: []string{"PLINTH_CACHE_DIR=" + sharedCache(t)}}
 	for name, run := range map[string]func() error{
 		"serve": func() error {
 			err := (&serveCmd{Source: source{Config: path}, Log: "text"}).Run(context.Background(), e)

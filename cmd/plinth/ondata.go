@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/plinthkv/plinth/config"
 )
@@ -30,7 +32,7 @@ func onData(dir string) ([]byte, error) {
 		return nil, fmt.Errorf("--data: the built-in configuration has no backend that can use a folder")
 	}
 	before, after, _ := bytes.Cut(built, []byte("stores:\n"))
-	plugins := fmt.Sprintf("plugins:\n  pebble:                      # a durable store on this machine\n    grants: { dir: %s }   # each store has a folder of its own in it\n\nstores:\n", strconv.Quote(dir))
+	plugins := fmt.Sprintf("plugins:\n  pebble:                      # a durable store on this machine\n    grants: { dir: %s }   # each store has a folder of its own in it\n\nstores:\n", strings.ReplaceAll(strconv.Quote(dir), "$", "$$")) // which begins a reference
 	return slices.Concat(before, []byte(plugins), bytes.Replace(after, []byte(inMemory), []byte(onDisk), 1)), nil
 }
 
@@ -39,6 +41,9 @@ func folder(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
+	}
+	if !utf8.ValidString(dir) {
+		return "", usagef("--data: the path %q is not UTF-8", dir)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("--data: %w", err)
