@@ -238,7 +238,7 @@ func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	s, table := server(t), freshTable()
 	opened(t, s, table)
-	slow := opened(t, s, table, "dsn", s.DSN("postgres")+"&statement_timeout=100")
+	slow := opened(t, s, table, "dsn", s.DSN("postgres")+"&statement_timeout=1000")
 	exec(t, s, fmt.Sprintf(`create function %[1]s_slow() returns trigger language plpgsql as $$ begin perform pg_sleep(5); return new; end $$;
 		create trigger slow before insert on %[1]s for each row when (new.key = 'slow') execute function %[1]s_slow()`, table))
 	if _, err := slow.Apply(t.Context(), put("slow", "v", 0)); !errors.Is(err, storage.ErrTimeout) || storage.Unknown(err) {
