@@ -52,7 +52,10 @@ func (t target) overGRPC(ctx context.Context) (*grpcStore, error) {
 	}
 	b, err := client.Dial(ctx, c, client.Settings{Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		if storage.CodeOf(err) == storage.Unavailable {
+		switch {
+		case strings.Contains(err.Error(), "unexpected HTTP status code") || strings.Contains(err.Error(), "unexpected content-type"): // of grpc
+			return nil, fmt.Errorf("the server at %s does not speak gRPC: is it the address of HTTP (http://…)?", c.Address)
+		case storage.CodeOf(err) == storage.Unavailable:
 			err = fmt.Errorf("cannot reach the server: %w (is \"plinth serve\" running?)", err)
 		}
 		return nil, exitOf(err)
