@@ -3,12 +3,16 @@ package pebble
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/plinthkv/plinth/storage"
 )
@@ -146,4 +150,33 @@ func readDamaged(t *testing.T, what, file, dir string) (opens bool, lost int) {
 		}
 	}
 	return true, lost
+}
+
+// Whatever a manifest, a log or a seal holds: it is read to its end or refused.
+func FuzzTrail(f *testing.F) {
+	f.Add([]byte(nil), uint32(0))
+	f.Add(bytes.Repeat([]byte{0}, 40<<10), uint32(2))
+	full := append([]byte{0, 0, 0, 0, 3, 0, 1}, tagLog, 9, 0)
+	sum := crc32.Checksum(full[6:], castagnoli)
+	binary.LittleEndian.PutUint32(full, sum>>15|sum<<17+0xa282ead8)
+	f.Add(full, uint32(0))
+	f.Add([]byte(sealFirst+"00000000 1 ../x\n00000000\n"), uint32(7))
+	f.Fuzz(func(t *testing.T, content []byte, number uint32) {
+		fs := vfs.NewMem()
+		file, err := fs.Create("f", vfs.WriteCategoryUnspecified)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.Write(content); err != nil {
+			t.Fatal(err)
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := readManifest(fs, "f"); err == nil && s.next < firstSequence {
+			t.Errorf("%+v", s)
+		}
+		_ = readLog(fs, "f", number, func(_, _ uint64) error { return nil })
+		_, _ = sealedLines(string(content))
+	})
 }
