@@ -81,6 +81,24 @@ func TestBadRecords(t *testing.T) {
 	}
 }
 
+// No verb shows a public key, of a key or alone, except those for which fmt calls no method.
+func TestNoVerbShowsAPublicKey(t *testing.T) {
+	k := newKey(t, "k")
+	for verb := 'A'; verb <= 'z'; verb++ {
+		if verb == 'p' || verb == 'w' {
+			continue
+		}
+		for _, holder := range []any{k.PublicKey, &k.PublicKey, k, &k, []auth.PublicSigningKey{k}} {
+			text := fmt.Sprintf("%"+string(verb), holder)
+			for _, form := range []string{"%d", "%x", "%X", "%s", "%c", "%o", "%b", "%U"} {
+				if shown := strings.Trim(fmt.Sprintf(form, k.PublicKey[:8]), "[]"); strings.Contains(text, shown) {
+					t.Errorf("%%%c of a %T shows %s", verb, holder, shown)
+				}
+			}
+		}
+	}
+}
+
 func TestPublicKeys(t *testing.T) {
 	good := publicKey(1).Ed25519()
 	text := base64.RawURLEncoding.EncodeToString(good)

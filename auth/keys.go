@@ -17,6 +17,10 @@ const Prefix = "signing-keys/"
 // graves begins the keys of kids that were revoked and then deleted. They stay taken.
 const graves = "revoked-signing-keys/"
 
+// rotations begins the keys of marks beside keys that were rotated. The record of one that was
+// rotated with a grace looks like that of one that was created with an end.
+const rotations = "rotated-signing-keys/"
+
 // Space returns the part of a store that belongs to an organization: the store, and the
 // prefix of its keys there.
 type Space func(identity.OrganizationSlug) (store *storage.Store, prefix string)
@@ -56,8 +60,9 @@ type Store interface {
 	// RevokeMany is Revoke of each, and returns an error, or nil, for each.
 	RevokeMany(ctx context.Context, org identity.OrganizationSlug, revocations []Revocation) []error
 	// Rotate revokes a key, or with a grace sets its end to then, and creates the next
-	// one: both or neither. A revoked key is [InvalidState], and one that ends before the
-	// grace does a Conflict: a key is rotated once.
+	// one: both or neither. A key is rotated once: another rotation is a Conflict, whatever
+	// its grace. A revoked key is [InvalidState], and one that ends before the grace does a
+	// Conflict.
 	Rotate(ctx context.Context, org identity.OrganizationSlug, old string, next PublicSigningKey, grace time.Duration) error
 	// Delete removes a key. The kid of a revoked key stays in use.
 	Delete(ctx context.Context, org identity.OrganizationSlug, kid string) error
@@ -123,6 +128,7 @@ func (s *Keys) of(org identity.OrganizationSlug) (p place, err error) {
 func (p place) key(kid string) []byte   { return []byte(p.prefix + Prefix + kid) }
 func (p place) kid(key []byte) string   { return string(key[len(p.prefix)+len(Prefix):]) }
 func (p place) grave(kid string) []byte { return []byte(p.prefix + graves + kid) }
+func (p place) mark(kid string) []byte  { return []byte(p.prefix + rotations + kid) }
 
 // read returns the key of a kid, and the bytes that it is stored as.
 func (p place) read(ctx context.Context, kid string) (k PublicSigningKey, raw []byte, err error) {
@@ -148,11 +154,12 @@ func (p place) parsed(kid string, raw []byte) (PublicSigningKey, error) {
 	return k, nil
 }
 
-// fresh returns the conditions and the op that create a key. The grave is named by an op that
-// changes nothing: backends without check_only judge only what is written.
+// fresh returns the conditions and the ops that create a key. The grave is named by an op that
+// changes nothing: backends without check_only judge only what is written. A mark is there if
+// a client of InferaDB's library, which knows none, has deleted a key of that kid.
 func (p place) fresh(k *PublicSigningKey) (checks []storage.Check, ops []storage.Op) {
 	key, grave := p.key(k.Kid), p.grave(k.Kid)
-	return []storage.Check{storage.Absent(key), storage.Absent(grave)}, []storage.Op{storage.Put(key, k.record()), storage.Delete(grave)}
+	return []storage.Check{storage.Absent(key), storage.Absent(grave)}, []storage.Op{storage.Put(key, k.record()), storage.Delete(grave), storage.Delete(p.mark(k.Kid))}
 }
 
 // Create implements [Store].

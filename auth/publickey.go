@@ -3,6 +3,8 @@ package auth
 import (
 	"crypto/ed25519"
 	"encoding/base64"
+	"fmt"
+	"io"
 
 	"filippo.io/edwards25519"
 
@@ -50,8 +52,11 @@ func (k PublicKey) Ed25519() ed25519.PublicKey { return ed25519.PublicKey(k[:]) 
 // text returns the key in base64url.
 func (k PublicKey) text() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
 
-// String returns a placeholder for the key, as the formats %v, %+v and %#v do: logs name
-// keys by their kid.
+// Format prints a placeholder for the key, whatever the verb: logs name keys by their kid.
+// Package fmt does not call it for %p and %w, nor for unexported fields.
+func (PublicKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[REDACTED]") }
+
+// String returns a placeholder for the key, as Format prints.
 func (PublicKey) String() string { return "[REDACTED]" }
 
 // GoString returns the result of String.

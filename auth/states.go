@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/plinthkv/plinth/identity"
 	"github.com/plinthkv/plinth/storage"
 )
@@ -91,7 +93,7 @@ const maxGrace = 366 * 24 * time.Hour
 
 // Rotate implements [Store]. If the old key was changed meanwhile, even by another
 // rotation, it is a Conflict and nothing is done: the caller decides again. So it is if the
-// old key ends before the grace does, as one does that was rotated before.
+// old key was rotated before or ends before the grace does.
 func (s *Keys) Rotate(ctx context.Context, org identity.OrganizationSlug, old string, next PublicSigningKey, grace time.Duration) error {
 	p, err := s.of(org)
 	if err != nil {
@@ -110,19 +112,44 @@ func (s *Keys) Rotate(ctx context.Context, org identity.OrganizationSlug, old st
 	if next.Kid == old {
 		return storage.Errorf(storage.AlreadyExists, "the next key has the kid %.40q of the old one", old)
 	}
-	switch now := p.now().UTC(); {
-	case !k.RevokedAt.IsZero():
+	if !k.RevokedAt.IsZero() {
 		return InvalidState
-	case !k.end(now, grace):
-		return storage.Errorf(storage.Conflict, "the key %.40q ends at %s, before the grace does: it was rotated before, or needs no rotation; add the next key instead", old, k.ValidUntil.Format(time.RFC3339))
+	}
+	// The write judges the mark again; it is read for an error that says so.
+	switch _, err := p.Store.Get(ctx, p.mark(old)); {
+	case err == nil:
+		return rotatedBefore(old)
+	case !errors.Is(err, storage.ErrNotFound):
+		return err
+	}
+	now := p.now().UTC()
+	if !k.end(now, grace) {
+		return storage.Errorf(storage.Conflict, "the key %.40q ends at %s, before the grace does; add the next key instead", old, k.ValidUntil.Format(time.RFC3339))
 	}
 	checks, ops := p.fresh(&next)
-	key := p.key(old)
-	err = p.apply(ctx, append(checks, storage.HasValue(key, raw)), append(ops, storage.Put(key, k.record())))
-	if e := storage.AsError(err); e != nil && e.Code == storage.Conflict && e.FailedCheck() < len(checks) && e.FailedCheck() >= 0 {
-		return taken(next.Kid, err)
+	key, mark := p.key(old), p.mark(old)
+	err = p.apply(ctx, append(checks, storage.HasValue(key, raw), storage.Absent(mark)),
+		append(ops, storage.Put(key, k.record()), storage.Put(mark, successor(&next, now))))
+	if e := storage.AsError(err); e != nil && e.Code == storage.Conflict {
+		switch at := e.FailedCheck(); {
+		case at >= 0 && at < len(checks):
+			return taken(next.Kid, err)
+		case at == len(checks)+1:
+			return rotatedBefore(old)
+		}
 	}
 	return err
+}
+
+// rotatedBefore returns the error of a second rotation.
+func rotatedBefore(kid string) error {
+	return storage.Errorf(storage.Conflict, "the key %.40q was rotated before: a key is rotated once; revoke it to end its grace", kid)
+}
+
+// successor returns the value of a mark.
+func successor(next *PublicSigningKey, now time.Time) []byte {
+	kid, _ := jsontext.AppendQuote(nil, next.Kid) // Validate has seen to it that it is text
+	return []byte(`{"rotated_at":` + strconv.Quote(timeText(now)) + `,"next":` + string(kid) + `}`)
 }
 
 // end revokes the key, or has it end after a grace. A key that would begin only after the
@@ -132,7 +159,7 @@ func (k *PublicSigningKey) end(now time.Time, grace time.Duration) bool {
 	switch {
 	case grace == 0 || until.Before(k.ValidFrom):
 		return k.revoke(now, rotated)
-	case k.ValidUntil.IsZero() || until.Before(k.ValidUntil):
+	case k.ValidUntil.IsZero() || !until.After(k.ValidUntil):
 		k.ValidUntil = until
 		return true
 	}
@@ -151,7 +178,7 @@ func (s *Keys) Delete(ctx context.Context, org identity.OrganizationSlug, kid st
 		if err != nil && !unreadable {
 			return none, err
 		}
-		ops := []storage.Op{storage.Delete(p.key(kid))}
+		ops := []storage.Op{storage.Delete(p.key(kid)), storage.Delete(p.mark(kid))}
 		if unreadable || !k.RevokedAt.IsZero() {
 			ops = append(ops, storage.Put(p.grave(kid), p.epitaph()))
 		}

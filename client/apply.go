@@ -212,7 +212,7 @@ func (a *write) send(ctx context.Context, l *link) (version uint64, sent, set bo
 		defer cancel()
 	}
 	a.begin(l.ahead())
-	md := a.c.metadata
+	md := *a.c.metadata.Load()
 	if a.until != "" {
 		md = metadata.Join(md, metadata.MD{abigrpc.MetaUntil: {a.until}})
 		if a.name != "" {

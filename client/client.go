@@ -33,7 +33,7 @@ type Client struct {
 	settings  Settings
 	options   []grpc.DialOption
 	transport credentials.TransportCredentials
-	metadata  metadata.MD
+	metadata  atomic.Pointer[metadata.MD] // of every call; it has the token, and fmt follows no unsafe.Pointer
 
 	calls    *drain.Gate     // of calls, with all their attempts
 	life     context.Context // ends with Close
@@ -77,12 +77,14 @@ func Dial(ctx context.Context, c Config, s Settings) (*Client, error) {
 	if t != nil {
 		transport = credentials.NewTLS(t)
 	}
-	b := &Client{config: c, settings: s, transport: transport, metadata: metadata.MD{}, links: map[*link]struct{}{}, calls: drain.New()}
+	b := &Client{config: c, settings: s, transport: transport, links: map[*link]struct{}{}, calls: drain.New()}
+	md := metadata.MD{}
 	for name, value := range map[string]string{abigrpc.MetaStore: c.Store, abigrpc.MetaAuthorization: bearer(c.Token), abigrpc.MetaBudget: budget(c.MessageBytes)} {
 		if value != "" {
-			b.metadata[name] = []string{value}
+			md[name] = []string{value}
 		}
 	}
+	b.metadata.Store(&md)
 	b.options = append([]grpc.DialOption{
 		grpc.WithDisableServiceConfig(), grpc.WithIdleTimeout(0),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(abigrpc.NewCodec()),

@@ -127,7 +127,7 @@ func (l *link) ask(ctx context.Context) (storage.Info, error) {
 	var answer abigrpc.Info
 	var header metadata.MD
 	before := l.c.settings.Clock()
-	err := l.conn.Invoke(metadata.NewOutgoingContext(ctx, l.c.metadata), abigrpc.MethodInfo, &abigrpc.Empty{}, &answer, grpc.Header(&header))
+	err := l.conn.Invoke(metadata.NewOutgoingContext(ctx, *l.c.metadata.Load()), abigrpc.MethodInfo, &abigrpc.Empty{}, &answer, grpc.Header(&header))
 	after := l.c.settings.Clock()
 	if err != nil {
 		return storage.Info{}, err

@@ -211,7 +211,7 @@ func (c *Client) invoke(ctx context.Context, l *link, method string, wait time.D
 		ctx, cancel = context.WithTimeout(ctx, c.config.AttemptTimeout+wait)
 		defer cancel()
 	}
-	return l.conn.Invoke(metadata.NewOutgoingContext(ctx, c.metadata), method, request, reply)
+	return l.conn.Invoke(metadata.NewOutgoingContext(ctx, *c.metadata.Load()), method, request, reply)
 }
 
 // The wait before a repeat, uniform up to a bound that doubles: those who failed

@@ -1,7 +1,7 @@
 // Package secret has a type for passwords, tokens and private keys: [Value]. Nothing that
-// formats, logs or encodes one shows it; it is compared in constant time; its memory is kept
-// from swap and from core dumps where the system allows that, and is overwritten when it is
-// released.
+// formats, logs or encodes one shows it, nor a struct with one in any of its fields; it is
+// compared in constant time; its memory is kept from swap and from core dumps where the
+// system allows that, and is overwritten when it is released.
 //
 // A host keeps as values: everything in its configuration that came through a reference or an
 // environment variable or has the name or form of a secret, the configuration of each plugin,

@@ -8,14 +8,25 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // redacted replaces a secret wherever it would be shown.
 const redacted = "[REDACTED]"
 
 // Value holds a secret. Its zero value and nil are the empty secret. Copies of the pointer
-// share the secret: one release ends all. It is safe for concurrent use.
+// share the secret: one release ends all. A Value must not be copied. It is safe for
+// concurrent use.
+//
+// A Value is shown as a placeholder. Package fmt shows an address instead where it calls no
+// methods: in unexported fields, and for a Value that is not behind a pointer.
 type Value struct {
+	// The bytes are behind an unsafe.Pointer: fmt follows a *T if its verb is wrong.
+	kept atomic.Pointer[memory] // nil until there is a secret
+}
+
+// memory keeps the bytes of a Value.
+type memory struct {
 	mu    sync.RWMutex
 	bytes []byte // in memory of its own, or nil if it is empty or was released
 }
@@ -30,26 +41,52 @@ func New(b []byte) *Value {
 // Copy copies a secret without overwriting its source, such as the bytes of a string.
 func Copy[T ~[]byte | ~string](b T) *Value {
 	v := &Value{}
-	if len(b) == 0 {
-		return v
+	if len(b) > 0 {
+		v.set(copied(b))
 	}
-	v.bytes = allocate(len(b))
-	copy(v.bytes, b)
-	runtime.AddCleanup(v, free, v.bytes) // for those who forget to release it
 	return v
+}
+
+// copied returns a copy of b in memory of its own.
+func copied[T ~[]byte | ~string](b T) []byte {
+	c := allocate(len(b))
+	copy(c, b)
+	return c
+}
+
+// set keeps b, and overwrites what was kept before.
+func (v *Value) set(b []byte) {
+	if v.kept.Load() == nil {
+		v.kept.CompareAndSwap(nil, &memory{})
+	}
+	m := v.kept.Load()
+	runtime.AddCleanup(m, free, b) // for those who forget to release it
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.bytes)
+	m.bytes = b
 }
 
 // Use passes the secret to fn, which must not keep it or a part of it: a release removes
 // the bytes.
 func (v *Value) Use(fn func(secret []byte)) {
-	if v == nil {
+	m := v.memory()
+	if m == nil {
 		fn(nil)
 		return
 	}
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	fn(v.bytes)
-	runtime.KeepAlive(v)
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	fn(m.bytes)
+	runtime.KeepAlive(m)
+}
+
+// memory returns what the secret is kept in, or nil if it is empty.
+func (v *Value) memory() *memory {
+	if v == nil {
+		return nil
+	}
+	return v.kept.Load()
 }
 
 // Len returns the number of bytes.
@@ -85,28 +122,24 @@ func (v *Value) Reveal() (s string) {
 
 // UnmarshalText overwrites the secret and takes a copy of text as the new one.
 func (v *Value) UnmarshalText(text []byte) error {
-	v.Release()
 	if len(text) == 0 {
+		v.Release()
 		return nil
 	}
-	b := allocate(len(text))
-	copy(b, text)
-	runtime.AddCleanup(v, free, b) // for those who forget to release it
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.bytes = b
+	v.set(copied(text))
 	return nil
 }
 
 // Release overwrites the secret, which is empty from then on. It waits for calls of Use.
 func (v *Value) Release() {
-	if v == nil {
+	m := v.memory()
+	if m == nil {
 		return
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	clear(v.bytes) // its memory is given back with the last pointer to v
-	v.bytes = nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.bytes) // its memory is given back with the last pointer to m
+	m.bytes = nil
 }
 
 // Format prints a placeholder for the secret, whatever the verb.

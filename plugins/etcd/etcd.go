@@ -2,6 +2,8 @@ package etcd
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -61,6 +63,10 @@ type Backend struct {
 }
 
 var _ storage.Backend = (*Backend)(nil)
+
+// Format prints a name for the backend, whatever the verb: the client of etcd has the password
+// as text.
+func (*Backend) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "etcd.Backend") }
 
 // Info returns the Info of a backend with a configuration, without calling the cluster: see Try
 // of sdk/process.
