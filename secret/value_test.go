@@ -173,6 +173,20 @@ func TestForgottenOnesAreFreed(t *testing.T) {
 	t.Errorf("%d KiB before, %d KiB after", before, mapped())
 }
 
+// More secrets than a process may have mappings are ordinary memory, and as secret otherwise.
+func TestVeryMany(t *testing.T) {
+	all := make([]*secret.Value, 70_000)
+	for i := range all {
+		all[i] = secret.Copy(fmt.Sprint("token-", i))
+	}
+	for i, v := range all {
+		if !v.Equal([]byte(fmt.Sprint("token-", i))) {
+			t.Fatalf("the one of %d is another", i)
+		}
+		v.Release()
+	}
+}
+
 func BenchmarkEqual(b *testing.B) {
 	v, other := secret.Copy(text), []byte(text)
 	b.ReportAllocs()

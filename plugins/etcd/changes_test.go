@@ -106,7 +106,8 @@ func TestChangesOfALargeRevision(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 1)
 	prefix := aPrefix()
-	b := c.open(t, prefix)
+	patient := func(config map[string]any) { config["timeouts"] = map[string]any{"read": "60s"} } // with other tests beside it
+	b := c.open(t, prefix, patient)
 	const n = 6000
 	value := bytes.Repeat([]byte("x"), 1000)
 	for i := 0; i < n; i += 100 {
@@ -121,7 +122,7 @@ func TestChangesOfALargeRevision(t *testing.T) {
 		t.Fatal(err)
 	}
 	version := changetest.Apply(t, b, storage.Op{Kind: storage.OpDeleteRange, Key: []byte("0")})
-	for _, b := range []*Backend{b, c.open(t, prefix)} {
+	for _, b := range []*Backend{b, c.open(t, prefix, patient)} {
 		got, err := b.Changes(t.Context(), storage.ChangeQuery{After: page.Next, Limit: 1})
 		if err != nil || len(got.Changes) != n || got.Next != version || got.Changes[n-1].Version != version {
 			t.Fatalf("%d changes to %d, want %d to %d (%v)", len(got.Changes), got.Next, n, version, err)
