@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,9 +44,8 @@ func verified(t *testing.T, c *auth.Chain, known string) auth.Report {
 
 func TestChain(t *testing.T) {
 	onEach(t, func(t *testing.T, _ *auth.Keys, store *storage.Store, _ *now) {
-		if r := verified(t, auth.NewChain(store, "audit/"), ""); r.Entries != 0 || len(r.Faults) > 0 {
-			t.Errorf("an empty log: %+v", r)
-		}
+		_, err := auth.NewChain(store, "audit/").Verify(t.Context(), "")
+		want(t, "verify no log", err, storage.NotFound)
 		c := logged(t, store, 301)
 		r := verified(t, c, "")
 		if r.Entries != 301 || len(r.Faults) > 0 || r.Head == "" || !slices.Equal(r.Open, []uint64{301}) {
@@ -128,6 +128,27 @@ func TestChainIsTamperEvident(t *testing.T) {
 			if r := verified(t, c, known); len(r.Faults) > 0 {
 				t.Fatalf("as it was: %+v", r)
 			}
+		}
+	})
+}
+
+// A log without a known entry that was removed entirely is no verified log.
+func TestVerifyOfALogThatIsGone(t *testing.T) {
+	onEach(t, func(t *testing.T, _ *auth.Keys, store *storage.Store, _ *now) {
+		c := logged(t, store, 3)
+		known := verified(t, c, "").Head
+		_, err := auth.NewChain(store, "audi/").Verify(t.Context(), "")
+		want(t, "another prefix", err, storage.NotFound)
+		_, err = store.ClearRange(t.Context(), []byte("audit/entry/"), []byte("audit/entry0"))
+		want(t, "clear", err, nil)
+		if r := verified(t, c, ""); len(r.Faults) == 0 {
+			t.Errorf("a head alone: %+v", r)
+		}
+		want(t, "delete", store.Delete(t.Context(), []byte("audit/head")), nil)
+		_, err = c.Verify(t.Context(), "")
+		want(t, "a log that is gone", err, storage.NotFound)
+		if r := verified(t, c, known); len(r.Faults) != 1 || !strings.Contains(r.Faults[0], `no audit log at "audit/"`) {
+			t.Errorf("a log that is gone, with a known entry: %+v", r)
 		}
 	})
 }
