@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -151,6 +153,51 @@ func TestVerifyOfALogThatIsGone(t *testing.T) {
 			t.Errorf("a log that is gone, with a known entry: %+v", r)
 		}
 	})
+}
+
+// unnamed is a backend whose conflicts do not name the check that failed.
+type unnamed struct{ storage.Backend }
+
+func (u unnamed) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	r, err := u.Backend.Apply(ctx, w)
+	if e := storage.AsError(err); e != nil {
+		e.Check = 0
+	}
+	return r, err
+}
+
+// A log whose head is missing or wrong takes no event, and says why at once.
+func TestChainWithDamagedHead(t *testing.T) {
+	clock := &now{start}
+	all := backends(clock)
+	all["unnamed"] = unnamed{storagetest.NewModel(clock.get, storagetest.ModelInfo())}
+	for backend, b := range all {
+		store := storage.New(b, storage.Settings{Clock: clock.get})
+		t.Cleanup(func() { store.Close(context.Background()) })
+		for _, c := range []struct{ name, head, want string }{
+			{"missing", "", "is missing, and entry 1 exists"},
+			{"no JSON", "x", "is damaged"},
+			{"empty", "{}", "names entry 0 as the last one, and entry 1 exists"},
+			{"behind", `{"sequence":2,"hash":"00"}`, "names entry 2 as the last one, and entry 3 exists"},
+		} {
+			t.Run(backend+"/"+c.name, func(t *testing.T) {
+				_, err := store.ClearRange(t.Context(), []byte("audit/"), nil)
+				want(t, "clear", err, nil)
+				log := logged(t, store, 4)
+				if c.head == "" {
+					want(t, "delete", store.Delete(t.Context(), []byte("audit/head")), nil)
+				} else {
+					want(t, "set", store.Set(t.Context(), []byte("audit/head"), []byte(c.head)), nil)
+				}
+				a := audited(t, auth.NewKeys(auth.OneStore(store), nil), log, auth.AuditOptions{Log: slog.New(slog.DiscardHandler)})
+				err = a.Create(t.Context(), org, newKey(t, "k"))
+				want(t, "create", err, storage.Unavailable)
+				if text := fmt.Sprint(err); !errors.Is(err, auth.DamagedHead) || !strings.Contains(text, `the head of the audit log at "audit/" `+c.want) {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+	}
 }
 
 // Hosts that add to one log at once make one chain.
