@@ -102,9 +102,11 @@ func checkKid(kid string) error {
 }
 
 // Usable reports whether tokens may be verified with the key at a time: it is active, not
-// revoked, and the time is within its window, both ends included.
+// revoked, and the time is within its window, both ends included. The window begins with
+// the millisecond of ValidFrom: the clocks of stores have whole milliseconds, so that a
+// key that is valid from now on would otherwise begin in their future.
 func (k *PublicSigningKey) Usable(at time.Time) bool {
-	return k.Active && k.RevokedAt.IsZero() && !at.Before(k.ValidFrom) && (k.ValidUntil.IsZero() || !at.After(k.ValidUntil))
+	return k.Active && k.RevokedAt.IsZero() && !at.Before(k.ValidFrom.Truncate(time.Millisecond)) && (k.ValidUntil.IsZero() || !at.After(k.ValidUntil))
 }
 
 // timeText returns a time of a record: RFC 3339 in UTC with 0, 3, 6 or 9 digits of a second.

@@ -60,6 +60,34 @@ func TestLifeOfAKey(t *testing.T) {
 	})
 }
 
+// A key that is valid from now on is usable at once: the clock of a store has whole
+// milliseconds, and that of the caller does not.
+func TestValidFromNow(t *testing.T) {
+	onEach(t, func(t *testing.T, keys *auth.Keys, _ *storage.Store, clock *now) {
+		ctx := t.Context()
+		for name, c := range map[string]struct {
+			from   time.Duration
+			usable bool
+		}{
+			"in this millisecond":     {time.Millisecond - 1, true},
+			"in the next millisecond": {time.Millisecond, false},
+		} {
+			k, err := auth.New("k", publicKey(1), 11, 12, start.Add(c.from))
+			want(t, name, errors.Join(err, keys.Create(ctx, org, k)), nil)
+			if got := len(kids(t, keys.ListActive(ctx, org))) == 1; got != c.usable {
+				t.Errorf("%s: it is listed as active: %v", name, got)
+			}
+			_, err = verifier(t, keys, auth.VerifierOptions{Now: clock.get}).Key(ctx, org, "k")
+			if c.usable {
+				want(t, name, err, nil)
+			} else {
+				want(t, name, err, storage.NotFound)
+			}
+			want(t, "delete", keys.Delete(ctx, org, "k"), nil)
+		}
+	})
+}
+
 // A revocation cannot be undone by deleting the key and creating it again; one that was not
 // revoked gives its kid back.
 func TestRevocationIsFinal(t *testing.T) {
