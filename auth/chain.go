@@ -26,8 +26,14 @@ type Chain struct {
 	turn   chan struct{} // of the one that adds
 }
 
-// NewChain returns the log at a prefix of a store, such as "audit/".
+// NewChain returns the log at a prefix of a store, such as "audit/". Nothing else may be
+// stored below the prefix, and the prefix must be outside of the keys of organizations: a
+// list of keys reports each entry among them as an unreadable key. It panics if the store
+// is nil.
 func NewChain(s *storage.Store, prefix string) *Chain {
+	if s == nil {
+		panic("auth: NewChain requires a store")
+	}
 	return &Chain{store: s, prefix: prefix, turn: make(chan struct{}, 1)}
 }
 

@@ -26,8 +26,11 @@ const rotations = "rotated-signing-keys/"
 type Space func(identity.OrganizationSlug) (store *storage.Store, prefix string)
 
 // OneStore returns a Space that keeps all organizations in one store, each below
-// org/SLUG/.
+// org/SLUG/. It panics if the store is nil.
 func OneStore(s *storage.Store) Space {
+	if s == nil {
+		panic("auth: OneStore requires a store")
+	}
 	return func(org identity.OrganizationSlug) (*storage.Store, string) { return s, "org/" + org.String() + "/" }
 }
 
@@ -104,8 +107,14 @@ type Keys struct {
 }
 
 // NewKeys returns a store that keeps keys in space. now is the clock that decides which
-// keys are usable and dates revocations; if nil, that of the organization's store.
-func NewKeys(space Space, now func() time.Time) *Keys { return &Keys{space, now} }
+// keys are usable and dates revocations; if nil, that of the organization's store. It
+// panics if space is nil.
+func NewKeys(space Space, now func() time.Time) *Keys {
+	if space == nil {
+		panic("auth: NewKeys requires a space")
+	}
+	return &Keys{space, now}
+}
 
 // place gives access to the part of a store with the keys of an organization.
 type place struct {

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -86,6 +87,39 @@ func TestValidFromNow(t *testing.T) {
 			want(t, "delete", keys.Delete(ctx, org, "k"), nil)
 		}
 	})
+}
+
+// A missing argument is refused at construction, not by the first call.
+func TestConstructorsRefuseNil(t *testing.T) {
+	clock := &now{start}
+	store := storage.New(backends(clock)["memory"], storage.Settings{Clock: clock.get})
+	t.Cleanup(func() { store.Close(context.Background()) })
+	keys := auth.NewKeys(auth.OneStore(store), nil)
+	for name, create := range map[string]func() error{
+		"audited without keys": func() error { _, err := auth.NewAudited(nil, &recorded{}, auth.AuditOptions{}); return err },
+		"audited with nil keys": func() error {
+			_, err := auth.NewAudited((*auth.Keys)(nil), &recorded{}, auth.AuditOptions{})
+			return err
+		},
+		"audited without a sink":        func() error { _, err := auth.NewAudited(keys, nil, auth.AuditOptions{}); return err },
+		"audited with a nil chain":      func() error { _, err := auth.NewAudited(keys, (*auth.Chain)(nil), auth.AuditOptions{}); return err },
+		"verifier without keys":         func() error { _, err := auth.NewVerifier(nil, auth.VerifierOptions{}); return err },
+		"instrumented without keys":     func() error { _, err := auth.NewInstrumented(nil, nil, nil); return err },
+		"keys without a space":          func() error { auth.NewKeys(nil, nil); return nil },
+		"a space without a store":       func() error { auth.OneStore(nil); return nil },
+		"a chain without a store":       func() error { auth.NewChain(nil, "audit/"); return nil },
+		"a sink without a logger":       func() error { auth.SlogSink(nil); return nil },
+		"a sink without logs' provider": func() error { auth.OTelSink(nil); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if p := recover(); p != nil && !strings.HasPrefix(fmt.Sprint(p), "auth: ") {
+					t.Errorf("it panics: %v", p)
+				}
+			}()
+			want(t, name, create(), storage.InvalidArgument)
+		})
+	}
 }
 
 // A revocation cannot be undone by deleting the key and creating it again; one that was not
