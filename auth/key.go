@@ -50,6 +50,9 @@ func (k *PublicSigningKey) Validate() error {
 	if _, err := NewPublicKey(k.PublicKey[:]); err != nil {
 		return err
 	}
+	if err := checkReason(k.RevocationReason); err != nil {
+		return invalid("key %.40q: %w", k.Kid, err)
+	}
 	switch {
 	case k.ClientID.IsZero():
 		return invalid("key %.40q has no client ID", k.Kid)
@@ -61,8 +64,6 @@ func (k *PublicSigningKey) Validate() error {
 		return invalid("key %.40q is not valid from any time", k.Kid)
 	case !k.ValidUntil.IsZero() && k.ValidUntil.Before(k.ValidFrom):
 		return invalid("key %.40q is valid until %s, before it is valid from %s", k.Kid, timeText(k.ValidUntil), timeText(k.ValidFrom))
-	case len(k.RevocationReason) > maxReason || !utf8.ValidString(k.RevocationReason):
-		return invalid("key %.40q: a reason is at most %d bytes of text", k.Kid, maxReason)
 	case k.RevocationReason != "" && k.RevokedAt.IsZero():
 		return invalid("key %.40q has a reason for a revocation, and is not revoked", k.Kid)
 	case !k.RevokedAt.IsZero() && k.Active:
@@ -97,6 +98,17 @@ func checkKid(kid string) error {
 	}
 	if i := strings.IndexFunc(kid, func(r rune) bool { return r == '/' || unicode.IsControl(r) }); i >= 0 {
 		return invalid("the kid %.40q has a slash or a control character at byte %d", kid, i)
+	}
+	return nil
+}
+
+// checkReason returns an error unless a text can be the reason of a revocation.
+func checkReason(reason string) error {
+	if len(reason) > maxReason {
+		return invalid("the reason has %d bytes, it may have %d", len(reason), maxReason)
+	}
+	if !utf8.ValidString(reason) {
+		return invalid("the reason %.40q is not UTF-8", reason)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -119,6 +120,7 @@ func NewKeys(space Space, now func() time.Time) *Keys {
 // place gives access to the part of a store with the keys of an organization.
 type place struct {
 	*storage.Store
+	org    identity.OrganizationSlug
 	prefix string
 	now    func() time.Time
 }
@@ -127,6 +129,7 @@ func (s *Keys) of(org identity.OrganizationSlug) (p place, err error) {
 	if org.IsZero() {
 		return p, invalid("the organization is 0, which is none")
 	}
+	p.org = org
 	p.Store, p.prefix = s.space(org)
 	if p.now = s.now; p.now == nil {
 		p.now = p.Store.Now
@@ -145,6 +148,9 @@ func (p place) read(ctx context.Context, kid string) (k PublicSigningKey, raw []
 		return k, nil, err
 	}
 	if raw, err = p.Store.Get(ctx, p.key(kid)); err != nil {
+		if errors.Is(err, storage.ErrNotFound) {
+			err = &storage.Error{Code: storage.NotFound, Msg: fmt.Sprintf("organization %s has no key %.40q", p.org, kid), Err: err}
+		}
 		return k, nil, err
 	}
 	k, err = p.parsed(kid, raw)

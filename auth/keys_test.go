@@ -122,6 +122,27 @@ func TestConstructorsRefuseNil(t *testing.T) {
 	}
 }
 
+// Errors name the key, and the fault of a reason.
+func TestMessages(t *testing.T) {
+	onEach(t, func(t *testing.T, keys *auth.Keys, _ *storage.Store, _ *now) {
+		ctx := t.Context()
+		_, none := keys.Get(ctx, org, "none")
+		for name, c := range map[string]struct {
+			err  error
+			want string
+		}{
+			"get":                  {none, `organization 7 has no key "none"`},
+			"activate":             {keys.Activate(ctx, org, "none"), `organization 7 has no key "none"`},
+			"a reason is no text":  {keys.Revoke(ctx, org, "none", "x\ny\xff"), `the reason "x\ny\xff" is not UTF-8`},
+			"a reason is too long": {keys.Revoke(ctx, org, "none", strings.Repeat("r", 4097)), `the reason has 4097 bytes, it may have 4096`},
+		} {
+			if got := fmt.Sprint(c.err); got != c.want {
+				t.Errorf("%s: %q, want %q", name, got, c.want)
+			}
+		}
+	})
+}
+
 // A revocation cannot be undone by deleting the key and creating it again; one that was not
 // revoked gives its kid back.
 func TestRevocationIsFinal(t *testing.T) {
