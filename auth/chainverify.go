@@ -92,7 +92,10 @@ func (c *Chain) Verify(ctx context.Context, known string) (Report, error) {
 	case headErr == nil && last.Sequence > 0 && v.hashes[last.Sequence%recent] != last.Hash && v.next-last.Sequence < recent:
 		v.fault("entry %d is not the one that the head names", last.Sequence)
 	}
-	if _, now, err := c.head(ctx); err == nil && now.Sequence < v.next {
+	switch raw, now, err := c.head(ctx); {
+	case err == nil && raw == nil && v.next > 0:
+		v.fault("the log has %d entries, and its head is missing", v.next)
+	case err == nil && now.Sequence < v.next:
 		v.fault("the log has %d entries, but its head is %d: entries behind it were not added by the log", v.next, now.Sequence)
 	}
 	switch none := raw == nil && headErr == nil && !v.any; {
