@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/user"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -60,22 +62,13 @@ func (k keysOf) with(ctx context.Context, do func(context.Context, auth.Store) e
 				return err
 			}
 		}
-		return do(auth.WithActor(ctx, k.actor()), keys)
+		err := do(auth.WithActor(ctx, k.actor()), keys)
+		if errors.Is(err, auth.DamagedHead) {
+			return fmt.Errorf(`refused: the head of the audit log at %[1]q of store %[2]q is missing or damaged; "plinth audit verify --log %[1]s" shows the faults; `+
+				`restore the log from a backup, or start another one with --audit PREFIX`, k.Audit, k.Server.Store)
+		}
+		return err
 	})
-}
-
-func (k keysOf) actor() string {
-	if k.Actor != "" {
-		return k.Actor
-	}
-	name, host := "unknown", "unknown"
-	if u, err := user.Current(); err == nil {
-		name = u.Username
-	}
-	if h, err := os.Hostname(); err == nil {
-		host = h
-	}
-	return name + "@" + host
 }
 
 type keysListCmd struct {
@@ -91,9 +84,7 @@ func (c *keysListCmd) Run(ctx context.Context, e env) error {
 			list = keys.ListActive
 		}
 		t := tabwriter.NewWriter(forPeople(e.stdout), 0, 4, 2, ' ', 0)
-		if !c.JSON {
-			fmt.Fprintln(t, "KID\tSTATE\tCLIENT\tCERTIFICATE\tVALID FROM\tVALID UNTIL")
-		}
+		head := sync.OnceFunc(func() { fmt.Fprintln(t, "KID\tSTATE\tCLIENT\tCERTIFICATE\tVALID FROM\tVALID UNTIL") })
 		var bad error
 		for k, err := range list(ctx, c.Keys.Org) {
 			switch {
@@ -104,8 +95,12 @@ func (c *keysListCmd) Run(ctx context.Context, e env) error {
 					return err
 				}
 			default:
+				head()
 				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Kid, stateOf(&k, time.Now()), k.ClientID, k.CertID, moment(k.ValidFrom), moment(k.ValidUntil))
 			}
+		}
+		if !c.JSON && bad == nil { // an error alone has no table
+			head()
 		}
 		if err := t.Flush(); err != nil {
 			return err
