@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"regexp"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -54,6 +55,9 @@ type keysOf struct {
 
 // with opens the keys for one command.
 func (k keysOf) with(ctx context.Context, do func(context.Context, auth.Store) error) error {
+	if amongKeys.MatchString(k.Audit) {
+		return usagef("--audit %q is among the keys of an organization: choose a prefix outside of org/SLUG/%s, such as audit/", k.Audit, auth.Prefix)
+	}
 	return k.Server.with(ctx, func(s *storage.Store) error {
 		var keys auth.Store = auth.NewKeys(auth.OneStore(s), nil)
 		if k.Audit != "" {
@@ -69,6 +73,24 @@ func (k keysOf) with(ctx context.Context, do func(context.Context, auth.Store) e
 		}
 		return err
 	})
+}
+
+// amongKeys matches a prefix whose log would lie among the keys of an organization, where
+// lists report each of its entries as an unreadable key.
+var amongKeys = regexp.MustCompile(`^org/[^/]*/(revoked-)?signing-keys/`)
+
+func (k keysOf) actor() string {
+	if k.Actor != "" {
+		return k.Actor
+	}
+	name, host := "unknown", "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return name + "@" + host
 }
 
 type keysListCmd struct {
