@@ -68,10 +68,10 @@ func (c *auditVerifyCmd) Run(ctx context.Context, e env) error {
 
 type auditListCmd struct {
 	Audit auditLog                  `embed:""`
-	From  *time.Time                `help:"Only entries from this time on (RFC 3339)." placeholder:"TIME"`
-	Until *time.Time                `help:"Only entries before this time (RFC 3339)." placeholder:"TIME"`
+	From  *time.Time                `help:"Only entries from this time on (RFC 3339)." placeholder:"TIME" type:"at"`
+	Until *time.Time                `help:"Only entries before this time (RFC 3339)." placeholder:"TIME" type:"at"`
 	Actor string                    `help:"Only entries of this actor." type:"given"`
-	Org   identity.OrganizationSlug `help:"Only entries of this organization." placeholder:"SLUG"`
+	Org   identity.OrganizationSlug `help:"Only entries of this organization." placeholder:"SLUG" type:"slug"`
 	JSON  bool                      `name:"json" help:"Write each entry as a JSON object."`
 }
 

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -48,7 +51,7 @@ func (o overGRPC) with(ctx context.Context, do func(*storage.Store) error) error
 // keysOf has the common flags of commands about signing keys.
 type keysOf struct {
 	Server overGRPC                  `embed:""`
-	Org    identity.OrganizationSlug `help:"Slug of the organization." required:"" env:"PLINTH_ORG" placeholder:"SLUG"`
+	Org    identity.OrganizationSlug `help:"Slug of the organization." required:"" env:"PLINTH_ORG" placeholder:"SLUG" type:"slug"`
 	Audit  string                    `help:"Prefix of the audit log in the store, which records an intent before each operation and an outcome after it. If empty, nothing is recorded." default:"audit/"`
 	Actor  string                    `help:"Actor for the audit log. By default, user@host." env:"PLINTH_ACTOR"`
 }
@@ -176,8 +179,8 @@ func (c *keysShowCmd) Run(ctx context.Context, e env) error {
 // newKey is a key that a command adds.
 type newKey struct {
 	PublicKey string     `arg:"" name:"public-key" help:"Ed25519 public key, as 43 characters of base64url. \"-\" reads it, or PEM as openssl writes it, from standard input."`
-	From      *time.Time `name:"valid-from" help:"Time from which the key is usable (RFC 3339). By default, now." placeholder:"TIME"`
-	Until     *time.Time `name:"valid-until" help:"Time until which the key is usable (RFC 3339). By default, without an end." placeholder:"TIME"`
+	From      *time.Time `name:"valid-from" help:"Time from which the key is usable (RFC 3339). By default, now." placeholder:"TIME" type:"at"`
+	Until     *time.Time `name:"valid-until" help:"Time until which the key is usable (RFC 3339). By default, without an end." placeholder:"TIME" type:"at"`
 }
 
 func (n *newKey) key(kid string, client identity.ClientID, cert identity.CertID, stdin io.Reader) (k auth.PublicSigningKey, err error) {
@@ -222,9 +225,22 @@ func readPublicKey(arg string, stdin io.Reader) (k auth.PublicKey, err error) {
 	}
 	public, ok := parsed.(ed25519.PublicKey)
 	if !ok {
-		return k, usagef("standard input is a key of type %T, must be an Ed25519 key", parsed)
+		return k, usagef("standard input is %s, must be an Ed25519 key", kindOf(parsed))
 	}
 	return auth.NewPublicKey(public)
+}
+
+// kindOf returns the kind of a public key that is not of Ed25519.
+func kindOf(public any) string {
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		return "an RSA key"
+	case *ecdsa.PublicKey:
+		return "an ECDSA key (" + k.Curve.Params().Name + ")"
+	case *ecdh.PublicKey:
+		return fmt.Sprintf("an %s key", k.Curve())
+	}
+	return "a key of another kind"
 }
 
 type keysAddCmd struct {
