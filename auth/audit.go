@@ -149,7 +149,7 @@ func (r *recorder) begin(ctx context.Context, e *Event) error {
 	if err := r.record(ctx, *e); err != nil {
 		r.lost(ctx, e, err)
 		if r.o.Policy == Closed {
-			return &storage.Error{Code: storage.Unavailable, Layer: "audit", Msg: "refused: the intent cannot be recorded", Err: err}
+			return &storage.Error{Code: storage.Unavailable, Layer: "audit", Msg: "refused: the intent cannot be recorded: " + err.Error(), Err: err}
 		}
 	}
 	return nil
@@ -170,7 +170,7 @@ func (r *recorder) end(ctx context.Context, e *Event, err error) error {
 	}
 	r.lost(ctx, e, bad)
 	if r.o.Policy == Closed {
-		return &storage.Error{Code: storage.Unavailable, Layer: "audit", Msg: "it is withheld: that it was read cannot be recorded", Err: bad}
+		return &storage.Error{Code: storage.Unavailable, Layer: "audit", Msg: "it is withheld: that it was read cannot be recorded: " + bad.Error(), Err: bad}
 	}
 	return nil
 }

@@ -32,8 +32,15 @@ type Audited struct {
 	r    *recorder
 }
 
-// NewAudited returns a store that records operations on keys in a sink.
+// NewAudited returns a store that records operations on keys in a sink. A missing store or
+// sink is an InvalidArgument.
 func NewAudited(keys Store, sink Sink, o AuditOptions) (*Audited, error) {
+	switch {
+	case isNil(keys):
+		return nil, invalid("an audit requires a store of keys")
+	case isNil(sink):
+		return nil, invalid("an audit requires a sink")
+	}
 	r, err := newRecorder(sink, o)
 	if err != nil {
 		return nil, err

@@ -26,8 +26,14 @@ type Chain struct {
 	turn   chan struct{} // of the one that adds
 }
 
-// NewChain returns the log at a prefix of a store, such as "audit/".
+// NewChain returns the log at a prefix of a store, such as "audit/". Nothing else may be
+// stored below the prefix, and the prefix must be outside of the keys of organizations: a
+// list of keys reports each entry among them as an unreadable key. It panics if the store
+// is nil.
 func NewChain(s *storage.Store, prefix string) *Chain {
+	if s == nil {
+		panic("auth: NewChain requires a store")
+	}
 	return &Chain{store: s, prefix: prefix, turn: make(chan struct{}, 1)}
 }
 
@@ -99,6 +105,20 @@ func (c *Chain) Record(ctx context.Context, e Event) error {
 	return err
 }
 
+// DamagedHead rejects an event because the head of the log is missing, cannot be read, or
+// is not the last entry: an entry after it would hide that. [Chain.Verify] reports the
+// faults. To continue, restore the log, or start another one at another prefix.
+const DamagedHead headError = "the head of the audit log is missing or damaged"
+
+type headError string
+
+func (e headError) Error() string { return string(e) }
+
+// damagedHead returns the error of a head, which is also a storage.Serialization.
+func (c *Chain) damagedHead(format string, args ...any) error {
+	return &storage.Error{Code: storage.Serialization, Msg: fmt.Sprintf("the head of the audit log at %q ", c.prefix) + fmt.Sprintf(format, args...), Err: DamagedHead}
+}
+
 // add adds an event behind the head. A Conflict says that another host was faster.
 func (c *Chain) add(ctx context.Context, e *Event) error {
 	raw, last, err := c.head(ctx)
@@ -125,7 +145,27 @@ func (c *Chain) add(ctx context.Context, e *Event) error {
 			return nil // it was added
 		}
 	}
+	if errors.Is(err, storage.ErrConflict) && !storage.Unknown(err) && c.behind(ctx, err, raw, n) {
+		if raw == nil {
+			return c.damagedHead("is missing, and entry %d exists", n)
+		}
+		return c.damagedHead("names entry %d as the last one, and entry %d exists", last.Sequence, n)
+	}
 	return err
+}
+
+// behind reports whether an entry could not be added because one of its number exists,
+// with the head as it was read: then no host was faster, as an entry is added with its
+// head. Backends that do not name the failed check are asked again, the entry first.
+func (c *Chain) behind(ctx context.Context, conflict error, raw []byte, n uint64) bool {
+	if failed := storage.AsError(conflict).FailedCheck(); failed >= 0 {
+		return failed == 1
+	}
+	if _, err := c.store.Get(ctx, c.entryKey(n)); err != nil {
+		return false
+	}
+	now, err := c.store.Get(ctx, c.headKey())
+	return err == nil && raw != nil && bytes.Equal(now, raw) || errors.Is(err, storage.ErrNotFound) && raw == nil
 }
 
 // head returns the last entry and its stored bytes, or nil if there is none yet.
@@ -136,7 +176,7 @@ func (c *Chain) head(ctx context.Context) (raw []byte, last head, err error) {
 	}
 	if err == nil {
 		if err = json.Unmarshal(raw, &last); err != nil {
-			err = storage.Errorf(storage.Serialization, "the head of the audit log is damaged: %v", err)
+			err = c.damagedHead("is damaged")
 		}
 	}
 	return raw, last, err

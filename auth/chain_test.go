@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,9 +46,8 @@ func verified(t *testing.T, c *auth.Chain, known string) auth.Report {
 
 func TestChain(t *testing.T) {
 	onEach(t, func(t *testing.T, _ *auth.Keys, store *storage.Store, _ *now) {
-		if r := verified(t, auth.NewChain(store, "audit/"), ""); r.Entries != 0 || len(r.Faults) > 0 {
-			t.Errorf("an empty log: %+v", r)
-		}
+		_, err := auth.NewChain(store, "audit/").Verify(t.Context(), "")
+		want(t, "verify no log", err, storage.NotFound)
 		c := logged(t, store, 301)
 		r := verified(t, c, "")
 		if r.Entries != 301 || len(r.Faults) > 0 || r.Head == "" || !slices.Equal(r.Open, []uint64{301}) {
@@ -130,6 +132,72 @@ func TestChainIsTamperEvident(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A log without a known entry that was removed entirely is no verified log.
+func TestVerifyOfALogThatIsGone(t *testing.T) {
+	onEach(t, func(t *testing.T, _ *auth.Keys, store *storage.Store, _ *now) {
+		c := logged(t, store, 3)
+		known := verified(t, c, "").Head
+		_, err := auth.NewChain(store, "audi/").Verify(t.Context(), "")
+		want(t, "another prefix", err, storage.NotFound)
+		_, err = store.ClearRange(t.Context(), []byte("audit/entry/"), []byte("audit/entry0"))
+		want(t, "clear", err, nil)
+		if r := verified(t, c, ""); len(r.Faults) == 0 {
+			t.Errorf("a head alone: %+v", r)
+		}
+		want(t, "delete", store.Delete(t.Context(), []byte("audit/head")), nil)
+		_, err = c.Verify(t.Context(), "")
+		want(t, "a log that is gone", err, storage.NotFound)
+		if r := verified(t, c, known); len(r.Faults) != 1 || !strings.Contains(r.Faults[0], `no audit log at "audit/"`) {
+			t.Errorf("a log that is gone, with a known entry: %+v", r)
+		}
+	})
+}
+
+// unnamed is a backend whose conflicts do not name the check that failed.
+type unnamed struct{ storage.Backend }
+
+func (u unnamed) Apply(ctx context.Context, w *storage.WriteSet) (uint64, error) {
+	r, err := u.Backend.Apply(ctx, w)
+	if e := storage.AsError(err); e != nil {
+		e.Check = 0
+	}
+	return r, err
+}
+
+// A log whose head is missing or wrong takes no event, and says why at once.
+func TestChainWithDamagedHead(t *testing.T) {
+	clock := &now{start}
+	all := backends(clock)
+	all["unnamed"] = unnamed{storagetest.NewModel(clock.get, storagetest.ModelInfo())}
+	for backend, b := range all {
+		store := storage.New(b, storage.Settings{Clock: clock.get})
+		t.Cleanup(func() { store.Close(context.Background()) })
+		for _, c := range []struct{ name, head, want string }{
+			{"missing", "", "is missing, and entry 1 exists"},
+			{"no JSON", "x", "is damaged"},
+			{"empty", "{}", "names entry 0 as the last one, and entry 1 exists"},
+			{"behind", `{"sequence":2,"hash":"00"}`, "names entry 2 as the last one, and entry 3 exists"},
+		} {
+			t.Run(backend+"/"+c.name, func(t *testing.T) {
+				_, err := store.ClearRange(t.Context(), []byte("audit/"), nil)
+				want(t, "clear", err, nil)
+				log := logged(t, store, 4)
+				if c.head == "" {
+					want(t, "delete", store.Delete(t.Context(), []byte("audit/head")), nil)
+				} else {
+					want(t, "set", store.Set(t.Context(), []byte("audit/head"), []byte(c.head)), nil)
+				}
+				a := audited(t, auth.NewKeys(auth.OneStore(store), nil), log, auth.AuditOptions{Log: slog.New(slog.DiscardHandler)})
+				err = a.Create(t.Context(), org, newKey(t, "k"))
+				want(t, "create", err, storage.Unavailable)
+				if text := fmt.Sprint(err); !errors.Is(err, auth.DamagedHead) || !strings.Contains(text, `the head of the audit log at "audit/" `+c.want) {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+	}
 }
 
 // Hosts that add to one log at once make one chain.

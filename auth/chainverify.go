@@ -63,14 +63,17 @@ const (
 
 // Verify reads the log and compares each entry with the hash in the next one, and the
 // last with the head. known is the hash of an entry that was kept elsewhere and must be
-// in the chain; it is optional. The error is that of reading the store.
+// in the chain; it is optional. Without it, a log that has neither entries nor a head is
+// NotFound: one that was removed looks like one that was never written. Any other error is
+// that of reading the store.
 func (c *Chain) Verify(ctx context.Context, known string) (Report, error) {
 	v := verifier{open: map[string]uint64{}, known: known == ""}
-	_, last, headErr := c.head(ctx)
+	raw, last, headErr := c.head(ctx)
 	if headErr != nil {
 		v.fault("%v", headErr)
 	}
 	for e, err := range c.Entries(ctx, 0) {
+		v.any = true
 		if d, ok := err.(*damaged); ok {
 			v.fault("%v", d)
 			v.next, v.previous = v.next+1, ""
@@ -89,10 +92,18 @@ func (c *Chain) Verify(ctx context.Context, known string) (Report, error) {
 	case headErr == nil && last.Sequence > 0 && v.hashes[last.Sequence%recent] != last.Hash && v.next-last.Sequence < recent:
 		v.fault("entry %d is not the one that the head names", last.Sequence)
 	}
-	if _, now, err := c.head(ctx); err == nil && now.Sequence < v.next {
+	switch raw, now, err := c.head(ctx); {
+	case err == nil && raw == nil && v.next > 0:
+		v.fault("the log has %d entries, and its head is missing", v.next)
+	case err == nil && now.Sequence < v.next:
 		v.fault("the log has %d entries, but its head is %d: entries behind it were not added by the log", v.next, now.Sequence)
 	}
-	if !v.known {
+	switch none := raw == nil && headErr == nil && !v.any; {
+	case none && known == "":
+		return v.report, storage.Errorf(storage.NotFound, "no audit log at %q: it has neither entries nor a head", c.prefix)
+	case none:
+		v.fault("no audit log at %q: it has neither entries nor a head", c.prefix)
+	case !v.known:
 		v.fault("no entry has the hash %s: the chain is another one", known)
 	}
 	v.report.Entries, v.report.Head = v.next, v.previous
@@ -112,6 +123,7 @@ type verifier struct {
 	hashes   [recent]string
 	open     map[string]uint64 // the sequences of intents, by operation
 	known    bool
+	any      bool // there is an entry, or what stands in the place of one
 }
 
 func (v *verifier) fault(format string, args ...any) {

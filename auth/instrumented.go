@@ -27,8 +27,11 @@ type Instrumented struct {
 }
 
 // NewInstrumented returns a store that measures operations on keys. A nil provider
-// records nothing.
+// records nothing. A missing store is an InvalidArgument.
 func NewInstrumented(keys Store, tracer trace.TracerProvider, meter metric.MeterProvider) (*Instrumented, error) {
+	if isNil(keys) {
+		return nil, invalid("an instrumented store requires a store of keys")
+	}
 	if tracer == nil {
 		tracer = tracenoop.NewTracerProvider()
 	}

@@ -50,6 +50,9 @@ func (k *PublicSigningKey) Validate() error {
 	if _, err := NewPublicKey(k.PublicKey[:]); err != nil {
 		return err
 	}
+	if err := checkReason(k.RevocationReason); err != nil {
+		return invalid("key %.40q: %w", k.Kid, err)
+	}
 	switch {
 	case k.ClientID.IsZero():
 		return invalid("key %.40q has no client ID", k.Kid)
@@ -61,8 +64,6 @@ func (k *PublicSigningKey) Validate() error {
 		return invalid("key %.40q is not valid from any time", k.Kid)
 	case !k.ValidUntil.IsZero() && k.ValidUntil.Before(k.ValidFrom):
 		return invalid("key %.40q is valid until %s, before it is valid from %s", k.Kid, timeText(k.ValidUntil), timeText(k.ValidFrom))
-	case len(k.RevocationReason) > maxReason || !utf8.ValidString(k.RevocationReason):
-		return invalid("key %.40q: a reason is at most %d bytes of text", k.Kid, maxReason)
 	case k.RevocationReason != "" && k.RevokedAt.IsZero():
 		return invalid("key %.40q has a reason for a revocation, and is not revoked", k.Kid)
 	case !k.RevokedAt.IsZero() && k.Active:
@@ -101,10 +102,23 @@ func checkKid(kid string) error {
 	return nil
 }
 
+// checkReason returns an error unless a text can be the reason of a revocation.
+func checkReason(reason string) error {
+	if len(reason) > maxReason {
+		return invalid("the reason has %d bytes, it may have %d", len(reason), maxReason)
+	}
+	if !utf8.ValidString(reason) {
+		return invalid("the reason %.40q is not UTF-8", reason)
+	}
+	return nil
+}
+
 // Usable reports whether tokens may be verified with the key at a time: it is active, not
-// revoked, and the time is within its window, both ends included.
+// revoked, and the time is within its window, both ends included. The window begins with
+// the millisecond of ValidFrom: the clocks of stores have whole milliseconds, so that a
+// key that is valid from now on would otherwise begin in their future.
 func (k *PublicSigningKey) Usable(at time.Time) bool {
-	return k.Active && k.RevokedAt.IsZero() && !at.Before(k.ValidFrom) && (k.ValidUntil.IsZero() || !at.After(k.ValidUntil))
+	return k.Active && k.RevokedAt.IsZero() && !at.Before(k.ValidFrom.Truncate(time.Millisecond)) && (k.ValidUntil.IsZero() || !at.After(k.ValidUntil))
 }
 
 // timeText returns a time of a record: RFC 3339 in UTC with 0, 3, 6 or 9 digits of a second.

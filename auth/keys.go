@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -26,8 +27,11 @@ const rotations = "rotated-signing-keys/"
 type Space func(identity.OrganizationSlug) (store *storage.Store, prefix string)
 
 // OneStore returns a Space that keeps all organizations in one store, each below
-// org/SLUG/.
+// org/SLUG/. It panics if the store is nil.
 func OneStore(s *storage.Store) Space {
+	if s == nil {
+		panic("auth: OneStore requires a store")
+	}
 	return func(org identity.OrganizationSlug) (*storage.Store, string) { return s, "org/" + org.String() + "/" }
 }
 
@@ -104,12 +108,19 @@ type Keys struct {
 }
 
 // NewKeys returns a store that keeps keys in space. now is the clock that decides which
-// keys are usable and dates revocations; if nil, that of the organization's store.
-func NewKeys(space Space, now func() time.Time) *Keys { return &Keys{space, now} }
+// keys are usable and dates revocations; if nil, that of the organization's store. It
+// panics if space is nil.
+func NewKeys(space Space, now func() time.Time) *Keys {
+	if space == nil {
+		panic("auth: NewKeys requires a space")
+	}
+	return &Keys{space, now}
+}
 
 // place gives access to the part of a store with the keys of an organization.
 type place struct {
 	*storage.Store
+	org    identity.OrganizationSlug
 	prefix string
 	now    func() time.Time
 }
@@ -118,6 +129,7 @@ func (s *Keys) of(org identity.OrganizationSlug) (p place, err error) {
 	if org.IsZero() {
 		return p, invalid("the organization is 0, which is none")
 	}
+	p.org = org
 	p.Store, p.prefix = s.space(org)
 	if p.now = s.now; p.now == nil {
 		p.now = p.Store.Now
@@ -136,6 +148,9 @@ func (p place) read(ctx context.Context, kid string) (k PublicSigningKey, raw []
 		return k, nil, err
 	}
 	if raw, err = p.Store.Get(ctx, p.key(kid)); err != nil {
+		if errors.Is(err, storage.ErrNotFound) {
+			err = &storage.Error{Code: storage.NotFound, Msg: fmt.Sprintf("organization %s has no key %.40q", p.org, kid), Err: err}
+		}
 		return k, nil, err
 	}
 	k, err = p.parsed(kid, raw)

@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -56,6 +57,88 @@ func TestLifeOfAKey(t *testing.T) {
 			"delete": keys.Delete(ctx, org, "none"), "rotate": keys.Rotate(ctx, org, "none", newKey(t, "next"), 0),
 		} {
 			want(t, name+" of none", err, storage.NotFound)
+		}
+	})
+}
+
+// A key that is valid from now on is usable at once: the clock of a store has whole
+// milliseconds, and that of the caller does not.
+func TestValidFromNow(t *testing.T) {
+	onEach(t, func(t *testing.T, keys *auth.Keys, _ *storage.Store, clock *now) {
+		ctx := t.Context()
+		for name, c := range map[string]struct {
+			from   time.Duration
+			usable bool
+		}{
+			"in this millisecond":     {time.Millisecond - 1, true},
+			"in the next millisecond": {time.Millisecond, false},
+		} {
+			k, err := auth.New("k", publicKey(1), 11, 12, start.Add(c.from))
+			want(t, name, errors.Join(err, keys.Create(ctx, org, k)), nil)
+			if got := len(kids(t, keys.ListActive(ctx, org))) == 1; got != c.usable {
+				t.Errorf("%s: it is listed as active: %v", name, got)
+			}
+			_, err = verifier(t, keys, auth.VerifierOptions{Now: clock.get}).Key(ctx, org, "k")
+			if c.usable {
+				want(t, name, err, nil)
+			} else {
+				want(t, name, err, storage.NotFound)
+			}
+			want(t, "delete", keys.Delete(ctx, org, "k"), nil)
+		}
+	})
+}
+
+// A missing argument is refused at construction, not by the first call.
+func TestConstructorsRefuseNil(t *testing.T) {
+	clock := &now{start}
+	store := storage.New(backends(clock)["memory"], storage.Settings{Clock: clock.get})
+	t.Cleanup(func() { store.Close(context.Background()) })
+	keys := auth.NewKeys(auth.OneStore(store), nil)
+	for name, create := range map[string]func() error{
+		"audited without keys": func() error { _, err := auth.NewAudited(nil, &recorded{}, auth.AuditOptions{}); return err },
+		"audited with nil keys": func() error {
+			_, err := auth.NewAudited((*auth.Keys)(nil), &recorded{}, auth.AuditOptions{})
+			return err
+		},
+		"audited without a sink":        func() error { _, err := auth.NewAudited(keys, nil, auth.AuditOptions{}); return err },
+		"audited with a nil chain":      func() error { _, err := auth.NewAudited(keys, (*auth.Chain)(nil), auth.AuditOptions{}); return err },
+		"verifier without keys":         func() error { _, err := auth.NewVerifier(nil, auth.VerifierOptions{}); return err },
+		"instrumented without keys":     func() error { _, err := auth.NewInstrumented(nil, nil, nil); return err },
+		"keys without a space":          func() error { auth.NewKeys(nil, nil); return nil },
+		"a space without a store":       func() error { auth.OneStore(nil); return nil },
+		"a chain without a store":       func() error { auth.NewChain(nil, "audit/"); return nil },
+		"a sink without a logger":       func() error { auth.SlogSink(nil); return nil },
+		"a sink without logs' provider": func() error { auth.OTelSink(nil); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if p := recover(); p != nil && !strings.HasPrefix(fmt.Sprint(p), "auth: ") {
+					t.Errorf("it panics: %v", p)
+				}
+			}()
+			want(t, name, create(), storage.InvalidArgument)
+		})
+	}
+}
+
+// Errors name the key, and the fault of a reason.
+func TestMessages(t *testing.T) {
+	onEach(t, func(t *testing.T, keys *auth.Keys, _ *storage.Store, _ *now) {
+		ctx := t.Context()
+		_, none := keys.Get(ctx, org, "none")
+		for name, c := range map[string]struct {
+			err  error
+			want string
+		}{
+			"get":                  {none, `organization 7 has no key "none"`},
+			"activate":             {keys.Activate(ctx, org, "none"), `organization 7 has no key "none"`},
+			"a reason is no text":  {keys.Revoke(ctx, org, "none", "x\ny\xff"), `the reason "x\ny\xff" is not UTF-8`},
+			"a reason is too long": {keys.Revoke(ctx, org, "none", strings.Repeat("r", 4097)), `the reason has 4097 bytes, it may have 4096`},
+		} {
+			if got := fmt.Sprint(c.err); got != c.want {
+				t.Errorf("%s: %q, want %q", name, got, c.want)
+			}
 		}
 	})
 }

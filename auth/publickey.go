@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"reflect"
 
 	"filippo.io/edwards25519"
 
@@ -61,6 +62,17 @@ func (PublicKey) String() string { return "[REDACTED]" }
 
 // GoString returns the result of String.
 func (PublicKey) GoString() string { return "[REDACTED]" }
+
+// isNil reports whether v is nil, or holds a nil pointer or function.
+func isNil(v any) bool {
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Interface, reflect.Chan, reflect.Slice:
+		return r.IsNil()
+	}
+	return false
+}
 
 // invalid returns an error of what callers gave.
 func invalid(format string, args ...any) error {

@@ -18,8 +18,13 @@ const scope = "github.com/plinthkv/plinth/auth"
 const eventName = "audit_event"
 
 // SlogSink returns a sink that writes events as log records of level info. It never
-// fails: a logger does not report whether a record arrived.
-func SlogSink(l *slog.Logger) Sink { return slogSink{l} }
+// fails: a logger does not report whether a record arrived. It panics if the logger is nil.
+func SlogSink(l *slog.Logger) Sink {
+	if l == nil {
+		panic("auth: SlogSink requires a logger")
+	}
+	return slogSink{l}
+}
 
 type slogSink struct{ log *slog.Logger }
 
@@ -34,8 +39,13 @@ func (s slogSink) Record(ctx context.Context, e Event) error {
 }
 
 // OTelSink returns a sink that writes events as log records of OpenTelemetry. It never
-// fails: exporters report errors elsewhere.
-func OTelSink(p log.LoggerProvider) Sink { return otelSink{p.Logger(scope)} }
+// fails: exporters report errors elsewhere. It panics if the provider is nil.
+func OTelSink(p log.LoggerProvider) Sink {
+	if isNil(p) {
+		panic("auth: OTelSink requires a logger provider")
+	}
+	return otelSink{p.Logger(scope)}
+}
 
 type otelSink struct{ log log.Logger }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -64,8 +63,8 @@ func (s *Keys) Deactivate(ctx context.Context, org identity.OrganizationSlug, ki
 
 // Revoke implements [Store].
 func (s *Keys) Revoke(ctx context.Context, org identity.OrganizationSlug, kid, reason string) error {
-	if len(reason) > maxReason || !utf8.ValidString(reason) {
-		return invalid("a reason is at most %d bytes of text", maxReason)
+	if err := checkReason(reason); err != nil {
+		return err
 	}
 	return s.change(ctx, org, kid, func(k *PublicSigningKey, now time.Time) (bool, error) { return k.revoke(now, reason), nil })
 }

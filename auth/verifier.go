@@ -47,9 +47,12 @@ type known struct {
 	key   PublicSigningKey
 }
 
-// NewVerifier returns a Verifier that reads keys from a store. A refresh that is not
-// below the bound is an InvalidArgument.
+// NewVerifier returns a Verifier that reads keys from a store. A missing store, and a
+// refresh that is not below the bound, are an InvalidArgument.
 func NewVerifier(keys Store, o VerifierOptions) (*Verifier, error) {
+	if isNil(keys) {
+		return nil, invalid("a verifier requires a store of keys")
+	}
 	if o.Bound == 0 {
 		o.Bound = 10 * time.Second
 	}

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/plinthkv/plinth/config"
+	"github.com/plinthkv/plinth/identity"
 )
 
 // asItIs decodes a text unchanged: keys and values are bytes, and kong's own mapper passes
@@ -52,6 +54,37 @@ func duration(ctx *kong.DecodeContext, target reflect.Value) error {
 		return err
 	}
 	target.SetInt(int64(d))
+	return nil
+}
+
+// slug decodes the slug of an organization. 0 is none.
+func slug(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("slug", &text); err != nil {
+		return err
+	}
+	org, err := identity.Parse[identity.OrganizationSlug](text)
+	switch {
+	case err != nil:
+		return err
+	case org.IsZero():
+		return errors.New("0 is no organization")
+	}
+	target.SetUint(uint64(org))
+	return nil
+}
+
+// at decodes an optional time.
+func at(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("time", &text); err != nil {
+		return err
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return fmt.Errorf("%.40q must be a time such as 2026-11-30T12:00:00Z", text)
+	}
+	target.Set(reflect.ValueOf(&t))
 	return nil
 }
 

@@ -29,8 +29,9 @@ and a checksum; docs/backup.md describes the format. The file has mode 0600, or 
 If the connection breaks, the backup continues from the last item, as long as the store keeps the state that it reads.
 
 An interrupted backup leaves FILE.part and FILE.resume. With --resume, the same command continues it in the same state of the
-store. If the store no longer keeps that state, it exits with 4 and changes nothing. Without --resume, a backup starts again, and
-replaces the partial file.`
+store. If the store no longer keeps that state, it exits with 4 and changes nothing: memory, pebble and postgres lose it when the
+server restarts, and after a time, which docs/backup.md names. Without --resume, a backup starts again, and replaces the partial
+file.`
 }
 
 // stateSuffix is what the name of a backup's resume file ends in.
@@ -57,8 +58,8 @@ func (b *backupCmd) Run(ctx context.Context, e env) error {
 		if err != nil {
 			return err
 		}
-		before := done.Items
 		p := newProgress(e.stderr, "backed up", 0)
+		p.before = done.Items
 		defer p.leave()
 		defer p.count(ctx, from, rest(bounds{}, done.After))()
 		if err := all(ctx, from, w, done, p, e); err != nil {
@@ -67,7 +68,7 @@ func (b *backupCmd) Run(ctx context.Context, e env) error {
 		if err := w.Commit(); err != nil {
 			return fmt.Errorf("%w; %s", err, done.goOn(file))
 		}
-		items := int64(w.Header().Items) - before
+		items := int64(w.Header().Items) - p.before
 		p.end(items, items)
 		return os.Remove(done.file)
 	})
@@ -168,7 +169,8 @@ func (r *resume) over(err error, file string) error {
 }
 
 func (r *resume) goOn(file string) string {
-	return fmt.Sprintf("%d items are in %s: run the same command with --resume to continue", r.Items, file+backup.PartSuffix)
+	return fmt.Sprintf("%d items are in %s: run the same command with --resume to continue; "+
+		"this requires that the store still keeps their state, which most backends lose when the server restarts", r.Items, file+backup.PartSuffix)
 }
 
 // all writes the items of a state that are beyond those that are in the file. Where the connection

@@ -127,13 +127,13 @@ func (c *copyCmd) copy(ctx context.Context, from, to *side, e env) error {
 
 // items copies what is beyond what is done.
 func (c *copyCmd) items(ctx context.Context, from, to *side, b bounds, done *resume, p *progress) error {
-	before := done.Items
+	p.before = done.Items
 	s := sink{to: to, settled: func(ops []storage.Op, err error) error {
 		if err != nil {
 			return err
 		}
 		err = done.stored(ops)
-		p.at(done.Items-before, done.Items-before)
+		p.at(done.Items-p.before, done.Items-p.before)
 		return err
 	}}
 	w := s.writer(ctx, to.about)
@@ -151,6 +151,6 @@ func (c *copyCmd) items(ctx context.Context, from, to *side, b bounds, done *res
 	if err := w.Close(ctx); err != nil {
 		return fmt.Errorf("write %s: %w", to, cause(err))
 	}
-	p.end(done.Items-before, 0)
+	p.end(done.Items-p.before, 0)
 	return nil
 }

@@ -2,15 +2,21 @@ package main
 
 import (
 	"context"
+	"crypto/ecdh"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/user"
+	"regexp"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -45,13 +51,16 @@ func (o overGRPC) with(ctx context.Context, do func(*storage.Store) error) error
 // keysOf has the common flags of commands about signing keys.
 type keysOf struct {
 	Server overGRPC                  `embed:""`
-	Org    identity.OrganizationSlug `help:"Slug of the organization." required:"" env:"PLINTH_ORG" placeholder:"SLUG"`
+	Org    identity.OrganizationSlug `help:"Slug of the organization." required:"" env:"PLINTH_ORG" placeholder:"SLUG" type:"slug"`
 	Audit  string                    `help:"Prefix of the audit log in the store, which records an intent before each operation and an outcome after it. If empty, nothing is recorded." default:"audit/"`
 	Actor  string                    `help:"Actor for the audit log. By default, user@host." env:"PLINTH_ACTOR"`
 }
 
 // with opens the keys for one command.
 func (k keysOf) with(ctx context.Context, do func(context.Context, auth.Store) error) error {
+	if amongKeys.MatchString(k.Audit) {
+		return usagef("--audit %q is among the keys of an organization: choose a prefix outside of org/SLUG/%s, such as audit/", k.Audit, auth.Prefix)
+	}
 	return k.Server.with(ctx, func(s *storage.Store) error {
 		var keys auth.Store = auth.NewKeys(auth.OneStore(s), nil)
 		if k.Audit != "" {
@@ -60,9 +69,18 @@ func (k keysOf) with(ctx context.Context, do func(context.Context, auth.Store) e
 				return err
 			}
 		}
-		return do(auth.WithActor(ctx, k.actor()), keys)
+		err := do(auth.WithActor(ctx, k.actor()), keys)
+		if errors.Is(err, auth.DamagedHead) {
+			return fmt.Errorf(`refused: the head of the audit log at %[1]q of store %[2]q is missing or damaged; "plinth audit verify --log %[1]s" shows the faults; `+
+				`restore the log from a backup, or start another one with --audit PREFIX`, k.Audit, k.Server.Store)
+		}
+		return err
 	})
 }
+
+// amongKeys matches a prefix whose log would lie among the keys of an organization, where
+// lists report each of its entries as an unreadable key.
+var amongKeys = regexp.MustCompile(`^org/[^/]*/(revoked-)?signing-keys/`)
 
 func (k keysOf) actor() string {
 	if k.Actor != "" {
@@ -91,9 +109,7 @@ func (c *keysListCmd) Run(ctx context.Context, e env) error {
 			list = keys.ListActive
 		}
 		t := tabwriter.NewWriter(forPeople(e.stdout), 0, 4, 2, ' ', 0)
-		if !c.JSON {
-			fmt.Fprintln(t, "KID\tSTATE\tCLIENT\tCERTIFICATE\tVALID FROM\tVALID UNTIL")
-		}
+		head := sync.OnceFunc(func() { fmt.Fprintln(t, "KID\tSTATE\tCLIENT\tCERTIFICATE\tVALID FROM\tVALID UNTIL") })
 		var bad error
 		for k, err := range list(ctx, c.Keys.Org) {
 			switch {
@@ -104,8 +120,12 @@ func (c *keysListCmd) Run(ctx context.Context, e env) error {
 					return err
 				}
 			default:
+				head()
 				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", k.Kid, stateOf(&k, time.Now()), k.ClientID, k.CertID, moment(k.ValidFrom), moment(k.ValidUntil))
 			}
+		}
+		if !c.JSON && bad == nil { // an error alone has no table
+			head()
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -159,8 +179,8 @@ func (c *keysShowCmd) Run(ctx context.Context, e env) error {
 // newKey is a key that a command adds.
 type newKey struct {
 	PublicKey string     `arg:"" name:"public-key" help:"Ed25519 public key, as 43 characters of base64url. \"-\" reads it, or PEM as openssl writes it, from standard input."`
-	From      *time.Time `name:"valid-from" help:"Time from which the key is usable (RFC 3339). By default, now." placeholder:"TIME"`
-	Until     *time.Time `name:"valid-until" help:"Time until which the key is usable (RFC 3339). By default, without an end." placeholder:"TIME"`
+	From      *time.Time `name:"valid-from" help:"Time from which the key is usable (RFC 3339). By default, now." placeholder:"TIME" type:"at"`
+	Until     *time.Time `name:"valid-until" help:"Time until which the key is usable (RFC 3339). By default, without an end." placeholder:"TIME" type:"at"`
 }
 
 func (n *newKey) key(kid string, client identity.ClientID, cert identity.CertID, stdin io.Reader) (k auth.PublicSigningKey, err error) {
@@ -205,9 +225,22 @@ func readPublicKey(arg string, stdin io.Reader) (k auth.PublicKey, err error) {
 	}
 	public, ok := parsed.(ed25519.PublicKey)
 	if !ok {
-		return k, usagef("standard input is a key of type %T, must be an Ed25519 key", parsed)
+		return k, usagef("standard input is %s, must be an Ed25519 key", kindOf(parsed))
 	}
 	return auth.NewPublicKey(public)
+}
+
+// kindOf returns the kind of a public key that is not of Ed25519.
+func kindOf(public any) string {
+	switch k := public.(type) {
+	case *rsa.PublicKey:
+		return "an RSA key"
+	case *ecdsa.PublicKey:
+		return "an ECDSA key (" + k.Curve.Params().Name + ")"
+	case *ecdh.PublicKey:
+		return fmt.Sprintf("an %s key", k.Curve())
+	}
+	return "a key of another kind"
 }
 
 type keysAddCmd struct {

@@ -102,6 +102,7 @@ func run(ctx context.Context, args []string, e env) int {
 			{Key: "info", Title: "Inspection"},
 		}),
 		kong.KindMapper(reflect.String, kong.MapperFunc(asItIs)), kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
+		kong.NamedMapper("at", kong.MapperFunc(at)), kong.NamedMapper("slug", kong.MapperFunc(slug)),
 		kong.NamedMapper("given", kong.MapperFunc(given)),
 		kong.NamedMapper("path", kong.MapperFunc(path)), kong.NamedMapper("existingdir", kong.MapperFunc(existingDir)),
 		kong.Vars{"default_addr": defaultAddr}, kong.Resolvers(&contexts),

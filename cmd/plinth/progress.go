@@ -14,6 +14,7 @@ type progress struct {
 	w        io.Writer
 	verb     string
 	total    int64 // bytes; 0 if unknown
+	before   int64 // items of earlier runs of the same job
 	terminal bool
 	begun    bool         // a line on the terminal has no end yet
 	counted  atomic.Int64 // the total, once it is known, where there is none of bytes
@@ -58,10 +59,14 @@ func (p *progress) at(items, bytes int64) {
 	p.show(p.text(items, bytes, now.Sub(p.start)), "")
 }
 
-// end shows the outcome.
+// end shows the outcome: of this run, and of the earlier ones with it.
 func (p *progress) end(items, bytes int64) {
 	taken := time.Since(p.start)
-	p.show(fmt.Sprintf("%s %d items in %s (%.0f/s)", p.verb, items, taken.Round(time.Millisecond), rate(items, taken)), "\n")
+	text := fmt.Sprintf("%s %d items in %s (%.0f/s)", p.verb, items, taken.Round(time.Millisecond), rate(items, taken))
+	if p.before > 0 {
+		text += fmt.Sprintf("; %d items in all, including those of earlier runs", p.before+items)
+	}
+	p.show(text, "\n")
 }
 
 func (p *progress) text(items, bytes int64, taken time.Duration) string {

@@ -52,6 +52,13 @@ func TestProgressForPeople(t *testing.T) {
 	}
 
 	out.Reset()
+	p.before = 3
+	p.end(4, 4)
+	if !strings.HasPrefix(out.String(), "copied 4 items in ") || !strings.HasSuffix(out.String(), "; 7 items in all, including those of earlier runs\n") {
+		t.Errorf("with items of earlier runs: %q", out.String())
+	}
+
+	out.Reset()
 	p.terminal = true
 	stop := p.count(t.Context(), fake{keys: []string{"a", "b", "c", "d"}}, bounds{})
 	for end := time.Now().Add(10 * time.Second); p.counted.Load() == 0 && time.Now().Before(end); {

@@ -88,13 +88,13 @@ func empty(ctx context.Context, s served, t target) error {
 // restore puts the items of a file that are beyond those that are in.
 func restore(ctx context.Context, f *backup.File, to served, info storage.Info, done *resume, p *progress) error {
 	var read, passed int64 // bytes of records, and of those that were in
-	before := done.Items
+	p.before = done.Items
 	s := sink{to: to, settled: func(ops []storage.Op, err error) error {
 		if err != nil {
 			return err
 		}
 		err = done.stored(ops)
-		p.at(done.Items-before, read-passed)
+		p.at(done.Items-p.before, read-passed)
 		return err
 	}}
 	w := s.writer(ctx, info)
@@ -114,6 +114,6 @@ func restore(ctx context.Context, f *backup.File, to served, info storage.Info, 
 	if err := w.Close(ctx); err != nil {
 		return cause(err)
 	}
-	p.end(done.Items-before, read-passed)
+	p.end(done.Items-p.before, read-passed)
 	return nil
 }

@@ -126,8 +126,7 @@ func Read(r *http.Request, v any) error {
 		return Errorf(http.StatusBadRequest, "invalid_argument", "the body ended early")
 	}
 	if err := json.Unmarshal(raw, v, json.RejectUnknownMembers(true)); err != nil {
-		text, _, _ := strings.Cut(err.Error(), "\n")
-		return Errorf(http.StatusBadRequest, "invalid_argument", clip(text, 200))
+		return Errorf(http.StatusBadRequest, "invalid_argument", fault(raw, err))
 	}
 	return nil
 }
