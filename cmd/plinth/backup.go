@@ -38,6 +38,9 @@ file.`
 const stateSuffix = ".resume"
 
 func (b *backupCmd) Run(ctx context.Context, e env) error {
+	if b.File == "-" {
+		return usagef("a backup is written to a file: name one in place of -")
+	}
 	t := target{b.Server, b.Store}
 	return t.with(ctx, func(from served) error {
 		info, err := from.info(ctx)

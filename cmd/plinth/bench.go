@@ -59,6 +59,11 @@ func (c *benchCmd) Run(ctx context.Context, e env) error {
 	if err != nil {
 		return usagef("%v", err)
 	}
+	for _, file := range []string{c.JSON, c.SVG} { // before minutes of measuring
+		if _, err := os.Stat(filepath.Dir(file)); file != "" && err != nil {
+			return fmt.Errorf("%s cannot be written: %w", file, err)
+		}
+	}
 	stores, stop, err := c.open(ctx, e, o.Callers)
 	if err != nil {
 		return err

@@ -73,8 +73,11 @@ func decode(b []byte, size int64) (h Header, err error) {
 	if binary.BigEndian.Uint32(b[atSum:]) != crc32.Checksum(b[:atSum], castagnoli) {
 		return h, errors.New("the header is damaged: its checksum does not match")
 	}
-	if c := binary.BigEndian.Uint32(b[atCompression:]); c != zstdStream || binary.BigEndian.Uint32(b[atReserved:]) != 0 {
+	if c := binary.BigEndian.Uint32(b[atCompression:]); c != zstdStream {
 		return h, fmt.Errorf("compression %d is not supported", c)
+	}
+	if binary.BigEndian.Uint32(b[atReserved:]) != 0 {
+		return h, fmt.Errorf("bytes %d to %d of the header must be zero", atReserved, atReserved+3)
 	}
 	h = Header{Items: binary.BigEndian.Uint64(b[atItems:]), Newest: binary.BigEndian.Uint64(b[atNewest:]),
 		Created: time.UnixMilli(int64(binary.BigEndian.Uint64(b[atCreated:]))).UTC(),
