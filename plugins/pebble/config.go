@@ -1,8 +1,6 @@
 package pebble
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/plinthkv/plinth/sdk"
@@ -77,13 +75,10 @@ func (c *Config) Validate() error {
 		{"changes_size", int64(c.ChangesSize), 1 << 20, 1 << 40, "bytes"},
 	} {
 		if f.is < f.low || f.is > f.high {
-			text := func(n int64) string {
-				if f.unit == "ns" {
-					return time.Duration(n).String()
-				}
-				return strings.TrimSpace(fmt.Sprint(n, " ", f.unit))
+			if f.unit == "ns" {
+				return sdk.ConfigErrorf(f.name, "%s is %s, it must be between %s and %s", f.name, time.Duration(f.is), time.Duration(f.low), time.Duration(f.high))
 			}
-			return sdk.ConfigErrorf(f.name, "%s is %s, it must be between %s and %s", f.name, text(f.is), text(f.low), text(f.high))
+			return sdk.ConfigErrorf(f.name, "%s is %d, it must be between %d and %d %s", f.name, f.is, f.low, f.high, f.unit)
 		}
 	}
 	return nil
