@@ -146,7 +146,7 @@ func (c *httpStore) do(ctx context.Context, method, path string, header http.Hea
 		if errors.As(err, &op) && op.Op == "dial" {
 			return nil, fmt.Errorf("cannot reach the server: %w (is \"plinth serve\" running?)", op)
 		}
-		if strings.Contains(err.Error(), "malformed HTTP response") { // of net/http
+		if text := err.Error(); strings.Contains(text, "malformed HTTP response") || strings.Contains(text, "readLoopPeekFailLocked") { // of net/http: it spoke first
 			return nil, fmt.Errorf("the server at %s does not speak HTTP: is it the address of gRPC (grpc://…)?", req.URL.Host)
 		}
 		return nil, err
