@@ -19,6 +19,9 @@ func TestTokenIsNotShown(t *testing.T) {
 	start(t, grpcserver.Config{Listener: server.Listener{Address: "unix:" + path, Token: secret.Copy(token)}}, mem(time.Now), time.Now)
 	config := client.Config{Address: "unix:" + path, Token: secret.Copy(token), Store: "s"}
 	c := dial(t, config, client.Settings{})
+	if err := c.Close(t.Context()); err != nil { // fmt reads fields without the locks of what runs
+		t.Fatal(err)
+	}
 	for _, holder := range []any{config, &config, c, []*client.Client{c}, struct{ C *client.Client }{c}, struct{ c *client.Client }{c}, struct{ c any }{c}} {
 		for verb := 'A'; verb <= 'z'; verb++ {
 			for _, flag := range []string{"", "+", "#"} {
