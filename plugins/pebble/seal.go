@@ -99,11 +99,11 @@ func breakSeal(files vfs.FS, dir string) error {
 		_, name, _ := strings.Cut(sizeAndName, " ")
 		switch have, err := describe(files, dir, name); {
 		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("%s is missing: it was there when the store was closed", name)
+			return fmt.Errorf("%s is missing: it was there when the store was closed; if that is on purpose, remove %s", name, sealName)
 		case err != nil:
 			return err
 		case have != want:
-			return fmt.Errorf("%s is damaged: it is not as it was when the store was closed", name)
+			return fmt.Errorf("%s is damaged: it is not as it was when the store was closed; if that is on purpose, remove %s", name, sealName)
 		}
 	}
 	if err := files.Remove(path); err != nil {
