@@ -59,10 +59,11 @@ func (b *Backend) lockedEngine() (o opened) {
 			o.err = errors.Join(o.err, o.lock.Close())
 		}
 	}()
-	if o.err = breakSeal(b.fs, b.dir); o.err != nil {
-		return o
+	whole, err := breakSeal(b.fs, b.dir)
+	if err == nil && !whole {
+		err = inspect(b.fs, b.dir)
 	}
-	if o.err = inspect(b.fs, b.dir); o.err != nil {
+	if o.err = err; err != nil {
 		return o
 	}
 	options := b.options()

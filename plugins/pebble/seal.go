@@ -76,40 +76,40 @@ func describe(files vfs.FS, dir, name string) (string, error) {
 }
 
 // breakSeal compares the files with the seal, if there is one, and removes it, because they
-// change from now on. The folder must be locked.
-func breakSeal(files vfs.FS, dir string) error {
+// change from now on. It reports whether there was one. The folder must be locked.
+func breakSeal(files vfs.FS, dir string) (whole bool, _ error) {
 	path := files.PathJoin(dir, sealName)
 	f, err := files.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	raw, err := io.ReadAll(io.LimitReader(f, sealLimit))
 	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+		return false, err
 	}
 	lines, err := sealedLines(string(raw))
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, want := range lines {
 		_, sizeAndName, _ := strings.Cut(want, " ")
 		_, name, _ := strings.Cut(sizeAndName, " ")
 		switch have, err := describe(files, dir, name); {
 		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("%s is missing: it was there when the store was closed; if that is on purpose, remove %s", name, sealName)
+			return false, fmt.Errorf("%s is missing: it was there when the store was closed; if that is on purpose, remove %s", name, sealName)
 		case err != nil:
-			return err
+			return false, err
 		case have != want:
-			return fmt.Errorf("%s is damaged: it is not as it was when the store was closed; if that is on purpose, remove %s", name, sealName)
+			return false, fmt.Errorf("%s is damaged: it is not as it was when the store was closed; if that is on purpose, remove %s", name, sealName)
 		}
 	}
 	if err := files.Remove(path); err != nil {
-		return err
+		return false, err
 	}
-	return syncFolder(files, dir)
+	return true, syncFolder(files, dir)
 }
 
 // sealedLines returns the lines of a seal, one for each file.
